@@ -1,0 +1,160 @@
+"""Every table that Lander keeps: its columns, their types and what they mean, checked on write and on read.
+
+All tables are Parquet in long format, one row per fact. `write` and `read` are the only doors.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.parquet as pq
+
+from lander.errors import UserError
+from lander.files import whole_file
+
+
+REMEDY = "remove it and run snakemake again: it is made anew"
+
+
+def _column(name: str, kind: pa.DataType, meaning: str, *, nullable: bool = False) -> pa.Field:
+    return pa.field(name, kind, nullable=nullable, metadata={"meaning": meaning})
+
+
+LAYER = _column("layer", pa.int32(), "layer of the model, 0..n_layer-1")
+NEURON = _column("neuron", pa.int32(), "hidden unit of the layer's FFN, 0..p-1")
+DIRECTION = _column("direction", pa.string(), "translation direction, as in file names")
+ORIGIN = _column("origin", pa.string(), "name of the source that the line came from")
+LINE = _column("line", pa.int64(), "line in that source, from 0")
+
+SCHEMAS: dict[str, pa.Schema] = {
+    # data: a cleaned pair of languages, both directions; first and second in alphabetical order of their codes
+    "clean": pa.schema(
+        [
+            _column("first", pa.string(), "sentence in the first language of the pair"),
+            _column("second", pa.string(), "its translation in the second language"),
+            ORIGIN,
+            LINE,
+        ]
+    ),
+    "train": pa.schema(
+        [
+            _column("source", pa.string(), "source sentence"),
+            _column("target", pa.string(), "its translation"),
+            _column("template", pa.int16(), "index of the instruction template, from 0"),
+            ORIGIN,
+            LINE,
+        ]
+    ),
+    # dev and test sets: never filtered, dropped or reordered
+    "heldout": pa.schema(
+        [
+            _column("source", pa.string(), "source sentence"),
+            _column("target", pa.string(), "reference translation"),
+            ORIGIN,
+            LINE,
+        ]
+    ),
+    "text": pa.schema([_column("text", pa.string(), "sentence that scores the neurons"), ORIGIN, LINE]),
+    "counts": pa.schema(
+        [
+            DIRECTION,
+            ORIGIN,
+            _column("reason", pa.string(), "`read`, `kept`, or why pairs were dropped, in the order of the filters"),
+            _column("pairs", pa.int64(), "number of pairs; read = kept + all dropped"),
+        ]
+    ),
+    "activations": pa.schema(
+        [
+            LAYER,
+            NEURON,
+            _column("mean", pa.float64(), "mean activation over all tokens read (eq. 1)"),
+            _column("tokens", pa.int64(), "tokens that the mean is over"),
+        ]
+    ),
+    "layers": pa.schema(
+        [
+            DIRECTION,
+            LAYER,
+            _column("activation", pa.float64(), "mean activation of the layer, over tokens and neurons"),
+            _column("delta", pa.float64(), "D, the change against the neighbouring layer (eq. 1)", nullable=True),
+            _column("selected", pa.bool_(), "one of the k layers with the largest D (eq. 2)"),
+        ]
+    ),
+    "awareness": pa.schema(
+        [
+            LAYER,
+            NEURON,
+            _column("score", pa.float64(), "Phi, mean over tokens of |dL/dh * h|, in nats (eq. 3-4)"),
+            _column("tokens", pa.int64(), "tokens that the mean is over"),
+        ]
+    ),
+    "neurons": pa.schema(
+        [
+            LAYER,
+            NEURON,
+            _column("variance", pa.float64(), "sigma, variance of Phi over the languages (eq. 5)"),
+            _column("kind", pa.string(), "`general`, `specific` or `unactivated`"),
+            _column("language", pa.string(), "owner of a specific neuron", nullable=True),
+            _column("selected", pa.bool_(), "whether its layer is chosen for any direction"),
+        ]
+    ),
+    "masks": pa.schema(
+        [
+            LAYER,
+            NEURON,
+            _column("role", pa.string(), "`general`, `source`, `target`, `absent` or `base`, in this direction"),
+            _column("owner", pa.string(), "language that owns the neuron", nullable=True),
+            _column("trained", pa.bool_(), "whether this direction's batches train it"),
+            _column("scale", pa.float64(), "factor of the neuron's group (eq. 6-8), constant per layer and role"),
+        ]
+    ),
+}
+
+
+def write(path: str | Path, table: pd.DataFrame | pa.Table, schema: str) -> None:
+    """Write a table whole or not at all, in the columns, order and types of `SCHEMAS[schema]`."""
+    if isinstance(table, pd.DataFrame):
+        table = pa.Table.from_pandas(table, schema=SCHEMAS[schema], preserve_index=False)
+    table = table.select(SCHEMAS[schema].names).cast(SCHEMAS[schema])
+    _check(path, table, schema)
+    with whole_file(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read(path: str | Path, schema: str, columns: list[str] | None = None) -> pd.DataFrame:
+    """Read a table written by `write` (or by anybody else, with the same columns).
+
+    Raises:
+        UserError: no such file, damaged, columns or types other than the schema's, or missing values.
+    """
+    wanted = SCHEMAS[schema] if columns is None else pa.schema([SCHEMAS[schema].field(name) for name in columns])
+    try:
+        table = pq.ParquetFile(path).read(columns=wanted.names)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; `snakemake --cores 1 {path}` makes it") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{path}: not a readable Parquet file ({error}); {REMEDY}") from None
+    missing = [name for name in wanted.names if name not in table.column_names]
+    if missing:
+        raise UserError(f"{path}: no column {', '.join(missing)} (a {schema} table has {', '.join(wanted.names)})")
+    try:
+        table = table.select(wanted.names).cast(pa.schema([field.with_nullable(True) for field in wanted]))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise UserError(f"{path}: a column has the wrong type ({error}); {REMEDY}") from None
+    _check(path, table, schema)
+    return table.to_pandas()
+
+
+def _check(path: str | Path, table: pa.Table, schema: str) -> None:
+    """No missing values and no NaN where the schema does not allow them."""
+    for name in table.column_names:
+        field = SCHEMAS[schema].field(name)
+        column = table.column(name)
+        if field.nullable:
+            continue
+        bad = column.null_count
+        if pa.types.is_floating(field.type):
+            bad = len(column) - int(pa.compute.sum(pa.compute.is_finite(column)).as_py() or 0)
+        if bad:
+            raise UserError(f"{path}: {bad} of {len(column)} values of column {name} are missing; {REMEDY}")
