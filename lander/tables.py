@@ -5,6 +5,7 @@ All tables are Parquet in long format, one row per fact. `write` and `read` are 
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute
@@ -144,6 +145,26 @@ def read(path: str | Path, schema: str, columns: list[str] | None = None) -> pd.
         raise UserError(f"{path}: a column has the wrong type ({error}); {REMEDY}") from None
     _check(path, table, schema)
     return table.to_pandas()
+
+
+def empty(schema: str) -> pd.DataFrame:
+    """A table of the schema without rows."""
+    return SCHEMAS[schema].empty_table().to_pandas()
+
+
+def by_layer(table: pd.DataFrame, value: str) -> np.ndarray:
+    """A column of a long (layer, neuron) table as an (n_layer, p) array."""
+    return table.pivot(index="layer", columns="neuron", values=value).sort_index().to_numpy()
+
+
+def by_neuron(values: dict[str, np.ndarray]) -> pd.DataFrame:
+    """The long table (layer, neuron, one column per key) of (n_layer, p) arrays."""
+    n_layer, p = next(iter(values.values())).shape
+    layer = np.repeat(np.arange(n_layer, dtype=np.int32), p)
+    neuron = np.tile(np.arange(p, dtype=np.int32), n_layer)
+    return pd.DataFrame(
+        {"layer": layer, "neuron": neuron} | {name: array.reshape(-1) for name, array in values.items()}
+    )
 
 
 def _check(path: str | Path, table: pa.Table, schema: str) -> None:

@@ -1,0 +1,104 @@
+"""Where a model keeps its layers and the projections of its FFN: the only place that knows a model family.
+
+A neuron is one hidden unit of a layer's FFN: row i of the input projection(s) `up` (and `gate`), column i of the
+output projection `down`. Its activation h_i is the i-th input of `down` (design 2):
+
+    h = act(up(x))             two matrices (BLOOM, GPT-NeoX)
+    h = act(gate(x)) * up(x)   gated (LLaMA, Mistral, Qwen, Gemma)
+    FFN(x) = down(h)
+
+To support another family, add its `model_type` (the word in its config.json) to `FAMILIES` with the names of its
+modules; `tests/test_families.py` then holds it to the same properties as the others.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from lander.errors import UserError
+
+
+@dataclass(frozen=True)
+class Family:
+    """Names of modules, relative to the model (`layers`), the layer (`ffn`) and the FFN (the rest)."""
+
+    layers: str
+    ffn: str
+    up: str
+    down: str
+    act: str
+    gate: str | None = None
+    adds_residual: bool = False  # BLOOM's FFN takes the residual as a second argument and adds it itself
+
+
+BLOOM = Family(
+    layers="transformer.h",
+    ffn="mlp",
+    up="dense_h_to_4h",
+    down="dense_4h_to_h",
+    act="gelu_impl",
+    adds_residual=True,
+)
+LLAMA = Family(layers="model.layers", ffn="mlp", up="up_proj", gate="gate_proj", down="down_proj", act="act_fn")
+GPT_NEOX = Family(layers="gpt_neox.layers", ffn="mlp", up="dense_h_to_4h", down="dense_4h_to_h", act="act")
+
+FAMILIES: dict[str, Family] = {
+    "bloom": BLOOM,
+    "llama": LLAMA,
+    "mistral": LLAMA,
+    "qwen2": LLAMA,
+    "qwen3": LLAMA,
+    "gemma": LLAMA,
+    "gemma2": LLAMA,
+    "gpt_neox": GPT_NEOX,
+}
+
+
+@dataclass(frozen=True)
+class FFN:
+    """One layer's FFN, taken apart."""
+
+    module: nn.Module
+    up: nn.Linear  # (p, d_model)
+    gate: nn.Linear | None  # (p, d_model)
+    down: nn.Linear  # (d_model, p)
+    act: Callable[[torch.Tensor], torch.Tensor]
+
+    @property
+    def n_neurons(self) -> int:
+        return self.down.in_features
+
+
+def family_of(model: nn.Module) -> Family:
+    """The description of a model's family.
+
+    Raises:
+        UserError: the family is not described.
+    """
+    model_type = model.config.model_type
+    if model_type not in FAMILIES:
+        raise UserError(
+            f"model.path: models of type {model_type!r} are not supported (supported: {', '.join(FAMILIES)}); "
+            "to add one, describe it in lander/families.py"
+        )
+    return FAMILIES[model_type]
+
+
+def layers_of(model: nn.Module) -> nn.ModuleList:
+    """The layers of a causal language model, first to last."""
+    return model.get_submodule(family_of(model).layers)
+
+
+def ffn_of(model: nn.Module, layer: int) -> FFN:
+    """The FFN of a layer of an untouched model."""
+    family = family_of(model)
+    module = layers_of(model)[layer].get_submodule(family.ffn)
+    return FFN(
+        module=module,
+        up=module.get_submodule(family.up),
+        gate=module.get_submodule(family.gate) if family.gate else None,
+        down=module.get_submodule(family.down),
+        act=getattr(module, family.act),
+    )

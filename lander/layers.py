@@ -1,0 +1,101 @@
+"""The layers that respond to translation: the k with the largest change of activation against their neighbour.
+
+Paper: section 3.1, equations 1 and 2.
+
+Reads:  <run>/activations/s<seed>/<direction>.parquet
+Writes: <run>/layers/<variant>/s<seed>/layers.parquet   direction, layer, activation, delta, selected
+
+Example:
+    python -m lander.layers --activations en-de.parquet de-en.parquet --directions en-de de-en --k 4 --out layers.parquet
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lander import tables
+from lander.errors import UserError, run_main
+
+
+def change(means: np.ndarray, difference: str) -> np.ndarray:
+    """D_l = |A_l - A_{l+1}| (eq. 1), of the layers' scalar means or as the mean over neurons of the vectors.
+
+    Args:
+        means: (n_layer, p) mean activations.
+    Returns:
+        (n_layer - 1,)
+    """
+    if difference == "scalar":
+        return np.abs(np.diff(means.mean(axis=1)))
+    return np.abs(np.diff(means, axis=0)).mean(axis=1)
+
+
+def delta(means: np.ndarray, difference: str, side: str) -> np.ndarray:
+    """D as a score of every layer: D_l is the score of layer l (`lower`) or of layer l + 1 (`upper`).
+
+    Returns:
+        (n_layer,), NaN for the layer without such a neighbour: the last (`lower`) or the first (`upper`).
+    """
+    missing = [np.nan]
+    changes = change(means, difference)
+    return np.concatenate([changes, missing] if side == "lower" else [missing, changes])
+
+
+def top(scores: np.ndarray, k: int) -> np.ndarray:
+    """The k highest scores (eq. 2) as a boolean mask; on a tie the lower layer, NaN after all others.
+
+    Raises:
+        UserError: k is larger than the number of layers.
+    """
+    if not 0 <= k <= len(scores):
+        raise UserError(f"layers.k: {k} is not possible, the model has {len(scores)} layers; use 0 to {len(scores)}")
+    order = np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable")
+    selected = np.zeros(len(scores), dtype=bool)
+    selected[order[:k]] = True
+    return selected
+
+
+def choose(activations: dict[str, np.ndarray], k: int, difference: str, side: str) -> pd.DataFrame:
+    """The layers table: the same k layers for all directions, by the mean of D over the directions.
+
+    Args:
+        activations: direction -> (n_layer, p) mean activations.
+    """
+    deltas = {name: delta(means, difference, side) for name, means in activations.items()}
+    selected = top(np.mean(list(deltas.values()), axis=0), k)
+    parts = [
+        pd.DataFrame(
+            {
+                "direction": name,
+                "layer": np.arange(len(means), dtype=np.int32),
+                "activation": means.mean(axis=1),
+                "delta": deltas[name],
+                "selected": selected,
+            }
+        )
+        for name, means in activations.items()
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="lander.layers", description=__doc__.splitlines()[0])
+    parser.add_argument("--activations", type=Path, nargs="+", required=True, help="one table per direction")
+    parser.add_argument("--directions", nargs="+", required=True, help="their directions, in the same order")
+    parser.add_argument("--k", type=int, required=True, help="how many layers to choose; 0 is the base model")
+    parser.add_argument("--difference", choices=["scalar", "vector"], default="vector", help="of eq. 1")
+    parser.add_argument("--side", choices=["lower", "upper"], default="upper", help="which layer D_l stands for")
+    parser.add_argument("--selection", choices=["shared"], default="shared")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    activations = {
+        direction: tables.by_layer(tables.read(path, "activations"), "mean")
+        for direction, path in zip(args.directions, args.activations, strict=True)
+    }
+    tables.write(args.out, choose(activations, args.k, args.difference, args.side), "layers")
+
+
+if __name__ == "__main__":
+    run_main(main, "layers")

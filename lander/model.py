@@ -1,0 +1,114 @@
+"""Loading a base model: a built-in name, a local folder, or an id on the Hugging Face hub."""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lander.codec import Codec
+from lander.errors import UserError
+from lander.files import read_json, sha256
+
+BUILT_IN = Path(__file__).parent / "models"
+WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+
+
+def resolve(path: str) -> str:
+    """A model's local folder, or the hub id itself where `path` is one.
+
+    Raises:
+        UserError: neither a built-in name, nor a folder with a config and weights, nor of the form `owner/name`.
+    """
+    for folder in (BUILT_IN / path, Path(path)):
+        if folder.is_dir():
+            if not (folder / "config.json").is_file():
+                raise UserError(f"{folder}: not a model folder, it has no config.json")
+            if not any(any(folder.glob(pattern)) for pattern in WEIGHTS):
+                raise UserError(f"{folder}: the model folder has no weights (*.safetensors); copy them there")
+            return str(folder)
+    if re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", path):
+        return path
+    names = ", ".join(sorted(folder.name for folder in BUILT_IN.iterdir() if folder.is_dir()))
+    raise UserError(f"model.path: {path}: no such folder, and not a built-in model ({names}) or a hub id (owner/name)")
+
+
+def device() -> torch.device:
+    """The GPU of this process where there is one (torchrun numbers them), else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cpu")
+
+
+def weight_type(dtype: str) -> torch.dtype:
+    """`auto` is bfloat16 on a GPU that has it, float32 elsewhere."""
+    if dtype == "auto":
+        return torch.bfloat16 if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
+
+
+def load_model(path: str, revision: str | None = None, dtype: str = "auto") -> nn.Module:
+    """A causal language model in evaluation mode on this process's device, all parameters frozen.
+
+    Raises:
+        UserError: no such model, or its files cannot be read.
+    """
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    where = resolve(path)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(where, revision=revision or None, dtype=weight_type(dtype))
+    except (OSError, ValueError, RuntimeError, json.JSONDecodeError) as error:
+        raise UserError(f"model.path: {where}: the model cannot be loaded: {_first_line(error)}") from None
+    except Exception as error:  # safetensors raises its own type, outside any hierarchy
+        if type(error).__name__ != "SafetensorError":
+            raise
+        raise UserError(f"model.path: {where}: its weights are damaged: {_first_line(error)}") from None
+    return model.eval().requires_grad_(False).to(device())
+
+
+def load_codec(path: str, revision: str | None = None) -> Codec:
+    """The tokenizer of a model.
+
+    Raises:
+        UserError: no such model, or it has no tokenizer that can be read.
+    """
+    from transformers import AutoTokenizer
+
+    where = resolve(path)
+    try:
+        return Codec(AutoTokenizer.from_pretrained(where, revision=revision or None))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"model.path: {where}: no tokenizer can be loaded: {_first_line(error)}") from None
+
+
+def load(path: str, revision: str | None = None, dtype: str = "auto") -> tuple[nn.Module, Codec]:
+    """A base model and its tokenizer; see `load_model` and `load_codec`."""
+    return load_model(path, revision, dtype), load_codec(path, revision)
+
+
+def facts(path: str) -> dict[str, Any]:
+    """What Lander wrote beside a model's weights (lander.json); empty for models that it did not make."""
+    file = Path(resolve(path)) / "lander.json"
+    return read_json(file) if file.is_file() else {}
+
+
+def digest(path: str, revision: str | None = None) -> str:
+    """Identity of a base: SHA-256 of its config and weights, or the commit of a hub id."""
+    where = Path(resolve(path))
+    if where.is_dir():
+        weights = sorted(file for pattern in WEIGHTS for file in where.glob(pattern))
+        return "sha256:" + sha256(where / "config.json", *weights)
+    from transformers import AutoConfig
+
+    commit = AutoConfig.from_pretrained(str(where), revision=revision or None)._commit_hash
+    return f"commit:{commit}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
