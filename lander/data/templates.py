@@ -1,0 +1,109 @@
+"""Instruction templates: what stands around a sentence when the model is asked to translate it (paper, section 4.1).
+
+Reads `templates.yaml` (or the user's own file): a list of {name, text}. A template ends with a line break, so the
+translation begins a line and is one line. The index of a template is its position in the file.
+
+    from lander.data.templates import load_templates
+    prompt = load_templates()[0].fill("Guten Tag.", "German", "English")
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from lander.errors import UserError
+
+DEFAULT_PATH = Path(__file__).with_name("templates.yaml")
+PLACEHOLDERS = ("source_language", "target_language", "source")
+
+_PLACEHOLDER = re.compile(r"\{(source_language|target_language|source)\}")
+_ANY_NAME = re.compile(r"\{([A-Za-z_]\w*)\}")
+_LINE_BREAK = re.compile("\r\n|[\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]")
+
+
+@dataclass(frozen=True)
+class Template:
+    """One instruction: `text` with the placeholders {source_language}, {target_language} and {source}.
+
+    Raises:
+        UserError: no {source}, an unknown placeholder, or no line break at the end.
+    """
+
+    name: str
+    text: str
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in _ANY_NAME.findall(self.text) if name not in PLACEHOLDERS]
+        if unknown:
+            known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+            raise UserError(f"template {self.name!r}: unknown placeholder {{{unknown[0]}}}; known are {known}")
+        if "{source}" not in self.text:
+            raise UserError(f"template {self.name!r}: {{source}} is missing, so the sentence would not be shown")
+        if not self.text.endswith("\n"):
+            raise UserError(
+                f"template {self.name!r}: it must end with a line break (in YAML write `text: |`), "
+                "so that the translation begins a line"
+            )
+
+    def fill(self, sentence: str, source_language: str, target_language: str) -> str:
+        """The prompt for `sentence`; the languages are names such as "German".
+
+        One pass over the template: whatever the sentence holds (braces, a placeholder's name) stays text. Line
+        breaks in the sentence become a space, nothing else of it changes.
+        """
+        values = {
+            "source_language": source_language,
+            "target_language": target_language,
+            "source": _LINE_BREAK.sub(" ", sentence),
+        }
+        return _PLACEHOLDER.sub(lambda match: values[match[1]], self.text)
+
+
+def load_templates(path: str | Path | None = None) -> list[Template]:
+    """Read templates from a YAML file, by default the ten that come with Lander.
+
+    Raises:
+        UserError: missing or invalid file, no templates, two of one name, or a template that is not usable.
+    """
+    path = Path(path) if path else DEFAULT_PATH
+    try:
+        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file of templates (data.templates)") from None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: cannot be read as YAML ({reason})") from None
+    if not isinstance(entries, list) or not entries:
+        raise UserError(f"{path}: must be a list of templates, each with a name and a text")
+    templates = [_template(path, position, entry) for position, entry in enumerate(entries)]
+    names = [template.name for template in templates]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"{path}: two templates are named {name!r}")
+    return templates
+
+
+def find_template(templates: list[Template], name: str) -> Template:
+    """The template called `name`.
+
+    Raises:
+        UserError: no template has that name.
+    """
+    for template in templates:
+        if template.name == name:
+            return template
+    known = ", ".join(template.name for template in templates)
+    raise UserError(f"translate.template: there is no template {name!r}; there are: {known}")
+
+
+def _template(path: Path, position: int, entry: object) -> Template:
+    if not isinstance(entry, dict) or set(entry) != {"name", "text"}:
+        raise UserError(f"{path}: entry {position + 1} must have exactly the keys name and text")
+    if not all(isinstance(value, str) and value for value in entry.values()):
+        raise UserError(f"{path}: entry {position + 1}: name and text must be text, and not empty")
+    try:
+        return Template(entry["name"], entry["text"])
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
