@@ -1,0 +1,87 @@
+"""Command line of `lander.evaluate`; see the package's docstring."""
+
+import argparse
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from lander.errors import UserError, run_main
+from lander.evaluate import translations
+from lander.evaluate.collect import collect, number, write_scores
+from lander.evaluate.contamination import normalise, seen_in_training
+from lander.evaluate.metrics import bleu_for, flags, score
+from lander.files import whole_file
+from lander.languages import parse_direction
+
+
+def score_all(
+    folder: Path, tests: Sequence[str], directions: Sequence[str], train: Sequence[Path], run: dict[str, str], out: Path
+) -> None:
+    """Score every test set in every direction; `run` holds method, variant and seed. Writes the files of `score`."""
+    targets = {name: parse_direction(name).target for name in directions}
+    for target in set(targets.values()):
+        bleu_for(target)  # a missing tokenizer is told before anything is read
+    items = {(test, name): translations.read(folder / test / f"{name}.jsonl") for test in tests for name in directions}
+    seen = None
+    if train:  # all test items are looked up together, so that training is read once
+        texts = (normalise(text) for one in items.values() for side in (one.source, one.reference) for text in side)
+        seen = seen_in_training(texts, train)
+    for (test, name), one in items.items():
+        flagged = flags(one, seen)
+        place = {**run, "test": test, "direction": name}
+        scores = score(one, targets[name], flagged)
+        rows = [{**place, "metric": s.metric, "score": number(s.value), "signature": s.signature} for s in scores]
+        write_flags(out / test / f"{name}.flags.csv", flagged)
+        write_scores(out / test / f"{name}.csv", rows)
+
+
+def write_flags(path: Path, flagged: dict[str, list[bool]]) -> None:
+    """Write the lines that have a flag, as `line,flag`; lines count from 0 as in the data tables."""
+    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("line", "flag"))
+        rows = [(line, name) for name, marks in flagged.items() for line, mark in enumerate(marks) if mark]
+        writer.writerows(sorted(rows))
+
+
+def _names(text: str) -> list[str]:
+    try:
+        names = json.loads(text)
+    except ValueError:
+        names = None
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
+        raise UserError(f"--tests {text}: write a JSON list of names, for example '[\"cldr\"]'")
+    return names
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m lander.evaluate", description="Score translations.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("score", help="score the translations of one model")
+    one.add_argument("--translations", type=Path, required=True, help="folder with <test>/<direction>.jsonl")
+    one.add_argument("--tests", required=True, help="names of the test sets, a JSON list")
+    one.add_argument("--directions", nargs="+", required=True, help="directions, such as en-de")
+    one.add_argument("--train", nargs="*", type=Path, default=[], help="training tables, to flag test items seen there")
+    one.add_argument("--method", required=True, help="method that made the translations")
+    one.add_argument("--variant", default="main", help="variant of the method")
+    one.add_argument("--seed", type=int, default=0, help="seed of the method")
+    one.add_argument("--out-dir", type=Path, required=True, help="folder for <test>/<direction>.csv")
+    every = commands.add_parser("collect", help="join the scores of all models and add means over directions")
+    every.add_argument("--scores", nargs="+", type=Path, required=True, help="files that `score` wrote")
+    every.add_argument("--out", type=Path, required=True, help="the table of all scores, CSV")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run `score` or `collect`."""
+    args = _parser().parse_args(argv)
+    if args.command == "collect":
+        write_scores(args.out, collect([path for path in args.scores if not path.name.endswith(".flags.csv")]))
+    else:
+        run = {"method": args.method, "variant": args.variant, "seed": str(args.seed)}
+        score_all(args.translations, _names(args.tests), args.directions, args.train, run, args.out_dir)
+
+
+if __name__ == "__main__":
+    run_main(main, "evaluate")

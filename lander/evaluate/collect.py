@@ -1,0 +1,123 @@
+"""All scores of a run in one table, with their means over directions."""
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from lander.errors import UserError
+from lander.evaluate.metrics import base_language
+from lander.files import whole_file
+from lander.languages import parse_direction
+
+COLUMNS = ("method", "variant", "seed", "test", "direction", "metric", "score", "signature")
+MEANS = ("mean", "mean-into-en", "mean-out-of-en")
+Row = dict[str, str]
+
+
+def read_scores(path: str | Path) -> list[Row]:
+    """Rows of a table of scores, with at least the columns of contract 4.
+
+    Raises:
+        UserError: no such file, a column is missing, a score is not a number, or a signature is empty.
+    """
+    try:
+        with open(path, encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; `python -m lander.evaluate score` makes it") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read as CSV ({error}); remove it and run snakemake again") from None
+    for number, row in enumerate(rows, start=2):
+        missing = [name for name in COLUMNS if not row.get(name)]
+        if missing:
+            raise UserError(f"{path}: line {number} has no {', '.join(missing)}; remove the file and score again")
+        try:
+            float(row["score"])
+        except ValueError:
+            raise UserError(f"{path}: line {number}: score {row['score']!r} is not a number; score again") from None
+    if not rows:
+        raise UserError(f"{path}: no scores in it; remove the file and run snakemake again")
+    return [{name: row[name] for name in COLUMNS} for row in rows]
+
+
+def write_scores(path: str | Path, rows: Iterable[Row]) -> None:
+    """Write a table of scores whole or not at all."""
+    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def collect(files: Sequence[str | Path]) -> list[Row]:
+    """All rows of the files and their means, sorted.
+
+    Raises:
+        UserError: a file cannot be read, or two files score the same thing.
+    """
+    origin: dict[tuple[str, ...], str | Path] = {}
+    rows = []
+    for path in files:
+        for row in read_scores(path):
+            key = tuple(row[name] for name in COLUMNS[:6])
+            if key in origin:
+                raise UserError(f"{path}: {' '.join(key)} is scored in {origin[key]} too; give each file once")
+            origin[key] = path
+            rows.append(row)
+    return sorted(rows + means(rows), key=_order)
+
+
+def means(rows: Sequence[Row]) -> list[Row]:
+    """Rows `mean`, `mean-into-en` and `mean-out-of-en`: plain means over directions, for each test, metric and run.
+
+    A metric that some direction lacks (`bleu_unseen` where training has seen every item) has no mean: a mean over fewer
+    directions would not be comparable. Without a direction into (out of) English there is no row for it.
+    """
+    directions: dict[tuple[str, ...], set[str]] = defaultdict(set)  # of a run and test
+    groups: dict[tuple[str, ...], dict[str, Row]] = defaultdict(dict)  # of a run, test and metric
+    for row in rows:
+        run = (row["method"], row["variant"], row["seed"], row["test"])
+        directions[run].add(row["direction"])
+        groups[(*run, row["metric"])][row["direction"]] = row
+    found = []
+    for (*run, metric), scores in groups.items():
+        for name in MEANS:
+            members = sorted(direction for direction in directions[tuple(run)] if _belongs(direction, name))
+            if members and all(direction in scores for direction in members):
+                found.append(_mean_row([*run, name, metric], [scores[direction] for direction in members]))
+    return found
+
+
+def _belongs(direction: str, mean: str) -> bool:
+    pair = parse_direction(direction)
+    side = {"mean-into-en": pair.target, "mean-out-of-en": pair.source}.get(mean)
+    return side is None or base_language(side) == "en"
+
+
+def _mean_row(key: list[str], members: list[Row]) -> Row:
+    value = sum(float(row["score"]) for row in members) / len(members)
+    signature = f"{merge_signatures(row['signature'] for row in members)}|mean:{len(members)}"
+    return dict(zip(COLUMNS, (*key, number(value), signature), strict=True))
+
+
+def number(value: float) -> str:
+    """A score as it stands in the table: six digits after the point, the same on every machine."""
+    return f"{value:.6f}"
+
+
+def merge_signatures(signatures: Iterable[str]) -> str:
+    """One signature for several: fields that differ list their values, as in `tok:13a+zh`."""
+    fields: dict[str, list[str]] = {}
+    for signature in signatures:
+        for field in signature.split("|"):
+            name, _, value = field.partition(":")
+            values = fields.setdefault(name, [])
+            if value not in values:
+                values.append(value)
+    return "|".join(f"{name}:{'+'.join(sorted(values))}" for name, values in fields.items())
+
+
+def _order(row: Row) -> tuple:
+    mean = MEANS.index(row["direction"]) + 1 if row["direction"] in MEANS else 0
+    seed = int(row["seed"]) if row["seed"].isdecimal() else 0
+    return (row["method"], row["variant"], seed, row["seed"], row["test"], mean, row["direction"], row["metric"])

@@ -1,0 +1,50 @@
+"""Which test items training has seen.
+
+Training is not filtered against the test sets (editing a test set would then train everything anew): instead the items
+that occur in training are flagged here, and the scores are given with and without them.
+"""
+
+import re
+import sys
+import unicodedata
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from lander import tables
+
+
+def normalise(text: str) -> str:
+    """What two sentences must share to be the same: letters, digits and symbols, not case, width or punctuation.
+
+    Punctuation becomes a space, so that `1.5` is not `15`; combining marks stay, so that Hindi vowels do.
+    """
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    return _separators().sub(" ", text.casefold()).strip()
+
+
+@cache
+def _separators() -> re.Pattern[str]:
+    """Runs of spaces, punctuation, control and format characters (Unicode categories Z, P, Cc, Cf)."""
+    found = (chr(code) for code in range(min(sys.maxunicode, 0xFFFF)))
+    return re.compile("[" + "".join(re.escape(c) for c in found if unicodedata.category(c) in _SEPARATING) + "]+")
+
+
+_SEPARATING = {"Zs", "Zl", "Zp", "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Cc", "Cf"}
+
+
+def seen_in_training(texts: Iterable[str], train: Iterable[str | Path]) -> set[str]:
+    """Those of the (normalised) `texts` that are the source or the target of a training pair, in any direction.
+
+    Args:
+        texts: normalised test sentences; empty ones are never seen.
+        train: tables "train". Each is read once and let go, so memory holds the test sets and one table.
+    """
+    wanted = {text for text in texts if text}
+    seen: set[str] = set()
+    for path in train:
+        pairs = tables.read(path, "train", ["source", "target"])
+        for side in ("source", "target"):
+            seen.update(wanted.intersection(map(normalise, pairs[side].unique())))
+    return seen

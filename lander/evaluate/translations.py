@@ -1,0 +1,62 @@
+"""The translations of one test set and direction, as `lander.translate` writes them."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from lander.errors import UserError
+
+FIELDS = ("source", "reference", "raw", "hypothesis")
+REMEDY = "remove it and run snakemake again: it is translated anew"
+
+
+@dataclass(frozen=True)
+class Translations:
+    """Parallel lists, one entry per test item.
+
+    `raw` is all that the model wrote, `hypothesis` what is left of it after it was cut at the first line break.
+    """
+
+    source: list[str]
+    reference: list[str]
+    raw: list[str]
+    hypothesis: list[str]
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+
+def read(path: str | Path) -> Translations:
+    """Read a file of translations.
+
+    Raises:
+        UserError: no such file, not UTF-8, a damaged line (named by its number), a missing field, or no line at all.
+    """
+    path = Path(path)
+    rows = []
+    try:
+        # split at line feeds only: a JSON string may hold U+2028 and other things that `splitlines` takes for line ends
+        with open(path, encoding="utf-8", newline="\n") as stream:
+            for number, line in enumerate(stream, start=1):
+                rows.append(_fields(path, number, line))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; `python -m lander.translate` makes it") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); {REMEDY}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); {REMEDY}") from None
+    if not rows:
+        raise UserError(f"{path}: no translations in it, the test set is empty; give it at least one line")
+    return Translations(*(list(column) for column in zip(*rows, strict=True)))
+
+
+def _fields(path: Path, number: int, line: str) -> tuple[str, ...]:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        raise UserError(f"{path}: line {number} is not JSON (cut off or damaged); {REMEDY}") from None
+    values = tuple(row.get(name) for name in FIELDS) if isinstance(row, dict) else ()
+    if len(values) != len(FIELDS) or not all(isinstance(value, str) for value in values):
+        wrong = [name for name in FIELDS if not (isinstance(row, dict) and isinstance(row.get(name), str))]
+        raise UserError(f"{path}: line {number} has no text in {', '.join(wrong)}; {REMEDY}")
+    return values
