@@ -1,0 +1,247 @@
+"""Corpus `cldr`: multi-parallel phrases generated from the Unicode CLDR; correct, deterministic and without end.
+
+A line is a small tree (a list, a date, "label: value" ...) drawn from its number alone, and then written out in each
+language with that language's own CLDR patterns, by way of Babel; emoji names come from the `emoji` package. So line n
+is the same segment in every language, whatever else is asked for.
+
+The corpus has an easy and a hard part (docs/decisions.md). A hash divides the entities (territories, languages,
+currencies, units, emoji) into *known* and *new* ones. Lines of the vocabulary `known` hold only known entities in the
+common patterns: the bilingual part of pretraining reads these. Lines of the vocabulary `all` mostly hold new
+entities, and two patterns more: this is what a finetune has to learn.
+
+By convention pretraining reads lines from `PRETRAIN_FROM` up, and runs read lines below it.
+
+    lines(("en", "de"), 0, 2)  ->  {"en": [line 0, line 1], "de": [line 0, line 1]}
+"""
+
+import datetime
+import hashlib
+import random
+import re
+from functools import cache, lru_cache
+
+import emoji
+from babel import Locale
+from babel.dates import format_date, format_interval, format_skeleton, format_time, format_timedelta
+from babel.lists import format_list
+from babel.numbers import format_currency, format_percent
+from babel.units import format_unit
+
+from lander.errors import UserError
+
+LANGUAGES = ("ar", "de", "en", "es", "fa", "fr", "id", "it", "ja", "ko", "pt", "ru", "tr", "zh")
+"""Languages of the corpus: those that the `emoji` package names emoji in. CLDR has many more, but a segment must exist
+in every language, or line n would depend on the company it is asked for in."""
+
+VOCABULARIES = ("known", "all")
+PRETRAIN_FROM = 1_000_000
+KNOWN_SHARE = 0.5  # of the entities
+NEW_DRAWS = 0.7  # share of the entities in lines of the vocabulary `all` that are new ones
+
+# Every code below has its own name, and every unit a long form, in all the languages of the corpus: a unit without one
+# would come out as "71 concentr-mole". Flags are no emoji here: some languages write "flag: X" and some do not.
+ENTITIES = {
+    "territory": """AE AF AL AO AR AT AU BD BE BG BO BR CA CH CL CM CN CO CU CY CZ DE DK DO DZ EC EE EG ES ET FI FJ FR
+        GB GE GH GR HN HR HT HU ID IE IL IN IQ IR IS IT JM JO JP KE KH KR KW KZ LB LK LT LU LV LY MA MG ML MN MT MX MY
+        NG NI NL NO NP NZ OM PA PE PH PK PL PT PY QA RO RS RU RW SA SE SG SI SK SN SO SY TH TN TR TZ UA UG UY UZ VE VN
+        YE ZA ZM""".split(),
+    "language": """af am ar az be bg bn ca cs cy da de el en eo es et eu fa fi fr ga gl gu haw he hi hr hu hy id is it
+        ja jv ka kk km ko la lo lt lv mg mi mk mn ms mt ne nl pa pl ps pt qu ro ru sa sk so sq sr sv sw ta te th tr uk
+        ur vi xh yi yo zh zu""".split(),
+    "currency": """AED ARS AUD BDT BRL CAD CHF CLP CNY COP CZK DKK EGP EUR GBP GEL HUF IDR ILS INR ISK JPY KES KRW KZT
+        LKR MAD MXN NGN NOK NZD PEN PHP PKR PLN RON RUB SAR SEK THB TRY UAH USD VND ZAR""".split(),
+    "unit": """digital-gigabyte digital-megabyte frequency-kilohertz length-earth-radius mass-milligram mass-tonne
+        pressure-kilopascal speed-kilometer-per-hour speed-meter-per-second speed-mile-per-hour temperature-celsius
+        temperature-fahrenheit temperature-kelvin""".split(),
+    "emoji": list(
+        "⏰⚓⚡⚽⛪⛲⛵✨🃏🌀🌁🌊🌌🌯🌴🌵🌷🌸🌺🌻🍂🍄🍈🍊🍋🍏🍐🍑🍗🍛🍩🍬🍭🍮🍯🍷🍸🍺🎄🎉🎊🎒🎡🎣🎧🎪🎬🎭🎯🎳"
+        "🎹🎻🎾🏆🏉🏒🏠🏴🏺🐁🐄🐅🐆🐉🐍🐐🐑🐒🐓🐕🐗🐞🐦🐨🐪🐸🐹🐺🐻👅👔👘👣👧👸👼💀💄💊💌💡💫💰💾💿📎📏📖📘📯"
+        "📱📹📻📼🔋🔗🔥🔨🔭🕋🗻🗼🚃🚊🚋🚌🚎🚐🚗🚝🚡🚢🚰🚿🛁🛵🛶🤖🥄🥍🥎🥏🥒🥔🥕🥖🥗🥜🥝🥞🥦🦁🦅🦌🦍🦎🦏🦗🦛🦝🦟"
+        "🦡🧂🧛🧞🧟🧤🧨🧫🧱🧳🧵🧶🧹🧺🧼🧾"
+    ),
+}
+
+# The CLDR patterns that Babel does not offer: localePattern and localeKeyTypePattern
+BESIDE = {"zh": "{0}（{1}）", "ko": "{0}({1})"}
+LABEL = {"zh": "{0}：{1}", "fr": "{0} : {1}"}
+
+Tree = tuple  # (kind, arguments...), the same in every language; `_WRITERS` has the kinds
+
+
+def lines(
+    languages: tuple[str, ...] | list[str], start: int, stop: int, vocabulary: str = "all"
+) -> dict[str, list[str]]:
+    """Lines `start` <= n < `stop` of the corpus in each language, in order.
+
+    Raises:
+        UserError: a language or a vocabulary that the corpus does not have, or a range that is none.
+    """
+    unserved = [language for language in languages if language not in LANGUAGES]
+    if unserved:
+        raise UserError(
+            f"builtin corpus cldr: it has no language {', '.join(unserved)}, only {' '.join(LANGUAGES)}; "
+            "take another source for it"
+        )
+    if vocabulary not in VOCABULARIES:
+        raise UserError(f"builtin corpus cldr: vocabulary {vocabulary!r} is not one of {', '.join(VOCABULARIES)}")
+    if not 0 <= start <= stop:
+        raise UserError(f"builtin corpus cldr: lines [{start}, {stop}] is not a range of lines from 0 up")
+    trees = [_draw_line(_Dice(f"{vocabulary} {number}"), vocabulary == "all") for number in range(start, stop)]
+    return {language: [_tidy(_write(language, tree)) for tree in trees] for language in languages}
+
+
+@cache
+def entities(kind: str, new: bool) -> tuple[str, ...]:
+    """The known or the new entities of a kind (`territory`, `language`, `currency`, `unit`, `emoji`).
+
+    A code's side follows from the code alone, so adding an entity moves no other.
+    """
+    return tuple(code for code in ENTITIES[kind] if _is_new(f"{kind} {code}") == new)
+
+
+def _is_new(name: str) -> bool:
+    return hashlib.blake2b(name.encode()).digest()[0] >= KNOWN_SHARE * 256
+
+
+class _Dice:
+    """Random draws from `random.Random.random` alone, whose sequence Python promises never to change."""
+
+    def __init__(self, seed: str) -> None:
+        self.random = random.Random(seed).random
+
+    def below(self, stop: int) -> int:
+        return int(self.random() * stop)
+
+    def pick(self, values: tuple) -> object:
+        return values[int(self.random() * len(values))]
+
+
+# ---------------------------------------------------------------- what a line says
+
+
+def _draw_line(dice: _Dice, every: bool) -> Tree:
+    """The tree of a line; `every`: new entities and the patterns of the vocabulary `all` too."""
+    shape = dice.below(12 if every else 8)
+    if shape < 3:
+        return _draw_list(dice, "standard", 2 + dice.below(4), every)
+    if shape < 5:
+        return ("beside", _draw_list(dice, "standard", 1 + dice.below(3), every), _draw_name(dice, every))
+    if shape < 6:
+        return ("beside", _draw_time(dice), _draw_name(dice, every))
+    if shape < 7:
+        return ("list", "standard", (_draw_amount(dice, every), _draw_amount(dice, every), _draw_name(dice, every)))
+    if shape < 8:
+        return ("beside", _draw_list(dice, "standard", 2, every), _draw_time(dice))
+    if shape < 10:
+        return _draw_list(dice, "or", 2 + dice.below(3), every)
+    return ("label", _draw_name(dice, every), _draw_list(dice, "standard", 1 + dice.below(3), every))
+
+
+def _draw_list(dice: _Dice, style: str, length: int, every: bool) -> Tree:
+    items: dict[Tree, None] = {}
+    while len(items) < length:
+        items[_draw_name(dice, every)] = None
+    return ("list", style, tuple(items))
+
+
+def _draw_name(dice: _Dice, every: bool) -> Tree:
+    """An entity, or now and then an amount of something."""
+    chance = dice.random()
+    if chance < 0.3:
+        kind = "territory"
+    elif chance < 0.5:
+        kind = "language"
+    elif chance < 0.9:
+        kind = "emoji"
+    else:
+        return _draw_amount(dice, every)
+    return (kind, _draw_code(dice, kind, every))
+
+
+def _draw_code(dice: _Dice, kind: str, every: bool) -> str:
+    return dice.pick(entities(kind, every and dice.random() < NEW_DRAWS))
+
+
+def _draw_amount(dice: _Dice, every: bool) -> Tree:
+    chance = dice.random()
+    if chance < 0.1:
+        return ("percent", 1 + dice.below(99))
+    kind = "currency" if chance < 0.7 else "unit"
+    number = (2 + dice.below(98)) * dice.pick((1, 1, 10, 100))
+    return (kind, _draw_code(dice, kind, every), number)
+
+
+def _draw_time(dice: _Dice) -> Tree:
+    """A date, a month, a stretch of days, a time of day, or a time from now."""
+    shape = dice.below(6)
+    day = datetime.date(1990, 1, 1) + datetime.timedelta(days=dice.below(15000))
+    if shape < 1:
+        return ("date", day, "full")
+    if shape < 2:
+        return ("date", day, "long")
+    if shape < 3:
+        return ("month", day.replace(day=1))
+    if shape < 4:
+        return ("interval", day, day + datetime.timedelta(days=2 + dice.below(40)))
+    if shape < 5:
+        return ("time", datetime.time(dice.below(24), dice.below(60)))
+    # beyond these numbers Babel would round to the next larger unit
+    unit, most = dice.pick((("seconds", 50), ("minutes", 50), ("hours", 20), ("days", 5), ("weeks", 3)))
+    return ("relative", datetime.timedelta(**{unit: (1 + dice.below(most)) * dice.pick((-1, 1))}))
+
+
+# ---------------------------------------------------------------- how a language says it
+
+
+@cache
+def _locale(language: str) -> Locale:
+    emoji.config.load_language(language)
+    return Locale(language)
+
+
+def _write_emoji(language: str, character: str) -> str:
+    _locale(language)
+    return emoji.EMOJI_DATA[character][language].strip(":").replace("_", " ")
+
+
+_WRITERS = {
+    "territory": lambda language, code: _locale(language).territories[code],
+    "language": lambda language, code: _locale(language).languages[code],
+    "emoji": _write_emoji,
+    "currency": lambda language, code, number: format_currency(
+        number, code, locale=_locale(language), format_type="name", currency_digits=False
+    ),
+    "unit": lambda language, code, number: format_unit(number, code, "long", locale=_locale(language)),
+    "percent": lambda language, number: format_percent(number / 100, locale=_locale(language)),
+    "date": lambda language, day, style: format_date(day, style, locale=_locale(language)),
+    "month": lambda language, day: format_skeleton("yMMMM", day, locale=_locale(language)),
+    "interval": lambda language, first, last: format_interval(first, last, "yMMMd", locale=_locale(language)),
+    "time": lambda language, time: format_time(time, "short", locale=_locale(language)),
+    "relative": lambda language, delta: format_timedelta(delta, add_direction=True, locale=_locale(language)),
+}
+
+
+@lru_cache(maxsize=100_000)
+def _write_leaf(language: str, tree: Tree) -> str:
+    return _WRITERS[tree[0]](language, *tree[1:])
+
+
+def _write(language: str, tree: Tree) -> str:
+    """A tree in a language, through that language's patterns only."""
+    kind = tree[0]
+    if kind == "list":
+        return format_list([_write(language, item) for item in tree[2]], tree[1], locale=_locale(language))
+    if kind == "beside":
+        return BESIDE.get(language, "{0} ({1})").format(_write(language, tree[1]), _write(language, tree[2]))
+    if kind == "label":
+        return LABEL.get(language, "{0}: {1}").format(_write(language, tree[1]), _write(language, tree[2]))
+    return _write_leaf(language, tree)
+
+
+_SPACES = re.compile("[\u00a0\u2009\u202f]")
+_MARKS = re.compile("[\u200e\u200f\u061c]")
+
+
+def _tidy(text: str) -> str:
+    """Plain spaces, and no invisible direction marks: the text reads the same before and after data cleaning."""
+    return _SPACES.sub(" ", _MARKS.sub("", text))
