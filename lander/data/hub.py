@@ -1,0 +1,119 @@
+"""Datasets in the layout of the Hugging Face hub: from the hub, or from a local folder, through `datasets`.
+
+Rows are streamed: nothing is copied into a cache that could go stale when a local folder changes. A row is either
+`{"translation": {"en": ..., "de": ...}}`, as in opus-100, or has a column per language, named by its code or by the
+source's `columns`.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import datasets
+
+from lander.errors import UserError
+
+
+def rows(source: dict, languages: Sequence[str], start: int = 0) -> Iterator[tuple[str, ...]]:
+    """Yield the texts of `languages` for each row from `start` on; a missing value is an empty text.
+
+    Raises:
+        UserError: the dataset, config, split or column does not exist, or cannot be read.
+    """
+    dataset = _open(source, languages)
+    columns: dict[str, str] | None = None
+    stream = iter(dataset.skip(start) if start else dataset)
+    while True:
+        try:
+            row = next(stream)
+        except StopIteration:
+            return
+        except Exception as error:  # readers of many formats, each with errors of its own
+            raise UserError(f"dataset {source['hf']}: cannot be read ({_brief(error)})") from None
+        if columns is None:
+            columns = _columns(source, row, languages)
+        texts = row.get("translation", row) if "columns" not in source else row
+        yield tuple(_text(source, texts[columns[language]]) for language in languages)
+
+
+def languages_of(source: dict) -> tuple[str, ...]:
+    """Languages that a row holds, from the first one."""
+    if "columns" in source:
+        return tuple(source["columns"])
+    row = next(iter(_open(source, ())), {})
+    texts = row.get("translation", row)
+    return tuple(key for key, value in texts.items() if isinstance(value, str))
+
+
+def _open(source: dict, languages: Sequence[str]) -> datasets.IterableDataset:
+    folder, config = _locate(source)
+    split = source.get("split", "train")
+    options = {"split": split, "streaming": True, "revision": source.get("revision")}
+    try:
+        names = datasets.get_dataset_config_names(folder, revision=source.get("revision"))
+        name = _pick_config(source, names, config, languages)
+        if name not in names and (Path(folder) / name).is_dir():  # a folder per config, without `configs:` in README.md
+            folder, name = str(Path(folder) / name), None
+        return datasets.load_dataset(folder, name, **options)
+    except UserError:
+        raise
+    except (ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
+        raise UserError(
+            f"dataset {source['hf']}: there is no folder of that name, and it cannot be had from the hub "
+            f"({_brief(error)})"
+        ) from None
+    except Exception as error:  # datasets raises nearly anything for a folder that it does not understand
+        raise UserError(f"dataset {source['hf']}, split {split}: {_brief(error)}") from None
+
+
+def _locate(source: dict) -> tuple[str, str | None]:
+    """The folder or the hub's id, after a look at the disk: asking the hub for a mistyped path is slow and unclear."""
+    place = str(source["hf"])
+    path = Path(place).expanduser()
+    if path.is_dir():
+        return str(path), source.get("config")
+    if path.exists():
+        raise UserError(f"dataset {place}: is a file; `hf` takes a folder or an id (use `files` or `tsv` for a file)")
+    if place.startswith((".", "/", "~")) or place.count("/") > 1:
+        raise UserError(f"dataset {place}: no such folder")
+    return place, source.get("config")
+
+
+def _pick_config(source: dict, names: list[str], config: str | None, languages: Sequence[str]) -> str:
+    """The config asked for; a pair's config may be named in either order of its languages."""
+    if config is None:
+        if len(names) == 1:
+            return names[0]
+        if len(languages) != 2:
+            raise UserError(f"dataset {source['hf']}: `config` is missing; there are: {', '.join(names[:30])}")
+        config = "-".join(languages)
+    swapped = "-".join(reversed(config.split("-")))
+    for candidate in (config, swapped):
+        if candidate in names or (Path(source["hf"]).expanduser() / candidate).is_dir():
+            return candidate
+    raise UserError(f"dataset {source['hf']}: no config {config!r}; there are: {', '.join(names[:30])}")
+
+
+def _columns(source: dict, row: dict, languages: Sequence[str]) -> dict[str, str]:
+    """Name of each language's column (or key of `translation`), checked against the first row."""
+    named = source.get("columns", {})
+    columns = {language: named.get(language, language) for language in languages}
+    texts = row.get("translation", row) if "columns" not in source else row
+    for language, column in columns.items():
+        if column not in texts:
+            raise UserError(
+                f"dataset {source['hf']}: no column {column!r} for {language}; there are: {', '.join(texts)} "
+                "(`columns` maps languages to columns)"
+            )
+    return columns
+
+
+def _text(source: dict, value: object) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise UserError(f"dataset {source['hf']}: a value of a language's column is no text but {value!r:.80}")
+    return value
+
+
+def _brief(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -1,0 +1,249 @@
+"""Sources of parallel text, read as one stream of aligned lines whatever their kind.
+
+A source is a mapping with exactly one of the kinds below; each may carry `name`, `lines: [start, stop]` (half open,
+from 0; `stop` may be null) and `directions`:
+
+    {"builtin": "cldr", "vocabulary": "all"}                        generated from the Unicode CLDR
+    {"files": {"en": "a.txt.gz", "de": "b.txt"}}                    line-aligned, plain or gzip, two languages or more
+    {"tsv": "f.tsv", "columns": ["en", "de"]}                       no header, quotes are plain text
+    {"hf": "Helsinki-NLP/opus-100", "config": "en-it", "split": "train", "columns": {"en": "english"}}
+                                                                    a dataset of the hub, or a folder of its layout
+
+A source of more than two languages serves every pair among them. Relative paths start at the working directory.
+
+    for line, (english, german) in read(source, ("en", "de")): ...
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+from lander.data.progress import Progress
+from lander.data.textfiles import read_aligned
+from lander.errors import UserError
+
+Source = dict
+"""A source as it stands in the config and on the command line (JSON)."""
+
+KINDS = {
+    "builtin": {"vocabulary"},
+    "files": set(),
+    "tsv": {"columns"},
+    "hf": {"config", "split", "columns", "revision"},
+}
+COMMON_KEYS = {"name", "lines", "directions"}
+BUILTIN_LINES = (0, 30_000)  # of a built-in corpus, which has no end
+BUILTIN_CHUNK = 2_000
+MAX_LINE = 100_000
+"""Characters; a longer line means that the file is not text by lines. 0 switches the check off."""
+
+
+def parse_sources(text: str) -> list[Source]:
+    """Read a JSON list of sources and check their form.
+
+    Raises:
+        UserError: not such a list; the message names the source and the key.
+    """
+    try:
+        sources = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"sources: not valid JSON ({error})") from None
+    if not isinstance(sources, list):
+        raise UserError("sources: must be a JSON list of sources")
+    for source in sources:
+        check(source)
+    return sources
+
+
+def check(source: Source) -> None:
+    """Raise a `UserError` unless `source` has one kind, known keys and a usable range of lines."""
+    kinds = [kind for kind in KINDS if kind in source] if isinstance(source, dict) else []
+    if len(kinds) != 1:
+        raise UserError(f"source {source!r}: must have exactly one of the keys {', '.join(KINDS)}")
+    unknown = set(source) - {kinds[0]} - KINDS[kinds[0]] - COMMON_KEYS
+    if unknown:
+        raise UserError(f"source {source_name(source)!r}: unknown key {min(unknown)!r}")
+    if kinds[0] == "files" and not isinstance(source["files"], dict):
+        raise UserError(f"source {source_name(source)!r}: `files` must map language codes to files")
+    if kinds[0] == "tsv" and not isinstance(source.get("columns"), list):
+        raise UserError(f"source {source_name(source)!r}: `columns` must list the languages of the columns")
+    start, stop = line_range(source)
+    if start < 0 or (stop is not None and stop <= start):
+        raise UserError(f"source {source_name(source)!r}: `lines: [{start}, {stop}]` holds no line")
+
+
+def source_name(source: Source) -> str:
+    """The given name, or one made from the builtin's name, the file's stem or the dataset's id."""
+    if source.get("name"):
+        return source["name"]
+    if "files" in source:
+        path = Path(str(next(iter(source["files"].values()), "files"))) if isinstance(source["files"], dict) else None
+        return path.name.split(".")[0] if path else "files"
+    if "tsv" in source:
+        return Path(source["tsv"]).name.split(".")[0]
+    return str(source.get("builtin") or source.get("hf"))
+
+
+def line_range(source: Source) -> tuple[int, int | None]:
+    """First line and end (None: to the last line) that the source asks for."""
+    lines = source.get("lines")
+    if lines is None:
+        return BUILTIN_LINES if "builtin" in source else (0, None)
+    if (
+        not isinstance(lines, list | tuple)
+        or len(lines) != 2
+        or not isinstance(lines[0], int)
+        or not (lines[1] is None or isinstance(lines[1], int))
+    ):
+        raise UserError(f"source {source_name(source)!r}: `lines` must be [start, stop], counted from 0")
+    if "builtin" in source and lines[1] is None:
+        raise UserError(f"source {source_name(source)!r}: a built-in corpus has no end, `lines` must name one")
+    return lines[0], lines[1]
+
+
+def languages_of(source: Source) -> tuple[str, ...]:
+    """Every language that the source holds (a look at the first row, for a dataset)."""
+    if "builtin" in source:
+        return _builtin(source).LANGUAGES
+    if "files" in source:
+        return tuple(source["files"])
+    if "tsv" in source:
+        return tuple(source["columns"])
+    from lander.data import hub
+
+    return hub.languages_of(source)
+
+
+def read(
+    source: Source, languages: Sequence[str], *, max_line: int = 0, progress: bool = False
+) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Yield (line, one text per language): the text as it is in the source, nothing filtered or repaired.
+
+    Args:
+        source: a mapping as described above.
+        languages: codes, in the order of the texts wanted.
+        max_line: refuse a text of more characters than this (0: take any).
+        progress: tell on stderr how far it is, from time to time.
+
+    Raises:
+        UserError: the source is missing, damaged, not aligned, empty, shorter than `lines`, or without a language.
+    """
+    check(source)
+    name = source_name(source)
+    reporter = Progress(name) if progress else None
+    start, stop = line_range(source)
+    for line, texts, share in _READERS[next(kind for kind in KINDS if kind in source)](source, languages, start, stop):
+        if max_line and max(map(len, texts)) > max_line:
+            _refuse_long(source, languages, line, texts, max_line)
+        if reporter and line % 1000 == 0:
+            reporter.update(line - start, share)
+        yield line, texts
+
+
+def overlap(train: Sequence[Source], heldout: Sequence[Source]) -> str | None:
+    """A sentence on the first lines that serve both training and a dev or test set; None if there are none.
+
+    Only what is written in the sources is looked at (the same file, the same range), no text is read.
+    """
+    for first in train:
+        for second in heldout:
+            shared = _identity(first) & _identity(second)
+            (a, b), (c, d) = line_range(first), line_range(second)
+            begin = max(a, c)
+            end = min((stop for stop in (b, d) if stop is not None), default=None)
+            if shared and (end is None or begin < end):
+                return (
+                    f"lines [{begin}, {'end' if end is None else end}] of {min(shared)} are both in data.train "
+                    f"({source_name(first)}) and held out ({source_name(second)}); give them ranges that do not meet"
+                )
+    return None
+
+
+def _identity(source: Source) -> set[str]:
+    """What a source reads from, as strings that are equal for equal text."""
+    if "files" in source:
+        return {str(Path(path).resolve()) for path in source["files"].values()}
+    if "tsv" in source:
+        return {str(Path(source["tsv"]).resolve())}
+    if "hf" in source:
+        path = Path(source["hf"])
+        place = str(path.resolve()) if path.exists() else source["hf"]
+        return {f"{place} {source.get('config', '')} {source.get('split', 'train')}".replace("  ", " ")}
+    return {f"{source['builtin']} {source.get('vocabulary', '')}".strip()}
+
+
+def _refuse_long(source: Source, languages: Sequence[str], line: int, texts: tuple[str, ...], max_line: int) -> None:
+    language, text = next(pair for pair in zip(languages, texts, strict=True) if len(pair[1]) > max_line)
+    place = source["files"][language] if "files" in source else source.get("tsv", source_name(source))
+    raise UserError(
+        f"{place}, line {line + 1}: {len(text):,} characters ({language}); more than {max_line:,} in a line is refused "
+        "(is every sentence on a line of its own?)"
+    )
+
+
+def _need(source: Source, languages: Sequence[str], held: Sequence[str]) -> None:
+    missing = [language for language in languages if language not in held]
+    if missing:
+        raise UserError(f"source {source_name(source)!r}: has no {', '.join(missing)}, only {', '.join(held)}")
+
+
+def _builtin(source: Source) -> object:
+    if source["builtin"] != "cldr":
+        raise UserError(f"source {source_name(source)!r}: no built-in corpus {source['builtin']!r}; there is: cldr")
+    from lander.data import cldr  # Babel and emoji are slow to import
+
+    return cldr
+
+
+def _read_builtin(
+    source: Source, languages: Sequence[str], start: int, stop: int
+) -> Iterator[tuple[int, tuple[str, ...], float]]:
+    corpus = _builtin(source)
+    options = {"vocabulary": source["vocabulary"]} if "vocabulary" in source else {}
+    for first in range(start, stop, BUILTIN_CHUNK):
+        texts = corpus.lines(tuple(languages), first, min(first + BUILTIN_CHUNK, stop), **options)
+        share = (first - start) / (stop - start)
+        for offset, row in enumerate(zip(*(texts[language] for language in languages), strict=True)):
+            yield first + offset, row, share
+
+
+def _read_files(
+    source: Source, languages: Sequence[str], start: int, stop: int | None
+) -> Iterator[tuple[int, tuple[str, ...], float]]:
+    _need(source, languages, tuple(source["files"]))
+    yield from read_aligned([source["files"][language] for language in languages], start, stop)
+
+
+def _read_tsv(
+    source: Source, languages: Sequence[str], start: int, stop: int | None
+) -> Iterator[tuple[int, tuple[str, ...], float]]:
+    columns = source["columns"]
+    _need(source, languages, columns)
+    places = [columns.index(language) for language in languages]
+    for line, (row,), share in read_aligned([source["tsv"]], start, stop):
+        fields = row.split("\t")
+        if len(fields) != len(columns):
+            raise UserError(
+                f"{source['tsv']}, line {line + 1}: {len(fields)} fields, but `columns` names {len(columns)} "
+                f"({', '.join(columns)})"
+            )
+        yield line, tuple(fields[place] for place in places), share
+
+
+def _read_hub(
+    source: Source, languages: Sequence[str], start: int, stop: int | None
+) -> Iterator[tuple[int, tuple[str, ...], float]]:
+    from lander.data import hub  # datasets takes a second to import
+
+    count = start
+    for texts in islice(hub.rows(source, languages, start), None if stop is None else stop - start):
+        yield count, texts, 0.0 if stop is None else (count - start) / (stop - start)
+        count += 1
+    if count == start:
+        raise UserError(f"source {source_name(source)!r}: the dataset has no row from {start} on")
+    if stop is not None and count < stop:
+        raise UserError(f"source {source_name(source)!r}: `lines` asks for [{start}, {stop}] but it has {count:,} rows")
+
+
+_READERS = {"builtin": _read_builtin, "files": _read_files, "tsv": _read_tsv, "hf": _read_hub}

@@ -1,0 +1,137 @@
+r"""Line-aligned text files, plain or gzip, read one line at a time whatever their size.
+
+Only "\n" ends a line ("\r\n" is understood too); characters such as U+2028 or U+0085 are part of the text. A file is
+read to its end even where only some of its lines are asked for: files of different length are not aligned, and that
+must not go unnoticed.
+"""
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO, Self
+
+from lander.errors import UserError
+
+BOM = b"\xef\xbb\xbf"
+GZIP_MAGIC = b"\x1f\x8b"
+
+
+class TextFile:
+    """One text file as a stream of lines, with errors that name the file and the line.
+
+    Raises (on opening and on reading):
+        UserError: no such file, a folder, not readable, a .gz that is cut short or damaged, invalid UTF-8.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.lines = 0  # lines read so far
+        try:
+            self.size = self.path.stat().st_size
+            self._raw: BinaryIO = open(self.path, "rb")  # noqa: SIM115 (closed by close())
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such file") from None
+        except IsADirectoryError:
+            raise UserError(f"{path}: is a folder, not a text file") from None
+        except OSError as error:
+            raise UserError(f"{path}: cannot be opened ({error.strerror})") from None
+        zipped = self.path.suffix == ".gz" or self._raw.peek(2)[:2] == GZIP_MAGIC
+        self._stream = gzip.GzipFile(fileobj=self._raw) if zipped else self._raw
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+        self._raw.close()
+
+    def read_line(self) -> str | None:
+        """The next line without its end, or None at the end of the file."""
+        data = self._call(self._stream.readline)
+        if not data:
+            return None
+        if self.lines == 0 and data.startswith(BOM):
+            data = data[len(BOM) :]
+        self.lines += 1
+        if data.endswith(b"\n"):
+            data = data[:-2] if data.endswith(b"\r\n") else data[:-1]
+        try:
+            return data.decode()
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"{self.path}, line {self.lines}: not valid UTF-8 (byte {error.start + 1} of the line is "
+                f"0x{data[error.start]:02x}); save the file as UTF-8"
+            ) from None
+
+    def skip(self, lines: int) -> None:
+        """Pass over lines (fewer at the end of the file), without looking at what is in them."""
+        for _ in range(lines):
+            if not self._call(self._stream.readline):
+                return
+            self.lines += 1
+
+    def count_rest(self) -> int:
+        """Read to the end of the file; the number of lines of the whole file."""
+        last = b"\n"
+        while chunk := self._call(self._stream.read, 1 << 20):
+            self.lines += chunk.count(b"\n")
+            last = chunk[-1:]
+        self.lines += last != b"\n"
+        return self.lines
+
+    @property
+    def share_read(self) -> float:
+        """Share of the file's bytes (compressed ones, if it is) read so far."""
+        return self._raw.tell() / max(self.size, 1)
+
+    def _call(self, read: object, *arguments: int) -> bytes:
+        try:
+            return read(*arguments)
+        except EOFError:
+            raise UserError(f"{self.path}: the gzip file is cut short after line {self.lines}; fetch it anew") from None
+        except (gzip.BadGzipFile, zlib.error) as error:
+            raise UserError(f"{self.path}: not a sound gzip file ({error}); fetch it anew") from None
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be read ({error.strerror or error})") from None
+
+
+def read_aligned(
+    paths: list[str | Path], start: int = 0, stop: int | None = None
+) -> Iterator[tuple[int, tuple[str, ...], float]]:
+    """Lines `start` <= n < `stop` of aligned files: (n from 0, one text per file, share of the first file read).
+
+    Raises:
+        UserError: an empty file, files of unequal length, `stop` beyond their end, and all that `TextFile` raises.
+    """
+    with ExitStack() as stack:
+        files = [stack.enter_context(TextFile(path)) for path in paths]
+        for file in files:
+            file.skip(start)
+        number = start
+        share = 0.0
+        while stop is None or number < stop:
+            texts = tuple(file.read_line() for file in files)
+            if None in texts:
+                break
+            if number % 1000 == 0:
+                share = files[0].share_read
+            yield number, texts, share
+            number += 1
+        _check_lengths(files, start, stop)
+
+
+def _check_lengths(files: list[TextFile], start: int, stop: int | None) -> None:
+    """All files have the same number of lines, some, and enough of them for the range."""
+    counts = [file.count_rest() for file in files]
+    for file, count in zip(files, counts, strict=True):
+        if count == 0:
+            raise UserError(f"{file.path}: the file is empty")
+        if count != counts[0]:
+            raise UserError(
+                f"{files[0].path} has {counts[0]:,} lines but {file.path} has {count:,}: "
+                "line-aligned files must have equally many"
+            )
+    if counts[0] <= start or (stop is not None and counts[0] < stop):
+        raise UserError(f"{files[0].path}: `lines` asks for [{start}, {stop}] but the file has {counts[0]:,} lines")
