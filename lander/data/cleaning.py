@@ -1,0 +1,136 @@
+"""Cleaning of a pair of languages: every line of its sources passes the filters or is counted under a reason.
+
+In: sources (`lander.data.sources`), settings (`lander.data.settings`). Out: the table `clean`, the table `counts`, and
+a few dropped examples of each reason as JSON lines. Nothing is kept in memory but 8 bytes of digest per kept pair.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lander import tables
+from lander.data import chunks
+from lander.data.filters import build, repairer
+from lander.data.overlap import excluded_digests
+from lander.data.settings import resolve
+from lander.data.sources import Source, read, source_name
+from lander.errors import UserError
+from lander.files import whole_file
+from lander.languages import Direction
+
+EXAMPLES = 10  # kept per origin and reason
+EXAMPLE_CHARACTERS = 500
+
+
+class Cleaner:
+    """The filters of one pair with their counts: {origin: {reason: pairs}} and examples of what was dropped."""
+
+    def __init__(self, languages: tuple[str, str], settings: dict[str, Any], excluded: set[int]) -> None:
+        self.settings = settings
+        self.filters = build(settings, languages, excluded)
+        self.repairers = [repairer(settings, language) for language in languages]
+        if "repair" in settings["order"][1:]:
+            raise UserError("data.cleaning.order: `repair` must come first, the filters look at repaired text")
+        self.repairs = "repair" in settings["order"]
+        self.counts: dict[str, Counter[str]] = {}
+        self.examples: list[dict[str, Any]] = []
+
+    def clean(self, origin: str, rows: Iterator[tuple[int, tuple[str, str]]]) -> Iterator[tuple[str, str, str, int]]:
+        """Yield (first, second, origin, line) of the pairs that stay."""
+        counts = self.counts.setdefault(origin, Counter())
+        repair_first, repair_second = self.repairers
+        for line, (first, second) in rows:
+            counts["read"] += 1
+            if self.repairs:
+                first, second = repair_first(first), repair_second(second)
+            for reason, check in self.filters:
+                score = check(first, second)
+                if score is not None:
+                    counts[reason] += 1
+                    if counts[reason] <= EXAMPLES:
+                        self._remember(reason, score, first, second, origin, line)
+                    break
+            else:
+                counts["kept"] += 1
+                yield first, second, origin, line
+
+    def count_rows(self) -> Iterator[tuple[str, str, int]]:
+        """(origin, reason, pairs): `read`, each filter in order (none dropped is told too), `kept`; they add up."""
+        for origin, counts in self.counts.items():
+            reasons = [reason for reason, _ in self.filters]
+            dropped = sum(counts[reason] for reason in reasons)
+            if counts["read"] != counts["kept"] + dropped:
+                raise AssertionError(f"{origin}: {counts} do not add up")
+            for reason in ("read", *reasons, "kept"):
+                yield origin, reason, counts[reason]
+
+    def _remember(self, reason: str, score: object, first: str, second: str, origin: str, line: int) -> None:
+        self.examples.append(
+            {
+                "reason": reason,
+                "score": round(score, 3) if isinstance(score, float) else score,
+                "first": first[:EXAMPLE_CHARACTERS],
+                "second": second[:EXAMPLE_CHARACTERS],
+                "origin": origin,
+                "line": line,
+            }
+        )
+
+
+def clean_pair(
+    pair: Direction,
+    sources: Sequence[Source],
+    exclude: Sequence[Source],
+    cleaning: dict[str, Any],
+    out: Path,
+    counts: Path,
+    dropped: Path,
+) -> None:
+    """Clean every source of a pair into one table.
+
+    Args:
+        pair: the two languages in alphabetical order.
+        sources: those that hold both languages.
+        exclude: texts that may not be trained on, whatever their language.
+        cleaning: order and thresholds; what is not there is as in `settings.DEFAULTS`.
+        out, counts, dropped: files to write.
+
+    Raises:
+        UserError: a fault in a source or setting, or no pair that stays.
+    """
+    settings = resolve(cleaning)
+    languages = (pair.source, pair.target)
+    names = [source_name(source) for source in sources]
+    if len(set(names)) < len(names):
+        raise UserError(f"data.train: two sources have the same name ({', '.join(names)}); give them a `name`")
+    excluded = excluded_digests(exclude, languages) if "exclude" in settings["order"] else set()
+    cleaner = Cleaner(languages, settings, excluded)
+    with chunks.writing(out, "clean") as writer:
+        for source, name in zip(sources, names, strict=True):
+            rows = read(source, languages, max_line=settings["max_line"], progress=True)
+            for row in cleaner.clean(name, rows):
+                writer.add(row)
+        table = [(str(pair), *row) for row in cleaner.count_rows()]
+        if not writer.count:
+            raise UserError(_nothing_left(pair, table))
+        with whole_file(dropped) as temporary:
+            order = {reason: place for place, (reason, _) in enumerate(cleaner.filters)}
+            examples = sorted(cleaner.examples, key=lambda example: order[example["reason"]])
+            lines = [json.dumps(example, ensure_ascii=False) + "\n" for example in examples]
+            temporary.write_text("".join(lines), encoding="utf-8", newline="\n")
+        tables.write(counts, pd.DataFrame(table, columns=tables.SCHEMAS["counts"].names), "counts")
+
+
+def _nothing_left(pair: Direction, table: list[tuple[str, str, str, int]]) -> str:
+    totals: Counter[str] = Counter()
+    for _, _, reason, pairs in table:
+        totals[reason] += pairs
+    read_count = totals.pop("read", 0)
+    if not read_count:
+        return f"pair {pair}: no source of data.train holds a line of it"
+    reasons = ", ".join(f"{reason} {pairs:,}" for reason, pairs in totals.most_common(3) if pairs)
+    return f"pair {pair}: none of {read_count:,} pairs is left after cleaning ({reasons}); see data.cleaning"

@@ -1,0 +1,149 @@
+"""What the filters measure: plain functions from texts to numbers, without thresholds."""
+
+import re
+from functools import cache, lru_cache
+
+import regex
+from babel.core import get_global
+
+from lander.data.overlap import normalise
+
+# Characters of scripts that put no spaces between words: each counts as a word
+_SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U000323af"
+_SPACELESS_CHARACTER = re.compile(f"[{_SPACELESS}]")
+_WORD = re.compile(rf"[^\s{_SPACELESS}\uff00-\uffef]+")
+_NO_LETTERS = re.compile(r"[\W\d_]+")
+_ASCII_NO_LETTERS = bytes(code for code in range(128) if not chr(code).isalpha())
+
+_LINK = re.compile(r"(?:https?://|www\.)[^\s<>\"'）】」]+", re.IGNORECASE)
+# a tag closes something, closes itself, has attributes, or is one of HTML's: "<file>" in a manual is plain text
+_HTML = "a|abbr|b|body|br|code|dd|div|dl|dt|em|font|h[1-6]|head|hr|html|i|img|li|ol|p|pre|s|script|small|span|strike|"
+_HTML += "strong|style|sub|sup|table|tbody|td|th|title|tr|tt|u|ul"
+_TAG = re.compile(
+    r"</[A-Za-z][\w:.-]*\s*>|<[A-Za-z][\w:.-]*\s*/>|<[A-Za-z][\w:.-]*(?:\s+[\w:.-]+=[^<>]*)>|<!--|\]\]>|"
+    rf"<(?:{_HTML})>",
+    re.IGNORECASE,
+)
+_ENTITY = re.compile(r"&(?:[A-Za-z]{2,8}|#\d{2,6}|#x[0-9A-Fa-f]{2,6});")
+_NUMBER = re.compile(r"\d+(?:[.,'’٫٬\u00a0\u202f]\d+)*")
+_NO_DIGITS = re.compile(r"\D+")
+
+
+def length(text: str, unit: str) -> int:
+    """Words (a character of a script without spaces is one) or characters that are no spaces."""
+    if unit == "characters":
+        return len("".join(text.split()))
+    if text.isascii():
+        return len(text.split())
+    spaceless = len(_SPACELESS_CHARACTER.findall(text))
+    return len(text.split()) if not spaceless else spaceless + len(_WORD.findall(text))
+
+
+def longest_word(text: str, at_least: int = 0) -> int:
+    """Characters of the longest word, or 0 if none has more than `at_least`.
+
+    Web addresses and characters of scripts without spaces are no words.
+    """
+    if len(text) <= at_least or not _run(at_least + 1).search(text):
+        return 0
+    longest = max(map(len, _WORD.findall(_LINK.sub(" ", text))), default=0)
+    return longest if longest > at_least else 0
+
+
+def length_ratio(first: str, second: str, weights: tuple[float, float], slack: float) -> float:
+    """Longer over shorter, in weighted characters, `slack` added to both; at least 1."""
+    one = length(first, "characters") * weights[0] + slack
+    other = length(second, "characters") * weights[1] + slack
+    return max(one, other) / max(min(one, other), 1e-9)
+
+
+def markup(text: str) -> int:
+    """Number of HTML or XML tags and entities."""
+    count = len(_TAG.findall(text)) if "<" in text or "]]>" in text else 0
+    return count + (len(_ENTITY.findall(text)) if "&" in text else 0)
+
+
+def links(text: str) -> list[str]:
+    """Web addresses, sorted; punctuation at their end does not count."""
+    if "://" not in text and "ww." not in text.lower():
+        return []
+    return sorted(link.rstrip(".,;:!?)。，；：！？、…»”/").lower() for link in _LINK.findall(text))
+
+
+@lru_cache(maxsize=8)  # several filters ask for the letters of the same two texts
+def letters(text: str) -> str:
+    """The letters of a text, digits and everything else left out."""
+    if text.isascii():
+        return text.encode().translate(None, _ASCII_NO_LETTERS).decode()
+    return _NO_LETTERS.sub("", text)
+
+
+def letter_share(text: str) -> float:
+    """Share of letters among the characters that are no spaces."""
+    return len(letters(text)) / max(length(text, "characters"), 1)
+
+
+def script_share(text: str, script: str) -> float:
+    """Share of the letters that belong to a script (a code such as `Latn`); 1 for a text without letters."""
+    found = letters(text)
+    if not found or (script == "Latn" and found.isascii()):
+        return 1.0
+    return len(_outside_script(script).sub("", found)) / len(found)
+
+
+def script_of(language: str) -> str | None:
+    """Code of the script that a language is written in, from CLDR: `de` -> `Latn`, `zh` -> `Hans`; None: not known."""
+    parts = language.replace("_", "-").split("-")
+    given = next((part.title() for part in parts[1:] if len(part) == 4), None)
+    likely = get_global("likely_subtags").get(parts[0], "")
+    return given or next((part for part in likely.split("_")[1:] if len(part) == 4), None)
+
+
+def number_mismatch(first: str, second: str) -> float:
+    """Share of the numbers of the side with fewer that the other side lacks; 0 where a side has none.
+
+    Digits of any script count, separators within a number do not (1,000 is 1.000), nor do zeros before it.
+    """
+    one, other = numbers(first), numbers(second)
+    if not one or not other:
+        return 0.0
+    return 1 - len(one & other) / min(len(one), len(other))
+
+
+def numbers(text: str) -> set[int]:
+    """The numbers in a text written with digits, separators left out."""
+    return {int(_NO_DIGITS.sub("", found)[:100]) for found in _NUMBER.findall(text)}
+
+
+def copied(first: str, second: str) -> int:
+    """Letters of a text that is the same on both sides, but for case, punctuation and spaces; 0 for different ones."""
+    if first != second and (abs(len(first) - len(second)) > 20 or normalise(first) != normalise(second)):
+        return 0
+    return len(letters(first))
+
+
+LAST_LETTER = 0x32400  # end of the last block of letters in Unicode, CJK extension H
+SCRIPT_PARTS = {"Jpan": ("Han", "Hiragana", "Katakana"), "Kore": ("Hangul", "Han"), "Hans": ("Han",), "Hant": ("Han",)}
+
+
+@cache
+def _outside_script(script: str) -> re.Pattern[str]:
+    """Everything but the letters of a script, as ranges for `re`, which is much faster than `regex` on them."""
+    names = SCRIPT_PARTS.get(script, (script,))
+    inside = regex.compile("[" + "".join(rf"\p{{Script={name}}}" for name in (*names, "Common", "Inherited")) + "]")
+    ranges: list[list[int]] = []
+    for code in range(LAST_LETTER):
+        if 0xD800 <= code < 0xE000 or not inside.match(chr(code)):
+            continue
+        if ranges and ranges[-1][1] == code - 1:
+            ranges[-1][1] = code
+        else:
+            ranges.append([code, code])
+    body = "".join(f"\\U{begin:08x}-\\U{end:08x}" for begin, end in ranges)
+    return re.compile(f"[^{body}]+")
+
+
+@cache
+def _run(characters: int) -> re.Pattern[str]:
+    """At least so many characters of one word."""
+    return re.compile(f"{_WORD.pattern[:-1]}{{{characters}}}")
