@@ -1,0 +1,111 @@
+"""The figures of training and its outcome: loss curves, and the spread of scores over directions."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+
+from lander.evaluate.collect import MEANS
+from lander.report import svg
+from lander.report.figures import Drawn
+from lander.report.inputs import Inputs
+from lander.report.order import direction_group, method_key, run_label
+
+POINTS = 60  # of a loss curve: enough to see its shape, few enough to smooth over the batches
+
+
+def binned_loss(losses: list[pd.DataFrame]) -> pd.DataFrame:
+    """Mean loss per token in at most `POINTS` stretches of equal length, over directions and seeds.
+
+    Returns:
+        `update` (the last one of the stretch) and `loss` (nats per token, weighted by tokens).
+    """
+    rows = pd.concat(losses)
+    rows = rows[np.isfinite(rows["loss"]) & (rows["tokens"] > 0)]
+    if rows.empty:
+        return pd.DataFrame({"update": [], "loss": []})
+    first, last = rows["update"].min(), rows["update"].max()
+    width = max(1, -(-(last - first + 1) // POINTS))
+    stretch = ((rows["update"] - first) // width).astype(int)
+    sums = (rows["loss"] * rows["tokens"]).groupby(stretch).sum() / rows["tokens"].groupby(stretch).sum()
+    return pd.DataFrame({"update": rows["update"].groupby(stretch).max().astype(int), "loss": sums})
+
+
+@matplotlib.rc_context(svg.RC)
+def loss(inputs: Inputs) -> Drawn | None:
+    """Training loss of every trained method."""
+    runs: dict[tuple[str, str], list[pd.DataFrame]] = {}
+    for run, rows in inputs.losses.items():
+        runs.setdefault(run[:2], []).append(rows)
+    curves = {run_label(run): binned_loss(runs[run]) for run in sorted(runs, key=method_key)}
+    curves = {label: rows.assign(method=label) for label, rows in curves.items() if len(rows)}
+    if not curves:
+        return None
+    columns = min(4, len(curves))
+    figure, axes = svg.new_figure(height=3.5, legend_rows=-(-len(curves) // columns))
+    for index, (label, rows) in enumerate(curves.items()):
+        step = max(1, len(rows) // 8)
+        style = svg.line_style(index) | {"markevery": (index % step, step)}  # markers of two curves seldom coincide
+        axes.plot(rows["update"], rows["loss"], label=label, **style)
+    axes.set_xlabel("optimizer update")
+    axes.set_ylabel("training loss (nats per token)")
+    axes.margins(x=0.02)
+    svg.integer_axis(axes)
+    svg.legend_below(figure, axes, columns)
+    ends = ", ".join(f"{label} {rows['loss'].iloc[-1]:.2f}" for label, rows in curves.items())
+    caption = (
+        f"Mean over directions{_seeds(inputs)}, smoothed. At the end: {ends}. "
+        "A curve that is still falling at the right wanted more training; the lowest loss need not translate best."
+    )
+    data = pd.concat(curves.values())[["method", "update", "loss"]]
+    title = "Training loss"
+    description = f"Line chart. {title} of {len(curves)} methods. {caption}"
+    return Drawn(
+        "loss", title, caption, description, svg.to_svg(figure, "loss", title), data, ("update", "method", "loss")
+    )
+
+
+def _seeds(inputs: Inputs) -> str:
+    return " and seeds" if len({run.seed for run in inputs.losses}) > 1 else ""
+
+
+@matplotlib.rc_context(svg.RC)
+def scores(inputs: Inputs, test: str) -> Drawn | None:
+    """BLEU of every method in every direction of one test set, a row a method."""
+    rows = inputs.scores.query("test == @test and metric == 'bleu'")
+    rows = (
+        rows[~rows["direction"].isin(MEANS)].groupby(["method", "variant", "direction"])["score"].mean().reset_index()
+    )
+    runs = sorted(set(zip(rows["method"], rows["variant"], strict=True)), key=method_key)
+    if not runs:
+        return None
+    figure, axes = svg.new_figure(height=0.85 + 0.3 * len(runs), legend_rows=1)
+    axes.grid(axis="x")
+    looks = {"out of English": ("o", svg.PALETTE[0]), "into English": ("s", svg.PALETTE[1])}
+    looks["other directions"] = ("^", svg.PALETTE[2])
+    groups = rows["direction"].map(direction_group)
+    for place, (method, variant) in enumerate(runs):
+        mine = (rows["method"] == method) & (rows["variant"] == variant)
+        for group, (marker, colour) in looks.items():
+            values = rows.loc[mine & (groups == group), "score"]
+            offset = {"out of English": -0.12, "into English": 0.12}.get(group, 0)
+            hollow = {"markerfacecolor": "none", "markeredgecolor": colour, "linestyle": ""}
+            axes.plot(values, np.full(len(values), place + offset), marker=marker, markersize=5, **hollow)
+        mean = rows.loc[mine, "score"].mean()
+        axes.plot([mean, mean], [place - 0.36, place + 0.36], color=svg.INK, linewidth=2)
+    for group, (marker, colour) in looks.items():
+        if (groups == group).any():
+            axes.plot([], [], marker=marker, linestyle="", color=colour, markerfacecolor="none", label=group)
+    axes.plot([], [], color=svg.INK, marker="|", markersize=10, markeredgewidth=2, linestyle="", label="mean")
+    axes.set_yticks(range(len(runs)), [run_label(run) for run in runs])
+    axes.invert_yaxis()
+    axes.set_xlabel(f"BLEU on {test} (0-100)")
+    axes.set_xlim(left=0)
+    svg.legend_below(figure, axes, 4)
+    title = f"BLEU by method on {test}"
+    caption = (
+        "A mark is a direction, the bar the mean. Two methods whose marks overlap differ less than directions do; "
+        "a mark far to the left of its row is a direction that the method leaves behind."
+    )
+    data = rows.assign(test=test)[["test", "method", "variant", "direction", "score"]]
+    description = f"Dot plot. {title}, {len(runs)} rows. The numbers are in the table of scores. {caption}"
+    return Drawn("scores", title, caption, description, svg.to_svg(figure, "scores", title), data)

@@ -1,0 +1,108 @@
+"""Everything that the report is made of, read and checked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import yaml
+
+from lander import tables
+from lander.errors import UserError
+from lander.evaluate.collect import read_scores
+from lander.files import read_json
+
+LOSS_COLUMNS = ["update", "direction", "loss", "tokens"]
+
+
+class Run(NamedTuple):
+    """One trained (or untrained) model: `results/<run>/finetune/<method>/<variant>/s<seed>`."""
+
+    method: str
+    variant: str
+    seed: str
+
+
+@dataclass
+class Inputs:
+    """The contents of the input files; None or empty where the run has no such file."""
+
+    name: str
+    scores: pd.DataFrame  # method, variant, seed, test, direction, metric, score (float), signature
+    layers: pd.DataFrame | None = None
+    neurons: pd.DataFrame | None = None
+    awareness: dict[str, pd.DataFrame] = field(default_factory=dict)  # language -> table "awareness"
+    counts: pd.DataFrame | None = None
+    losses: dict[Run, pd.DataFrame] = field(default_factory=dict)
+    runs: dict[Run, dict[str, Any]] = field(default_factory=dict)
+    config: str | None = None
+    config_path: str | None = None
+
+    def setting(self, *keys: str) -> Any:
+        """A value of the config, or None where there is no config, no such key, or it is not readable."""
+        value: Any = None
+        try:
+            value = yaml.safe_load(self.config or "")
+        except yaml.YAMLError:  # the page shows the config as it is; only the summary misses a detail
+            return None
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        return value
+
+
+def read_scores_table(path: Path) -> pd.DataFrame:
+    """scores.csv with `score` as a number."""
+    scores = pd.DataFrame(read_scores(path))
+    return scores.astype({"score": float})
+
+
+def read_awareness(files: Sequence[Path], languages: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """Awareness tables by language; files and languages are in the same order."""
+    if len(files) != len(languages):
+        raise UserError(
+            f"--awareness has {len(files)} files and --awareness-languages {len(languages)}: give one language a file"
+        )
+    found = zip(languages, files, strict=True)
+    return {language: tables.read(path, "awareness", ["layer", "neuron", "score"]) for language, path in found}
+
+
+def read_loss(path: Path) -> pd.DataFrame:
+    """A loss log of `lander.finetune`; a log that a running training cut short is read as far as it goes."""
+    try:
+        loss = pd.read_csv(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; `python -m lander.finetune` makes it") from None
+    except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
+        raise UserError(f"{path}: cannot be read as CSV ({error}); remove it and run snakemake again") from None
+    missing = [name for name in LOSS_COLUMNS if name not in loss.columns]
+    if missing:
+        raise UserError(f"{path}: no column {', '.join(missing)}; a loss log has {', '.join(LOSS_COLUMNS)}")
+    loss["direction"] = loss["direction"].astype(str)
+    numbers = ["update", "loss", "tokens"]
+    loss[numbers] = loss[numbers].apply(pd.to_numeric, errors="coerce")
+    return loss[LOSS_COLUMNS].dropna()
+
+
+def read_run(path: Path) -> dict[str, Any]:
+    """A run.json of `lander.finetune`: settings, versions and costs, each of them optional."""
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: not a JSON object; remove it and run snakemake again")
+    return content
+
+
+def parse_assignments(values: Sequence[str], flag: str) -> dict[Run, Path]:
+    """Read METHOD/VARIANT/sSEED=FILE; variant and seed are `main` and `0` where they are left out."""
+    found = {}
+    for value in values:
+        name, equals, path = value.partition("=")
+        parts = name.split("/")
+        if not equals or not path or not all(parts) or len(parts) > 3:
+            raise UserError(f"{flag} {value}: write METHOD/VARIANT/sSEED=FILE, as in lora/main/s0=loss.csv")
+        method, variant, seed = parts + ["main", "s0"][len(parts) - 1 :]
+        run = Run(method, variant, seed.removeprefix("s"))
+        if run in found:
+            raise UserError(f"{flag} {value}: {name} is given twice")
+        found[run] = Path(path)
+    return found

@@ -1,0 +1,193 @@
+"""What a busy person reads: which method is best and by how much, what it cost, and what to be careful about."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from lander.evaluate.collect import MEANS
+from lander.report.inputs import Inputs
+from lander.report.order import method_key, run_label, sort_tests
+from lander.report.tables import MISSING, Cell, Head, Table
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of one test set, in sentences; `gain` in BLEU over the better zero-shot."""
+
+    test: str
+    best: str
+    mean: str
+    gain: str
+    sentence: str
+
+
+def test_names(inputs: Inputs) -> list[str]:
+    """Test sets, the config's order first."""
+    sources = inputs.setting("data", "test")
+    wanted = [one.get("name") for one in sources if isinstance(one, dict)] if isinstance(sources, list) else []
+    return sort_tests(inputs.scores["test"], wanted)
+
+
+def means_by_run(scores: pd.DataFrame, test: str, metric: str) -> pd.Series:
+    """Mean over seeds of the mean over directions, by (method, variant), best first; missing means are not made up."""
+    rows = scores.query("test == @test and metric == @metric and direction == 'mean'")
+    return rows.groupby(["method", "variant"])["score"].mean().sort_values(ascending=False, kind="stable")
+
+
+def by_direction(scores: pd.DataFrame, test: str) -> pd.DataFrame:
+    """BLEU, seed means: a row for each (method, variant), a column for each direction."""
+    rows = scores.query("test == @test and metric == 'bleu'")
+    rows = rows[~rows["direction"].isin(MEANS)]
+    return rows.groupby(["method", "variant", "direction"])["score"].mean().unstack()
+
+
+def verdict(inputs: Inputs, test: str) -> Verdict | None:
+    """Best method of a test set by mean BLEU, against the better of the zero-shot prompts."""
+    means = means_by_run(inputs.scores, test, "bleu")
+    if means.empty:
+        return None
+    best, top = means.index[0], means.iloc[0]
+    zero = means[[run for run in means.index if run[0] == "zero-shot"]]
+    others = means[[run for run in means.index if run[0] != "zero-shot"]]
+    sentence = f"{run_label(best)} scores highest, mean BLEU {top:.1f}."
+    gain = MISSING
+    if len(zero) and len(others):
+        shown = others.index[0]
+        over = others.iloc[0] - zero.iloc[0]
+        gain = f"{over:+.1f}"
+        table = by_direction(inputs.scores, test)
+        floor = table.loc[[run for run in table.index if run[0] == "zero-shot"]].max()
+        ahead = int((table.loc[shown] > floor).sum())
+        lead = "" if shown == best else f" The best trained method is {run_label(shown)}, {others.iloc[0]:.1f}."
+        side = "above" if over >= 0 else "below"
+        sentence += (
+            f"{lead} That is {abs(over):.1f} BLEU {side} the better zero-shot, {run_label(zero.index[0])} with "
+            f"{zero.iloc[0]:.1f}, and ahead of both prompts in {ahead} of {len(floor)} directions."
+        )
+    if ("landermt", "main") in means.index and best != ("landermt", "main"):
+        own = means[("landermt", "main")]
+        sentence += f" landermt has {own:.1f}, {top - own:.1f} less than the highest."
+    return Verdict(test, run_label(best), f"{top:.1f}", gain, sentence)
+
+
+def _average(inputs: Inputs, run: tuple[str, str], key: str) -> float | None:
+    """Mean over seeds of a number in run.json."""
+    values = [content.get(key) for one, content in inputs.runs.items() if one[:2] == run]
+    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    return sum(numbers) / len(numbers) if numbers else None
+
+
+def duration(seconds: float | None) -> str:
+    """`45 s`, `12 min`, `3.4 h`."""
+    if seconds is None:
+        return MISSING
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def quantity(value: float | None, unit: str = "") -> str:
+    """`950`, `12.3k`, `4.56M`, `1.2G`, with three digits."""
+    if value is None:
+        return MISSING
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g}{letter}{unit}"
+    return f"{value:.0f}{unit}"
+
+
+def glance_table(inputs: Inputs, tests: list[str]) -> Table:
+    """Every method on one line: mean scores, gain over the better zero-shot, and what training cost."""
+    bleu = {test: means_by_run(inputs.scores, test, "bleu") for test in tests}
+    chrf = {test: means_by_run(inputs.scores, test, "chrf2++") for test in tests}
+    runs = set().union(*(means.index for means in (*bleu.values(), *chrf.values())))
+    floors = {
+        test: max((value for run, value in means.items() if run[0] == "zero-shot"), default=None)
+        for test, means in bleu.items()
+    }
+    rows = []
+    for run in sorted(runs, key=method_key):
+        cells: list[Cell] = []
+        for test in tests:
+            cells += _glance_cells(run, bleu[test], chrf[test], floors[test])
+        rows.append((run_label(run), cells + _cost_cells(inputs, run)))
+    heads = [Head(text) for _ in tests for text in ("BLEU", "gain", "chrF2++")]
+    costs = ["trained", "share", "time", "tokens", "memory"] if inputs.runs else []
+    groups = [Head(test, 3) for test in tests] + ([Head("training", len(costs))] if costs else [])
+    notes = ["Means over directions. Gain: BLEU over the better zero-shot prompt, by its mean."]
+    if costs:
+        notes.append("Trained: parameters, and their share of the model's. Memory: the peak of one process.")
+    return Table("Methods at a glance", "method", heads + [Head(text) for text in costs], rows, groups, notes)
+
+
+def _glance_cells(run: tuple[str, str], bleu: pd.Series, chrf: pd.Series, floor: float | None) -> list[Cell]:
+    def shown(means: pd.Series) -> Cell:
+        if run not in means.index:
+            return Cell(MISSING)
+        return Cell(f"{means[run]:.1f}", len(means) > 1 and round(means[run], 1) == round(means.max(), 1))
+
+    known = run in bleu.index and floor is not None
+    return [shown(bleu), Cell(f"{bleu[run] - floor:+.1f}" if known else MISSING), shown(chrf)]
+
+
+def _cost_cells(inputs: Inputs, run: tuple[str, str]) -> list[Cell]:
+    if not inputs.runs:
+        return []
+    trained, total = (_average(inputs, run, f"parameters_{name}") for name in ("trained", "total"))
+    share = f"{100 * trained / total:.3g}%" if trained is not None and total else MISSING
+    return [
+        Cell(quantity(trained)),
+        Cell(share),
+        Cell(duration(_average(inputs, run, "seconds"))),
+        Cell(quantity(_average(inputs, run, "tokens"))),
+        Cell(quantity(_average(inputs, run, "peak_memory_bytes"), "B")),
+    ]
+
+
+def notes(inputs: Inputs, tests: list[str]) -> list[str]:
+    """What to be careful about when reading the scores."""
+    found = []
+    scores = inputs.scores
+    seeds = scores["seed"].nunique()
+    if seeds == 1:
+        found.append("One seed: small differences between methods may be chance. No significance test was made.")
+    for test in tests:
+        rows = scores[(scores["test"] == test) & ~scores["direction"].isin(MEANS)]
+        values: dict[str, Any] = dict(list(rows.groupby("metric")))
+        if "contaminated" in values and (worst := values["contaminated"].nlargest(1, "score").iloc[0])["score"] > 0:
+            found.append(
+                f"{test}: training has seen up to {100 * worst['score']:.1f}% of the test items "
+                f"({worst['direction']}). The scores without them are under “other measurements”."
+            )
+        for metric, limit, text in (("empty", 0.01, "is empty"), ("copied", 0.05, "repeats the source")):
+            found += _share_notes(test, values.get(metric), limit, text)
+        found += _raw_notes(scores, test)
+        wanted = rows["direction"].nunique()
+        for run, part in sorted(
+            rows[rows["metric"] == "bleu"].groupby(["method", "variant"]), key=lambda p: method_key(p[0])
+        ):
+            if (number := part["direction"].nunique()) < wanted:
+                found.append(
+                    f"{test}: {run_label(run)} has scores in {number} of {wanted} directions; its means are over those."
+                )
+    return found
+
+
+def _share_notes(test: str, rows: pd.DataFrame | None, limit: float, text: str) -> list[str]:
+    if rows is None:
+        return []
+    means = rows.groupby(["method", "variant"])["score"].mean()
+    over = sorted((run for run, value in means.items() if value > limit), key=method_key)
+    listed = ", ".join(f"{run_label(run)} {100 * means[run]:.1f}%" for run in over)
+    return [f"{test}: more than {100 * limit:.0f}% of the output {text}: {listed}."] if over else []
+
+
+def _raw_notes(scores: pd.DataFrame, test: str) -> list[str]:
+    """Methods that write on after the translation."""
+    cut, raw = (means_by_run(scores, test, metric) for metric in ("bleu", "bleu_raw"))
+    gaps = {run: cut[run] - raw[run] for run in cut.index if run in raw.index and abs(cut[run] - raw[run]) >= 1}
+    listed = ", ".join(
+        f"{run_label(run)} {cut[run]:.1f} against {raw[run]:.1f}" for run in sorted(gaps, key=method_key)
+    )
+    return [f"{test}: the output goes on after the translation; cut against raw BLEU: {listed}."] if gaps else []

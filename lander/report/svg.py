@@ -1,0 +1,114 @@
+"""The look of the figures, and their SVG in two forms: a file of its own, and inline in the page.
+
+Colours are those of Okabe and Ito (2008) without the yellow, which is too pale for lines on white. Every series also has
+a marker, a dash or a hatch of its own, so that the figures read in black and white.
+In the page each colour is a CSS variable (see page.css), so that figures follow light, dark and print.
+"""
+
+import io
+import re
+import warnings
+from html import escape
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+INK, MUTED, GRID, BAND, PAGE = "#1b1b1d", "#5f5f63", "#dcdcdf", "#efe7d2", "#fffffe"
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", INK)
+NAMES = ("blue", "vermillion", "green", "purple", "orange", "sky", "ink")
+VARIABLES = dict(zip(PALETTE, NAMES, strict=True)) | {MUTED: "muted", GRID: "grid", BAND: "band", PAGE: "page"}
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h")
+DASHES = ("-", (0, (5, 2)), (0, (1.2, 1.6)), (0, (6, 2, 1.2, 2)))
+HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "----", "||||", "++++", "oooo", "**")
+SANS = "sans-serif"
+
+RC = {
+    "font.family": SANS,
+    "font.size": 9.5,
+    "axes.labelsize": 9.5,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.fontsize": 9,
+    "svg.fonttype": "none",  # text stays text: it can be searched, read aloud and takes the page's font
+    "text.parse_math": False,  # a dollar in a user's name is a dollar
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.8,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "figure.facecolor": PAGE,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 4.6,
+    "lines.markeredgewidth": 1.1,
+    "legend.frameon": False,
+    "legend.handlelength": 2.8,
+    "legend.columnspacing": 1.4,
+    "hatch.linewidth": 0.8,
+    "axes.formatter.useoffset": False,
+}
+
+
+def line_style(index: int) -> dict[str, Any]:
+    """Colour, dash and marker of the `index`-th series; all differ between neighbours, and in pairs up to seventy."""
+    colour = PALETTE[index % len(PALETTE)]
+    dash = DASHES[(index + index // len(PALETTE)) % len(DASHES)]
+    return {"color": colour, "linestyle": dash, "marker": MARKERS[index % len(MARKERS)], "markeredgecolor": colour}
+
+
+def new_figure(height: float = 3.3, legend_rows: int = 0, width: float = 6.4) -> tuple[Figure, Axes]:
+    """A figure of one panel with room for a legend of some rows below it; sizes in inches."""
+    figure = Figure(figsize=(width, height + 0.21 * legend_rows), layout="constrained")
+    FigureCanvasSVG(figure)
+    return figure, figure.subplots()
+
+
+def integer_axis(axes: Axes) -> None:
+    """Ticks of the x axis at whole numbers: layers, updates."""
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=16, integer=True, min_n_ticks=1))
+
+
+def legend_below(figure: Figure, axes: Axes, columns: int) -> None:
+    """All series of the panel, below it."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+
+
+def to_svg(figure: Figure, name: str, title: str) -> str:
+    """The figure as an SVG file, the same bytes every time: no date, ids from the figure's name."""
+    stream = io.StringIO()
+    fixed = {"svg.hashsalt": name}
+    with matplotlib.rc_context(RC | fixed), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a letter that matplotlib's font lacks is still text in the SVG
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", stream.getvalue(), flags=re.DOTALL)
+    return re.sub(r"(<svg[^>]*>)", lambda m: f"{m[1]}\n <title>{escape(title)}</title>", text, count=1)
+
+
+def inline(svg: str, name: str, description: str) -> str:
+    """The SVG for the page: ids made unique by the figure's name, colours and font from the page's style sheet."""
+    text = svg[svg.index("<svg") :]
+    text = re.sub(r"<title>.*?</title>\s*", "", text, count=1, flags=re.DOTALL)
+    used = set(re.findall(r"""(?:href="#|url\(#)([^")]+)""", text))
+    text = re.sub(r'\sid="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", text)
+    text = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", text)
+    for colour, variable in VARIABLES.items():
+        text = text.replace(colour, f"var(--{variable})")
+    text = re.sub(r"(font: [^;\"']*?\d[\d.]*px) [^;\"]+", r"\1 var(--sans)", text)
+    head = f'<svg role="img" aria-label="{escape(description)}" focusable="false"'
+    text = re.sub(r'<svg\b(?=[^>]*viewBox="([^"]+)")[^>]*>', lambda m: f'{head} viewBox="{m[1]}">', text, count=1)
+    return re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
