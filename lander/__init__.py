@@ -1,0 +1,15 @@
+"""Lander: finetune only the neurons that matter to each language (LANDeRMT, Zhu et al., ACL 2024)."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lander.translator import Translator
+
+__version__ = "0.1.0"
+
+
+def load(path: str, dtype: str = "float32") -> "Translator":
+    """Load a trained model's folder, or a base, ready to translate; see `lander.translator.load`."""
+    from lander.translator import load  # torch and transformers take seconds: only when needed
+
+    return load(path, dtype)

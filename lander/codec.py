@@ -58,6 +58,11 @@ class Codec:
     def _encode(self, text: str) -> list[int]:
         return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
 
+    def _encode_all(self, texts: list[str]) -> list[list[int]]:
+        if not texts:
+            return []
+        return self.tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+
     def prompt(self, text: str) -> list[int]:
         """Tokens of a prompt, the convention's first."""
         return self.prefix + self._encode(text)
@@ -65,6 +70,14 @@ class Codec:
     def target(self, text: str) -> list[int]:
         """Tokens of a translation, the end token last."""
         return [*self._encode(text), self.end]
+
+    def prompts(self, texts: list[str]) -> list[list[int]]:
+        """`prompt` of many texts at once."""
+        return [self.prefix + tokens for tokens in self._encode_all(texts)]
+
+    def targets(self, texts: list[str]) -> list[list[int]]:
+        """`target` of many texts at once."""
+        return [[*tokens, self.end] for tokens in self._encode_all(texts)]
 
     def sentence(self, text: str) -> list[int]:
         """Tokens of a sentence by itself, as the model met it in pretraining."""

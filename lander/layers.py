@@ -6,7 +6,8 @@ Reads:  <run>/activations/s<seed>/<direction>.parquet
 Writes: <run>/layers/<variant>/s<seed>/layers.parquet   direction, layer, activation, delta, selected
 
 Example:
-    python -m lander.layers --activations en-de.parquet de-en.parquet --directions en-de de-en --k 4 --out layers.parquet
+    python -m lander.layers --activations en-de.parquet de-en.parquet --directions en-de de-en --k 2 \\
+        --out layers.parquet
 """
 
 import argparse

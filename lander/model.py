@@ -50,16 +50,30 @@ def weight_type(dtype: str) -> torch.dtype:
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
 
 
+def autocasts(precision: str) -> bool:
+    """Whether training multiplies in bfloat16 with float32 weights: `auto` where a CPU has instructions for it.
+
+    On a GPU the weights themselves are bfloat16 (`weight_type`).
+    """
+    if precision == "auto":
+        capabilities = torch.cpu.get_capabilities() if not torch.cuda.is_available() else {}
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return precision == "bfloat16"
+
+
 def load_model(path: str, revision: str | None = None, dtype: str = "auto") -> nn.Module:
     """A causal language model in evaluation mode on this process's device, all parameters frozen.
 
     Raises:
         UserError: no such model, or its files cannot be read.
     """
+    import warnings
+
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # of libraries, about each other
     where = resolve(path)
     try:
         model = AutoModelForCausalLM.from_pretrained(where, revision=revision or None, dtype=weight_type(dtype))
@@ -73,14 +87,14 @@ def load_model(path: str, revision: str | None = None, dtype: str = "auto") -> n
 
 
 def load_codec(path: str, revision: str | None = None) -> Codec:
-    """The tokenizer of a model.
+    """The tokenizer of a model, or of any folder that holds tokenizer files.
 
     Raises:
         UserError: no such model, or it has no tokenizer that can be read.
     """
     from transformers import AutoTokenizer
 
-    where = resolve(path)
+    where = path if (Path(path) / "tokenizer_config.json").is_file() else resolve(path)
     try:
         return Codec(AutoTokenizer.from_pretrained(where, revision=revision or None))
     except (OSError, ValueError, RuntimeError) as error:
@@ -96,6 +110,12 @@ def facts(path: str) -> dict[str, Any]:
     """What Lander wrote beside a model's weights (lander.json); empty for models that it did not make."""
     file = Path(resolve(path)) / "lander.json"
     return read_json(file) if file.is_file() else {}
+
+
+def portable(path: str) -> str:
+    """How a trained model names its base: a built-in name or hub id as it is, a local folder by its full path."""
+    where = Path(resolve(path))
+    return str(where.resolve()) if where.is_dir() and where.parent != BUILT_IN else path
 
 
 def digest(path: str, revision: str | None = None) -> str:

@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 from lander.errors import UserError
 from lander.files import whole_file
 
-
 REMEDY = "remove it and run snakemake again: it is made anew"
 
 

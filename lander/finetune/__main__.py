@@ -1,0 +1,219 @@
+"""Finetune a model by one method, on one process or (through torchrun) several.
+
+Paper: sections 3.3 and 4.2.
+
+Reads:  <run>/data/s<seed>/train/<direction>.parquet, <run>/masks/<variant>/s<seed>/<direction>.parquet, the base
+Writes: <run>/finetune/<method>/<variant>/s<seed>/   the model (see `lander.finetune.saved`; lander.json comes last)
+            loss.csv   update, direction, loss, tokens, learning_rate
+            run.json   settings, versions, seconds, tokens, parameters trained, peak memory
+        <run>/checkpoints/...   while training
+
+Example:
+    python -m lander.finetune --method landermt --model lander-tiny --train en-de.parquet de-en.parquet \\
+        --directions en-de de-en --languages '{"en": "English", "de": "German"}' --masks masks --steps 100 \\
+        --out landermt
+"""
+
+import argparse
+import hashlib
+import json
+import resource
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.distributed as dist
+
+from lander import model, tables
+from lander.codec import Codec
+from lander.data.templates import Template, load_templates
+from lander.errors import UserError, run_main
+from lander.files import whole_file, write_json
+from lander.finetune import saved
+from lander.finetune.blocks import Routing
+from lander.finetune.methods import MASKED, METHODS, Lora, count, prepare
+from lander.finetune.schedule import Pairs, Schedule
+from lander.finetune.trainer import Settings, start_processes, train
+from lander.languages import Direction, parse_direction
+
+
+def tokenize(
+    table: pd.DataFrame, codec: Codec, templates: list[Template], names: tuple[str, str], max_length: int
+) -> Pairs:
+    """Tokens of a direction's training pairs; pairs over `max_length` tokens are left out and counted."""
+    tokens, ends, prompts, too_long, end = [], [], [], 0, 0
+    filled = [templates[row.template].fill(row.source, *names) for row in table.itertuples()]
+    for prompt, target in zip(codec.prompts(filled), codec.targets(table["target"].tolist()), strict=True):
+        if len(prompt) + len(target) > max_length:
+            too_long += 1
+            continue
+        tokens.append(np.array(prompt + target, dtype=np.int32))
+        end += len(prompt) + len(target)
+        ends.append(end)
+        prompts.append(len(prompt))
+    flat = np.concatenate(tokens) if tokens else np.zeros(0, np.int32)
+    return Pairs(flat, np.array(ends, dtype=np.int64), np.array(prompts, dtype=np.int32), too_long)
+
+
+def read_pairs(args: argparse.Namespace, codec: Codec) -> dict[str, Pairs]:
+    """The training pairs of every direction.
+
+    Raises:
+        UserError: a direction has no pair left.
+    """
+    templates = load_templates(args.templates)
+    pairs = {}
+    for direction, path in zip(args.directions, args.train, strict=True):
+        names = (args.languages[direction.source], args.languages[direction.target])
+        pairs[str(direction)] = tokenize(tables.read(path, "train"), codec, templates, names, args.max_length)
+        if not len(pairs[str(direction)]):
+            raise UserError(f"{path}: no pair of at most {args.max_length} tokens to train on; see finetune.max_length")
+    return pairs
+
+
+def fingerprint(args: argparse.Namespace, base: str, pairs: dict[str, Pairs], masks: dict[str, pd.DataFrame]) -> str:
+    """What a checkpoint must share with the run that resumes from it: settings, base, data and masks."""
+    same = {key: str(value) for key, value in vars(args).items() if key not in ("out", "checkpoints", "threads")}
+    digest = hashlib.sha256(json.dumps([same, base]).encode())
+    for name, value in pairs.items():
+        digest.update(name.encode() + value.tokens.tobytes() + value.ends.tobytes())
+    for name, mask in masks.items():
+        digest.update(name.encode() + pd.util.hash_pandas_object(mask, index=False).to_numpy().tobytes())
+    return digest.hexdigest()
+
+
+def run_record(args: argparse.Namespace, pairs: dict[str, Pairs], log: pd.DataFrame, **facts: Any) -> dict[str, Any]:
+    """What a reader wants to know of the run: settings, versions, cost."""
+    import deepspeed
+    import transformers
+
+    versions = {module.__name__: module.__version__ for module in (torch, deepspeed, transformers)}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    if torch.cuda.is_available():
+        peak = torch.cuda.max_memory_allocated()
+    return {
+        "settings": {key: _plain(value) for key, value in vars(args).items()},
+        "versions": versions,
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "tokens": int(log["tokens"].sum()) if len(log) else 0,
+        "peak_memory_bytes": int(peak),
+        "pairs": {name: {"used": len(value), "too_long": value.too_long} for name, value in pairs.items()},
+    } | facts
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path | Direction) else value
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="lander.finetune", description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--method", choices=METHODS, required=True)
+    add("--model", required=True, help="base: built-in name, local folder or hub id")
+    add("--revision", default="", help="revision of a hub model")
+    add("--dtype", choices=["auto", "float32", "bfloat16"], default="auto", help="of the weights")
+    add("--train", type=Path, nargs="+", required=True, help="training pairs, one table per direction")
+    add("--directions", type=parse_direction, nargs="+", required=True, help="their directions, in the same order")
+    add("--languages", type=json.loads, required=True, help="JSON: code -> name in the prompts")
+    add("--templates", type=Path, help="YAML of instruction templates (default: the project's ten)")
+    add("--masks", type=Path, help="folder of <direction>.parquet, for methods that use masks")
+    add("--seed", type=int, default=0)
+    add("--steps", type=int, help="optimizer updates; wins over --epochs")
+    add("--epochs", type=float, default=1.0, help="times that the largest direction is read")
+    add("--batch-size", type=int, default=8, help="pairs per micro-batch")
+    add("--accumulate", type=int, help="micro-batches per update over all ranks (default: one per direction)")
+    add("--learning-rate", type=float, default=5e-5)
+    add("--schedule", choices=["constant", "linear", "cosine"], default="linear")
+    add("--warmup", type=int, default=0, help="updates of linear warmup")
+    add("--weight-decay", type=float, default=0.01)
+    add("--clip", type=float, default=1.0, help="gradient norm; 0: no clipping")
+    add("--max-length", type=int, default=1024, help="tokens of prompt and translation; longer pairs are left out")
+    add("--zero-stage", type=int, choices=range(4), default=0)
+    add("--precision", choices=["auto", "float32", "bfloat16"], default="auto", help="arithmetic on a CPU")
+    add("--threads", type=int, default=1)
+    add("--scope", choices=["layer", "ffn"], default="layer", help="with or without attention and norms")
+    add("--scale", choices=["input", "output"], default="output", help="what eq. 7-8 scale")
+    add("--gate", choices=["static", "learned", "off"], default="learned")
+    add("--lora-rank", type=int, default=16)
+    add("--lora-alpha", type=int, default=32)
+    add("--lora-targets", nargs="*", default=[], help="names of linear maps (default: all of every layer)")
+    add("--checkpoint-every", type=int, default=0, help="updates between checkpoints; 0: none")
+    add("--checkpoints", type=Path, help="folder of checkpoints; removed when the model is written")
+    add("--out", type=Path, required=True, help="folder of the model")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    if args.method in MASKED and args.masks is None:
+        raise UserError(f"--masks: {args.method} needs a folder of masks")
+    started = time.monotonic()
+    torch.set_num_threads(args.threads)
+    start_processes()
+    torch.manual_seed(args.seed)
+    network, codec = model.load(args.model, args.revision, args.dtype)
+    names = [str(direction) for direction in args.directions]
+    masks = saved.read_masks(args.masks, names) if args.method in MASKED else {}
+    pairs = read_pairs(args, codec)
+    schedule = Schedule(pairs, args.batch_size, args.seed)
+    accumulate = args.accumulate or len(pairs)
+    total = sum(parameter.numel() for parameter in network.parameters())
+    routing = Routing(args.scale, args.gate == "learned")
+    lora = Lora(args.lora_rank, args.lora_alpha, tuple(args.lora_targets))
+    prepared = prepare(args.method, network, masks=masks, routing=routing, scope=args.scope, lora=lora)
+    trained = count(prepared.groups)
+    settings = Settings(
+        updates=args.steps if args.steps is not None else schedule.updates(args.epochs, accumulate),
+        accumulate=accumulate,
+        learning_rate=args.learning_rate,
+        schedule=args.schedule,
+        warmup=args.warmup,
+        weight_decay=args.weight_decay,
+        clip=args.clip,
+        zero_stage=args.zero_stage,
+        seed=args.seed,
+        autocast=model.autocasts(args.precision),
+        checkpoint_every=args.checkpoint_every,
+    )
+    base_digest = model.digest(args.model, args.revision)
+    base = {"path": model.portable(args.model), "revision": args.revision, "digest": base_digest}
+    same = fingerprint(args, base_digest, pairs, masks)
+    masters, log = train(prepared, schedule, codec, settings, args.checkpoints, same)
+    if dist.get_rank() == 0:
+        record = run_record(
+            args, pairs, log, updates=settings.updates, parameters_trained=trained, parameters_total=total
+        )
+        write_model(args, prepared, masters, codec, masks, base, log, record, started)
+    dist.destroy_process_group()
+
+
+def write_model(args, prepared, masters, codec, masks, base, log, record, started: float) -> None:
+    """Write the model's folder, then remove the checkpoints."""
+    args.out.mkdir(parents=True, exist_ok=True)
+    with whole_file(args.out / "loss.csv") as temporary:
+        log.to_csv(temporary, index=False, lineterminator="\n")
+    write_json(args.out / "run.json", record | {"seconds": round(time.monotonic() - started, 1)})
+    manifest = {
+        "method": args.method,
+        "seed": args.seed,
+        "base": base,
+        "directions": [str(direction) for direction in args.directions],
+        "languages": args.languages,
+        "templates": [template.text for template in load_templates(args.templates)],
+        "masked": list(masks),
+        "routing": {"scale": args.scale, "gate": args.gate} if args.method in MASKED else None,
+    }
+    saved.save(args.out, prepared, masters, codec, masks, manifest)
+    if args.checkpoints:
+        shutil.rmtree(args.checkpoints, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    run_main(main, "finetune")

@@ -1,0 +1,280 @@
+"""An FFN as a sum of compact blocks of neurons, of which a direction runs its own.
+
+The nonlinearity acts neuron by neuron, so an FFN is the exact sum over any partition of its neurons:
+
+    FFN(x) = sum_b down_b(act(up_b(x))) + bias          up_b: rows of `up`, down_b: columns of `down`
+
+A block is the set of a layer's neurons with the same mask in every direction and the same owner: in the paper's case
+one general block and one per language. Each block has parameters of its own; routing is a choice of which blocks run.
+Nothing is masked or multiplied by zero, and what must not move is not in the optimizer.
+
+Paper: equations 7-9, FFN_G(c_G x) + FFN_S(c_S x), or c_G FFN_G(x) + c_S FFN_S(x) where the *output* is scaled.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from lander import families
+from lander.errors import UserError
+from lander.languages import Direction
+
+GENERAL, SOURCE, TARGET, ABSENT = "general", "source", "target", "absent"
+
+
+@dataclass(frozen=True)
+class Group:
+    """The neurons of one block of one layer, and what each direction does with them."""
+
+    neurons: np.ndarray  # indices in the dense FFN
+    owner: str | None
+    routes: dict[str, tuple[str, float]]  # direction -> (role, scale); directions where it is absent are left out
+    trained_in: frozenset[str]  # directions whose batches train it
+
+
+def partition(masks: dict[str, pd.DataFrame], layer: int, n_neurons: int) -> list[Group]:
+    """The blocks of a layer: neurons that no mask tells apart. Ordered by their first neuron.
+
+    Raises:
+        UserError: a mask does not name each neuron of the layer once.
+    """
+    columns = {}
+    for direction, mask in masks.items():
+        rows = mask[mask["layer"] == layer].sort_values("neuron")
+        if not np.array_equal(rows["neuron"], np.arange(n_neurons)):
+            raise UserError(
+                f"masks: {direction}, layer {layer}: {len(rows)} rows, but the layer has {n_neurons} neurons "
+                f"and each needs one row; make the masks again for this model"
+            )
+        for name in ("role", "owner", "trained", "scale"):
+            columns[direction, name] = rows[name].to_numpy()
+    keys = pd.DataFrame(columns)
+    groups = []
+    for _, rows in keys.groupby(list(keys.columns), dropna=False, sort=False):
+        first = rows.iloc[0]
+        owners = {first[direction, "owner"] for direction in masks} - {None, np.nan}
+        owner = next((owner for owner in owners if isinstance(owner, str)), None)
+        routes = {
+            direction: (first[direction, "role"], float(first[direction, "scale"]))
+            for direction in masks
+            if first[direction, "role"] != ABSENT
+        }
+        trained_in = frozenset(direction for direction in masks if first[direction, "trained"])
+        if trained_in and trained_in != frozenset(routes):
+            raise UserError(
+                f"masks: layer {layer}, neuron {rows.index[0]} takes part in {', '.join(sorted(routes))} "
+                f"but is trained in {', '.join(sorted(trained_in))}; train it wherever it takes part, or nowhere"
+            )
+        groups.append(
+            Group(
+                neurons=rows.index.to_numpy().copy(),
+                owner=owner,
+                routes=routes,
+                trained_in=trained_in,
+            )
+        )
+    return groups
+
+
+class Block(nn.Module):
+    """Part of an FFN: the rows of its input projection(s) and the columns of its output projection for some neurons.
+
+    forward: (..., d_model) -> (..., d_model), without the output bias.
+    """
+
+    def __init__(self, ffn: families.FFN, neurons: np.ndarray):
+        super().__init__()
+        index = torch.as_tensor(neurons, device=ffn.down.weight.device)
+        self.up = _rows(ffn.up, index)
+        self.gate = _rows(ffn.gate, index) if ffn.gate is not None else None
+        self.down = nn.Linear(len(neurons), ffn.down.out_features, bias=False, device="meta")
+        self.down.weight = nn.Parameter(ffn.down.weight.detach()[:, index].clone(), requires_grad=False)
+        self.act = ffn.act
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.act(self.up(x)) if self.gate is None else self.act(self.gate(x)) * self.up(x)
+        return self.down(h)
+
+
+def _rows(linear: nn.Linear, index: torch.Tensor) -> nn.Linear:
+    """A linear map to the outputs in `index`, with weights of its own."""
+    part = nn.Linear(linear.in_features, len(index), bias=linear.bias is not None, device="meta")
+    part.weight = nn.Parameter(linear.weight.detach()[index].clone(), requires_grad=False)
+    if linear.bias is not None:
+        part.bias = nn.Parameter(linear.bias.detach()[index].clone(), requires_grad=False)
+    return part
+
+
+class Gate(nn.Module):
+    """What one direction adds to the general group's scale and takes from the specific group's; starts at zero.
+
+    The paper's "model decides and learns what proportion" (3.3), starting from the constant of equation 6.
+    """
+
+    def __init__(self, like: torch.Tensor):
+        super().__init__()
+        self.shift = nn.Parameter(torch.zeros(1, dtype=like.dtype, device=like.device))
+
+    def forward(self) -> torch.Tensor:
+        return self.shift * 1  # (1,); a new tensor: the parameter may be gathered for this call only (ZeRO-3)
+
+
+@dataclass
+class Router:
+    """Which direction the model runs; None is the base's graph: all neurons, scale 1."""
+
+    direction: str | None = None
+
+
+@dataclass(frozen=True)
+class Routing:
+    """How the groups are scaled (design, eq. 7-8): `where` is input or output; `learned` adds a gate per direction."""
+
+    where: str = "output"
+    learned: bool = True
+
+
+class BlockFFN(nn.Module):
+    """An FFN stored as blocks. Takes the place of the family's own module and is called the same way.
+
+    forward: (batch, tokens, d_model) [, residual of the same shape] -> the same shape.
+    """
+
+    def __init__(self, ffn: families.FFN, groups: list[Group], directions: list[str], router: Router, routing: Routing):
+        super().__init__()
+        self.router, self.routing, self.groups = router, routing, groups
+        self.directions = set(directions)
+        self.blocks = nn.ModuleList(Block(ffn, group.neurons) for group in groups)
+        bias = ffn.down.bias
+        self.bias = nn.Parameter(bias.detach().clone(), requires_grad=False) if bias is not None else None
+        self.gates = nn.ModuleDict({name: Gate(ffn.down.weight) for name in directions} if routing.learned else {})
+
+    def scale(self, group: Group, direction: str) -> float | torch.Tensor:
+        """Factor of a block in a direction: the mask's, moved by the direction's gate where there is one."""
+        role, scale = group.routes[direction]
+        if direction not in self.gates:
+            return scale
+        shift = self.gates[direction]()
+        return scale + shift if role == GENERAL else scale - shift
+
+    def route(self) -> list[tuple[Block, float | torch.Tensor]]:
+        """The blocks that run now, with their factors."""
+        direction = self.router.direction
+        if direction not in self.directions:  # text without a direction, or one without a mask
+            return [(block, 1.0) for block in self.blocks]
+        return [
+            (block, self.scale(group, direction))
+            for block, group in zip(self.blocks, self.groups, strict=True)
+            if direction in group.routes
+        ]
+
+    def add_direction(self, direction: Direction) -> None:
+        """Route a direction that was not trained: the general blocks and those that its two languages own.
+
+        A block's scale is the mean of those that it has in the trained directions.
+        """
+        for group in self.groups:
+            role = GENERAL if any(role == GENERAL for role, _ in group.routes.values()) else None
+            if role is None and group.owner in (direction.source, direction.target):
+                role = SOURCE if group.owner == direction.source else TARGET
+            if role is not None:
+                scales = [scale for _, scale in group.routes.values()]
+                group.routes[str(direction)] = (role, float(np.mean(scales)) if scales else 1.0)
+        self.directions.add(str(direction))
+
+    def forward(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
+        out = torch.zeros_like(x) if self.bias is None else self.bias.expand_as(x)
+        running = self.route()
+        for block, scale in running:
+            if isinstance(scale, float) and scale == 1.0:
+                out = out + block(x)
+            elif self.routing.where == "input":
+                out = out + block(x * scale)
+            else:
+                out = out + block(x) * scale
+        if self.training:
+            out = out + self.idle(x, [block for block, _ in running])
+        return out if residual is None else residual + out
+
+    def idle(self, x: torch.Tensor, running: list[Block]) -> torch.Tensor:
+        """Zero, to which every trained block and gate that does not run belongs, on no rows at all.
+
+        ZeRO 2 and 3 count on every trained parameter having a gradient in every micro-step, on every rank; with
+        blocks left out they go wrong without a word. No rows cost nothing, and the gradients are exact zeros.
+        """
+        none = x.reshape(-1, x.shape[-1])[:0]
+        total = torch.zeros((), dtype=x.dtype, device=x.device)
+        for block in self.blocks:
+            if block not in running and block.down.weight.requires_grad:
+                total = total + block(none).sum()
+        for name, gate in self.gates.items():
+            if name != self.router.direction and gate.shift.requires_grad:
+                total = total + gate().sum() * 0
+        return total
+
+
+def install(
+    network: nn.Module, masks: dict[str, pd.DataFrame], router: Router, routing: Routing
+) -> dict[int, BlockFFN]:
+    """Cut the FFN of every masked layer into blocks, in place. Weights are the base's, all frozen.
+
+    Returns:
+        layer -> its BlockFFN
+    """
+    family = families.family_of(network)
+    layers = sorted({int(layer) for mask in masks.values() for layer in mask["layer"].unique()})
+    n_layer = len(families.layers_of(network))
+    installed = {}
+    for layer in layers:
+        if not 0 <= layer < n_layer:
+            raise UserError(f"masks: layer {layer}: the model has layers 0 to {n_layer - 1}; make the masks again")
+        ffn = families.ffn_of(network, layer)
+        groups = partition(masks, layer, ffn.n_neurons)
+        installed[layer] = BlockFFN(ffn, groups, list(masks), router, routing)
+        setattr(families.layers_of(network)[layer], family.ffn, installed[layer])
+    return installed
+
+
+def fold(network: nn.Module, ffns: dict[int, BlockFFN], plain: nn.Module) -> None:
+    """Write a routed model's weights into an untouched model of the base's architecture, for the current direction.
+
+    Exact: an absent neuron is zeros, a group's factor goes into its rows or columns.
+
+    Args:
+        network: the model with blocks.
+        ffns: layer -> its BlockFFN.
+        plain: a model of the base, overwritten.
+    """
+    inside = {id(p) for ffn in ffns.values() for p in ffn.parameters()}
+    outside = {name: value for name, value in network.named_parameters() if id(value) not in inside}
+    with torch.no_grad():
+        for name, parameter in plain.named_parameters():
+            if name in outside:
+                parameter.copy_(outside[name])
+        for layer, ffn in ffns.items():
+            _fold_ffn(ffn, families.ffn_of(plain, layer))
+
+
+def _fold_ffn(routed: BlockFFN, dense: families.FFN) -> None:
+    """Blocks of one layer into its dense FFN."""
+    neurons_of = {block: group.neurons for block, group in zip(routed.blocks, routed.groups, strict=True)}
+    for parameter in dense.module.parameters():
+        parameter.zero_()
+    for block, scale in routed.route():
+        neurons = torch.as_tensor(neurons_of[block], device=dense.down.weight.device)
+        on_input, on_output = (scale, 1.0) if routed.routing.where == "input" else (1.0, scale)
+        _put_rows(dense.up, neurons, block.up, on_input)
+        if dense.gate is not None:
+            _put_rows(dense.gate, neurons, block.gate, on_input)
+        dense.down.weight[:, neurons] = block.down.weight * on_output
+    if routed.bias is not None:
+        dense.down.bias.copy_(routed.bias)
+
+
+def _put_rows(dense: nn.Linear, neurons: torch.Tensor, part: nn.Linear, scale: float | torch.Tensor) -> None:
+    dense.weight[neurons] = part.weight * scale  # c * (W x) + b: the bias is not scaled
+    if dense.bias is not None:
+        dense.bias[neurons] = part.bias

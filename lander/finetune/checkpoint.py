@@ -1,0 +1,129 @@
+"""Checkpoints of what is trained: master weights and moments by name, in safetensors, independent of the ranks.
+
+DeepSpeed's own checkpoints need pickle and the same number of ranks. Here the full tensors are gathered at update
+boundaries and given back to whatever partition the next run has. A checkpoint is a folder that appears whole; the
+last one is kept.
+"""
+
+import shutil
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from safetensors.torch import load_file, save_file
+
+from lander.errors import UserError
+from lander.files import read_json, whole_folder, write_json
+from lander.finetune.methods import Prepared
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+class State:
+    """The trained parameters' float32 masters and their AdamW state, through whichever ZeRO stage holds them."""
+
+    def __init__(self, engine, optimizer, prepared: Prepared):
+        self.engine, self.optimizer, self.prepared = engine, optimizer, prepared
+        self.plain = engine.optimizer is optimizer  # no ZeRO wrapper: parameters are the masters
+        self.steps = [0] * len(prepared.groups)  # live updates of each group
+
+    def count_update(self, directions: set[str]) -> None:
+        """Note that an update over these directions has happened."""
+        for index, group in enumerate(self.prepared.groups):
+            self.steps[index] += not group.idle(directions)
+
+    def masters(self) -> dict[str, torch.Tensor]:
+        """float32 weights of all trained parameters, on the CPU of rank 0. All ranks must call it."""
+        from deepspeed.utils import safe_get_full_fp32_param
+
+        get = torch.Tensor.detach if self.plain else safe_get_full_fp32_param
+        return self._gather(get)
+
+    def moments(self, key: str) -> dict[str, torch.Tensor]:
+        """`exp_avg` or `exp_avg_sq` of all trained parameters, on the CPU of rank 0. All ranks must call it."""
+        from deepspeed.utils import safe_get_full_optimizer_state
+
+        if self.plain:
+            state = self.optimizer.state
+            return self._gather(lambda p: state[p][key] if key in state[p] else torch.zeros_like(p))
+        return self._gather(lambda p: _or_zeros(safe_get_full_optimizer_state(p, key), p))
+
+    def _gather(self, get) -> dict[str, torch.Tensor]:
+        gathered = {}
+        for name, parameter in self.prepared.trained().items():
+            value = get(parameter)
+            if dist.get_rank() == 0:
+                gathered[name] = value.detach().float().cpu().reshape(_shape(parameter)).clone()
+        return gathered
+
+    def put(
+        self, masters: dict[str, torch.Tensor], moments: dict[str, dict[str, torch.Tensor]], steps: list[int]
+    ) -> None:
+        """Give back what `masters` and `moments` gathered. The optimizer's state must exist."""
+        from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
+
+        for name, parameter in self.prepared.trained().items():
+            if self.plain:
+                parameter.data.copy_(masters[name])
+                for key in MOMENTS:
+                    self.optimizer.state[parameter][key].copy_(moments[key][name])
+            else:
+                safe_set_full_fp32_param(parameter, masters[name].to(self.engine.device))
+                for key in MOMENTS:
+                    safe_set_full_optimizer_state(parameter, moments[key][name].to(self.engine.device), key)
+        self.steps = list(steps)
+        self._put_steps()
+
+    def _put_steps(self) -> None:
+        """AdamW's own count of updates, for its bias correction, group by group."""
+        for group, count in zip(self.optimizer.param_groups, self.steps, strict=True):
+            for parameter in group["params"]:
+                if parameter in self.optimizer.state:
+                    self.optimizer.state[parameter]["step"].fill_(count)
+
+
+def save(folder: Path, state: State, update: int, log: list[dict], fingerprint: str) -> None:
+    """Write a checkpoint after `update` updates and remove older ones. All ranks must call it."""
+    masters = state.masters()
+    moments = {key: state.moments(key) for key in MOMENTS}
+    if dist.get_rank() == 0:
+        with whole_folder(folder / f"update-{update:08d}") as temporary:
+            save_file(masters, temporary / "weights.safetensors")
+            for key in MOMENTS:
+                save_file(moments[key], temporary / f"{key}.safetensors")
+            write_json(
+                temporary / "state.json",
+                {"fingerprint": fingerprint, "update": update, "steps": state.steps, "log": log},
+            )
+        for older in sorted(folder.glob("update-*"))[:-1]:
+            shutil.rmtree(older)
+    if dist.get_world_size() > 1:
+        dist.barrier()
+
+
+def latest(folder: Path, fingerprint: str) -> Path | None:
+    """The last checkpoint, if it was made with the same settings and data; others are of no use."""
+    found = sorted(folder.glob("update-*"))
+    if found and read_json(found[-1] / "state.json")["fingerprint"] == fingerprint:
+        return found[-1]
+    return None
+
+
+def restore(path: Path, state: State) -> tuple[int, list[dict]]:
+    """Load a checkpoint into the engine. Returns the update to go on with and the loss log so far."""
+    record = read_json(path / "state.json")
+    try:
+        masters = load_file(path / "weights.safetensors")
+        moments = {key: load_file(path / f"{key}.safetensors") for key in MOMENTS}
+    except Exception as error:
+        raise UserError(f"{path}: the checkpoint is damaged ({error}); remove it and run again") from None
+    state.put(masters, moments, record["steps"])
+    return record["update"], record["log"]
+
+
+def _shape(parameter: torch.nn.Parameter) -> torch.Size:
+    return getattr(parameter, "ds_shape", parameter.shape)  # ZeRO-3 leaves parameters with the shape [0]
+
+
+def _or_zeros(value: torch.Tensor | None, parameter: torch.nn.Parameter) -> torch.Tensor:
+    return torch.zeros(_shape(parameter)) if value is None else value

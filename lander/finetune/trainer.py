@@ -1,0 +1,267 @@
+"""The training loop: DeepSpeed ZeRO over parameter groups, directions taking turns, idle groups left alone.
+
+The gradient of an update is that of the mean of its micro-batches' losses, each the mean over its predicted tokens.
+With several ranks, rank r takes micro-batches r, r + ranks, ... of the window: the number of ranks changes nothing
+but the order of summation.
+"""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from lander.codec import IGNORED, Batch, Codec
+from lander.errors import UserError
+from lander.finetune import checkpoint
+from lander.finetune.methods import Prepared
+from lander.finetune.optimizer import BlockAdamW, learning_rate
+from lander.finetune.schedule import Schedule
+
+LOG_COLUMNS = ["update", "direction", "loss", "tokens", "learning_rate"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train. `updates` is the length of the run; `accumulate` counts micro-batches over all ranks."""
+
+    updates: int
+    accumulate: int
+    learning_rate: float
+    schedule: str = "linear"
+    warmup: int = 0
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    zero_stage: int = 0
+    seed: int = 0
+    autocast: bool = False  # bfloat16 arithmetic on float32 weights
+    checkpoint_every: int = 0  # updates; 0: never
+
+
+class TranslationLoss(nn.Module):
+    """Mean cross-entropy of the predicted tokens; the output head runs on their positions only."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        network = self.network.get_base_model() if hasattr(self.network, "get_base_model") else self.network
+        decoder, head = network.base_model, network.get_output_embeddings()
+        hidden = decoder(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)[0]
+        labels = batch.labels[:, 1:]  # the token at t is predicted at t - 1
+        predicted = labels != IGNORED
+        logits = head(hidden[:, :-1][predicted]).float()  # (predicted tokens, vocabulary)
+        cap = getattr(network.config, "final_logit_softcapping", None)
+        if cap:
+            logits = cap * torch.tanh(logits / cap)
+        return cross_entropy(logits, labels[predicted])
+
+
+def start_processes() -> None:
+    """Join the process group that torchrun prepared, or make one of this process alone."""
+    if not dist.is_initialized():
+        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        if "RANK" in os.environ:
+            dist.init_process_group(backend)
+        else:
+            os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed asks for it
+            dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+
+
+def make_engine(prepared: Prepared, settings: Settings, batch_size: int) -> tuple[Any, BlockAdamW]:
+    """DeepSpeed's engine around the loss, with one optimizer group per parameter group, in the same order.
+
+    Raises:
+        UserError: the window cannot be shared evenly by the ranks.
+    """
+    ranks = dist.get_world_size()
+    if settings.accumulate % ranks:
+        raise UserError(
+            f"finetune.accumulate: {settings.accumulate} micro-batches cannot be shared by {ranks} ranks; "
+            f"use a multiple of {ranks}"
+        )
+    deepspeed = import_deepspeed()
+    groups = [
+        {"params": list(group.parameters.values())} | ({} if group.decays else {"weight_decay": 0.0})
+        for group in prepared.groups
+    ]
+    optimizer = BlockAdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    config = {
+        "train_micro_batch_size_per_gpu": batch_size,
+        "gradient_accumulation_steps": settings.accumulate // ranks,
+        "gradient_clipping": settings.clip,
+        "zero_optimization": {"stage": settings.zero_stage},
+        "zero_allow_untested_optimizer": True,
+        "bf16": {"enabled": next(iter(prepared.trained().values())).dtype == torch.bfloat16},
+    }
+    engine, *_ = deepspeed.initialize(
+        model=TranslationLoss(prepared.network), optimizer=optimizer, config=config, dist_init_required=False
+    )
+    return engine, optimizer
+
+
+def import_deepspeed() -> Any:
+    """DeepSpeed, told which device there is, not to chat, and not to compile.
+
+    On a CPU it would compile a communication kernel: 25 s, and a lock that a killed run leaves behind for ever.
+    """
+    os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
+    os.environ.setdefault("DEEPSPEED_LOG_LEVEL", "warning")
+    import deepspeed
+    import deepspeed.ops
+
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+    return deepspeed
+
+
+@dataclass
+class Trainer:
+    """Everything that an update needs; `engine` is DeepSpeed's, `optimizer` the one inside it."""
+
+    engine: Any
+    optimizer: BlockAdamW
+    prepared: Prepared
+    schedule: Schedule
+    codec: Codec
+    settings: Settings
+
+    def window(self, update: int) -> list[str]:
+        """The directions of an update's micro-batches, over all ranks, in order."""
+        start = update * self.settings.accumulate
+        return [self.schedule.direction(start + place) for place in range(self.settings.accumulate)]
+
+    def update(self, update: int) -> list[dict]:
+        """One optimizer update. Returns the window's rows of the loss log, one per direction."""
+        s = self.settings
+        rate = learning_rate(update, s.updates, s.learning_rate, s.warmup, s.schedule)
+        directions = self.window(update)
+        for options, group in zip(self.optimizer.param_groups, self.prepared.groups, strict=True):
+            options["lr"] = rate
+            options["idle"] = group.idle(set(directions))
+        losses = torch.zeros(s.accumulate, 2, dtype=torch.float64)  # loss and predicted tokens of each micro-batch
+        for place in range(dist.get_rank(), s.accumulate, dist.get_world_size()):
+            losses[place] = torch.tensor(self.micro_batch(update * s.accumulate + place), dtype=torch.float64)
+        if dist.get_world_size() > 1:
+            losses = losses.to(self.engine.device)
+            dist.all_reduce(losses)
+            losses = losses.cpu()
+        return loss_rows(losses, directions, update, rate)
+
+    def micro_batch(self, number: int) -> tuple[float, int]:
+        """Forward and backward of one micro-batch; the last of a window steps. Returns its loss and tokens."""
+        torch.manual_seed(self.settings.seed + 7919 * number)  # dropout depends on the micro-batch alone
+        self.prepared.router.direction = self.schedule.direction(number)
+        pairs = self.schedule.pairs[self.prepared.router.direction]
+        sequences, skips = zip(*(pairs[index] for index in self.schedule.indices(number)), strict=True)
+        batch = self.codec.pad_right(list(sequences), list(skips))
+        with torch.autocast(self.engine.device.type, torch.bfloat16, enabled=self.settings.autocast):
+            loss = self.engine(batch.to(self.engine.device))
+        self.engine.backward(loss)
+        self.engine.step()
+        return loss.item(), batch.predicted
+
+    def prime(self) -> None:
+        """Make the optimizer's state exist (it comes with the first step): one update that changes no weight."""
+        decays = [group["weight_decay"] for group in self.optimizer.param_groups]
+        for group in self.optimizer.param_groups:
+            group.update(lr=0.0, weight_decay=0.0, idle=False)
+        self.prepared.router.direction = self.schedule.directions[0]
+        tokens, skip = self.schedule.pairs[self.schedule.directions[0]][0]
+        batch = self.codec.pad_right([tokens], [skip]).to(self.engine.device)
+        for _ in range(self.settings.accumulate // dist.get_world_size()):
+            self.engine.backward(self.engine(batch) * 0)
+            self.engine.step()
+        for group, decay in zip(self.optimizer.param_groups, decays, strict=True):
+            group["weight_decay"] = decay
+
+
+def train(
+    prepared: Prepared, schedule: Schedule, codec: Codec, settings: Settings, checkpoints: Path | None, fingerprint: str
+) -> tuple[dict[str, torch.Tensor], pd.DataFrame]:
+    """Run all updates, from the last checkpoint of the same settings where there is one.
+
+    Returns:
+        The trained parameters by name, float32 masters, on the CPU (rank 0; empty elsewhere), and the loss log:
+        update, direction, loss (nats per token), tokens, learning_rate.
+    """
+    engine, optimizer = make_engine(prepared, settings, schedule.batch_size)
+    trainer = Trainer(engine, optimizer, prepared, schedule, codec, settings)
+    state = checkpoint.State(engine, optimizer, prepared)
+    first, log = 0, []
+    found = checkpoint.latest(checkpoints, fingerprint) if checkpoints else None
+    engine.train()
+    if found:
+        trainer.prime()
+        first, log = checkpoint.restore(found, state)
+        _say(f"resuming at update {first} of {settings.updates}")
+    progress = Progress(settings.updates, first)
+    for update in range(first, settings.updates):
+        rows = trainer.update(update)
+        state.count_update(set(trainer.window(update)))
+        log.extend(rows)
+        progress.report(update, rows)
+        due = settings.checkpoint_every and (update + 1) % settings.checkpoint_every == 0
+        if checkpoints and due and update + 1 < settings.updates:
+            checkpoint.save(checkpoints, state, update + 1, log, fingerprint)
+    return state.masters(), pd.DataFrame(log, columns=LOG_COLUMNS)
+
+
+def loss_rows(losses: torch.Tensor, directions: list[str], update: int, rate: float) -> list[dict]:
+    """Rows of the loss log: per direction of the window, the token-weighted mean loss.
+
+    Args:
+        losses: float64 (micro-batches, 2), the loss and the predicted tokens of each.
+    Raises:
+        UserError: the loss is not a number any more.
+    """
+    rows = []
+    for direction in dict.fromkeys(directions):
+        loss, tokens = losses[[name == direction for name in directions]].T
+        mean = float((loss * tokens).sum() / tokens.sum())
+        if mean != mean:
+            raise UserError(
+                f"finetune: the loss of {direction} is not a number at update {update}; lower finetune.learning_rate"
+            )
+        row = {"update": update, "direction": direction, "loss": mean, "tokens": int(tokens.sum())}
+        rows.append(row | {"learning_rate": rate})
+    return rows
+
+
+class Progress:
+    """A line every few seconds: update, loss, speed, time left."""
+
+    def __init__(self, updates: int, first: int):
+        self.updates, self.first = updates, first
+        self.started = self.last = time.monotonic()
+        self.tokens = 0
+
+    def report(self, update: int, rows: Iterable[dict]) -> None:
+        rows = list(rows)
+        self.tokens += sum(row["tokens"] for row in rows)
+        now = time.monotonic()
+        if dist.get_rank() or (now - self.last < 10 and update + 1 < self.updates):
+            return
+        self.last = now
+        spent = now - self.started
+        left = spent / (update + 1 - self.first) * (self.updates - update - 1)
+        loss = sum(row["loss"] * row["tokens"] for row in rows) / sum(row["tokens"] for row in rows)
+        _say(
+            f"update {update + 1}/{self.updates}  loss {loss:.3f}  {self.tokens / spent:,.0f} target tokens/s  "
+            f"{int(left) // 60}:{int(left) % 60:02d} left"
+        )
+
+
+def _say(message: str) -> None:
+    if dist.get_rank() == 0:
+        print(f"finetune: {message}", file=sys.stderr, flush=True)

@@ -1,0 +1,238 @@
+"""A model that translates: a base, or a base with what was trained on it, behind one small interface.
+
+model = lander.load("results/demo/finetune/landermt/main/s0")
+model.translate(["Good morning."], "en-de")
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from lander import model
+from lander.codec import Codec
+from lander.data.templates import Template, load_templates
+from lander.errors import UserError
+from lander.finetune import blocks, saved
+from lander.languages import Direction, language_name, parse_direction
+
+
+class Translator:
+    """A model, its tokenizer, its routes and its prompts. Made by `load`."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        codec: Codec,
+        *,
+        directions: list[Direction],
+        languages: dict[str, str],
+        templates: list[Template],
+        router: blocks.Router | None = None,
+        ffns: dict[int, blocks.BlockFFN] | None = None,
+    ):
+        self.network, self.codec = network, codec
+        self.directions, self.languages, self.templates = directions, languages, templates
+        self.router = router or blocks.Router()
+        self.ffns = ffns or {}
+
+    def route(self, direction: str | Direction | None) -> None:
+        """Make the model run a direction; None is the base's graph. One that was not trained uses its languages'."""
+        if isinstance(direction, str):
+            direction = parse_direction(direction)
+        if direction is not None:
+            for ffn in self.ffns.values():
+                if direction not in self.directions:
+                    ffn.add_direction(direction)
+        self.router.direction = None if direction is None else str(direction)
+
+    def prompt(self, sentence: str, direction: Direction, template: Template | None = None) -> str:
+        """The instruction to translate a sentence, by default from the first template of the model's training."""
+        names = [self.languages.get(code) or language_name(code) for code in (direction.source, direction.target)]
+        return (template or self.templates[0]).fill(sentence, *names)
+
+    def translate(
+        self,
+        sentences: list[str],
+        direction: str | Direction,
+        *,
+        template: Template | None = None,
+        beams: int = 1,
+        max_new_tokens: int = 256,
+        batch_size: int = 32,
+    ) -> list[str]:
+        """Translations of sentences, in their order: the first line of what the model writes."""
+        return [
+            first_line(output)
+            for output in self.outputs(
+                sentences,
+                direction,
+                template=template,
+                beams=beams,
+                max_new_tokens=max_new_tokens,
+                batch_size=batch_size,
+            )
+        ]
+
+    def outputs(
+        self,
+        sentences: list[str],
+        direction: str | Direction,
+        *,
+        template: Template | None = None,
+        beams: int = 1,
+        max_new_tokens: int = 256,
+        batch_size: int = 32,
+    ) -> list[str]:
+        """Everything that the model writes for each sentence, up to its end token or `max_new_tokens`."""
+        if isinstance(direction, str):
+            direction = parse_direction(direction)
+        self.route(direction)
+        prompts = [self.codec.prompt(self.prompt(sentence, direction, template)) for sentence in sentences]
+        outputs = [""] * len(prompts)
+        progress = Progress(str(direction), len(prompts))
+        for places in by_length(prompts, batch_size):
+            generated = self.generate([prompts[place] for place in places], beams, max_new_tokens)
+            for place, tokens in zip(places, generated, strict=True):
+                outputs[place] = self.codec.decode(tokens)
+            progress.add(len(places))
+        return outputs
+
+    @torch.inference_mode()
+    def generate(self, prompts: list[list[int]], beams: int, max_new_tokens: int) -> list[list[int]]:
+        """New tokens for each prompt, greedy or by beam search; padding behind the end token is still there."""
+        from transformers import GenerationConfig
+
+        batch = self.codec.pad_left(prompts).to(self.network.device)
+        config = GenerationConfig(
+            max_new_tokens=max_new_tokens,
+            num_beams=beams,
+            do_sample=False,
+            eos_token_id=self.codec.end,
+            pad_token_id=self.codec.pad,
+            bos_token_id=self.codec.tokenizer.bos_token_id,
+        )
+        output = self.network.generate(
+            input_ids=batch.input_ids, attention_mask=batch.attention_mask, generation_config=config
+        )
+        return output[:, batch.input_ids.shape[1] :].tolist()
+
+    @torch.inference_mode()
+    def logits(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, direction: str | Direction | None
+    ) -> torch.Tensor:
+        """Logits (batch, tokens, vocabulary) of the routed model; `direction` None is the base's graph."""
+        self.route(direction)
+        device = self.network.device
+        return self.network(input_ids=input_ids.to(device), attention_mask=attention_mask.to(device)).logits
+
+
+def load(path: str | Path, dtype: str = "float32", revision: str | None = None, base: str | None = None) -> Translator:
+    """Load a trained model's folder, or a base (built-in name, folder, hub id), ready to translate.
+
+    Args:
+        path: results/<run>/finetune/<method>/<variant>/s<seed>, or a base.
+        dtype: of the weights, `float32`, `bfloat16` or `auto`.
+        base: where the base is now, if it has moved since the training.
+    Raises:
+        UserError: not a model, damaged, or its base is missing or another one.
+    """
+    path = str(path)
+    if not saved.is_trained_model(path):
+        network, codec = model.load(path, revision, dtype)
+        return Translator(network, codec, directions=[], languages={}, templates=own_templates(path))
+    folder = Path(path)
+    manifest = saved.read_manifest(folder)
+    where = base or manifest["base"]["path"]
+    revision = manifest["base"]["revision"]
+    router, ffns = blocks.Router(), {}
+    if manifest["method"] == "full":
+        network = model.load_model(path, dtype=dtype)
+    else:
+        if model.digest(where, revision) != manifest["base"]["digest"]:
+            raise UserError(f"{where}: not the base that {path} was trained on (another digest); pass the right one")
+        network = model.load_model(where, revision, dtype)
+        if manifest["method"] == "lora":
+            network = _with_adapter(network, path)
+        else:
+            routing = blocks.Routing(manifest["routing"]["scale"], manifest["routing"]["gate"] == "learned")
+            masks = saved.read_masks(folder / "masks", manifest["masked"])
+            ffns = blocks.install(network, masks, router, routing)
+            saved.load_weights(folder, network)
+    return Translator(
+        network.eval(),
+        model.load_codec(path),
+        directions=[parse_direction(direction) for direction in manifest["directions"]],
+        languages=manifest["languages"],
+        templates=[Template(f"trained {index}", text) for index, text in enumerate(manifest["templates"])],
+        router=router,
+        ffns=ffns,
+    )
+
+
+def own_templates(path: str) -> list[Template]:
+    """The prompts for a base: its own format where it has one, then the project's ten."""
+    prompt = model.facts(path).get("prompt")
+    return ([Template("own", prompt)] if prompt else []) + load_templates()
+
+
+def _with_adapter(network: nn.Module, path: str) -> nn.Module:
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(network, path, autocast_adapter_dtype=False).requires_grad_(False)
+
+
+def export(path: str | Path, direction: str, out: Path) -> None:
+    """Write one direction of a trained model as a plain model folder of the base's architecture, exactly.
+
+    Blocks are folded into the dense FFN (scaled, absent neurons zero), LoRA is merged.
+
+    Raises:
+        UserError: `out` is there already, or see `load`.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise UserError(f"{out}: not empty; choose another folder or empty it")
+    translator = load(path)
+    network = translator.network
+    translator.route(direction)
+    if hasattr(network, "merge_and_unload"):
+        network = network.merge_and_unload()
+    if translator.ffns:
+        manifest = saved.read_manifest(Path(path))
+        plain = model.load_model(manifest["base"]["path"], manifest["base"]["revision"], "float32")
+        blocks.fold(network, translator.ffns, plain)
+        network = plain
+    network.save_pretrained(out)
+    translator.codec.tokenizer.save_pretrained(out)
+
+
+def first_line(output: str) -> str:
+    """The translation in a model's output: its first line that is not empty; the rest is over-generation."""
+    return next((line.strip() for line in output.splitlines() if line.strip()), "")
+
+
+def by_length(prompts: list[list[int]], batch_size: int) -> Iterator[list[int]]:
+    """Places of prompts, in batches of similar length, the longest first (a lack of memory shows at once)."""
+    order = sorted(range(len(prompts)), key=lambda place: -len(prompts[place]))
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
+
+
+class Progress:
+    """A line every few seconds: sentences done, time left."""
+
+    def __init__(self, name: str, total: int):
+        self.name, self.total, self.done = name, total, 0
+        self.started = self.last = time.monotonic()
+
+    def add(self, count: int) -> None:
+        self.done += count
+        now = time.monotonic()
+        if now - self.last >= 10:
+            self.last = now
+            left = int((now - self.started) / self.done * (self.total - self.done))
+            message = f"{self.name} {self.done}/{self.total}  {left // 60}:{left % 60:02d} left"
+            print(f"translate: {message}", file=sys.stderr, flush=True)
