@@ -43,11 +43,10 @@ class Writer:
 @contextmanager
 def writing(path: str | Path, schema: str) -> Iterator[Writer]:
     """A `Writer` of a table of `SCHEMAS[schema]`; the file appears when the block ends well, or not at all."""
-    with whole_file(path) as temporary:
-        with pq.ParquetWriter(temporary, SCHEMAS[schema], compression="zstd") as parquet:
-            writer = Writer(parquet, SCHEMAS[schema])
-            yield writer
-            writer.flush()
+    with whole_file(path) as temporary, pq.ParquetWriter(temporary, SCHEMAS[schema], compression="zstd") as parquet:
+        writer = Writer(parquet, SCHEMAS[schema])
+        yield writer
+        writer.flush()
 
 
 def reading(path: str | Path, schema: str, columns: Iterable[str]) -> Iterator[dict[str, list]]:

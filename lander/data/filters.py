@@ -123,6 +123,8 @@ def _alphabet(settings: Settings, languages: Languages) -> Filter:
 
 def _numbers(settings: Settings, languages: Languages) -> Filter:
     most = pair_threshold(settings, languages, "numbers", "max", min)
+    if most >= 1:
+        return lambda first, second: None
 
     def check(first: str, second: str) -> Score | None:
         share = measures.number_mismatch(first, second)

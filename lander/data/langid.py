@@ -14,6 +14,8 @@ import numpy as np
 
 from lander.data.measures import letters, script_of, script_share
 
+OWN_SCRIPT = 0.1  # of a text's letters; names and terms of another script are normal
+
 
 class Judge:
     """Judges whether a text is in `language` rather than in one of the `candidates`.
@@ -38,12 +40,12 @@ class Judge:
     def probability(self, text: str, min_letters: int) -> float:
         """Probability of the language among the candidates; 1 for a text too short to be judged.
 
-        A text mostly in another script has probability 0, and one in a script of which no other candidate makes use
+        A text nearly all in another script has probability 0, and one in a script of which no other candidate makes use
         has 1, without asking the model.
         """
         if not self.knows or len(letters(text)) < min_letters:
             return 1.0
-        if self._script and script_share(text, self._script) < 0.5:
+        if self._script and script_share(text, self._script) < OWN_SCRIPT:
             return 0.0
         if self._alone:
             return 1.0

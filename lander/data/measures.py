@@ -15,7 +15,7 @@ _WORD = re.compile(rf"[^\s{_SPACELESS}\uff00-\uffef]+")
 _NO_LETTERS = re.compile(r"[\W\d_]+")
 _ASCII_NO_LETTERS = bytes(code for code in range(128) if not chr(code).isalpha())
 
-_LINK = re.compile(r"(?:https?://|www\.)[^\s<>\"'）】」]+", re.IGNORECASE)
+_LINK = re.compile(r"(?:https?://|www\.)[!#-&(-;=?-~]+", re.IGNORECASE)  # ASCII without quotes and angle brackets
 # a tag closes something, closes itself, has attributes, or is one of HTML's: "<file>" in a manual is plain text
 _HTML = "a|abbr|b|body|br|code|dd|div|dl|dt|em|font|h[1-6]|head|hr|html|i|img|li|ol|p|pre|s|script|small|span|strike|"
 _HTML += "strong|style|sub|sup|table|tbody|td|th|title|tr|tt|u|ul"
@@ -67,7 +67,7 @@ def links(text: str) -> list[str]:
     """Web addresses, sorted; punctuation at their end does not count."""
     if "://" not in text and "ww." not in text.lower():
         return []
-    return sorted(link.rstrip(".,;:!?)。，；：！？、…»”/").lower() for link in _LINK.findall(text))
+    return sorted(link.rstrip(".,;:!?)]/*_`").lower() for link in _LINK.findall(text))
 
 
 @lru_cache(maxsize=8)  # several filters ask for the letters of the same two texts

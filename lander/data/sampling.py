@@ -1,0 +1,158 @@
+"""Training pairs of a direction: at most `max_pairs` of the clean ones, each with an instruction template.
+
+The choice hangs on a hash of seed, direction and the two texts alone, so it does not change with the order of lines,
+files or sources, and few pairs change when a few are added. The table is read twice: once for the hashes (all that
+stays in memory), then for the rows that were chosen, which are written in the order of their hashes, that is shuffled.
+
+In: tables `clean` and `counts` of the pair, templates. Out: tables `train` and `counts` of the direction.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lander import tables
+from lander.data import chunks
+from lander.data.overlap import digest
+from lander.errors import UserError
+from lander.languages import Direction
+
+BLOCK = 200_000  # rows that are in memory at once while the output is written
+
+
+def sample(
+    direction: Direction,
+    clean: Path,
+    counts: Path,
+    origins: Collection[str],
+    max_pairs: int,
+    seed: int,
+    templates: int,
+    out: Path,
+    counts_out: Path,
+    unique: Collection[str] = (),
+) -> None:
+    """Choose and write the training pairs of a direction.
+
+    Args:
+        clean, counts: tables of the pair of languages, made by `clean_pair`.
+        origins: names of the sources that may serve this direction.
+        max_pairs: 0 takes all.
+        templates: how many there are to choose from.
+        out, counts_out: files to write.
+        unique: `source` and/or `target`: a sentence may stand on that side once only.
+
+    Raises:
+        UserError: no pair is left, or a file cannot be read.
+    """
+    reverse = direction != direction.pair
+    hashes = _read_hashes(direction, clean, seed, set(unique))
+    order, dropped = _choose(hashes, set(origins), max_pairs)
+    if not len(order):
+        raise UserError(f"direction {direction}: no training pair is left from the sources that serve it (data.train)")
+    with chunks.writing(out, "train") as writer:
+        for begin in range(0, len(order), BLOCK):
+            numbers = order[begin : begin + BLOCK]
+            for number, (first, second, origin, line) in zip(numbers, _rows(clean, numbers), strict=True):
+                source, target = (second, first) if reverse else (first, second)
+                writer.add((source, target, int(hashes.template[number] % templates), origin, line))
+        tables.write(counts_out, _count(direction, counts, dropped), "counts")
+
+
+def pair_hash(seed: int, direction: Direction, source: str, target: str) -> tuple[int, int]:
+    """Two 64-bit numbers that depend on nothing else: the pair's place in the shuffle, and its template's."""
+    text = f"{seed}\0{direction}\0{source}\0{target}".encode("utf-8", "surrogatepass")
+    value = blake2b(text, digest_size=16).digest()
+    return int.from_bytes(value[:8]), int.from_bytes(value[8:])
+
+
+@dataclass(frozen=True)
+class Hashes:
+    """What is kept in memory of each row of a clean table, in its order."""
+
+    place: np.ndarray  # uint64: the row's place in the shuffle
+    template: np.ndarray  # uint64: modulo the number of templates, its template
+    origin: pd.Categorical
+    texts: dict[str, np.ndarray]  # {side: uint64 digests} of the sides where a sentence may stand only once
+
+
+def _read_hashes(direction: Direction, clean: Path, seed: int, unique: set[str]) -> Hashes:
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in ("place", "template", *sorted(unique))}
+    origins = [pd.Categorical([])]
+    for chunk in chunks.reading(clean, "clean", ("first", "second", "origin")):
+        sides = (chunk["first"], chunk["second"]) if direction == direction.pair else (chunk["second"], chunk["first"])
+        both = [pair_hash(seed, direction, source, target) for source, target in zip(*sides, strict=True)]
+        parts["place"].append(np.array([place for place, _ in both], dtype=np.uint64))
+        parts["template"].append(np.array([template for _, template in both], dtype=np.uint64))
+        for side in unique:
+            texts = sides[("source", "target").index(side)]
+            parts[side].append(np.array([digest(text) for text in texts], dtype=np.uint64))
+        origins.append(pd.Categorical(chunk["origin"]))
+    whole = {name: np.concatenate([np.zeros(0, dtype=np.uint64), *arrays]) for name, arrays in parts.items()}
+    origin = pd.api.types.union_categoricals([part for part in origins if len(part)] or origins)
+    return Hashes(whole["place"], whole["template"], origin, {side: whole[side] for side in sorted(unique)})
+
+
+def _choose(hashes: Hashes, origins: set[str], max_pairs: int) -> tuple[np.ndarray, dict[str, dict[str, int]]]:
+    """Numbers of the rows that are taken, in their new order, and what was dropped as {origin: {reason: pairs}}."""
+    dropped: dict[str, dict[str, int]] = {}
+    count = _counter(hashes.origin, dropped)
+    serves = np.asarray(hashes.origin.isin(list(origins)))
+    count("direction", np.flatnonzero(~serves))
+    order = np.flatnonzero(serves)
+    order = order[np.argsort(hashes.place[order], kind="stable")]
+    for side, digests in hashes.texts.items():
+        _, first = np.unique(digests[order], return_index=True)
+        count(f"duplicate_{side}", np.delete(order, first))
+        order = order[np.sort(first)]
+    if max_pairs:
+        count("max_pairs", order[max_pairs:])
+        order = order[:max_pairs]
+    return order, dropped
+
+
+def _counter(origin: pd.Categorical, dropped: dict[str, dict[str, int]]) -> Callable[[str, np.ndarray], None]:
+    """A function that counts dropped rows into `dropped`, by origin and reason."""
+
+    def count(reason: str, rows: np.ndarray) -> None:
+        for name, pairs in pd.Series(origin[rows]).value_counts().items():
+            if pairs:
+                dropped.setdefault(name, {})[reason] = int(pairs)
+
+    return count
+
+
+def _rows(clean: Path, wanted: np.ndarray) -> list[tuple[str, str, str, int]]:
+    """(first, second, origin, line) of the rows with the numbers `wanted`, in that order."""
+    by_number = np.argsort(wanted)
+    rows: list[tuple[str, str, str, int]] = [("", "", "", 0)] * len(wanted)
+    begin = done = 0
+    for chunk in chunks.reading(clean, "clean", ("first", "second", "origin", "line")):
+        end = begin + len(chunk["line"])
+        stop = np.searchsorted(wanted, end, sorter=by_number)
+        for place in by_number[done:stop]:
+            at = wanted[place] - begin
+            rows[place] = (chunk["first"][at], chunk["second"][at], chunk["origin"][at], chunk["line"][at])
+        begin, done = end, stop
+        if done == len(wanted):
+            break
+    return rows
+
+
+def _count(direction: Direction, counts: Path, dropped: dict[str, dict[str, int]]) -> pd.DataFrame:
+    """The pair's counts as the direction's: what was not chosen moves from `kept` to its own reason."""
+    rows = []
+    for origin, group in tables.read(counts, "counts").groupby("origin", sort=False):
+        pairs = dict(zip(group["reason"], group["pairs"], strict=True))
+        kept = pairs.pop("kept")
+        more = dropped.get(origin, {})
+        pairs.update(more)
+        pairs["kept"] = kept - sum(more.values())
+        if pairs["read"] * 2 != sum(pairs.values()):
+            raise AssertionError(f"{direction} {origin}: {pairs} do not add up")
+        rows += [(str(direction), origin, reason, number) for reason, number in pairs.items()]
+    return pd.DataFrame(rows, columns=tables.SCHEMAS["counts"].names)

@@ -1,0 +1,92 @@
+"""Dev and test sets, and the text that scores the neurons: lines as they are, nothing filtered by quality.
+
+A held-out set is never filtered, dropped or reordered. The text of a language (paper, section 5.4: the same sentences
+in every language) is drawn from the sources that hold *all* the languages, if there are any: the draw hangs on
+seed, source and line, so each language gets the same segments.
+"""
+
+import heapq
+import sys
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from pathlib import Path
+
+from lander.data import chunks
+from lander.data.repair import repair
+from lander.data.sources import MAX_LINE, Source, languages_of, read, source_name
+from lander.errors import UserError
+from lander.languages import Direction
+
+TEXT_CHARACTERS = 2_000  # a longer segment is no sentence to score neurons with
+
+
+def hold_out(direction: Direction, sources: Sequence[Source], out: Path) -> None:
+    """Write the lines of `sources`, in order, as a table `heldout`.
+
+    Raises:
+        UserError: a fault in a source, a line of more than `MAX_LINE` characters, or no line at all.
+    """
+    with chunks.writing(out, "heldout") as writer:
+        for source in sources:
+            name = source_name(source)
+            for line, (text, reference) in read(source, (direction.source, direction.target), max_line=MAX_LINE):
+                writer.add((text, reference, name, line))
+        if not writer.count:
+            raise UserError(f"direction {direction}: no dev or test source holds a line of it")
+
+
+def write_text(
+    language: str, languages: Sequence[str], sources: Sequence[Source], sentences: int, seed: int, out: Path
+) -> None:
+    """Draw the sentences that score the neurons of a language, as a table `text`.
+
+    Args:
+        language: whose text is written.
+        languages: all that are scored; segments that are empty in one of them are left out for all.
+        sources: where to draw from.
+        sentences: how many; fewer, with a warning, where there are not so many.
+        seed: of the draw.
+        out: file to write.
+
+    Raises:
+        UserError: no source holds the language, or a fault in a source.
+    """
+    held = {id(source): languages_of(source) for source in sources}
+    shared = [source for source in sources if set(languages) <= set(held[id(source)])]
+    if not shared:
+        shared = [source for source in sources if language in held[id(source)]]
+        if not shared:
+            raise UserError(f"language {language}: no source of awareness.data or data.train holds it")
+        print(
+            f"lander data: warning: no source holds all of {', '.join(languages)}; the neurons of {language} are "
+            "scored on sentences of its own, not on the same ones as those of the other languages",
+            file=sys.stderr,
+        )
+        languages = (language,)
+    chosen = heapq.nsmallest(sentences, _keyed(language, languages, shared, seed))
+    if not chosen:
+        raise UserError(f"language {language}: no usable line in {', '.join(map(source_name, shared))}")
+    if len(chosen) < sentences:
+        print(
+            f"lander data: warning: {language}: {len(chosen):,} sentences to score neurons with, "
+            f"not the {sentences:,} asked for",
+            file=sys.stderr,
+        )
+    with chunks.writing(out, "text") as writer:
+        for _, origin, line, text in chosen:
+            writer.add((text, origin, line))
+
+
+def _keyed(
+    language: str, languages: Sequence[str], sources: Sequence[Source], seed: int
+) -> Iterator[tuple[bytes, str, int, str]]:
+    """(hash, origin, line, text) of every segment that has text, of a usable length, in all of `languages`."""
+    place = list(languages).index(language)
+    for source in sources:
+        name = source_name(source)
+        for line, texts in read(source, languages, max_line=MAX_LINE, progress=True):
+            if all(text.strip() and len(text) <= TEXT_CHARACTERS for text in texts):
+                key = blake2b(f"{seed}\0{name}\0{line}".encode(), digest_size=8).digest()
+                text = repair(texts[place])
+                if text:
+                    yield key, name, line, text
