@@ -1,0 +1,56 @@
+# make run      set everything up and run the workflow on the embedded default
+# make test     set everything up and pass the tests
+# make check    formatting, lints, and config, schema and code in step
+# make bench    side-by-side measurements
+# make pretrain train the built-in base anew, by the recipe in config/lander-tiny.yaml
+# make clean    remove what runs have written
+#
+# Inside the environment (.venv), `snakemake --cores N` is the same as `make run`.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := run
+.PHONY: run test check bench pretrain clean
+
+VENV := .venv
+CORES ?= all
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+run: $(VENV)/.installed
+	snakemake --cores $(CORES)
+
+test: $(VENV)/.installed
+	python -m pytest
+	python -m pytest -m workflow
+
+check: $(VENV)/.installed
+	ruff check
+	ruff format --check
+	snakefmt --check workflow
+	python -m tests.lint
+	python -m pytest -q tests/test_config.py
+
+bench: $(VENV)/.installed
+	@for file in benchmarks/[a-z]*.py; do \
+		name=$$(basename $$file .py); echo "== $$name"; python -m benchmarks.$$name || exit 1; \
+	done
+
+pretrain: $(VENV)/.installed
+	snakemake --cores $(CORES) --configfile config/lander-tiny.yaml -- pretrain
+	cp results/lander-tiny/pretrain/* lander/models/lander-tiny/
+
+clean:
+	find results -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
+	rm -rf .snakemake
+
+# The environment is made anew when what it is made from changes.
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@python=$$(for name in "$(PYTHON)" python3 python3.13 python3.12 python3.11; do \
+		command -v "$$name" >/dev/null && "$$name" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' \
+			2>/dev/null && echo "$$name" && break; done); \
+	if [ -z "$$python" ]; then \
+		echo "make: no Python 3.11 or newer with venv was found; on Debian or Ubuntu: apt install python3 python3-venv" \
+			"(or name one: make PYTHON=/path/to/python3.11)" >&2; exit 1; fi; \
+	"$$python" -m venv $(VENV)
+	python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@

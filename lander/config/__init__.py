@@ -1,0 +1,147 @@
+"""The config of a run: read, checked, typed. Stages know nothing of it: the workflow turns it into their flags.
+
+`load` takes the merged mapping that Snakemake has made of config.yaml and --configfile, and returns frozen values;
+whatever is wrong is told in one line that names the key and the remedy, before any job starts.
+
+    schema.py    defaults and messages, from workflow/schemas/config.schema.yaml
+    readings.py  the switches between readings of the paper
+    sources.py   sources of text: names, languages, files
+    base.py      the base model: where its files are, how many layers it has
+    checks.py    what a schema cannot say
+    types.py     the dataclasses
+"""
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lander.config import checks, readings
+from lander.config.base import Base, find_base
+from lander.config.schema import shipped, validate
+from lander.config.sources import Source, parse_sources
+from lander.config.types import Config
+from lander.data import settings
+from lander.errors import UserError
+from lander.languages import Direction, language_name, parse_direction
+
+__all__ = ["Base", "Config", "Direction", "Source", "effective", "find_base", "load", "merge", "names", "read"]
+
+
+def load(raw: Mapping[str, Any]) -> Config:
+    """Check a config and give it types.
+
+    Raises:
+        UserError: anything wrong with it, one line that names the key and the remedy.
+    """
+    config = readings.resolve(validate(raw))
+    config["languages"] = _languages(config["languages"])
+    config["directions"] = checks.directions([parse_direction(value) for value in config["directions"]], config)
+    config["data"] = _data(config["data"])
+    train = config["data"]["train"]
+    config["awareness"] = _awareness(config["awareness"], list(config["languages"]), train)
+    config["pretrain"] = _pretrain(config["pretrain"], train)
+    config["finetune"] = _finetune(config["finetune"], len(config["directions"]))
+    typed = _build(Config, config)
+    checks.check(typed)
+    return typed
+
+
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`above` over `below` as Snakemake merges config files: mappings merge, everything else replaces."""
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        mapping = isinstance(value, Mapping)
+        merged[key] = merge(old if isinstance(old, Mapping) else {}, value) if mapping else value
+    return merged
+
+
+def read(path: str | Path | None = None) -> Config:
+    """Load config.yaml with a config file over it, as `snakemake --configfile` does."""
+    raw = _read_yaml(shipped("config.yaml"))
+    return load(merge(raw, _read_yaml(Path(path))) if path else raw)
+
+
+def effective(config: Config) -> dict[str, Any]:
+    """The config as plain values, every key present; `workflow` is left out, it changes no result."""
+    plain = _plain(config)
+    del plain["workflow"]
+    return plain
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise UserError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: not a config, it has no keys at its top level")
+    return value
+
+
+def _languages(value: list[str] | Mapping[str, str]) -> dict[str, str]:
+    """Code -> name, the name from the config or from CLDR."""
+    return dict(value) if isinstance(value, Mapping) else {code: language_name(code) for code in value}
+
+
+def _sources(value: list[dict] | None, key: str, default: tuple[Source, ...]) -> tuple[Source, ...]:
+    return default if value is None else parse_sources(value, key)
+
+
+def _data(data: dict[str, Any]) -> dict[str, Any]:
+    parsed = {
+        key: parse_sources(data[key], f"data.{key}", named=key == "test") for key in ("train", "dev", "test", "exclude")
+    }
+    return {**data, **parsed, "cleaning": settings.resolve(data["cleaning"])}
+
+
+def _awareness(awareness: dict[str, Any], languages: list[str], train: tuple[Source, ...]) -> dict[str, Any]:
+    scored = languages if awareness["languages"] is None else awareness["languages"]
+    data = _sources(awareness["data"], "awareness.data", train)
+    return {**awareness, "languages": scored, "data": data}
+
+
+def _pretrain(pretrain: dict[str, Any], train: tuple[Source, ...]) -> dict[str, Any]:
+    text = _sources(pretrain["text"], "pretrain.text", train)
+    return {**pretrain, "text": text, "parallel": parse_sources(pretrain["parallel"], "pretrain.parallel")}
+
+
+def _finetune(finetune: dict[str, Any], directions: int) -> dict[str, Any]:
+    """Resolve `null`: one micro-batch per direction and update, and each method's learning rate."""
+    resolved = {**finetune, "accumulate": finetune["accumulate"] or directions}
+    for name, value in finetune.items():
+        if isinstance(value, dict):
+            resolved[name] = {**value, "learning_rate": value["learning_rate"] or finetune["learning_rate"]}
+    return resolved
+
+
+def _build(kind: Any, value: Any) -> Any:
+    """Plain values as an instance of a dataclass, lists as tuples, at every depth."""
+    if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
+        hints = typing.get_type_hints(kind)
+        return kind(**{name: _build(hints[name], item) for name, item in value.items()})
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _plain(value: Any) -> Any:
+    """The reverse of `_build`: mappings, lists and scalars that YAML and JSON can hold."""
+    if isinstance(value, Source):
+        return value.json
+    if isinstance(value, Direction):
+        return [value.source, value.target] if "--" in str(value) else str(value)
+    if dataclasses.is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def names(config: Config) -> dict[str, str]:
+    """English name of every language of the run, those of contrast included."""
+    return {code: config.languages.get(code) or language_name(code) for code in config.awareness.languages}

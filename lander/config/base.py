@@ -1,0 +1,76 @@
+"""The base model as the config names it: what kind it is, where its files are, how many layers it has.
+
+Looks at the model's config.json only: torch is not imported.
+"""
+
+import difflib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lander.errors import UserError
+
+BUILT_IN = Path(__file__).parent.parent / "models"
+WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+DEPTH_KEYS = ("n_layer", "num_hidden_layers", "num_layers")  # BLOOM; LLaMA and most others; GPT-Neo
+PRETRAIN = "pretrain"
+
+
+@dataclass(frozen=True)
+class Base:
+    """`kind` is built-in, local, pretrain or hub; `n_layer` is None where it is not known before a download."""
+
+    kind: str
+    folder: Path | None
+    n_layer: int | None
+
+    def files(self) -> list[str]:
+        """The model's files, sorted; relative to the working directory where they are below it."""
+        if self.folder is None:
+            return []
+        here = Path.cwd()
+        files = sorted(path.absolute() for path in self.folder.iterdir() if path.is_file() and path.suffix != ".md")
+        return [str(path.relative_to(here)) if path.is_relative_to(here) else str(path) for path in files]
+
+    @property
+    def weight_bytes(self) -> int | None:
+        """Size of the weights on disk."""
+        if self.folder is None:
+            return None
+        return sum(path.stat().st_size for pattern in WEIGHTS for path in self.folder.glob(pattern))
+
+
+def find_base(path: str, pretrain_layers: int) -> Base:
+    """The base that `model.path` names.
+
+    Args:
+        pretrain_layers: layers of a base that the stage pretrain makes.
+    Raises:
+        UserError: no such model, or a folder without config.json or weights.
+    """
+    if path == PRETRAIN:
+        return Base("pretrain", None, pretrain_layers)
+    for kind, folder in (("built-in", BUILT_IN / path), ("local", Path(path))):
+        if folder.is_dir():
+            return Base(kind, folder, _n_layer(folder))
+    built_in = [folder.name for folder in sorted(BUILT_IN.glob("*")) if folder.is_dir()]
+    if re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", path):
+        return Base("hub", None, None)
+    near = difflib.get_close_matches(path, [*built_in, PRETRAIN], 1)
+    remedy = f"did you mean {near[0]}?" if near else f"built in: {', '.join([*built_in, PRETRAIN])}"
+    raise UserError(f"model.path: {path}: no such folder, and not a model on the hub (owner/name); {remedy}")
+
+
+def _n_layer(folder: Path) -> int | None:
+    file = folder / "config.json"
+    if not file.is_file():
+        raise UserError(f"model.path: {folder}: not a model folder, it has no config.json")
+    if not any(path.stat().st_size for pattern in WEIGHTS for path in folder.glob(pattern)):
+        raise UserError(f"model.path: {folder}: the model folder has no weights (*.safetensors); copy them there")
+    try:
+        config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise UserError(f"model.path: {file}: cannot be read as JSON ({error}); copy the model again") from None
+    return next((config[key] for key in DEPTH_KEYS if isinstance(config.get(key), int)), None)

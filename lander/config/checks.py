@@ -1,0 +1,174 @@
+"""What a schema cannot say about a config: how its keys go together, and what must exist."""
+
+import difflib
+import sys
+from pathlib import Path
+from typing import Any
+
+from lander.config.base import find_base
+from lander.config.sources import Source
+from lander.config.types import Config
+from lander.errors import UserError
+from lander.languages import Direction
+
+TRAINING_FREE = ("zero-shot",)
+TRAINED = ("full", "lora", "landermt")
+MASKED = ("landermt",)  # methods that need masks
+METHODS = (*TRAINING_FREE, *TRAINED)
+
+
+def check(config: Config) -> None:
+    """All checks that need the whole config, cheapest first.
+
+    Raises:
+        UserError: the first one that fails.
+    """
+    _methods(config)
+    _distinct(config.seeds, "seeds")
+    _scored_languages(config)
+    _training(config)
+    _built_in_corpus(config)
+    _sources_serve(config)
+    _overlap(config)
+    _files(config)
+    _base(config)
+    _pretrain(config)
+
+
+def directions(parsed: list[Direction], config: dict[str, Any]) -> list[Direction]:
+    """Directions between languages of the config, none twice."""
+    for direction in parsed:
+        for code in (direction.source, direction.target):
+            if code not in config["languages"]:
+                known = ", ".join(config["languages"])
+                raise UserError(f"directions: {direction}: {code} is not in `languages` ({known}); add it there")
+    _distinct(tuple(map(str, parsed)), "directions")
+    return parsed
+
+
+def _distinct(values: tuple, key: str) -> None:
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            raise UserError(f"{key}: {value} is there twice; remove one")
+
+
+def _methods(config: Config) -> None:
+    _distinct(config.methods, "methods")
+    for method in config.methods:
+        if method not in METHODS:
+            near = difflib.get_close_matches(method, METHODS, 1)
+            remedy = f"did you mean {near[0]}?" if near else f"there are: {', '.join(METHODS)}"
+            raise UserError(f"methods: {method}: no such method; {remedy}")
+
+
+def _scored_languages(config: Config) -> None:
+    _distinct(config.awareness.languages, "awareness.languages")
+    missing = [code for code in config.languages if code not in config.awareness.languages]
+    if missing:
+        raise UserError(f"awareness.languages: {', '.join(missing)} of `languages` missing; all of them are scored")
+    scored = set(config.awareness.languages)
+    everywhere = all(scored <= {direction.source, direction.target} for direction in config.directions)
+    if everywhere and "landermt" in config.methods and not config.neurons.masks:
+        example = ", ".join([*config.awareness.languages, *(code for code in ("fr", "zh") if code not in scored)])
+        print(
+            "lander: warning: awareness.languages: every scored language takes part in every direction, so no neuron "
+            f"is excluded from any; add contrast languages, for example [{example}]",
+            file=sys.stderr,
+        )
+
+
+def _training(config: Config) -> None:
+    finetune = config.finetune
+    if finetune.accumulate % finetune.ranks:
+        raise UserError(
+            f"finetune.accumulate: {finetune.accumulate} micro-batches cannot be shared by finetune.ranks: "
+            f"{finetune.ranks}; make it a multiple"
+        )
+
+
+def _built_in_corpus(config: Config) -> None:
+    """The built-in corpus has a fixed set of languages."""
+    for key, sources in _lists(config).items():
+        if any(source.kind == "builtin" for source in sources):
+            from lander.data import cldr
+
+            wanted = config.awareness.languages if key == "awareness.data" else config.languages
+            missing = [code for code in wanted if code not in cldr.LANGUAGES]
+            if missing:
+                raise UserError(
+                    f"{key}: the built-in corpus cldr has no {', '.join(missing)} (it has "
+                    f"{', '.join(cldr.LANGUAGES)}); name a source of your own"
+                )
+
+
+def _lists(config: Config) -> dict[str, tuple[Source, ...]]:
+    """Every list of sources that the run reads."""
+    lists = {f"data.{key}": getattr(config.data, key) for key in ("train", "dev", "test")}
+    if "landermt" in config.methods and not config.neurons.masks:
+        lists["awareness.data"] = config.awareness.data
+    if config.model.path == "pretrain":
+        lists["pretrain.text"] = config.pretrain.text
+        lists["pretrain.parallel"] = config.pretrain.parallel
+    return lists
+
+
+def _sources_serve(config: Config) -> None:
+    """Every direction has training, dev and test text, where the methods need it."""
+    needed = {"data.test": config.data.test}
+    if any(method in TRAINED for method in config.methods):
+        needed["data.train"] = config.data.train
+    if "zero-shot" in config.methods:
+        needed["data.dev"] = config.data.dev
+    for key, sources in needed.items():
+        for direction in config.directions:
+            if not any(source.serves(direction) for source in sources):
+                raise UserError(
+                    f"{key}: no source has text for {direction}; add one with both languages, or remove the direction"
+                )
+    for direction in config.directions:
+        names = [source.name for source in config.data.test if source.serves(direction)]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice:
+            raise UserError(f"data.test: two sources named {twice} have text for {direction}; give each its own name")
+    if "awareness.data" in (lists := _lists(config)):
+        for code in config.awareness.languages:
+            if not any(source.languages is None or code in source.languages for source in lists["awareness.data"]):
+                raise UserError(f"awareness.data: no source has text in {code}; add one, or remove the language")
+
+
+def _overlap(config: Config) -> None:
+    """The same lines of the same files are not both trained on and tested on."""
+    from lander.data.sources import overlap
+
+    for held_out in ("dev", "test"):
+        sources = getattr(config.data, held_out)
+        if told := overlap([s.json for s in config.data.train], [s.json for s in sources]):
+            raise UserError(f"data.{held_out}: {told}")
+
+
+def _files(config: Config) -> None:
+    """Files and folders that keys name."""
+    if config.data.templates and not Path(config.data.templates).is_file():
+        raise UserError(f"data.templates: {config.data.templates}: no such file")
+    if config.neurons.masks:
+        folder = Path(config.neurons.masks)
+        if not folder.is_dir():
+            raise UserError(f"neurons.masks: {folder}: no such folder")
+        if not any((folder / f"{direction}.parquet").is_file() for direction in config.directions):
+            raise UserError(f"neurons.masks: {folder}: has no <direction>.parquet for any of `directions`")
+
+
+def _base(config: Config) -> None:
+    base = find_base(config.model.path, config.pretrain.n_layer)
+    if base.n_layer is not None and config.layers.k > base.n_layer and "landermt" in config.methods:
+        raise UserError(
+            f"layers.k: {config.layers.k} is more than the {base.n_layer} layers of {config.model.path}; "
+            f"use 0 to {base.n_layer}"
+        )
+
+
+def _pretrain(config: Config) -> None:
+    if config.pretrain.d_model % config.pretrain.n_head:
+        raise UserError(
+            f"pretrain.n_head: d_model {config.pretrain.d_model} is not divisible by {config.pretrain.n_head} heads"
+        )

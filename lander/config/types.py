@@ -1,0 +1,170 @@
+"""The config as typed, frozen values. The schema (workflow/schemas/config.schema.yaml) says what each key means."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lander.config.sources import Source
+from lander.languages import Direction
+
+
+@dataclass(frozen=True)
+class Model:
+    path: str
+    revision: str | None
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Data:
+    train: tuple[Source, ...]
+    dev: tuple[Source, ...]
+    test: tuple[Source, ...]
+    exclude: tuple[Source, ...]
+    max_pairs: int
+    templates: str | None
+    cleaning: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Pretrain:
+    text: tuple[Source, ...]
+    parallel: tuple[Source, ...]
+    tokens: int
+    d_model: int
+    n_layer: int
+    n_head: int
+    vocabulary: int
+    context: int
+    bilingual: float
+    batch_tokens: int
+    learning_rate: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Activations:
+    text: str
+    sentences: int
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class Layers:
+    k: int
+    difference: str
+    side: str
+    selection: str
+
+
+@dataclass(frozen=True)
+class Awareness:
+    languages: tuple[str, ...]
+    data: tuple[Source, ...]
+    sentences: int
+    batch_size: int
+    site: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Neurons:
+    general_share: float
+    unactivated: float
+    unactivated_role: str
+    masks: str | None
+    normalize: str
+    threshold: str
+
+
+@dataclass(frozen=True)
+class Routing:
+    share: str
+    pool: str
+    scale: str
+    gate: str
+
+
+@dataclass(frozen=True)
+class Method:
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class Lora(Method):
+    rank: int
+    alpha: float
+    targets: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Finetune:
+    steps: int | None
+    epochs: float
+    batch_size: int
+    accumulate: int
+    learning_rate: float
+    schedule: str
+    warmup: float
+    weight_decay: float
+    clip: float
+    max_length: int
+    precision: str
+    zero_stage: int
+    ranks: int
+    checkpoint_every: int
+    scope: str
+    full: Method
+    landermt: Method
+    lora: Lora
+
+    def method(self, name: str) -> Method:
+        """Settings of one method, for example its learning rate."""
+        return getattr(self, name.replace("-", "_"))
+
+
+@dataclass(frozen=True)
+class Translate:
+    template: str
+    beams: int
+    max_new_tokens: int
+    batch_size: int
+    dev_sentences: int
+
+
+@dataclass(frozen=True)
+class Workflow:
+    code_triggers: bool
+
+
+@dataclass(frozen=True)
+class Config:
+    """A checked config: every key has a value, `null` defaults are resolved, directions and sources are parsed."""
+
+    run: str
+    languages: Mapping[str, str]  # code -> English name
+    directions: tuple[Direction, ...]
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...]
+    threads: int
+    readings: str
+    model: Model
+    data: Data
+    pretrain: Pretrain
+    activations: Activations
+    layers: Layers
+    awareness: Awareness
+    neurons: Neurons
+    routing: Routing
+    finetune: Finetune
+    translate: Translate
+    workflow: Workflow
+
+    @property
+    def tests(self) -> dict[str, tuple[Direction, ...]]:
+        """Name of each test set and the directions that it has text for."""
+        tests: dict[str, tuple[Direction, ...]] = {}
+        for source in self.data.test:
+            served = {direction for direction in self.directions if source.serves(direction)}
+            tests[source.name] = tuple(d for d in self.directions if d in served or d in tests.get(source.name, ()))
+        return tests

@@ -1,0 +1,48 @@
+# Stage activations: what every FFN neuron does while the base reads translations (paper 3.1, eq. 1).
+
+
+rule activations:
+    """Mean activation of every FFN neuron of every layer in one direction."""
+    input:
+        model=plan.model_files,
+        data="<results>/data/s{seed}/train/{direction}.parquet",
+        templates=plan.templates,
+    output:
+        "<results>/activations/s{seed}/{direction}.parquet",
+    log:
+        "<logs>/activations/s{seed}/{direction}.log",
+    benchmark:
+        "<benchmarks>/activations/s{seed}/{direction}.tsv"
+    threads: settings.threads
+    resources:
+        mem_mb=plan.model_memory(copies=1),
+        runtime=60,
+        gpu=plan.gpu,
+    params:
+        direction="{direction}",
+        model=plan.model,
+        revision=plan.revision,
+        dtype=settings.model.dtype,
+        languages=plan.language_names,
+        text=settings.activations.text,
+        sentences=settings.activations.sentences,
+        batch_size=settings.activations.batch_size,
+        threads=settings.threads,
+        code=plan.code("activations"),
+    shell:
+        """
+        python -m lander.activations \
+            --model {params.model:q} \
+            {params.revision:q} \
+            --dtype {params.dtype} \
+            --data {input.data:q} \
+            --direction {params.direction:q} \
+            --languages {params.languages:q} \
+            --templates {input.templates:q} \
+            --text {params.text} \
+            --sentences {params.sentences} \
+            --batch-size {params.batch_size} \
+            --threads {params.threads} \
+            --out {output:q} \
+            2>&1 | tee {log:q} >&2
+        """

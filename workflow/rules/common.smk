@@ -1,0 +1,36 @@
+# What the rules share: the checked config, the plan of the run (lander/workflow.py), folders, wildcards.
+
+import json
+import os
+import sys
+
+from lander.config import effective, load
+from lander.errors import UserError
+from lander.workflow import MAIN, PRETRAINED_FILES, Plan, sources_json
+
+RULES = os.path.join(workflow.basedir, "rules")
+STAGES = [name.removesuffix(".smk") for name in os.listdir(RULES) if name != "common.smk"]
+
+try:
+    settings = load(config)
+    plan = Plan(settings, STAGES)
+except UserError as error:
+    sys.exit(f"lander config: error: {error}")
+
+plan.set_environment()
+
+
+pathvars:
+    results=plan.results,
+    logs=f"{plan.results}/logs",
+    benchmarks=f"{plan.results}/benchmarks",
+
+
+wildcard_constraints:
+    seed=r"\d+",
+    pair=r"[A-Za-z0-9-]+",
+    direction=r"[A-Za-z0-9-]+",
+    language=r"[A-Za-z0-9-]+",
+    method=r"[a-z-]+",
+    variant=r"[A-Za-z0-9-]+",
+    test=r"[A-Za-z0-9._-]+",

@@ -1,0 +1,199 @@
+# Stage data: parallel text is read, cleaned, split, sampled and given its instructions (paper 4.1).
+
+
+rule clean:
+    """Clean the training pairs of two languages, count what is dropped and why."""
+    input:
+        plan.training_files,
+        plan.excluded_files,
+    output:
+        table="<results>/data/clean/{pair}.parquet",
+        counts="<results>/data/clean/{pair}.counts.parquet",
+        dropped="<results>/data/clean/{pair}.dropped.jsonl",
+    log:
+        "<logs>/data/clean/{pair}.log",
+    benchmark:
+        "<benchmarks>/data/clean/{pair}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    params:
+        pair="{pair}",
+        sources=plan.training_sources,
+        exclude=sources_json(settings.data.exclude),
+        cleaning=json.dumps(settings.data.cleaning, ensure_ascii=False),
+        code=plan.code("data"),
+    shell:
+        """
+        python -m lander.data clean \
+            --pair {params.pair:q} \
+            --sources {params.sources:q} \
+            --exclude {params.exclude:q} \
+            --cleaning {params.cleaning:q} \
+            --out {output.table:q} \
+            --counts {output.counts:q} \
+            --dropped {output.dropped:q} \
+            2>&1 | tee {log:q} >&2
+        """
+
+
+rule sample:
+    """Draw the training pairs of a direction and give each an instruction template."""
+    input:
+        table=plan.clean_table,
+        counts=plan.clean_counts,
+        templates=plan.templates,
+    output:
+        table="<results>/data/s{seed}/train/{direction}.parquet",
+        counts="<results>/data/s{seed}/train/{direction}.counts.parquet",
+    log:
+        "<logs>/data/s{seed}/train/{direction}.log",
+    benchmark:
+        "<benchmarks>/data/s{seed}/train/{direction}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        direction="{direction}",
+        seed="{seed}",
+        origins=plan.origins,
+        max_pairs=settings.data.max_pairs,
+        cleaning=json.dumps(settings.data.cleaning, ensure_ascii=False),
+        code=plan.code("data"),
+    shell:
+        """
+        python -m lander.data sample \
+            --direction {params.direction:q} \
+            --clean {input.table:q} \
+            --counts {input.counts:q} \
+            --origins {params.origins:q} \
+            --max-pairs {params.max_pairs} \
+            --seed {params.seed} \
+            --templates {input.templates:q} \
+            --cleaning {params.cleaning:q} \
+            --out {output.table:q} \
+            --counts-out {output.counts:q} \
+            2>&1 | tee {log:q} >&2
+        """
+
+
+rule counts:
+    """Join what was read, dropped and kept of every direction into one table."""
+    input:
+        expand(
+            "<results>/data/s{{seed}}/train/{direction}.counts.parquet",
+            direction=plan.directions,
+        ),
+    output:
+        table="<results>/data/s{seed}/counts.parquet",
+        csv="<results>/data/s{seed}/counts.csv",
+    log:
+        "<logs>/data/s{seed}/counts.log",
+    benchmark:
+        "<benchmarks>/data/s{seed}/counts.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=plan.code("data"),
+    shell:
+        """
+        python -m lander.data counts \
+            --counts {input:q} \
+            --out {output.table:q} \
+            --csv {output.csv:q} \
+            2>&1 | tee {log:q} >&2
+        """
+
+
+rule dev:
+    """Dev pairs of a direction, every line, in order."""
+    input:
+        plan.dev_files,
+    output:
+        "<results>/data/dev/{direction}.parquet",
+    log:
+        "<logs>/data/dev/{direction}.log",
+    benchmark:
+        "<benchmarks>/data/dev/{direction}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        direction="{direction}",
+        sources=plan.dev_sources,
+        code=plan.code("data"),
+    shell:
+        """
+        python -m lander.data heldout \
+            --direction {params.direction:q} \
+            --sources {params.sources:q} \
+            --out {output:q} \
+            2>&1 | tee {log:q} >&2
+        """
+
+
+rule test:
+    """Test pairs of a direction, every line, in order."""
+    input:
+        plan.test_files,
+    output:
+        "<results>/data/test/{test}/{direction}.parquet",
+    log:
+        "<logs>/data/test/{test}/{direction}.log",
+    benchmark:
+        "<benchmarks>/data/test/{test}/{direction}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        direction="{direction}",
+        sources=plan.test_sources,
+        code=plan.code("data"),
+    shell:
+        """
+        python -m lander.data heldout \
+            --direction {params.direction:q} \
+            --sources {params.sources:q} \
+            --out {output:q} \
+            2>&1 | tee {log:q} >&2
+        """
+
+
+rule text:
+    """Sentences of a language that score its neurons, the same segments in every language where a source has them."""
+    input:
+        plan.scoring_files,
+    output:
+        "<results>/data/s{seed}/text/{language}.parquet",
+    log:
+        "<logs>/data/s{seed}/text/{language}.log",
+    benchmark:
+        "<benchmarks>/data/s{seed}/text/{language}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        language="{language}",
+        seed="{seed}",
+        languages=json.dumps(settings.awareness.languages),
+        sources=sources_json(settings.awareness.data),
+        sentences=settings.awareness.sentences,
+        code=plan.code("data"),
+    shell:
+        """
+        python -m lander.data text \
+            --language {params.language:q} \
+            --languages {params.languages:q} \
+            --sources {params.sources:q} \
+            --sentences {params.sentences} \
+            --seed {params.seed} \
+            --out {output:q} \
+            2>&1 | tee {log:q} >&2
+        """

@@ -1,0 +1,39 @@
+# Stage layers: the layers that respond to translation (paper 3.1, eq. 1-2).
+
+
+rule layers:
+    """Change between neighbouring layers, and the k layers with the largest."""
+    input:
+        expand(
+            "<results>/activations/s{{seed}}/{direction}.parquet",
+            direction=plan.directions,
+        ),
+    output:
+        "<results>/layers/{variant}/s{seed}/layers.parquet",
+    log:
+        "<logs>/layers/{variant}/s{seed}.log",
+    benchmark:
+        "<benchmarks>/layers/{variant}/s{seed}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        directions=plan.directions,
+        k=settings.layers.k,
+        difference=settings.layers.difference,
+        side=settings.layers.side,
+        selection=settings.layers.selection,
+        code=plan.code("layers"),
+    shell:
+        """
+        python -m lander.layers \
+            --activations {input:q} \
+            --directions {params.directions:q} \
+            --k {params.k} \
+            --difference {params.difference} \
+            --side {params.side} \
+            --selection {params.selection} \
+            --out {output:q} \
+            2>&1 | tee {log:q} >&2
+        """

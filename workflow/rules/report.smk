@@ -1,0 +1,52 @@
+# Stage report: one page of tables and figures, readable offline (paper 5, A.3-A.5).
+
+
+rule effective_config:
+    """The config with every default filled in, for the reader of the results."""
+    output:
+        "<results>/config.yaml",
+    log:
+        "<logs>/config.log",
+    benchmark:
+        "<benchmarks>/config.tsv"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        config=json.dumps(effective(settings), ensure_ascii=False),
+    shell:
+        "python -m lander.config --effective {params.config:q} --out {output:q} 2>&1 | tee {log:q} >&2"
+
+
+rule report:
+    """Tables and figures of the run as one self-contained page."""
+    input:
+        unpack(plan.report_files),
+        scores="<results>/evaluate/scores.csv",
+        config="<results>/config.yaml",
+    output:
+        "<results>/report/index.html",
+    log:
+        "<logs>/report.log",
+    benchmark:
+        "<benchmarks>/report.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        run=settings.run,
+        flags=plan.report_flags,
+        folder=subpath(output[0], parent=True),
+        code=plan.code("report"),
+    shell:
+        """
+        python -m lander.report \
+            --run {params.run:q} \
+            --scores {input.scores:q} \
+            {params.flags:q} \
+            --config {input.config:q} \
+            --out {params.folder:q} \
+            2>&1 | tee {log:q} >&2
+        """
