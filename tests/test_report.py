@@ -8,125 +8,247 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pandas as pd
 import pytest
+from report_runs import make_counts, make_loss, make_run, make_scores
 
 from lander import tables
 from lander.errors import UserError
-from lander.evaluate.collect import COLUMNS, means, write_scores
+from lander.evaluate.collect import COLUMNS
 from lander.report.__main__ import main
 
-TEN = ["en-de", "de-en", "en-it", "it-en", "en-fr", "fr-en", "en-ar", "ar-en", "en-zh", "zh-en"]
-METHODS = {
-    ("zero-shot", "main"): 3.0,
-    ("zero-shot", "best-prompt"): 14.0,
-    ("full", "main"): 41.0,
-    ("lora", "main"): 39.0,
-    ("landermt", "main"): 42.5,
+
+class Page(html.parser.HTMLParser):
+    """Checks that tags are balanced, and collects ids, links, texts of the sections and loaded resources."""
+
+    VOID = ("meta", "link", "br", "img", "input", "col")
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.ids, self.links, self.loaded, self.text = [], [], [], [], ""
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs, closed=False):
+        attrs = dict(attrs)
+        self.ids += [attrs["id"]] if "id" in attrs else []
+        self.links += [value for name, value in attrs.items() if name in ("href", "xlink:href")]
+        self.loaded += [value for name, value in attrs.items() if name in ("src", "srcset", "data", "action")]
+        assert tag not in ("script", "iframe", "object", "base")
+        assert not any(name.startswith("on") for name in attrs)
+        if tag not in self.VOID and not closed:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs, closed=True)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def check_page(folder):
+    """What holds for every report."""
+    text = (folder / "index.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert len(page.ids) == len(set(page.ids))
+    assert page.loaded == []
+    targets = [link[1:] for link in page.links if link.startswith("#")] + re.findall(r"url\(#([^)]+)\)", text)
+    assert set(targets) <= set(page.ids)
+    for link in page.links:  # its own places, its own files, the paper; nothing is fetched to show the page
+        known = link.startswith(("#", "data:,", "https://aclanthology.org/")) or (folder / link).is_file()
+        assert known, link
+    assert "@import" not in text
+    assert len(text) < 5_000_000
+    for path in folder.glob("*.svg"):
+        ET.parse(path)
+        assert path.with_suffix(".csv").stat().st_size > 0
+        assert "<dc:date>" not in path.read_text()
+    return page
+
+
+SHAPES = {
+    "ten directions": {},
+    "two languages without English": {"directions": ["cs-uk", "uk-cs"], "languages": ("cs", "uk")},
+    "one direction, one layer": {"directions": ["de-en"], "languages": ("de", "en"), "n_layer": 1, "chosen": (0,)},
+    "a code with a hyphen": {"directions": ["zh-Hant--en", "en--zh-Hant"], "languages": ("zh-Hant", "en")},
+    "layers of each direction": {
+        "directions": ["en-de", "de-en"],
+        "chosen": ([1, 2], [2, 3]),
+        "languages": ("en", "de"),
+    },
+    "deep, three seeds, two test sets": {"n_layer": 30, "seeds": ("0", "1", "2"), "tests": ("news", "cldr")},
 }
-METRICS = {"bleu": 1, "chrf2++": 1.3, "bleu_raw": 0.8, "length_ratio": 0.02, "empty": 0.0005, "contaminated": 0.002}
 
 
-def make_scores(path, directions, methods=METHODS, seeds=("0",), tests=("cldr",)):
-    random = np.random.default_rng(0)
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_every_shape_of_run_gives_a_sound_page(tmp_path, shape):
+    main(make_run(tmp_path, **shape))
+    page = check_page(tmp_path / "report")
+    for section in ("summary", "scores-section", "detection", "training", "data", "provenance"):
+        assert section in page.ids
+    assert len(list((tmp_path / "report").glob("*.svg"))) == (7 if shape.get("n_layer") == 1 else 8)
+
+
+def test_the_same_inputs_give_the_same_bytes(tmp_path):
+    flags = make_run(tmp_path, directions=["en-de", "de-en"], languages=("en", "de"))
+    main(flags)
+    first = {path.name: path.read_bytes() for path in (tmp_path / "report").iterdir()}
+    main(flags)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "report").iterdir()} == first
+
+
+def test_only_scores_are_needed_and_old_figures_go_away(tmp_path):
+    flags = make_run(tmp_path, directions=["en-de", "de-en"], languages=("en", "de"))
+    main(flags)
+    scores = ["--run", "demo", "--scores", f"{tmp_path}/scores.csv", "--out", f"{tmp_path}/report"]
+    # the workflow gives a flag without a value where the run has no such file
+    main([*scores, "--layers", "--neurons", "--awareness", "--awareness-languages", "--counts", "--loss", "--runs"])
+    page = check_page(tmp_path / "report")
+    assert not {"detection", "training", "data", "activation", "loss"} & set(page.ids)
+    assert {path.name for path in (tmp_path / "report").iterdir()} == {"index.html", "scores.svg", "scores.csv"}
+
+
+def test_what_users_write_is_text(tmp_path):
+    evil = "</code><script>alert('x')</script> & \"$x_1$\""
+    make_scores(tmp_path / "scores.csv", ["en-de"], {("zero-shot", "main"): 1, ("full", evil): 9}, tests=(evil,))
+    (tmp_path / "config.yaml").write_text(f"run: [broken {evil}", encoding="utf-8")
+    make_loss(tmp_path / "loss.csv", ["en-de"], 5, 1)
+    (tmp_path / "run.json").write_text(json.dumps({"settings": evil, "versions": {evil: evil}, "seconds": "soon"}))
+    flags = ["--run", evil, "--scores", f"{tmp_path}/scores.csv", "--config", f"{tmp_path}/config.yaml"]
+    flags += ["--loss", f"full={tmp_path}/loss.csv", "--runs", f"full={tmp_path}/run.json"]
+    main([*flags, "--out", f"{tmp_path}/report"])
+    page = check_page(tmp_path / "report")  # it fails at a script tag, or at tags that do not balance
+    assert page.text.count(evil) > 5
+
+
+def test_figures_come_with_their_numbers(tmp_path):
+    main(make_run(tmp_path, directions=["en-de", "de-en"], languages=("en", "de")))
+    layers = tables.read(tmp_path / "layers.parquet", "layers")
+    shown = pd.read_csv(tmp_path / "report/delta.csv")
+    merged = layers.merge(shown, on=["layer", "direction"], suffixes=("", "_shown"))
+    assert len(merged) == len(layers)
+    np.testing.assert_allclose(merged["delta"], merged["delta_shown"])
+    scores = tables.read(tmp_path / "de.parquet", "awareness")
+    neurons = tables.read(tmp_path / "neurons.parquet", "neurons")
+    own = scores[(neurons["language"] == "de") & (neurons["layer"] == 2)]["score"]
+    specific = pd.read_csv(tmp_path / "report/awareness-specific.csv").query("layer == 2 and language == 'de'").iloc[0]
+    assert specific["awareness"] == pytest.approx(own.mean())
+    assert specific["neurons"] == len(own)
+    owners = pd.read_csv(tmp_path / "report/owners.csv")
+    assert owners["neurons"].sum() == (neurons["kind"] == "specific").sum()
+
+
+def table_of(rows):
+    return pd.DataFrame(
+        [(m, v, s, "news", d, "bleu", value, f"tok:{'zh' if d == 'en-zh' else '13a'}") for m, v, s, d, value in rows],
+        columns=COLUMNS,
+    )
+
+
+def test_score_table_by_hand():
+    from lander.report.tables import Cell, score_table
+
+    rows = [("full", "main", "0", "en-de", 10.0), ("full", "main", "1", "en-de", 14.0)]
+    rows += [("full", "main", s, "mean", 12.0) for s in "01"]
+    rows += [("landermt", "k8", "0", "en-zh", 30.0), ("zero-shot", "main", "0", "en-de", 11.96)]
+    table = score_table(table_of(rows), "news", "bleu")
+    assert [head.text for head in table.groups] == ["mean", "out of English"]
+    assert [head.text for head in table.heads] == ["all", "en-de", "en-zh"]
+    none = Cell("–")
+    assert table.rows == [
+        ("zero-shot (fixed instruction)", [none, Cell("12.0", best=True), none]),  # equal as printed: both are best
+        ("full", [Cell("12.0", True, "±0.0"), Cell("12.0", True, "±2.8"), none]),
+        ("landermt (k8)", [none, none, Cell("30.0", best=True)]),
+    ]
+    assert table.notes == [
+        "Signature: tok:13a",
+        "Signature of en-zh: tok:zh",
+        "Means over the seeds 0, 1; ± is the standard deviation over seeds.",
+    ]
+
+
+def test_verdict_by_hand():
+    from lander.report.inputs import Inputs
+    from lander.report.summary import verdict
+
     rows = []
-    for (method, variant), level in methods.items():
-        for seed in seeds:
-            for test in tests:
-                for direction in directions:
-                    value = level * random.uniform(0.7, 1.3)
-                    tokenizer = "zh" if direction.endswith("-zh") else "13a"
-                    for metric, factor in METRICS.items():
-                        signature = f"nrefs:1|case:mixed|eff:no|tok:{tokenizer}|smooth:exp|version:2.6.0"
-                        score = f"{value * factor:.6f}"
-                        key = (method, variant, seed, test, direction, metric, score, signature)
-                        rows.append(dict(zip(COLUMNS, key, strict=True)))
-    write_scores(path, rows + means(rows))
+    numbers = {("zero-shot", "main"): (1, 30), ("zero-shot", "best-prompt"): (20, 24), ("landermt", "main"): (40, 26)}
+    numbers[("full", "main")] = (50, 28)
+    for (method, variant), values in numbers.items():
+        rows += [(method, variant, "0", d, value) for d, value in zip(("en-de", "de-en"), values, strict=True)]
+        rows.append((method, variant, "0", "mean", sum(values) / 2))
+    found = verdict(Inputs("demo", table_of(rows)), "news")
+    assert (found.best, found.mean, found.gain) == ("full", "39.0", "+17.0")
+    assert found.sentence == (
+        "full scores highest, mean BLEU 39.0. That is 17.0 BLEU above the better zero-shot, zero-shot (best prompt) "
+        "with 22.0; in 1 of 2 directions it is ahead of every zero-shot prompt. "
+        "landermt has 33.0, 6.0 less than the highest."
+    )
 
 
-def make_layers(path, directions, n_layer, chosen):
-    """`chosen`: the same layers for all directions, or one list for each."""
-    random = np.random.default_rng(1)
-    rows = []
-    for place, direction in enumerate(directions):
-        own = chosen[place] if isinstance(chosen[0], list) else chosen
-        for layer in range(n_layer):
-            level = 0.02 * np.sin(layer / 3) + random.normal(0, 0.002)
-            delta = None if layer == 0 else abs(random.normal(0.004, 0.002)) + 0.01 * (layer in own)
-            rows.append((direction, layer, level, delta, layer in own))
-    columns = ["direction", "layer", "activation", "delta", "selected"]
-    tables.write(path, pd.DataFrame(rows, columns=columns), "layers")
+def test_data_table_says_whether_it_adds_up(tmp_path):
+    from lander.report.tables import data_table
+
+    make_counts(tmp_path / "c.parquet", ["en-de", "de-en"])
+    counts = tables.read(tmp_path / "c.parquet", "counts")
+    table = data_table(counts)
+    heads = [head.text for head in table.heads]
+    assert heads == ["read", "kept", "empty", "too long", "language", "duplicate", "max pairs"]
+    assert [cell.text for cell in table.rows[-1][1]] == ["2,000", "1,600", "24", "6", "80", "200", "90"]
+    assert table.notes == ["Filters that dropped nothing: copied.", "Read = kept + dropped."]
+    counts.loc[counts["reason"].eq("kept") & counts["direction"].eq("de-en"), "pairs"] = 1
+    assert data_table(counts).notes[-1] == "Does not add up for de-en: read is not kept + dropped."
 
 
-def make_neurons(folder, languages, n_layer, p=40):
-    """Awareness tables and the neurons table. Returns the flags that name them."""
-    random = np.random.default_rng(2)
-    grid = pd.MultiIndex.from_product([range(n_layer), range(p)], names=["layer", "neuron"]).to_frame(index=False)
-    for language in languages:
-        score = random.gamma(2, 1e-4, len(grid)) * (1 + grid["layer"] / n_layer)
-        tables.write(folder / f"{language}.parquet", grid.assign(score=score, tokens=1000), "awareness")
-    specific = random.random(len(grid)) < 0.1
-    owner = np.where(specific, random.choice(languages, len(grid)), None)
-    kind = np.where(specific, "specific", "general")
-    table = grid.assign(variance=0.1, kind=kind, language=owner, selected=grid["layer"] > 2)
-    tables.write(folder / "neurons.parquet", table, "neurons")
-    files = [f"{folder}/{language}.parquet" for language in languages]
-    return ["--neurons", f"{folder}/neurons.parquet", "--awareness", *files, "--awareness-languages", *languages]
+def test_prompts_of_the_dev_set_are_shown(tmp_path):
+    make_scores(tmp_path / "scores.csv", ["en-de"])
+    (tmp_path / "prompts.csv").write_text(
+        "direction,prompt,bleu,chrf2++,chosen\nen-de,own,31.24,50,True\nen-de,none,5.0,9,False\n"
+    )
+    flags = ["--run", "x", "--scores", f"{tmp_path}/scores.csv", "--prompts", f"{tmp_path}/prompts.csv"]
+    main([*flags, "--out", f"{tmp_path}/report"])
+    check_page(tmp_path / "report")
+    text = (tmp_path / "report/index.html").read_text()
+    assert '<th scope="row">own</th><td><strong>31.2</strong>' in text
+    assert '<th scope="row">none</th><td>5.0</td>' in text
 
 
-def make_loss(path, directions, updates, end):
-    random = np.random.default_rng(3)
-    rows = []
-    for update in range(1, updates + 1):
-        for direction in directions:
-            loss = end + 2 * np.exp(-4 * update / updates) + random.normal(0, 0.1)
-            rows.append((update, direction, loss, 120, 1e-4))
-    pd.DataFrame(rows, columns=["update", "direction", "loss", "tokens", "learning_rate"]).to_csv(path, index=False)
+def test_small_helpers():
+    from lander.report.curves import binned_loss
+    from lander.report.figures import scaled
+    from lander.report.summary import duration, quantity, signed
+
+    assert [duration(value) for value in (None, 9.6, 750, 12_240)] == ["–", "10 s", "12 min", "3.4 h"]
+    assert [quantity(value) for value in (950, 12_345, 4_560_000, 805_519_360)] == ["950", "12.3k", "4.56M", "806M"]
+    assert quantity(1.3e9, "B") == "1.3 GB"
+    assert [signed(value) for value in (1.23, -4.56, 0.04, -0.04)] == ["+1.2", "−4.6", "0.0", "0.0"]
+    assert scaled(pd.Series([0.00042, -0.00012]), "x", "nats") == (pytest.approx(1e4), "x (10⁻⁴ nats)")
+    assert scaled(pd.Series([0.0, np.nan]), "x", "") == (1.0, "x (no unit)")
+    log = pd.DataFrame({"update": [1, 1, 2], "loss": [1.0, 4.0, np.inf], "tokens": [2, 1, 5]})
+    assert binned_loss([log]).values.tolist() == [[1, 2.0]]
+    long = pd.DataFrame({"update": range(1, 12_501), "loss": 1.0, "tokens": 1})
+    assert len(binned_loss([long, long])) == 60
 
 
-def make_counts(path, directions):
-    reasons = {"read": 1000, "empty": 12, "too_long": 3, "language": 40, "copied": 0, "duplicate": 100, "max_pairs": 45}
-    rows = [(d, "cldr", reason, number) for d in directions for reason, number in reasons.items()]
-    rows += [(direction, "cldr", "kept", 800) for direction in directions]
-    tables.write(path, pd.DataFrame(rows, columns=["direction", "origin", "reason", "pairs"]), "counts")
-
-
-CONFIG = "run: demo\nmodel:\n  path: lander-tiny\ndata:\n  test:\n  - name: cldr\n    builtin: cldr\n"
-
-
-def make_run(
-    folder,
-    directions=TEN,
-    languages=("en", "de", "it", "fr", "ar", "zh"),
-    n_layer=6,
-    chosen=(2, 4, 5),
-    seeds=("0",),
-    methods=METHODS,
-    tests=("cldr",),
-    config=CONFIG,
-    updates=90,
-):
-    """A whole made-up run. Returns the command line for it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    make_scores(folder / "scores.csv", directions, methods, seeds, tests)
-    make_layers(folder / "layers.parquet", directions, n_layer, list(chosen))
-    make_counts(folder / "counts.parquet", directions)
-    (folder / "config.yaml").write_text(config, encoding="utf-8")
-    flags = ["--run", "demo", "--scores", f"{folder}/scores.csv", "--layers", f"{folder}/layers.parquet"]
-    flags += [*make_neurons(folder, list(languages), n_layer), "--counts", f"{folder}/counts.parquet"]
-    losses, runs = [], []
-    for place, (method, variant) in enumerate(methods):
-        if method == "zero-shot":
-            continue
-        for seed in seeds:
-            name = f"{method}-{variant}-{seed}"
-            make_loss(folder / f"{name}.csv", directions, updates, 0.5 + 0.2 * place)
-            content = {
-                "settings": {"learning_rate": 0.0005, "steps": updates},
-                "versions": {"torch": "2.13.0", "transformers": "5.23.0"},
-                "seconds": 34.5 * (place + 1), "tokens": 1_234_567, "parameters_trained": 10_000 * 7**place,
-                "parameters_total": 24_010_000, "peak_memory_bytes": 1_300_000_000,
-            }  # fmt: skip
-            (folder / f"{name}.json").write_text(json.dumps(content))
-            losses.append(f"{method}/{variant}/s{seed}={folder}/{name}.csv")
-            runs.append(f"{method}/{variant}/s{seed}={folder}/{name}.json")
-    flags += ["--loss", *losses, "--runs", *runs]
-    return [*flags, "--config", f"{folder}/config.yaml", "--out", f"{folder}/report"]
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--loss", "full"], "--loss full: write METHOD/VARIANT/sSEED=FILE"),
+        (["--loss", "a/b/c/d=x"], "write METHOD/VARIANT/sSEED=FILE"),
+        (["--loss", "full=missing.csv"], r"missing\.csv: no such file"),
+        (["--loss", "full=scores.csv"], r"scores\.csv: no column update"),
+        (["--runs", "full=a.json", "full/main/s0=b.json"], "is given twice"),
+        (["--runs", "full=list.json"], r"list\.json: not a JSON object"),
+        (["--awareness", "a.parquet", "--awareness-languages", "de", "en"], "1 files and --awareness-languages 2"),
+        (["--layers", "missing.parquet"], r"missing\.parquet: no such file"),
+        (["--config", "missing.yaml"], r"missing\.yaml: the config cannot be read"),
+    ],
+)
+def test_bad_inputs_are_named(tmp_path, monkeypatch, flags, message):
+    monkeypatch.chdir(tmp_path)
+    make_scores(tmp_path / "scores.csv", ["en-de"])
+    (tmp_path / "list.json").write_text("[1]")
+    with pytest.raises(UserError, match=message):
+        main(["--run", "x", "--scores", "scores.csv", "--out", "report", *flags])
+    assert not (tmp_path / "report").exists()

@@ -8,7 +8,7 @@ from lander.evaluate.collect import MEANS
 from lander.report import svg
 from lander.report.figures import Drawn
 from lander.report.inputs import Inputs
-from lander.report.order import direction_group, method_key, run_label
+from lander.report.order import direction_group, group_heading, method_key, run_label
 
 POINTS = 60  # of a loss curve: enough to see its shape, few enough to smooth over the batches
 
@@ -94,7 +94,15 @@ def scores(inputs: Inputs, test: str) -> Drawn | None:
         axes.plot([mean, mean], [place - 0.36, place + 0.36], color=svg.INK, linewidth=2)
     for group, (marker, colour) in looks.items():
         if (groups == group).any():
-            axes.plot([], [], marker=marker, linestyle="", color=colour, markerfacecolor="none", label=group)
+            axes.plot(
+                [],
+                [],
+                marker=marker,
+                linestyle="",
+                color=colour,
+                markerfacecolor="none",
+                label=group_heading(group, groups),
+            )
     axes.plot([], [], color=svg.INK, marker="|", markersize=10, markeredgewidth=2, linestyle="", label="mean")
     axes.set_yticks(range(len(runs)), [run_label(run) for run in runs])
     axes.invert_yaxis()

@@ -1,5 +1,6 @@
 """The figures of the layers and neurons (paper, figures 4-8), each with its numbers, a title and a caption."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from lander.report.inputs import Inputs
 from lander.report.order import sort_directions
 
 LAYER_AXIS = "layer (0 = first)"
+SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @dataclass(frozen=True)
@@ -45,15 +47,18 @@ def chosen_layers(layers: pd.DataFrame | None) -> dict[str, list[int]]:
     }
 
 
-def chosen_sentence(chosen: dict[str, list[int]]) -> str:
-    """Which layers were chosen, in words."""
+def chosen_sentence(chosen: dict[str, list[int]], each: bool = False) -> str:
+    """Which layers were chosen, in words; `each`: list them for each direction where they differ."""
     sets = list(chosen.values())
     if not any(sets):
         return "No layer was chosen."
     if all(one == sets[0] for one in sets):
-        return f"Shaded: the chosen layers, {_listed(sets[0])}, the same for every direction."
-    each = "; ".join(f"{name}: {_listed(chosen[name]) or 'none'}" for name in sort_directions(chosen))
-    return f"Shaded: layers chosen for some direction, the darker the more; ringed: a direction's own ({each})."
+        layers = f"layer, {sets[0][0]}" if len(sets[0]) == 1 else f"layers, {_listed(sets[0])}"
+        same = ", the same for every direction" if len(sets) > 1 else ""
+        return f"Shaded: the chosen {layers}{same}."
+    listed = "; ".join(f"{name}: {_listed(chosen[name]) or 'none'}" for name in sort_directions(chosen))
+    own = f" ({listed})" if each else ""
+    return f"Shaded: layers chosen for some direction, the stronger the more; ringed: a direction's own{own}."
 
 
 def _shade(axes: Axes, chosen: dict[str, list[int]]) -> None:
@@ -80,33 +85,65 @@ def direction_styles(directions: list[str]) -> dict[str, dict]:
 def _lines(
     name: str,
     title: str,
-    label: str,
+    quantity: tuple[str, str],
     data: pd.DataFrame,
     styles: dict[str, dict],
-    chosen: dict[str, list[int]],
+    inputs: Inputs,
     caption: str,
+    legend_rows: int = 1,
 ) -> Drawn:
-    """Lines over layers; `data` has the columns layer, series and value in this order (whatever their names)."""
+    """Lines over layers.
+
+    Args:
+        quantity: what the y axis shows, and its unit (empty for none).
+        data: its first three columns are layer, series and value (whatever their names).
+        styles: of each series, in the order of the legend.
+        legend_rows: lines of the legend; it is filled column by column.
+    """
     layer, series, value = data.columns[:3]
-    columns = min(5, len(styles))
-    figure, axes = svg.new_figure(legend_rows=-(-len(styles) // columns))
-    _shade(axes, chosen)
+    chosen = chosen_layers(inputs.layers)
     uneven = len({tuple(layers) for layers in chosen.values()}) > 1
+    factor, label = scaled(data[value], *quantity)
+    figure, axes = svg.new_figure(legend_rows=legend_rows)
+    _shade(axes, chosen)
     for one, style in styles.items():
         rows = data[data[series] == one].sort_values(layer)
-        axes.plot(rows[layer], rows[value], label=one, **style)
+        axes.plot(rows[layer], rows[value] * factor, label=one, **style)
         own = rows[rows[layer].isin(chosen.get(one, []))]
         if uneven and len(own):
             ring = {"markersize": 10, "markerfacecolor": "none", "markeredgecolor": style["color"]}
-            axes.plot(own[layer], own[value], linestyle="", marker="o", **ring)
+            axes.plot(own[layer], own[value] * factor, linestyle="", marker="o", **ring)
     axes.set_xlabel(LAYER_AXIS)
     axes.set_ylabel(label)
-    axes.margins(x=0.03)
+    axes.set_xlim(-0.5, data[layer].max() + 0.5)
     svg.integer_axis(axes)
-    svg.legend_below(figure, axes, columns)
+    svg.legend_below(figure, axes, -(-len(styles) // legend_rows))
     description = f"Line chart. {title}. {data[layer].nunique()} layers, {len(styles)} lines. {caption}"
     drawing = svg.to_svg(figure, name, title)
     return Drawn(name, title, caption, description, drawing, data, (str(layer), str(series), str(value)))
+
+
+def scaled(values: pd.Series, what: str, unit: str) -> tuple[float, str]:
+    """A power of ten that makes small values readable, and the label of the axis: `mean awareness (10⁻⁴ nats)`."""
+    top = float(values.abs().max())
+    power = math.floor(math.log10(top)) if 0 < top < 0.01 else 0
+    digits = f"10{str(power).translate(SUPERSCRIPT)}" if power else ""
+    inside = " ".join(part for part in (digits, unit) if part) or "no unit"
+    return 10.0**-power, f"{what} ({inside})"
+
+
+def _direction_lines(name: str, title: str, what: str, column: str, inputs: Inputs, caption: str) -> Drawn:
+    data = inputs.layers[["layer", "direction", column, "selected"]]
+    styles = direction_styles(sort_directions(data["direction"].unique()))
+    rows = 2 * -(-len(styles) // 12) if len(styles) > 4 else 1  # an even number: a pair's two ways stand together
+    return _lines(name, title, (what, ""), data, styles, inputs, caption, rows)
+
+
+def _language_lines(name: str, title: str, data: pd.DataFrame, inputs: Inputs, caption: str) -> Drawn:
+    styles = {language: svg.line_style(index) for index, language in enumerate(inputs.awareness)}
+    if inputs.layers is not None:
+        caption += " Shaded: the chosen layers."
+    return _lines(name, title, ("mean awareness", "nats"), data, styles, inputs, caption, -(-len(styles) // 7))
 
 
 @matplotlib.rc_context(svg.RC)
@@ -114,15 +151,13 @@ def activation(inputs: Inputs) -> Drawn | None:
     """Mean activation per layer and direction (paper, figure 4)."""
     if inputs.layers is None:
         return None
-    data = inputs.layers[["layer", "direction", "activation", "selected"]]
-    chosen = chosen_layers(inputs.layers)
     caption = (
         "Directions whose lines run together make the model do the same work in that layer; "
-        "a line that leaves the others shows where a direction is treated apart. " + chosen_sentence(chosen)
+        "a line that leaves the others shows where a direction is treated apart. "
+        + chosen_sentence(chosen_layers(inputs.layers))
     )
-    styles = direction_styles(sort_directions(data["direction"].unique()))
     title = "Mean activation of the FFN neurons, by layer and direction"
-    return _lines("activation", title, "mean activation (no unit)", data, styles, chosen, caption)
+    return _direction_lines("activation", title, "mean activation", "activation", inputs, caption)
 
 
 @matplotlib.rc_context(svg.RC)
@@ -130,22 +165,15 @@ def delta(inputs: Inputs) -> Drawn | None:
     """D, the change between neighbouring layers, per layer and direction (paper, figure 5)."""
     if inputs.layers is None or inputs.layers["delta"].isna().all():
         return None
-    data = inputs.layers[["layer", "direction", "delta", "selected"]]
-    chosen = chosen_layers(inputs.layers)
-    mean = data.groupby("layer")["delta"].mean().dropna()
+    mean = inputs.layers.groupby("layer")["delta"].mean().dropna()
     top = [int(layer) for layer in mean.nlargest(3).index]
     caption = (
         f"The layers with the largest change are taken to matter to the language pair (eq. 1-2). "
         f"Averaged over directions it is largest at layer{'s' if len(top) > 1 else ''} {_listed(top)}. "
-        + chosen_sentence(chosen)
+        + chosen_sentence(chosen_layers(inputs.layers), each=True)
     )
-    styles = direction_styles(sort_directions(data["direction"].unique()))
     title = "D, the change of activation against the neighbouring layer"
-    return _lines("delta", title, "D, change of mean activation (no unit)", data, styles, chosen, caption)
-
-
-def _language_styles(languages: list[str]) -> dict[str, dict]:
-    return {language: svg.line_style(index) for index, language in enumerate(languages)}
+    return _direction_lines("delta", title, "D, change of mean activation", "delta", inputs, caption)
 
 
 @matplotlib.rc_context(svg.RC)
@@ -161,16 +189,10 @@ def awareness(inputs: Inputs) -> Drawn | None:
     mean = data.groupby("layer")["awareness"].mean()
     caption = (
         "How much the loss on a language's text would change, to first order, without one neuron (eq. 3-4). "
-        f"Highest at layer {int(mean.idxmax())}, lowest at layer {int(mean.idxmin())}, averaged over languages. "
-        "A line above the others may only mean a higher loss on that language. " + _shaded(inputs)
-    ).strip()
-    title = "Mean awareness of the neurons, by layer and language"
-    styles = _language_styles(list(inputs.awareness))
-    return _lines("awareness", title, "mean awareness (nats)", data, styles, chosen_layers(inputs.layers), caption)
-
-
-def _shaded(inputs: Inputs) -> str:
-    return "" if inputs.layers is None else "Shaded: the chosen layers."
+        f"Over languages it is highest at layer {int(mean.idxmax())} and lowest at layer {int(mean.idxmin())}. "
+        "A line above the others may only mean a higher loss on that language."
+    )
+    return _language_lines("awareness", "Mean awareness of the neurons, by layer and language", data, inputs, caption)
 
 
 def _group(inputs: Inputs, select: Callable[[pd.DataFrame, str], pd.Series]) -> pd.DataFrame:
@@ -193,12 +215,10 @@ def awareness_general(inputs: Inputs) -> Drawn | None:
     data = _group(inputs, lambda rows, _: rows["kind"] == "general")
     caption = (
         "General neurons score alike in all languages, so the lines should have the same shape; "
-        "a gap between them is a difference of level, such as a higher loss on one language. " + _shaded(inputs)
-    ).strip()
+        "a gap between them is a difference of level, such as a higher loss on one language."
+    )
     title = "Mean awareness of the language-general neurons"
-    styles = _language_styles(list(inputs.awareness))
-    chosen = chosen_layers(inputs.layers)
-    return _lines("awareness-general", title, "mean awareness (nats)", data, styles, chosen, caption)
+    return _language_lines("awareness-general", title, data, inputs, caption)
 
 
 @matplotlib.rc_context(svg.RC)
@@ -208,13 +228,11 @@ def awareness_specific(inputs: Inputs) -> Drawn | None:
         return None
     data = _group(inputs, lambda rows, language: (rows["kind"] == "specific") & (rows["language"] == language))
     caption = (
-        "Each language's own neurons, on its own text. Far above the general ones: few neurons carry much of what is "
-        "particular to the language. A line breaks where the language owns no neuron of a layer. " + _shaded(inputs)
-    ).strip()
+        "Each language's own neurons, on its own text. Where a line lies far above that of the general neurons, a few "
+        "neurons carry much of what is particular to the language. It breaks where the language owns none of a layer."
+    )
     title = "Mean awareness of the language-specific neurons, by owner"
-    styles = _language_styles(list(inputs.awareness))
-    chosen = chosen_layers(inputs.layers)
-    return _lines("awareness-specific", title, "mean awareness (nats)", data, styles, chosen, caption)
+    return _language_lines("awareness-specific", title, data, inputs, caption)
 
 
 @matplotlib.rc_context(svg.RC)
@@ -227,8 +245,7 @@ def owners(inputs: Inputs) -> Drawn | None:
     layers = sorted(int(layer) for layer in inputs.neurons["layer"].unique())
     counts = specific.groupby(["layer", "language"]).size().reindex(pd.MultiIndex.from_product([layers, languages]))
     counts = counts.fillna(0).astype(int).rename_axis(["layer", "language"]).rename("neurons").reset_index()
-    columns = max(1, min(6, len(languages)))
-    figure, axes = svg.new_figure(legend_rows=-(-len(languages) // columns))
+    figure, axes = svg.new_figure(legend_rows=-(-len(languages) // 7))
     bottom = np.zeros(len(layers))
     for index, language in enumerate(languages):
         heights = counts.loc[counts["language"] == language, "neurons"].to_numpy()
@@ -237,9 +254,10 @@ def owners(inputs: Inputs) -> Drawn | None:
         bottom += heights
     axes.set_xlabel(LAYER_AXIS)
     axes.set_ylabel("specific neurons (number)")
+    axes.set_xlim(-0.5, layers[-1] + 0.5)
     svg.integer_axis(axes)
     if languages:
-        svg.legend_below(figure, axes, columns)
+        svg.legend_below(figure, axes, min(7, len(languages)))
     title = "Language-specific neurons, by layer and owner"
     caption = _owners_caption(inputs.neurons, specific, languages)
     description = f"Stacked bar chart. {title}. {len(layers)} layers. {caption}"

@@ -14,6 +14,7 @@ from lander.evaluate.collect import read_scores
 from lander.files import read_json
 
 LOSS_COLUMNS = ["update", "direction", "loss", "tokens"]
+PROMPT_COLUMNS = ["direction", "prompt", "bleu", "chosen"]
 
 
 class Run(NamedTuple):
@@ -34,6 +35,7 @@ class Inputs:
     neurons: pd.DataFrame | None = None
     awareness: dict[str, pd.DataFrame] = field(default_factory=dict)  # language -> table "awareness"
     counts: pd.DataFrame | None = None
+    prompts: pd.DataFrame | None = None  # direction, prompt, bleu, chosen
     losses: dict[Run, pd.DataFrame] = field(default_factory=dict)
     runs: dict[Run, dict[str, Any]] = field(default_factory=dict)
     config: str | None = None
@@ -68,20 +70,32 @@ def read_awareness(files: Sequence[Path], languages: Sequence[str]) -> dict[str,
 
 
 def read_loss(path: Path) -> pd.DataFrame:
-    """A loss log of `lander.finetune`; a log that a running training cut short is read as far as it goes."""
-    try:
-        loss = pd.read_csv(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; `python -m lander.finetune` makes it") from None
-    except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
-        raise UserError(f"{path}: cannot be read as CSV ({error}); remove it and run snakemake again") from None
-    missing = [name for name in LOSS_COLUMNS if name not in loss.columns]
-    if missing:
-        raise UserError(f"{path}: no column {', '.join(missing)}; a loss log has {', '.join(LOSS_COLUMNS)}")
-    loss["direction"] = loss["direction"].astype(str)
+    """A loss log of `lander.finetune`; a line that was cut short is left out."""
+    loss = _read_csv(path, LOSS_COLUMNS, "finetune")
     numbers = ["update", "loss", "tokens"]
     loss[numbers] = loss[numbers].apply(pd.to_numeric, errors="coerce")
-    return loss[LOSS_COLUMNS].dropna()
+    return loss.dropna()
+
+
+def read_prompts(path: Path) -> pd.DataFrame:
+    """The prompts that `lander.translate --choose-prompt` tried on the dev set."""
+    prompts = _read_csv(path, PROMPT_COLUMNS, "translate")
+    prompts["chosen"] = prompts["chosen"].astype(str).str.lower() == "true"
+    prompts["bleu"] = pd.to_numeric(prompts["bleu"], errors="coerce")
+    return prompts.astype({"prompt": str}).dropna()
+
+
+def _read_csv(path: Path, columns: list[str], stage: str) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path, keep_default_na=False)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; `python -m lander.{stage}` makes it") from None
+    except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
+        raise UserError(f"{path}: cannot be read as CSV ({error}); remove it and run snakemake again") from None
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise UserError(f"{path}: no column {', '.join(missing)}; it should have {', '.join(columns)}")
+    return table[columns].astype({"direction": str})
 
 
 def read_run(path: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ METHODS = (
     "zero-shot", "in-context", "full", "layers", "landermt", "landermt-lg", "landermt-ls", "lora", "adapter",
     "adapter-lora", "random", "random-layers", "lora-matched",
 )  # fmt: skip
+GROUPS = ("out of English", "into English", "other directions")  # of directions
 ZERO_SHOT_VARIANTS = {"main": "fixed instruction", "best-prompt": "best prompt"}
 
 
@@ -36,7 +37,9 @@ def direction_group(name: str) -> str:
     return "into English" if base_language(pair.target) == "en" else "other directions"
 
 
-GROUPS = {"out of English": "mean-out-of-en", "into English": "mean-into-en", "other directions": ""}
+def group_heading(group: str, groups: Iterable[str]) -> str:
+    """What a group is called beside the others: without English in the run the directions are not "other" ones."""
+    return "directions" if set(groups) == {"other directions"} else group
 
 
 def sort_directions(names: Iterable[str]) -> list[str]:

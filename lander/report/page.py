@@ -15,14 +15,24 @@ from lander.report import curves, figures, summary, svg
 from lander.report.figures import Drawn
 from lander.report.inputs import Inputs
 from lander.report.order import run_label
-from lander.report.tables import METRICS, MISSING, Cell, Head, Table, data_table, score_table, version_table
+from lander.report.tables import (
+    METRICS,
+    MISSING,
+    Cell,
+    Head,
+    Table,
+    data_table,
+    prompt_table,
+    score_table,
+    version_table,
+)
 
 HERE = Path(__file__).parent
 FIGURES = ("scores", "activation", "delta", "awareness", "awareness-general", "awareness-specific", "owners", "loss")
 
 
 def write(inputs: Inputs, out: Path) -> None:
-    """Write index.html and every figure as .svg and .csv; an earlier report's figures that are no longer made go away."""
+    """Write index.html and every figure as .svg and .csv; an earlier report's figures that are not made now go away."""
     tests = summary.test_names(inputs)
     score_figures = _drawn([curves.scores(inputs, tests[0])])
     detection = _drawn([make(inputs) for make in figures.DETECTION])
@@ -66,6 +76,7 @@ def render(inputs: Inputs, tests: list[str], shown: dict[str, list[dict[str, Any
         glance=summary.glance_table(inputs, tests),
         cautions=summary.notes(inputs, tests),
         scores=[(test, *_score_tables(inputs, test)) for test in tests],
+        prompts=None if inputs.prompts is None else prompt_table(inputs.prompts),
         data=None if inputs.counts is None else data_table(inputs.counts),
         command=command(inputs),
         versions=version_table(inputs),

@@ -55,7 +55,7 @@ def verdict(inputs: Inputs, test: str) -> Verdict | None:
     if len(zero) and len(others):
         shown = others.index[0]
         over = others.iloc[0] - zero.iloc[0]
-        gain = f"{over:+.1f}"
+        gain = signed(over)
         table = by_direction(inputs.scores, test)
         floor = table.loc[[run for run in table.index if run[0] == "zero-shot"]].max()
         ahead = int((table.loc[shown] > floor).sum())
@@ -63,7 +63,7 @@ def verdict(inputs: Inputs, test: str) -> Verdict | None:
         side = "above" if over >= 0 else "below"
         sentence += (
             f"{lead} That is {abs(over):.1f} BLEU {side} the better zero-shot, {run_label(zero.index[0])} with "
-            f"{zero.iloc[0]:.1f}, and ahead of both prompts in {ahead} of {len(floor)} directions."
+            f"{zero.iloc[0]:.1f}; in {ahead} of {len(floor)} directions it is ahead of every zero-shot prompt."
         )
     if ("landermt", "main") in means.index and best != ("landermt", "main"):
         own = means[("landermt", "main")]
@@ -78,6 +78,12 @@ def _average(inputs: Inputs, run: tuple[str, str], key: str) -> float | None:
     return sum(numbers) / len(numbers) if numbers else None
 
 
+def signed(value: float) -> str:
+    """`+1.2`, `−3.4`, and `0.0` for what rounds to it."""
+    text = f"{value:+.1f}".replace("-", "−")
+    return "0.0" if text[1:] == "0.0" else text
+
+
 def duration(seconds: float | None) -> str:
     """`45 s`, `12 min`, `3.4 h`."""
     if seconds is None:
@@ -88,13 +94,13 @@ def duration(seconds: float | None) -> str:
 
 
 def quantity(value: float | None, unit: str = "") -> str:
-    """`950`, `12.3k`, `4.56M`, `1.2G`, with three digits."""
+    """`950`, `12.3k`, `4.56M`, `7.07G`, `1.3 GB`, with three digits."""
     if value is None:
         return MISSING
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
-            return f"{value / size:.3g}{letter}{unit}"
-    return f"{value:.0f}{unit}"
+            return f"{value / size:.3g}{unit and ' '}{letter}{unit}"
+    return f"{value:.0f}{unit and ' '}{unit}"
 
 
 def glance_table(inputs: Inputs, tests: list[str]) -> Table:
@@ -128,7 +134,7 @@ def _glance_cells(run: tuple[str, str], bleu: pd.Series, chrf: pd.Series, floor:
         return Cell(f"{means[run]:.1f}", len(means) > 1 and round(means[run], 1) == round(means.max(), 1))
 
     known = run in bleu.index and floor is not None
-    return [shown(bleu), Cell(f"{bleu[run] - floor:+.1f}" if known else MISSING), shown(chrf)]
+    return [shown(bleu), Cell(signed(bleu[run] - floor) if known else MISSING), shown(chrf)]
 
 
 def _cost_cells(inputs: Inputs, run: tuple[str, str]) -> list[Cell]:
@@ -177,17 +183,19 @@ def notes(inputs: Inputs, tests: list[str]) -> list[str]:
 def _share_notes(test: str, rows: pd.DataFrame | None, limit: float, text: str) -> list[str]:
     if rows is None:
         return []
-    means = rows.groupby(["method", "variant"])["score"].mean()
-    over = sorted((run for run, value in means.items() if value > limit), key=method_key)
-    listed = ", ".join(f"{run_label(run)} {100 * means[run]:.1f}%" for run in over)
-    return [f"{test}: more than {100 * limit:.0f}% of the output {text}: {listed}."] if over else []
+    means = rows.groupby(["method", "variant"])["score"].mean().sort_values(ascending=False, kind="stable")
+    over = [f"{run_label(run)} {100 * value:.1f}%" for run, value in means.items() if value > limit]
+    return [f"{test}: more than {100 * limit:.0f}% of the output {text}: {_first(over)}."] if over else []
 
 
 def _raw_notes(scores: pd.DataFrame, test: str) -> list[str]:
     """Methods that write on after the translation."""
     cut, raw = (means_by_run(scores, test, metric) for metric in ("bleu", "bleu_raw"))
-    gaps = {run: cut[run] - raw[run] for run in cut.index if run in raw.index and abs(cut[run] - raw[run]) >= 1}
-    listed = ", ".join(
-        f"{run_label(run)} {cut[run]:.1f} against {raw[run]:.1f}" for run in sorted(gaps, key=method_key)
-    )
-    return [f"{test}: the output goes on after the translation; cut against raw BLEU: {listed}."] if gaps else []
+    gaps = (cut - raw).dropna().abs().sort_values(ascending=False, kind="stable")
+    listed = [f"{run_label(run)} {cut[run]:.1f} against {raw[run]:.1f}" for run, gap in gaps.items() if gap >= 1]
+    return [f"{test}: output goes on after the translation; BLEU cut against raw: {_first(listed)}."] if listed else []
+
+
+def _first(texts: list[str], number: int = 3) -> str:
+    """The first few of a list, and how many more there are."""
+    return ", ".join(texts[:number]) + (f" and {len(texts) - number} more" if len(texts) > number else "")

@@ -1,7 +1,7 @@
 """The look of the figures, and their SVG in two forms: a file of its own, and inline in the page.
 
-Colours are those of Okabe and Ito (2008) without the yellow, which is too pale for lines on white. Every series also has
-a marker, a dash or a hatch of its own, so that the figures read in black and white.
+Colours are those of Okabe and Ito (2008) without the yellow, which is too pale for lines on white. Every series also
+has a marker, a dash or a hatch of its own, so that the figures read in black and white.
 In the page each colour is a CSS variable (see page.css), so that figures follow light, dark and print.
 """
 
@@ -23,7 +23,7 @@ NAMES = ("blue", "vermillion", "green", "purple", "orange", "sky", "ink")
 VARIABLES = dict(zip(PALETTE, NAMES, strict=True)) | {MUTED: "muted", GRID: "grid", BAND: "band", PAGE: "page"}
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h")
 DASHES = ("-", (0, (5, 2)), (0, (1.2, 1.6)), (0, (6, 2, 1.2, 2)))
-HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "----", "||||", "++++", "oooo", "**")
+HATCHES = ("", "////", "----", "\\\\\\\\", "xxxx", "||||", "++++", "//", "--", "xx")  # dots would be 250 kB each
 SANS = "sans-serif"
 
 RC = {
@@ -108,6 +108,7 @@ def inline(svg: str, name: str, description: str) -> str:
     text = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", text)
     for colour, variable in VARIABLES.items():
         text = text.replace(colour, f"var(--{variable})")
+    text = re.sub(r' (fill|stroke)="(var[^"]+)"', r' style="\1: \2"', text)  # variables work in styles only
     text = re.sub(r"(font: [^;\"']*?\d[\d.]*px) [^;\"]+", r"\1 var(--sans)", text)
     head = f'<svg role="img" aria-label="{escape(description)}" focusable="false"'
     text = re.sub(r'<svg\b(?=[^>]*viewBox="([^"]+)")[^>]*>', lambda m: f'{head} viewBox="{m[1]}">', text, count=1)

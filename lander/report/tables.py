@@ -7,10 +7,10 @@ import pandas as pd
 
 from lander.evaluate.collect import MEANS
 from lander.report.inputs import Inputs
-from lander.report.order import GROUPS, direction_group, method_key, run_label, sort_directions
+from lander.report.order import GROUPS, direction_group, group_heading, method_key, run_label, sort_directions
 
 MISSING = "–"
-MEAN_LABELS = {"mean": "mean", "mean-into-en": "mean", "mean-out-of-en": "mean"}
+MEAN_LABELS = {"mean": "all", "mean-out-of-en": "out of en", "mean-into-en": "into en"}
 METRICS = {  # metric -> heading, digits, factor, whether more is better
     "bleu": ("BLEU", 1, 1, True),
     "chrf2++": ("chrF2++", 1, 1, True),
@@ -56,15 +56,13 @@ class Table:
 
 
 def score_columns(directions: Sequence[str]) -> list[tuple[str, str]]:
-    """(group, direction or mean) of the columns: a group of directions closes with its mean, the mean of all is last."""
+    """(group, direction or mean) of the columns: the means first, where they are in sight, then the directions."""
     plain = sort_directions(directions)
-    columns = []
-    for group, mean in GROUPS.items():
-        members = [name for name in plain if direction_group(name) == group]
-        columns += [(group, name) for name in members]
-        if members and mean in directions:
-            columns.append((group, mean))
-    return columns + [("all", "mean")] * ("mean" in directions)
+    columns = [("mean", name) for name in MEAN_LABELS if name in directions]
+    there = [direction_group(name) for name in plain]
+    for group in GROUPS:
+        columns += [(group_heading(group, there), name) for name in plain if direction_group(name) == group]
+    return columns
 
 
 def score_table(scores: pd.DataFrame, test: str, metric: str) -> Table | None:
@@ -97,17 +95,18 @@ def score_table(scores: pd.DataFrame, test: str, metric: str) -> Table | None:
         span = groups.pop().span + 1 if groups and groups[-1].text == group else 1
         groups.append(Head(group, span))
     heads = [Head(MEAN_LABELS.get(name, name)) for _, name in columns]
-    return Table(f"{heading}: {test}", "method", heads, table, groups, _score_notes(rows))
+    return Table(f"{heading}, on {test}", "method", heads, table, groups, _score_notes(rows))
 
 
 def _score_notes(rows: pd.DataFrame) -> list[str]:
     """The signatures, and which seeds the numbers are means of."""
     notes = []
     singles = rows[~rows["direction"].isin(MEANS)]
-    by = singles.groupby("signature")["direction"].unique()
-    for signature, directions in by.items():
-        where = f" ({', '.join(sort_directions(directions))})" if len(by) > 1 else ""
-        notes.append(f"Signature{where}: {signature}")
+    signatures = {text: sort_directions(part.unique()) for text, part in singles.groupby("signature")["direction"]}
+    order = sorted(signatures, key=lambda text: (-len(signatures[text]), text))
+    for place, text in enumerate(order):
+        where = f" of {', '.join(signatures[text])}" if place else ""
+        notes.append(f"Signature{where}: {text}")
     seeds = sorted(rows["seed"].unique(), key=lambda seed: (len(seed), seed))
     if len(seeds) > 1:
         notes.append(f"Means over the seeds {', '.join(seeds)}; ± is the standard deviation over seeds.")
@@ -135,6 +134,21 @@ def data_table(counts: pd.DataFrame) -> Table:
             f"Does not add up for {', '.join(off)}: read is not kept + dropped." if off else "Read = kept + dropped."
         )
     return Table("Pairs read, kept and dropped", "direction", heads, rows, groups, notes, total=True)
+
+
+def prompt_table(prompts: pd.DataFrame) -> Table:
+    """BLEU of every prompt on the dev set, direction by direction; the chosen ones marked as best."""
+    columns = sort_directions(prompts["direction"].unique())
+    score = prompts.set_index(["prompt", "direction"])["bleu"].to_dict()
+    chosen = {(row.prompt, row.direction) for row in prompts.itertuples() if row.chosen}
+    rows = []
+    for prompt in prompts["prompt"].unique():
+        keys = [(prompt, name) for name in columns]
+        rows.append((prompt, [Cell(f"{score[key]:.1f}" if key in score else MISSING, key in chosen) for key in keys]))
+    notes = ["Bold: the prompt that zero-shot (best prompt) uses in this direction."]
+    return Table(
+        "BLEU of the untrained base on the dev set", "prompt", [Head(name) for name in columns], rows, [], notes
+    )
 
 
 def version_table(inputs: Inputs) -> Table | None:
