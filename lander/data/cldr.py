@@ -40,26 +40,27 @@ NEW_DRAWS = 0.7  # share of the entities in lines of the vocabulary `all` that a
 
 # Every code below has its own name, and every unit a long form, in all the languages of the corpus: a unit without one
 # would come out as "71 concentr-mole". Flags are no emoji here: some languages write "flag: X" and some do not.
-ENTITIES = {
+_CODES = {
     "territory": """AE AF AL AO AR AT AU BD BE BG BO BR CA CH CL CM CN CO CU CY CZ DE DK DO DZ EC EE EG ES ET FI FJ FR
         GB GE GH GR HN HR HT HU ID IE IL IN IQ IR IS IT JM JO JP KE KH KR KW KZ LB LK LT LU LV LY MA MG ML MN MT MX MY
         NG NI NL NO NP NZ OM PA PE PH PK PL PT PY QA RO RS RU RW SA SE SG SI SK SN SO SY TH TN TR TZ UA UG UY UZ VE VN
-        YE ZA ZM""".split(),
+        YE ZA ZM""",
     "language": """af am ar az be bg bn ca cs cy da de el en eo es et eu fa fi fr ga gl gu haw he hi hr hu hy id is it
         ja jv ka kk km ko la lo lt lv mg mi mk mn ms mt ne nl pa pl ps pt qu ro ru sa sk so sq sr sv sw ta te th tr uk
-        ur vi xh yi yo zh zu""".split(),
+        ur vi xh yi yo zh zu""",
     "currency": """AED ARS AUD BDT BRL CAD CHF CLP CNY COP CZK DKK EGP EUR GBP GEL HUF IDR ILS INR ISK JPY KES KRW KZT
-        LKR MAD MXN NGN NOK NZD PEN PHP PKR PLN RON RUB SAR SEK THB TRY UAH USD VND ZAR""".split(),
+        LKR MAD MXN NGN NOK NZD PEN PHP PKR PLN RON RUB SAR SEK THB TRY UAH USD VND ZAR""",
     "unit": """digital-gigabyte digital-megabyte frequency-kilohertz length-earth-radius mass-milligram mass-tonne
         pressure-kilopascal speed-kilometer-per-hour speed-meter-per-second speed-mile-per-hour temperature-celsius
-        temperature-fahrenheit temperature-kelvin""".split(),
-    "emoji": list(
-        "⏰⚓⚡⚽⛪⛲⛵✨🃏🌀🌁🌊🌌🌯🌴🌵🌷🌸🌺🌻🍂🍄🍈🍊🍋🍏🍐🍑🍗🍛🍩🍬🍭🍮🍯🍷🍸🍺🎄🎉🎊🎒🎡🎣🎧🎪🎬🎭🎯🎳"
-        "🎹🎻🎾🏆🏉🏒🏠🏴🏺🐁🐄🐅🐆🐉🐍🐐🐑🐒🐓🐕🐗🐞🐦🐨🐪🐸🐹🐺🐻👅👔👘👣👧👸👼💀💄💊💌💡💫💰💾💿📎📏📖📘📯"
-        "📱📹📻📼🔋🔗🔥🔨🔭🕋🗻🗼🚃🚊🚋🚌🚎🚐🚗🚝🚡🚢🚰🚿🛁🛵🛶🤖🥄🥍🥎🥏🥒🥔🥕🥖🥗🥜🥝🥞🥦🦁🦅🦌🦍🦎🦏🦗🦛🦝🦟"
-        "🦡🧂🧛🧞🧟🧤🧨🧫🧱🧳🧵🧶🧹🧺🧼🧾"
-    ),
+        temperature-fahrenheit temperature-kelvin""",
 }
+_EMOJI = (
+    "⏰⚓⚡⚽⛪⛲⛵✨🃏🌀🌁🌊🌌🌯🌴🌵🌷🌸🌺🌻🍂🍄🍈🍊🍋🍏🍐🍑🍗🍛🍩🍬🍭🍮🍯🍷🍸🍺🎄🎉🎊🎒🎡🎣🎧🎪🎬🎭🎯🎳"
+    "🎹🎻🎾🏆🏉🏒🏠🏴🏺🐁🐄🐅🐆🐉🐍🐐🐑🐒🐓🐕🐗🐞🐦🐨🐪🐸🐹🐺🐻👅👔👘👣👧👸👼💀💄💊💌💡💫💰💾💿📎📏📖📘📯"
+    "📱📹📻📼🔋🔗🔥🔨🔭🕋🗻🗼🚃🚊🚋🚌🚎🚐🚗🚝🚡🚢🚰🚿🛁🛵🛶🤖🥄🥍🥎🥏🥒🥔🥕🥖🥗🥜🥝🥞🥦🦁🦅🦌🦍🦎🦏🦗🦛🦝🦟"
+    "🦡🧂🧛🧞🧟🧤🧨🧫🧱🧳🧵🧶🧹🧺🧼🧾"
+)
+ENTITIES = {kind: tuple(codes.split()) for kind, codes in _CODES.items()} | {"emoji": tuple(_EMOJI)}
 
 # The CLDR patterns that Babel does not offer: localePattern and localeKeyTypePattern
 BESIDE = {"zh": "{0}（{1}）", "ko": "{0}({1})"}
@@ -201,7 +202,7 @@ def _locale(language: str) -> Locale:
 
 def _write_emoji(language: str, character: str) -> str:
     _locale(language)
-    return emoji.EMOJI_DATA[character][language].strip(":").replace("_", " ")
+    return emoji.EMOJI_DATA[character][language].strip(":").replace("_", " ").strip()
 
 
 _WRITERS = {

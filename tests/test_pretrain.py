@@ -1,0 +1,191 @@
+"""Pretraining: documents, windows, tokenizer, schedule, resuming, and the folder that comes out."""
+
+import csv
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from lander.errors import UserError
+from lander.pretrain import __main__ as stage
+from lander.pretrain.documents import END, SPECIAL, Documents, train_tokenizer, windows
+from lander.pretrain.trainer import Trainer, rate
+
+NAMES = {"en": "English", "de": "German"}
+SINGLE = ["One.", "Two.", "Three.", "Four."]
+PARALLEL = [{"en": ["a", "b"], "de": ["A", "B"]}, {"en": ["c"], "de": ["C"]}]
+RECIPE = {
+    "tokens": 16 * 64, "d_model": 16, "n_layer": 2, "n_head": 2, "vocabulary": 300, "context": 16, "bilingual": 0.5,
+    "batch_tokens": 32, "learning_rate": 1e-2, "warmup": 3, "cooldown": 0.25, "weight_decay": 0.1, "clip": 1.0,
+    "seed": 0,
+}  # fmt: skip
+
+
+def documents(bilingual: float = 0.5, seed: int = 0) -> Documents:
+    return Documents(SINGLE, PARALLEL, NAMES, bilingual, seed)
+
+
+def test_an_epoch_reads_every_sentence_once_and_every_pair_in_both_directions():
+    read = [documents()[k] for k in range(12)]  # every second document is a pair; 4 sentences, 6 ordered pairs
+    pairs = [document for document in read if len(document) == 2]
+    singles = [document[0] for document in read if len(document) == 1]
+    expected = {(f"English: {x}\nGerman:\n", x.upper()) for x in "abc"}
+    expected |= {(f"German: {x.upper()}\nEnglish:\n", x) for x in "abc"}
+    assert len(pairs) == 6
+    assert set(pairs) == expected
+    assert sorted(singles[:4]) == sorted(SINGLE)
+
+
+def test_document_k_follows_from_k_alone_and_epochs_differ():
+    forward = [documents()[k] for k in range(100)]
+    other = documents()
+    assert [other[k] for k in reversed(range(100))] == forward[::-1]
+    singles = [document[0] for document in forward if len(document) == 1]
+    assert len({tuple(singles[start : start + 4]) for start in range(0, 48, 4)}) > 3
+
+
+@pytest.mark.parametrize(("bilingual", "lengths"), [(0.0, {1}), (1.0, {2})])
+def test_the_share_of_pairs_may_be_none_or_all(bilingual, lengths):
+    assert {len(documents(bilingual)[k]) for k in range(20)} == lengths
+
+
+def test_a_source_without_text_or_pairs_is_an_error():
+    with pytest.raises(UserError, match="--sources"):
+        Documents([], PARALLEL, NAMES, 0.5, 0)
+    with pytest.raises(UserError, match="--parallel"):
+        Documents(SINGLE, [{"en": ["a"]}], NAMES, 0.5, 0)
+
+
+def test_the_tokenizer_leaves_special_strings_text_and_loses_nothing():
+    tokenizer = train_tokenizer(documents(), 300)
+    assert [tokenizer.id_to_token(number) for number in range(4)] == list(SPECIAL)
+    for text in ("</s> <pad> 12 Ä 中文 مرحبا 🎄 ", "a  b\n\n c"):
+        tokens = tokenizer.encode(text).ids
+        assert min(tokens) >= len(SPECIAL)
+        assert tokenizer.decode(tokens) == text
+    assert len(tokenizer.encode("2026").ids) == 4
+
+
+def test_a_window_begins_with_a_document_and_goes_on_where_it_was_left():
+    tokenizer = train_tokenizer(documents(), 300)
+    source = windows(documents(), tokenizer, 16, 0)
+    first, number = next(source)
+    second, _ = next(source)
+    expected = [t for part in documents()[0] for t in tokenizer.encode(part).ids] + [END]
+    assert first[: len(expected)].tolist() == expected[:16]
+    again, _ = next(windows(documents(), tokenizer, 16, number))
+    assert np.array_equal(again, second)
+
+
+def test_the_rate_warms_up_stays_and_cools_down():
+    assert [round(rate(update, 10, 1, 0.4), 3) for update in range(10)] == [0.5, 1, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25]
+
+
+def trained(folder, recipe=RECIPE, stop=None) -> Trainer:
+    trainer = Trainer(recipe, documents(), folder / "checkpoint.safetensors")
+    if stop:
+        trainer.updates, everything = stop, trainer.updates
+        keep, trainer.recipe = trainer.recipe, {**recipe, "cooldown": 1e-9}  # still hot where it is stopped
+        trainer.train()
+        trainer.updates, trainer.recipe = everything, keep
+        trainer.save_checkpoint()
+    else:
+        trainer.train()
+    return trainer
+
+
+def same(first: Trainer, second: Trainer) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(first.model.parameters(), second.model.parameters(), strict=True))
+
+
+def test_a_killed_run_goes_on_to_exactly_the_same_weights(tmp_path, capsys):
+    torch.set_num_threads(1)
+    whole = trained(tmp_path / "whole")
+    trained(tmp_path / "killed", stop=13)
+    resumed = trained(tmp_path / "killed")
+    assert "going on from update 13" in capsys.readouterr().err
+    assert same(whole, resumed)
+    assert whole.losses == resumed.losses
+    assert whole.losses[-1][2] < whole.losses[0][2]
+
+
+def test_a_checkpoint_serves_another_budget_while_hot_and_no_other_recipe(tmp_path, capsys):
+    torch.set_num_threads(1)
+    shorter = {**RECIPE, "tokens": 24 * 32}
+    trained(tmp_path / "a", stop=13)
+    assert same(trained(tmp_path / "a", shorter), trained(tmp_path / "b", shorter))
+    capsys.readouterr()
+    for other in ({**RECIPE, "tokens": 15 * 32}, {**RECIPE, "seed": 1}):
+        trained(tmp_path / "a", other)
+        assert "starting anew" in capsys.readouterr().err
+    (tmp_path / "a" / "checkpoint.safetensors").write_bytes(b"damaged")
+    trained(tmp_path / "a", shorter)
+    assert "not readable" in capsys.readouterr().err
+
+
+def run(*flags: str) -> None:
+    sys.argv = ["pretrain", "--languages", json.dumps(NAMES), *flags]
+    stage.main()
+
+
+SMALL = ["--tokens", "600", "--d-model", "16", "--n-layer", "2", "--n-head", "2", "--vocabulary", "300",
+         "--context", "16", "--batch-tokens", "32"]  # fmt: skip
+
+
+def test_the_folder_loads_with_plain_transformers(tmp_path, monkeypatch):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    monkeypatch.setattr(sys, "argv", [])
+    sources = [{"name": "cldr", "builtin": "cldr", "lines": [1_000_000, 1_000_040]}]
+    parallel = [{"name": "known", "builtin": "cldr", "vocabulary": "known", "lines": [1_000_000, 1_000_040]}]
+    run("--sources", json.dumps(sources), "--parallel", json.dumps(parallel), "--out", str(tmp_path / "base"), *SMALL)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "base")
+    assert type(model).__name__ == "BloomForCausalLM"
+    assert model.config.eos_token_id == tokenizer.eos_token_id == END
+    assert tokenizer.pad_token == "<pad>"
+    assert tokenizer("Berlin </s>", split_special_tokens=True)["input_ids"][-1] != END
+    assert tokenizer.decode(tokenizer("Berlin 42")["input_ids"]) == "Berlin 42"
+    record = json.loads((tmp_path / "base" / "lander.json").read_text())
+    assert record["format"] == "base"
+    assert record["prompt"] == "{source_language}: {source}\n{target_language}:\n"
+    assert record["recipe"]["parallel"] == parallel
+    with open(tmp_path / "base" / "loss.csv") as stream:
+        assert len(list(csv.DictReader(stream))) == 18  # 600 tokens, 32 an update
+
+
+def test_single_sentences_from_files_make_a_base_without_a_prompt(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [])
+    (tmp_path / "a.en").write_text("One line.\n\nA third  line.\n", encoding="utf-8")
+    (tmp_path / "a.de").write_text("Eine Zeile.\nAllein.\nEine dritte.\n", encoding="utf-8")
+    source = {"name": "a", "files": {"en": str(tmp_path / "a.en"), "de": str(tmp_path / "a.de")}}
+    assert stage.read_text([source], NAMES) == [
+        {"en": ["One line.", "A third line."], "de": ["Eine Zeile.", "Eine dritte."]}
+    ]
+    run("--sources", json.dumps([source]), "--out", str(tmp_path / "base"), *SMALL)
+    assert json.loads((tmp_path / "base" / "lander.json").read_text())["prompt"] is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--sources", '[{"name": "gone", "files": {"en": "no/such.en"}}]'], "no/such.en"),
+        (["--sources", '[{"name": "x", "files": {"cs": "a.cs"}}]'], "--sources"),
+        (["--sources", '[{"name": "x", "builtin": "cldr"}]', "--n-head", "3"], "--n-head 3"),
+    ],
+)
+def test_faults_are_told(tmp_path, monkeypatch, flags, message):
+    monkeypatch.setattr(sys, "argv", [])
+    with pytest.raises(UserError, match=message):
+        run(*SMALL, "--out", str(tmp_path / "base"), *flags)
+    assert not list(tmp_path.iterdir())
+
+
+def test_thinning_keeps_the_last_update_and_the_mean():
+    losses = [[update, update * 10, float(update % 2), 0.1] for update in range(1, 2002)]
+    kept = stage.thin(losses)
+    assert len(kept) == 667
+    assert kept[0] == [3, 30, round(2 / 3, 5), 0.1]
+    assert kept[-1][0] == 2001
