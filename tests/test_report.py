@@ -3,6 +3,7 @@
 import html.parser
 import json
 import re
+import shutil
 import xml.etree.ElementTree as ET
 
 import numpy as np
@@ -71,11 +72,10 @@ SHAPES = {
     "ten directions": {},
     "two languages without English": {"directions": ["cs-uk", "uk-cs"], "languages": ("cs", "uk")},
     "one direction, one layer": {"directions": ["de-en"], "languages": ("de", "en"), "n_layer": 1, "chosen": (0,)},
-    "a code with a hyphen": {"directions": ["zh-Hant--en", "en--zh-Hant"], "languages": ("zh-Hant", "en")},
-    "layers of each direction": {
-        "directions": ["en-de", "de-en"],
+    "a code with a hyphen, layers of each direction": {
+        "directions": ["zh-Hant--en", "en--zh-Hant"],
+        "languages": ("zh-Hant", "en"),
         "chosen": ([1, 2], [2, 3]),
-        "languages": ("en", "de"),
     },
     "deep, three seeds, two test sets": {"n_layer": 30, "seeds": ("0", "1", "2"), "tests": ("news", "cldr")},
 }
@@ -90,18 +90,26 @@ def test_every_shape_of_run_gives_a_sound_page(tmp_path, shape):
     assert len(list((tmp_path / "report").glob("*.svg"))) == (7 if shape.get("n_layer") == 1 else 8)
 
 
-def test_the_same_inputs_give_the_same_bytes(tmp_path):
-    flags = make_run(tmp_path, directions=["en-de", "de-en"], languages=("en", "de"))
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """The folder of a run of two directions and its command line; its report is in `report`."""
+    folder = tmp_path_factory.mktemp("small")
+    flags = make_run(folder, directions=["en-de", "de-en"], languages=("en", "de"))
     main(flags)
-    first = {path.name: path.read_bytes() for path in (tmp_path / "report").iterdir()}
-    main(flags)
-    assert {path.name: path.read_bytes() for path in (tmp_path / "report").iterdir()} == first
+    return folder, flags
 
 
-def test_only_scores_are_needed_and_old_figures_go_away(tmp_path):
-    flags = make_run(tmp_path, directions=["en-de", "de-en"], languages=("en", "de"))
-    main(flags)
-    scores = ["--run", "demo", "--scores", f"{tmp_path}/scores.csv", "--out", f"{tmp_path}/report"]
+def test_the_same_inputs_give_the_same_bytes(small, tmp_path):
+    folder, flags = small
+    main([*flags, "--out", str(tmp_path)])
+    first = {path.name: path.read_bytes() for path in (folder / "report").iterdir()}
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == first
+
+
+def test_only_scores_are_needed_and_old_figures_go_away(small, tmp_path):
+    folder, _ = small
+    shutil.copytree(folder / "report", tmp_path / "report")
+    scores = ["--run", "demo", "--scores", f"{folder}/scores.csv", "--out", f"{tmp_path}/report"]
     # the workflow gives a flag without a value where the run has no such file
     main([*scores, "--layers", "--neurons", "--awareness", "--awareness-languages", "--counts", "--loss", "--runs"])
     page = check_page(tmp_path / "report")
@@ -122,20 +130,20 @@ def test_what_users_write_is_text(tmp_path):
     assert page.text.count(evil) > 5
 
 
-def test_figures_come_with_their_numbers(tmp_path):
-    main(make_run(tmp_path, directions=["en-de", "de-en"], languages=("en", "de")))
-    layers = tables.read(tmp_path / "layers.parquet", "layers")
-    shown = pd.read_csv(tmp_path / "report/delta.csv")
+def test_figures_come_with_their_numbers(small):
+    folder, _ = small
+    layers = tables.read(folder / "layers.parquet", "layers")
+    shown = pd.read_csv(folder / "report/delta.csv")
     merged = layers.merge(shown, on=["layer", "direction"], suffixes=("", "_shown"))
     assert len(merged) == len(layers)
     np.testing.assert_allclose(merged["delta"], merged["delta_shown"])
-    scores = tables.read(tmp_path / "de.parquet", "awareness")
-    neurons = tables.read(tmp_path / "neurons.parquet", "neurons")
+    scores = tables.read(folder / "de.parquet", "awareness")
+    neurons = tables.read(folder / "neurons.parquet", "neurons")
     own = scores[(neurons["language"] == "de") & (neurons["layer"] == 2)]["score"]
-    specific = pd.read_csv(tmp_path / "report/awareness-specific.csv").query("layer == 2 and language == 'de'").iloc[0]
+    specific = pd.read_csv(folder / "report/awareness-specific.csv").query("layer == 2 and language == 'de'").iloc[0]
     assert specific["awareness"] == pytest.approx(own.mean())
     assert specific["neurons"] == len(own)
-    owners = pd.read_csv(tmp_path / "report/owners.csv")
+    owners = pd.read_csv(folder / "report/owners.csv")
     assert owners["neurons"].sum() == (neurons["kind"] == "specific").sum()
 
 
