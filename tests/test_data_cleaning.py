@@ -1,0 +1,385 @@
+"""Cleaning: what each step drops and what it lets through, on known and on nasty text; the counts add up."""
+
+import gzip
+import json
+import os
+import string
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from ftfy import fix_encoding
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lander import tables
+from lander.data import measures
+from lander.data.cleaning import EXAMPLE_CHARACTERS, EXAMPLES, Cleaner, clean_pair
+from lander.data.langid import Judge
+from lander.data.overlap import normalise
+from lander.data.repair import repair
+from lander.data.settings import DEFAULTS, ORDER, resolve
+from lander.errors import UserError
+from lander.languages import parse_direction
+
+EN = "The quick brown fox jumps over the lazy dog, and nobody minds."
+DE = "Der schnelle braune Fuchs springt über den faulen Hund, und niemanden stört es."
+FR = "Le renard brun et rapide saute par-dessus le chien paresseux, et personne ne s'en soucie."
+ZH = "敏捷的棕色狐狸跳过了懒狗，没有人在意。"
+AR = "الثعلب البني السريع يقفز فوق الكلب الكسول، ولا أحد يهتم بذلك."
+
+
+def verdicts(pairs, languages=("de", "en"), cleaning=None, excluded=frozenset()):
+    """What becomes of each pair: its reason, or the texts that stay."""
+    cleaner = Cleaner(languages, resolve(cleaning), set(excluded))
+    kept = {line: (first, second) for first, second, _, line in cleaner.clean("x", enumerate(pairs))}
+    reasons = {example["line"]: example["reason"] for example in cleaner.examples}
+    list(cleaner.count_rows())  # checks that they add up
+    return [kept.get(line, reasons.get(line)) for line in range(len(pairs))]
+
+
+def verdict(first, second, languages=("de", "en"), **options):
+    return verdicts([(first, second)], languages, **options)[0]
+
+
+# ---------------------------------------------------------------- repair
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("schÃ¶n und grÃ¼n", "schön und grün"),
+        ("itâ€™s", "it’s"),
+        ("fish &amp; chips", "fish & chips"),
+        ("  two\t spaces \n here  ", "two spaces here"),
+        ("a\u2028b\x85c\x0bd", "a b…c d"),  # U+0085 is an ellipsis of Windows here
+        ("nul\x00l and bell\x07", "null and bell"),
+        ("\ufeffmark\u200b \u202abidi\u202c", "mark bidi"),
+        ("soft\xadhyphen", "softhyphen"),
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("e\u0301te\u0301", "été"),
+        ("“curled” ‘quotes’ „tief“", "“curled” ‘quotes’ „tief“"),
+        ("你好，世界！ＡＢＣ１２３", "你好，世界！ＡＢＣ１２３"),
+        ("Quoi\u202f? « Oui\u00a0! »", "Quoi\u202f? « Oui\u00a0! »"),
+        ("می\u200cخواهم 👩\u200d💻", "می\u200cخواهم 👩\u200d💻"),
+        ("a  \u00a0 b", "a b"),
+        ("ﬁne", "ﬁne"),
+        ("", ""),
+        ("\u00a0", ""),
+    ],
+)
+def test_repair_known_results(text, expected):
+    assert repair(text) == expected
+
+
+def test_repair_forms():
+    assert repair("ＡＢＣ ﬁ", form="NFKC") == "ABC fi"
+    assert repair("e\u0301", form="none") == "e\u0301"
+    assert repair("schÃ¶n &amp;", encoding=False) == "schÃ¶n &amp;"
+
+
+@given(st.text())
+def test_repair_leaves_no_line_breaks_controls_or_edges(text):
+    repaired = repair(text)
+    assert len(repaired.splitlines()) <= 1
+    assert repaired == repaired.strip()
+    assert "\x00" not in repaired
+    assert "\ufeff" not in repaired
+
+
+@given(st.text(alphabet="äöüßéèçñłžиαש中’“€ a", min_size=1, max_size=20))
+def test_the_fast_way_misses_no_mojibake(text):
+    """What ftfy would repair is repaired: nothing is let through too early."""
+    broken = text.strip().encode().decode("cp1252", errors="ignore")
+    if fix_encoding(broken) != broken:
+        assert repair(broken) == repair(fix_encoding(broken))
+
+
+# ---------------------------------------------------------------- measures
+
+
+def test_lengths():
+    assert measures.length("two words", "words") == 2
+    assert measures.length("你好 world。", "words") == 4  # 你 好 world and the full stop
+    assert measures.length("你好 a b", "characters") == 4
+    assert measures.length_ratio("aaaa", "b", (1.0, 2.0), 0) == 2
+    assert measures.length_ratio("", "", (1.0, 1.0), 0) >= 0
+    assert measures.longest_word("x" * 61, 60) == 61
+    assert measures.longest_word("x" * 60, 60) == 0
+    assert measures.longest_word("字" * 500 + " https://a.b/" + "c" * 99, 60) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("<b>x</b>", 2), ("a < b > c", 0), ('<a href="x">', 1), ("<br/>&nbsp;&#160;", 3), ("<file> AT&T; R&D", 0)],
+)
+def test_markup(text, count):
+    assert measures.markup(text) == count
+
+
+def test_links():
+    assert measures.links("See http://A.b/c. （https://x.y/z）") == ["http://a.b/c", "https://x.y/z"]
+    assert measures.links("参见https://x.y/z，以及") == ["https://x.y/z"]
+    assert measures.links("no address") == []
+
+
+def test_numbers_of_any_digits_and_separators():
+    assert measures.numbers("1,000 and 2.500 in 007") == {1000, 2500, 7}
+    assert measures.numbers("٣٬٥٠٠ و ١٢") == {3500, 12}
+    assert measures.number_mismatch("in 1999 and 2000", "2000") == 0
+    assert measures.number_mismatch("12 34", "12 35") == 0.5
+    assert measures.number_mismatch("5", "none") == 0
+    assert measures.numbers("9" * 10_000)
+
+
+def test_scripts():
+    codes = ("en", "zh", "zh-Hant", "ja", "sr", "sr-Latn", "tlh")
+    assert [measures.script_of(code) for code in codes] == ["Latn", "Hans", "Hant", "Jpan", "Cyrl", "Latn", None]
+    assert measures.script_share("使用 git", "Hans") == pytest.approx(2 / 5)
+    assert measures.script_share("日本語ひらカタ", "Jpan") == 1
+    assert measures.script_share("über", "Latn") == 1
+    assert measures.script_share("123", "Latn") == 1
+    assert measures.letter_share("ab 12") == 0.5
+    assert measures.letter_share("") == 0
+
+
+@given(st.text(string.printable))
+def test_the_ascii_way_counts_the_same_letters(text):
+    assert measures.letters(text) == "".join(character for character in text if character.isalpha())
+
+
+def test_normalise():
+    assert normalise("Ｈello, World!") == normalise("hello  world") == "helloworld"
+    assert normalise("STRASSE") == normalise("straße")
+    assert normalise("... — !") == ""
+
+
+# ---------------------------------------------------------------- filters
+
+
+@pytest.mark.parametrize("languages", [("de", "en"), ("en", "zh"), ("ar", "en"), ("de", "zh"), ("ar", "fr")])
+def test_good_pairs_stay(languages):
+    texts = {"de": DE, "en": EN, "zh": ZH, "ar": AR, "fr": FR}
+    pair = (texts[languages[0]], texts[languages[1]])
+    assert verdict(*pair, languages=languages) == pair
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "reason"),
+    [
+        ("", EN, "empty"),
+        (DE, " \u200b\u00a0 ", "empty"),
+        (DE, EN + " \ufffd", "damaged"),
+        ("Wort " * 201, "word " * 201, "length"),
+        ("x" * 61 + " " + DE, EN, "long_word"),
+        (DE * 5, EN, "length_ratio"),
+        (f"<p>{DE}</p>", f"<p>{EN}</p>", "markup"),
+        (DE + " http://a.de", EN + " http://b.de", "markup"),
+        ("12 34 56 78 90 a", "12 34 56 78 90 b", "alphabet"),
+        (ZH, EN, "alphabet"),
+        (DE, AR, "alphabet"),
+        (EN, EN.upper(), "copied"),
+        (DE, FR, "language"),
+        (FR, EN, "language"),
+    ],
+)
+def test_each_reason(first, second, reason):
+    assert verdict(first, second) == reason
+
+
+def test_a_line_of_a_million_characters_is_dropped_with_a_short_example():
+    cleaner = Cleaner(("de", "en"), resolve({}), set())
+    assert list(cleaner.clean("x", iter([(0, ("x" * 1_000_000, EN)), (1, ("x " * 500_000, EN))]))) == []
+    assert [example["reason"] for example in cleaner.examples] == ["long_word", "length"]
+    assert len(cleaner.examples[0]["first"]) == EXAMPLE_CHARACTERS
+
+
+def test_short_names_may_be_the_same_on_both_sides():
+    assert verdict("Angela Merkel", "Angela Merkel") == ("Angela Merkel", "Angela Merkel")
+
+
+def test_numbers_are_compared_where_asked_for():
+    pair = ("Es waren 12 Leute aus 3 Orten.", "There were 13 people from 4 towns.")
+    assert verdict(*pair) == pair
+    assert verdict(*pair, cleaning={"default": {"numbers": {"max": 0.5}}}) == "numbers"
+
+
+def test_thresholds_of_a_language_go_before_the_default():
+    pair = ("eins zwei drei", "one two three")
+    assert verdict(*pair, cleaning={"default": {"length": {"min": 4}}}) == "length"
+    assert verdict(*pair, cleaning={"languages": {"de": {"length": {"min": 4}}}}) == "length"
+    assert verdict(*pair, cleaning={"languages": {"fr": {"length": {"min": 4}}}}) == pair
+    cleaning = {
+        "default": {"length": {"min": 4}},
+        "languages": {"de": {"length": {"min": 1}}, "en": {"length": {"min": 1}}},
+    }
+    assert verdict(*pair, cleaning=cleaning) == pair
+
+
+def test_of_two_stated_thresholds_of_a_pair_the_stricter_counts():
+    pair = ("x " * 40, "y " * 20)  # 55 over 35
+    off = {"order": ["length_ratio"]}
+    assert verdict(*pair, cleaning=off) == pair
+    assert verdict(*pair, cleaning={**off, "languages": {"de": {"length_ratio": {"max": 1.5}}}}) == "length_ratio"
+    loose = {**off, "default": {"length_ratio": {"max": 1.5}}, "languages": {"de": {"length_ratio": {"max": 9}}}}
+    assert verdict(*pair, cleaning=loose) == pair
+    loose["languages"]["en"] = {"length_ratio": {"max": 1.5}}
+    assert verdict(*pair, cleaning=loose) == "length_ratio"
+
+
+def test_order_decides_the_reason_and_steps_may_be_left_out():
+    pair = ("<b>" + "x" * 99, "<b>" + "x" * 99)
+    assert verdict(*pair) == "long_word"
+    assert verdict(*pair, cleaning={"order": ["markup", "long_word"]}) == "markup"
+    assert verdict(*pair, cleaning={"order": []}) == pair
+    assert verdict("  a ", "b ", cleaning={"order": []}) == ("  a ", "b ")
+
+
+def test_duplicates():
+    pairs = [(DE, EN), (DE + " ", EN), (DE, EN + " Really."), (DE, EN)]
+    assert verdicts(pairs) == [(DE, EN), "duplicates", (DE, EN + " Really."), "duplicates"]
+    assert verdicts(pairs, cleaning={"default": {"duplicates": {"pair": False}}})[3] == (DE, EN)
+
+
+@pytest.mark.parametrize(
+    ("cleaning", "message"),
+    [
+        ({"ordr": []}, "unknown key 'ordr'"),
+        ({"order": ["empty", "nope"]}, "order: unknown step 'nope'"),
+        ({"order": ["empty", "empty"]}, "'empty' stands there twice"),
+        ({"default": {"nope": {}}}, "default: unknown step 'nope'"),
+        ({"default": {"length": {"mx": 3}}}, "default.length: unknown key 'mx'"),
+        ({"languages": {"zh": {"length": {"max": "3"}}}}, "languages.zh.length.max: '3' should be"),
+        ({"languages": {"zh": {"length": 3}}}, "languages.zh.length: must be a mapping"),
+        ({"languages": {"zh": {"duplicates": {"pair": True}}}}, "duplicates"),
+        ({"default": {"length": {"unit": "letters"}}}, "'letters' is none of words, characters"),
+        ({"default": {"length": {"max": True}}}, "True should be"),
+        ({"default": {"length_ratio": {"max": -1}}}, "-1 is below 0"),
+    ],
+)
+def test_settings_that_are_wrong_are_named(cleaning, message):
+    with pytest.raises(UserError) as error:
+        resolve(cleaning)
+    assert message in str(error.value)
+    assert str(error.value).startswith("data.cleaning")
+
+
+def test_settings_that_are_resolved_stay_as_they_are():
+    settings = resolve({"languages": {"zh": {"length": {"max": 7}}}, "order": ["empty"]})
+    assert resolve(settings) == settings
+    assert settings["languages"]["zh"]["length"] == {"unit": "characters", "max": 7}
+
+
+def test_settings_do_not_leak_into_the_defaults():
+    before = json.dumps(DEFAULTS)
+    resolve({"languages": {"zh": {"length": {"max": 7}}}, "default": {"length": {"max": 3}}})
+    assert json.dumps(DEFAULTS) == before
+    assert list(ORDER) == DEFAULTS["order"]
+
+
+# ---------------------------------------------------------------- language identification
+
+
+def test_languages_are_told_apart():
+    texts = {"de": DE, "en": EN, "fr": FR, "zh": ZH, "ar": AR}
+    for language in texts:
+        judge = Judge(language, texts)
+        for other, text in texts.items():
+            assert (judge.probability(text, 10) > 0.5) == (other == language), (language, other)
+
+
+def test_short_texts_and_unknown_languages_are_not_judged(capsys):
+    assert Judge("de", ["en"]).probability("Yes, my dear", 25) == 1
+    assert Judge("tlh", ["en"]).probability(EN, 5) == 1
+    assert verdict("nuqneH " * 9, EN, languages=("tlh", "en")) == (("nuqneH " * 9).strip(), EN)
+    assert capsys.readouterr().err.count("does not know tlh") == 1
+
+
+# ---------------------------------------------------------------- a whole pair
+
+
+def run(folder, first, second, exclude=(), cleaning=None, names=("de", "en")):
+    for name, lines in zip(names, (first, second), strict=True):
+        (folder / f"{name}.txt").write_text("".join(line + "\n" for line in lines), newline="\n")
+    sources = [{"name": "web", "files": {name: str(folder / f"{name}.txt") for name in names}}]
+    outputs = [folder / name for name in ("clean.parquet", "counts.parquet", "dropped.jsonl")]
+    clean_pair(parse_direction(list(names)), sources, exclude, cleaning or {}, *outputs)
+    examples = [json.loads(line) for line in outputs[2].read_text().splitlines()]
+    return tables.read(outputs[0], "clean"), tables.read(outputs[1], "counts"), examples
+
+
+def test_what_is_written(tmp_path):
+    table, counts, examples = run(tmp_path, [DE, "", DE, *[""] * 20], [EN, EN, EN, *[EN] * 20])
+    assert table.to_dict("records") == [{"first": DE, "second": EN, "origin": "web", "line": 0}]
+    numbers = dict(zip(counts["reason"], counts["pairs"], strict=True))
+    assert list(numbers) == ["read", *ORDER[1:], "kept"]
+    assert {reason: pairs for reason, pairs in numbers.items() if pairs} == {
+        "read": 23, "empty": 21, "duplicates": 1, "kept": 1
+    }  # fmt: skip
+    assert set(counts["direction"]) == {"de-en"}
+    assert Counter(example["reason"] for example in examples) == {"empty": EXAMPLES, "duplicates": 1}
+    assert examples[0] == {"reason": "empty", "score": 0.0, "first": "", "second": EN, "origin": "web", "line": 1}
+
+
+@pytest.mark.parametrize("language", ["en", "de", "fr"])
+def test_excluded_texts_go_whatever_their_language_case_or_side(tmp_path, language):
+    held = tmp_path / "held.txt"
+    held.write_text(f"{EN.upper()}  !\n...\n")
+    other = tmp_path / "other.txt"
+    other.write_text("x\ny\n")
+    exclude = [{"files": {language: str(held), "it": str(other)}}]
+    good = "Das ist ein anderer Satz, der bleiben darf."
+    table, counts, _ = run(tmp_path, [DE, good, "…"], [EN, "This is another sentence, which may stay.", "—"], exclude)
+    assert list(table["first"]) == [good]
+    assert counts.set_index("reason")["pairs"]["exclude"] == 1
+
+
+def test_nothing_left_is_an_error_that_leaves_no_file(tmp_path):
+    with pytest.raises(UserError, match=r"pair de-en: none of 2 pairs is left after cleaning \(empty 2\)"):
+        run(tmp_path, ["", ""], [EN, EN])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["de.txt", "en.txt"]
+
+
+def test_two_sources_of_one_name_are_refused(tmp_path):
+    source = {"builtin": "cldr", "lines": [0, 5]}
+    with pytest.raises(UserError, match="same name"):
+        clean_pair(parse_direction("de-en"), [source, source], [], {}, *[tmp_path / name for name in "abc"])
+
+
+nasty = st.text(alphabet=st.one_of(st.characters(codec="utf-8"), st.sampled_from("\x00\r\u2028<&>ÃÂ�")), max_size=40)
+
+
+@given(st.lists(st.tuples(nasty | st.just(DE), nasty | st.just(EN)), max_size=8))
+def test_counts_add_up_on_anything(pairs):
+    cleaner = Cleaner(("de", "en"), resolve({"default": {"length_ratio": {"slack": 0}}}), {1})
+    kept = list(cleaner.clean("x", iter(enumerate(pairs))))
+    counts = {reason: number for _, reason, number in cleaner.count_rows()}
+    assert counts["read"] == len(pairs)
+    assert counts["kept"] == len(kept) == counts["read"] - sum(counts[reason] for reason in ORDER[1:])
+    assert all(first and second and "\n" not in first + second for first, second, _, _ in kept)
+
+
+# ---------------------------------------------------------------- real text
+
+TEXT = Path(os.environ.get("LANDER_TEXT", Path(__file__).parents[2] / "shared" / "data"))
+needs_text = pytest.mark.skipif(
+    not (TEXT / "bible").is_dir(), reason="no real text: set LANDER_TEXT to the folder that holds bible/, ntrex/, ..."
+)
+
+
+@needs_text
+@pytest.mark.parametrize(("pair", "least"), [("de-en", 0.998), ("en-zh", 0.998), ("ar-en", 0.99), ("de-zh", 0.995)])
+def test_news_translated_by_people_stays(tmp_path, pair, least):
+    """What goes of ar-en, 15 lines, has lost the spaces between its words."""
+    names = pair.split("-")
+    sides = [(TEXT / "ntrex" / f"{name}.txt").read_text().splitlines() for name in names]
+    table, counts, _ = run(tmp_path, *sides, names=names)
+    assert len(table) >= least * len(sides[0]), counts
+
+
+@needs_text
+def test_scripture_in_the_wrong_languages_is_found_out(tmp_path):
+    sides = [gzip.decompress((TEXT / "bible" / f"{name}.txt.gz").read_bytes()).decode() for name in ("fr", "it")]
+    long = [[text for text in side.splitlines()[:400] if len(text) > 60][:100] for side in sides]
+    with pytest.raises(UserError, match=r"none of 100 pairs is left after cleaning .*language"):
+        run(tmp_path, *long)

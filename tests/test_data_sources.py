@@ -1,0 +1,276 @@
+"""Sources: known rows, and every kind of damage told in one line that names the file."""
+
+import gzip
+import json
+import subprocess
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lander.data.sources import check, languages_of, overlap, parse_sources, read, source_name
+from lander.errors import UserError
+
+
+def write(path, text):
+    data = text if isinstance(text, bytes) else text.encode()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return str(path)
+
+
+@pytest.fixture
+def files(tmp_path):
+    en = write(tmp_path / "a.en.txt.gz", "one\ntwo\nthree\nfour\n")
+    de = write(tmp_path / "a.de.txt", "eins\r\nzwei\r\ndrei\r\nvier")
+    zh = write(tmp_path / "a.zh.txt", "\ufeff一\n二\n三\n四\n")
+    return {"files": {"en": en, "de": de, "zh": zh}}
+
+
+def complaint(source, languages=("en", "de"), **options):
+    """The message of the error that reading raises: one line."""
+    with pytest.raises(UserError) as error:
+        list(read(source, languages, **options))
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_files_plain_gzip_windows_ends_and_byte_order_mark(files):
+    rows = list(read(files, ("zh", "de", "en")))
+    assert rows[0] == (0, ("一", "eins", "one"))
+    assert rows[3] == (3, ("四", "vier", "four"))
+    assert len(rows) == 4
+
+
+@pytest.mark.parametrize(("lines", "expected"), [([1, 3], [1, 2]), ([2, None], [2, 3]), ([0, 4], [0, 1, 2, 3])])
+def test_lines_are_a_half_open_range_from_zero(files, lines, expected):
+    assert [line for line, _ in read({**files, "lines": lines}, ("en", "de"))] == expected
+
+
+@pytest.mark.parametrize("lines", [[0, 5], [4, 5], [4, None], [9, 10]])
+def test_a_range_beyond_the_end_is_an_error(files, lines):
+    assert "the file has 4 lines" in complaint({**files, "lines": lines})
+
+
+@pytest.mark.parametrize("lines", [[3, 3], [2, 1], [-1, 2], [0], "all", [0.5, 2], [None, 2]])
+def test_ranges_that_are_none(files, lines):
+    assert "lines" in complaint({**files, "lines": lines})
+
+
+def test_only_a_newline_ends_a_line(tmp_path):
+    text = "a\u2028b\x0bc\x85d\x1ee\x0cf\u2029g\rh"
+    source = {"files": {"en": write(tmp_path / "e", text + "\n"), "de": write(tmp_path / "d", text)}}
+    assert list(read(source, ("en", "de"))) == [(0, (text, text))]
+
+
+def test_gzip_is_known_by_its_content(tmp_path):
+    (tmp_path / "en.txt").write_bytes(gzip.compress(b"x\n"))
+    source = {"files": {"en": str(tmp_path / "en.txt"), "de": write(tmp_path / "de.gz", "y\n")}}
+    assert list(read(source, ("en", "de"))) == [(0, ("x", "y"))]
+
+
+@pytest.mark.parametrize("lines", [None, [0, 1]])
+def test_unequal_lengths_say_both_even_beyond_the_range(tmp_path, files, lines):
+    files["files"]["de"] = write(tmp_path / "short", "eins\nzwei\ndrei\n")
+    message = complaint({**files, "lines": lines} if lines else files)
+    assert "a.en.txt.gz has 4 lines" in message
+    assert "short has 3" in message
+
+
+def damage(tmp_path, kind):
+    path = tmp_path / f"bad.{kind}"
+    if kind == "empty":
+        write(path, b"")
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "cut.gz":
+        data = gzip.compress(b"".join(b"%d line %d\n" % (n * n, n) for n in range(20000)))
+        path.write_bytes(data[: len(data) // 2])
+    elif kind == "not.gz":
+        path.write_bytes(b"plain text\n")
+    elif kind == "crc.gz":
+        path.write_bytes(gzip.compress(b"a\nb\nc\nd\n")[:-8] + b"12345678")
+    elif kind == "utf8":
+        write(path, b"ok\nfine\ncaf\xe9\nok\n")
+    elif kind == "surrogate":
+        write(path, b"ok\n\xed\xa0\x80\nfine\nok\n")
+    elif kind == "utf16":
+        write(path, "a\nb\nc\nd\n".encode("utf-16"))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("missing", "no such file"),
+        ("empty", "the file is empty"),
+        ("folder", "is a folder"),
+        ("cut.gz", "cut short after line"),
+        ("not.gz", "not a sound gzip file"),
+        ("crc.gz", "not a sound gzip file"),
+        ("utf8", "line 3: not valid UTF-8 (byte 4 of the line is 0xe9)"),
+        ("surrogate", "line 2: not valid UTF-8"),
+        ("utf16", "line 1: not valid UTF-8"),
+    ],
+)
+@pytest.mark.parametrize("side", ["en", "de"])
+def test_damaged_files_are_named(tmp_path, files, kind, expected, side):
+    files["files"][side] = damage(tmp_path, kind)
+    message = complaint(files)
+    assert f"bad.{kind}" in message
+    assert expected in message
+
+
+def test_a_line_of_a_million_characters_is_refused_or_read(tmp_path, files):
+    files["files"]["de"] = write(tmp_path / "long.txt", "eins\n" + "x" * 1_000_000 + "\ndrei\nvier\n")
+    assert "long.txt, line 2: 1,000,000 characters (de)" in complaint(files, max_line=100_000)
+    assert len(list(read(files, ("en", "de")))[1][1][1]) == 1_000_000
+
+
+def test_missing_language(files):
+    assert "has no it, only en, de, zh" in complaint(files, ("en", "it"))
+
+
+def test_tsv_takes_quotes_as_text(tmp_path):
+    source = {"tsv": write(tmp_path / "f.tsv", 'one\t"eins\t1\ntwo"\tzwei\t2\n'), "columns": ["en", "de", "id"]}
+    assert list(read(source, ("de", "en"))) == [(0, ('"eins', "one")), (1, ("zwei", 'two"'))]
+    assert languages_of(source) == ("en", "de", "id")
+
+
+def test_tsv_with_a_wrong_number_of_fields_names_the_line(tmp_path):
+    source = {"tsv": write(tmp_path / "f.tsv", "one\teins\ntwo\n"), "columns": ["en", "de"]}
+    assert "f.tsv, line 2: 1 fields, but `columns` names 2" in complaint(source)
+
+
+def test_builtin_lines_do_not_depend_on_range_or_company():
+    whole = dict(read({"builtin": "cldr", "lines": [0, 50]}, ("en", "de")))
+    part = dict(read({"builtin": "cldr", "lines": [20, 25]}, ("it", "de", "en")))
+    assert list(part) == [20, 21, 22, 23, 24]
+    assert all(whole[line] == (texts[2], texts[1]) for line, texts in part.items())
+    assert "no built-in corpus 'nope'" in complaint({"builtin": "nope"})
+
+
+@pytest.mark.parametrize(
+    "source",
+    [{}, {"files": {}, "tsv": "x"}, {"files": ["a"]}, {"tsv": "a"}, {"builtin": "cldr", "splt": 1}, "cldr", None],
+)
+def test_forms_that_are_no_source(source):
+    with pytest.raises(UserError):
+        check(source)
+    with pytest.raises(UserError):
+        parse_sources(json.dumps([source]))
+
+
+def test_names():
+    assert source_name({"builtin": "cldr"}) == "cldr"
+    assert source_name({"files": {"en": "x/news.en.txt.gz"}}) == "news"
+    assert source_name({"tsv": "x/f.tsv", "name": "mine"}) == "mine"
+
+
+def test_overlap_is_found_by_file_and_range(files):
+    train = [{**files, "lines": [0, 3], "name": "t"}]
+    english = files["files"]["en"]
+    assert "lines [2, 3]" in overlap(train, [{**files, "lines": [2, 4]}])
+    assert overlap(train, [{"files": {"en": english, "fr": "other"}}])
+    assert overlap(train, [{**files, "lines": [3, 4]}]) is None
+    assert overlap(train, [{"files": {"en": "x", "de": "y"}}]) is None
+    cldr = {"builtin": "cldr"}
+    assert overlap([{**cldr, "lines": [0, 10]}], [{**cldr, "lines": [9, 12]}])
+    assert overlap([{**cldr, "lines": [0, 10]}], [{**cldr, "lines": [10, 12]}]) is None
+
+
+# ---------------------------------------------------------------- datasets in the hub's layout
+
+
+def write_rows(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows), path)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A folder like Helsinki-NLP/opus-100: two configs, `translation` rows."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    folder = tmp_path / "opus"
+    for config in ("de-en", "en-it"):
+        one, other = config.split("-")
+        rows = [{"translation": {one: f"{one} {n}", other: f"{other} {n}"}} for n in range(4)]
+        for split in ("train", "test"):
+            write_rows(folder / config / f"{split}-00000-of-00001.parquet", rows)
+    return folder
+
+
+README = """---
+configs:
+- config_name: de-en
+  data_files: [{split: train, path: de-en/train-*}, {split: test, path: de-en/test-*}]
+- config_name: en-it
+  data_files: [{split: train, path: en-it/train-*}, {split: test, path: en-it/test-*}]
+---
+"""
+
+
+@pytest.mark.parametrize("configs", [True, False])
+@pytest.mark.parametrize("config", ["en-it", "it-en"])
+def test_dataset_folder_with_and_without_configs(hub, configs, config):
+    if configs:
+        (hub / "README.md").write_text(README)
+    source = {"hf": str(hub), "config": config, "split": "test", "lines": [1, 3]}
+    assert list(read(source, ("it", "en"))) == [(1, ("it 1", "en 1")), (2, ("it 2", "en 2"))]
+    assert set(languages_of(source)) == {"en", "it"}
+
+
+def test_dataset_config_of_the_pair_is_found(hub):
+    (hub / "README.md").write_text(README)
+    assert next(read({"hf": str(hub)}, ("en", "de"))) == (0, ("en 0", "de 0"))
+
+
+def test_dataset_flat_columns_renamed_columns_and_missing_values(tmp_path, hub):
+    folder = tmp_path / "flat"
+    write_rows(folder / "train.parquet", [{"en": "a", "sentence_deu": "b"}, {"en": "c", "sentence_deu": None}])
+    source = {"hf": str(folder), "columns": {"en": "en", "de": "sentence_deu"}}
+    assert list(read(source, ("en", "de"))) == [(0, ("a", "b")), (1, ("c", ""))]
+    assert languages_of(source) == ("en", "de")
+    assert "no column 'de' for de" in complaint({"hf": str(folder)})
+
+
+def test_dataset_that_changed_is_read_anew(tmp_path, hub):
+    folder = tmp_path / "flat"
+    for word in ("old", "new"):
+        write_rows(folder / "train.parquet", [{"en": word, "de": word}])
+        assert list(read({"hf": str(folder)}, ("en", "de"))) == [(0, (word, word))]
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ({"config": "fr-en"}, "no config 'fr-en'; there are: de-en, en-it"),
+        ({"config": "de-en", "split": "nope"}, "split nope"),
+        ({"config": "de-en", "lines": [0, 9]}, "it has 4 rows"),
+        ({"config": "de-en", "lines": [4, None]}, "no row from 4"),
+        ({"config": "en-it"}, "no column 'de'"),
+    ],
+)
+def test_dataset_errors(hub, source, expected):
+    (hub / "README.md").write_text(README)
+    assert expected in complaint({"hf": str(hub), **source})
+
+
+def test_a_damaged_dataset_file_is_told(tmp_path, hub):
+    (hub / "README.md").write_text(README)
+    path = hub / "de-en" / "train-00000-of-00001.parquet"
+    path.write_bytes(path.read_bytes()[:50])
+    assert "opus" in complaint({"hf": str(hub), "config": "de-en"})
+
+
+@pytest.mark.parametrize("place", ["./nope", "/nope/x", "data/more/nope"])
+def test_a_mistyped_folder_is_not_looked_for_on_the_hub(place):
+    assert complaint({"hf": place}) == f"dataset {place}: no such folder"
+
+
+def test_sources_are_light_to_import():
+    """The config and other stages import this module: it must not bring the heavy libraries along."""
+    code = """if True:
+        import sys, lander.data.sources, lander.data.templates
+        print([name for name in ("datasets", "torch", "pandas") if name in sys.modules])"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
