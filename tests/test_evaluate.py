@@ -10,9 +10,10 @@ from lander import tables
 from lander.errors import UserError
 from lander.evaluate import translations
 from lander.evaluate.__main__ import main
+from lander.evaluate.bleu import bleu_for
 from lander.evaluate.collect import COLUMNS, collect, means, merge_signatures, read_scores, write_scores
 from lander.evaluate.contamination import normalise, seen_in_training
-from lander.evaluate.metrics import bleu_for, flags, score
+from lander.evaluate.metrics import flags, score
 from lander.evaluate.translations import Translations
 
 GERMAN = (

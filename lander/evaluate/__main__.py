@@ -8,9 +8,10 @@ from pathlib import Path
 
 from lander.errors import UserError, run_main
 from lander.evaluate import translations
+from lander.evaluate.bleu import bleu_for
 from lander.evaluate.collect import collect, number, write_scores
 from lander.evaluate.contamination import normalise, seen_in_training
-from lander.evaluate.metrics import bleu_for, flags, score
+from lander.evaluate.metrics import flags, score
 from lander.files import whole_file
 from lander.languages import parse_direction
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lander.errors import UserError
-from lander.evaluate.metrics import base_language
+from lander.evaluate.bleu import base_language
 from lander.files import whole_file
 from lander.languages import parse_direction
 

@@ -14,22 +14,14 @@
 The last three are there only when training texts are given.
 """
 
-import sys
 from dataclasses import dataclass
 
-from sacrebleu.metrics import BLEU, CHRF
+from sacrebleu.metrics import CHRF
 from sacrebleu.metrics.base import Metric
 
-from lander.errors import UserError
+from lander.evaluate.bleu import bleu_for
 from lander.evaluate.contamination import normalise
 from lander.evaluate.translations import Translations
-
-# sacreBLEU knows zh, ja and ko; these are other codes of the same, and other Chinese languages
-TOKENIZER_LANGUAGE = {
-    "zho": "zh", "chi": "zh", "cmn": "zh", "yue": "zh", "wuu": "zh", "nan": "zh", "hak": "zh", "lzh": "zh",
-    "jpn": "ja", "kor": "ko",
-}  # fmt: skip
-UNSPACED = {"th", "tha", "lo", "lao", "km", "khm", "my", "mya", "bo", "bod", "dz", "dzo"}
 
 
 @dataclass(frozen=True)
@@ -39,34 +31,6 @@ class Score:
     metric: str
     value: float
     signature: str
-
-
-def bleu_for(language: str) -> BLEU:
-    """sacreBLEU's BLEU with the tokenizer that it chooses for a target language: `zh`, `zh-Hant` -> zh, `de` -> 13a.
-
-    Raises:
-        UserError: Japanese or Korean without the package of its tokenizer.
-    """
-    code = base_language(language)
-    code = TOKENIZER_LANGUAGE.get(code, code)
-    if code in UNSPACED:
-        print(
-            f"lander evaluate: note: {language} is written without spaces and sacreBLEU has no tokenizer for it; "
-            "BLEU counts whole phrases as words, read chrF2++ instead",
-            file=sys.stderr,
-        )
-    try:
-        return BLEU(trg_lang=code, force=True)  # force: no warning about outputs that look tokenized
-    except (RuntimeError, ImportError):
-        raise UserError(
-            f"BLEU into {language} needs sacreBLEU's tokenizer for it, which is not installed: "
-            f'run `pip install "sacrebleu[{code}]"`'
-        ) from None
-
-
-def base_language(code: str) -> str:
-    """The language of a code without script and region: `zh-Hant` -> `zh`."""
-    return code.replace("_", "-").split("-")[0].lower()
 
 
 def flags(items: Translations, seen: set[str] | None) -> dict[str, list[bool]]:

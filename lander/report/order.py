@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
+from lander.evaluate.bleu import base_language
 from lander.evaluate.collect import MEANS
-from lander.evaluate.metrics import base_language
 from lander.languages import parse_direction
 
 METHODS = (
