@@ -68,7 +68,7 @@ def choose_prompts(
     """
     from sacrebleu.metrics import CHRF
 
-    from lander.evaluate.metrics import bleu_for
+    from lander.evaluate.bleu import bleu_for
 
     chosen, rows = {}, []
     for direction, items in dev.items():

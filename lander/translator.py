@@ -163,7 +163,7 @@ def load(path: str | Path, dtype: str = "float32", revision: str | None = None, 
             ffns = blocks.install(network, masks, router, routing)
             saved.load_weights(folder, network)
     return Translator(
-        network.eval(),
+        network.eval().requires_grad_(False),
         model.load_codec(path),
         directions=[parse_direction(direction) for direction in manifest["directions"]],
         languages=manifest["languages"],

@@ -152,24 +152,26 @@ class BlockFFN(nn.Module):
         self.bias = nn.Parameter(bias.detach().clone(), requires_grad=False) if bias is not None else None
         self.gates = nn.ModuleDict({name: Gate(ffn.down.weight) for name in directions} if routing.learned else {})
 
-    def scale(self, group: Group, direction: str) -> float | torch.Tensor:
-        """Factor of a block in a direction: the mask's, moved by the direction's gate where there is one."""
-        role, scale = group.routes[direction]
-        if direction not in self.gates:
-            return scale
-        shift = self.gates[direction]()
-        return scale + shift if role == GENERAL else scale - shift
+    def scales(self, shifts: dict[str, torch.Tensor]) -> list[float | torch.Tensor | None]:
+        """Factor of each block in the current direction, None where it is absent.
 
-    def route(self) -> list[tuple[Block, float | torch.Tensor]]:
-        """The blocks that run now, with their factors."""
+        The mask's factor, moved by the direction's gate where there is one. Text without a direction, or of one
+        without a mask, runs the base's graph: all blocks, factor 1.
+        """
         direction = self.router.direction
-        if direction not in self.directions:  # text without a direction, or one without a mask
-            return [(block, 1.0) for block in self.blocks]
-        return [
-            (block, self.scale(group, direction))
-            for block, group in zip(self.blocks, self.groups, strict=True)
-            if direction in group.routes
-        ]
+        if direction not in self.directions:
+            return [1.0] * len(self.groups)
+        shift = shifts.get(direction, 0.0)
+        factors = []
+        for group in self.groups:
+            role, scale = group.routes.get(direction, (ABSENT, None))
+            factors.append(None if role == ABSENT else scale + shift if role == GENERAL else scale - shift)
+        return factors
+
+    def shifts(self) -> dict[str, torch.Tensor]:
+        """The gates of all directions, (1,) each; while training all of them run: see `forward`."""
+        names = list(self.gates) if self.training else [name for name in self.gates if name == self.router.direction]
+        return {name: self.gates[name]() for name in names}
 
     def add_direction(self, direction: Direction) -> None:
         """Route a direction that was not trained: the general blocks and those that its two languages own.
@@ -186,34 +188,29 @@ class BlockFFN(nn.Module):
         self.directions.add(str(direction))
 
     def forward(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
+        """The routed FFN.
+
+        ZeRO 2 and 3 count on every trained parameter having a gradient in every micro-step, in one order on all
+        ranks; with parts left out, or in an order that depends on the direction, they go wrong without a word or
+        die. So while training every gate and block runs in its place, the idle ones on no rows: that costs nothing,
+        and their gradients are exact zeros.
+        """
         out = torch.zeros_like(x) if self.bias is None else self.bias.expand_as(x)
-        running = self.route()
-        for block, scale in running:
-            if isinstance(scale, float) and scale == 1.0:
-                out = out + block(x)
-            elif self.routing.where == "input":
-                out = out + block(x * scale)
-            else:
-                out = out + block(x) * scale
+        shifts = self.shifts()
+        for block, scale in zip(self.blocks, self.scales(shifts), strict=True):
+            if scale is not None:
+                out = out + self.scaled(block, x, scale)
+            elif self.training and block.down.weight.requires_grad:
+                out = out + block(x.reshape(-1, x.shape[-1])[:0]).sum()
         if self.training:
-            out = out + self.idle(x, [block for block, _ in running])
+            out = out + sum(shift * 0 for shift in shifts.values())
         return out if residual is None else residual + out
 
-    def idle(self, x: torch.Tensor, running: list[Block]) -> torch.Tensor:
-        """Zero, to which every trained block and gate that does not run belongs, on no rows at all.
-
-        ZeRO 2 and 3 count on every trained parameter having a gradient in every micro-step, on every rank; with
-        blocks left out they go wrong without a word. No rows cost nothing, and the gradients are exact zeros.
-        """
-        none = x.reshape(-1, x.shape[-1])[:0]
-        total = torch.zeros((), dtype=x.dtype, device=x.device)
-        for block in self.blocks:
-            if block not in running and block.down.weight.requires_grad:
-                total = total + block(none).sum()
-        for name, gate in self.gates.items():
-            if name != self.router.direction and gate.shift.requires_grad:
-                total = total + gate().sum() * 0
-        return total
+    def scaled(self, block: Block, x: torch.Tensor, scale: float | torch.Tensor) -> torch.Tensor:
+        """A block's part of the output, its input or its output scaled."""
+        if isinstance(scale, float) and scale == 1.0:
+            return block(x)
+        return block(x * scale) if self.routing.where == "input" else block(x) * scale
 
 
 def install(
@@ -263,7 +260,9 @@ def _fold_ffn(routed: BlockFFN, dense: families.FFN) -> None:
     neurons_of = {block: group.neurons for block, group in zip(routed.blocks, routed.groups, strict=True)}
     for parameter in dense.module.parameters():
         parameter.zero_()
-    for block, scale in routed.route():
+    for block, scale in zip(routed.blocks, routed.scales(routed.shifts()), strict=True):
+        if scale is None:
+            continue
         neurons = torch.as_tensor(neurons_of[block], device=dense.down.weight.device)
         on_input, on_output = (scale, 1.0) if routed.routing.where == "input" else (1.0, scale)
         _put_rows(dense.up, neurons, block.up, on_input)
