@@ -175,7 +175,7 @@ def test_overlap_is_found_by_file_and_range(files):
     assert overlap(train, [{**files, "lines": [3, 4]}]) is None
     assert overlap(train, [{"files": {"en": "x", "de": "y"}}]) is None
     cldr = {"builtin": "cldr"}
-    assert overlap([{**cldr, "lines": [0, 10]}], [{**cldr, "lines": [9, 12]}])
+    assert overlap([{**cldr, "lines": [0, 10]}], [{**cldr, "lines": [9, 12], "vocabulary": "all"}])
     assert overlap([{**cldr, "lines": [0, 10]}], [{**cldr, "lines": [10, 12]}]) is None
 
 

@@ -170,7 +170,7 @@ def _identity(source: Source) -> set[str]:
         path = Path(source["hf"])
         place = str(path.resolve()) if path.exists() else source["hf"]
         return {f"{place} {source.get('config', '')} {source.get('split', 'train')}".replace("  ", " ")}
-    return {f"{source['builtin']} {source.get('vocabulary', '')}".strip()}
+    return {f"{source['builtin']} {source.get('vocabulary', 'all')}"}
 
 
 def _refuse_long(source: Source, languages: Sequence[str], line: int, texts: tuple[str, ...], max_line: int) -> None:
