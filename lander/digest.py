@@ -18,6 +18,7 @@ from pathlib import Path
 from lander.files import read_json, write_json
 
 PACKAGE = Path(__file__).parent
+ASSETS = (".html", ".css", ".js")
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
@@ -36,6 +37,8 @@ def code_digest(module: str) -> str:
     digest = hashlib.sha256()
     for name, whole in sorted(_reachable(start).items()):
         digest.update(f"{name}\n{_code(name, whole)}\n".encode())
+        if whole:
+            digest.update(_assets(name))
     return digest.hexdigest()[:16]
 
 
@@ -100,9 +103,15 @@ def _origin(module: str, node: ast.ImportFrom) -> str:
 
 
 def _nodes(tree: ast.Module, whole: bool) -> Iterator[ast.AST]:
-    for statement in tree.body:
-        if whole or not isinstance(statement, DEFINITIONS):
-            yield from ast.walk(statement)
+    """All nodes that run: `if TYPE_CHECKING` is for readers and type checkers only."""
+    waiting: list[ast.AST] = [part for part in tree.body if whole or not isinstance(part, DEFINITIONS)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            waiting += node.orelse
+            continue
+        yield node
+        waiting += ast.iter_child_nodes(node)
 
 
 @cache
@@ -113,6 +122,13 @@ def _code(module: str, whole: bool) -> str:
         if isinstance(node, (ast.Module, *DEFINITIONS)):
             node.body = [statement for statement in node.body if not _is_text(statement)]
     return "\n".join(ast.unparse(part) for part in tree.body if whole or not isinstance(part, DEFINITIONS))
+
+
+def _assets(module: str) -> bytes:
+    """Contents of a package's files that are code without being Python: pages and styles."""
+    file = _file(module)
+    files = sorted(file.parent.iterdir()) if file.name == "__init__.py" else []
+    return b"".join(path.read_bytes() for path in files if path.suffix in ASSETS)
 
 
 def _is_text(statement: ast.stmt) -> bool:

@@ -9,13 +9,14 @@ The rules (workflow/rules/*.smk) hold no logic: what depends on the config is he
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from lander import config
-from lander.config.checks import MASKED, TRAINED
+from lander.config.checks import MASKED
 from lander.config.sources import Source
 from lander.digest import code_digest, record_digests, recorded_digest
 from lander.languages import Direction, parse_direction
@@ -24,6 +25,7 @@ MAIN = "main"  # the variant of a method as configured
 PACKAGED_TEMPLATES = Path(__file__).parent / "data" / "templates.yaml"
 PRETRAINED_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "lander.json")
 MEGABYTE = 1_000_000
+ERROR = re.compile(r"lander [a-z-]+: error: ")
 HUB_MODEL_MB = 16_000  # a guess at the weights of a model that is not on this machine
 
 
@@ -38,7 +40,7 @@ class Plan:
         self.ledger = Path(self.results, ".code.json")
         self.directions = [str(direction) for direction in settings.directions]
         self.first_seed = settings.seeds[0]
-        self.trained = [method for method in settings.methods if method in TRAINED]
+        self.trained = config.trained(settings)
         self.detects = not settings.neurons.masks and any(method in MASKED for method in self.trained)
         self.tests = {name: [str(direction) for direction in served] for name, served in settings.tests.items()}
         self.test_items = [f"{test}/{direction}" for test, served in self.tests.items() for direction in served]
@@ -148,7 +150,12 @@ class Plan:
         if wildcards.method in MASKED:
             routing = self.settings.routing
             masks = self.settings.neurons.masks or f"{self.results}/masks/{wildcards.variant}/s{wildcards.seed}"
-            flags = {"masks": masks, "scope": self.settings.finetune.scope, "scale": routing.scale, "gate": routing.gate}
+            flags = {
+                "masks": masks,
+                "scope": self.settings.finetune.scope,
+                "scale": routing.scale,
+                "gate": routing.gate,
+            }
             return [part for name, value in flags.items() for part in (f"--{name}", value)]
         return []
 
@@ -261,6 +268,12 @@ class Plan:
         sources = [*data.train, *data.dev, *data.test, *data.exclude, *self.settings.awareness.data]
         if self.base.kind != "hub" and not any(source.remote for source in sources):
             os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def show_errors(logs: Iterable[str]) -> None:
+    """Say once more, after all that Snakemake prints, which errors of the user's input made a run fail."""
+    lines = [line for log in logs for line in Path(log).read_text(encoding="utf-8", errors="replace").splitlines()]
+    print("\n".join(dict.fromkeys(line for line in lines if ERROR.match(line))), file=sys.stderr)
 
 
 def sources_json(sources: Iterable[Source]) -> str:

@@ -28,7 +28,19 @@ from lander.data import settings
 from lander.errors import UserError
 from lander.languages import Direction, language_name, parse_direction
 
-__all__ = ["Base", "Config", "Direction", "Source", "effective", "find_base", "load", "merge", "names", "read"]
+__all__ = [
+    "Base",
+    "Config",
+    "Direction",
+    "Source",
+    "effective",
+    "find_base",
+    "load",
+    "merge",
+    "names",
+    "read",
+    "trained",
+]
 
 
 def load(raw: Mapping[str, Any]) -> Config:
@@ -145,3 +157,8 @@ def _plain(value: Any) -> Any:
 def names(config: Config) -> dict[str, str]:
     """English name of every language of the run, those of contrast included."""
     return {code: config.languages.get(code) or language_name(code) for code in config.awareness.languages}
+
+
+def trained(config: Config) -> list[str]:
+    """The methods of the run that train something."""
+    return [method for method in config.methods if method in checks.TRAINED]

@@ -1,6 +1,6 @@
 """Write the effective config of a run, for the reader of its results.
 
-    python -m lander.config --effective '{"run": "demo"}' --out results/demo/config.yaml
+python -m lander.config --effective '{"run": "demo"}' --out results/demo/config.yaml
 """
 
 import argparse

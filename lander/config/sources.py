@@ -105,7 +105,9 @@ def _languages(
         return tuple(value["files"])
     if kind == "tsv":
         if not isinstance(value.get("columns"), list):
-            raise UserError(f"{key}: a tsv source needs the languages of its columns; add `columns: [en, de]`, for example")
+            raise UserError(
+                f"{key}: a tsv source needs the languages of its columns; add `columns: [en, de]`, for example"
+            )
         return tuple(value["columns"])
     if isinstance(value.get("columns"), dict):
         return tuple(value["columns"])
@@ -142,7 +144,7 @@ def _derived_name(value: dict[str, Any], kind: str) -> str:
     else:
         paths = list(value["files"].values())
         name = os.path.commonprefix([Path(path).name for path in paths]).rstrip(".-_")  # noqa: RUF071 (characters)
-        name = name if len(name) > 2 else Path(paths[0]).absolute().parent.name
+        name = name if len(name) > 2 else Path(paths[0]).parent.name
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-_") or kind
 
 

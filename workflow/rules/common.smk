@@ -6,7 +6,7 @@ import sys
 
 from lander.config import effective, load
 from lander.errors import UserError
-from lander.workflow import MAIN, PRETRAINED_FILES, Plan, sources_json
+from lander.workflow import MAIN, PRETRAINED_FILES, Plan, show_errors, sources_json
 
 RULES = os.path.join(workflow.basedir, "rules")
 STAGES = [name.removesuffix(".smk") for name in os.listdir(RULES) if name != "common.smk"]

@@ -1,0 +1,128 @@
+"""The command `lander`: check a config, translate with a trained model, export it as a plain one.
+
+lander check --configfile my.yaml
+lander translate results/demo/finetune/landermt/main/s0 --direction en-de < in.txt > out.txt
+lander export results/demo/finetune/landermt/main/s0 --direction en-de --out my-model
+"""
+
+import argparse
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lander.errors import UserError, run_main
+
+
+def check(args: argparse.Namespace) -> None:
+    """Check a config and print what a run with it would do."""
+    from lander import config
+
+    settings = config.read(args.configfile)
+    base = config.find_base(settings.model.path, settings.pretrain.n_layer)
+    layers = "" if base.n_layer is None else f", {base.n_layer} layers"
+    rates = (f"{method} {settings.finetune.method(method).learning_rate:g}" for method in config.trained(settings))
+    length = f"{settings.finetune.steps} updates" if settings.finetune.steps else f"{settings.finetune.epochs:g} epochs"
+    tests = (f"{name} ({len(served)} directions)" for name, served in settings.tests.items())
+    rows = {
+        "run": f"{settings.run}, to results/{settings.run}/",
+        "model": f"{settings.model.path} ({base.kind}{layers})",
+        "languages": ", ".join(f"{code} {name}" for code, name in settings.languages.items()),
+        "contrast": ", ".join(code for code in settings.awareness.languages if code not in settings.languages)
+        or "none",
+        "directions": " ".join(map(str, settings.directions)),
+        "methods": " ".join(settings.methods),
+        "seeds": " ".join(map(str, settings.seeds)),
+        "training": f"{', '.join(source.name for source in settings.data.train)}; {length} of "
+        f"{settings.finetune.batch_size} x {settings.finetune.accumulate} pairs an update",
+        "learning rate": ", ".join(rates) or "none",
+        "tests": ", ".join(tests),
+        "readings": settings.readings,
+    }
+    print("\n".join(f"{key:14} {value}" for key, value in rows.items()))
+
+
+def translate(args: argparse.Namespace) -> None:
+    """Translate standard input, one sentence a line, to standard output; an empty line stays empty."""
+    sentences = read_sentences(sys.stdin.buffer)
+    if not any(sentences):
+        raise UserError("standard input: no text; give one sentence a line, as in `lander translate ... < in.txt`")
+    import torch
+
+    import lander
+
+    torch.set_num_threads(args.threads)
+    translator = lander.load(args.model, dtype=args.dtype)
+    outputs = iter(
+        translator.translate(
+            [sentence for sentence in sentences if sentence],
+            args.direction,
+            beams=args.beams,
+            max_new_tokens=args.max_new_tokens,
+            batch_size=args.batch_size,
+        )
+    )
+    with open(sys.stdout.fileno(), "w", encoding="utf-8", newline="\n", closefd=False) as out:
+        out.writelines(f"{next(outputs) if sentence else ''}\n" for sentence in sentences)
+
+
+def read_sentences(stream: io.BufferedIOBase) -> list[str]:
+    """Lines of UTF-8 text, trimmed.
+
+    Raises:
+        UserError: a line that is not UTF-8.
+    """
+    sentences = []
+    for number, line in enumerate(stream.read().split(b"\n"), start=1):
+        try:
+            sentences.append(line.decode("utf-8").strip())
+        except UnicodeDecodeError:
+            raise UserError(f"standard input, line {number}: not valid UTF-8; convert the text") from None
+    return sentences if sentences[-1] else sentences[:-1]
+
+
+def export(args: argparse.Namespace) -> None:
+    """Write one direction of a trained model as a plain Hugging Face folder."""
+    from lander import translator
+
+    translator.export(args.model, args.direction, args.out)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="lander", description="Finetune only the neurons of an LLM that matter to each translation direction."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    one = commands.add_parser("check", help="check a config and say what a run with it would do")
+    one.add_argument(
+        "--configfile", type=Path, help="YAML that is merged over config.yaml (default: config.yaml alone)"
+    )
+    one.set_defaults(action=check)
+    one = commands.add_parser("translate", help="translate standard input, one sentence a line")
+    _add_model(one)
+    one.add_argument("--dtype", choices=["float32", "bfloat16", "auto"], default="float32", help="of the weights")
+    one.add_argument("--beams", type=int, default=1, help="1 is greedy (default)")
+    one.add_argument("--max-new-tokens", type=int, default=256, help="longest translation (default: 256)")
+    one.add_argument("--batch-size", type=int, default=32, help="sentences at a time (default: 32)")
+    one.add_argument("--threads", type=int, default=1, help="of torch (default: 1)")
+    one.set_defaults(action=translate)
+    one = commands.add_parser("export", help="write a direction as a plain Hugging Face model folder")
+    _add_model(one)
+    one.add_argument("--out", type=Path, required=True, help="folder to write")
+    one.set_defaults(action=export)
+    return parser
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="folder of a trained model, results/<run>/finetune/...")
+    parser.add_argument("--direction", required=True, help="as in en-de, or zh-Hant--en")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run a command; what is wrong with the input is told in one line, with exit status 1."""
+    args = _parser().parse_args(argv)
+    run_main(lambda: args.action(args), args.command)
+
+
+if __name__ == "__main__":
+    main()
