@@ -3,7 +3,7 @@
 import argparse
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lander.errors import UserError, run_main
@@ -17,13 +17,14 @@ from lander.languages import parse_direction
 
 
 def score_all(
-    folder: Path, tests: Sequence[str], directions: Sequence[str], train: Sequence[Path], run: dict[str, str], out: Path
+    folder: Path, tests: Mapping[str, Sequence[str]], train: Sequence[Path], run: dict[str, str], out: Path
 ) -> None:
-    """Score every test set in every direction; `run` holds method, variant and seed. Writes the files of `score`."""
-    targets = {name: parse_direction(name).target for name in directions}
+    """Score every test set in its directions; `run` holds method, variant and seed. Writes the files of `score`."""
+    targets = {name: parse_direction(name).target for served in tests.values() for name in served}
     for target in set(targets.values()):
         bleu_for(target)  # a missing tokenizer is told before anything is read
-    items = {(test, name): translations.read(folder / test / f"{name}.jsonl") for test in tests for name in directions}
+    places = [(test, name) for test, served in tests.items() for name in served]
+    items = {(test, name): translations.read(folder / test / f"{name}.jsonl") for test, name in places}
     seen = None
     if train:  # all test items are looked up together, so that training is read once
         texts = (normalise(text) for one in items.values() for side in (one.source, one.reference) for text in side)
@@ -46,14 +47,17 @@ def write_flags(path: Path, flagged: dict[str, list[bool]]) -> None:
         writer.writerows(sorted(rows))
 
 
-def _names(text: str) -> list[str]:
+def _tests(text: str, directions: Sequence[str]) -> dict[str, Sequence[str]]:
+    """Test set -> its directions, from a JSON mapping, or from a JSON list of names that all serve `directions`."""
     try:
-        names = json.loads(text)
+        tests = json.loads(text)
     except ValueError:
-        names = None
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
-        raise UserError(f"--tests {text}: write a JSON list of names, for example '[\"cldr\"]'")
-    return names
+        tests = None
+    if isinstance(tests, list) and all(isinstance(name, str) for name in tests):
+        tests = {name: list(directions) for name in tests}
+    if not isinstance(tests, dict) or not all(name and served for name, served in tests.items()):
+        raise UserError(f"--tests {text}: write a JSON mapping, for example '{{\"cldr\": [\"en-de\"]}}'")
+    return tests
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,8 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("score", help="score the translations of one model")
     one.add_argument("--translations", type=Path, required=True, help="folder with <test>/<direction>.jsonl")
-    one.add_argument("--tests", required=True, help="names of the test sets, a JSON list")
-    one.add_argument("--directions", nargs="+", required=True, help="directions, such as en-de")
+    one.add_argument("--tests", required=True, help="JSON: test set -> directions, or a list of test sets")
+    one.add_argument("--directions", nargs="*", default=[], help="directions, where --tests is a list")
     one.add_argument("--train", nargs="*", type=Path, default=[], help="training tables, to flag test items seen there")
     one.add_argument("--method", required=True, help="method that made the translations")
     one.add_argument("--variant", default="main", help="variant of the method")
@@ -81,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         write_scores(args.out, collect([path for path in args.scores if not path.name.endswith(".flags.csv")]))
     else:
         run = {"method": args.method, "variant": args.variant, "seed": str(args.seed)}
-        score_all(args.translations, _names(args.tests), args.directions, args.train, run, args.out_dir)
+        score_all(args.translations, _tests(args.tests, args.directions), args.train, run, args.out_dir)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ rule score:
         ),
         train=expand(
             "<results>/data/s{{seed}}/train/{direction}.parquet",
-            direction=plan.directions,
+            direction=plan.directions if plan.trained else [],
         ),
     output:
         expand(
@@ -35,15 +35,13 @@ rule score:
         method="{method}",
         variant="{variant}",
         seed="{seed}",
-        tests=json.dumps(list(plan.tests)),
-        directions=plan.directions,
+        tests=json.dumps(plan.tests),
         code=plan.code("evaluate"),
     shell:
         """
         python -m lander.evaluate score \
             --translations {params.translations:q} \
             --tests {params.tests:q} \
-            --directions {params.directions:q} \
             --train {input.train:q} \
             --method {params.method} \
             --variant {params.variant} \

@@ -1,0 +1,124 @@
+"""Code digests: what changes them, what does not, and the ledger that keeps old ones."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lander import digest
+
+FILES = {
+    "__init__.py": "VERSION = 1\n\ndef load():\n    from lander.heavy import thing\n    return thing\n",
+    "stage.py": "from lander.tools import helper\n\ndef main():\n    return helper()\n",
+    "tools.py": "def helper():\n    return 1\n",
+    "heavy.py": "thing = 1\n",
+    "other.py": "import lander.tools\n",
+    "pack/__init__.py": "",
+    "pack/__main__.py": "from . import inner\n",
+    "pack/inner.py": "def f():\n    from ..tools import helper\n    return helper\n",
+    "pack/page.html": "<p>",
+}
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A package called lander in a temporary folder; returns a function that writes a file and forgets caches."""
+    monkeypatch.setattr(digest, "PACKAGE", tmp_path / "lander")
+
+    def write(name: str, text: str) -> None:
+        path = tmp_path / "lander" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        for function in (digest.code_digest, digest._imports, digest._code, digest._file):
+            function.cache_clear()
+
+    for name, text in FILES.items():
+        write(name, text)
+    yield write
+    for function in (digest.code_digest, digest._imports, digest._code, digest._file):
+        function.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        (
+            "stage.py",
+            '"""What it does."""\nfrom lander.tools import helper\n# why\n\ndef main():\n  return (helper())\n',
+        ),
+        ("tools.py", 'def helper():\n    """One."""\n    return 1  # one\n'),
+        ("heavy.py", "thing = 2\n"),  # only a function of the package's __init__ imports it
+        ("__init__.py", FILES["__init__.py"].replace("return thing", "return 2")),
+        ("other.py", "x = 1\n"),
+        ("pack/inner.py", "x = 1\n"),
+    ],
+)
+def test_what_does_not_run_does_not_count(package, file: str, text: str) -> None:
+    before = digest.code_digest("lander.stage")
+    package(file, text)
+    assert digest.code_digest("lander.stage") == before
+
+
+@pytest.mark.parametrize(
+    ("module", "file", "text"),
+    [
+        ("lander.stage", "stage.py", FILES["stage.py"].replace("return helper()", "return helper() + 1")),
+        ("lander.stage", "tools.py", "def helper():\n    return 2\n"),
+        ("lander.stage", "__init__.py", FILES["__init__.py"].replace("VERSION = 1", "VERSION = 2")),
+        ("lander.other", "tools.py", "def helper():\n    return 2\n"),
+        ("lander.pack", "pack/__main__.py", "from . import inner\nx = 1\n"),
+        ("lander.pack", "pack/inner.py", "def f():\n    return 1\n"),
+        ("lander.pack", "tools.py", "def helper():\n    return 2\n"),  # a relative import inside a function
+        ("lander.pack", "pack/page.html", "<div>"),
+    ],
+)
+def test_what_runs_counts(package, module: str, file: str, text: str) -> None:
+    before = digest.code_digest(module)
+    package(file, text)
+    assert digest.code_digest(module) != before
+
+
+def test_type_checking_imports_do_not_count(package) -> None:
+    text = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from lander.heavy import thing\n"
+    package("stage.py", text)
+    before = digest.code_digest("lander.stage")
+    package("heavy.py", "thing = 3\n")
+    assert digest.code_digest("lander.stage") == before
+
+
+def test_unknown_module(package) -> None:
+    with pytest.raises(ValueError, match=r"no module lander\.nothing"):
+        digest.code_digest("lander.nothing")
+
+
+def test_ledger_keeps_what_a_run_began_with(package, tmp_path: Path) -> None:
+    ledger = tmp_path / "run" / ".code.json"
+    assert digest.recorded_digest("lander.stage", ledger) == digest.code_digest("lander.stage")
+    digest.record_digests(["lander.stage"], ledger, keep=True)
+    old = digest.code_digest("lander.stage")
+    package("tools.py", "def helper():\n    return 2\n")
+    new = digest.code_digest("lander.stage")
+    digest.record_digests(["lander.stage", "lander.other"], ledger, keep=True)
+    assert old != new
+    assert digest.recorded_digest("lander.stage", ledger) == old
+    digest.record_digests(["lander.stage"], ledger, keep=False)
+    assert digest.recorded_digest("lander.stage", ledger) == new
+    assert set(json.loads(ledger.read_text())) == {"lander.stage", "lander.other"}
+
+
+def test_stages_do_not_read_the_config() -> None:
+    """Stages know flags only, so an edit of lander.config reruns nothing."""
+    package = digest.PACKAGE
+    stages = [file.stem for file in (package.parent / "workflow" / "rules").glob("*.smk") if file.stem != "common"]
+    assert "finetune" in stages
+    for stage in stages:
+        start = [f"lander.{stage}"] + ([f"lander.{stage}.__main__"] if (package / stage).is_dir() else [])
+        reached = digest._reachable(start)
+        assert not [name for name in reached if name.startswith(("lander.config", "lander.workflow", "lander.cli"))]
+
+
+def test_no_import_is_hidden_from_the_digest() -> None:
+    """A module of Lander that is imported by a computed name would be missed."""
+    for file in digest.PACKAGE.rglob("*.py"):
+        text = file.read_text(encoding="utf-8")
+        assert "import_module" not in text or file == Path(digest.__file__), file
