@@ -8,6 +8,7 @@ from typing import Any
 from lander.config.base import find_base
 from lander.config.sources import Source
 from lander.config.types import Config
+from lander.data.templates import load_templates
 from lander.errors import UserError
 from lander.languages import Direction
 
@@ -148,8 +149,11 @@ def _overlap(config: Config) -> None:
 
 def _files(config: Config) -> None:
     """Files and folders that keys name."""
-    if config.data.templates and not Path(config.data.templates).is_file():
-        raise UserError(f"data.templates: {config.data.templates}: no such file")
+    templates = [template.name for template in load_templates(config.data.templates)]
+    if config.translate.template not in templates:
+        near = difflib.get_close_matches(config.translate.template, templates, 1)
+        remedy = f"did you mean {near[0]}?" if near else f"there are: {', '.join(templates)}"
+        raise UserError(f"translate.template: {config.translate.template}: no such template; {remedy}")
     if config.neurons.masks:
         folder = Path(config.neurons.masks)
         if not folder.is_dir():
