@@ -42,7 +42,7 @@ def taylor_scores(network: nn.Module, batches: Iterator[Batch]) -> tuple[np.ndar
 
     def listen(layer: int, h: torch.Tensor) -> None:
         def add(gradient: torch.Tensor) -> None:
-            score = (gradient * h.detach()).float().abs_()
+            score = at_least_float32(gradient * h.detach()).abs()
             sums[layer] += score.reshape(-1, score.shape[-1]).sum(0)  # float32 within a batch, float64 over batches
 
         h.register_hook(add)
@@ -64,11 +64,16 @@ def taylor_scores(network: nn.Module, batches: Iterator[Batch]) -> tuple[np.ndar
     return (sums / max(tokens, 1)).cpu().numpy(), tokens
 
 
+def at_least_float32(values: torch.Tensor) -> torch.Tensor:
+    """bfloat16 is too coarse for sums."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
 def summed_loss(network: nn.Module, batch: Batch) -> torch.Tensor:
     """L, the sum of the token losses, with a graph from the embeddings on although all parameters are frozen."""
     embedded = network.get_input_embeddings()(batch.input_ids).detach().requires_grad_(True)
     output = network(inputs_embeds=embedded, attention_mask=batch.attention_mask, use_cache=False)
-    logits = output.logits[:, :-1].float()  # (batch, tokens - 1, vocabulary)
+    logits = at_least_float32(output.logits[:, :-1])  # (batch, tokens - 1, vocabulary)
     return cross_entropy(logits.flatten(0, 1), batch.labels[:, 1:].flatten(), ignore_index=IGNORED, reduction="sum")
 
 

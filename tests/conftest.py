@@ -1,0 +1,9 @@
+"""Shared by all tests: no network, one thread, and `toys` on the path from every folder."""
+
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.insert(0, str(Path(__file__).parent))

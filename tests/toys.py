@@ -1,0 +1,124 @@
+"""Small models and tokenizers, built here, never downloaded."""
+
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import torch
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from torch import nn
+from transformers import (
+    BloomConfig,
+    BloomForCausalLM,
+    GemmaConfig,
+    GemmaForCausalLM,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
+
+VOCABULARY = 64
+_gated = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3, "vocab_size": VOCABULARY}
+_heads = {"num_attention_heads": 2, "num_key_value_heads": 2}
+
+
+def bloom(layers: int = 2, width: int = 16, vocabulary: int = VOCABULARY) -> nn.Module:
+    """A random BLOOM whose biases and norms are random too (they start as zeros and ones)."""
+    config = BloomConfig(vocab_size=vocabulary, hidden_size=width, n_layer=layers, n_head=2, eos_token_id=2)
+    return _random(BloomForCausalLM, config)
+
+
+FAMILIES = {
+    "bloom": lambda: bloom(3),
+    "llama": lambda: _random(LlamaForCausalLM, LlamaConfig(**_gated, **_heads, mlp_bias=True)),
+    "qwen2": lambda: _random(Qwen2ForCausalLM, Qwen2Config(**_gated, **_heads)),
+    "gemma": lambda: _random(GemmaForCausalLM, GemmaConfig(**_gated, **_heads, head_dim=8)),
+    "gpt_neox": lambda: _random(
+        GPTNeoXForCausalLM,
+        GPTNeoXConfig(
+            hidden_size=16,
+            intermediate_size=24,
+            num_hidden_layers=3,
+            num_attention_heads=2,
+            vocab_size=VOCABULARY,
+            use_parallel_residual=False,
+        ),
+    ),
+}
+
+
+def _random(kind: type[nn.Module], config) -> nn.Module:
+    torch.manual_seed(1)
+    model = kind(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn_like(parameter) * 0.3 + (parameter.dim() == 1))
+    return model.eval().requires_grad_(False)
+
+
+def ids(rows: int = 3, tokens: int = 7) -> torch.Tensor:
+    """Random token ids without the special ones."""
+    return torch.randint(5, VOCABULARY, (rows, tokens), generator=torch.Generator().manual_seed(2))
+
+
+def mask(layers: list[int], n_neurons: int, source: str, target: str, owners: list[str | None]) -> pd.DataFrame:
+    """A mask of one direction: neuron i is owned by owners[i % len], None is general; scales .8 and .2."""
+    owner = np.array([owners[i % len(owners)] for i in range(n_neurons)], dtype=object)
+    role = np.select([owner == None, owner == source, owner == target], ["general", "source", "target"], "absent")  # noqa: E711
+    scale = np.select([role == "general", role == "absent"], [0.8, 0.0], 0.2)
+    one = {"neuron": range(n_neurons), "role": role, "owner": owner, "trained": role != "absent", "scale": scale}
+    return pd.concat([pd.DataFrame({"layer": layer, **one}) for layer in layers], ignore_index=True)
+
+
+def masks(layers: list[int], n_neurons: int, directions=("en-de", "de-en", "en-fr")) -> dict[str, pd.DataFrame]:
+    """Masks of several directions over English, German, French and Italian, with general neurons."""
+    owners = [None, "en", "de", None, "fr", "it"]
+    return {name: mask(layers, n_neurons, *name.split("-"), owners) for name in directions}
+
+
+@cache
+def bloom_tokenizer() -> PreTrainedTokenizerFast:
+    """Byte-level BPE in BLOOM's manner: nothing is added by itself."""
+    tokenizer = _byte_level(["<unk>", "<s>", "</s>", "<pad>"])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="<unk>", bos_token="<s>", eos_token="</s>", pad_token="<pad>"
+    )
+
+
+@cache
+def qwen_tokenizer() -> PreTrainedTokenizerFast:
+    """Byte-level BPE in Qwen's manner: no beginning token at all, and the end token is the padding too."""
+    tokenizer = _byte_level(["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|endoftext|>", pad_token="<|endoftext|>")
+
+
+@cache
+def llama_tokenizer() -> PreTrainedTokenizerFast:
+    """In LLaMA's manner: sentencepiece's space mark and byte fallback, `<s>` before a text, no padding token."""
+    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", *"abcdefghijklmnopqrstuvwxyz"]
+    vocabulary = {piece: index for index, piece in enumerate(pieces)}
+    tokenizer = Tokenizer(models.BPE(vocabulary, [], unk_token="<unk>", byte_fallback=True))
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in pieces[:3]])
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
+
+
+def _byte_level(special: list[str]) -> Tokenizer:
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: index for index, token in enumerate([*special, *alphabet])}
+    tokenizer = Tokenizer(models.BPE(vocabulary, []))
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+TOKENIZERS = {"bloom": bloom_tokenizer, "llama": llama_tokenizer, "qwen": qwen_tokenizer}

@@ -1,0 +1,157 @@
+"""Whole trainings, each in its own process: what moves, resuming, ranks and ZeRO stages, damaged models."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import toys
+from safetensors.torch import load_file
+
+import lander
+from lander import tables
+from lander.errors import UserError
+
+pytestmark = pytest.mark.workflow
+DIRECTIONS = ["en-de", "de-en", "en-fr"]
+WORDS = {"en": ["one", "two", "six"], "de": ["eins", "zwei", "sechs"], "fr": ["un", "deux", "six"]}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A base, training pairs and masks, as the stages before would leave them."""
+    folder = tmp_path_factory.mktemp("finetune")
+    toys.bloom(3, vocabulary=300).save_pretrained(folder / "base")
+    toys.bloom_tokenizer().save_pretrained(folder / "base")
+    for direction in DIRECTIONS:
+        source, target = direction.split("-")
+        rows = [(WORDS[source][i % 3], WORDS[target][i % 3], i % 10, "toy", i) for i in range(12)]
+        table = pd.DataFrame(rows, columns=["source", "target", "template", "origin", "line"])
+        tables.write(folder / "train" / f"{direction}.parquet", table, "train")
+    for direction, mask in toys.masks([1], 64, DIRECTIONS).items():
+        tables.write(folder / "masks" / f"{direction}.parquet", mask, "masks")
+    return folder
+
+
+def finetune(folder, out: str, *flags: str, method="landermt", ranks=1, check=True, entry=("-m", "lander.finetune")):
+    """Run the stage as the workflow does."""
+    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", str(ranks)] if ranks > 1 else []
+    command = [sys.executable, *launcher, *entry, "--method", method, "--model", "base"]
+    command += ["--train", *(f"train/{d}.parquet" for d in DIRECTIONS), "--directions", *DIRECTIONS]
+    names = {"en": "English", "de": "German", "fr": "French"}
+    command += ["--languages", json.dumps(names), "--masks", "masks", "--out", out, "--batch-size", "2"]
+    command += ["--precision", "float32", "--learning-rate", "0.01", *flags]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+def trained(folder, out: str) -> dict[str, torch.Tensor]:
+    return load_file(folder / out / "trained.safetensors")
+
+
+@pytest.fixture(scope="module")
+def straight(folder):
+    """Six updates of two micro-batches: every window leaves a direction out."""
+    finetune(folder, "straight", "--steps", "6", "--accumulate", "2")
+    return trained(folder, "straight")
+
+
+def test_what_is_not_trained_is_the_base_and_what_is_trained_has_moved(folder, straight, monkeypatch):
+    monkeypatch.chdir(folder)
+    routed = lander.load("straight")
+    base = toys.bloom(3, vocabulary=300)
+    names = dict(base.named_parameters())
+    for name, value in routed.network.named_parameters():
+        if name in names and name not in straight:
+            assert torch.equal(value, names[name]), name
+    contrast = routed.ffns[1].blocks[4]
+    neurons = routed.ffns[1].groups[4].neurons
+    assert torch.equal(contrast.down.weight, base.transformer.h[1].mlp.dense_4h_to_h.weight[:, neurons])
+    general = routed.ffns[1].blocks[0]
+    assert not torch.equal(
+        general.down.weight, base.transformer.h[1].mlp.dense_4h_to_h.weight[:, routed.ffns[1].groups[0].neurons]
+    )
+    assert {name.split(".")[2] for name in straight} == {"1"}  # the chosen layer alone
+
+
+def test_resumed_equals_uninterrupted(folder, straight):
+    """A run that is killed behind its checkpoint at update 4 goes on from there, bit for bit."""
+    flags = ["--steps", "6", "--accumulate", "2", "--checkpoint-every", "2", "--checkpoints", "ck"]
+    killed = finetune(
+        folder, "resumed", *flags, entry=[str(Path(__file__).with_name("dying_finetune.py"))], check=False
+    )
+    assert killed.returncode == -9
+    assert not (folder / "resumed" / "lander.json").exists()
+    done = finetune(folder, "resumed", *flags)
+    assert "resuming at update 4 of 6" in done.stderr
+    after = trained(folder, "resumed")
+    assert all(torch.equal(after[name], value) for name, value in straight.items())
+    assert (folder / "resumed" / "loss.csv").read_bytes() == (folder / "straight" / "loss.csv").read_bytes()
+    assert not (folder / "ck").exists()
+
+
+@pytest.mark.parametrize(("stage", "ranks"), [(0, 2), (1, 1), (2, 2), (3, 1), (3, 2)])
+def test_every_zero_stage_and_number_of_ranks_gives_the_same_weights(folder, straight, stage, ranks):
+    """With two ranks every micro-step has two directions at once, one a rank."""
+    out = f"zero{stage}-{ranks}"
+    finetune(folder, out, "--steps", "6", "--accumulate", "2", "--zero-stage", str(stage), ranks=ranks)
+    after = trained(folder, out)
+    worst = max(float((after[name] - value).abs().max()) for name, value in straight.items())
+    assert worst < 1e-6
+
+
+def test_a_block_without_rows_in_a_window_does_not_move(folder):
+    """One update over en-de and de-en: French keeps the base's neurons, decay or not."""
+    finetune(folder, "window", "--steps", "1", "--accumulate", "2", "--weight-decay", "0.5")
+    after = trained(folder, "window")
+    base = toys.bloom(3, vocabulary=300).transformer.h[1].mlp
+    french = after["transformer.h.1.mlp.blocks.3.up.weight"]
+    owners = np.array([None, "en", "de", None, "fr", "it"], dtype=object)
+    neurons = [i for i in range(64) if owners[i % 6] == "fr"]
+    assert torch.equal(french, base.dense_h_to_4h.weight[neurons])
+    german = [i for i in range(64) if owners[i % 6] == "de"]
+    assert not torch.equal(after["transformer.h.1.mlp.blocks.2.up.weight"], base.dense_h_to_4h.weight[german])
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_other_methods_train_save_and_load(folder, monkeypatch, method):
+    finetune(folder, method, "--steps", "2", method=method)
+    monkeypatch.chdir(folder)
+    model = lander.load(method)
+    base = lander.load("base")
+    ids = toys.ids()
+    difference = model.logits(ids, torch.ones_like(ids), "en-de") - base.logits(ids, torch.ones_like(ids), None)
+    assert difference.abs().max() > 0
+    record = json.loads((folder / method / "run.json").read_text())
+    assert 0 < record["parameters_trained"] <= record["parameters_total"] or method == "lora"
+    assert pd.read_csv(folder / method / "loss.csv")["direction"].tolist() == DIRECTIONS * 2
+
+
+def test_ranks_must_share_a_window_evenly(folder):
+    done = finetune(folder, "uneven", "--steps", "1", "--accumulate", "3", ranks=2, check=False)
+    assert done.returncode != 0
+    assert "finetune.accumulate: 3 micro-batches cannot be shared by 2 ranks" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: (f / "trained.safetensors").write_bytes(b"x"), "trained.safetensors: damaged"),
+        (lambda f: (f / "masks" / "en-de.parquet").unlink(), "en-de.parquet: missing"),
+        (lambda f: (f / "lander.json").write_text("{"), "lander.json: cannot be read as JSON"),
+    ],
+)
+def test_a_damaged_model_names_the_file(folder, straight, tmp_path, monkeypatch, damage, message):
+    monkeypatch.chdir(folder)
+    shutil.copytree(folder / "straight", tmp_path / "model")
+    damage(tmp_path / "model")
+    with pytest.raises(UserError, match=message):
+        lander.load(str(tmp_path / "model"))
