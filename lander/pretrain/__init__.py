@@ -15,4 +15,12 @@ Out: `--out`/: a plain Hugging Face folder (config.json, model.safetensors, toke
 
     python -m lander.pretrain --languages '{"en": "English", "de": "German"}' --tokens 1000000 --out base \\
         --sources '[{"name": "text", "files": {"en": "a.en", "de": "a.de"}}]' --parallel '[]'
+
+The built-in base was made with the defaults of all other flags (lander.json in its folder has them one by one), on two
+threads, with
+
+    --languages '{"en": "English", "de": "German", "it": "Italian", "fr": "French", "ar": "Arabic", "zh": "Chinese"}'
+    --sources '[{"name": "cldr", "builtin": "cldr", "lines": [1000000, 1100000]}]'
+    --parallel '[{"name": "cldr-known", "builtin": "cldr", "vocabulary": "known", "lines": [1000000, 1150000]}]'
+    --tokens 30000000 --threads 2
 """

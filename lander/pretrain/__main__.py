@@ -13,7 +13,7 @@ from transformers.utils import logging
 from lander.data.repair import repair
 from lander.data.sources import MAX_LINE, Source, languages_of, parse_sources, read, source_name
 from lander.errors import UserError, run_main
-from lander.files import whole_folder, write_json
+from lander.files import read_json, whole_folder, write_json
 from lander.pretrain.documents import PROMPT, SPECIAL, Documents
 from lander.pretrain.trainer import Trainer
 
@@ -48,7 +48,10 @@ def write_model(folder: Path, trainer: Trainer, record: dict[str, Any]) -> None:
     )
     with whole_folder(folder) as temporary:
         trainer.model.save_pretrained(temporary)
+        (temporary / "model.safetensors").chmod((temporary / "config.json").stat().st_mode)  # it is written private
         tokenizer.save_pretrained(temporary)
+        settings = read_json(temporary / "tokenizer_config.json")  # under the name that transformers 4 knows too
+        write_json(temporary / "tokenizer_config.json", settings | {"tokenizer_class": "PreTrainedTokenizerFast"})
         with open(temporary / "loss.csv", "w", newline="", encoding="utf-8") as stream:
             csv.writer(stream, lineterminator="\n").writerows([LOSS_COLUMNS, *thin(trainer.losses)])
         write_json(temporary / "lander.json", record)
