@@ -30,10 +30,8 @@ def parse_direction(value: str | list[str] | tuple[str, str]) -> Direction:
     Raises:
         UserError: not two different language codes.
     """
-    if isinstance(value, str):
-        parts = value.split("--") if "--" in value else value.split("-")
-    else:
-        parts = list(value)
+    separator = "--" if "--" in value else "-"
+    parts = value.split(separator) if isinstance(value, str) else list(value)
     if len(parts) != 2 or not all(isinstance(part, str) and part for part in parts):
         raise UserError(f"direction {value!r}: write it as en-de, or as [zh-Hant, en] where a code has a hyphen")
     if parts[0] == parts[1]:
