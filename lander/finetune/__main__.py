@@ -78,7 +78,8 @@ def read_pairs(args: argparse.Namespace, codec: Codec) -> dict[str, Pairs]:
 
 def fingerprint(args: argparse.Namespace, base: str, pairs: dict[str, Pairs], masks: dict[str, pd.DataFrame]) -> str:
     """What a checkpoint must share with the run that resumes from it: settings, base, data and masks."""
-    same = {key: str(value) for key, value in vars(args).items() if key not in ("out", "checkpoints", "threads")}
+    machine = ("out", "checkpoints", "checkpoint_every", "threads", "zero_stage")  # may change on the way
+    same = {key: str(value) for key, value in vars(args).items() if key not in machine}
     digest = hashlib.sha256(json.dumps([same, base]).encode())
     for name, value in pairs.items():
         digest.update(name.encode() + value.tokens.tobytes() + value.ends.tobytes())
