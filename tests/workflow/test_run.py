@@ -1,0 +1,212 @@
+"""A whole run of the workflow, tiny: from text to report, on a base that it pretrains itself, in another directory.
+
+Then what a second run does, and what each kind of change reruns, by the list of a dry run.
+
+    pytest -m workflow
+"""
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lander import config
+from lander.data import cldr
+
+ROOT = Path(__file__).parent.parent.parent
+LANGUAGES = ("de", "en", "fr")
+CONFIG: dict[str, Any] = {
+    "run": "tiny",
+    "languages": ["en", "de"],
+    "directions": ["en-de", "de-en"],
+    "model": {"path": "pretrain"},
+    "data": {
+        "train": [{"name": "text", "files": {code: f"train.{code}" for code in LANGUAGES}, "lines": [0, 200]}],
+        "dev": [{"files": {code: f"train.{code}" for code in LANGUAGES}, "lines": [200, 204]}],
+        "test": [{"name": "news", "files": {code: f"test.{code}" for code in LANGUAGES}}],
+        "exclude": [],
+        "max_pairs": 60,
+    },
+    "pretrain": {
+        **{"tokens": 30000, "d_model": 32, "n_layer": 3, "n_head": 2, "vocabulary": 500},
+        **{"context": 64, "batch_tokens": 1024},
+    },
+    "activations": {"sentences": 20},
+    "layers": {"k": 1},
+    "awareness": {"languages": ["en", "de", "fr"], "sentences": 20},
+    "finetune": {"steps": 4, "batch_size": 4, "warmup": 1, "checkpoint_every": 2},
+    "translate": {"max_new_tokens": 12, "dev_sentences": 2},
+}
+SCORING = {"score": 5, "scores": 1, "report": 1, "all": 1}
+DECODING = {"zero_shot": 1, "best_prompt": 1, "translate": 3, **SCORING}
+ONE_METHOD = {"finetune": 1, "translate": 1, "score": 1, "scores": 1, "report": 1, "all": 1}
+
+pytestmark = pytest.mark.workflow
+
+
+class Project:
+    """A copy of the project, whose code can be edited, and a working directory beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.code, self.work = folder / "project", folder / "work"
+        self.work.mkdir()
+        shutil.copytree(ROOT / "lander", self.code / "lander", ignore=shutil.ignore_patterns("__pycache__", "models"))
+        (self.code / "lander" / "models").mkdir()
+        shutil.copytree(ROOT / "workflow", self.code / "workflow")
+        shutil.copy(ROOT / "config.yaml", self.code)
+        for name, start, stop in (("train", 0, 204), ("test", 300, 305)):
+            for code, lines in cldr.lines(LANGUAGES, start, stop).items():
+                (self.work / f"{name}.{code}").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def snakemake(self, *flags: str, **changes: Any) -> subprocess.CompletedProcess[str]:
+        """Run Snakemake with changes over the tiny config."""
+        (self.work / "my.yaml").write_text(yaml.safe_dump(config.merge(CONFIG, changes)), encoding="utf-8")
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(self.code / "workflow" / "Snakefile")]
+        command += ["--directory", str(self.work), "--cores", "1", "--configfile", str(self.work / "my.yaml")]
+        environment = {**os.environ, "PYTHONPATH": str(self.code), "OMP_NUM_THREADS": "1"}
+        options = {"cwd": self.work, "env": environment, "timeout": 600}  # the project of the current folder would win
+        return subprocess.run([*command, *flags], **options, capture_output=True, text=True)
+
+    def jobs(self, **changes: Any) -> dict[str, int]:
+        """What a run with these changes would do: how many jobs of each rule, the total left out."""
+        result = self.snakemake("--dry-run", **changes)
+        assert result.returncode == 0, result.stderr
+        return job_counts(result.stdout + result.stderr)
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        """Replace text in the copy's code."""
+        path = self.code / file
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def job_counts(output: str) -> dict[str, int]:
+    """Rule -> number of jobs, from Snakemake's table of jobs."""
+    if "Nothing to be done" in output:
+        return {}
+    table = output.split("Job stats:\n", 1)[1].split("\n\n", 1)[0]
+    rows = [re.fullmatch(r"(\w+)\s+(\d+)", line) for line in table.splitlines()[2:]]
+    return {row[1]: int(row[2]) for row in rows if row and row[1] != "total"}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The project after a whole run."""
+    made = Project(tmp_path_factory.mktemp("run"))
+    result = made.snakemake()
+    assert result.returncode == 0, result.stdout + result.stderr
+    return made
+
+
+def test_the_run_is_complete(project: Project) -> None:
+    results = project.work / "results" / "tiny"
+    with open(results / "evaluate" / "scores.csv", encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert all(row["signature"] for row in rows)
+    scored = {(row["method"], row["variant"], row["direction"]) for row in rows if row["metric"] == "bleu"}
+    models = [
+        ("zero-shot", "main"),
+        ("zero-shot", "best-prompt"),
+        ("full", "main"),
+        ("lora", "main"),
+        ("landermt", "main"),
+    ]
+    assert scored >= {(*model, direction) for model in models for direction in ("en-de", "de-en", "mean")}
+    assert {row["metric"] for row in rows} >= {"bleu", "chrf2++", "bleu_raw"}
+    lines = (results / "translate/landermt/main/s0/news/en-de.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 5
+    assert list(json.loads(lines[0])) == ["source", "reference", "raw", "hypothesis"]
+    assert "<html" in (results / "report" / "index.html").read_text(encoding="utf-8")
+    effective = yaml.safe_load((results / "config.yaml").read_text(encoding="utf-8"))
+    assert effective["finetune"]["accumulate"] == 2
+    assert (results / "benchmarks/finetune/landermt/main/s0.tsv").is_file()
+    assert (results / "logs/finetune/landermt/main/s0.log").read_text(encoding="utf-8")
+
+
+def test_a_second_run_does_nothing(project: Project) -> None:
+    start = time.monotonic()
+    result = project.snakemake()
+    assert "Nothing to be done" in result.stdout + result.stderr
+    assert time.monotonic() - start < 10
+
+
+def test_touched_files_rerun_nothing(project: Project) -> None:
+    for name in (
+        "train.en",
+        "test.de",
+        "results/tiny/data/s0/train/en-de.parquet",
+        "results/tiny/pretrain/model.safetensors",
+    ):
+        (project.work / name).touch()
+    assert project.jobs() == {}
+
+
+CHANGES = [
+    ({"layers": {"k": 2}}, {"layers": 1, "neurons": 1, "masks": 1, **ONE_METHOD}),
+    ({"translate": {"max_new_tokens": 10}}, DECODING),
+    ({"neurons": {"general_share": 0.5}}, {"neurons": 1, "masks": 1, **ONE_METHOD}),
+    ({"routing": {"gate": "off"}}, {"masks": 1, **ONE_METHOD}),
+    ({"finetune": {"lora": {"rank": 4}}}, ONE_METHOD),
+    ({"finetune": {"full": {"learning_rate": 0.5}}}, ONE_METHOD),
+    ({"finetune": {"steps": 5}}, {"finetune": 3, **DECODING, "zero_shot": 0, "best_prompt": 0, "score": 3}),
+    ({"finetune": {"checkpoint_every": 3, "zero_stage": 2, "ranks": 2}}, {"report": 1, "all": 1}),
+    ({"methods": ["zero-shot", "landermt"]}, {"scores": 1, "report": 1, "all": 1}),
+    ({"workflow": {"code_triggers": False}}, {}),
+]
+
+
+@pytest.mark.parametrize(("changes", "jobs"), CHANGES, ids=[json.dumps(changes) for changes, _ in CHANGES])
+def test_a_changed_key_reruns_what_it_touches(project: Project, changes: dict[str, Any], jobs: dict[str, int]) -> None:
+    wanted = Counter(jobs) + Counter({"effective_config": int("workflow" not in changes)})
+    assert project.jobs(**changes) == dict(wanted)
+
+
+def test_an_edited_test_set_retrains_nothing(project: Project) -> None:
+    file = project.work / "test.en"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace("\n", " x\n", 1), encoding="utf-8")
+    try:
+        assert project.jobs() == {"test": 2, **DECODING}
+    finally:
+        file.write_text(text, encoding="utf-8")
+    assert project.jobs() == {}
+
+
+def test_edited_code_reruns_its_stage_and_what_follows(project: Project) -> None:
+    project.edit("lander/layers.py", "def change(", "# a comment\n\n\ndef change(")
+    assert project.jobs() == {}
+    project.edit("lander/layers.py", "def main() -> None:\n", "def main() -> None:\n    int(1)\n")
+    assert project.jobs() == {"layers": 1, "neurons": 1, "masks": 1, **ONE_METHOD}
+    assert project.jobs(workflow={"code_triggers": False}) == {}
+    project.edit("lander/layers.py", "    int(1)\n", "")
+    assert project.jobs() == {}
+
+
+def test_bad_text_is_told_in_one_line_and_leaves_nothing(project: Project) -> None:
+    (project.work / "short.de").write_text("eins\n", encoding="utf-8")
+    source = {"name": "short", "files": {"en": "test.en", "de": "short.de"}}
+    result = project.snakemake(data={"test": [source]})
+    output = result.stdout + result.stderr
+    assert result.returncode != 0
+    assert "lander data: error: test.en has 5 lines but short.de has 1" in output
+    assert "Traceback" not in output
+    assert not list((project.work / "results/tiny/data/test").glob("short/*"))
+
+
+def test_a_bad_config_starts_nothing(project: Project) -> None:
+    result = project.snakemake(layers={"kk": 3})
+    assert result.returncode == 1
+    assert (
+        result.stderr.strip().splitlines()[-1] == "lander config: error: layers.kk: no such key; did you mean layers.k?"
+    )
