@@ -103,7 +103,7 @@ REFUSED = [
     ({"finetune": {"accumulate": 5, "ranks": 2}}, "finetune.accumulate: 5 micro-batches cannot be shared by finetune"),
     ({"finetune": {"ranks": 3}}, "finetune.accumulate: 10 micro-batches cannot be shared by finetune.ranks: 3"),
     ({"translate": {"template": "sentense"}}, "translate.template: sentense: no such template; did you mean sentence?"),
-    ({"pretrain": {"n_head": 3}}, "pretrain.n_head: d_model 160 is not divisible by 3 heads"),
+    ({"pretrain": {"n_head": 3}}, "pretrain.n_head: d_model 128 is not divisible by 3 heads"),
     # the base
     ({"model": {"path": "./none"}}, "model.path: ./none: no such folder"),
     ({"model": {"path": "lander-tini"}}, "model.path: lander-tini: no such folder, and not a model on the hub"),
