@@ -16,7 +16,7 @@ CORES ?= all
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 run: $(VENV)/.installed
-	snakemake --cores $(CORES)
+	snakemake --cores $(CORES) --quiet host reason
 
 test: $(VENV)/.installed
 	python -m pytest

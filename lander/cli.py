@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import lander
 from lander.errors import UserError, run_main
 
 
@@ -48,8 +49,6 @@ def translate(args: argparse.Namespace) -> None:
     if not any(sentences):
         raise UserError("standard input: no text; give one sentence a line, as in `lander translate ... < in.txt`")
     import torch
-
-    import lander
 
     torch.set_num_threads(args.threads)
     translator = lander.load(args.model, dtype=args.dtype)
@@ -92,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="lander", description="Finetune only the neurons of an LLM that matter to each translation direction."
     )
+    parser.add_argument("--version", action="version", version=f"lander {lander.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     one = commands.add_parser("check", help="check a config and say what a run with it would do")
     one.add_argument(

@@ -26,6 +26,7 @@ PACKAGED_TEMPLATES = Path(__file__).parent / "data" / "templates.yaml"
 PRETRAINED_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "lander.json")
 MEGABYTE = 1_000_000
 ERROR = re.compile(r"lander [a-z-]+: error: ")
+STAGE_MB = 2_500  # of a job that loads torch, transformers and deepspeed, without any weights
 HUB_MODEL_MB = 16_000  # a guess at the weights of a model that is not on this machine
 
 
@@ -257,8 +258,8 @@ class Plan:
     def model_memory(self, copies: int) -> int:
         """MB of memory of a job that holds so many copies of the weights (gradients and moments count)."""
         if self.base.kind == "hub":
-            return 1500 + copies * HUB_MODEL_MB
-        return 1500 + copies * ((self.base.weight_bytes or 0) // MEGABYTE)
+            return STAGE_MB + copies * HUB_MODEL_MB
+        return STAGE_MB + copies * ((self.base.weight_bytes or 0) // MEGABYTE)
 
     def set_environment(self) -> None:
         """Jobs use the Python that runs Snakemake, show progress at once, and ask no network that they do not need."""

@@ -110,7 +110,8 @@ def _data(data: dict[str, Any]) -> dict[str, Any]:
     parsed = {
         key: parse_sources(data[key], f"data.{key}", named=key == "test") for key in ("train", "dev", "test", "exclude")
     }
-    return {**data, **parsed, "cleaning": settings.resolve(data["cleaning"])}
+    cleaning = settings.resolve(data["cleaning"])
+    return {**data, **parsed, "max_pairs": data["max_pairs"] or 0, "cleaning": cleaning}
 
 
 def _awareness(awareness: dict[str, Any], languages: list[str], train: tuple[Source, ...]) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def _tests(text: str, directions: Sequence[str]) -> dict[str, Sequence[str]]:
     if isinstance(tests, list) and all(isinstance(name, str) for name in tests):
         tests = {name: list(directions) for name in tests}
     if not isinstance(tests, dict) or not all(name and served for name, served in tests.items()):
-        raise UserError(f"--tests {text}: write a JSON mapping, for example '{{\"cldr\": [\"en-de\"]}}'")
+        raise UserError(f'--tests {text}: write a JSON mapping, for example \'{{"cldr": ["en-de"]}}\'')
     return tests
 
 

@@ -13,6 +13,7 @@ rule activations:
         "<logs>/activations/s{seed}/{direction}.log",
     benchmark:
         "<benchmarks>/activations/s{seed}/{direction}.tsv"
+    priority: 3
     threads: settings.threads
     resources:
         mem_mb=plan.model_memory(copies=1),

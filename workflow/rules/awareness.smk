@@ -12,6 +12,7 @@ rule awareness:
         "<logs>/awareness/s{seed}/{language}.log",
     benchmark:
         "<benchmarks>/awareness/s{seed}/{language}.tsv"
+    priority: 3
     threads: settings.threads
     resources:
         mem_mb=plan.model_memory(copies=2),

@@ -14,6 +14,7 @@ rule clean:
         "<logs>/data/clean/{pair}.log",
     benchmark:
         "<benchmarks>/data/clean/{pair}.tsv"
+    priority: 3
     threads: 1
     resources:
         mem_mb=2000,
@@ -51,6 +52,7 @@ rule sample:
         "<logs>/data/s{seed}/train/{direction}.log",
     benchmark:
         "<benchmarks>/data/s{seed}/train/{direction}.tsv"
+    priority: 3
     threads: 1
     resources:
         mem_mb=2000,
@@ -175,6 +177,7 @@ rule text:
         "<logs>/data/s{seed}/text/{language}.log",
     benchmark:
         "<benchmarks>/data/s{seed}/text/{language}.tsv"
+    priority: 3
     threads: 1
     resources:
         mem_mb=2000,

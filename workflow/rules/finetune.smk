@@ -22,6 +22,7 @@ rule finetune:
         "<logs>/finetune/{method}/{variant}/s{seed}.log",
     benchmark:
         "<benchmarks>/finetune/{method}/{variant}/s{seed}.tsv"
+    priority: 2
     threads: settings.threads * settings.finetune.ranks
     resources:
         mem_mb=plan.model_memory(copies=8),

@@ -14,6 +14,7 @@ rule layers:
         "<logs>/layers/{variant}/s{seed}.log",
     benchmark:
         "<benchmarks>/layers/{variant}/s{seed}.tsv"
+    priority: 3
     threads: 1
     resources:
         mem_mb=2000,

@@ -19,6 +19,7 @@ rule masks:
         "<logs>/masks/{variant}/s{seed}.log",
     benchmark:
         "<benchmarks>/masks/{variant}/s{seed}.tsv"
+    priority: 3
     threads: 1
     resources:
         mem_mb=2000,

@@ -15,6 +15,7 @@ rule neurons:
         "<logs>/neurons/{variant}/s{seed}.log",
     benchmark:
         "<benchmarks>/neurons/{variant}/s{seed}.tsv"
+    priority: 3
     threads: 1
     resources:
         mem_mb=2000,

@@ -1,0 +1,74 @@
+"""The command `lander`: check, translate, export."""
+
+import io
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import lander
+from lander import cli, translator
+from lander.errors import UserError
+
+
+class Upper:
+    """Stands in for a model: translates by shouting."""
+
+    def translate(self, sentences: list[str], direction: str, **options: int) -> list[str]:
+        assert all(sentences)
+        assert (direction, options["beams"]) == ("en-de", 2)
+        return [sentence.upper() for sentence in sentences]
+
+
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture, text: bytes, *flags: str) -> str:
+    """What `lander translate` writes for a text."""
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(text)))
+    monkeypatch.setattr(lander, "load", lambda path, dtype: Upper())
+    cli.main(["translate", "model", "--direction", "en-de", "--beams", "2", *flags])
+    return capfd.readouterr().out
+
+
+def test_translate_keeps_lines_in_step(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> None:
+    text = "a b\r\n\n  é \x85x\nlast".encode()
+    assert run(monkeypatch, capfd, text) == "A B\n\nÉ \x85X\nLAST\n"
+
+
+def test_translate_refuses_what_is_no_text(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> None:
+    for text, message in (
+        (b"a\n\xff\n", "standard input, line 2: not valid UTF-8"),
+        (b"\n", "standard input: no text"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            run(monkeypatch, capfd, text)
+        assert stopped.value.code == 1
+        assert f"lander translate: error: {message}" in capfd.readouterr().err
+
+
+def test_export_passes_its_flags_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    called = []
+    monkeypatch.setattr(translator, "export", lambda *arguments: called.append(arguments))
+    cli.main(["export", "model", "--direction", "en-de", "--out", str(tmp_path)])
+    assert called == [("model", "en-de", tmp_path)]
+
+
+def test_check_says_what_a_run_would_do(capsys: pytest.CaptureFixture) -> None:
+    cli.main(["check"])
+    out = capsys.readouterr().out
+    assert "run            demo, to results/demo/" in out
+    assert "en-de de-en" in out
+
+
+def test_check_of_a_bad_config(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "my.yaml").write_text("finetune: {stepz: 1}")
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["check", "--configfile", str(tmp_path / "my.yaml")])
+    assert stopped.value.code == 1
+    assert capsys.readouterr().err == "lander check: error: finetune.stepz: no such key; did you mean finetune.steps?\n"
+
+
+def test_read_sentences() -> None:
+    assert cli.read_sentences(io.BytesIO(b"a\n\nb\n")) == ["a", "", "b"]
+    assert cli.read_sentences(io.BytesIO(b"")) == []
+    with pytest.raises(UserError, match="line 1"):
+        cli.read_sentences(io.BytesIO(b"\xc3\n"))
