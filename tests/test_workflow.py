@@ -1,0 +1,175 @@
+"""What the rules ask of a config: the plan of a run."""
+
+import json
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from lander import config
+from lander.workflow import Plan, show_errors
+
+STAGES = ("layers", "data")
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A function that makes plans in a folder with text in four languages and a base of 3 MB."""
+    for name in ("a.en", "a.de", "a.cs", "a.uk", "b.en", "b.de", "c.tsv"):
+        (tmp_path / name).write_text("one\ntwo\n")
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "config.json").write_text('{"num_hidden_layers": 3}')
+    (tmp_path / "base" / "model.safetensors").write_bytes(bytes(3_000_000))
+    monkeypatch.chdir(tmp_path)
+
+    def made(**changes: Any) -> Plan:
+        four = {code: f"a.{code}" for code in ("en", "de", "cs", "uk")}
+        raw = {
+            "run": "r",
+            "languages": ["en", "de", "cs"],
+            "directions": ["en-de", "de-en", "en-cs"],
+            "model": {"path": "base"},
+            "layers": {"k": 1},
+            "awareness": {"languages": ["en", "de", "cs", "uk"]},
+            "data": {
+                "train": [
+                    {"name": "four", "files": four, "lines": [0, 1]},
+                    {"name": "two", "files": {"en": "b.en", "de": "b.de"}, "directions": ["de-en"]},
+                ],
+                "dev": [{"name": "dev", "files": four, "lines": [1, 2]}],
+                "test": [
+                    {"name": "t", "files": four, "lines": [1, 2], "directions": ["en-de", "en-cs"]},
+                    {"name": "u", "tsv": "c.tsv", "columns": ["de", "en"]},
+                ],
+                "exclude": [{"tsv": "c.tsv", "columns": ["de", "en"]}],
+            },
+        }
+        return Plan(config.load(config.merge(raw, changes)), STAGES)
+
+    return made
+
+
+def wildcards(**values: str) -> SimpleNamespace:
+    return SimpleNamespace(**values)
+
+
+def names(sources: str) -> list[str]:
+    return [source["name"] for source in json.loads(sources)]
+
+
+def test_sources_and_files_of_a_pair(make) -> None:
+    plan = make()
+    assert names(plan.training_sources(wildcards(pair="de-en"))) == ["four", "two"]
+    assert names(plan.training_sources(wildcards(pair="cs-en"))) == ["four"]
+    assert sorted(plan.training_files(wildcards(pair="de-en"))) == ["a.de", "a.en", "b.de", "b.en"]
+    assert sorted(plan.training_files(wildcards(pair="cs-en"))) == ["a.cs", "a.en"]
+    assert json.loads(plan.origins(wildcards(direction="en-de"))) == ["four"]
+    assert json.loads(plan.origins(wildcards(direction="de-en"))) == ["four", "two"]
+    assert plan.excluded_files(wildcards()) == ["c.tsv"]
+    assert plan.clean_table(wildcards(direction="en-cs")) == "<results>/data/clean/cs-en.parquet"
+
+
+def test_tests_that_serve_some_directions(make) -> None:
+    plan = make()
+    assert plan.test_items == ["t/en-de", "t/en-cs", "u/en-de", "u/de-en"]
+    assert plan.test_flags[0] == "t:en-de:results/r/data/test/t/en-de.parquet"
+    assert names(plan.test_sources(wildcards(test="u", direction="de-en"))) == ["u"]
+    assert plan.test_files(wildcards(test="t", direction="en-cs")) == ["a.en", "a.cs"]
+
+
+def test_scoring_and_pretraining_read_the_contrast_languages_too(make) -> None:
+    plan = make()
+    assert set(plan.scoring_files(wildcards())) >= {"a.en", "a.de", "a.cs", "a.uk"}
+    assert json.loads(plan.language_names) == {"en": "English", "de": "German", "cs": "Czech", "uk": "Ukrainian"}
+
+
+def test_flags_of_methods(make) -> None:
+    plan = make(finetune={"lora": {"rank": 4, "targets": ["up_proj"]}})
+    place = {"variant": "main", "seed": "0"}
+    assert plan.method_flags(wildcards(method="full", **place)) == []
+    lora = plan.method_flags(wildcards(method="lora", **place))
+    assert lora == ["--lora-rank", "4", "--lora-alpha", "32", "--lora-targets", "up_proj"]
+    landermt = plan.method_flags(wildcards(method="landermt", **place))
+    assert landermt[:2] == ["--masks", "results/r/masks/main/s0"]
+    assert plan.mask_files(wildcards(method="lora", **place)) == []
+    assert plan.mask_files(wildcards(method="landermt", **place))[0] == "<results>/masks/main/s0/en-de.parquet"
+    assert plan.training_length == ["--epochs", "1"]
+    assert make(finetune={"steps": 5}).training_length == ["--steps", "5"]
+
+
+def test_the_users_masks_replace_detection(make) -> None:
+    Path("mine").mkdir()
+    Path("mine/en-de.parquet").touch()
+    plan = make(neurons={"masks": "mine"})
+    place = {"method": "landermt", "variant": "main", "seed": "0"}
+    assert plan.mask_files(wildcards(**place)) == ["mine/en-de.parquet"]
+    assert plan.method_flags(wildcards(**place))[:2] == ["--masks", "mine"]
+    assert not plan.detects
+    assert not {"layers", "neurons", "awareness"} & set(plan.report_files(wildcards()))
+
+
+def test_models_and_seeds(make) -> None:
+    plan = make(methods=["zero-shot", "lora"], seeds=[3, 5])
+    assert plan.models == ["zero-shot/main/s3", "zero-shot/best-prompt/s3", "lora/main/s3", "lora/main/s5"]
+    assert make(methods=["full"]).models == ["full/main/s0"]
+
+
+@pytest.mark.parametrize(
+    ("methods", "wanted"),
+    [
+        (["zero-shot"], {"prompts"}),
+        (["lora"], {"counts", "loss", "runs"}),
+        (["landermt"], {"counts", "loss", "runs", "layers", "neurons", "awareness"}),
+    ],
+)
+def test_the_report_shows_what_there_is(make, methods: list[str], wanted: set[str]) -> None:
+    plan = make(methods=methods)
+    files = plan.report_files(wildcards())
+    assert set(files) == wanted
+    flags = plan.report_flags(wildcards(), files)
+    assert {flag for flag in flags if flag.startswith("--")} - {"--awareness-languages"} == {
+        f"--{key}" for key in wanted
+    }
+    if "loss" in wanted:
+        assert f"{methods[0]}/main/s0=<results>/finetune/{methods[0]}/main/s0/loss.csv" in flags
+
+
+def test_the_base(make) -> None:
+    plan = make()
+    assert plan.model_files == ["base/config.json", "base/model.safetensors"]
+    assert plan.model(wildcards()) == "base"
+    assert plan.model_memory(2) - plan.model_memory(0) == 6
+    scratch = make(model={"path": "pretrain"})
+    assert scratch.model(wildcards()) == "results/r/pretrain"
+    assert "<results>/pretrain/model.safetensors" in scratch.model_files
+    hub = make(model={"path": "owner/name", "revision": "v1"})
+    assert hub.model_files == []
+    assert hub.revision == ["--revision=v1"]
+    assert hub.model_memory(1) > 10_000
+
+
+def test_the_hub_is_asked_only_where_it_is_needed(make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", {"PATH": "/bin"})
+    make(model={"path": "owner/name"}).set_environment()
+    assert "HF_HUB_OFFLINE" not in os.environ
+    make(data={"exclude": [{"hf": "owner/name", "config": "de-en"}]}).set_environment()
+    assert "HF_HUB_OFFLINE" not in os.environ
+    make().set_environment()
+    assert os.environ["HF_HUB_OFFLINE"] == "1"
+
+
+def test_what_changes_no_result_is_no_parameter(make) -> None:
+    """Snakemake does not compare parameters that are functions of `resources`."""
+    plan = make(finetune={"ranks": 3})
+    assert plan.launcher(wildcards(), resources=None) == "torchrun --nproc_per_node 3"
+    assert make().launcher(wildcards(), resources=None) == "python"
+    assert plan.machine_flags(wildcards(), resources=None) == ["--zero-stage", "0", "--checkpoint-every", "200"]
+
+
+def test_errors_are_said_once_more(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    log = tmp_path / "log"
+    log.write_text("Error in rule dev\nlander data: error: a is empty\nx\nlander data: error: a is empty\n")
+    show_errors([str(log)])
+    assert capsys.readouterr().err == "lander data: error: a is empty\n"
