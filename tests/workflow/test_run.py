@@ -172,6 +172,32 @@ def test_a_changed_key_reruns_what_it_touches(project: Project, changes: dict[st
     assert project.jobs(**changes) == dict(wanted)
 
 
+ZERO_SHOT = {"pretrain": 1, "dev": 2, "test": 2, "zero_shot": 1, "best_prompt": 1}
+FEW_SCORES = {"scores": 1, "report": 1, "effective_config": 1, "all": 1}
+SHAPES = [
+    ({"methods": ["zero-shot"]}, {**ZERO_SHOT, "score": 2}),
+    (
+        {"methods": ["lora"], "seeds": [0, 1]},
+        {"pretrain": 1, "clean": 1, "sample": 4, "counts": 1, "test": 2, "finetune": 2, "translate": 2, "score": 2},
+    ),
+    (
+        {"methods": ["landermt"], "neurons": {"masks": "results/tiny/masks/main/s0"}},
+        {"pretrain": 1, "clean": 1, "sample": 2, "counts": 1, "test": 2, "finetune": 1, "translate": 1, "score": 1},
+    ),
+    (
+        {"methods": ["zero-shot"], "directions": ["en-de"], "data": {"dev": CONFIG["data"]["test"]}},
+        {"pretrain": 1, "dev": 1, "test": 1, "zero_shot": 1, "best_prompt": 1, "score": 2},
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "jobs"), SHAPES, ids=[json.dumps(changes)[:60] for changes, _ in SHAPES])
+def test_runs_of_other_shapes_do_what_they_need(
+    project: Project, changes: dict[str, Any], jobs: dict[str, int]
+) -> None:
+    assert project.jobs(run="other", **changes) == {**jobs, **FEW_SCORES}
+
+
 def test_an_edited_test_set_retrains_nothing(project: Project) -> None:
     file = project.work / "test.en"
     text = file.read_text(encoding="utf-8")
