@@ -169,8 +169,12 @@ def test_missing_key_and_broken_file(folder: Path) -> None:
 def test_words_that_yaml_reads_otherwise(folder: Path) -> None:
     raw = yaml.safe_load("{finetune: {learning_rate: 5e-5}, routing: {gate: off}, layers: {k: 2}}")
     assert raw["routing"]["gate"] is False
+    raw["finetune"] |= {"steps": "7", "clip": "0.5"}  # as Snakemake reads --config finetune='{steps: 7, clip: 0.5}'
+    raw["workflow"] = {"code_triggers": "false"}
     settings_ = config.load(demo(**raw))
     assert settings_.finetune.learning_rate == 5e-5
+    assert (settings_.finetune.steps, settings_.finetune.clip) == (7, 0.5)
+    assert settings_.workflow.code_triggers is False
     assert settings_.routing.gate == "off"
 
 

@@ -79,10 +79,10 @@ def _target(node: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _read(value: Any, node: Mapping[str, Any]) -> Any:
-    """Undo what YAML 1.1 does to plain words: 5e-5 is text to it, and `off` is false."""
+    """Undo what happens to plain words: 5e-5 is text to YAML, `off` is false, `--config` makes text of all numbers."""
     node = _target(node)
-    if isinstance(value, str) and "number" in node.get("type", ()) and SCIENTIFIC.fullmatch(value):
-        return float(value)
+    if isinstance(value, str) and "type" in node and "string" not in node["type"]:
+        return float(value) if SCIENTIFIC.fullmatch(value) else _plain(value)
     if value is False and "off" in node.get("enum", ()):
         return "off"
     if isinstance(value, list) and "items" in node:
@@ -91,6 +91,15 @@ def _read(value: Any, node: Mapping[str, Any]) -> Any:
         known = node.get("properties", {})
         return {key: _read(item, known[key]) if key in known else item for key, item in value.items()}
     return value
+
+
+def _plain(text: str) -> Any:
+    """The number, true, false or null that a text is for YAML; the text itself, if it is something else."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    return value if value is None or isinstance(value, bool | int | float) else text
 
 
 def _fill(value: Any, node: Mapping[str, Any]) -> Any:
