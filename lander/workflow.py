@@ -45,7 +45,8 @@ class Plan:
         self.detects = not settings.neurons.masks and any(method in MASKED for method in self.trained)
         self.tests = {name: [str(direction) for direction in served] for name, served in settings.tests.items()}
         self.test_items = [f"{test}/{direction}" for test, served in self.tests.items() for direction in served]
-        self.language_names = _json(config.names(settings))
+        self.prompt_names = _json(dict(settings.languages))  # without contrast languages: adding one retrains nothing
+        self.all_names = _json(config.names(settings))
         self.templates = _from_here(settings.data.templates or PACKAGED_TEMPLATES)
 
     # ------------------------------------------------------------ data

@@ -82,7 +82,8 @@ def test_tests_that_serve_some_directions(make) -> None:
 def test_scoring_and_pretraining_read_the_contrast_languages_too(make) -> None:
     plan = make()
     assert set(plan.scoring_files(wildcards())) >= {"a.en", "a.de", "a.cs", "a.uk"}
-    assert json.loads(plan.language_names) == {"en": "English", "de": "German", "cs": "Czech", "uk": "Ukrainian"}
+    assert json.loads(plan.all_names) == {"en": "English", "de": "German", "cs": "Czech", "uk": "Ukrainian"}
+    assert json.loads(plan.prompt_names) == {"en": "English", "de": "German", "cs": "Czech"}
 
 
 def test_flags_of_methods(make) -> None:

@@ -24,7 +24,7 @@ rule activations:
         model=plan.model,
         revision=plan.revision,
         dtype=settings.model.dtype,
-        languages=plan.language_names,
+        languages=plan.prompt_names,
         text=settings.activations.text,
         sentences=settings.activations.sentences,
         batch_size=settings.activations.batch_size,

@@ -37,7 +37,7 @@ rule finetune:
         revision=plan.revision,
         dtype=settings.model.dtype,
         directions=plan.directions,
-        languages=plan.language_names,
+        languages=plan.prompt_names,
         length=plan.training_length,
         batch_size=settings.finetune.batch_size,
         accumulate=settings.finetune.accumulate,

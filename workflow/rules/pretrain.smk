@@ -21,7 +21,7 @@ rule pretrain:
         checkpoints=f"{plan.results}/checkpoints/pretrain",
         sources=sources_json(settings.pretrain.text),
         parallel=sources_json(settings.pretrain.parallel),
-        languages=plan.language_names,
+        languages=plan.all_names,
         tokens=settings.pretrain.tokens,
         d_model=settings.pretrain.d_model,
         n_layer=settings.pretrain.n_layer,
