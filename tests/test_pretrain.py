@@ -189,3 +189,29 @@ def test_thinning_keeps_the_last_update_and_the_mean():
     assert len(kept) == 667
     assert kept[0] == [3, 30, round(2 / 3, 5), 0.1]
     assert kept[-1][0] == 2001
+
+
+def test_the_shipped_base_is_made_by_these_defaults_and_translates_what_it_was_shown(monkeypatch):
+    from lander.data import cldr
+    from lander.data.templates import Template
+    from lander.model import BUILT_IN, facts, load
+
+    record = facts("lander-tiny")
+    recipe = record["recipe"]
+    flags = ["--languages", "{}", "--sources", "[]", "--out", "x", "--tokens", str(recipe["tokens"])]
+    monkeypatch.setattr(sys, "argv", ["pretrain", *flags])
+    assert {name: getattr(stage.parse(), name) for name in stage.RECIPE} == {
+        name: recipe[name] for name in stage.RECIPE
+    }
+    assert (BUILT_IN / "lander-tiny" / "model.safetensors").stat().st_size < 10_000_000
+
+    model, codec = load("lander-tiny", dtype="float32")
+    own = Template("own", record["prompt"])
+    texts = cldr.lines(("en", "de"), 2_000_000, 2_000_016, "known")  # pretraining reads 1,000,000 to 1,150,000
+    batch = codec.pad_left(codec.prompts([own.fill(text, "German", "English") for text in texts["de"]]))
+    tokens = model.generate(
+        input_ids=batch.input_ids, attention_mask=batch.attention_mask, max_new_tokens=48, do_sample=False,
+        pad_token_id=codec.pad,
+    )  # fmt: skip
+    found = [codec.decode(row[batch.input_ids.shape[1] :].tolist()) for row in tokens]
+    assert sum(a == b for a, b in zip(found, texts["en"], strict=True)) >= 12
