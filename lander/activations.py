@@ -20,7 +20,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from lander import families, model, tables
+from lander import families, machine, model, tables
 from lander.codec import Batch, Codec
 from lander.data.templates import Template, load_templates
 from lander.errors import run_main
@@ -98,7 +98,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    torch.set_num_threads(args.threads)
+    machine.prepare(args.threads)
     direction: Direction = args.direction
     names = (args.languages[direction.source], args.languages[direction.target])
     pairs = tables.read(args.data, "train").head(args.sentences)

@@ -24,7 +24,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from lander import families, model, tables
+from lander import families, machine, model, tables
 from lander.codec import IGNORED, Batch, Codec
 from lander.errors import run_main
 
@@ -97,7 +97,7 @@ def main() -> None:
     parser.add_argument("--site", choices=["post"], default="post", help="h_i: after the nonlinearity")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    machine.prepare(args.threads)
     network, codec = model.load(args.model, args.revision, args.dtype)
     sentences = tables.read(args.text, "text")["text"].tolist()
     scores, tokens = taylor_scores(network, batches(sentences, codec, args.batch_size))

@@ -48,9 +48,9 @@ def translate(args: argparse.Namespace) -> None:
     sentences = read_sentences(sys.stdin.buffer)
     if not any(sentences):
         raise UserError("standard input: no text; give one sentence a line, as in `lander translate ... < in.txt`")
-    import torch
+    from lander import machine
 
-    torch.set_num_threads(args.threads)
+    machine.prepare(args.threads)
     translator = lander.load(args.model, dtype=args.dtype)
     outputs = iter(
         translator.translate(

@@ -1,14 +1,13 @@
 """Loading a base model: a built-in name, a local folder, or an id on the Hugging Face hub."""
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
+from lander import machine
 from lander.codec import Codec
 from lander.errors import UserError
 from lander.files import read_json, sha256
@@ -36,31 +35,6 @@ def resolve(path: str) -> str:
     raise UserError(f"model.path: {path}: no such folder, and not a built-in model ({names}) or a hub id (owner/name)")
 
 
-def device() -> torch.device:
-    """The GPU of this process where there is one (torchrun numbers them), else the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    return torch.device("cpu")
-
-
-def weight_type(dtype: str) -> torch.dtype:
-    """`auto` is bfloat16 on a GPU that has it, float32 elsewhere."""
-    if dtype == "auto":
-        return torch.bfloat16 if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
-
-
-def autocasts(precision: str) -> bool:
-    """Whether training multiplies in bfloat16 with float32 weights: `auto` where a CPU has instructions for it.
-
-    On a GPU the weights themselves are bfloat16 (`weight_type`).
-    """
-    if precision == "auto":
-        capabilities = torch.cpu.get_capabilities() if not torch.cuda.is_available() else {}
-        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-    return precision == "bfloat16"
-
-
 def load_model(path: str, revision: str | None = None, dtype: str = "auto") -> nn.Module:
     """A causal language model in evaluation mode on this process's device, all parameters frozen.
 
@@ -76,14 +50,14 @@ def load_model(path: str, revision: str | None = None, dtype: str = "auto") -> n
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # of libraries, about each other
     where = resolve(path)
     try:
-        model = AutoModelForCausalLM.from_pretrained(where, revision=revision or None, dtype=weight_type(dtype))
+        model = AutoModelForCausalLM.from_pretrained(where, revision=revision or None, dtype=machine.weight_type(dtype))
     except (OSError, ValueError, RuntimeError, json.JSONDecodeError) as error:
         raise UserError(f"model.path: {where}: the model cannot be loaded: {_first_line(error)}") from None
     except Exception as error:  # safetensors raises its own type, outside any hierarchy
         if type(error).__name__ != "SafetensorError":
             raise
         raise UserError(f"model.path: {where}: its weights are damaged: {_first_line(error)}") from None
-    return model.eval().requires_grad_(False).to(device())
+    return model.eval().requires_grad_(False).to(machine.device())
 
 
 def load_codec(path: str, revision: str | None = None) -> Codec:

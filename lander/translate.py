@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-import torch
 
-from lander import tables
+from lander import machine, tables
 from lander.data.templates import Template, load_templates
 from lander.errors import UserError, run_main
 from lander.files import whole_file, write_json
@@ -108,7 +107,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    torch.set_num_threads(args.threads)
+    machine.prepare(args.threads)
     templates = load_templates(args.templates)
     fixed = next((template for template in templates if template.name == args.template), None)
     if fixed is None:

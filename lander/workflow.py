@@ -266,6 +266,7 @@ class Plan:
         """Jobs use the Python that runs Snakemake, show progress at once, and ask no network that they do not need."""
         os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
         os.environ["PYTHONUNBUFFERED"] = "1"
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the cores to other jobs
         data = self.settings.data
         sources = [*data.train, *data.dev, *data.test, *data.exclude, *self.settings.awareness.data]
         if self.base.kind != "hub" and not any(source.remote for source in sources):

@@ -29,7 +29,7 @@ import pandas as pd
 import torch
 import torch.distributed as dist
 
-from lander import model, tables
+from lander import machine, model, tables
 from lander.codec import Codec
 from lander.data.templates import Template, load_templates
 from lander.errors import UserError, run_main
@@ -78,8 +78,8 @@ def read_pairs(args: argparse.Namespace, codec: Codec) -> dict[str, Pairs]:
 
 def fingerprint(args: argparse.Namespace, base: str, pairs: dict[str, Pairs], masks: dict[str, pd.DataFrame]) -> str:
     """What a checkpoint must share with the run that resumes from it: settings, base, data and masks."""
-    machine = ("out", "checkpoints", "checkpoint_every", "threads", "zero_stage")  # may change on the way
-    same = {key: str(value) for key, value in vars(args).items() if key not in machine}
+    free = ("out", "checkpoints", "checkpoint_every", "threads", "zero_stage")  # may change on the way
+    same = {key: str(value) for key, value in vars(args).items() if key not in free}
     digest = hashlib.sha256(json.dumps([same, base]).encode())
     for name, value in pairs.items():
         digest.update(name.encode() + value.tokens.tobytes() + value.ends.tobytes())
@@ -156,7 +156,7 @@ def main() -> None:
     if args.method in MASKED and args.masks is None:
         raise UserError(f"--masks: {args.method} needs a folder of masks")
     started = time.monotonic()
-    torch.set_num_threads(args.threads)
+    machine.prepare(args.threads)
     start_processes()
     torch.manual_seed(args.seed)
     network, codec = model.load(args.model, args.revision, args.dtype)
@@ -180,7 +180,7 @@ def main() -> None:
         clip=args.clip,
         zero_stage=args.zero_stage,
         seed=args.seed,
-        autocast=model.autocasts(args.precision),
+        autocast=machine.autocasts(args.precision),
         checkpoint_every=args.checkpoint_every,
     )
     base_digest = model.digest(args.model, args.revision)

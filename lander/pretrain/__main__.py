@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import PreTrainedTokenizerFast
 from transformers.utils import logging
 
+from lander import machine
 from lander.data.repair import repair
 from lander.data.sources import MAX_LINE, Source, languages_of, parse_sources, read, source_name
 from lander.errors import UserError, run_main
@@ -94,7 +94,7 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Read the text, train, write the folder."""
     options = parse()
-    torch.set_num_threads(options.threads)
+    machine.prepare(options.threads)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     if options.n_head < 1 or options.d_model % options.n_head:

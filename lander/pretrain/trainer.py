@@ -1,7 +1,5 @@
 """The model, and the loop that trains it: schedule, progress, checkpoints."""
 
-import contextlib
-import ctypes
 import json
 import sys
 import time
@@ -16,7 +14,7 @@ from torch.nn import functional
 from transformers import BloomConfig, BloomForCausalLM
 
 from lander.files import whole_file
-from lander.model import autocasts
+from lander.machine import autocasts
 from lander.pretrain.documents import END, SPECIAL, Documents, train_tokenizer, windows
 
 
@@ -40,14 +38,6 @@ def rate(update: int, updates: int, warmup: int, cooldown: float) -> float:
 def half_precision(device: str) -> bool:
     """Whether to multiply in bfloat16: where it is native; emulated it is slower than float32."""
     return torch.cuda.is_bf16_supported() if device == "cuda" else autocasts("auto")
-
-
-def keep_memory() -> None:
-    """Tell glibc to keep freed memory: asking the kernel for large tensors again costs up to a third of the time."""
-    with contextlib.suppress(OSError, AttributeError):  # another libc
-        libc = ctypes.CDLL("libc.so.6")
-        for option, value in ((-4, 0), (-1, 2**31 - 1), (-2, 2**28)):  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
-            libc.mallopt(option, value)
 
 
 class Trainer:
@@ -76,7 +66,6 @@ class Trainer:
 
     def train(self) -> None:
         """Train to the end of the budget."""
-        keep_memory()
         source = windows(self.documents, self.tokenizer, self.recipe["context"], self.document)
         started = told = kept = time.monotonic()
         first = self.update

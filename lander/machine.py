@@ -1,0 +1,44 @@
+"""The machine that a stage runs on: its device, its threads, its arithmetic."""
+
+import contextlib
+import ctypes
+import os
+
+import torch
+
+
+def prepare(threads: int) -> None:
+    """Set torch's threads, and tell glibc to keep freed memory.
+
+    Asking the kernel for large tensors again and again costs up to a third of the time on a CPU.
+    """
+    torch.set_num_threads(threads)
+    with contextlib.suppress(OSError, AttributeError):  # another libc
+        libc = ctypes.CDLL("libc.so.6")
+        for option, value in ((-4, 0), (-1, 2**31 - 1), (-2, 2**28)):  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
+            libc.mallopt(option, value)
+
+
+def device() -> torch.device:
+    """The GPU of this process where there is one (torchrun numbers them), else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cpu")
+
+
+def weight_type(dtype: str) -> torch.dtype:
+    """`auto` is bfloat16 on a GPU that has it, float32 elsewhere."""
+    if dtype == "auto":
+        return torch.bfloat16 if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
+
+
+def autocasts(precision: str) -> bool:
+    """Whether training multiplies in bfloat16 with float32 weights: `auto` where a CPU has instructions for it.
+
+    On a GPU the weights themselves are bfloat16 (`weight_type`).
+    """
+    if precision == "auto":
+        capabilities = torch.cpu.get_capabilities() if not torch.cuda.is_available() else {}
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return precision == "bfloat16"
