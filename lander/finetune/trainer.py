@@ -195,6 +195,9 @@ def train(
         The trained parameters by name, float32 masters, on the CPU (rank 0; empty elsewhere), and the loss log:
         update, direction, loss (nats per token), tokens, learning_rate.
     """
+    if not prepared.groups:
+        _say("no layer is chosen (layers.k: 0), so there is nothing to train: the model is the base")
+        return {}, pd.DataFrame(columns=LOG_COLUMNS)
     engine, optimizer = make_engine(prepared, settings, schedule.batch_size)
     trainer = Trainer(engine, optimizer, prepared, schedule, codec, settings)
     state = checkpoint.State(engine, optimizer, prepared)

@@ -121,6 +121,18 @@ def test_a_block_without_rows_in_a_window_does_not_move(folder):
     assert not torch.equal(after["transformer.h.1.mlp.blocks.2.up.weight"], base.dense_h_to_4h.weight[german])
 
 
+def test_no_layer_is_the_base(folder, monkeypatch):
+    """k = 0: masks without rows."""
+    for direction in DIRECTIONS:
+        tables.write(folder / "none" / f"{direction}.parquet", tables.empty("masks"), "masks")
+    done = finetune(folder, "base-again", "--steps", "2", "--masks", "none")
+    assert "nothing to train" in done.stderr
+    monkeypatch.chdir(folder)
+    ids = toys.ids()
+    base = lander.load("base").logits(ids, torch.ones_like(ids), None)
+    assert torch.equal(lander.load("base-again").logits(ids, torch.ones_like(ids), "en-de"), base)
+
+
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_other_methods_train_save_and_load(folder, monkeypatch, method):
     finetune(folder, method, "--steps", "2", method=method)
