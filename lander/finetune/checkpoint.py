@@ -25,12 +25,12 @@ class State:
     def __init__(self, engine, optimizer, prepared: Prepared):
         self.engine, self.optimizer, self.prepared = engine, optimizer, prepared
         self.plain = engine.optimizer is optimizer  # no ZeRO wrapper: parameters are the masters
-        self.steps = [0] * len(prepared.groups)  # live updates of each group
+        self.updates = [0] * len(prepared.groups)  # that each group has had
 
     def count_update(self, directions: set[str]) -> None:
         """Note that an update over these directions has happened."""
         for index, group in enumerate(self.prepared.groups):
-            self.steps[index] += not group.idle(directions)
+            self.updates[index] += not group.idle(directions)
 
     def masters(self) -> dict[str, torch.Tensor]:
         """float32 weights of all trained parameters, on the CPU of rank 0. All ranks must call it."""
@@ -44,9 +44,8 @@ class State:
         from deepspeed.utils import safe_get_full_optimizer_state
 
         if self.plain:
-            state = self.optimizer.state
-            return self._gather(lambda p: state[p][key] if key in state[p] else torch.zeros_like(p))
-        return self._gather(lambda p: _or_zeros(safe_get_full_optimizer_state(p, key), p))
+            return self._gather(lambda p: self.optimizer.state[p][key])
+        return self._gather(lambda p: safe_get_full_optimizer_state(p, key))
 
     def _gather(self, get) -> dict[str, torch.Tensor]:
         gathered = {}
@@ -57,29 +56,23 @@ class State:
         return gathered
 
     def put(
-        self, masters: dict[str, torch.Tensor], moments: dict[str, dict[str, torch.Tensor]], steps: list[int]
+        self, masters: dict[str, torch.Tensor], moments: dict[str, dict[str, torch.Tensor]], updates: list[int]
     ) -> None:
         """Give back what `masters` and `moments` gathered. The optimizer's state must exist."""
+        from deepspeed.runtime.zero import GatheredParameters
         from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
 
         for name, parameter in self.prepared.trained().items():
-            if self.plain:
+            with GatheredParameters([parameter], modifier_rank=0):  # the weights that the model computes with
                 parameter.data.copy_(masters[name])
+            if self.plain:
                 for key in MOMENTS:
                     self.optimizer.state[parameter][key].copy_(moments[key][name])
             else:
                 safe_set_full_fp32_param(parameter, masters[name].to(self.engine.device))
                 for key in MOMENTS:
                     safe_set_full_optimizer_state(parameter, moments[key][name].to(self.engine.device), key)
-        self.steps = list(steps)
-        self._put_steps()
-
-    def _put_steps(self) -> None:
-        """AdamW's own count of updates, for its bias correction, group by group."""
-        for group, count in zip(self.optimizer.param_groups, self.steps, strict=True):
-            for parameter in group["params"]:
-                if parameter in self.optimizer.state:
-                    self.optimizer.state[parameter]["step"].fill_(count)
+        self.updates = list(updates)
 
 
 def save(folder: Path, state: State, update: int, log: list[dict], fingerprint: str) -> None:
@@ -93,7 +86,7 @@ def save(folder: Path, state: State, update: int, log: list[dict], fingerprint: 
                 save_file(moments[key], temporary / f"{key}.safetensors")
             write_json(
                 temporary / "state.json",
-                {"fingerprint": fingerprint, "update": update, "steps": state.steps, "log": log},
+                {"fingerprint": fingerprint, "update": update, "updates": state.updates, "log": log},
             )
         for older in sorted(folder.glob("update-*"))[:-1]:
             shutil.rmtree(older)
@@ -117,13 +110,9 @@ def restore(path: Path, state: State) -> tuple[int, list[dict]]:
         moments = {key: load_file(path / f"{key}.safetensors") for key in MOMENTS}
     except Exception as error:
         raise UserError(f"{path}: the checkpoint is damaged ({error}); remove it and run again") from None
-    state.put(masters, moments, record["steps"])
+    state.put(masters, moments, record["updates"])
     return record["update"], record["log"]
 
 
 def _shape(parameter: torch.nn.Parameter) -> torch.Size:
     return getattr(parameter, "ds_shape", parameter.shape)  # ZeRO-3 leaves parameters with the shape [0]
-
-
-def _or_zeros(value: torch.Tensor | None, parameter: torch.nn.Parameter) -> torch.Tensor:
-    return torch.zeros(_shape(parameter)) if value is None else value

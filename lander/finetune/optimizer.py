@@ -9,12 +9,19 @@ class BlockAdamW(torch.optim.AdamW):
     A gradient of zeros is not nothing: AdamW would still decay the weights and move them by their old momentum. A
     block that no row of an update window used must not move at all, so its group is taken away for the step. Works
     inside every ZeRO stage of DeepSpeed, which steps its groups one by one and keeps their keys.
+
+    `group["updates"]`, where it is given, says how many updates the group has had, for the bias correction: a
+    checkpoint can restore it there, whichever tensors a ZeRO stage puts in the parameters' place.
     """
 
     def step(self, closure=None):  # signature of torch.optim.Optimizer
         """One update of the groups that are not idle."""
         groups = self.param_groups
         self.param_groups = [group for group in groups if not group.get("idle")]
+        for group in self.param_groups:
+            for state in (self.state[parameter] for parameter in group["params"] if parameter in self.state):
+                if "step" in state and "updates" in group:
+                    state["step"].fill_(group["updates"])
         try:
             return super().step(closure)
         finally:

@@ -96,13 +96,16 @@ def make_engine(prepared: Prepared, settings: Settings, batch_size: int) -> tupl
         for group in prepared.groups
     ]
     optimizer = BlockAdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    bf16 = next(iter(prepared.trained().values())).dtype == torch.bfloat16
     config = {
         "train_micro_batch_size_per_gpu": batch_size,
         "gradient_accumulation_steps": settings.accumulate // ranks,
         "gradient_clipping": settings.clip,
-        "zero_optimization": {"stage": settings.zero_stage},
+        # With bfloat16 weights DeepSpeed has float32 masters that can be read by name from stage 1 on only.
+        "zero_optimization": {"stage": max(settings.zero_stage, 1) if bf16 else settings.zero_stage},
         "zero_allow_untested_optimizer": True,
-        "bf16": {"enabled": next(iter(prepared.trained().values())).dtype == torch.bfloat16},
+        "bf16": {"enabled": bf16},
+        "data_types": {"grad_accum_dtype": "fp32"},
     }
     engine, *_ = deepspeed.initialize(
         model=TranslationLoss(prepared.network), optimizer=optimizer, config=config, dist_init_required=False
@@ -135,6 +138,7 @@ class Trainer:
     schedule: Schedule
     codec: Codec
     settings: Settings
+    state: checkpoint.State
 
     def window(self, update: int) -> list[str]:
         """The directions of an update's micro-batches, over all ranks, in order."""
@@ -146,9 +150,9 @@ class Trainer:
         s = self.settings
         rate = learning_rate(update, s.updates, s.learning_rate, s.warmup, s.schedule)
         directions = self.window(update)
-        for options, group in zip(self.optimizer.param_groups, self.prepared.groups, strict=True):
-            options["lr"] = rate
-            options["idle"] = group.idle(set(directions))
+        groups = zip(self.optimizer.param_groups, self.prepared.groups, self.state.updates, strict=True)
+        for options, group, updates in groups:
+            options.update(lr=rate, idle=group.idle(set(directions)), updates=updates)
         losses = torch.zeros(s.accumulate, 2, dtype=torch.float64)  # loss and predicted tokens of each micro-batch
         for place in range(dist.get_rank(), s.accumulate, dist.get_world_size()):
             losses[place] = torch.tensor(self.micro_batch(update * s.accumulate + place), dtype=torch.float64)
@@ -156,6 +160,7 @@ class Trainer:
             losses = losses.to(self.engine.device)
             dist.all_reduce(losses)
             losses = losses.cpu()
+        self.state.count_update(set(directions))
         return loss_rows(losses, directions, update, rate)
 
     def micro_batch(self, number: int) -> tuple[float, int]:
@@ -172,7 +177,11 @@ class Trainer:
         return loss.item(), batch.predicted
 
     def prime(self) -> None:
-        """Make the optimizer's state exist (it comes with the first step): one update that changes no weight."""
+        """Make the optimizer's state exist, for all groups: one update that changes no weight.
+
+        The state comes with a group's first step, and DeepSpeed links it to the parameters' names at the first step
+        of all: a group that is idle then would never be found again, nor could a checkpoint be put into it.
+        """
         decays = [group["weight_decay"] for group in self.optimizer.param_groups]
         for group in self.optimizer.param_groups:
             group.update(lr=0.0, weight_decay=0.0, idle=False)
@@ -199,19 +208,18 @@ def train(
         _say("no layer is chosen (layers.k: 0), so there is nothing to train: the model is the base")
         return {}, pd.DataFrame(columns=LOG_COLUMNS)
     engine, optimizer = make_engine(prepared, settings, schedule.batch_size)
-    trainer = Trainer(engine, optimizer, prepared, schedule, codec, settings)
     state = checkpoint.State(engine, optimizer, prepared)
+    trainer = Trainer(engine, optimizer, prepared, schedule, codec, settings, state)
     first, log = 0, []
     found = checkpoint.latest(checkpoints, fingerprint) if checkpoints else None
     engine.train()
+    trainer.prime()
     if found:
-        trainer.prime()
         first, log = checkpoint.restore(found, state)
         _say(f"resuming at update {first} of {settings.updates}")
     progress = Progress(settings.updates, first)
     for update in range(first, settings.updates):
         rows = trainer.update(update)
-        state.count_update(set(trainer.window(update)))
         log.extend(rows)
         progress.report(update, rows)
         due = settings.checkpoint_every and (update + 1) % settings.checkpoint_every == 0

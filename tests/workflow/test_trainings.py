@@ -82,20 +82,22 @@ def test_what_is_not_trained_is_the_base_and_what_is_trained_has_moved(folder, s
     assert {name.split(".")[2] for name in straight} == {"1"}  # the chosen layer alone
 
 
-def test_resumed_equals_uninterrupted(folder, straight):
+@pytest.mark.parametrize("machine", [(), ("--dtype", "bfloat16"), ("--zero-stage", "3")])
+def test_resumed_equals_uninterrupted(folder, machine):
     """A run that is killed behind its checkpoint at update 4 goes on from there, bit for bit."""
-    flags = ["--steps", "6", "--accumulate", "2", "--checkpoint-every", "2", "--checkpoints", "ck"]
-    killed = finetune(
-        folder, "resumed", *flags, entry=[str(Path(__file__).with_name("dying_finetune.py"))], check=False
-    )
+    steps = ["--steps", "6", "--accumulate", "2", *machine]
+    name = "-".join(["run", *machine])
+    finetune(folder, f"{name}-straight", *steps)
+    flags = [*steps, "--checkpoint-every", "2", "--checkpoints", f"{name}-checkpoints"]
+    killed = finetune(folder, name, *flags, entry=[str(Path(__file__).with_name("dying_finetune.py"))], check=False)
     assert killed.returncode == -9
-    assert not (folder / "resumed" / "lander.json").exists()
-    done = finetune(folder, "resumed", *flags)
+    assert not (folder / name / "lander.json").exists()
+    done = finetune(folder, name, *flags)
     assert "resuming at update 4 of 6" in done.stderr
-    after = trained(folder, "resumed")
-    assert all(torch.equal(after[name], value) for name, value in straight.items())
-    assert (folder / "resumed" / "loss.csv").read_bytes() == (folder / "straight" / "loss.csv").read_bytes()
-    assert not (folder / "ck").exists()
+    expected = trained(folder, f"{name}-straight")
+    assert all(torch.equal(value, expected[key]) for key, value in trained(folder, name).items())
+    assert (folder / name / "loss.csv").read_bytes() == (folder / f"{name}-straight" / "loss.csv").read_bytes()
+    assert not (folder / f"{name}-checkpoints").exists()
 
 
 @pytest.mark.parametrize(("stage", "ranks"), [(0, 2), (1, 1), (2, 2), (3, 1), (3, 2)])
