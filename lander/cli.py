@@ -87,6 +87,13 @@ def export(args: argparse.Namespace) -> None:
     translator.export(args.model, args.direction, args.out)
 
 
+def _positive(value: str) -> int:
+    """A whole number from 1 up, for argparse."""
+    if not value.isdigit() or int(value) < 1:
+        raise argparse.ArgumentTypeError(f"{value!r} is no whole number from 1 up")
+    return int(value)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="lander", description="Finetune only the neurons of an LLM that matter to each translation direction."
@@ -101,10 +108,10 @@ def _parser() -> argparse.ArgumentParser:
     one = commands.add_parser("translate", help="translate standard input, one sentence a line")
     _add_model(one)
     one.add_argument("--dtype", choices=["float32", "bfloat16", "auto"], default="float32", help="of the weights")
-    one.add_argument("--beams", type=int, default=1, help="1 is greedy (default)")
-    one.add_argument("--max-new-tokens", type=int, default=256, help="longest translation (default: 256)")
-    one.add_argument("--batch-size", type=int, default=32, help="sentences at a time (default: 32)")
-    one.add_argument("--threads", type=int, default=1, help="of torch (default: 1)")
+    one.add_argument("--beams", type=_positive, default=1, help="1 is greedy (default)")
+    one.add_argument("--max-new-tokens", type=_positive, default=256, help="longest translation (default: 256)")
+    one.add_argument("--batch-size", type=_positive, default=32, help="sentences at a time (default: 32)")
+    one.add_argument("--threads", type=_positive, default=1, help="of torch (default: 1)")
     one.set_defaults(action=translate)
     one = commands.add_parser("export", help="write a direction as a plain Hugging Face model folder")
     _add_model(one)

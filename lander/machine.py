@@ -6,6 +6,10 @@ import os
 
 import torch
 
+# Before anything imports DeepSpeed (transformers does): which device there is, and no chat on the terminal.
+os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
+os.environ.setdefault("DEEPSPEED_LOG_LEVEL", "error")
+
 
 def prepare(threads: int) -> None:
     """Set torch's threads, and tell glibc to keep freed memory.

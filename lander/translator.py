@@ -40,13 +40,16 @@ class Translator:
         self.ffns = ffns or {}
 
     def route(self, direction: str | Direction | None) -> None:
-        """Make the model run a direction; None is the base's graph. One that was not trained uses its languages'."""
+        """Make the model run a direction; None is the base's graph. One that was not trained uses its languages'.
+
+        Raises:
+            UserError: no neuron was sorted by one of the languages.
+        """
         if isinstance(direction, str):
             direction = parse_direction(direction)
-        if direction is not None:
+        if direction is not None and direction not in self.directions:
             for ffn in self.ffns.values():
-                if direction not in self.directions:
-                    ffn.add_direction(direction)
+                ffn.add_direction(direction)
         self.router.direction = None if direction is None else str(direction)
 
     def prompt(self, sentence: str, direction: Direction, template: Template | None = None) -> str:
@@ -193,8 +196,8 @@ def export(path: str | Path, direction: str, out: Path) -> None:
     Raises:
         UserError: `out` is there already, or see `load`.
     """
-    if out.exists() and any(out.iterdir()):
-        raise UserError(f"{out}: not empty; choose another folder or empty it")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out}: a file, or a folder that is not empty; choose another one or empty it")
     translator = load(path)
     network = translator.network
     translator.route(direction)

@@ -47,7 +47,6 @@ class Plan:
         self.test_items = [f"{test}/{direction}" for test, served in self.tests.items() for direction in served]
         self.prompt_names = _json(dict(settings.languages))  # without contrast languages: adding one retrains nothing
         self.all_names = _json(config.names(settings))
-        self.templates = _from_here(settings.data.templates or PACKAGED_TEMPLATES)
 
     # ------------------------------------------------------------ data
 
@@ -121,12 +120,17 @@ class Plan:
         """What --model takes for the base."""
         return f"{self.results}/pretrain" if self.base.kind == "pretrain" else self.settings.model.path
 
-    @property
-    def model_files(self) -> list[str]:
+    # Functions, not values: in a path that is a value, Snakemake would read a brace as a wildcard.
+
+    def model_files(self, _wildcards: Any) -> list[str]:
         """The base's files, which the stages that load it depend on; none for a model on the hub."""
         if self.base.kind == "pretrain":
             return [f"<results>/pretrain/{name}" for name in PRETRAINED_FILES]
         return self.base.files()
+
+    def templates(self, _wildcards: Any) -> str:
+        """The file of instruction templates."""
+        return _from_here(self.settings.data.templates or PACKAGED_TEMPLATES)
 
     @property
     def revision(self) -> list[str]:
@@ -285,7 +289,7 @@ def sources_json(sources: Iterable[Source]) -> str:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)  # keys in another order rerun nothing
 
 
 def _files(sources: Iterable[Source], languages: Direction | Iterable[str] | None = None) -> list[str]:

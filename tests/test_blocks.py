@@ -70,6 +70,8 @@ def test_an_untrained_direction_runs_the_neurons_of_its_languages():
     assert routed.scales({}) == [1.0] * 5  # unknown yet: the base's graph
     routed.add_direction(Direction("de", "fr"))
     assert routed.scales({}) == pytest.approx([0.8, None, 0.2, 0.2, None])
+    with pytest.raises(UserError, match="de-zh: the model knows de, en, fr, it, not zh"):
+        routed.add_direction(Direction("de", "zh"))
 
 
 def test_training_runs_every_trained_block_and_gives_idle_ones_exact_zeros():

@@ -139,14 +139,14 @@ def test_the_report_shows_what_there_is(make, methods: list[str], wanted: set[st
 
 def test_the_base(make) -> None:
     plan = make()
-    assert plan.model_files == ["base/config.json", "base/model.safetensors"]
+    assert plan.model_files(None) == ["base/config.json", "base/model.safetensors"]
     assert plan.model(wildcards()) == "base"
     assert plan.model_memory(2) - plan.model_memory(0) == 6
     scratch = make(model={"path": "pretrain"})
     assert scratch.model(wildcards()) == "results/r/pretrain"
-    assert "<results>/pretrain/model.safetensors" in scratch.model_files
+    assert "<results>/pretrain/model.safetensors" in scratch.model_files(None)
     hub = make(model={"path": "owner/name", "revision": "v1"})
-    assert hub.model_files == []
+    assert hub.model_files(None) == []
     assert hub.revision == ["--revision=v1"]
     assert hub.model_memory(1) > 10_000
 

@@ -111,7 +111,7 @@ def _languages(
         return tuple(value["columns"])
     if isinstance(value.get("columns"), dict):
         return tuple(value["columns"])
-    if "config" in value and len(codes := value["config"].split("-")) == 2:
+    if directions is None and "config" in value and len(codes := value["config"].split("-")) == 2:
         return tuple(codes)
     if directions is None:
         raise UserError(
@@ -128,6 +128,10 @@ def _check_files(source: Source, key: str) -> None:
             raise UserError(f"{key}.hf: {path}: no such folder, and a data set on the hub is written owner/name")
         return
     for path in source.files():
+        if Path(path).is_dir():
+            raise UserError(f"{key}: {path}: is a folder; name the file in it")
+        if source.files().count(path) > 1:
+            raise UserError(f"{key}: {path}: stands for two languages; each has a file of its own")
         if not Path(path).is_file():
             where = "" if os.path.isabs(path) else f" (paths are relative to {os.getcwd()})"
             raise UserError(f"{key}: {path}: no such file{where}")

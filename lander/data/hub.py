@@ -2,7 +2,7 @@
 
 Rows are streamed: nothing is copied into a cache that could go stale when a local folder changes. A row is either
 `{"translation": {"en": ..., "de": ...}}`, as in opus-100, or has a column per language, named by its code or by the
-source's `columns`.
+source's `columns` (which name the keys of `translation` just as well: `columns: {zh-Hant: zh, en: en}`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ def rows(source: dict, languages: Sequence[str], start: int = 0) -> Iterator[tup
             raise UserError(f"dataset {source['hf']}: cannot be read ({_brief(error)})") from None
         if columns is None:
             columns = _columns(source, row, languages)
-        texts = row.get("translation", row) if "columns" not in source else row
+        texts = row.get("translation", row)
         yield tuple(_text(source, texts[columns[language]]) for language in languages)
 
 
@@ -97,7 +97,7 @@ def _columns(source: dict, row: dict, languages: Sequence[str]) -> dict[str, str
     """Name of each language's column (or key of `translation`), checked against the first row."""
     named = source.get("columns", {})
     columns = {language: named.get(language, language) for language in languages}
-    texts = row.get("translation", row) if "columns" not in source else row
+    texts = row.get("translation", row)
     for language, column in columns.items():
         if column not in texts:
             raise UserError(

@@ -163,6 +163,8 @@ def main() -> None:
     names = [str(direction) for direction in args.directions]
     masks = saved.read_masks(args.masks, names) if args.method in MASKED else {}
     pairs = read_pairs(args, codec)
+    if masks:  # a direction without a mask runs the base's graph, and nothing of it is trained
+        pairs = {direction: pairs[direction] for direction in masks}
     schedule = Schedule(pairs, args.batch_size, args.seed)
     accumulate = args.accumulate or len(pairs)
     total = sum(parameter.numel() for parameter in network.parameters())

@@ -11,7 +11,7 @@ Nothing is masked or multiplied by zero, and what must not move is not in the op
 Paper: equations 7-9, FFN_G(c_G x) + FFN_S(c_S x), or c_G FFN_G(x) + c_S FFN_S(x) where the *output* is scaled.
 """
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ from torch import nn
 
 from lander import families
 from lander.errors import UserError
-from lander.languages import Direction
+from lander.languages import Direction, parse_direction
 
 GENERAL, SOURCE, TARGET, ABSENT = "general", "source", "target", "absent"
 
@@ -177,7 +177,15 @@ class BlockFFN(nn.Module):
         """Route a direction that was not trained: the general blocks and those that its two languages own.
 
         A block's scale is the mean of those that it has in the trained directions.
+
+        Raises:
+            UserError: a language that owns no neuron of the layer and is in no trained direction.
         """
+        known = {group.owner for group in self.groups if group.owner}
+        known |= {code for name in self.directions for code in astuple(parse_direction(name))}
+        for code in astuple(direction):
+            if code not in known:
+                raise UserError(f"{direction}: the model knows {', '.join(sorted(known))}, not {code}")
         for group in self.groups:
             role = GENERAL if any(role == GENERAL for role, _ in group.routes.values()) else None
             if role is None and group.owner in (direction.source, direction.target):

@@ -95,14 +95,16 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def read_masks(folder: Path, directions: list[str]) -> dict[str, pd.DataFrame]:
-    """The masks of the directions; one without a file has none and runs the base's graph, with a warning."""
+    """The masks of the directions; one without a file has none: it runs the base's graph and is not trained."""
     masks = {}
     for direction in directions:
         path = folder / f"{direction}.parquet"
         if path.is_file():
             masks[direction] = tables.read(path, "masks")
         else:
-            print(f"warning: {path}: no such mask; {direction} runs the base's graph", file=sys.stderr)
+            print(
+                f"warning: {path}: no such mask; {direction} runs the base's graph and is not trained", file=sys.stderr
+            )
     if not masks:
         raise UserError(f"{folder}: no mask for any of {', '.join(directions)}; a mask is <direction>.parquet")
     return masks

@@ -114,17 +114,15 @@ def make_engine(prepared: Prepared, settings: Settings, batch_size: int) -> tupl
 
 
 def import_deepspeed() -> Any:
-    """DeepSpeed, told which device there is, not to chat, and not to compile.
+    """DeepSpeed, told not to chat and not to compile.
 
     On a CPU it would compile a communication kernel: 25 s, and a lock that a killed run leaves behind for ever.
     """
-    os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
-    os.environ.setdefault("DEEPSPEED_LOG_LEVEL", "warning")
     import deepspeed
     import deepspeed.ops
 
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
     return deepspeed
 
 

@@ -123,6 +123,17 @@ def test_a_block_without_rows_in_a_window_does_not_move(folder):
     assert not torch.equal(after["transformer.h.1.mlp.blocks.2.up.weight"], base.dense_h_to_4h.weight[german])
 
 
+def test_a_direction_without_a_mask_is_not_trained_and_runs_the_base(folder, monkeypatch):
+    shutil.copytree(folder / "masks", folder / "foreign")
+    (folder / "foreign" / "en-fr.parquet").unlink()
+    done = finetune(folder, "foreign-model", "--steps", "2", "--masks", "foreign")
+    assert "en-fr runs the base's graph, untrained" in done.stderr
+    assert set(pd.read_csv(folder / "foreign-model" / "loss.csv")["direction"]) == {"en-de", "de-en"}
+    monkeypatch.chdir(folder)
+    model, ids = lander.load("foreign-model"), toys.ids()
+    assert torch.equal(*(model.logits(ids, torch.ones_like(ids), direction) for direction in ("en-fr", None)))
+
+
 def test_no_layer_is_the_base(folder, monkeypatch):
     """k = 0: masks without rows."""
     for direction in DIRECTIONS:

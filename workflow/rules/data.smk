@@ -23,7 +23,7 @@ rule clean:
         pair="{pair}",
         sources=plan.training_sources,
         exclude=sources_json(settings.data.exclude),
-        cleaning=json.dumps(settings.data.cleaning, ensure_ascii=False),
+        cleaning=json.dumps(settings.data.cleaning, ensure_ascii=False, sort_keys=True),
         code=plan.code("data"),
     shell:
         """
@@ -62,7 +62,7 @@ rule sample:
         seed="{seed}",
         origins=plan.origins,
         max_pairs=settings.data.max_pairs,
-        cleaning=json.dumps(settings.data.cleaning, ensure_ascii=False),
+        cleaning=json.dumps(settings.data.cleaning, ensure_ascii=False, sort_keys=True),
         code=plan.code("data"),
     shell:
         """
@@ -121,6 +121,7 @@ rule dev:
         "<logs>/data/dev/{direction}.log",
     benchmark:
         "<benchmarks>/data/dev/{direction}.tsv"
+    priority: 4
     threads: 1
     resources:
         mem_mb=1000,
@@ -149,6 +150,7 @@ rule test:
         "<logs>/data/test/{test}/{direction}.log",
     benchmark:
         "<benchmarks>/data/test/{test}/{direction}.tsv"
+    priority: 4
     threads: 1
     resources:
         mem_mb=1000,
