@@ -102,9 +102,7 @@ def read_masks(folder: Path, directions: list[str]) -> dict[str, pd.DataFrame]:
         if path.is_file():
             masks[direction] = tables.read(path, "masks")
         else:
-            print(
-                f"warning: {path}: no such mask; {direction} runs the base's graph and is not trained", file=sys.stderr
-            )
+            print(f"warning: {path}: no such file; {direction} runs the base's graph, untrained", file=sys.stderr)
     if not masks:
         raise UserError(f"{folder}: no mask for any of {', '.join(directions)}; a mask is <direction>.parquet")
     return masks
