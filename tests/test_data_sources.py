@@ -234,6 +234,12 @@ def test_dataset_flat_columns_renamed_columns_and_missing_values(tmp_path, hub):
     assert "no column 'de' for de" in complaint({"hf": str(folder)})
 
 
+def test_dataset_whose_codes_are_not_ours(hub):
+    """`columns` names the keys of `translation`, for a code with a hyphen, say."""
+    source = {"hf": str(hub), "config": "de-en", "columns": {"en": "en", "de-AT": "de"}}
+    assert next(read(source, ("de-AT", "en"))) == (0, ("de 0", "en 0"))
+
+
 def test_dataset_that_changed_is_read_anew(tmp_path, hub):
     folder = tmp_path / "flat"
     for word in ("old", "new"):
