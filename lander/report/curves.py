@@ -35,7 +35,8 @@ def loss(inputs: Inputs) -> Drawn | None:
     """Training loss of every trained method."""
     runs: dict[tuple[str, str], list[pd.DataFrame]] = {}
     for run, rows in inputs.losses.items():
-        runs.setdefault(run[:2], []).append(rows)
+        if len(rows):  # nothing is trained with layers.k: 0
+            runs.setdefault(run[:2], []).append(rows)
     curves = {run_label(run): binned_loss(runs[run]) for run in sorted(runs, key=method_key)}
     curves = {label: rows.assign(method=label) for label, rows in curves.items() if len(rows)}
     if not curves:
