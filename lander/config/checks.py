@@ -71,10 +71,9 @@ def _scored_languages(config: Config) -> None:
     everywhere = all(scored <= {direction.source, direction.target} for direction in config.directions)
     if everywhere and "landermt" in config.methods and not config.neurons.masks:
         example = ", ".join([*config.awareness.languages, *(code for code in ("fr", "zh") if code not in scored)])
-        print(
-            "lander: warning: awareness.languages: every scored language takes part in every direction, so no neuron "
-            f"is excluded from any; add contrast languages, for example [{example}]",
-            file=sys.stderr,
+        _warn(
+            "awareness.languages: every scored language takes part in every direction, so no neuron is excluded from "
+            f"any; add contrast languages, for example [{example}]"
         )
 
 
@@ -158,8 +157,11 @@ def _files(config: Config) -> None:
         folder = Path(config.neurons.masks)
         if not folder.is_dir():
             raise UserError(f"neurons.masks: {folder}: no such folder")
-        if not any((folder / f"{direction}.parquet").is_file() for direction in config.directions):
+        missing = [str(name) for name in config.directions if not (folder / f"{name}.parquet").is_file()]
+        if len(missing) == len(config.directions):
             raise UserError(f"neurons.masks: {folder}: has no <direction>.parquet for any of `directions`")
+        if missing:
+            _warn(f"neurons.masks: {folder}: no mask of {', '.join(missing)}; they run the base's graph, untrained")
 
 
 def _base(config: Config) -> None:
@@ -176,3 +178,7 @@ def _pretrain(config: Config) -> None:
         raise UserError(
             f"pretrain.n_head: d_model {config.pretrain.d_model} is not divisible by {config.pretrain.n_head} heads"
         )
+
+
+def _warn(message: str) -> None:
+    print(f"lander: warning: {message}", file=sys.stderr)

@@ -84,7 +84,7 @@ def _keyed(
     place = list(languages).index(language)
     for source in sources:
         name = source_name(source)
-        for line, texts in read(source, languages, progress=True):
+        for line, texts in read(source, languages, max_line=MAX_LINE, progress=True):
             if all(text.strip() and len(text) <= TEXT_CHARACTERS for text in texts):
                 key = blake2b(f"{seed}\0{name}\0{line}".encode(), digest_size=8).digest()
                 text = repair(texts[place])
