@@ -1,6 +1,7 @@
-"""The command `lander`: check a config, translate with a trained model, export it as a plain one.
+"""The command `lander`: check a config, show scores, translate with a trained model, export it as a plain one.
 
 lander check --configfile my.yaml
+lander scores results/demo
 lander translate results/demo/finetune/landermt/main/s0 --direction en-de < in.txt > out.txt
 lander export results/demo/finetune/landermt/main/s0 --direction en-de --out my-model
 """
@@ -41,6 +42,28 @@ def check(args: argparse.Namespace) -> None:
         "readings": settings.readings,
     }
     print("\n".join(f"{key:14} {value}" for key, value in rows.items()))
+
+
+def scores(args: argparse.Namespace) -> None:
+    """Print a run's scores of one metric: a Markdown table per test set, means first, means over seeds."""
+    import pandas as pd
+
+    path = args.run / "evaluate" / "scores.csv"
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; name the folder of a finished run, as in results/demo")
+    table = pd.read_csv(path)
+    if args.metric not in set(table["metric"]):
+        raise UserError(f"--metric: {args.metric}: not in {path}; there are: {', '.join(table['metric'].unique())}")
+    table = table[table["metric"] == args.metric]
+    means = ["mean", "mean-into-en", "mean-out-of-en"]
+    directions = [name for name in table["direction"].unique() if name not in means]
+    columns = [name for name in [*means, *directions] if name in set(table["direction"])]
+    for test, rows in table.groupby("test"):
+        rows = rows.pivot_table(index=["method", "variant"], columns="direction", values="score")[columns]
+        print(f"\n{args.metric} on {test}\n\n| method | {' | '.join(columns)} |\n|---|{'---:|' * len(columns)}")
+        for (method, variant), row in rows.iterrows():
+            name = method if variant == "main" else f"{method} {variant}"
+            print(f"| {name} | {' | '.join(f'{value:.1f}' for value in row)} |")
 
 
 def translate(args: argparse.Namespace) -> None:
@@ -105,6 +128,10 @@ def _parser() -> argparse.ArgumentParser:
         "--configfile", type=Path, help="YAML that is merged over config.yaml (default: config.yaml alone)"
     )
     one.set_defaults(action=check)
+    one = commands.add_parser("scores", help="print a run's scores as a table")
+    one.add_argument("run", metavar="RUN", type=Path, help="folder of a run, as in results/demo")
+    one.add_argument("--metric", default="bleu", help="as in scores.csv (default: bleu)")
+    one.set_defaults(action=scores)
     one = commands.add_parser("translate", help="translate standard input, one sentence a line")
     _add_model(one)
     one.add_argument("--dtype", choices=["float32", "bfloat16", "auto"], default="float32", help="of the weights")

@@ -72,3 +72,20 @@ def test_read_sentences() -> None:
     assert cli.read_sentences(io.BytesIO(b"")) == []
     with pytest.raises(UserError, match="line 1"):
         cli.read_sentences(io.BytesIO(b"\xc3\n"))
+
+
+def test_scores_as_a_table(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "evaluate").mkdir()
+    (tmp_path / "evaluate" / "scores.csv").write_text(
+        "method,variant,seed,test,direction,metric,score,signature\n"
+        "full,main,0,news,en-de,bleu,20,x\nfull,main,1,news,en-de,bleu,30,x\nfull,main,0,news,mean,bleu,25,x\n"
+        "zero-shot,best-prompt,0,news,en-de,bleu,1.25,x\nzero-shot,best-prompt,0,news,mean,bleu,1.25,x\n"
+    )
+    cli.main(["scores", str(tmp_path)])
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "| full | 25.0 | 25.0 |",
+        "| zero-shot best-prompt | 1.2 | 1.2 |",
+    ]
+    with pytest.raises(SystemExit):
+        cli.main(["scores", str(tmp_path), "--metric", "comet"])
+    assert "--metric: comet: not in" in capsys.readouterr().err
