@@ -7,6 +7,7 @@ model.translate(["Good morning."], "en-de")
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import astuple
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from lander import model
 from lander.codec import Codec
 from lander.data.templates import Template, load_templates
 from lander.errors import UserError
+from lander.files import whole_folder
 from lander.finetune import blocks, saved
 from lander.languages import Direction, language_name, parse_direction
 
@@ -200,7 +202,12 @@ def export(path: str | Path, direction: str, out: Path) -> None:
         raise UserError(f"{out}: a file, or a folder that is not empty; choose another one or empty it")
     translator = load(path)
     network = translator.network
+    for code in astuple(parse_direction(direction)):
+        translator.languages.get(code) or language_name(code)  # a mistyped code has no name
     translator.route(direction)
+    if translator.directions and parse_direction(direction) not in translator.directions:
+        trained = ", ".join(map(str, translator.directions))
+        print(f"warning: {direction} was not trained ({trained} were); it is exported as it is routed", file=sys.stderr)
     if hasattr(network, "merge_and_unload"):
         network = network.merge_and_unload()
     if translator.ffns:
@@ -208,8 +215,9 @@ def export(path: str | Path, direction: str, out: Path) -> None:
         plain = model.load_model(manifest["base"]["path"], manifest["base"]["revision"], "float32")
         blocks.fold(network, translator.ffns, plain)
         network = plain
-    network.save_pretrained(out)
-    translator.codec.tokenizer.save_pretrained(out)
+    with whole_folder(out) as temporary:
+        network.save_pretrained(temporary)
+        translator.codec.tokenizer.save_pretrained(temporary)
 
 
 def first_line(output: str) -> str:

@@ -33,6 +33,21 @@ def test_a_mask_of_another_model_is_refused():
         partition(toys.masks([1], P), 1, 65)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda mask: mask.assign(role="generall"), "en-de, layer 1: role 'generall'"),
+        (lambda mask: mask.assign(role="base"), "`base`, .* is not supported yet"),
+        (lambda mask: mask.assign(layer=0), "en-de: layer 1 is missing, though other directions have it"),
+    ],
+)
+def test_masks_that_make_no_sense_are_refused(change, message):
+    masks = toys.masks([1], P)
+    masks["en-de"] = change(masks["en-de"])
+    with pytest.raises(UserError, match=message):
+        partition(masks, 1, P)
+
+
 def test_a_neuron_that_runs_untrained_in_one_direction_only_is_refused():
     masks = toys.masks([1], P)
     masks["en-de"]["trained"] = False

@@ -15,6 +15,7 @@ Example:
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import resource
@@ -216,6 +217,9 @@ def write_model(args, prepared, masters, codec, masks, base, log, record, starte
     saved.save(args.out, prepared, masters, codec, masks, manifest)
     if args.checkpoints:
         shutil.rmtree(args.checkpoints, ignore_errors=True)
+        with contextlib.suppress(OSError):  # <method>/<variant>, unless another run has checkpoints there
+            args.checkpoints.parent.rmdir()
+            args.checkpoints.parent.parent.rmdir()
 
 
 if __name__ == "__main__":

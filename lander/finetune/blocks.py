@@ -44,6 +44,17 @@ def partition(masks: dict[str, pd.DataFrame], layer: int, n_neurons: int) -> lis
     columns = {}
     for direction, mask in masks.items():
         rows = mask[mask["layer"] == layer].sort_values("neuron")
+        if rows.empty:
+            raise UserError(
+                f"masks: {direction}: layer {layer} is missing, though other directions have it; "
+                "a chosen layer has a row per neuron in the mask of every direction"
+            )
+        unknown = set(rows["role"]) - {GENERAL, SOURCE, TARGET, ABSENT}
+        if unknown:
+            raise UserError(
+                f"masks: {direction}, layer {layer}: role {unknown.pop()!r}; a role is {GENERAL}, {SOURCE}, {TARGET} "
+                f"or {ABSENT} (`base`, for layers of other directions only, is not supported yet)"
+            )
         if not np.array_equal(rows["neuron"], np.arange(n_neurons)):
             raise UserError(
                 f"masks: {direction}, layer {layer}: {len(rows)} rows, but the layer has {n_neurons} neurons "
