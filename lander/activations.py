@@ -80,6 +80,7 @@ def batches(
 
 
 def parse_args() -> argparse.Namespace:
+    """The flags of the command line."""
     parser = argparse.ArgumentParser(prog="lander.activations", description=__doc__.splitlines()[0])
     parser.add_argument("--model", required=True, help="built-in name, local folder or hub id")
     parser.add_argument("--revision", default="", help="revision of a hub model")
@@ -97,6 +98,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
+    """Average the activations over one direction's training pairs, write the table."""
     args = parse_args()
     machine.prepare(args.threads)
     direction: Direction = args.direction

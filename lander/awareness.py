@@ -86,6 +86,7 @@ def batches(sentences: list[str], codec: Codec, batch_size: int) -> Iterator[Bat
 
 
 def main() -> None:
+    """Score all neurons on the sentences of one language, write the table."""
     parser = argparse.ArgumentParser(prog="lander.awareness", description=__doc__.splitlines()[0])
     parser.add_argument("--model", required=True, help="built-in name, local folder or hub id")
     parser.add_argument("--revision", default="", help="revision of a hub model")

@@ -82,6 +82,7 @@ def choose(activations: dict[str, np.ndarray], k: int, difference: str, side: st
 
 
 def main() -> None:
+    """Read the activations of all directions, choose the layers, write the table."""
     parser = argparse.ArgumentParser(prog="lander.layers", description=__doc__.splitlines()[0])
     parser.add_argument("--activations", type=Path, nargs="+", required=True, help="one table per direction")
     parser.add_argument("--directions", nargs="+", required=True, help="their directions, in the same order")

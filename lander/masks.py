@@ -109,6 +109,7 @@ def direction_mask(
 
 
 def main() -> None:
+    """Read neurons, layers and scores, write a mask per direction."""
     parser = argparse.ArgumentParser(prog="lander.masks", description=__doc__.splitlines()[0])
     parser.add_argument("--neurons", type=Path, required=True)
     parser.add_argument("--layers", type=Path, required=True)

@@ -90,6 +90,7 @@ def classify(phi: np.ndarray, threshold: str, share: float, unactivated: float |
 
 
 def main() -> None:
+    """Read the scores of all languages, classify every neuron, write the table."""
     parser = argparse.ArgumentParser(prog="lander.neurons", description=__doc__.splitlines()[0])
     parser.add_argument("--awareness", type=Path, nargs="+", required=True, help="one table per language")
     parser.add_argument("--awareness-languages", nargs="+", required=True, help="their codes, in the same order")

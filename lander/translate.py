@@ -85,6 +85,7 @@ def choose_prompts(
 
 
 def parse_args() -> argparse.Namespace:
+    """The flags of the command line."""
     parser = argparse.ArgumentParser(prog="lander.translate", description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--model", required=True, help="a trained model's folder, or a base (built-in name, folder, hub id)")
@@ -106,6 +107,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
+    """Load the model once, translate every test set with it."""
     args = parse_args()
     machine.prepare(args.threads)
     templates = load_templates(args.templates)

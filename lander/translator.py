@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import astuple
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -59,28 +60,9 @@ class Translator:
         names = [self.languages.get(code) or language_name(code) for code in (direction.source, direction.target)]
         return (template or self.templates[0]).fill(sentence, *names)
 
-    def translate(
-        self,
-        sentences: list[str],
-        direction: str | Direction,
-        *,
-        template: Template | None = None,
-        beams: int = 1,
-        max_new_tokens: int = 256,
-        batch_size: int = 32,
-    ) -> list[str]:
-        """Translations of sentences, in their order: the first line of what the model writes."""
-        return [
-            first_line(output)
-            for output in self.outputs(
-                sentences,
-                direction,
-                template=template,
-                beams=beams,
-                max_new_tokens=max_new_tokens,
-                batch_size=batch_size,
-            )
-        ]
+    def translate(self, sentences: list[str], direction: str | Direction, **decoding: Any) -> list[str]:
+        """Translations of sentences, in their order: the first line of each of `outputs` (same keywords)."""
+        return [first_line(output) for output in self.outputs(sentences, direction, **decoding)]
 
     def outputs(
         self,

@@ -115,6 +115,7 @@ def _plain(value: Any) -> Any:
 
 
 def parse_args() -> argparse.Namespace:
+    """The flags of the command line."""
     parser = argparse.ArgumentParser(prog="lander.finetune", description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--method", choices=METHODS, required=True)
@@ -153,6 +154,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
+    """Prepare the method, train it, write the model; rank 0 does the writing."""
     args = parse_args()
     if args.method in MASKED and args.masks is None:
         raise UserError(f"--masks: {args.method} needs a folder of masks")

@@ -55,6 +55,7 @@ class TranslationLoss(nn.Module):
         self.network = network
 
     def forward(self, batch: Batch) -> torch.Tensor:
+        """Loss of a batch in nats per token, a scalar."""
         network = self.network.get_base_model() if hasattr(self.network, "get_base_model") else self.network
         decoder, head = network.base_model, network.get_output_embeddings()
         hidden = decoder(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)[0]
@@ -256,6 +257,7 @@ class Progress:
         self.tokens = 0
 
     def report(self, update: int, rows: Iterable[dict]) -> None:
+        """Count an update (from 0) by its rows of the loss log; print at most every ten seconds."""
         rows = list(rows)
         self.tokens += sum(row["tokens"] for row in rows)
         now = time.monotonic()
