@@ -7,6 +7,7 @@ lander export results/demo/finetune/landermt/main/s0 --direction en-de --out my-
 """
 
 import argparse
+import codecs
 import io
 import sys
 from collections.abc import Sequence
@@ -69,7 +70,7 @@ def scores(args: argparse.Namespace) -> None:
 def translate(args: argparse.Namespace) -> None:
     """Translate standard input, one sentence a line, to standard output; an empty line stays empty."""
     sentences = read_sentences(sys.stdin.buffer)
-    if not any(sentences):
+    if not sentences:
         raise UserError("standard input: no text; give one sentence a line, as in `lander translate ... < in.txt`")
     from lander import machine
 
@@ -95,7 +96,8 @@ def read_sentences(stream: io.BufferedIOBase) -> list[str]:
         UserError: a line that is not UTF-8.
     """
     sentences = []
-    for number, line in enumerate(stream.read().split(b"\n"), start=1):
+    text = stream.read().removeprefix(codecs.BOM_UTF8)
+    for number, line in enumerate(text.split(b"\n"), start=1):
         try:
             sentences.append(line.decode("utf-8").strip())
         except UnicodeDecodeError:

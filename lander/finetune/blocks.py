@@ -187,7 +187,7 @@ class BlockFFN(nn.Module):
     def add_direction(self, direction: Direction) -> None:
         """Route a direction that was not trained: the general blocks and those that its two languages own.
 
-        A block's scale is the mean of those that it has in the trained directions.
+        A block's scale is the mean of those that the masks give it in the trained directions; it has no gate.
 
         Raises:
             UserError: a language that owns no neuron of the layer and is in no trained direction.

@@ -76,11 +76,12 @@ class State:
 
 
 def save(folder: Path, state: State, update: int, log: list[dict], fingerprint: str) -> None:
-    """Write a checkpoint after `update` updates and remove older ones. All ranks must call it."""
+    """Write a checkpoint after `update` updates and remove all others. All ranks must call it."""
+    written = folder / f"update-{update:08d}"
     masters = state.masters()
     moments = {key: state.moments(key) for key in MOMENTS}
     if dist.get_rank() == 0:
-        with whole_folder(folder / f"update-{update:08d}") as temporary:
+        with whole_folder(written) as temporary:
             save_file(masters, temporary / "weights.safetensors")
             for key in MOMENTS:
                 save_file(moments[key], temporary / f"{key}.safetensors")
@@ -88,8 +89,8 @@ def save(folder: Path, state: State, update: int, log: list[dict], fingerprint: 
                 temporary / "state.json",
                 {"fingerprint": fingerprint, "update": update, "updates": state.updates, "log": log},
             )
-        for older in sorted(folder.glob("update-*"))[:-1]:
-            shutil.rmtree(older)
+        for other in set(folder.glob("update-*")) - {written}:  # a later one can be left of a run with other settings
+            shutil.rmtree(other)
     if dist.get_world_size() > 1:
         dist.barrier()
 

@@ -100,6 +100,17 @@ def test_resumed_equals_uninterrupted(folder, machine):
     assert not (folder / f"{name}-checkpoints").exists()
 
 
+def test_a_checkpoint_of_other_settings_is_neither_used_nor_kept(folder):
+    """What an earlier run left behind, further on than this one, must not cost this one its own checkpoints."""
+    stale = folder / "stale" / "update-00000099"
+    stale.mkdir(parents=True)
+    (stale / "state.json").write_text('{"fingerprint": "another"}')
+    flags = ["--steps", "6", "--accumulate", "2", "--checkpoint-every", "2", "--checkpoints", "stale"]
+    finetune(folder, "after-stale", *flags, entry=[str(Path(__file__).with_name("dying_finetune.py"))], check=False)
+    assert [path.name for path in (folder / "stale").iterdir()] == ["update-00000004"]
+    assert "resuming at update 4 of 6" in finetune(folder, "after-stale", *flags).stderr
+
+
 @pytest.mark.parametrize(("stage", "ranks"), [(0, 2), (1, 1), (2, 2), (3, 1), (3, 2)])
 def test_every_zero_stage_and_number_of_ranks_gives_the_same_weights(folder, straight, stage, ranks):
     """With two ranks every micro-step has two directions at once, one a rank."""
