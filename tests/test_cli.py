@@ -37,7 +37,7 @@ def test_translate_keeps_lines_in_step(monkeypatch: pytest.MonkeyPatch, capfd: p
 def test_translate_refuses_what_is_no_text(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> None:
     for text, message in (
         (b"a\n\xff\n", "standard input, line 2: not valid UTF-8"),
-        (b"\n", "standard input: no text"),
+        (b"", "standard input: no text"),
     ):
         with pytest.raises(SystemExit) as stopped:
             run(monkeypatch, capfd, text)

@@ -39,7 +39,7 @@ from lander.finetune import saved
 from lander.finetune.blocks import Routing
 from lander.finetune.methods import MASKED, METHODS, Lora, count, prepare
 from lander.finetune.schedule import Pairs, Schedule
-from lander.finetune.trainer import Settings, start_processes, train
+from lander.finetune.trainer import Settings, end_processes, start_processes, train
 from lander.languages import Direction, parse_direction
 
 
@@ -197,7 +197,7 @@ def main() -> None:
             args, pairs, log, updates=settings.updates, parameters_trained=trained, parameters_total=total
         )
         write_model(args, prepared, masters, codec, masks, base, log, record, started)
-    dist.destroy_process_group()
+    end_processes()
 
 
 def write_model(args, prepared, masters, codec, masks, base, log, record, started: float) -> None:
