@@ -6,6 +6,7 @@ whatever is wrong is told in one line that names the key and the remedy, before 
     schema.py    defaults and messages, from workflow/schemas/config.schema.yaml
     readings.py  the switches between readings of the paper
     sources.py   sources of text: names, languages, files
+    methods.py   the methods, and what the masked ones change on the way to their masks
     base.py      the base model: where its files are, how many layers it has
     checks.py    what a schema cannot say
     types.py     the dataclasses
@@ -14,6 +15,7 @@ whatever is wrong is told in one line that names the key and the remedy, before 
 import dataclasses
 import typing
 from collections.abc import Mapping
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ import yaml
 
 from lander.config import checks, readings
 from lander.config.base import Base, find_base
+from lander.config.methods import TRAINED
 from lander.config.schema import shipped, validate
 from lander.config.sources import Source, parse_sources
 from lander.config.types import Config
@@ -43,6 +46,9 @@ __all__ = [
 ]
 
 
+HYPHENATED = {method.replace("-", "_"): method for method in TRAINED}
+
+
 def load(raw: Mapping[str, Any]) -> Config:
     """Check a config and give it types.
 
@@ -57,6 +63,7 @@ def load(raw: Mapping[str, Any]) -> Config:
     config["awareness"] = _awareness(config["awareness"], list(config["languages"]), train)
     config["pretrain"] = _pretrain(config["pretrain"], train)
     config["finetune"] = _finetune(config["finetune"], len(config["directions"]))
+    config["experiments"] = _experiments(config["experiments"], config)
     typed = _build(Config, config)
     checks.check(typed)
     return typed
@@ -134,11 +141,29 @@ def _finetune(finetune: dict[str, Any], directions: int) -> dict[str, Any]:
     return resolved
 
 
+def _experiments(experiments: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """Resolve `null`: all untrained pairs of languages, the sides of the dev text."""
+    trained, test = config["directions"], config["data"]["test"]
+    untrained = [Direction(*pair) for pair in permutations(config["languages"], 2)]
+    untrained = [d for d in untrained if d not in trained and any(source.serves(d) for source in test)]
+    if experiments["untrained"] is not None:
+        given = {"languages": config["languages"]}
+        untrained = checks.directions([parse_direction(value) for value in experiments["untrained"]], given)
+        for direction in untrained:
+            if direction in trained:
+                raise UserError(f"experiments.untrained: {direction} is in `directions`, so it is trained; remove it")
+            if not any(source.serves(direction) for source in test):
+                raise UserError(f"experiments.untrained: no source of data.test has text for {direction}; remove it")
+    text = _sources(experiments["text"], "experiments.text", config["data"]["dev"])
+    return {**experiments, "untrained": untrained, "text": text}
+
+
 def _build(kind: Any, value: Any) -> Any:
     """Plain values as an instance of a dataclass, lists as tuples, at every depth."""
     if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
         hints = typing.get_type_hints(kind)
-        return kind(**{name: _build(hints[name], item) for name, item in value.items()})
+        values = {name.replace("-", "_"): item for name, item in value.items()}  # methods have hyphens, fields cannot
+        return kind(**{name: _build(hints[name], item) for name, item in values.items()})
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -149,7 +174,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Direction):
         return [value.source, value.target] if "--" in str(value) else str(value)
     if dataclasses.is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        names = [field.name for field in dataclasses.fields(value)]
+        return {HYPHENATED.get(name, name): _plain(getattr(value, name)) for name in names}
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
@@ -162,4 +188,4 @@ def names(config: Config) -> dict[str, str]:
 
 def trained(config: Config) -> list[str]:
     """The methods of the run that train something."""
-    return [method for method in config.methods if method in checks.TRAINED]
+    return [method for method in config.methods if method in TRAINED]

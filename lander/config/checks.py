@@ -6,16 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from lander.config.base import find_base
+from lander.config.methods import MASKED, METHODS, TRAINED
 from lander.config.sources import Source
 from lander.config.types import Config
 from lander.data.templates import load_templates
 from lander.errors import UserError
 from lander.languages import Direction
-
-TRAINING_FREE = ("zero-shot",)
-TRAINED = ("full", "lora", "landermt")
-MASKED = ("landermt",)  # methods that need masks
-METHODS = (*TRAINING_FREE, *TRAINED)
 
 
 def check(config: Config) -> None:
@@ -27,6 +23,7 @@ def check(config: Config) -> None:
     _methods(config)
     _distinct(config.seeds, "seeds")
     _scored_languages(config)
+    _translation_scores(config)
     _training(config)
     _built_in_corpus(config)
     _sources_serve(config)
@@ -54,12 +51,16 @@ def _distinct(values: tuple, key: str) -> None:
 
 
 def _methods(config: Config) -> None:
-    _distinct(config.methods, "methods")
-    for method in config.methods:
-        if method not in METHODS:
-            near = difflib.get_close_matches(method, METHODS, 1)
-            remedy = f"did you mean {near[0]}?" if near else f"there are: {', '.join(METHODS)}"
-            raise UserError(f"methods: {method}: no such method; {remedy}")
+    for key, methods, known in (
+        ("methods", config.methods, METHODS),
+        ("experiments.transfer", config.experiments.transfer, TRAINED),
+    ):
+        _distinct(methods, key)
+        for method in methods:
+            if method not in known:
+                near = difflib.get_close_matches(method, known, 1)
+                remedy = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
+                raise UserError(f"{key}: {method}: no such method; {remedy}")
 
 
 def _scored_languages(config: Config) -> None:
@@ -69,11 +70,22 @@ def _scored_languages(config: Config) -> None:
         raise UserError(f"awareness.languages: {', '.join(missing)} of `languages` missing; all of them are scored")
     scored = set(config.awareness.languages)
     everywhere = all(scored <= {direction.source, direction.target} for direction in config.directions)
-    if everywhere and "landermt" in config.methods and not config.neurons.masks:
+    if everywhere and any(method in MASKED for method in config.methods) and not config.neurons.masks:
         example = ", ".join([*config.awareness.languages, *(code for code in ("fr", "zh") if code not in scored)])
         _warn(
             "awareness.languages: every scored language takes part in every direction, so no neuron is excluded from "
             f"any; add contrast languages, for example [{example}]"
+        )
+
+
+def _translation_scores(config: Config) -> None:
+    """Scores from translation need a direction with the language."""
+    translated = {code for direction in config.directions for code in (direction.source, direction.target)}
+    missing = [code for code in config.awareness.languages if code not in translated]
+    if config.awareness.text == "translation" and missing:
+        raise UserError(
+            f"awareness.text: translation scores a language in its directions, and {', '.join(missing)} has none; "
+            "remove it from awareness.languages, or use awareness.text: monolingual"
         )
 
 
@@ -166,10 +178,17 @@ def _files(config: Config) -> None:
 
 def _base(config: Config) -> None:
     base = find_base(config.model.path, config.pretrain.n_layer)
-    if base.n_layer is not None and config.layers.k > base.n_layer and "landermt" in config.methods:
+    if base.n_layer is None:
+        return
+    if config.layers.k > base.n_layer and any(method in MASKED for method in config.methods):
         raise UserError(
             f"layers.k: {config.layers.k} is more than the {base.n_layer} layers of {config.model.path}; "
             f"use 0 to {base.n_layer}"
+        )
+    if any(k > base.n_layer for k in config.experiments.sweep_k or ()):
+        raise UserError(
+            f"experiments.sweep_k: {max(config.experiments.sweep_k)} is more than the {base.n_layer} layers of "
+            f"{config.model.path}; use 0 to {base.n_layer}"
         )
 
 

@@ -18,6 +18,16 @@ READINGS: dict[str, dict[str, dict[str, str]]] = {
         "neurons": {"normalize": "language_mean", "threshold": "general_share"},  # eq. 5
         "routing": {"share": "general", "pool": "sum", "scale": "output", "gate": "learned"},  # eq. 6-8
         "finetune": {"scope": "layer"},  # the paper's 805M trained parameters are whole layers
+        "ablation": {"untrained": "frozen"},  # table 2: the group that is not trained still runs
+    },
+    "paper": {  # as printed
+        "activations": {"text": "prompt"},
+        "layers": {"difference": "scalar", "side": "lower", "selection": "shared"},
+        "awareness": {"site": "post", "text": "monolingual"},
+        "neurons": {"normalize": "none", "threshold": "literal"},
+        "routing": {"share": "literal", "pool": "sum", "scale": "input", "gate": "static"},
+        "finetune": {"scope": "layer"},
+        "ablation": {"untrained": "frozen"},
     },
 }
 

@@ -63,6 +63,7 @@ class Awareness:
     data: tuple[Source, ...]
     sentences: int
     batch_size: int
+    estimator: str
     site: str
     text: str
 
@@ -91,10 +92,30 @@ class Method:
 
 
 @dataclass(frozen=True)
-class Lora(Method):
+class Lora:
+    learning_rate: float
     rank: int
-    alpha: float
+    alpha: int
     targets: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LoraMatched:
+    learning_rate: float
+    alpha: int
+
+
+@dataclass(frozen=True)
+class Adapter:
+    learning_rate: float
+    bottleneck: int | None
+
+
+@dataclass(frozen=True)
+class AdapterLora:
+    learning_rate: float
+    rank: int
+    alpha: int
 
 
 @dataclass(frozen=True)
@@ -115,12 +136,25 @@ class Finetune:
     checkpoint_every: int
     scope: str
     full: Method
+    layers: Method
     landermt: Method
+    landermt_lg: Method
+    landermt_ls: Method
+    random: Method
+    random_layers: Method
     lora: Lora
+    lora_matched: LoraMatched
+    adapter: Adapter
+    adapter_lora: AdapterLora
 
-    def method(self, name: str) -> Method:
+    def method(self, name: str) -> Any:
         """Settings of one method, for example its learning rate."""
         return getattr(self, name.replace("-", "_"))
+
+
+@dataclass(frozen=True)
+class Ablation:
+    untrained: str
 
 
 @dataclass(frozen=True)
@@ -130,6 +164,21 @@ class Translate:
     max_new_tokens: int
     batch_size: int
     dev_sentences: int
+    shots: int
+
+
+@dataclass(frozen=True)
+class Experiments:
+    draws: int
+    sweep_k: tuple[int, ...] | None
+    sweep_epsilon: tuple[float, ...]
+    transfer: tuple[str, ...]
+    untrained: tuple[Direction, ...]
+    text: tuple[Source, ...]
+    mixes: tuple[float, ...]
+    estimators: tuple[str, ...]
+    tune_share: float
+    tune_factor: float
 
 
 @dataclass(frozen=True)
@@ -157,14 +206,20 @@ class Config:
     neurons: Neurons
     routing: Routing
     finetune: Finetune
+    ablation: Ablation
     translate: Translate
+    experiments: Experiments
     workflow: Workflow
 
     @property
     def tests(self) -> dict[str, tuple[Direction, ...]]:
         """Name of each test set and the directions that it has text for."""
+        return self.tested(self.directions)
+
+    def tested(self, directions: tuple[Direction, ...]) -> dict[str, tuple[Direction, ...]]:
+        """Name of each test set and those of some directions that it has text for."""
         tests: dict[str, tuple[Direction, ...]] = {}
         for source in self.data.test:
-            served = {direction for direction in self.directions if source.serves(direction)}
-            tests[source.name] = tuple(d for d in self.directions if d in served or d in tests.get(source.name, ()))
+            served = {direction for direction in directions if source.serves(direction)}
+            tests[source.name] = tuple(d for d in directions if d in served or d in tests.get(source.name, ()))
         return tests
