@@ -1,6 +1,6 @@
 """The layers that respond to translation: the k with the largest change of activation against their neighbour.
 
-Paper: section 3.1, equations 1 and 2.
+Paper: section 3.1, equations 1 and 2. The control of the choice is as many layers drawn at random.
 
 Reads:  <run>/activations/s<seed>/<direction>.parquet
 Writes: <run>/layers/<variant>/s<seed>/layers.parquet   direction, layer, activation, delta, selected
@@ -58,14 +58,28 @@ def top(scores: np.ndarray, k: int) -> np.ndarray:
     return selected
 
 
-def choose(activations: dict[str, np.ndarray], k: int, difference: str, side: str) -> pd.DataFrame:
-    """The layers table: the same k layers for all directions, by the mean of D over the directions.
+def choose(
+    activations: dict[str, np.ndarray],
+    k: int,
+    difference: str,
+    side: str,
+    selection: str = "shared",
+    draw: int | None = None,
+) -> pd.DataFrame:
+    """The layers table: k layers for each direction.
 
     Args:
         activations: direction -> (n_layer, p) mean activations.
+        selection: `shared`, the same layers for all directions, by the mean of D over the directions; or
+            `per_direction`, each direction's by its own D.
+        draw: a seed: the layers are drawn at random instead, the same for all directions, from all layers of the
+            model (also the one without a D, and the ones that would be detected).
     """
     deltas = {name: delta(means, difference, side) for name, means in activations.items()}
-    selected = top(np.mean(list(deltas.values()), axis=0), k)
+    scores = dict.fromkeys(deltas, np.mean(list(deltas.values()), axis=0)) if selection == "shared" else deltas
+    if draw is not None:
+        n_layer = len(next(iter(deltas.values())))
+        scores = dict.fromkeys(deltas, np.random.default_rng(draw).random(n_layer))
     parts = [
         pd.DataFrame(
             {
@@ -73,7 +87,7 @@ def choose(activations: dict[str, np.ndarray], k: int, difference: str, side: st
                 "layer": np.arange(len(means), dtype=np.int32),
                 "activation": means.mean(axis=1),
                 "delta": deltas[name],
-                "selected": selected,
+                "selected": top(scores[name], k),
             }
         )
         for name, means in activations.items()
@@ -89,14 +103,27 @@ def main() -> None:
     parser.add_argument("--k", type=int, required=True, help="how many layers to choose; 0 is the base model")
     parser.add_argument("--difference", choices=["scalar", "vector"], default="vector", help="of eq. 1")
     parser.add_argument("--side", choices=["lower", "upper"], default="upper", help="which layer D_l stands for")
-    parser.add_argument("--selection", choices=["shared"], default="shared")
+    parser.add_argument(
+        "--selection",
+        choices=["shared", "per_direction"],
+        default="shared",
+        help="by the mean D, or each its own",
+    )
+    parser.add_argument(
+        "--choice",
+        choices=["detected", "random"],
+        default="detected",
+        help="`random`: k layers drawn for all",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the random choice")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     activations = {
         direction: tables.by_layer(tables.read(path, "activations"), "mean")
         for direction, path in zip(args.directions, args.activations, strict=True)
     }
-    tables.write(args.out, choose(activations, args.k, args.difference, args.side), "layers")
+    draw = args.seed if args.choice == "random" else None
+    tables.write(args.out, choose(activations, args.k, args.difference, args.side, args.selection, draw), "layers")
 
 
 if __name__ == "__main__":

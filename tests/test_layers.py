@@ -44,3 +44,32 @@ def test_shared_choice_is_by_the_mean_over_directions():
 def test_a_model_of_one_layer():
     table = choose({"en-de": MEANS[:1]}, 1, "vector", "upper")
     assert table["selected"].tolist() == [True]
+
+
+# changes 1, 3 of MEANS and 9, 0 of OTHER: D at layer 2 is 3 for the one, at layer 1 it is 9 for the other
+OTHER = np.array([[0.0, 0.0], [9.0, 9.0], [9.0, 9.0]])
+
+
+def chosen(table, direction: str) -> list[int]:
+    return table.loc[table["selected"] & (table["direction"] == direction), "layer"].tolist()
+
+
+def test_each_direction_can_choose_its_own():
+    table = choose({"en-de": MEANS, "de-en": OTHER}, 1, "scalar", "upper", selection="per_direction")
+    assert (chosen(table, "en-de"), chosen(table, "de-en")) == ([2], [1])
+    shared = choose({"en-de": MEANS, "de-en": OTHER}, 1, "scalar", "upper")
+    assert table["delta"].equals(shared["delta"])
+
+
+def test_random_layers_are_those_of_the_seed_and_the_same_for_all_directions():
+    activations = {"en-de": np.zeros((30, 2)), "de-en": np.ones((30, 2))}
+
+    def draw(seed: int) -> list[int]:
+        table = choose(activations, 4, "vector", "upper", selection="per_direction", draw=seed)
+        assert chosen(table, "en-de") == chosen(table, "de-en")
+        return chosen(table, "en-de")
+
+    assert draw(3) == draw(3) != draw(4)
+    counts = np.bincount(np.concatenate([draw(seed) for seed in range(300)]), minlength=30)
+    assert counts.sum() == 1200  # four of them each time
+    assert 15 < counts.min() <= counts.max() < 70  # 40 expected, standard deviation 6; every layer has its chance
