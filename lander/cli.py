@@ -1,9 +1,10 @@
-"""The command `lander`: check a config, show scores, translate with a trained model, export it as a plain one.
+"""The command `lander`: check a config, show scores, translate with a trained model, export it, convert a base.
 
 lander check --configfile my.yaml
 lander scores results/demo
 lander translate results/demo/finetune/landermt/main/s0 --direction en-de < in.txt > out.txt
 lander export results/demo/finetune/landermt/main/s0 --direction en-de --out my-model
+lander convert Baichuan2-7B-Base --out models/baichuan2-7b-llama
 """
 
 import argparse
@@ -112,6 +113,13 @@ def export(args: argparse.Namespace) -> None:
     translator.export(args.model, args.direction, args.out)
 
 
+def convert(args: argparse.Namespace) -> None:
+    """Write a Baichuan 7B model as a LLaMA model."""
+    from lander import convert
+
+    convert.convert(args.folder, args.out)
+
+
 def _positive(value: str) -> int:
     """A whole number from 1 up, for argparse."""
     if not value.isdigit() or int(value) < 1:
@@ -146,6 +154,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_model(one)
     one.add_argument("--out", type=Path, required=True, help="folder to write")
     one.set_defaults(action=export)
+    one = commands.add_parser("convert", help="write Baichuan-7B or Baichuan2-7B as a LLaMA model folder, once")
+    one.add_argument("folder", metavar="FOLDER", type=Path, help="the model's files as on the hub, downloaded")
+    one.add_argument("--out", type=Path, required=True, help="folder to write")
+    one.set_defaults(action=convert)
     return parser
 
 
