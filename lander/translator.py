@@ -18,7 +18,7 @@ from lander import model
 from lander.codec import Codec
 from lander.data.templates import Template, load_templates
 from lander.errors import UserError
-from lander.files import whole_folder
+from lander.files import read_json, whole_folder
 from lander.finetune import blocks, saved
 from lander.languages import Direction, language_name, parse_direction
 
@@ -70,15 +70,25 @@ class Translator:
         direction: str | Direction,
         *,
         template: Template | None = None,
+        **decoding: Any,
+    ) -> list[str]:
+        """Everything that the model writes for each sentence: `complete` of its prompt (same keywords)."""
+        if isinstance(direction, str):
+            direction = parse_direction(direction)
+        prompts = [self.codec.prompt(self.prompt(sentence, direction, template)) for sentence in sentences]
+        return self.complete(prompts, direction, **decoding)
+
+    def complete(
+        self,
+        prompts: list[list[int]],
+        direction: str | Direction,
+        *,
         beams: int = 1,
         max_new_tokens: int = 256,
         batch_size: int = 32,
     ) -> list[str]:
-        """Everything that the model writes for each sentence, up to its end token or `max_new_tokens`."""
-        if isinstance(direction, str):
-            direction = parse_direction(direction)
+        """Everything that the model writes behind each prompt (tokens), up to its end token or `max_new_tokens`."""
         self.route(direction)
-        prompts = [self.codec.prompt(self.prompt(sentence, direction, template)) for sentence in sentences]
         outputs = [""] * len(prompts)
         progress = Progress(str(direction), len(prompts))
         for places in by_length(prompts, batch_size):
@@ -135,20 +145,22 @@ def load(path: str | Path, dtype: str = "float32", revision: str | None = None, 
     manifest = saved.read_manifest(folder)
     where = base or manifest["base"]["path"]
     revision = manifest["base"]["revision"]
-    router, ffns = blocks.Router(), {}
-    if manifest["method"] == "full":
+    router, ffns, parts = blocks.Router(), {}, saved.parts_of(manifest)
+    if "model" in parts:
         network = model.load_model(path, dtype=dtype)
     else:
         if model.digest(where, revision) != manifest["base"]["digest"]:
             raise UserError(f"{where}: not the base that {path} was trained on (another digest); pass the right one")
         network = model.load_model(where, revision, dtype)
-        if manifest["method"] == "lora":
-            network = _with_adapter(network, path)
-        else:
+        if "lora" in parts:
+            network = _with_lora(network, path)
+        if "bottlenecks" in parts:
+            saved.load_bottlenecks(folder, network, manifest["sizes"]["bottleneck"])
+        if "blocks" in parts:
             routing = blocks.Routing(manifest["routing"]["scale"], manifest["routing"]["gate"] == "learned")
             masks = saved.read_masks(folder / "masks", manifest["masked"])
             ffns = blocks.install(network, masks, router, routing)
-            saved.load_weights(folder, network)
+            saved.load_weights(folder / saved.BLOCKS, network)
     return Translator(
         network.eval().requires_grad_(False),
         model.load_codec(path),
@@ -166,7 +178,7 @@ def own_templates(path: str) -> list[Template]:
     return ([Template("own", prompt)] if prompt else []) + load_templates()
 
 
-def _with_adapter(network: nn.Module, path: str) -> nn.Module:
+def _with_lora(network: nn.Module, path: str) -> nn.Module:
     from peft import PeftModel
 
     return PeftModel.from_pretrained(network, path, autocast_adapter_dtype=False).requires_grad_(False)
@@ -178,10 +190,15 @@ def export(path: str | Path, direction: str, out: Path) -> None:
     Blocks are folded into the dense FFN (scaled, absent neurons zero), LoRA is merged.
 
     Raises:
-        UserError: `out` is there already, or see `load`.
+        UserError: `out` is there already, the model has bottleneck adapters, or see `load`.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: a file, or a folder that is not empty; choose another one or empty it")
+    if saved.is_trained_model(str(path)) and "bottlenecks" in saved.parts_of(read_json(Path(path) / "lander.json")):
+        raise UserError(
+            f"{path}: a bottleneck adapter cannot be exported: it is not linear (a gelu stands between its two maps), "
+            "so no weights of the base's architecture equal it; use lander.load or `lander translate`"
+        )
     translator = load(path)
     network = translator.network
     for code in astuple(parse_direction(direction)):

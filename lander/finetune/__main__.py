@@ -5,7 +5,8 @@ Paper: sections 3.3 and 4.2.
 Reads:  <run>/data/s<seed>/train/<direction>.parquet, <run>/masks/<variant>/s<seed>/<direction>.parquet, the base
 Writes: <run>/finetune/<method>/<variant>/s<seed>/   the model (see `lander.finetune.saved`; lander.json comes last)
             loss.csv   update, direction, loss, tokens, learning_rate
-            run.json   settings, versions, seconds, tokens, parameters trained, peak memory
+            run.json   settings, versions, parameters trained, sizes of adapters, peak memory, and the cost: seconds,
+                       tokens predicted (`tokens`) and read (`tokens_read`), `flops` (see `lander.finetune.cost`)
         <run>/checkpoints/...   while training
 
 Example:
@@ -29,6 +30,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.distributed as dist
+from torch import nn
 
 from lander import machine, model, tables
 from lander.codec import Codec
@@ -37,7 +39,8 @@ from lander.errors import UserError, run_main
 from lander.files import whole_file, write_json
 from lander.finetune import saved
 from lander.finetune.blocks import Routing
-from lander.finetune.methods import MASKED, METHODS, Lora, count, prepare
+from lander.finetune.cost import training_cost
+from lander.finetune.methods import METHODS, Lora, Prepared, count, prepare
 from lander.finetune.schedule import Pairs, Schedule
 from lander.finetune.trainer import Settings, end_processes, start_processes, train
 from lander.languages import Direction, parse_direction
@@ -147,6 +150,8 @@ def parse_args() -> argparse.Namespace:
     add("--lora-rank", type=int, default=16)
     add("--lora-alpha", type=int, default=32)
     add("--lora-targets", nargs="*", default=[], help="names of linear maps (default: all of every layer)")
+    add("--bottleneck", type=int, help="width of the adapter; also sets the size of adapter-lora")
+    add("--budget-layers", type=int, help="for adapters and lora-matched: as many parameters as so many layers")
     add("--checkpoint-every", type=int, default=0, help="updates between checkpoints; 0: none")
     add("--checkpoints", type=Path, help="folder of checkpoints; removed when the model is written")
     add("--out", type=Path, required=True, help="folder of the model")
@@ -156,7 +161,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Prepare the method, train it, write the model; rank 0 does the writing."""
     args = parse_args()
-    if args.method in MASKED and args.masks is None:
+    masked = METHODS[args.method].masked
+    if masked and args.masks is None:
         raise UserError(f"--masks: {args.method} needs a folder of masks")
     started = time.monotonic()
     machine.prepare(args.threads)
@@ -164,18 +170,49 @@ def main() -> None:
     torch.manual_seed(args.seed)
     network, codec = model.load(args.model, args.revision, args.dtype)
     names = [str(direction) for direction in args.directions]
-    masks = saved.read_masks(args.masks, names) if args.method in MASKED else {}
+    masks = saved.read_masks(args.masks, names) if masked else {}
     pairs = read_pairs(args, codec)
     if masks:  # a direction without a mask runs the base's graph, and nothing of it is trained
         pairs = {direction: pairs[direction] for direction in masks}
     schedule = Schedule(pairs, args.batch_size, args.seed)
     accumulate = args.accumulate or len(pairs)
     total = sum(parameter.numel() for parameter in network.parameters())
-    routing = Routing(args.scale, args.gate == "learned")
-    lora = Lora(args.lora_rank, args.lora_alpha, tuple(args.lora_targets))
-    prepared = prepare(args.method, network, masks=masks, routing=routing, scope=args.scope, lora=lora)
-    trained = count(prepared.groups)
-    settings = Settings(
+    prepared = prepare_method(args, network, masks)
+    settings = make_settings(args, schedule, accumulate)
+    facts = {
+        "updates": settings.updates,
+        "parameters_trained": count(prepared.groups),
+        "parameters_total": total,
+        "sizes": prepared.sizes,
+        **training_cost(prepared, schedule, settings.updates * accumulate),
+    }
+    base_digest = model.digest(args.model, args.revision)
+    base = {"path": model.portable(args.model), "revision": args.revision, "digest": base_digest}
+    same = fingerprint(args, base_digest, pairs, masks)
+    masters, log = train(prepared, schedule, codec, settings, args.checkpoints, same)
+    if dist.get_rank() == 0:
+        record = run_record(args, pairs, log, **facts)
+        write_model(args, prepared, masters, codec, masks, base, log, record, started)
+    end_processes()
+
+
+def prepare_method(args: argparse.Namespace, network: nn.Module, masks: dict[str, pd.DataFrame]) -> Prepared:
+    """The base made ready for the method of the command line."""
+    return prepare(
+        args.method,
+        network,
+        masks=masks,
+        routing=Routing(args.scale, args.gate == "learned"),
+        scope=args.scope,
+        lora=Lora(args.lora_rank, args.lora_alpha, tuple(args.lora_targets)),
+        bottleneck=args.bottleneck,
+        budget_layers=args.budget_layers,
+    )
+
+
+def make_settings(args: argparse.Namespace, schedule: Schedule, accumulate: int) -> Settings:
+    """How to train, from the command line."""
+    return Settings(
         updates=args.steps if args.steps is not None else schedule.updates(args.epochs, accumulate),
         accumulate=accumulate,
         learning_rate=args.learning_rate,
@@ -188,16 +225,6 @@ def main() -> None:
         autocast=machine.autocasts(args.precision),
         checkpoint_every=args.checkpoint_every,
     )
-    base_digest = model.digest(args.model, args.revision)
-    base = {"path": model.portable(args.model), "revision": args.revision, "digest": base_digest}
-    same = fingerprint(args, base_digest, pairs, masks)
-    masters, log = train(prepared, schedule, codec, settings, args.checkpoints, same)
-    if dist.get_rank() == 0:
-        record = run_record(
-            args, pairs, log, updates=settings.updates, parameters_trained=trained, parameters_total=total
-        )
-        write_model(args, prepared, masters, codec, masks, base, log, record, started)
-    end_processes()
 
 
 def write_model(args, prepared, masters, codec, masks, base, log, record, started: float) -> None:
@@ -214,7 +241,8 @@ def write_model(args, prepared, masters, codec, masks, base, log, record, starte
         "languages": args.languages,
         "templates": [template.text for template in load_templates(args.templates)],
         "masked": list(masks),
-        "routing": {"scale": args.scale, "gate": args.gate} if args.method in MASKED else None,
+        "routing": {"scale": args.scale, "gate": args.gate} if METHODS[args.method].masked else None,
+        "sizes": prepared.sizes,
     }
     saved.save(args.out, prepared, masters, codec, masks, manifest)
     if args.checkpoints:

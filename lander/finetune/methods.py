@@ -4,22 +4,32 @@
 |---|---|
 | `full` | everything |
 | `lora` | low-rank updates of every linear map of every layer (PEFT) |
+| `lora-matched` | the same, the rank such that it comes nearest to `budget_layers` layers (`scope: ffn`: FFNs) |
+| `adapter` | a bottleneck behind every layer's FFN, as large as `budget_layers` whole layers allow |
+| `adapter-lora` | LoRA and bottlenecks together, no larger than `adapter` |
 | `landermt` | the neurons of the batch's direction in the chosen layers, their output bias, and with `scope: layer` the
   attention and norms of those layers |
+| `layers`, `landermt-lg`, `random`, `random-layers` | the same, with other masks |
+| `landermt-ls` | the neurons alone: output bias, attention and norms stay frozen |
+
+A method is a function and an entry in `METHODS`.
 """
 
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 import pandas as pd
 from torch import nn
 
 from lander import families
 from lander.errors import UserError
+from lander.finetune import adapters
 from lander.finetune.blocks import BlockFFN, Router, Routing, install
 
-METHODS = ("full", "lora", "landermt")
-MASKED = ("landermt",)  # methods that need masks
+SHARED = "shared"  # name of the group that every direction uses
 
 
 @dataclass
@@ -48,6 +58,21 @@ class Lora:
     targets: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Options:
+    """What the methods can be told; each reads its own.
+
+    `bottleneck`: width N of the adapter; None: the largest that fits into `budget_layers` whole layers.
+    """
+
+    masks: dict[str, pd.DataFrame] = field(default_factory=dict)
+    routing: Routing = field(default_factory=Routing)
+    scope: str = "layer"  # or `ffn`: without attention and norms
+    lora: Lora = field(default_factory=Lora)
+    bottleneck: int | None = None
+    budget_layers: int | None = None
+
+
 @dataclass
 class Prepared:
     """A model ready for training: its parameters in groups, everything else frozen."""
@@ -55,53 +80,138 @@ class Prepared:
     network: nn.Module
     router: Router
     groups: list[ParameterGroup]
+    sizes: dict[str, int] = field(default_factory=dict)  # of what was added: lora_rank, bottleneck
 
     def trained(self) -> dict[str, nn.Parameter]:
         """All trained parameters by their names in the network."""
         return {name: parameter for group in self.groups for name, parameter in group.parameters.items()}
 
 
-def prepare(
-    method: str,
-    network: nn.Module,
-    *,
-    masks: dict[str, pd.DataFrame] | None = None,
-    routing: Routing | None = None,
-    scope: str = "layer",
-    lora: Lora | None = None,
-) -> Prepared:
-    """Make a frozen base ready for a method: build its blocks or adapters, choose and thaw what it trains."""
-    router = Router()
-    if method == "full":
-        groups = [ParameterGroup("all", dict(network.named_parameters()))]
-    elif method == "lora":
-        network = with_lora(network, lora or Lora())
-        named = {name: value for name, value in network.named_parameters() if "lora_" in name}
-        groups = [ParameterGroup("lora", named)]
-    elif method in MASKED:
-        installed = install(network, masks or {}, router, routing or Routing())
-        groups = block_groups(network, installed, scope)
-    else:
+@dataclass(frozen=True)
+class Method:
+    """How a base is made ready, and which `parts` a trained model's folder has (`lander.finetune.saved`)."""
+
+    build: Callable[[nn.Module, Options], Prepared]
+    parts: tuple[str, ...]
+
+    @property
+    def masked(self) -> bool:
+        """Whether it needs masks."""
+        return "blocks" in self.parts
+
+
+def prepare(method: str, network: nn.Module, **options: Any) -> Prepared:
+    """Make a frozen base ready for a method: build its blocks or adapters, choose and thaw what it trains.
+
+    Args:
+        options: fields of `Options`.
+    """
+    if method not in METHODS:
         raise UserError(f"methods: {method!r} is not one of {', '.join(METHODS)}")
-    groups = [group for group in groups if group.parameters]
-    for group in groups:
+    prepared = METHODS[method].build(network, Options(**options))
+    prepared.groups = [group for group in prepared.groups if group.parameters]
+    for group in prepared.groups:
         for parameter in group.parameters.values():
             parameter.requires_grad_(True)
-    return Prepared(network, router, groups)
+    return prepared
+
+
+def count(groups: list[ParameterGroup]) -> int:
+    """Number of trained parameters."""
+    return sum(parameter.numel() for group in groups for parameter in group.parameters.values())
+
+
+# ------------------------------------------------------------ everything, LoRA, bottlenecks
+
+
+def _full(network: nn.Module, _options: Options) -> Prepared:
+    return Prepared(network, Router(), [ParameterGroup("all", dict(network.named_parameters()))])
+
+
+def _lora(network: nn.Module, options: Options) -> Prepared:
+    network = with_lora(network, options.lora)
+    return Prepared(network, Router(), [lora_group(network)], {"lora_rank": options.lora.rank})
+
+
+def _lora_matched(network: nn.Module, options: Options) -> Prepared:
+    budget = adapters.layers_budget(network, options.budget_layers, options.scope)
+    per_rank = sum(part.in_features + part.out_features for part in linear_maps(network).values())
+    rank = max(1, round(budget / per_rank))
+    return _lora(network, replace(options, lora=Lora(rank, options.lora.alpha)))
+
+
+def _adapter(network: nn.Module, options: Options) -> Prepared:
+    size = adapter_size(network, options)
+    adapters.install(network, size)
+    return Prepared(network, Router(), [bottleneck_group(network)], {"bottleneck": size})
+
+
+def _adapter_lora(network: nn.Module, options: Options) -> Prepared:
+    budget = adapters.n_parameters(network, adapter_size(network, options))
+    network = with_lora(network, options.lora)
+    low_rank = lora_group(network)
+    size = adapters.largest(network, budget - count([low_rank]))
+    if size < 1:
+        raise UserError(
+            f"--lora-rank: {options.lora.rank} has {count([low_rank]):,} parameters, and adapter-lora as a whole gets "
+            f"the adapter's {budget:,}, bottlenecks included; use a lower rank or a wider adapter (--bottleneck)"
+        )
+    adapters.install(network, size)
+    sizes = {"lora_rank": options.lora.rank, "bottleneck": size}
+    return Prepared(network, Router(), [low_rank, bottleneck_group(network)], sizes)
+
+
+def adapter_size(network: nn.Module, options: Options) -> int:
+    """Width of the method `adapter`: as told, else the largest within the budget.
+
+    Raises:
+        UserError: the budget is too small for any.
+    """
+    if options.bottleneck:
+        return options.bottleneck
+    budget = adapters.layers_budget(network, options.budget_layers)
+    size = adapters.largest(network, budget)
+    if size < 1:
+        raise UserError(f"--budget-layers: {budget:,} parameters are too few for a bottleneck in every layer")
+    return size
+
+
+def bottleneck_group(network: nn.Module) -> ParameterGroup:
+    return ParameterGroup("bottlenecks", adapters.parameters(network))
+
+
+def lora_group(network: nn.Module) -> ParameterGroup:
+    return ParameterGroup("lora", {name: value for name, value in network.named_parameters() if "lora_" in name})
+
+
+def linear_maps(network: nn.Module) -> dict[str, nn.Linear]:
+    """Every linear map of every layer, by its name in the network."""
+    layers = families.family_of(network).layers
+    parts = families.layers_of(network).named_modules()
+    return {f"{layers}.{name}": part for name, part in parts if isinstance(part, nn.Linear)}
 
 
 def with_lora(network: nn.Module, lora: Lora) -> nn.Module:
     """The base with PEFT's LoRA on every linear map of its layers; its own parameters stay frozen."""
     from peft import LoraConfig, get_peft_model
 
-    layers = families.family_of(network).layers
-    linear = [name for name, part in families.layers_of(network).named_modules() if isinstance(part, nn.Linear)]
-    targets = list(lora.targets) or [f"{layers}.{name}" for name in linear]
+    targets = list(lora.targets) or list(linear_maps(network))
     config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=targets, task_type="CAUSAL_LM")
     try:
         return get_peft_model(network, config, autocast_adapter_dtype=False)
     except ValueError as error:
         raise UserError(f"finetune.lora.targets: {error}") from None
+
+
+# ------------------------------------------------------------ blocks
+
+
+def _routed(network: nn.Module, options: Options, *, shared: bool = True) -> Prepared:
+    """Blocks as the masks say. `shared`: train what all directions share too."""
+    router = Router()
+    installed = install(network, options.masks, router, options.routing)
+    groups = block_groups(network, installed, options.scope)
+    return Prepared(network, router, [group for group in groups if shared or group.name != SHARED])
 
 
 def block_groups(network: nn.Module, installed: dict[int, BlockFFN], scope: str) -> list[ParameterGroup]:
@@ -123,12 +233,22 @@ def block_groups(network: nn.Module, installed: dict[int, BlockFFN], scope: str)
             outside = (p for p in families.layers_of(network)[layer].parameters() if id(p) not in inside)
             shared.update((names[id(p)], p) for p in outside)
     return [
-        ParameterGroup("shared", shared),
+        ParameterGroup(SHARED, shared),
         *(ParameterGroup(f"blocks of {', '.join(sorted(used))}", named, used) for used, named in blocks.items()),
         *(ParameterGroup(f"gate of {name}", named, frozenset([name]), decays=False) for name, named in gates.items()),
     ]
 
 
-def count(groups: list[ParameterGroup]) -> int:
-    """Number of trained parameters."""
-    return sum(parameter.numel() for group in groups for parameter in group.parameters.values())
+METHODS: dict[str, Method] = {
+    "full": Method(_full, ("model",)),
+    "lora": Method(_lora, ("lora",)),
+    "lora-matched": Method(_lora_matched, ("lora",)),
+    "adapter": Method(_adapter, ("bottlenecks",)),
+    "adapter-lora": Method(_adapter_lora, ("lora", "bottlenecks")),
+    "landermt": Method(_routed, ("blocks",)),
+    "landermt-lg": Method(_routed, ("blocks",)),
+    "landermt-ls": Method(partial(_routed, shared=False), ("blocks",)),
+    "layers": Method(_routed, ("blocks",)),
+    "random": Method(_routed, ("blocks",)),
+    "random-layers": Method(_routed, ("blocks",)),
+}

@@ -2,9 +2,12 @@
 
 lander.json           manifest, written last: method, base (path, revision, digest), directions, digests of files
 tokenizer files
-full:     config.json, model.safetensors: a plain model
-lora:     adapter_config.json, adapter_model.safetensors, in PEFT's own format
-landermt: trained.safetensors (by parameter name) and masks/<direction>.parquet
+
+and the parts of its method (`lander.finetune.methods`):
+model:       config.json, model.safetensors: a plain model
+lora:        adapter_config.json, adapter_model.safetensors, in PEFT's own format
+bottlenecks: bottlenecks.safetensors (by parameter name in the base); their size is in the manifest
+blocks:      trained.safetensors (by parameter name) and masks/<direction>.parquet
 """
 
 import sys
@@ -20,9 +23,11 @@ from lander import model, tables
 from lander.codec import Codec
 from lander.errors import UserError
 from lander.files import read_json, sha256, whole_file, write_json
-from lander.finetune.methods import Prepared
+from lander.finetune import adapters
+from lander.finetune.methods import METHODS, Prepared
 
 FORMAT = "lander-model-1"
+BLOCKS, BOTTLENECKS = "trained.safetensors", "bottlenecks.safetensors"
 
 
 def save(
@@ -39,12 +44,17 @@ def save(
     codec.tokenizer.save_pretrained(folder)
     trained = prepared.trained()
     weights = {name: value.to(trained[name].dtype).contiguous() for name, value in masters.items()}
-    if manifest["method"] == "full":
+    parts = parts_of(manifest)
+    bottlenecks = {name: weights.pop(name) for name in adapters.parameters(prepared.network)}
+    if "model" in parts:
         _save_full(folder, weights, manifest["base"])
-    elif manifest["method"] == "lora":
+    if "lora" in parts:
         _save_lora(folder, prepared.network, weights)
-    else:
-        _save_tensors(folder / "trained.safetensors", weights)
+    if "bottlenecks" in parts:
+        named = {adapters.base_name(name): value for name, value in bottlenecks.items()}
+        _save_tensors(folder / BOTTLENECKS, named)
+    if "blocks" in parts:
+        _save_tensors(folder / BLOCKS, weights)
         for direction, mask in masks.items():
             tables.write(folder / "masks" / f"{direction}.parquet", mask, "masks")
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in (".safetensors", ".parquet"))
@@ -108,16 +118,37 @@ def read_masks(folder: Path, directions: list[str]) -> dict[str, pd.DataFrame]:
     return masks
 
 
-def load_weights(folder: Path, network: nn.Module) -> None:
-    """Put the trained parameters of a `landermt` folder into a network whose blocks are installed.
+def parts_of(manifest: dict[str, Any]) -> tuple[str, ...]:
+    """What the folder of a trained model holds.
+
+    Raises:
+        UserError: a method of another version.
+    """
+    if manifest["method"] not in METHODS:
+        raise UserError(f"lander.json: the method {manifest['method']!r} is unknown to this version of Lander")
+    return METHODS[manifest["method"]].parts
+
+
+def load_bottlenecks(folder: Path, network: nn.Module, size: int) -> None:
+    """Give a network, PEFT's or the base, the bottlenecks of a folder.
+
+    Raises:
+        UserError: they do not fit.
+    """
+    adapters.install(network, size)
+    load_weights(folder / BOTTLENECKS, adapters.base_of(network))
+
+
+def load_weights(file: Path, network: nn.Module) -> None:
+    """Put trained parameters into a network whose blocks or bottlenecks are installed.
 
     Raises:
         UserError: a parameter that the network does not have, or of another shape.
     """
     parameters = dict(network.named_parameters())
-    for name, value in load_file(folder / "trained.safetensors").items():
+    for name, value in load_file(file).items():
         if name not in parameters or parameters[name].shape != value.shape:
-            raise UserError(f"{folder}: trained parameter {name} does not fit its base; train the model again")
+            raise UserError(f"{file}: trained parameter {name} does not fit its base; train the model again")
         parameters[name].data.copy_(value)
 
 

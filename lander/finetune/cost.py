@@ -1,0 +1,78 @@
+"""What a training costs in arithmetic, estimated from its linear maps.
+
+A linear map of n weights takes 2 n floating point operations a token, and as many again for the gradient of its input
+and for that of its weights. With T_d tokens of direction d read (prompts and translations), P_d of them predicted:
+
+    FLOPs = sum over d of  2 T_d (N_d + U_d + W_d) + 2 P_d (2 H + H')
+
+    N_d  weights of the layers' linear maps that run in direction d; those of absent blocks do not
+    U_d  those of them in the lowest layer with a trained parameter and above: no gradient goes further down
+    W_d  the trained ones among them
+    H    weights of the output head, which runs on predicted tokens only; H' = H where it is trained, else 0
+
+Left out: products of queries, keys and values, norms, the optimizer, padding, and what gradient checkpointing computes
+twice; a few percent together for sentences on a large model, more on a tiny one.
+"""
+
+from collections import defaultdict
+
+from torch import nn
+
+from lander import families
+from lander.finetune.adapters import base_of
+from lander.finetune.blocks import BlockFFN
+from lander.finetune.methods import Prepared
+from lander.finetune.schedule import Schedule
+
+
+def training_cost(prepared: Prepared, schedule: Schedule, micro_batches: int) -> dict[str, int]:
+    """`tokens_read` and `flops` of so many micro-batches. Before an engine takes the parameters apart."""
+    if not prepared.groups:  # nothing to train, so nothing is run
+        return {"tokens_read": 0, "flops": 0}
+    read, predicted = tokens(schedule, micro_batches)
+    head = base_of(prepared.network).get_output_embeddings().weight
+    flops = 0
+    for direction in read:
+        run, above, trained = weights(prepared, direction)
+        flops += 2 * read[direction] * (run + above + trained)
+        flops += 2 * predicted[direction] * head.numel() * (3 if head.requires_grad else 2)
+    return {"tokens_read": sum(read.values()), "flops": flops}
+
+
+def tokens(schedule: Schedule, micro_batches: int) -> tuple[dict[str, int], dict[str, int]]:
+    """Tokens read and tokens predicted, by direction, in the run's first micro-batches."""
+    read: dict[str, int] = defaultdict(int)
+    predicted: dict[str, int] = defaultdict(int)
+    for number in range(micro_batches):
+        direction, indices = schedule.direction(number), schedule.indices(number)
+        pairs = schedule.pairs[direction]
+        lengths = pairs.lengths[indices]
+        read[direction] += int(lengths.sum())
+        predicted[direction] += int((lengths - pairs.prompt_lengths[indices]).sum())
+    return read, predicted
+
+
+def weights(prepared: Prepared, direction: str) -> tuple[int, int, int]:
+    """N_d, U_d and W_d of a direction."""
+    prepared.router.direction = direction
+    layers = families.layers_of(base_of(prepared.network))
+    outside = {id(p) for p in prepared.trained().values()} - {id(p) for p in layers.parameters()}
+    depths = [i for i, layer in enumerate(layers) if any(p.requires_grad for p in layer.parameters())]
+    lowest = 0 if outside else min(depths)  # what is trained outside the layers has the embeddings with it
+    run = above = trained = 0
+    for depth, layer in enumerate(layers):
+        for weight in _running(layer):
+            run += weight.numel()
+            above += weight.numel() * (depth >= lowest)
+            trained += weight.numel() * weight.requires_grad
+    return run, above, trained
+
+
+def _running(layer: nn.Module) -> list[nn.Parameter]:
+    """Weights of a layer's linear maps, without those of blocks that are absent in the router's direction."""
+    absent: set[int] = set()
+    for ffn in (part for part in layer.modules() if isinstance(part, BlockFFN)):
+        for block, scale in zip(ffn.blocks, ffn.scales(ffn.shifts()), strict=True):
+            if scale is None:
+                absent.update(id(part) for part in block.modules())
+    return [p.weight for p in layer.modules() if isinstance(p, nn.Linear) and id(p) not in absent]
