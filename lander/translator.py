@@ -159,7 +159,7 @@ def load(path: str | Path, dtype: str = "float32", revision: str | None = None, 
         if "blocks" in parts:
             routing = blocks.Routing(manifest["routing"]["scale"], manifest["routing"]["gate"] == "learned")
             masks = saved.read_masks(folder / "masks", manifest["masked"])
-            ffns = blocks.install(network, masks, router, routing)
+            ffns = blocks.install(network, masks, router, routing, saved.trained_scope(folder, network))
             saved.load_weights(folder / saved.BLOCKS, network)
     return Translator(
         network.eval().requires_grad_(False),

@@ -8,8 +8,9 @@ from torch.nn.functional import linear
 
 from lander import families
 from lander.errors import UserError
-from lander.finetune.blocks import Router, Routing, install, partition
+from lander.finetune.blocks import Router, Routing, install
 from lander.finetune.methods import prepare
+from lander.finetune.partition import partition
 from lander.languages import Direction
 
 P = 64  # neurons per layer of the toy
@@ -37,7 +38,11 @@ def test_a_mask_of_another_model_is_refused():
     ("change", "message"),
     [
         (lambda mask: mask.assign(role="generall"), "en-de, layer 1: role 'generall'"),
-        (lambda mask: mask.assign(role="base"), "`base`, .* is not supported yet"),
+        (
+            lambda mask: mask.assign(role=["base"] + ["absent"] * 63),
+            "en-de, layer 1: role base for some",
+        ),
+        (lambda mask: mask.assign(role="base", trained=True), "en-de, layer 1: role base for .* or trained"),
         (lambda mask: mask.assign(layer=0), "en-de: layer 1 is missing, though other directions have it"),
     ],
 )

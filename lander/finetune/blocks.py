@@ -6,7 +6,8 @@ The nonlinearity acts neuron by neuron, so an FFN is the exact sum over any part
 
 A block is the set of a layer's neurons with the same mask in every direction and the same owner: in the paper's case
 one general block and one per language. Each block has parameters of its own; routing is a choice of which blocks run.
-Nothing is masked or multiplied by zero, and what must not move is not in the optimizer.
+Nothing is masked or multiplied by zero, and what must not move is not in the optimizer. Where a layer is chosen for
+some directions only, the others run the base's layer (`lander.finetune.switch`).
 
 Paper: equations 7-9, FFN_G(c_G x) + FFN_S(c_S x), or c_G FFN_G(x) + c_S FFN_S(x) where the *output* is scaled.
 """
@@ -20,74 +21,9 @@ from torch import nn
 
 from lander import families
 from lander.errors import UserError
+from lander.finetune.partition import ABSENT, GENERAL, SOURCE, TARGET, Group, chosen_layers, partition, untouched_in
+from lander.finetune.switch import Router, switch_layer, switches
 from lander.languages import Direction, parse_direction
-
-GENERAL, SOURCE, TARGET, ABSENT = "general", "source", "target", "absent"
-
-
-@dataclass(frozen=True)
-class Group:
-    """The neurons of one block of one layer, and what each direction does with them."""
-
-    neurons: np.ndarray  # indices in the dense FFN
-    owner: str | None
-    routes: dict[str, tuple[str, float]]  # direction -> (role, scale); directions where it is absent are left out
-    trained_in: frozenset[str]  # directions whose batches train it
-
-
-def partition(masks: dict[str, pd.DataFrame], layer: int, n_neurons: int) -> list[Group]:
-    """The blocks of a layer: neurons that no mask tells apart. Ordered by their first neuron.
-
-    Raises:
-        UserError: a mask does not name each neuron of the layer once.
-    """
-    columns = {}
-    for direction, mask in masks.items():
-        rows = mask[mask["layer"] == layer].sort_values("neuron")
-        if rows.empty:
-            raise UserError(
-                f"masks: {direction}: layer {layer} is missing, though other directions have it; "
-                "a chosen layer has a row per neuron in the mask of every direction"
-            )
-        unknown = set(rows["role"]) - {GENERAL, SOURCE, TARGET, ABSENT}
-        if unknown:
-            raise UserError(
-                f"masks: {direction}, layer {layer}: role {unknown.pop()!r}; a role is {GENERAL}, {SOURCE}, {TARGET} "
-                f"or {ABSENT} (`base`, for layers of other directions only, is not supported yet)"
-            )
-        if not np.array_equal(rows["neuron"], np.arange(n_neurons)):
-            raise UserError(
-                f"masks: {direction}, layer {layer}: {len(rows)} rows, but the layer has {n_neurons} neurons "
-                f"and each needs one row; make the masks again for this model"
-            )
-        for name in ("role", "owner", "trained", "scale"):
-            columns[direction, name] = rows[name].to_numpy()
-    keys = pd.DataFrame(columns)
-    groups = []
-    for _, rows in keys.groupby(list(keys.columns), dropna=False, sort=False):
-        first = rows.iloc[0]
-        owners = {first[direction, "owner"] for direction in masks} - {None, np.nan}
-        owner = next((owner for owner in owners if isinstance(owner, str)), None)
-        routes = {
-            direction: (first[direction, "role"], float(first[direction, "scale"]))
-            for direction in masks
-            if first[direction, "role"] != ABSENT
-        }
-        trained_in = frozenset(direction for direction in masks if first[direction, "trained"])
-        if trained_in and trained_in != frozenset(routes):
-            raise UserError(
-                f"masks: layer {layer}, neuron {rows.index[0]} takes part in {', '.join(sorted(routes))} "
-                f"but is trained in {', '.join(sorted(trained_in))}; train it wherever it takes part, or nowhere"
-            )
-        groups.append(
-            Group(
-                neurons=rows.index.to_numpy().copy(),
-                owner=owner,
-                routes=routes,
-                trained_in=trained_in,
-            )
-        )
-    return groups
 
 
 class Block(nn.Module):
@@ -133,13 +69,6 @@ class Gate(nn.Module):
         return self.shift * 1  # (1,); a new tensor: the parameter may be gathered for this call only (ZeRO-3)
 
 
-@dataclass
-class Router:
-    """Which direction the model runs; None is the base's graph: all neurons, scale 1."""
-
-    direction: str | None = None
-
-
 @dataclass(frozen=True)
 class Routing:
     """How the groups are scaled (design, eq. 7-8): `where` is input or output; `learned` adds a gate per direction."""
@@ -154,14 +83,28 @@ class BlockFFN(nn.Module):
     forward: (batch, tokens, d_model) [, residual of the same shape] -> the same shape.
     """
 
-    def __init__(self, ffn: families.FFN, groups: list[Group], directions: list[str], router: Router, routing: Routing):
+    def __init__(
+        self,
+        ffn: families.FFN,
+        groups: list[Group],
+        directions: list[str],
+        router: Router,
+        routing: Routing,
+        untouched_in: set[str] | None = None,
+    ):
         super().__init__()
         self.router, self.routing, self.groups = router, routing, groups
-        self.directions = set(directions)
+        self.untouched_in = (
+            set() if untouched_in is None else untouched_in
+        )  # directions that run the base's layer instead
+        self.masked = frozenset(directions)
+        self.chosen_by = self.masked - self.untouched_in
+        self.directions = set(directions)  # `add_direction` adds to them, and to `untouched_in`
         self.blocks = nn.ModuleList(Block(ffn, group.neurons) for group in groups)
         bias = ffn.down.bias
         self.bias = nn.Parameter(bias.detach().clone(), requires_grad=False) if bias is not None else None
-        self.gates = nn.ModuleDict({name: Gate(ffn.down.weight) for name in directions} if routing.learned else {})
+        gated = [name for name in directions if name in self.chosen_by] if routing.learned else []
+        self.gates = nn.ModuleDict({name: Gate(ffn.down.weight) for name in gated})
 
     def scales(self, shifts: dict[str, torch.Tensor]) -> list[float | torch.Tensor | None]:
         """Factor of each block in the current direction, None where it is absent.
@@ -187,24 +130,36 @@ class BlockFFN(nn.Module):
     def add_direction(self, direction: Direction) -> None:
         """Route a direction that was not trained: the general blocks and those that its two languages own.
 
-        A block's scale is the mean of those that the masks give it in the trained directions; it has no gate.
+        A block's scale is the mean of those that the masks give it in the trained directions (a block that none of
+        them has: of those of the other owned blocks); it has no gate. Owned blocks that the masks leave out of their
+        own languages' directions, as in an ablation, stay out. A layer that not all trained directions have chosen
+        runs untouched where none of its choosers has one of the two languages.
 
         Raises:
             UserError: a language that owns no neuron of the layer and is in no trained direction.
         """
-        known = {group.owner for group in self.groups if group.owner}
-        known |= {code for name in self.directions for code in astuple(parse_direction(name))}
+        codes, name = set(astuple(direction)), str(direction)
+        languages = {trained: set(astuple(parse_direction(trained))) for trained in self.masked}
+        known = set().union(*languages.values(), *(group.owners for group in self.groups))
         for code in astuple(direction):
             if code not in known:
                 raise UserError(f"{direction}: the model knows {', '.join(sorted(known))}, not {code}")
-        for group in self.groups:
-            role = GENERAL if any(role == GENERAL for role, _ in group.routes.values()) else None
-            if role is None and group.owner in (direction.source, direction.target):
-                role = SOURCE if group.owner == direction.source else TARGET
-            if role is not None:
-                scales = [scale for _, scale in group.routes.values()]
-                group.routes[str(direction)] = (role, float(np.mean(scales)) if scales else 1.0)
-        self.directions.add(str(direction))
+        self.directions.add(name)
+        if self.untouched_in and not any(codes & languages[chooser] for chooser in self.chosen_by):
+            self.untouched_in.add(name)
+            return
+        routes = [[route for by, route in group.routes.items() if by in self.chosen_by] for group in self.groups]
+        owned = [scale for part in routes for role, scale in part if role in (SOURCE, TARGET)]
+        read = set().union(*(languages[chooser] for chooser in self.chosen_by))
+        left_out = not owned and any(group.owners & read for group in self.groups)
+        for group, part in zip(self.groups, routes, strict=True):
+            if any(role == GENERAL for role, _ in part):
+                role = GENERAL
+            elif group.owners & codes and not left_out:
+                role = SOURCE if direction.source in group.owners else TARGET
+            else:
+                continue
+            group.routes[name] = (role, float(np.mean([scale for _, scale in part] or owned or [1.0])))
 
     def forward(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
         """The routed FFN.
@@ -212,14 +167,14 @@ class BlockFFN(nn.Module):
         ZeRO 2 and 3 count on every trained parameter having a gradient in every micro-step, in one order on all
         ranks; with parts left out, or in an order that depends on the direction, they go wrong without a word or
         die. So while training every gate and block runs in its place, the idle ones on no rows: that costs nothing,
-        and their gradients are exact zeros.
+        and their gradients are exact zeros. Frozen blocks do the same: ZeRO 3 gathers them on all ranks at once.
         """
         out = torch.zeros_like(x) if self.bias is None else self.bias.expand_as(x)
         shifts = self.shifts()
-        for block, scale in zip(self.blocks, self.scales(shifts), strict=True):
+        for block, group, scale in zip(self.blocks, self.groups, self.scales(shifts), strict=True):
             if scale is not None:
                 out = out + self.scaled(block, x, scale)
-            elif self.training and block.down.weight.requires_grad:
+            elif self.training and group.routes:
                 out = out + block(x.reshape(-1, x.shape[-1])[:0]).sum()
         if self.training:
             out = out + sum(shift * 0 for shift in shifts.values())
@@ -233,31 +188,38 @@ class BlockFFN(nn.Module):
 
 
 def install(
-    network: nn.Module, masks: dict[str, pd.DataFrame], router: Router, routing: Routing
+    network: nn.Module, masks: dict[str, pd.DataFrame], router: Router, routing: Routing, scope: str = "layer"
 ) -> dict[int, BlockFFN]:
-    """Cut the FFN of every masked layer into blocks, in place. Weights are the base's, all frozen.
+    """Cut the FFN of every chosen layer into blocks, in place. Weights are the base's, all frozen.
 
+    A layer with the role `base` in some direction keeps an untouched copy beside it; no other layer does.
+
+    Args:
+        scope: `layer`, or `ffn` where attention and norms are not trained.
     Returns:
         layer -> its BlockFFN
     """
     family = families.family_of(network)
-    layers = sorted({int(layer) for mask in masks.values() for layer in mask["layer"].unique()})
     n_layer = len(families.layers_of(network))
     installed = {}
-    for layer in layers:
+    for layer in chosen_layers(masks):
         if not 0 <= layer < n_layer:
             raise UserError(f"masks: layer {layer}: the model has layers 0 to {n_layer - 1}; make the masks again")
         ffn = families.ffn_of(network, layer)
-        groups = partition(masks, layer, ffn.n_neurons)
-        installed[layer] = BlockFFN(ffn, groups, list(masks), router, routing)
-        setattr(families.layers_of(network)[layer], family.ffn, installed[layer])
+        groups, untouched = partition(masks, layer, ffn.n_neurons), untouched_in(masks, layer)
+        installed[layer] = BlockFFN(ffn, groups, list(masks), router, routing, untouched)
+        module = families.layers_of(network)[layer]
+        setattr(module, family.ffn, installed[layer])
+        if untouched:
+            switch_layer(module, family.ffn, ffn.module, router, untouched, scope)
     return installed
 
 
 def fold(network: nn.Module, ffns: dict[int, BlockFFN], plain: nn.Module) -> None:
     """Write a routed model's weights into an untouched model of the base's architecture, for the current direction.
 
-    Exact: an absent neuron is zeros, a group's factor goes into its rows or columns.
+    Exact: an absent neuron is zeros, a group's factor goes into its rows or columns. A layer that the direction has
+    not chosen stays as it is.
 
     Args:
         network: the model with blocks.
@@ -270,8 +232,12 @@ def fold(network: nn.Module, ffns: dict[int, BlockFFN], plain: nn.Module) -> Non
         for name, parameter in plain.named_parameters():
             if name in outside:
                 parameter.copy_(outside[name])
+        for path, switch in switches(network).items():
+            if not switch.is_off and not isinstance(switch.trained, BlockFFN):
+                plain.get_submodule(path).load_state_dict(switch.trained.state_dict())
         for layer, ffn in ffns.items():
-            _fold_ffn(ffn, families.ffn_of(plain, layer))
+            if ffn.router.direction not in ffn.untouched_in:
+                _fold_ffn(ffn, families.ffn_of(plain, layer))
 
 
 def _fold_ffn(routed: BlockFFN, dense: families.FFN) -> None:

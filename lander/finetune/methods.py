@@ -28,8 +28,7 @@ from lander import families
 from lander.errors import UserError
 from lander.finetune import adapters
 from lander.finetune.blocks import BlockFFN, Router, Routing, install
-
-SHARED = "shared"  # name of the group that every direction uses
+from lander.finetune.switch import switches
 
 
 @dataclass
@@ -208,16 +207,18 @@ def with_lora(network: nn.Module, lora: Lora) -> nn.Module:
 
 def _routed(network: nn.Module, options: Options, *, shared: bool = True) -> Prepared:
     """Blocks as the masks say. `shared`: train what all directions share too."""
-    router = Router()
-    installed = install(network, options.masks, router, options.routing)
-    groups = block_groups(network, installed, options.scope)
-    return Prepared(network, router, [group for group in groups if shared or group.name != SHARED])
+    router, scope = Router(), options.scope if shared else "blocks"
+    installed = install(network, options.masks, router, options.routing, scope)
+    return Prepared(network, router, block_groups(network, installed, scope))
 
 
 def block_groups(network: nn.Module, installed: dict[int, BlockFFN], scope: str) -> list[ParameterGroup]:
-    """The trained parts of a model with blocks, grouped by the directions that use them."""
+    """The trained parts of a model with blocks, grouped by the directions that use them.
+
+    What the directions share in a layer (`shared_parts`) is of all of them, or of those that have chosen the layer.
+    """
     names = {id(parameter): name for name, parameter in network.named_parameters()}
-    shared: dict[str, nn.Parameter] = {}
+    shared: dict[frozenset[str] | None, dict[str, nn.Parameter]] = defaultdict(dict)
     blocks: dict[frozenset[str], dict[str, nn.Parameter]] = defaultdict(dict)
     gates: dict[str, dict[str, nn.Parameter]] = defaultdict(dict)
     for layer, ffn in installed.items():
@@ -226,17 +227,31 @@ def block_groups(network: nn.Module, installed: dict[int, BlockFFN], scope: str)
                 blocks[group.trained_in].update((names[id(p)], p) for p in block.parameters())
         for direction, gate in ffn.gates.items():
             gates[direction][names[id(gate.shift)]] = gate.shift
-        if ffn.bias is not None:
-            shared[names[id(ffn.bias)]] = ffn.bias
-        if scope == "layer":
-            inside = {id(p) for p in ffn.parameters()}
-            outside = (p for p in families.layers_of(network)[layer].parameters() if id(p) not in inside)
-            shared.update((names[id(p)], p) for p in outside)
+        used = ffn.chosen_by if ffn.untouched_in else None
+        parts = shared_parts(families.layers_of(network)[layer], ffn, scope)
+        shared[used].update((names[id(p)], p) for p in parts)
     return [
-        ParameterGroup(SHARED, shared),
-        *(ParameterGroup(f"blocks of {', '.join(sorted(used))}", named, used) for used, named in blocks.items()),
+        *(ParameterGroup(_named("shared", used), named, used) for used, named in shared.items()),
+        *(ParameterGroup(_named("blocks", used), named, used) for used, named in blocks.items()),
         *(ParameterGroup(f"gate of {name}", named, frozenset([name]), decays=False) for name, named in gates.items()),
     ]
+
+
+def shared_parts(layer: nn.Module, ffn: BlockFFN, scope: str) -> list[nn.Parameter]:
+    """What the directions of a layer share and train: the output bias (`ffn`), attention and norms too (`layer`).
+
+    With the scope `blocks` it is nothing. Untouched copies are not trained.
+    """
+    bias = [ffn.bias] if ffn.bias is not None else []
+    if scope != "layer":
+        return bias if scope == "ffn" else []
+    others = {id(p) for p in ffn.parameters()}
+    others |= {id(p) for switch in switches(layer).values() for p in switch.untouched.parameters()}
+    return bias + [p for p in layer.parameters() if id(p) not in others]
+
+
+def _named(what: str, directions: frozenset[str] | None) -> str:
+    return what if directions is None else f"{what} of {', '.join(sorted(directions))}"
 
 
 METHODS: dict[str, Method] = {

@@ -16,10 +16,11 @@ from typing import Any
 
 import pandas as pd
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from lander import model, tables
+from lander import families, model, tables
 from lander.codec import Codec
 from lander.errors import UserError
 from lander.files import read_json, sha256, whole_file, write_json
@@ -137,6 +138,13 @@ def load_bottlenecks(folder: Path, network: nn.Module, size: int) -> None:
     """
     adapters.install(network, size)
     load_weights(folder / BOTTLENECKS, adapters.base_of(network))
+
+
+def trained_scope(folder: Path, network: nn.Module) -> str:
+    """What of a layer the blocks of a folder were trained with: `layer`, or `ffn` where all of it is in the FFNs."""
+    ffn = families.family_of(network).ffn
+    with safe_open(folder / BLOCKS, "pt") as file:
+        return "ffn" if all(f".{ffn}." in name for name in file.keys()) else "layer"  # noqa: SIM118 (not a dict)
 
 
 def load_weights(file: Path, network: nn.Module) -> None:

@@ -1,0 +1,75 @@
+"""Layers that only some directions have chosen: the others run an untouched copy.
+
+A layer is switched part by part (each projection, each norm, the FFN), not as a whole: its own code, the cache,
+hooks and gradient checkpointing see nothing of it.
+"""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+@dataclass
+class Router:
+    """Which direction the model runs; None is the base's graph: all neurons, scale 1."""
+
+    direction: str | None = None
+
+
+class Switch(nn.Module):
+    """A part of a layer that is trained, and an untouched one that runs in the directions of `untouched_in`.
+
+    forward: that of the part, which must map rows one by one: (..., width) [, residual of the same shape].
+    Text without a direction runs the trained part.
+
+    ZeRO 2 and 3 count on every trained parameter having a gradient in every micro-step, and ZeRO 3 on all ranks
+    gathering the same parameters, frozen ones too, in one order, whatever direction each of them runs. So while
+    training both parts run, the trained one first, and the idle one on no rows.
+    """
+
+    def __init__(self, trained: nn.Module, untouched: nn.Module, router: Router, untouched_in: set[str]):
+        super().__init__()
+        self.trained, self.untouched = trained, untouched.requires_grad_(False)
+        self.router, self.untouched_in = router, untouched_in
+
+    @property
+    def is_off(self) -> bool:
+        """Whether the untouched part runs in the current direction."""
+        return self.router.direction in self.untouched_in
+
+    def forward(self, *rows: torch.Tensor) -> torch.Tensor:
+        if not self.training:
+            return (self.untouched if self.is_off else self.trained)(*rows)
+        none = [value.reshape(-1, value.shape[-1])[:0] for value in rows]
+        trained = self.trained(*(none if self.is_off else rows))
+        untouched = self.untouched(*(rows if self.is_off else none))
+        return untouched + trained.sum() if self.is_off else trained + untouched.sum()
+
+
+def switch_layer(
+    layer: nn.Module, ffn: str, dense: nn.Module, router: Router, untouched_in: set[str], scope: str
+) -> None:
+    """Put switches into a layer whose FFN has been cut into blocks, in place.
+
+    Args:
+        ffn: name of the FFN in the layer.
+        dense: the base's FFN.
+        untouched_in: the directions that run the base's layer.
+        scope: `layer`, or `ffn` where attention and norms are not trained and need no copy.
+    """
+    parts = {ffn: dense}
+    if scope == "layer":
+        for path, module in layer.named_modules():
+            if path.partition(".")[0] != ffn and any(True for _ in module.parameters(recurse=False)):
+                parts[path] = copy.deepcopy(module)
+    for path, untouched in parts.items():
+        parent, _, name = path.rpartition(".")
+        switch = Switch(layer.get_submodule(path), untouched, router, untouched_in)
+        setattr(layer.get_submodule(parent), name, switch)
+
+
+def switches(network: nn.Module) -> dict[str, Switch]:
+    """All switches of a model by their names."""
+    return {path: module for path, module in network.named_modules() if isinstance(module, Switch)}
