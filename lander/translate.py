@@ -3,9 +3,15 @@
 Paper: section 4.3. Raw outputs are kept beside the truncated ones: cutting at the first line break alone can be worth
 20 BLEU for a base model (Bawden and Yvon 2023).
 
-Reads:  <run>/data/test/<test>/<direction>.parquet, a trained model's folder or a base
+With --shots N (the method in-context, section 4.2) each prompt begins with N random training pairs of its direction, as
+the same template shows them, each with its translation and a blank line behind. The draw depends on the seed, the
+direction and the sentence alone. Pairs with the test item's source or reference are never drawn.
+
+Reads:  <run>/data/test/<test>/<direction>.parquet, a trained model's folder or a base,
+        <run>/data/s<seed>/train/<direction>.parquet with --shots
 Writes: <run>/translate/<method>/<variant>/s<seed>/<test>/<direction>.jsonl   source, reference, raw, hypothesis
-        .../run.json      seconds and sentences per test and direction
+        .../run.json      seconds and sentences per test and direction; with --shots also shots_dropped (they did not
+                          fit into the model's positions) and sentences_with_fewer_shots
         .../prompts.csv   with --choose-prompt: direction, prompt, bleu, chrf2++ on the dev set, chosen
 
 Example:
@@ -15,15 +21,19 @@ Example:
 
 import argparse
 import json
+import math
 import time
+import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from lander import machine, tables
 from lander.data.templates import Template, load_templates
 from lander.errors import UserError, run_main
+from lander.evaluate.contamination import normalise
 from lander.files import whole_file, write_json
 from lander.languages import Direction, parse_direction
 from lander.translator import Translator, first_line, load, own_templates
@@ -43,10 +53,67 @@ def parse_test(value: str) -> TestSet:
     return TestSet(name, parse_direction(direction), Path(path))
 
 
-def parse_dev(value: str) -> tuple[Direction, Path]:
+def parse_table(value: str) -> tuple[Direction, Path]:
     """`DIRECTION:FILE` from the command line."""
     direction, path = value.split(":", 1)
     return parse_direction(direction), Path(path)
+
+
+class Examples:
+    """Training pairs of one direction, to draw demonstrations from."""
+
+    def __init__(self, pairs: pd.DataFrame, direction: Direction, shots: int, seed: int):
+        """`pairs`: a table "train".
+
+        Raises:
+            UserError: fewer pairs than shots.
+        """
+        if len(pairs) < shots:
+            raise UserError(f"--shots: {shots} examples are asked for, and {direction} has {len(pairs)} training pairs")
+        self.sources, self.targets = pairs["source"].tolist(), pairs["target"].tolist()
+        self.direction, self.shots, self.seed = direction, shots, seed
+
+    def draw(self, source: str, reference: str) -> list[tuple[str, str]]:
+        """Random pairs for a test item, none of them with its source or its reference; fewer where there are fewer."""
+        key = [self.seed, zlib.crc32(str(self.direction).encode()), zlib.crc32(source.encode())]
+        item, drawn = (normalise(source), normalise(reference)), []
+        for place in np.random.default_rng(key).permutation(len(self.sources)):
+            pair = self.sources[place], self.targets[place]
+            if normalise(pair[0]) != item[0] and normalise(pair[1]) != item[1]:
+                drawn.append(pair)
+            if len(drawn) == self.shots:
+                break
+        return drawn
+
+
+def few_shot(
+    translator: Translator, items: pd.DataFrame, template: Template, examples: Examples, max_new_tokens: int
+) -> tuple[list[list[int]], list[int]]:
+    """Prompts (tokens) with demonstrations before them, and how many each has.
+
+    A prompt that leaves no room for `max_new_tokens` loses its first demonstrations.
+    """
+    room = positions(translator) - max_new_tokens
+    prompts, kept = [], []
+    for source, reference in zip(items["source"], items["target"], strict=True):
+        shots = [
+            translator.prompt(example, examples.direction, template) + " ".join(translation.splitlines()) + "\n\n"
+            for example, translation in examples.draw(source, reference)
+        ]
+        instruction = translator.prompt(source, examples.direction, template)
+        prompt = translator.codec.prompt("".join([*shots, instruction]))
+        while shots and len(prompt) > room:
+            del shots[0]
+            prompt = translator.codec.prompt("".join([*shots, instruction]))
+        prompts.append(prompt)
+        kept.append(len(shots))
+    return prompts, kept
+
+
+def positions(translator: Translator) -> float:
+    """How many tokens the model was made for; without end where its config names no number (ALiBi)."""
+    config = translator.network.config
+    return getattr(config, "max_position_embeddings", None) or getattr(config, "seq_length", None) or math.inf
 
 
 def write_translations(path: Path, items: pd.DataFrame, raw: list[str]) -> None:
@@ -96,8 +163,13 @@ def parse_args() -> argparse.Namespace:
     add("--template", required=True, help="name of the fixed template")
     add("--test", type=parse_test, nargs="+", required=True, metavar="NAME:DIRECTION:FILE", help="what to translate")
     add("--choose-prompt", action="store_true", help="instead of the fixed template, the best one on the dev set")
-    add("--dev", type=parse_dev, nargs="*", default=[], metavar="DIRECTION:FILE", help="dev sets, for --choose-prompt")
+    add(
+        "--dev", type=parse_table, nargs="*", default=[], metavar="DIRECTION:FILE", help="dev sets, for --choose-prompt"
+    )
     add("--dev-sentences", type=int, default=50, help="how many dev sentences each prompt translates")
+    add("--shots", type=int, default=0, help="random training pairs that stand before each sentence")
+    add("--examples", type=parse_table, nargs="*", default=[], metavar="DIRECTION:FILE", help="for --shots")
+    add("--seed", type=int, default=0, help="of the draw, for --shots")
     add("--beams", type=int, default=1, help="1 is greedy")
     add("--max-new-tokens", type=int, default=256)
     add("--batch-size", type=int, default=32)
@@ -115,6 +187,7 @@ def main() -> None:
     if fixed is None:
         names = ", ".join(template.name for template in templates)
         raise UserError(f"translate.template: no template is named {args.template!r}; there are {names}")
+    examples = read_examples(args) if args.shots else {}
     started = time.monotonic()
     translator = load(args.model, args.dtype, args.revision)
     translator.languages = args.languages
@@ -128,14 +201,46 @@ def main() -> None:
             table.to_csv(temporary, index=False, lineterminator="\n")
     parts = []
     for test in args.test:
-        began = time.monotonic()
-        items = tables.read(test.path, "heldout")
         template = prompts.get(test.direction, fixed)
-        raw = translator.outputs(items["source"].tolist(), test.direction, template=template, **decoding)
-        write_translations(args.out_dir / test.name / f"{test.direction}.jsonl", items, raw)
-        seconds = round(time.monotonic() - began, 2)
-        parts.append({"test": test.name, "direction": str(test.direction), "sentences": len(items), "seconds": seconds})
+        parts.append(decode(translator, test, template, examples.get(test.direction), decoding, args.out_dir))
     write_json(args.out_dir / "run.json", {"seconds": round(time.monotonic() - started, 1), "parts": parts})
+
+
+def decode(
+    translator: Translator,
+    test: TestSet,
+    template: Template,
+    examples: Examples | None,
+    decoding: dict,
+    out_dir: Path,
+) -> dict[str, Any]:
+    """Translate one direction of a test set into its file. Returns its entry of run.json."""
+    began = time.monotonic()
+    items = tables.read(test.path, "heldout")
+    facts = {"test": test.name, "direction": str(test.direction), "sentences": len(items)}
+    if examples is None:
+        raw = translator.outputs(items["source"].tolist(), test.direction, template=template, **decoding)
+    else:
+        prompts, kept = few_shot(translator, items, template, examples, decoding["max_new_tokens"])
+        raw = translator.complete(prompts, test.direction, **decoding)
+        lost = [examples.shots - count for count in kept]
+        facts |= {"shots_dropped": sum(lost), "sentences_with_fewer_shots": sum(count > 0 for count in lost)}
+    write_translations(out_dir / test.name / f"{test.direction}.jsonl", items, raw)
+    return facts | {"seconds": round(time.monotonic() - began, 2)}
+
+
+def read_examples(args: argparse.Namespace) -> dict[Direction, Examples]:
+    """The examples of every tested direction.
+
+    Raises:
+        UserError: a direction has none, or too few.
+    """
+    files = dict(args.examples)
+    for test in args.test:
+        if test.direction not in files:
+            raise UserError(f"--examples: no training pairs for {test.direction}; add {test.direction}:FILE")
+    tested = dict.fromkeys(test.direction for test in args.test)
+    return {d: Examples(tables.read(files[d], "train"), d, args.shots, args.seed) for d in tested}
 
 
 if __name__ == "__main__":
