@@ -8,7 +8,8 @@ output projection `down`. Its activation h_i is the i-th input of `down` (design
     FFN(x) = down(h)
 
 To support another family, add its `model_type` (the word in its config.json) to `FAMILIES` with the names of its
-modules; `tests/test_families.py` then holds it to the same properties as the others.
+modules, and a small model of it to `tests/test_families.py`, which holds it to the same properties as the others. Gate
+and input projection must be two matrices (not Phi-3's `gate_up_proj`).
 """
 
 from collections.abc import Callable
@@ -52,7 +53,20 @@ FAMILIES: dict[str, Family] = {
     "qwen3": LLAMA,
     "gemma": LLAMA,
     "gemma2": LLAMA,
+    "gemma3_text": LLAMA,
     "gpt_neox": GPT_NEOX,
+}
+
+FUSED = "keep the FFN's gate and input projection in one matrix, which cannot be cut into neurons here"
+REASONS = {  # of families that people try
+    "phi3": FUSED,
+    "glm": FUSED,
+    "glm4": FUSED,
+    "baichuan": "run code from the hub; convert Baichuan-7B or Baichuan2-7B once: lander convert FOLDER --out DIR",
+    "gemma3": "read pictures too; take the text model of the same size (gemma3_text)",
+    "mixtral": "have several FFNs in a layer, of which a token takes two",
+    "qwen2_moe": "have several FFNs in a layer, of which a token takes a few",
+    "qwen3_moe": "have several FFNs in a layer, of which a token takes a few",
 }
 
 
@@ -79,9 +93,10 @@ def family_of(model: nn.Module) -> Family:
     """
     model_type = model.config.model_type
     if model_type not in FAMILIES:
+        reason = f": they {REASONS[model_type]}" if model_type in REASONS else ""
         raise UserError(
-            f"model.path: models of type {model_type!r} are not supported (supported: {', '.join(FAMILIES)}); "
-            "to add one, describe it in lander/families.py"
+            f"model.path: models of type {model_type!r} are not supported{reason} (supported: {', '.join(FAMILIES)}). "
+            "To add a family, say in lander/families.py what its modules are called: an entry in FAMILIES"
         )
     return FAMILIES[model_type]
 

@@ -170,9 +170,12 @@ def test_tokenizer_loads_without_remote_code_and_is_sentencepieces(folder, tmp_p
 
 @pytest.mark.parametrize(
     "options",
-    [{"add_dummy_prefix": True}, {"add_dummy_prefix": True, "remove_extra_whitespaces": True, "byte_fallback": False, "vocab_size": 200},
-     {"normalization_rule_name": "nmt_nfkc"}],
-)  # fmt: skip
+    [
+        {"add_dummy_prefix": True},
+        {"add_dummy_prefix": True, "remove_extra_whitespaces": True, "byte_fallback": False, "vocab_size": 200},
+        {"normalization_rule_name": "nmt_nfkc"},
+    ],
+)
 def test_other_sentencepiece_files(tmp_path, options):
     path = tmp_path / "tokenizer.model"
     path.write_bytes(sentencepiece_model(user_defined_symbols=[], **options))

@@ -3,15 +3,58 @@
 import pytest
 import torch
 import toys
+import transformers
+from transformers import AutoModelForCausalLM
 
 from lander import families
 from lander.errors import UserError
 from lander.finetune import blocks
 
+SMALL = {
+    "vocab_size": toys.VOCABULARY,
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+}
+HEADS = {"num_key_value_heads": 1, "head_dim": 8}
 
-@pytest.fixture(params=toys.FAMILIES)
+# name: (model, keys of its config). Between them: biases in the FFN and not, tied embeddings and not.
+MODELS = {
+    "bloom": ("Bloom", {"vocab_size": toys.VOCABULARY, "hidden_size": 16, "n_layer": 3, "n_head": 2}),
+    "llama": ("Llama", SMALL),
+    "llama with biases": ("Llama", SMALL | {"mlp_bias": True, "attention_bias": True}),
+    "llama tied": ("Llama", SMALL | {"tie_word_embeddings": True}),
+    "mistral": ("Mistral", SMALL | HEADS | {"sliding_window": 4}),
+    "qwen2": ("Qwen2", SMALL | {"num_key_value_heads": 1}),  # and 2.5
+    "qwen3": ("Qwen3", SMALL | HEADS | {"tie_word_embeddings": True}),
+    "gemma": ("Gemma", SMALL | HEADS),
+    "gemma2": ("Gemma2", SMALL | HEADS | {"sliding_window": 4}),
+    "gemma3_text": ("Gemma3", SMALL | HEADS | {"sliding_window": 4}),
+    "gpt_neox": ("GPTNeoX", SMALL | {"use_parallel_residual": False}),
+    "gpt_neox parallel": ("GPTNeoX", SMALL | {"use_parallel_residual": True}),
+}
+
+
+def build(name: str) -> torch.nn.Module:
+    """A random model; biases and norms are random too, and nothing is zero."""
+    kind, keys = MODELS[name]
+    config = getattr(transformers, {"Gemma3": "Gemma3TextConfig"}.get(kind, f"{kind}Config"))(**keys)
+    model = getattr(transformers, f"{kind}ForCausalLM")(config)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3 + (parameter.dim() == 1))
+    return model.eval().requires_grad_(False)
+
+
+@pytest.fixture(params=MODELS)
 def model(request):
-    return toys.FAMILIES[request.param]()
+    return build(request.param)
+
+
+def test_every_family_has_a_model_here():
+    assert {build(name).config.model_type for name in MODELS} == set(families.FAMILIES)
 
 
 def test_zeroing_a_neuron_through_the_description_equals_zeroing_its_column_by_hand(model):
@@ -35,15 +78,21 @@ def test_neuron_activation_is_what_the_description_says(model):
     torch.testing.assert_close(seen["h"], h)
 
 
+def test_embeddings_can_be_looked_up_outside_the_model(model):
+    """What awareness counts on: some families scale their embeddings, in one place or in another."""
+    embedded = model.get_input_embeddings()(toys.ids())
+    torch.testing.assert_close(model(inputs_embeds=embedded).logits, model(toys.ids()).logits)
+
+
 def test_blocks_are_the_dense_ffn_without_a_direction(model):
     before = model(toys.ids()).logits
     n_neurons = families.ffn_of(model, 0).n_neurons
     blocks.install(model, toys.masks([0, 2], n_neurons), blocks.Router(), blocks.Routing())
-    torch.testing.assert_close(model(toys.ids()).logits, before, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(model(toys.ids()).logits, before, rtol=1e-5, atol=2e-5)
 
 
 @pytest.mark.parametrize("where", ["input", "output"])
-@pytest.mark.parametrize("direction", ["en-de", "en-fr", None])
+@pytest.mark.parametrize("direction", ["en-de", None])
 def test_folded_equals_routed(model, request, where, direction):
     router = blocks.Router()
     n_neurons = families.ffn_of(model, 0).n_neurons
@@ -52,14 +101,43 @@ def test_folded_equals_routed(model, request, where, direction):
         for ffn in ffns.values():
             for gate in ffn.gates.values():
                 gate.shift.fill_(0.05)
-    plain = toys.FAMILIES[request.node.callspec.params["model"]]()
+    plain = build(request.node.callspec.params["model"])
+    base = plain(toys.ids()).logits
     router.direction = direction
     blocks.fold(model, ffns, plain)
-    torch.testing.assert_close(plain(toys.ids()).logits, model(toys.ids()).logits, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(plain(toys.ids()).logits, model(toys.ids()).logits, rtol=1e-5, atol=2e-5)
+    assert torch.allclose(plain(toys.ids()).logits, base, atol=1e-3) == (direction is None)
 
 
-def test_an_unknown_family_names_the_known_ones():
+def test_a_folded_model_saved_and_loaded_is_the_routed_one(model, request, tmp_path):
+    """Tied embeddings come back tied, and what was trained outside the FFN comes along."""
+    router = blocks.Router()
+    ffns = blocks.install(
+        model, toys.masks([1], families.ffn_of(model, 1).n_neurons), router, blocks.Routing("output", False)
+    )
+    with torch.no_grad():
+        for name, parameter in families.layers_of(model)[1].named_parameters():
+            if "norm" in name:
+                parameter.mul_(1.1)
+    router.direction = "en-de"
+    plain = build(request.node.callspec.params["model"])
+    blocks.fold(model, ffns, plain)
+    plain.save_pretrained(tmp_path)
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path)
+    torch.testing.assert_close(loaded(toys.ids()).logits, model(toys.ids()).logits, rtol=1e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "reason"),
+    [
+        ("mamba", "not supported "),
+        ("phi3", "not supported: they keep the FFN's gate and input projection in one matrix"),
+        ("baichuan", "lander convert FOLDER --out DIR"),
+    ],
+)
+def test_an_unknown_family_names_the_known_ones_and_how_to_add_one(model_type, reason):
     model = toys.bloom()
-    model.config.model_type = "mamba"
-    with pytest.raises(UserError, match=r"'mamba' are not supported .*bloom.*llama.*families\.py"):
+    model.config.model_type = model_type
+    with pytest.raises(UserError, match=rf"'{model_type}' .*bloom.*llama.*gpt_neox.*lander/families\.py") as raised:
         families.ffn_of(model, 0)
+    assert reason in str(raised.value)
