@@ -18,7 +18,7 @@ import torch
 from transformers import BloomConfig, BloomForCausalLM
 
 from lander.activations import mean_activations
-from lander.awareness import taylor_scores
+from lander.awareness.estimators import scores
 from lander.codec import Batch
 
 
@@ -55,7 +55,7 @@ def main() -> None:
     systems: dict[str, Callable[[], object]] = {
         "forward": forward,
         "activations": lambda: mean_activations(model, iter([batch])),
-        "awareness": lambda: taylor_scores(model, iter([batch])),
+        "awareness": lambda: scores(model, iter([batch])),
     }
     seconds = measure(systems, args.rounds)
     medians = {name: statistics.median(values) for name, values in seconds.items()}

@@ -85,17 +85,29 @@ SCHEMAS: dict[str, pa.Schema] = {
         [
             LAYER,
             NEURON,
-            _column("score", pa.float64(), "Phi, mean over tokens of |dL/dh * h|, in nats (eq. 3-4)"),
-            _column("tokens", pa.int64(), "tokens that the mean is over"),
+            _column("score", pa.float64(), "the estimator's score; taylor: Phi, mean of |dL/dh * h|, nats (eq. 3-4)"),
+            _column("tokens", pa.int64(), "tokens that the mean is over; 0: random scores"),
         ]
     ),
+    # sums of consecutive parts of the text: added up and divided by the tokens they are the scores of any share of it
+    "awareness_parts": pa.schema(
+        [
+            _column("part", pa.int32(), "part of the text, from 0"),
+            LAYER,
+            NEURON,
+            _column("score", pa.float64(), "sum over the part's tokens of what the estimator averages (with its sign)"),
+            _column("tokens", pa.int64(), "tokens of the part that predict one"),
+            _column("sentences", pa.int64(), "sentences of the part, of all directions"),
+        ]
+    ),
+    # several rows per neuron where it has several owners
     "neurons": pa.schema(
         [
             LAYER,
             NEURON,
             _column("variance", pa.float64(), "sigma, variance of Phi over the languages (eq. 5)"),
             _column("kind", pa.string(), "`general`, `specific` or `unactivated`"),
-            _column("language", pa.string(), "owner of a specific neuron", nullable=True),
+            _column("language", pa.string(), "owner of a specific neuron (a row for each)", nullable=True),
             _column("selected", pa.bool_(), "whether its layer is chosen for any direction"),
         ]
     ),

@@ -1,19 +1,28 @@
-"""Awareness: equation 4 against finite differences and against zeroing a neuron, on a 2-layer toy."""
+"""Awareness: the estimators against finite differences, loops by hand and zeroing a neuron, on 2-layer toys."""
+
+import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import toys
+from torch.nn.functional import cross_entropy
 
-from lander import families
-from lander.awareness import batches, summed_loss, taylor_scores
-from lander.codec import Codec
+from lander import families, model, tables
+from lander.awareness import __main__ as stage
+from lander.awareness import ablation, estimators, texts
+from lander.awareness.estimators import scores, summed_loss
+from lander.awareness.sums import predicting
+from lander.codec import Batch, Codec
+from lander.data import cldr
+from lander.data.templates import load_templates
 
 SEQUENCE = [5, 9, 13, 7, 2]
 
 
 @pytest.fixture(scope="module")
-def model():
+def toy():
     return toys.bloom().double()
 
 
@@ -22,7 +31,7 @@ def codec() -> Codec:
     return Codec(toys.bloom_tokenizer())
 
 
-def loss_with(model, codec, layer: int, neuron: int, token: int, change) -> float:
+def loss_with(toy, codec, layer: int, neuron: int, token: int, change) -> float:
     """The summed loss when one activation of one token is changed."""
 
     def edit(_module, inputs):
@@ -30,58 +39,221 @@ def loss_with(model, codec, layer: int, neuron: int, token: int, change) -> floa
         h[0, token, neuron] = change(h[0, token, neuron])
         return (h,)
 
-    hook = families.ffn_of(model, layer).down.register_forward_pre_hook(edit)
+    hook = families.ffn_of(toy, layer).down.register_forward_pre_hook(edit)
     try:
-        return summed_loss(model, codec.pad_right([SEQUENCE], [0])).item()
+        return summed_loss(toy, codec.pad_right([SEQUENCE], [0])).item()
     finally:
         hook.remove()
 
 
 @pytest.mark.parametrize(("layer", "neuron"), [(0, 0), (0, 17), (1, 3), (1, 63)])
-def test_score_equals_finite_differences(model, codec, layer, neuron):
-    scores, tokens = taylor_scores(model, iter([codec.pad_right([SEQUENCE], [0])]))
+def test_score_equals_finite_differences(toy, codec, layer, neuron):
+    phi, tokens = scores(toy, iter([codec.pad_right([SEQUENCE], [0])]))
     assert tokens == len(SEQUENCE) - 1
     step, total = 1e-2, 0.0  # not smaller: BLOOM's softmax is in float32, whatever its weights
     for token in range(len(SEQUENCE)):
-        up = loss_with(model, codec, layer, neuron, token, lambda h: h * (1 + step))
-        down = loss_with(model, codec, layer, neuron, token, lambda h: h * (1 - step))
+        up = loss_with(toy, codec, layer, neuron, token, lambda h: h * (1 + step))
+        down = loss_with(toy, codec, layer, neuron, token, lambda h: h * (1 - step))
         total += abs(up - down) / (2 * step)  # |dL/dh * h|
-    assert scores[layer, neuron] == pytest.approx(total / tokens, rel=5e-3)
+    assert phi[layer, neuron] == pytest.approx(total / tokens, rel=5e-3)
 
 
-def test_score_is_the_change_of_loss_when_a_neuron_is_zeroed_to_first_order(model, codec):
+def test_score_is_the_change_of_loss_when_a_neuron_is_zeroed_to_first_order(toy, codec):
     """Exact in the limit of small activations: shrink the neuron, and the error shrinks with its square."""
     errors = []
     for size in (1e-2, 1e-3):
         small = toys.bloom().double()
         ffn = families.ffn_of(small, 1)
         ffn.down.weight[:, 5] *= size
-        scores, tokens = taylor_scores(small, iter([codec.pad_right([SEQUENCE[:2]], [0])]))
+        phi, tokens = scores(small, iter([codec.pad_right([SEQUENCE[:2]], [0])]))
         base = summed_loss(small, codec.pad_right([SEQUENCE[:2]], [0])).item()
         hook = ffn.down.register_forward_pre_hook(lambda _m, x: (x[0].index_fill(-1, torch.tensor([5]), 0.0),))
         zeroed = summed_loss(small, codec.pad_right([SEQUENCE[:2]], [0])).item()
         hook.remove()
         assert tokens == 1
-        assert scores[1, 5] == pytest.approx(abs(zeroed - base), rel=20 * size)
-        errors.append(abs(scores[1, 5] - abs(zeroed - base)))
+        assert phi[1, 5] == pytest.approx(abs(zeroed - base), rel=20 * size)
+        errors.append(abs(phi[1, 5] - abs(zeroed - base)))
     assert errors[1] < errors[0] / 30
 
 
-def test_padding_and_batching_change_nothing(model, codec):
+def test_padding_and_batching_change_nothing(toy, codec):
     sequences = [SEQUENCE, [6, 2], [8, 9, 2]]
-    alone = [taylor_scores(model, iter([codec.pad_right([s], [0])])) for s in sequences]
-    together, tokens = taylor_scores(model, iter([codec.pad_right(sequences, [0] * 3)]))
+    alone = [scores(toy, iter([codec.pad_right([s], [0])])) for s in sequences]
+    together, tokens = scores(toy, iter([codec.pad_right(sequences, [0] * 3)]))
     assert tokens == 4 + 1 + 2
-    expected = sum(scores * n for scores, n in alone) / tokens
+    expected = sum(phi * n for phi, n in alone) / tokens
     np.testing.assert_allclose(together, expected, rtol=1e-6)
 
 
-def test_no_gradient_is_kept_and_no_parameter_has_one(model, codec):
-    taylor_scores(model, iter([codec.pad_right([SEQUENCE], [0])]))
-    assert all(parameter.grad is None for parameter in model.parameters())
+def test_no_gradient_is_kept_and_no_parameter_has_one(toy, codec):
+    scores(toy, iter([codec.pad_right([SEQUENCE], [0])]))
+    assert all(parameter.grad is None for parameter in toy.parameters())
 
 
 def test_sentences_are_read_as_in_pretraining(codec):
-    (batch,) = batches(["bb", "a"], codec, 8)
+    samples = texts.by_length(texts.monolingual(["bb", "a"], codec))
+    (batch,) = texts.batches(samples, codec, 8)
     assert [codec.tokenizer.decode(row) for row in batch.input_ids] == ["a</s><pad>", "bb</s>"]
     assert batch.predicted == 1 + 2
+
+
+def test_translations_have_a_loss_on_the_target_only(codec):
+    pairs = pd.DataFrame({"source": ["Hi"], "target": ["Ab"], "template": [3]})
+    templates = load_templates()
+    (batch,) = texts.batches(texts.translations(pairs, codec, templates, ("English", "German")), codec, 8)
+    assert codec.tokenizer.decode(batch.input_ids[0]) == templates[3].fill("Hi", "English", "German") + "Ab</s>"
+    assert codec.tokenizer.decode(batch.labels[0, -3:]) == "Ab</s>"
+    assert batch.predicted == 3
+    assert predicting(batch).nonzero()[:, 1].tolist() == [len(batch.input_ids[0]) - n for n in (4, 3, 2)]
+
+
+def products(network, batch: Batch, layer: int, neuron: int, site: str) -> tuple[list[float], list[float]]:
+    """(g h, h) of one neuron at every token of a single sequence, through the logits alone."""
+    kept = []
+    ffn = families.ffn_of(network, layer)
+    where = {"post": ffn.down, "pre": ffn.up if ffn.gate is None else ffn.gate}[site]
+    if site == "post":
+        hook = where.register_forward_pre_hook(lambda _m, x: kept.append(x[0].requires_grad_(True)) or (kept[0],))
+    else:
+        hook = where.register_forward_hook(lambda _m, _x, y: kept.append(y.requires_grad_(True)) or kept[0])
+    logits = network(batch.input_ids, attention_mask=batch.attention_mask).logits
+    hook.remove()
+    loss = cross_entropy(logits[0, :-1], batch.labels[0, 1:], reduction="sum")
+    (gradient,) = torch.autograd.grad(loss, kept[0])
+    h = kept[0][0, :, neuron].detach()
+    return (gradient[0, :, neuron] * h).tolist(), h.tolist()
+
+
+@pytest.mark.parametrize("family", ["bloom", "llama", "gpt_neox"])
+@pytest.mark.parametrize("site", ["post", "pre"])
+def test_estimators_by_hand(family, site, codec):
+    network = toys.FAMILIES[family]()
+    batch = codec.pad_right([SEQUENCE, [6, 2]], [2, 0])  # a prompt of two tokens; padding
+    found = {name: scores(network, iter([batch]), name, site) for name in (*estimators.GRADIENT, *estimators.READING)}
+    for layer, neuron in ((0, 3), (2, 11)):
+        gh, h, lit = [], [], []
+        for sequence, skip in ((SEQUENCE, 2), ([6, 2], 0)):
+            single = codec.pad_right([sequence], [skip])
+            gh += products(network, single, layer, neuron, site)[0]
+            read = slice(max(skip - 1, 0), len(sequence) - 1)  # the tokens that predict one
+            h += products(network, single, layer, neuron, site)[1][read]
+            lit += products(network, single, layer, neuron, "pre")[1][read]
+        assert len(h) == 3 + 1
+        expected = {
+            "taylor": sum(map(abs, gh)) / 4,
+            "taylor_squared": sum(value**2 for value in gh) / 4,
+            "summed": abs(sum(gh)) / 4,
+            "activation": sum(map(abs, h)) / 4,
+            "probability": sum(value > 0 for value in lit) / 4,  # gelu and silu keep the sign
+        }
+        for name, value in expected.items():
+            assert found[name][1] == 4
+            assert found[name][0][layer, neuron] == pytest.approx(value, rel=1e-3, abs=1e-6), name
+
+
+def test_parts_add_up_and_are_each_a_text_of_its_own(codec):
+    toy = toys.bloom(vocabulary=300)
+    sentences = ["abcd", "e", "fg", "hij", "k"]
+    samples = texts.by_length(texts.monolingual(sentences, codec, 3))
+    parts = [sample.part for sample in samples]
+    sums = estimators.sum_scores(toy, texts.batches(samples, codec, 2), "summed", parts=parts)
+    assert sums.part_rows.tolist() == [2, 2, 1]
+    np.testing.assert_allclose(sums.by_part.sum(0), sums.total, rtol=1e-4, atol=1e-5)
+    middle = texts.monolingual(["fg", "hij"], codec)
+    alone, tokens = scores(toy, texts.batches(middle, codec, 2), "summed")
+    assert tokens == sums.part_tokens[1] == 2 + 3
+    np.testing.assert_allclose(abs(sums.by_part[1]) / tokens, alone, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", toys.FAMILIES)
+def test_ablation_by_hand(family, codec):
+    """Against a whole forward pass with the neuron's column of the output projection set to zero."""
+    network = toys.FAMILIES[family]()
+    sequences, prompts = [SEQUENCE, [8, 9, 2]], [2, 0]
+    batch = codec.pad_right(sequences, prompts)
+
+    def losses() -> torch.Tensor:
+        logits = network(batch.input_ids, attention_mask=batch.attention_mask).logits[:, :-1]
+        return cross_entropy(logits.transpose(1, 2), batch.labels[:, 1:], ignore_index=-100, reduction="none")
+
+    chosen = [np.array([2, 7]), np.array([], dtype=int), np.array([5])]
+    absolute, signed = ablation.ablate(network, iter([batch]), chosen, parts=[0, 1])
+    before = losses()
+    for layer, neuron in ((0, 2), (0, 7), (2, 5)):
+        column = families.ffn_of(network, layer).down.weight[:, neuron]
+        kept = column.clone()
+        column.zero_()
+        change = losses() - before
+        column.copy_(kept)
+        assert absolute.means()[layer, neuron] == pytest.approx(change.abs().sum().item() / 5, rel=1e-3)
+        assert signed.means()[layer, neuron] == pytest.approx(change.sum().item() / 5, rel=1e-2, abs=1e-5)
+        assert absolute.by_part[1, layer, neuron].item() == pytest.approx(
+            change[1].abs().sum().item(), rel=1e-3, abs=1e-5
+        )
+    assert absolute.total[1].abs().sum() == 0
+    torch.testing.assert_close(losses(), before, rtol=0, atol=0)
+
+
+def test_ablation_in_several_goes(monkeypatch, toy, codec):
+    batch, neurons = codec.pad_right([SEQUENCE], [0]), [np.arange(7), np.arange(3)]
+    at_once, _ = ablation.ablate(toy, iter([batch]), neurons)
+    monkeypatch.setattr(ablation, "TOKENS_AT_ONCE", 10)
+    torch.testing.assert_close(ablation.ablate(toy, iter([batch]), neurons)[0].total, at_once.total)
+
+
+def test_taylor_scores_rank_neurons_as_exact_ablation_does():
+    """The claim of the approximation, on the built-in base: per layer and language, rank correlation."""
+    network, codec = model.load("lander-tiny", dtype="float32")
+    neurons = ablation.choose(estimators.shape_of(network), 48, seed=0)
+    text, tokens, total = cldr.lines(("en", "zh"), 0, 8), [], []
+    for sentences in text.values():
+        samples = texts.by_length(texts.monolingual(sentences, codec))
+        absolute, signed = ablation.ablate(network, texts.batches(samples, codec, 8), neurons)
+        taylor = scores(network, texts.batches(samples, codec, 8))[0]
+        for layer, chosen in enumerate(neurons):
+            rows = [taylor[layer, chosen], absolute.means()[layer, chosen], abs(signed.means())[layer, chosen]]
+            ranks = np.argsort(np.argsort(rows))
+            tokens.append(np.corrcoef(ranks[0], ranks[1])[0, 1])
+            total.append(np.corrcoef(ranks[0], ranks[2])[0, 1])
+    print(f"median of tokens {np.median(tokens):.3f}, of the sum {np.median(total):.3f}")
+    assert np.median(tokens) >= 0.95
+    assert np.median(total) < np.median(tokens)  # a sum lets tokens cancel, the score does not
+
+
+def run_stage(monkeypatch, *flags: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["lander.awareness", "--model", "lander-tiny", *flags])
+    stage.main()
+
+
+def test_the_stage_writes_one_schema_whatever_the_estimator(monkeypatch, tmp_path):
+    text = pd.DataFrame({"text": cldr.lines(("de",), 0, 4)["de"], "origin": "cldr", "line": range(4)})
+    tables.write(tmp_path / "text", text, "text")
+    flags = ["--text", str(tmp_path / "text"), "--language", "de", "--out", str(tmp_path / "out")]
+    for estimator, rows in {"taylor": 3072, "probability": 3072, "random": 3072, "ablation": 12}.items():
+        extra = ["--neurons", "2", "--sentences", "1"] if estimator == "ablation" else []
+        run_stage(monkeypatch, *flags, "--estimator", estimator, *extra)
+        table = tables.read(tmp_path / "out", "awareness")
+        assert len(table) == rows
+        assert table.groupby("layer").size().tolist() == [rows // 6] * 6
+    assert not np.array_equal(stage.random_scores((1, 9), 0, "de"), stage.random_scores((1, 9), 0, "en"))
+
+
+def test_the_stage_reads_translations_of_several_directions(monkeypatch, tmp_path):
+    text = cldr.lines(("en", "de"), 0, 4)
+    for one, other in (("en", "de"), ("de", "en")):
+        pairs = {"source": text[one], "target": text[other], "template": 0, "origin": "cldr", "line": range(4)}
+        tables.write(tmp_path / f"{one}-{other}", pd.DataFrame(pairs), "train")
+    data = [f"{name}:{tmp_path / name}" for name in ("en-de", "de-en")]
+    flags = ["--languages", '{"en": "English", "de": "German"}', "--sentences", "3"]
+    run_stage(monkeypatch, "--data", *data, *flags, "--out", str(tmp_path / "both"), "--parts", "3", "--parts-out",
+              str(tmp_path / "parts"))  # fmt: skip
+    run_stage(monkeypatch, "--data", data[0], *flags, "--out", str(tmp_path / "one"))
+    run_stage(monkeypatch, "--data", data[1], *flags, "--out", str(tmp_path / "other"))
+    both, one, other = (tables.read(tmp_path / name, "awareness") for name in ("both", "one", "other"))
+    assert both["tokens"][0] == one["tokens"][0] + other["tokens"][0]
+    together = (one["score"] * one["tokens"] + other["score"] * other["tokens"]) / both["tokens"]
+    np.testing.assert_allclose(both["score"], together, rtol=1e-4)
+    parts = tables.read(tmp_path / "parts", "awareness_parts")
+    assert parts.groupby("part")["sentences"].first().tolist() == [2, 2, 2]
+    with pytest.raises(SystemExit):
+        run_stage(monkeypatch, "--data", *data, "--out", "x")

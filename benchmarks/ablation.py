@@ -1,0 +1,83 @@
+"""How well the Taylor score stands for what it approximates: the exact change of the loss when a neuron is zeroed.
+
+    python -m benchmarks.ablation
+
+Per layer and language, on the built-in base and corpus, the rank correlation (Spearman, over the layer's neurons) of
+the Taylor score, mean over tokens of |g h|, with two exact changes:
+
+- tokens: mean over tokens of |change of the token's loss|; the claim is at least 0.95 in the median;
+- sum: |change of the summed loss|, where tokens that gain cancel those that lose; the score does not see that. The
+  score `summed`, |sum over tokens of g h|, does, and its correlation with this change is the last column.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import time
+
+import numpy as np
+import pandas as pd
+
+from lander import machine, model
+from lander.awareness import ablation, estimators, texts
+from lander.data import cldr
+
+COLUMNS = {
+    "tokens": "taylor, change of tokens",
+    "sum": "taylor, change of sum",
+    "summed": "summed, change of sum",
+}
+
+
+def correlations(network, codec, sentences: list[str], neurons: list[np.ndarray]) -> pd.DataFrame:
+    """One language: layer, and the rank correlations over its neurons."""
+    samples = texts.by_length(texts.monolingual(sentences, codec))
+
+    def batches():
+        return texts.batches(samples, codec, 16)
+
+    absolute, signed = ablation.ablate(network, batches(), neurons)
+    changes = {"tokens": absolute.means(), "sum": np.abs(signed.means())}
+    scored = {name: estimators.scores(network, batches(), name)[0] for name in ("taylor", "summed")}
+    rows = []
+    for layer, chosen in enumerate(neurons):
+        row = {name: _spearman(scored["taylor"][layer, chosen], of[layer, chosen]) for name, of in changes.items()}
+        summed = _spearman(scored["summed"][layer, chosen], changes["sum"][layer, chosen])
+        rows.append({"layer": layer, **row, "summed": summed})
+    return pd.DataFrame(rows)
+
+
+def _spearman(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.corrcoef(pd.Series(one).rank(), pd.Series(other).rank())[0, 1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="benchmarks.ablation", description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="lander-tiny", help="built-in name, local folder or hub id")
+    parser.add_argument("--languages", nargs="+", default=["en", "de", "it", "fr", "ar", "zh"])
+    parser.add_argument("--sentences", type=int, default=16)
+    parser.add_argument("--neurons", type=int, default=128, help="of each layer, drawn; 0: all")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    machine.prepare(args.threads)
+    network, codec = model.load(args.model, dtype="float32")
+    neurons = ablation.choose(estimators.shape_of(network), args.neurons or None, args.seed)
+    text = cldr.lines(args.languages, 0, args.sentences)
+    began = time.perf_counter()
+    tables = {language: correlations(network, codec, text[language], neurons) for language in args.languages}
+    seconds = time.perf_counter() - began
+    table = pd.concat([rows.assign(language=language) for language, rows in tables.items()], ignore_index=True)
+    print(f"{args.model}, {args.sentences} sentences a language, {len(neurons[0])} neurons a layer, {seconds:.0f} s")
+    print(f"{'language':<10}{'layer':>6}" + "".join(f"{title:>27}" for title in COLUMNS.values()))
+    for row in table.itertuples():
+        print(f"{row.language:<10}{row.layer:>6}" + "".join(f"{getattr(row, name):>27.3f}" for name in COLUMNS))
+    medians = {name: statistics.median(table[name]) for name in COLUMNS}
+    print(f"{'median':<16}" + "".join(f"{value:>27.3f}" for value in medians.values()))
+    rows = table.to_dict("records")
+    print(json.dumps({"benchmark": "ablation", "machine": platform.machine(), "medians": medians, "rows": rows}))
+
+
+if __name__ == "__main__":
+    main()
