@@ -1,6 +1,8 @@
 """Decoding: order, truncation, prompts; and the languages and directions that it is asked for."""
 
 import json
+import sys
+from collections import Counter
 
 import pandas as pd
 import pytest
@@ -11,7 +13,7 @@ from lander.codec import Codec
 from lander.data.templates import Template
 from lander.errors import UserError
 from lander.languages import Direction, language_name, parse_direction
-from lander.translate import choose_prompts, parse_test, write_translations
+from lander.translate import Examples, choose_prompts, few_shot, main, parse_test, write_translations
 from lander.translator import Translator, by_length, first_line
 
 
@@ -99,3 +101,96 @@ def test_directions_and_their_names():
             parse_direction(wrong)
     with pytest.raises(UserError, match="write `languages` as a mapping"):
         language_name("qq")
+
+
+def examples(shots: int, seed: int = 0, extra: tuple[tuple[str, str], ...] = ()) -> Examples:
+    rows = [*((f"source {i}", f"target {i}") for i in range(20)), *extra]
+    return Examples(pd.DataFrame(rows, columns=["source", "target"]), Direction("en", "de"), shots, seed)
+
+
+def items(*sentences: str) -> pd.DataFrame:
+    return pd.DataFrame({"source": sentences, "target": ["reference"] * len(sentences)})
+
+
+def prompts_of(translator: Translator, table: pd.DataFrame, shots: Examples, new: int = 8) -> tuple[list[str], list]:
+    tokens, kept = few_shot(translator, table, translator.templates[1], shots, new)
+    return [translator.codec.decode(prompt) for prompt in tokens], kept
+
+
+def test_a_prompt_with_examples_by_hand(translator):
+    drawn = examples(2).draw("Hi", "reference")
+    (prompt,), kept = prompts_of(translator, items("Hi"), examples(2))
+    (one, eins), (two, zwei) = drawn
+    assert prompt == f"English German {one}\n{eins}\n\nEnglish German {two}\n{zwei}\n\nEnglish German Hi\n"
+    assert kept == [2]
+    assert len({one, two}) == 2
+    assert eins == one.replace("source", "target")
+
+
+def test_examples_depend_on_the_sentence_and_the_seed_alone(translator):
+    sentences = ["a", "bb", "ccc", "bb"]
+    together, _ = prompts_of(translator, items(*sentences), examples(3))
+    alone = [prompts_of(translator, items(sentence), examples(3))[0][0] for sentence in reversed(sentences)]
+    assert together == alone[::-1]
+    assert together[1] == together[3]
+    assert together[0].removesuffix("a\n") != together[2].removesuffix("ccc\n")  # another sentence, another draw
+    assert prompts_of(translator, items("a"), examples(3, seed=1))[0][0] != together[0]
+
+
+def test_examples_are_drawn_evenly_and_never_hold_the_test_item():
+    """Case and punctuation do not hide it; its translation alone would give the answer away, too."""
+    own = (("Hi!", "x"), ("hi", "y"), ("other", "Reference."))
+    pool = examples(23 - len(own), extra=own)
+    drawn = pool.draw("HI", "reference")
+    assert sorted(drawn) == sorted((f"source {i}", f"target {i}") for i in range(20))
+    one = examples(1)
+    counts = Counter(one.draw(f"sentence {i}", "")[0] for i in range(2000))  # 100 each, standard deviation 10
+    assert len(counts) == 20
+    assert 60 < min(counts.values()) < max(counts.values()) < 140
+
+
+def test_a_prompt_that_does_not_fit_loses_its_first_examples(translator):
+    (whole,), _ = prompts_of(translator, items("Hi"), examples(3))
+    parts = whole.split("\n\n")
+    translator.network.config.max_position_embeddings = len(whole) - 1 + 8  # a byte is a token
+    (shorter,), kept = prompts_of(translator, items("Hi"), examples(3))
+    assert (shorter, kept) == ("\n\n".join(parts[1:]), [2])
+    translator.network.config.max_position_embeddings = 3
+    assert prompts_of(translator, items("Hi"), examples(3)) == ([parts[-1]], [0])
+
+
+def test_too_few_examples_are_told():
+    with pytest.raises(UserError, match="21 examples are asked for, and en-de has 20 training pairs"):
+        examples(21)
+
+
+def test_in_context_on_the_command_line(translator, tmp_path, monkeypatch):
+    """Whatever the batch size; the first line is the translation, and what was left out is counted."""
+    table = pd.DataFrame([("x", "y", 0, "toy", i) for i in range(3)], columns=tables.SCHEMAS["train"].names)
+    tables.write(tmp_path / "train.parquet", table.assign(source=["one", "two", "a"]), "train")
+    test = pd.DataFrame(
+        [(s, "r", "toy", i) for i, s in enumerate(["a", "b c"])], columns=tables.SCHEMAS["heldout"].names
+    )
+    tables.write(tmp_path / "test.parquet", test, "heldout")
+    monkeypatch.setattr("lander.translate.load", lambda *_: translator)
+    monkeypatch.setattr(Translator, "generate", lambda _self, prompts, *_: prompts)  # it writes its prompt again
+
+    def run(name: str, *flags: str) -> str:
+        command = (
+            f"translate --model toy --template labels --test t:en-de:{tmp_path}/test.parquet --out-dir {tmp_path}/"
+        )
+        names = ["--languages", '{"en": "English", "de": "German"}', "--max-new-tokens", "4"]
+        monkeypatch.setattr(sys, "argv", [*(command + name).split(), *names, *flags])
+        main()
+        return (tmp_path / name / "t" / "en-de.jsonl").read_text()
+
+    shots = ["--shots", "3", "--examples", f"en-de:{tmp_path}/train.parquet", "--seed", "5"]
+    assert run("one", *shots, "--batch-size", "1") == run("two", *shots, "--batch-size", "2") != run("zero")
+    row = json.loads(run("one", *shots).splitlines()[1])
+    assert row["raw"].endswith("y\n\nEnglish: b c\nGerman:\n")
+    assert row["hypothesis"] == row["raw"].split("\n")[0]
+    assert row["raw"].count("English: ") == 4
+    (part,) = json.loads((tmp_path / "one" / "run.json").read_text())["parts"]
+    assert (part["shots_dropped"], part["sentences_with_fewer_shots"]) == (1, 1)  # "a" may not be its own example
+    with pytest.raises(UserError, match="--examples: no training pairs for en-de"):
+        run("none", "--shots", "3")

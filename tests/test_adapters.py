@@ -1,0 +1,219 @@
+"""Bottlenecks and LoRA of a size: the start is the base, what is trained, saved and loaded; and what it all costs."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import toys
+from torch import nn
+
+import lander
+from lander import families
+from lander.codec import Codec
+from lander.errors import UserError
+from lander.finetune import adapters, saved
+from lander.finetune.cost import training_cost
+from lander.finetune.methods import METHODS, Lora, count, prepare
+from lander.finetune.schedule import Pairs, Schedule
+from lander.translator import export
+
+MASK = torch.ones_like(toys.ids())
+# the toy BLOOM: d_model 16, three layers, linear maps 16 -> 48, 16 -> 16, 16 -> 64, 64 -> 16
+LAYER = 2 * 2 * 16 + 16 * (48 + 16 + 64 + 64) + 48 + 16 + 64 + 16  # norms, weights, biases
+PER_RANK = (16 + 48) + (16 + 16) + (16 + 64) + (64 + 16)
+
+
+@pytest.mark.parametrize("family", toys.FAMILIES)
+@pytest.mark.parametrize("method", ["adapter", "adapter-lora"])
+def test_the_start_is_the_base_bit_for_bit(family, method):
+    base = toys.FAMILIES[family]()
+    expected = base(toys.ids()).logits
+    prepared = prepare(method, base, bottleneck=40, lora=Lora(rank=1))
+    assert torch.equal(prepared.network(toys.ids()).logits, expected)
+
+
+@pytest.mark.parametrize("family", toys.FAMILIES)
+def test_a_bottleneck_changes_the_ffns_output_and_nothing_else(family):
+    """By hand: z + up(gelu(down(z))) on the output projection's output, in one layer."""
+    base = toys.FAMILIES[family]()
+    ffn = families.ffn_of(base, 1)
+    adapters.install(base, 5)
+    bottleneck = ffn.module.bottleneck
+    nn.init.normal_(bottleneck.up.weight)
+    nn.init.normal_(bottleneck.up.bias)
+    x = torch.randn(2, 3, 16)
+    h = ffn.act(ffn.up(x)) if ffn.gate is None else ffn.act(ffn.gate(x)) * ffn.up(x)
+    z = nn.functional.linear(h, ffn.down.weight, ffn.down.bias)
+    inside = nn.functional.gelu(nn.functional.linear(z, bottleneck.down.weight, bottleneck.down.bias))
+    expected = z + nn.functional.linear(inside, bottleneck.up.weight, bottleneck.up.bias)
+    residual = (torch.zeros_like(x),) if families.family_of(base).adds_residual else ()
+    torch.testing.assert_close(ffn.module(x, *residual), expected)
+
+
+def test_adapters_train_through_peft_and_gradient_checkpointing():
+    prepared = prepare("adapter-lora", toys.bloom(3), bottleneck=40, lora=Lora(rank=1))
+    network = prepared.network.train()
+    gradients = []
+    for checkpointing in (False, True):
+        if checkpointing:
+            network.gradient_checkpointing_enable({"use_reentrant": False})
+        network(toys.ids(), use_cache=False).logits.square().mean().backward()
+        gradients.append({name: p.grad.clone() for name, p in prepared.trained().items()})
+        network.zero_grad()
+    assert all(torch.equal(gradients[1][name], value) for name, value in gradients[0].items())
+    moving = {name for name, value in gradients[0].items() if value.abs().sum() > 0}
+    assert moving == {name for name in gradients[0] if "lora_B" in name or ".bottleneck.up." in name}  # the zero sides
+    frozen = [name for name, p in network.named_parameters() if not p.requires_grad]
+    assert not any("lora_" in name or "bottleneck" in name for name in frozen)
+
+
+def test_sizes_by_hand():
+    """k = 2 of 3 layers. A bottleneck of N in every layer has 3 (33 N + 16) parameters."""
+    size = (2 * LAYER // 3 - 16) // 33
+    adapter = prepare("adapter", toys.bloom(3), budget_layers=2)
+    assert adapter.sizes == {"bottleneck": size}
+    assert count(adapter.groups) == 3 * (33 * size + 16) <= 2 * LAYER < 3 * (33 * (size + 1) + 16)
+    both = prepare("adapter-lora", toys.bloom(3), budget_layers=2, lora=Lora(rank=2))
+    left = 3 * (33 * size + 16) - 2 * 3 * PER_RANK
+    assert both.sizes == {"lora_rank": 2, "bottleneck": (left // 3 - 16) // 33}
+    assert count(both.groups) <= count(adapter.groups) < count(both.groups) + 3 * 33
+
+
+def test_the_rank_of_lora_matched_by_hand():
+    """One layer has 3,280 parameters, 4.27 ranks of 768 each; its FFN 2,128, 2.77 ranks."""
+    assert (LAYER, 3 * PER_RANK) == (3280, 768)
+    for scope, rank in (("layer", 4), ("ffn", 3)):
+        prepared = prepare("lora-matched", toys.bloom(3), budget_layers=1, scope=scope, lora=Lora(16, 8))
+        assert prepared.sizes == {"lora_rank": rank}
+        assert count(prepared.groups) == 768 * rank
+        assert prepared.network.peft_config["default"].lora_alpha == 8
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "message"),
+    [
+        ("adapter", {}, "--budget-layers: missing"),
+        (
+            "adapter",
+            {"budget_layers": 4},
+            "--budget-layers: 4; the size is that of so many layers of the model, 1 to 3",
+        ),
+        ("lora-matched", {"budget_layers": 0}, "--budget-layers: 0"),
+        ("adapter-lora", {"bottleneck": 4}, "--lora-rank: 16 has 12,288 parameters, .* the adapter's 444"),
+        ("adaptor", {}, "'adaptor' is not one of full, lora"),
+    ],
+)
+def test_sizes_that_make_no_sense_are_refused(method, options, message):
+    with pytest.raises(UserError, match=message):
+        prepare(method, toys.bloom(3), **options)
+
+
+@pytest.mark.parametrize("method", ["landermt", "landermt-lg", "landermt-ls", "layers", "random", "random-layers"])
+def test_masked_methods_differ_in_their_masks_and_ls_trains_nothing_that_directions_share(method):
+    assert METHODS[method].masked
+    groups = prepare(method, toys.bloom(3), masks=toys.masks([1], 64), scope="layer").groups
+    assert (groups[0].name == "shared") == (method != "landermt-ls")
+    assert all(group.directions for group in groups[1:])
+    if method == "landermt-ls":
+        names = {name for group in groups for name in group.parameters}
+        assert all(".blocks." in name or ".gates." in name for name in names)
+
+
+@pytest.fixture
+def folder(tmp_path, request):
+    """A trained model: as if training had moved everything that the method trains."""
+    toys.bloom(3, vocabulary=300).save_pretrained(tmp_path / "base")
+    toys.bloom_tokenizer().save_pretrained(tmp_path / "base")
+    prepared = prepare(request.param, toys.bloom(3, vocabulary=300), budget_layers=2, lora=Lora(rank=2))
+    torch.manual_seed(3)
+    for parameter in prepared.trained().values():
+        parameter.data.normal_()
+    base = {"path": str(tmp_path / "base"), "revision": None, "digest": lander.model.digest(str(tmp_path / "base"))}
+    manifest = {"method": request.param, "seed": 0, "base": base, "directions": ["en-de"], "sizes": prepared.sizes}
+    manifest |= {"languages": {}, "templates": ["{source}\n"], "masked": [], "routing": None}
+    masters = {name: parameter.detach().clone() for name, parameter in prepared.trained().items()}
+    saved.save(tmp_path / "model", prepared, masters, Codec(toys.bloom_tokenizer()), {}, manifest)
+    return SimpleNamespace(path=tmp_path / "model", base=tmp_path / "base", network=prepared.network)
+
+
+@pytest.mark.parametrize("folder", ["adapter", "adapter-lora", "lora-matched"], indirect=True)
+def test_saved_and_loaded_is_the_same_model(folder):
+    expected = folder.network(toys.ids()).logits
+    assert torch.equal(lander.load(str(folder.path)).logits(toys.ids(), MASK, "en-de"), expected)
+    untouched = lander.load(str(folder.base)).logits(toys.ids(), MASK, None)
+    assert not torch.allclose(expected, untouched, atol=1e-2)
+    assert len(lander.load(str(folder.path)).translate(["a", "bb"], "en-de", max_new_tokens=3)) == 2
+
+
+@pytest.mark.parametrize("folder", ["adapter-lora", "lora-matched"], indirect=True)
+def test_peft_alone_loads_what_peft_made(folder):
+    """Without the bottlenecks, which PEFT does not know."""
+    from peft import PeftModel
+
+    for name, parameter in folder.network.named_parameters():
+        if ".bottleneck.up." in name:
+            parameter.data.zero_()
+    loaded = PeftModel.from_pretrained(toys.bloom(3, vocabulary=300), str(folder.path)).eval()
+    torch.testing.assert_close(loaded(toys.ids()).logits, folder.network(toys.ids()).logits)
+
+
+@pytest.mark.parametrize("folder", ["adapter-lora"], indirect=True)
+def test_bottlenecks_have_the_names_of_the_base_and_are_not_exported(folder, tmp_path):
+    from safetensors import safe_open
+
+    with safe_open(folder.path / "bottlenecks.safetensors", "pt") as file:
+        assert len(file.keys()) == 3 * 4
+        assert "transformer.h.2.mlp.bottleneck.down.weight" in file.keys()  # noqa: SIM118
+    with pytest.raises(UserError, match="a bottleneck adapter cannot be exported: it is not linear"):
+        export(folder.path, "en-de", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("folder", ["lora-matched"], indirect=True)
+def test_lora_matched_is_merged_on_export(folder, tmp_path):
+    export(folder.path, "en-de", tmp_path / "plain")
+    plain = lander.load(str(tmp_path / "plain")).logits(toys.ids(), MASK, None)
+    torch.testing.assert_close(plain, folder.network(toys.ids()).logits, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("folder", ["adapter"], indirect=True)
+def test_a_method_of_another_version_is_told(folder):
+    manifest = json.loads((folder.path / "lander.json").read_text())
+    (folder.path / "lander.json").write_text(json.dumps(manifest | {"method": "prompt"}))
+    with pytest.raises(UserError, match="the method 'prompt' is unknown"):
+        lander.load(str(folder.path))
+
+
+def cost(method: str, **options) -> dict[str, int]:
+    """Of four micro-batches of two directions: en-de reads 5 tokens and predicts 3 each time, de-en 7 and 4."""
+    pairs = {
+        name: Pairs(np.zeros(2 * length, np.int32), np.array([length, 2 * length]), np.full(2, prompt))
+        for name, length, prompt in (("en-de", 5, 2), ("de-en", 7, 3))
+    }
+    return training_cost(prepare(method, toys.bloom(3), **options), Schedule(pairs, batch_size=1, seed=0), 4)
+
+
+def test_flops_by_hand():
+    layers, head, read, predicted = 3 * 16 * 192, 64 * 16, 24, 14
+    assert cost("full") == {"tokens_read": 24, "flops": 6 * (layers * read + head * predicted)}
+    lora = 3 * PER_RANK
+    assert cost("lora", lora=Lora(rank=1))["flops"] == 2 * read * (2 * layers + 3 * lora) + 4 * predicted * head
+    bottlenecks = 3 * 2 * 16 * 5
+    assert cost("adapter", bottleneck=5)["flops"] == 2 * read * (2 * layers + 3 * bottlenecks) + 4 * predicted * head
+
+
+def test_flops_of_blocks_are_those_that_run_from_the_lowest_trained_layer_up():
+    """Layer 1 of 3; of 64 neurons, in sixths: general twice, English, German, French and Italian (absent)."""
+    owners = [None, "en", "de", None, "fr", "it"]
+    absent = sum(owners[i % 6] in ("fr", "it") for i in range(64))
+    attention, neuron = 16 * (48 + 16), 32
+    ffn, running = 64 * neuron, (64 - absent) * neuron
+    run = 2 * (attention + ffn) + attention + running
+    above = attention + ffn + attention + running
+    masks = toys.masks([1], 64, ("en-de", "de-en"))
+    for scope, trained in (("ffn", running), ("layer", running + attention)):
+        flops = cost("landermt", masks=masks, scope=scope)["flops"]
+        assert flops == 2 * 24 * (run + above + trained) + 4 * 14 * 64 * 16
+    assert cost("landermt", masks={}) == {"tokens_read": 0, "flops": 0}

@@ -1,0 +1,87 @@
+"""The paper's numbers (table 1, section 4.2), by the code that trains: BLOOM-7b1 without weights (meta device)."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import toys
+from torch import nn
+from transformers import BloomConfig, BloomForCausalLM
+
+from lander import config
+from lander.finetune.blocks import Routing
+from lander.finetune.methods import Lora, Prepared, count, prepare
+from lander.finetune.optimizer import BlockAdamW
+from lander.finetune.schedule import Pairs, Schedule
+
+LANGUAGES = ["ar", "de", "en", "fr", "it", "zh"]
+DIRECTIONS = [f"{a}-{b}" for a in LANGUAGES for b in LANGUAGES if (a == "en") != (b == "en")]
+LAYERS, NEURONS = [0, 1, 28, 29], 16384
+WHOLE_LAYERS, THEIR_FFNS = 805_519_360, 536_952_832
+
+
+def prepared(method: str, **options) -> Prepared:
+    with torch.device("meta"):
+        base = BloomForCausalLM(BloomConfig(vocab_size=250_880, hidden_size=4096, n_layer=30, n_head=32))
+        return prepare(method, base.requires_grad_(False), **options)
+
+
+@pytest.fixture(scope="module")
+def masks():
+    """A tenth of the neurons is owned by six languages, so four sixths of that tenth are absent in a direction."""
+    owners = [*[None] * 54, *LANGUAGES]
+    return {direction: toys.mask(LAYERS, NEURONS, *direction.split("-"), owners) for direction in DIRECTIONS}
+
+
+@pytest.mark.parametrize(("scope", "expected"), [("layer", WHOLE_LAYERS), ("ffn", THEIR_FFNS)])
+def test_landermt(masks, scope, expected):
+    """805M: four whole layers. Every neuron is trained in some direction, the output bias in all."""
+    model = prepared("landermt", masks=masks, scope=scope, routing=Routing("input", learned=False))
+    assert (masks["en-de"]["role"] == "absent").mean() == pytest.approx(4 / 60, abs=1e-3)
+    assert count(model.groups) == expected
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "expected"),
+    [
+        ("full", {}, 7_069_016_064),
+        ("lora", {"lora": Lora(rank=16)}, 31_457_280),
+        ("lora", {"lora": Lora(rank=64, targets=("query_key_value",))}, 31_457_280),
+        ("adapter", {"bottleneck": 3280}, 806_314_080),
+        ("adapter-lora", {"bottleneck": 3280, "lora": Lora(rank=16)}, 806_310_240),
+    ],
+)
+def test_baselines(method, options, expected):
+    assert count(prepared(method, **options).groups) == expected
+
+
+def test_adapter_lora_gets_the_largest_bottleneck_within_the_adapters_size():
+    assert prepared("adapter-lora", bottleneck=3280).sizes == {"lora_rank": 16, "bottleneck": 3152}
+
+
+@pytest.mark.parametrize(("scope", "rank", "budget"), [("layer", 410, WHOLE_LAYERS), ("ffn", 273, THEIR_FFNS)])
+def test_lora_matched_is_as_near_as_a_rank_can_be(scope, rank, budget):
+    model = prepared("lora-matched", budget_layers=4, scope=scope)
+    assert model.sizes == {"lora_rank": rank}
+    assert abs(count(model.groups) - budget) <= 65_536 * 30 / 2  # half a rank
+
+
+def test_an_adapter_without_a_size_is_just_below_four_layers():
+    model = prepared("adapter", budget_layers=4)
+    assert 0 <= WHOLE_LAYERS - count(model.groups) < 30 * (2 * 4096 + 1)  # less than one more unit
+
+
+def test_the_papers_schedule():
+    """12,500 iterations a direction, batch 8, accumulation 10, one epoch, 5e-5, AdamW."""
+    settings = config.read(Path(__file__).parents[1] / "config" / "paper.yaml")
+    finetune, pairs = settings.finetune, settings.data.max_pairs
+    assert (pairs, finetune.batch_size, finetune.accumulate, finetune.epochs) == (100_000, 8, 10, 1)
+    assert {str(direction) for direction in settings.directions} == set(DIRECTIONS)
+    one = Pairs(np.ones(pairs, np.int32), np.arange(1, pairs + 1), np.zeros(pairs, np.int32))
+    schedule = Schedule({str(d): one for d in settings.directions}, finetune.batch_size, seed=0)
+    updates = schedule.updates(finetune.epochs, finetune.accumulate)
+    assert finetune.steps is None
+    assert updates * finetune.accumulate / len(settings.directions) == 12_500  # micro-batches of a direction
+    assert {finetune.method(method).learning_rate for method in config.trained(settings)} == {5e-5}
+    assert isinstance(BlockAdamW([nn.Parameter(torch.zeros(1))]), torch.optim.AdamW)
