@@ -174,6 +174,7 @@ def parse_args() -> argparse.Namespace:
     add("--max-new-tokens", type=int, default=256)
     add("--batch-size", type=int, default=32)
     add("--threads", type=int, default=1)
+    add("--record", default="run.json", help="name of the record of seconds and sentences, in --out-dir")
     add("--out-dir", type=Path, required=True)
     return parser.parse_args()
 
@@ -203,7 +204,7 @@ def main() -> None:
     for test in args.test:
         template = prompts.get(test.direction, fixed)
         parts.append(decode(translator, test, template, examples.get(test.direction), decoding, args.out_dir))
-    write_json(args.out_dir / "run.json", {"seconds": round(time.monotonic() - started, 1), "parts": parts})
+    write_json(args.out_dir / args.record, {"seconds": round(time.monotonic() - started, 1), "parts": parts})
 
 
 def decode(

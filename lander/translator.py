@@ -52,7 +52,8 @@ class Translator:
             direction = parse_direction(direction)
         if direction is not None and direction not in self.directions:
             for ffn in self.ffns.values():
-                ffn.add_direction(direction)
+                if str(direction) not in ffn.directions:  # it has no masks of its own
+                    ffn.add_direction(direction)
         self.router.direction = None if direction is None else str(direction)
 
     def prompt(self, sentence: str, direction: Direction, template: Template | None = None) -> str:
@@ -127,13 +128,21 @@ class Translator:
         return self.network(input_ids=input_ids.to(device), attention_mask=attention_mask.to(device)).logits
 
 
-def load(path: str | Path, dtype: str = "float32", revision: str | None = None, base: str | None = None) -> Translator:
+def load(
+    path: str | Path,
+    dtype: str = "float32",
+    revision: str | None = None,
+    base: str | None = None,
+    *,
+    start: bool = False,
+) -> Translator:
     """Load a trained model's folder, or a base (built-in name, folder, hub id), ready to translate.
 
     Args:
         path: results/<run>/finetune/<method>/<variant>/s<seed>, or a base.
         dtype: of the weights, `float32`, `bfloat16` or `auto`.
         base: where the base is now, if it has moved since the training.
+        start: the blocks as their training began: routed, with the base's weights.
     Raises:
         UserError: not a model, damaged, or its base is missing or another one.
     """
@@ -160,7 +169,8 @@ def load(path: str | Path, dtype: str = "float32", revision: str | None = None, 
             routing = blocks.Routing(manifest["routing"]["scale"], manifest["routing"]["gate"] == "learned")
             masks = saved.read_masks(folder / "masks", manifest["masked"])
             ffns = blocks.install(network, masks, router, routing, saved.trained_scope(folder, network))
-            saved.load_weights(folder / saved.BLOCKS, network)
+            if not start:
+                saved.load_weights(folder / saved.BLOCKS, network)
     return Translator(
         network.eval().requires_grad_(False),
         model.load_codec(path),

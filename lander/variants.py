@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lander.config import Config
+from lander.config import Config, choices
 from lander.config.methods import MASKED
 from lander.config.readings import READINGS
 from lander.errors import UserError
@@ -119,17 +119,13 @@ def mix(variant: str) -> float | None:
     return float(found[1]) if found else None
 
 
-def switches(settings: Config, values: Mapping[str, list[str]]) -> list[str]:
-    """The variants that change one switch of the readings each.
-
-    Args:
-        values: dotted key -> all its values (from the schema).
-    """
+def switches(settings: Config) -> list[str]:
+    """The variants that change one switch of the readings each."""
     found = []
     for section, keys in READINGS["paper"].items():
         for key in keys:
             now = getattr(getattr(settings, section), key)
-            found += [f"{section}.{key}-{value}" for value in values[f"{section}.{key}"] if value != now]
+            found += [f"{section}.{key}-{value}" for value in choices(f"{section}.{key}") if value != now]
     return found
 
 
@@ -172,6 +168,6 @@ def seen_by(settings: Config, stage: str, method: str, variant: str) -> tuple:
 
 
 def reading(section: Any, main: Any, keys: tuple[str, ...]) -> str:
-    """Folder, with its slash, for tables that were made with other values of some keys than the config's; or nothing."""
+    """Folder, with its slash, of tables made with other values of some keys than the config's; else nothing."""
     other = [getattr(section, key) for key in keys if getattr(section, key) != getattr(main, key)]
     return f"{'-'.join(other)}/" if other else ""

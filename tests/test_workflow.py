@@ -61,43 +61,55 @@ def names(sources: str) -> list[str]:
 
 def test_sources_and_files_of_a_pair(make) -> None:
     plan = make()
-    assert names(plan.training_sources(wildcards(pair="de-en"))) == ["four", "two"]
-    assert names(plan.training_sources(wildcards(pair="cs-en"))) == ["four"]
-    assert sorted(plan.training_files(wildcards(pair="de-en"))) == ["a.de", "a.en", "b.de", "b.en"]
-    assert sorted(plan.training_files(wildcards(pair="cs-en"))) == ["a.cs", "a.en"]
-    assert json.loads(plan.origins(wildcards(direction="en-de"))) == ["four"]
-    assert json.loads(plan.origins(wildcards(direction="de-en"))) == ["four", "two"]
-    assert plan.excluded_files(wildcards()) == ["c.tsv"]
-    assert plan.clean_table(wildcards(direction="en-cs")) == "<results>/data/clean/cs-en.parquet"
+    assert names(plan.texts.training_sources(wildcards(pair="de-en"))) == ["four", "two"]
+    assert names(plan.texts.training_sources(wildcards(pair="cs-en"))) == ["four"]
+    assert sorted(plan.texts.training_files(wildcards(pair="de-en"))) == ["a.de", "a.en", "b.de", "b.en"]
+    assert sorted(plan.texts.training_files(wildcards(pair="cs-en"))) == ["a.cs", "a.en"]
+    assert json.loads(plan.texts.origins(wildcards(direction="en-de"))) == ["four"]
+    assert json.loads(plan.texts.origins(wildcards(direction="de-en"))) == ["four", "two"]
+    assert plan.texts.excluded_files(wildcards()) == ["c.tsv"]
+    assert plan.texts.clean_table(wildcards(direction="en-cs")) == "<results>/data/clean/cs-en.parquet"
 
 
 def test_tests_that_serve_some_directions(make) -> None:
     plan = make()
     assert plan.test_items == ["t/en-de", "t/en-cs", "u/en-de", "u/de-en"]
     assert plan.test_flags[0] == "t:en-de:results/r/data/test/t/en-de.parquet"
-    assert names(plan.test_sources(wildcards(test="u", direction="de-en"))) == ["u"]
-    assert plan.test_files(wildcards(test="t", direction="en-cs")) == ["a.en", "a.cs"]
+    assert names(plan.texts.test_sources(wildcards(test="u", direction="de-en"))) == ["u"]
+    assert plan.texts.test_files(wildcards(test="t", direction="en-cs")) == ["a.en", "a.cs"]
 
 
 def test_scoring_and_pretraining_read_the_contrast_languages_too(make) -> None:
     plan = make()
-    assert set(plan.scoring_files(wildcards())) >= {"a.en", "a.de", "a.cs", "a.uk"}
-    assert json.loads(plan.all_names) == {"en": "English", "de": "German", "cs": "Czech", "uk": "Ukrainian"}
-    assert json.loads(plan.prompt_names) == {"en": "English", "de": "German", "cs": "Czech"}
+    assert set(plan.texts.scoring_files(wildcards())) >= {"a.en", "a.de", "a.cs", "a.uk"}
+    assert json.loads(plan.models.all_names) == {"en": "English", "de": "German", "cs": "Czech", "uk": "Ukrainian"}
+    assert json.loads(plan.models.prompt_names) == {"en": "English", "de": "German", "cs": "Czech"}
 
 
 def test_flags_of_methods(make) -> None:
     plan = make(finetune={"lora": {"rank": 4, "targets": ["up_proj"]}})
     place = {"variant": "main", "seed": "0"}
-    assert plan.method_flags(wildcards(method="full", **place)) == []
-    lora = plan.method_flags(wildcards(method="lora", **place))
+    assert plan.models.method_flags(wildcards(method="full", **place)) == []
+    lora = plan.models.method_flags(wildcards(method="lora", **place))
     assert lora == ["--lora-rank", "4", "--lora-alpha", "32", "--lora-targets", "up_proj"]
-    landermt = plan.method_flags(wildcards(method="landermt", **place))
+    landermt = plan.models.method_flags(wildcards(method="landermt", **place))
     assert landermt[:2] == ["--masks", "results/r/masks/main/s0"]
-    assert plan.mask_files(wildcards(method="lora", **place)) == []
-    assert plan.mask_files(wildcards(method="landermt", **place))[0] == "<results>/masks/main/s0/en-de.parquet"
-    assert plan.training_length == ["--epochs", "1"]
-    assert make(finetune={"steps": 5}).training_length == ["--steps", "5"]
+    assert plan.models.mask_files(wildcards(method="lora", **place)) == []
+    assert plan.models.mask_files(wildcards(method="landermt", **place))[0] == "<results>/masks/main/s0/en-de.parquet"
+    assert plan.models.training_length(wildcards(method="full", **place)) == ["--epochs", "1"]
+    steps = make(finetune={"steps": 5}).models.training_length(wildcards(method="full", **place))
+    assert steps == ["--steps", "5"]
+
+
+def test_sizes_of_what_is_added_follow_the_chosen_layers(make) -> None:
+    place = {"variant": "main", "seed": "0"}
+    plan = make(layers={"k": 2})
+    assert plan.models.method_flags(wildcards(method="adapter", **place)) == ["--budget-layers", "2"]
+    matched = plan.models.method_flags(wildcards(method="lora-matched", **place))
+    assert matched == ["--lora-alpha", "32", "--scope", "layer", "--budget-layers", "2"]
+    wide = make(finetune={"adapter": {"bottleneck": 9}})
+    both = wide.models.method_flags(wildcards(method="adapter-lora", **place))
+    assert both == ["--bottleneck", "9", "--lora-rank", "16", "--lora-alpha", "32"]
 
 
 def test_the_users_masks_replace_detection(make) -> None:
@@ -105,16 +117,17 @@ def test_the_users_masks_replace_detection(make) -> None:
     Path("mine/en-de.parquet").touch()
     plan = make(neurons={"masks": "mine"})
     place = {"method": "landermt", "variant": "main", "seed": "0"}
-    assert plan.mask_files(wildcards(**place)) == ["mine/en-de.parquet"]
-    assert plan.method_flags(wildcards(**place))[:2] == ["--masks", "mine"]
+    assert plan.models.mask_files(wildcards(**place)) == ["mine/en-de.parquet"]
+    assert plan.models.method_flags(wildcards(**place))[:2] == ["--masks", "mine"]
     assert not plan.detects
     assert not {"layers", "neurons", "awareness"} & set(plan.report_files(wildcards()))
 
 
 def test_models_and_seeds(make) -> None:
     plan = make(methods=["zero-shot", "lora"], seeds=[3, 5])
-    assert plan.models == ["zero-shot/main/s3", "zero-shot/best-prompt/s3", "lora/main/s3", "lora/main/s5"]
-    assert make(methods=["full"]).models == ["full/main/s0"]
+    names = ["zero-shot/main/s3", "zero-shot/best-prompt/s3", "lora/main/s3", "lora/main/s5"]
+    assert [str(model) for model in plan.compared] == names
+    assert [str(model) for model in make(methods=["full"]).compared] == ["full/main/s0"]
 
 
 @pytest.mark.parametrize(
@@ -139,16 +152,16 @@ def test_the_report_shows_what_there_is(make, methods: list[str], wanted: set[st
 
 def test_the_base(make) -> None:
     plan = make()
-    assert plan.model_files(None) == ["base/config.json", "base/model.safetensors"]
-    assert plan.model(wildcards()) == "base"
-    assert plan.model_memory(2) - plan.model_memory(0) == 6
+    assert plan.models.model_files(None) == ["base/config.json", "base/model.safetensors"]
+    assert plan.models.model(wildcards()) == "base"
+    assert plan.models.memory(2) - plan.models.memory(0) == 6
     scratch = make(model={"path": "pretrain"})
-    assert scratch.model(wildcards()) == "results/r/pretrain"
-    assert "<results>/pretrain/model.safetensors" in scratch.model_files(None)
+    assert scratch.models.model(wildcards()) == "results/r/pretrain"
+    assert "<results>/pretrain/model.safetensors" in scratch.models.model_files(None)
     hub = make(model={"path": "owner/name", "revision": "v1"})
-    assert hub.model_files(None) == []
-    assert hub.revision == ["--revision=v1"]
-    assert hub.model_memory(1) > 10_000
+    assert hub.models.model_files(None) == []
+    assert hub.models.revision == ["--revision=v1"]
+    assert hub.models.memory(1) > 10_000
 
 
 def test_the_hub_is_asked_only_where_it_is_needed(make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,9 +177,9 @@ def test_the_hub_is_asked_only_where_it_is_needed(make, monkeypatch: pytest.Monk
 def test_what_changes_no_result_is_no_parameter(make) -> None:
     """Snakemake does not compare parameters that are functions of `resources`."""
     plan = make(finetune={"ranks": 3})
-    assert plan.launcher(wildcards(), resources=None) == "torchrun --nproc_per_node 3"
-    assert make().launcher(wildcards(), resources=None) == "python"
-    assert plan.machine_flags(wildcards(), resources=None) == ["--zero-stage", "0", "--checkpoint-every", "200"]
+    assert plan.models.launcher(wildcards(), resources=None) == "torchrun --nproc_per_node 3"
+    assert make().models.launcher(wildcards(), resources=None) == "python"
+    assert plan.models.machine_flags(wildcards(), resources=None) == ["--zero-stage", "0", "--checkpoint-every", "200"]
 
 
 def test_errors_are_said_once_more(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

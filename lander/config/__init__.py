@@ -23,8 +23,8 @@ import yaml
 
 from lander.config import checks, readings
 from lander.config.base import Base, find_base
-from lander.config.methods import TRAINED
-from lander.config.schema import shipped, validate
+from lander.config.methods import TRAINED, TRAINING_FREE
+from lander.config.schema import choices, shipped, validate
 from lander.config.sources import Source, parse_sources
 from lander.config.types import Config
 from lander.data import settings
@@ -32,10 +32,12 @@ from lander.errors import UserError
 from lander.languages import Direction, language_name, parse_direction
 
 __all__ = [
+    "TRAINING_FREE",
     "Base",
     "Config",
     "Direction",
     "Source",
+    "choices",
     "effective",
     "find_base",
     "load",

@@ -73,6 +73,11 @@ def keys(node: Mapping[str, Any] | None = None, prefix: str = "") -> Iterator[tu
         yield from keys(child, f"{key}.")
 
 
+def choices(name: str) -> list[str]:
+    """The values of a key that has a fixed set of them, by its dotted name."""
+    return list(dict(keys())[name]["enum"])
+
+
 def _target(node: Mapping[str, Any]) -> Mapping[str, Any]:
     """The schema that a `$ref` points at, or the node itself."""
     return schema()["$defs"][node["$ref"].rsplit("/", 1)[1]] if "$ref" in node else node

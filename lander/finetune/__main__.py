@@ -130,6 +130,7 @@ def parse_args() -> argparse.Namespace:
     add("--languages", type=json.loads, required=True, help="JSON: code -> name in the prompts")
     add("--templates", type=Path, help="YAML of instruction templates (default: the project's ten)")
     add("--masks", type=Path, help="folder of <direction>.parquet, for methods that use masks")
+    add("--routes", type=parse_direction, nargs="*", default=[], help="directions with masks (default: --directions)")
     add("--seed", type=int, default=0)
     add("--steps", type=int, help="optimizer updates; wins over --epochs")
     add("--epochs", type=float, default=1.0, help="times that the largest direction is read")
@@ -170,10 +171,12 @@ def main() -> None:
     torch.manual_seed(args.seed)
     network, codec = model.load(args.model, args.revision, args.dtype)
     names = [str(direction) for direction in args.directions]
-    masks = saved.read_masks(args.masks, names) if masked else {}
+    masks = saved.read_masks(args.masks, [str(name) for name in args.routes or args.directions]) if masked else {}
     pairs = read_pairs(args, codec)
     if masks:  # a direction without a mask runs the base's graph, and nothing of it is trained
-        pairs = {direction: pairs[direction] for direction in masks}
+        pairs = {direction: pairs[direction] for direction in names if direction in masks}
+        if not pairs:
+            raise UserError(f"{args.masks}: no mask for any of {', '.join(names)}, so there is nothing to train")
     schedule = Schedule(pairs, args.batch_size, args.seed)
     accumulate = args.accumulate or len(pairs)
     total = sum(parameter.numel() for parameter in network.parameters())
@@ -202,6 +205,7 @@ def prepare_method(args: argparse.Namespace, network: nn.Module, masks: dict[str
         args.method,
         network,
         masks=masks,
+        trained_in=frozenset(map(str, args.directions)),
         routing=Routing(args.scale, args.gate == "learned"),
         scope=args.scope,
         lora=Lora(args.lora_rank, args.lora_alpha, tuple(args.lora_targets)),

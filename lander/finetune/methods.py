@@ -61,10 +61,12 @@ class Lora:
 class Options:
     """What the methods can be told; each reads its own.
 
+    `trained_in`: the directions of the training, where masks of others are given too; None: all that have masks.
     `bottleneck`: width N of the adapter; None: the largest that fits into `budget_layers` whole layers.
     """
 
     masks: dict[str, pd.DataFrame] = field(default_factory=dict)
+    trained_in: frozenset[str] | None = None
     routing: Routing = field(default_factory=Routing)
     scope: str = "layer"  # or `ffn`: without attention and norms
     lora: Lora = field(default_factory=Lora)
@@ -209,11 +211,14 @@ def _routed(network: nn.Module, options: Options, *, shared: bool = True) -> Pre
     """Blocks as the masks say. `shared`: train what all directions share too."""
     router, scope = Router(), options.scope if shared else "blocks"
     installed = install(network, options.masks, router, options.routing, scope)
-    return Prepared(network, router, block_groups(network, installed, scope))
+    trained_in = options.trained_in or frozenset(options.masks)
+    return Prepared(network, router, block_groups(network, installed, scope, trained_in))
 
 
-def block_groups(network: nn.Module, installed: dict[int, BlockFFN], scope: str) -> list[ParameterGroup]:
-    """The trained parts of a model with blocks, grouped by the directions that use them.
+def block_groups(
+    network: nn.Module, installed: dict[int, BlockFFN], scope: str, trained_in: frozenset[str]
+) -> list[ParameterGroup]:
+    """The trained parts of a model with blocks, grouped by those of the directions `trained_in` that use them.
 
     What the directions share in a layer (`shared_parts`) is of all of them, or of those that have chosen the layer.
     """
@@ -223,11 +228,11 @@ def block_groups(network: nn.Module, installed: dict[int, BlockFFN], scope: str)
     gates: dict[str, dict[str, nn.Parameter]] = defaultdict(dict)
     for layer, ffn in installed.items():
         for block, group in zip(ffn.blocks, ffn.groups, strict=True):
-            if group.trained_in:
-                blocks[group.trained_in].update((names[id(p)], p) for p in block.parameters())
-        for direction, gate in ffn.gates.items():
-            gates[direction][names[id(gate.shift)]] = gate.shift
-        used = ffn.chosen_by if ffn.untouched_in else None
+            if users := group.trained_in & trained_in:
+                blocks[users].update((names[id(p)], p) for p in block.parameters())
+        for direction in sorted(trained_in & set(ffn.gates)):
+            gates[direction][names[id(ffn.gates[direction].shift)]] = ffn.gates[direction].shift
+        used = ffn.chosen_by & trained_in if ffn.untouched_in else None
         parts = shared_parts(families.layers_of(network)[layer], ffn, scope)
         shared[used].update((names[id(p)], p) for p in parts)
     return [

@@ -4,28 +4,28 @@
 rule activations:
     """Mean activation of every FFN neuron of every layer in one direction."""
     input:
-        model=plan.model_files,
+        model=models.model_files,
         data="<results>/data/s{seed}/train/{direction}.parquet",
-        templates=plan.templates,
+        templates=texts.templates,
     output:
-        "<results>/activations/s{seed}/{direction}.parquet",
+        "<results>/activations/{reading}s{seed}/{direction}.parquet",
     log:
-        "<logs>/activations/s{seed}/{direction}.log",
+        "<logs>/activations/{reading}s{seed}/{direction}.log",
     benchmark:
-        "<benchmarks>/activations/s{seed}/{direction}.tsv"
+        "<benchmarks>/activations/{reading}s{seed}/{direction}.tsv"
     priority: 3
     threads: settings.threads
     resources:
-        mem_mb=plan.model_memory(copies=1),
+        mem_mb=models.memory(copies=1),
         runtime=60,
         gpu=plan.gpu,
     params:
         direction="{direction}",
-        model=plan.model,
-        revision=plan.revision,
+        model=models.model,
+        revision=models.revision,
         dtype=settings.model.dtype,
-        languages=plan.prompt_names,
-        text=settings.activations.text,
+        languages=models.prompt_names,
+        text=models.activation_text,
         sentences=settings.activations.sentences,
         batch_size=settings.activations.batch_size,
         threads=settings.threads,

@@ -2,28 +2,29 @@
 
 
 rule awareness:
-    """Taylor score of every FFN neuron of every layer for one language."""
+    """Score of every FFN neuron of every layer for one language."""
     input:
-        model=plan.model_files,
-        text="<results>/data/s{seed}/text/{language}.parquet",
+        unpack(models.awareness_text),
+        model=models.model_files,
+        templates=texts.templates,
     output:
-        "<results>/awareness/s{seed}/{language}.parquet",
+        "<results>/awareness/{reading}s{seed}/{language}.parquet",
     log:
-        "<logs>/awareness/s{seed}/{language}.log",
+        "<logs>/awareness/{reading}s{seed}/{language}.log",
     benchmark:
-        "<benchmarks>/awareness/s{seed}/{language}.tsv"
+        "<benchmarks>/awareness/{reading}s{seed}/{language}.tsv"
     priority: 3
     threads: settings.threads
     resources:
-        mem_mb=plan.model_memory(copies=2),
+        mem_mb=models.memory(copies=2),
         runtime=120,
         gpu=plan.gpu,
     params:
         language="{language}",
-        model=plan.model,
-        revision=plan.revision,
+        model=models.model,
+        revision=models.revision,
         dtype=settings.model.dtype,
-        site=settings.awareness.site,
+        flags=models.awareness_flags,
         batch_size=settings.awareness.batch_size,
         threads=settings.threads,
         code=plan.code("awareness"),
@@ -33,9 +34,8 @@ rule awareness:
             --model {params.model:q} \
             {params.revision:q} \
             --dtype {params.dtype} \
-            --text {input.text:q} \
+            {params.flags:q} \
             --language {params.language:q} \
-            --site {params.site} \
             --batch-size {params.batch_size} \
             --threads {params.threads} \
             --out {output:q} \

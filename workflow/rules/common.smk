@@ -9,7 +9,7 @@ import sys
 
 from lander.config import effective, load
 from lander.errors import UserError
-from lander.workflow import MAIN, PRETRAINED_FILES, Plan, show_errors, sources_json
+from lander.workflow import Plan, show_errors, sources_json
 
 RULES = os.path.join(workflow.basedir, "rules")
 STAGES = [name.removesuffix(".smk") for name in os.listdir(RULES) if name != "common.smk"]
@@ -20,6 +20,7 @@ try:
 except UserError as error:
     sys.exit(f"lander config: error: {error}")
 
+texts, models, experiments = plan.texts, plan.models, plan.experiments
 plan.set_environment()
 
 
@@ -35,5 +36,6 @@ wildcard_constraints:
     direction=r"[A-Za-z0-9-]+",
     language=r"[A-Za-z0-9-]+",
     method=r"[a-z-]+",
-    variant=r"[A-Za-z0-9-]+",
+    variant=r"[A-Za-z0-9._+-]+",
+    reading=r"([a-z_-]+/)?",
     test=r"[A-Za-z0-9._-]+",

@@ -4,8 +4,8 @@
 rule clean:
     """Clean the training pairs of two languages, count what is dropped and why."""
     input:
-        plan.training_files,
-        plan.excluded_files,
+        texts.training_files,
+        texts.excluded_files,
     output:
         table="<results>/data/clean/{pair}.parquet",
         counts="<results>/data/clean/{pair}.counts.parquet",
@@ -21,7 +21,7 @@ rule clean:
         runtime=240,
     params:
         pair="{pair}",
-        sources=plan.training_sources,
+        sources=texts.training_sources,
         exclude=sources_json(settings.data.exclude),
         cleaning=json.dumps(settings.data.cleaning, ensure_ascii=False, sort_keys=True),
         code=plan.code("data"),
@@ -42,9 +42,9 @@ rule clean:
 rule sample:
     """Draw the training pairs of a direction and give each an instruction template."""
     input:
-        table=plan.clean_table,
-        counts=plan.clean_counts,
-        templates=plan.templates,
+        table=texts.clean_table,
+        counts=texts.clean_counts,
+        templates=texts.templates,
     output:
         table="<results>/data/s{seed}/train/{direction}.parquet",
         counts="<results>/data/s{seed}/train/{direction}.counts.parquet",
@@ -60,7 +60,7 @@ rule sample:
     params:
         direction="{direction}",
         seed="{seed}",
-        origins=plan.origins,
+        origins=texts.origins,
         max_pairs=settings.data.max_pairs,
         cleaning=json.dumps(settings.data.cleaning, ensure_ascii=False, sort_keys=True),
         code=plan.code("data"),
@@ -114,7 +114,7 @@ rule counts:
 rule dev:
     """Dev pairs of a direction, every line, in order."""
     input:
-        plan.dev_files,
+        texts.dev_files,
     output:
         "<results>/data/dev/{direction}.parquet",
     log:
@@ -128,7 +128,7 @@ rule dev:
         runtime=30,
     params:
         direction="{direction}",
-        sources=plan.dev_sources,
+        sources=texts.dev_sources,
         code=plan.code("data"),
     shell:
         """
@@ -143,7 +143,7 @@ rule dev:
 rule test:
     """Test pairs of a direction, every line, in order."""
     input:
-        plan.test_files,
+        texts.test_files,
     output:
         "<results>/data/test/{test}/{direction}.parquet",
     log:
@@ -157,7 +157,7 @@ rule test:
         runtime=30,
     params:
         direction="{direction}",
-        sources=plan.test_sources,
+        sources=texts.test_sources,
         code=plan.code("data"),
     shell:
         """
@@ -169,10 +169,42 @@ rule test:
         """
 
 
+rule kept:
+    """Sentences of a language like those that the base was pretrained on, to measure what a model forgets."""
+    input:
+        texts.kept_files,
+    output:
+        "<results>/data/kept/{language}.parquet",
+    log:
+        "<logs>/data/kept/{language}.log",
+    benchmark:
+        "<benchmarks>/data/kept/{language}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        language="{language}",
+        languages=json.dumps(list(settings.languages)),
+        sources=sources_json(settings.experiments.text),
+        sentences=settings.awareness.sentences,
+        code=plan.code("data"),
+    shell:
+        """
+        python -m lander.data text \
+            --language {params.language:q} \
+            --languages {params.languages:q} \
+            --sources {params.sources:q} \
+            --sentences {params.sentences} \
+            --out {output:q} \
+            2>&1 | tee {log:q} >&2
+        """
+
+
 rule text:
     """Sentences of a language that score its neurons, the same segments in every language where a source has them."""
     input:
-        plan.scoring_files,
+        texts.scoring_files,
     output:
         "<results>/data/s{seed}/text/{language}.parquet",
     log:

@@ -51,12 +51,44 @@ rule score:
         """
 
 
+if plan.untrained_items:
+
+    use rule score as score_untrained with:
+        input:
+            expand(
+                "<results>/translate/{{method}}/{{variant}}/s{{seed}}/{item}.jsonl",
+                item=plan.untrained_items,
+            ),
+            train=[],
+        output:
+            expand(
+                "<results>/evaluate/{{method}}/{{variant}}/s{{seed}}/{item}.csv",
+                item=plan.untrained_items,
+            ),
+            expand(
+                "<results>/evaluate/{{method}}/{{variant}}/s{{seed}}/{item}.flags.csv",
+                item=plan.untrained_items,
+            ),
+        log:
+            "<logs>/evaluate/{method}/{variant}/s{seed}.untrained.log",
+        benchmark:
+            "<benchmarks>/evaluate/{method}/{variant}/s{seed}.untrained.tsv"
+        params:
+            translations=subpath(input[0], ancestor=2),
+            folder=subpath(output[0], ancestor=2),
+            method="{method}",
+            variant="{variant}",
+            seed="{seed}",
+            tests=json.dumps(plan.untrained),
+            code=plan.code("evaluate"),
+
+
 rule scores:
     """Join all scores and add the means over directions."""
     input:
         expand(
             "<results>/evaluate/{model}/{item}.csv",
-            model=plan.models,
+            model=plan.compared,
             item=plan.test_items,
         ),
     output:

@@ -4,13 +4,10 @@
 rule finetune:
     """Train one method on all directions; a killed run goes on from its checkpoint."""
     input:
-        model=plan.model_files,
-        train=expand(
-            "<results>/data/s{{seed}}/train/{direction}.parquet",
-            direction=plan.directions,
-        ),
-        templates=plan.templates,
-        masks=plan.mask_files,
+        model=models.model_files,
+        train=models.training_tables,
+        templates=texts.templates,
+        masks=models.mask_files,
     output:
         multiext(
             "<results>/finetune/{method}/{variant}/s{seed}/",
@@ -22,10 +19,12 @@ rule finetune:
         "<logs>/finetune/{method}/{variant}/s{seed}.log",
     benchmark:
         "<benchmarks>/finetune/{method}/{variant}/s{seed}.tsv"
+    wildcard_constraints:
+        variant=r"(?!mix)[A-Za-z0-9._-]+",
     priority: 2
     threads: settings.threads * settings.finetune.ranks
     resources:
-        mem_mb=plan.model_memory(copies=8),
+        mem_mb=models.memory(copies=8),
         runtime=1440,
         gpu=plan.gpu * settings.finetune.ranks,
     params:
@@ -33,24 +32,24 @@ rule finetune:
         checkpoints=f"{plan.results}/checkpoints/{{method}}/{{variant}}/s{{seed}}",
         method="{method}",
         seed="{seed}",
-        model=plan.model,
-        revision=plan.revision,
+        model=models.model,
+        revision=models.revision,
         dtype=settings.model.dtype,
-        directions=plan.directions,
-        languages=plan.prompt_names,
-        length=plan.training_length,
+        directions=models.trained_directions,
+        languages=models.prompt_names,
+        length=models.training_length,
         batch_size=settings.finetune.batch_size,
-        accumulate=settings.finetune.accumulate,
-        learning_rate=plan.learning_rate,
+        accumulate=models.accumulate,
+        learning_rate=models.learning_rate,
         schedule=settings.finetune.schedule,
-        warmup=settings.finetune.warmup,
+        warmup=models.warmup,
         weight_decay=settings.finetune.weight_decay,
         clip=settings.finetune.clip,
         max_length=settings.finetune.max_length,
         precision=settings.finetune.precision,
-        method_flags=plan.method_flags,
-        launcher=plan.launcher,
-        machine_flags=plan.machine_flags,
+        method_flags=models.method_flags,
+        launcher=models.launcher,
+        machine_flags=models.machine_flags,
         threads=settings.threads,
         code=plan.code("finetune"),
     shell:
@@ -79,6 +78,38 @@ rule finetune:
             --threads {params.threads} \
             {params.machine_flags:q} \
             --checkpoints {params.checkpoints:q} \
+            --out {params.folder:q} \
+            2>&1 | tee {log:q} >&2
+        """
+
+
+rule mix:
+    """The average of the base and of the weights that `full` has made of it, as a model."""
+    input:
+        model=models.model_files,
+        full="<results>/finetune/full/main/s{seed}/lander.json",
+    output:
+        "<results>/finetune/full/{variant}/s{seed}/lander.json",
+    log:
+        "<logs>/finetune/full/{variant}/s{seed}.log",
+    benchmark:
+        "<benchmarks>/finetune/full/{variant}/s{seed}.tsv"
+    wildcard_constraints:
+        variant=r"mix[0-9.e-]+",
+    threads: 1
+    resources:
+        mem_mb=models.memory(copies=3),
+        runtime=60,
+    params:
+        tuned=subpath(input.full, parent=True),
+        folder=subpath(output[0], parent=True),
+        share=models.mix_share,
+        code=plan.code("mix"),
+    shell:
+        """
+        python -m lander.mix \
+            --model {params.tuned:q} \
+            --share {params.share} \
             --out {params.folder:q} \
             2>&1 | tee {log:q} >&2
         """

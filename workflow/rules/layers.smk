@@ -4,10 +4,7 @@
 rule layers:
     """Change between neighbouring layers, and the k layers with the largest."""
     input:
-        expand(
-            "<results>/activations/s{{seed}}/{direction}.parquet",
-            direction=plan.directions,
-        ),
+        models.activation_files,
     output:
         "<results>/layers/{variant}/s{seed}/layers.parquet",
     log:
@@ -21,20 +18,14 @@ rule layers:
         runtime=10,
     params:
         directions=plan.directions,
-        k=settings.layers.k,
-        difference=settings.layers.difference,
-        side=settings.layers.side,
-        selection=settings.layers.selection,
+        flags=models.layer_flags,
         code=plan.code("layers"),
     shell:
         """
         python -m lander.layers \
             --activations {input:q} \
             --directions {params.directions:q} \
-            --k {params.k} \
-            --difference {params.difference} \
-            --side {params.side} \
-            --selection {params.selection} \
+            {params.flags:q} \
             --out {output:q} \
             2>&1 | tee {log:q} >&2
         """

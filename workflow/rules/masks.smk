@@ -4,12 +4,9 @@
 rule masks:
     """One table per direction: the role, owner and scale of every neuron of the chosen layers."""
     input:
-        neurons="<results>/neurons/{variant}/s{seed}/neurons.parquet",
-        layers="<results>/layers/{variant}/s{seed}/layers.parquet",
-        awareness=expand(
-            "<results>/awareness/s{{seed}}/{language}.parquet",
-            language=settings.awareness.languages,
-        ),
+        neurons=models.mask_neurons,
+        layers=models.mask_layers,
+        awareness=models.awareness_files,
     output:
         expand(
             "<results>/masks/{{variant}}/s{{seed}}/{direction}.parquet",
@@ -28,11 +25,7 @@ rule masks:
         folder=subpath(output[0], parent=True),
         languages=settings.awareness.languages,
         directions=plan.directions,
-        normalize=settings.neurons.normalize,
-        unactivated=settings.neurons.unactivated_role,
-        share=settings.routing.share,
-        pool=settings.routing.pool,
-        gate=settings.routing.gate,
+        flags=models.mask_flags,
         code=plan.code("masks"),
     shell:
         """
@@ -42,11 +35,7 @@ rule masks:
             --awareness {input.awareness:q} \
             --awareness-languages {params.languages:q} \
             --directions {params.directions:q} \
-            --normalize {params.normalize} \
-            --unactivated {params.unactivated} \
-            --share {params.share} \
-            --pool {params.pool} \
-            --gate {params.gate} \
+            {params.flags:q} \
             --out-dir {params.folder:q} \
             2>&1 | tee {log:q} >&2
         """

@@ -4,11 +4,8 @@
 rule neurons:
     """Class and owner of every FFN neuron of every layer."""
     input:
-        awareness=expand(
-            "<results>/awareness/s{{seed}}/{language}.parquet",
-            language=settings.awareness.languages,
-        ),
-        layers="<results>/layers/{variant}/s{seed}/layers.parquet",
+        awareness=models.awareness_files,
+        layers=models.neuron_layers,
     output:
         "<results>/neurons/{variant}/s{seed}/neurons.parquet",
     log:
@@ -22,10 +19,7 @@ rule neurons:
         runtime=10,
     params:
         languages=settings.awareness.languages,
-        normalize=settings.neurons.normalize,
-        threshold=settings.neurons.threshold,
-        general_share=settings.neurons.general_share,
-        unactivated=settings.neurons.unactivated,
+        flags=models.neuron_flags,
         code=plan.code("neurons"),
     shell:
         """
@@ -33,10 +27,7 @@ rule neurons:
             --awareness {input.awareness:q} \
             --awareness-languages {params.languages:q} \
             --layers {input.layers:q} \
-            --normalize {params.normalize} \
-            --threshold {params.threshold} \
-            --general-share {params.general_share} \
-            --unactivated {params.unactivated} \
+            {params.flags:q} \
             --out {output:q} \
             2>&1 | tee {log:q} >&2
         """

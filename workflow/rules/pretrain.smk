@@ -4,9 +4,9 @@
 rule pretrain:
     """Train a small BLOOM with its own tokenizer; a killed run goes on from its checkpoint."""
     input:
-        plan.pretraining_files,
+        texts.pretraining_files,
     output:
-        expand("<results>/pretrain/{name}", name=[*PRETRAINED_FILES, "loss.csv"]),
+        expand("<results>/pretrain/{name}", name=[*models.PRETRAINED_FILES, "loss.csv"]),
     log:
         "<logs>/pretrain.log",
     benchmark:
@@ -21,7 +21,7 @@ rule pretrain:
         checkpoints=f"{plan.results}/checkpoints/pretrain",
         sources=sources_json(settings.pretrain.text),
         parallel=sources_json(settings.pretrain.parallel),
-        languages=plan.all_names,
+        languages=models.all_names,
         tokens=settings.pretrain.tokens,
         d_model=settings.pretrain.d_model,
         n_layer=settings.pretrain.n_layer,

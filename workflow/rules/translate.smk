@@ -2,12 +2,13 @@
 
 
 rule translate:
-    """Decode all test sets with one trained model."""
+    """Decode all test sets with one model: trained, or the base with the fixed instruction or with examples."""
     input:
-        model="<results>/finetune/{method}/{variant}/s{seed}/lander.json",
-        base=plan.model_files,
+        model=models.decoded,
+        base=models.model_files,
         test=expand("<results>/data/test/{item}.parquet", item=plan.test_items),
-        templates=plan.templates,
+        examples=models.example_files,
+        templates=texts.templates,
     output:
         expand(
             "<results>/translate/{{method}}/{{variant}}/s{{seed}}/{item}.jsonl",
@@ -19,19 +20,20 @@ rule translate:
     benchmark:
         "<benchmarks>/translate/{method}/{variant}/s{seed}.tsv"
     wildcard_constraints:
-        method="(?!zero-shot)[a-z-]+",
+        variant=r"(?!best-prompt)[A-Za-z0-9._-]+",
     threads: settings.threads
     resources:
-        mem_mb=plan.model_memory(copies=2),
+        mem_mb=models.memory(copies=2),
         runtime=480,
         gpu=plan.gpu,
     params:
-        model=subpath(input.model, parent=True),
+        model=models.decoder_flags,
         folder=subpath(output.run, parent=True),
         dtype=settings.model.dtype,
-        languages=plan.prompt_names,
+        languages=models.prompt_names,
         template=settings.translate.template,
         test=plan.test_flags,
+        shots=models.shots,
         beams=settings.translate.beams,
         max_new_tokens=settings.translate.max_new_tokens,
         batch_size=settings.translate.batch_size,
@@ -40,12 +42,13 @@ rule translate:
     shell:
         """
         python -m lander.translate \
-            --model {params.model:q} \
+            {params.model:q} \
             --dtype {params.dtype} \
             --languages {params.languages:q} \
             --templates {input.templates:q} \
             --template {params.template:q} \
             --test {params.test:q} \
+            {params.shots:q} \
             --beams {params.beams} \
             --max-new-tokens {params.max_new_tokens} \
             --batch-size {params.batch_size} \
@@ -55,66 +58,47 @@ rule translate:
         """
 
 
-rule zero_shot:
-    """Decode all test sets with the base and the fixed instruction."""
-    input:
-        base=plan.model_files,
-        test=expand("<results>/data/test/{item}.parquet", item=plan.test_items),
-        templates=plan.templates,
-    output:
-        expand(
-            "<results>/translate/zero-shot/main/s{{seed}}/{item}.jsonl",
-            item=plan.test_items,
-        ),
-        run="<results>/translate/zero-shot/main/s{seed}/run.json",
-    log:
-        "<logs>/translate/zero-shot/main/s{seed}.log",
-    benchmark:
-        "<benchmarks>/translate/zero-shot/main/s{seed}.tsv"
-    threads: settings.threads
-    resources:
-        mem_mb=plan.model_memory(copies=2),
-        runtime=480,
-        gpu=plan.gpu,
-    params:
-        folder=subpath(output.run, parent=True),
-        model=plan.model,
-        revision=plan.revision,
-        dtype=settings.model.dtype,
-        languages=plan.prompt_names,
-        template=settings.translate.template,
-        test=plan.test_flags,
-        beams=settings.translate.beams,
-        max_new_tokens=settings.translate.max_new_tokens,
-        batch_size=settings.translate.batch_size,
-        threads=settings.threads,
-        code=plan.code("translate"),
-    shell:
-        """
-        python -m lander.translate \
-            --model {params.model:q} \
-            {params.revision:q} \
-            --dtype {params.dtype} \
-            --languages {params.languages:q} \
-            --templates {input.templates:q} \
-            --template {params.template:q} \
-            --test {params.test:q} \
-            --beams {params.beams} \
-            --max-new-tokens {params.max_new_tokens} \
-            --batch-size {params.batch_size} \
-            --threads {params.threads} \
-            --out-dir {params.folder:q} \
-            2>&1 | tee {log:q} >&2
-        """
+if plan.untrained_items:
+
+    use rule translate as translate_untrained with:
+        input:
+            model=models.decoded,
+            base=models.model_files,
+            test=expand("<results>/data/test/{item}.parquet", item=plan.untrained_items),
+            examples=[],
+            templates=texts.templates,
+        output:
+            expand(
+                "<results>/translate/{{method}}/{{variant}}/s{{seed}}/{item}.jsonl",
+                item=plan.untrained_items,
+            ),
+            run="<results>/translate/{method}/{variant}/s{seed}/untrained.json",
+        log:
+            "<logs>/translate/{method}/{variant}/s{seed}.untrained.log",
+        benchmark:
+            "<benchmarks>/translate/{method}/{variant}/s{seed}.untrained.tsv"
+        params:
+            model=models.decoder_flags,
+            folder=subpath(output.run, parent=True),
+            dtype=settings.model.dtype,
+            languages=models.prompt_names,
+            template=settings.translate.template,
+            test=plan.untrained_flags,
+            shots=["--record", "untrained.json"],
+            beams=settings.translate.beams,
+            max_new_tokens=settings.translate.max_new_tokens,
+            batch_size=settings.translate.batch_size,
+            threads=settings.threads,
+            code=plan.code("translate"),
 
 
 rule best_prompt:
     """Decode all test sets with the base and, per direction, the prompt that does best on the dev set."""
     input:
-        base=plan.model_files,
+        base=models.model_files,
         dev=expand("<results>/data/dev/{direction}.parquet", direction=plan.directions),
         test=expand("<results>/data/test/{item}.parquet", item=plan.test_items),
-        templates=plan.templates,
+        templates=texts.templates,
     output:
         expand(
             "<results>/translate/zero-shot/best-prompt/s{{seed}}/{item}.jsonl",
@@ -128,15 +112,15 @@ rule best_prompt:
         "<benchmarks>/translate/zero-shot/best-prompt/s{seed}.tsv"
     threads: settings.threads
     resources:
-        mem_mb=plan.model_memory(copies=2),
+        mem_mb=models.memory(copies=2),
         runtime=480,
         gpu=plan.gpu,
     params:
         folder=subpath(output.run, parent=True),
-        model=plan.model,
-        revision=plan.revision,
+        model=models.model,
+        revision=models.revision,
         dtype=settings.model.dtype,
-        languages=plan.prompt_names,
+        languages=models.prompt_names,
         template=settings.translate.template,
         dev=plan.dev_flags,
         dev_sentences=settings.translate.dev_sentences,

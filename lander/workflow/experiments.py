@@ -1,0 +1,151 @@
+"""Which models each experiment compares, and the files that its job reads.
+
+An experiment is a target: `snakemake table1` trains what is missing and writes results/<run>/experiments/table1.csv,
+.md and, where there is something to see, .svg.
+"""
+
+from collections.abc import Callable
+
+from lander import variants
+from lander.config import Config, choices
+from lander.config.methods import TRAINING_FREE
+from lander.variants import MAIN, Model
+
+TABLE1 = (
+    "zero-shot", "in-context", "full", "lora", "adapter", "adapter-lora", "landermt", "random", "random-layers",
+    "lora-matched",
+)  # fmt: skip
+TABLE2 = ("zero-shot", "layers", "landermt-lg", "landermt-ls", "landermt")
+SECOND_MODEL = ("zero-shot", "adapter-lora", "landermt")
+CONTROLS = ("random", "random-layers")
+BEST_PROMPT = "best-prompt"
+
+
+class Experiments:
+    """The models of each experiment of a run.
+
+    Attributes:
+        compared: name -> its models. All of them are decoded and scored.
+        measured: experiments whose job reads losses too.
+    """
+
+    measured = ("table1", "forgetting", "readings", "sweep_k", "sweep_epsilon", "estimators")
+
+    def __init__(self, settings: Config, n_layer: int | None) -> None:
+        self.settings = settings
+        self.n_layer = n_layer
+        self.compared: dict[str, Callable[[], list[Model]]] = {
+            "table1": lambda: self._main(TABLE1),
+            "table2": lambda: self._main(TABLE2),
+            "transfer": self._transfer,
+            "forgetting": self._forgetting,
+            "readings": self._readings,
+            "sweep_k": lambda: self._values("k", self._depths()),
+            "sweep_epsilon": lambda: self._values("general", settings.experiments.sweep_epsilon),
+            "estimators": self._estimators,
+            "second_model": lambda: self._main(SECOND_MODEL),
+        }
+
+    def models(self, name: str) -> list[Model]:
+        """The models of an experiment, each once."""
+        return list(dict.fromkeys(self.compared[name]()))
+
+    def of_methods(self, methods: tuple[str, ...]) -> list[Model]:
+        """The models of a run's list of methods: no further draws of the controls."""
+        return [model for method in methods for model in self._runs(method, MAIN)]
+
+    def _runs(self, method: str, variant: str) -> list[Model]:
+        """A method at every seed; what trains nothing uses the first, and zero-shot has two prompts."""
+        seeds = self.settings.seeds[:1] if method in TRAINING_FREE else self.settings.seeds
+        names = (MAIN, BEST_PROMPT) if method == "zero-shot" else (variant,)
+        return [Model(method, name, seed) for name in names for seed in seeds]
+
+    def _draws(self, method: str) -> list[Model]:
+        numbers = range(2, self.settings.experiments.draws + 1) if method in CONTROLS else ()
+        names = (MAIN, *(f"draw{number}" for number in numbers))
+        return [model for name in names for model in self._runs(method, name)]
+
+    def _main(self, methods: tuple[str, ...]) -> list[Model]:
+        return [model for method in methods for model in self._draws(method)]
+
+    def _transfer(self) -> list[Model]:
+        seed = self.settings.seeds[0]
+        names = [f"only-{direction}" for direction in self.settings.directions]
+        methods = self.settings.experiments.transfer
+        return [*self._runs("zero-shot", MAIN), *(Model(method, name, seed) for method in methods for name in names)]
+
+    def _forgetting(self) -> list[Model]:
+        mixes = [Model("full", f"mix{share:g}", self.settings.seeds[0]) for share in self.settings.experiments.mixes]
+        return [model for model in self._main((*TABLE1, *TABLE2)) if model.method != "in-context"] + mixes
+
+    def _readings(self) -> list[Model]:
+        names = variants.switches(self.settings)
+        other = next(name for name in choices("readings") if name != self.settings.readings)
+        found = self._runs("landermt", MAIN) + self._runs("landermt", other)
+        for name in names:
+            methods = ("landermt-lg", "landermt-ls") if name.startswith("ablation.") else ("landermt",)
+            found += [model for method in methods for model in self._runs(method, name)]
+        return found + [model for method in ("landermt-lg", "landermt-ls") for model in self._runs(method, MAIN)]
+
+    def _depths(self) -> tuple[int, ...]:
+        """Values of k; for a model of unknown depth those around the config's."""
+        given = self.settings.experiments.sweep_k
+        return given if given is not None else tuple(range((self.n_layer or self.settings.layers.k + 4) + 1))
+
+    def _values(self, prefix: str, values: tuple[float, ...]) -> list[Model]:
+        now = {"k": self.settings.layers.k, "general": self.settings.neurons.general_share}[prefix]
+        names = [MAIN if value == now else f"{prefix}{value:g}" for value in values]
+        return [model for name in names for model in self._runs("landermt", name)]
+
+    def _estimators(self) -> list[Model]:
+        now = self.settings.awareness.estimator
+        given = [name for name in self.settings.experiments.estimators if name != now]
+        names = [MAIN, *(f"awareness.estimator-{name}" for name in given)]
+        return [model for name in names for model in self._runs("landermt", name)] + self._draws("random")
+
+    # ------------------------------------------------------------ files
+
+    def scores(self, name: str, items: list[str], untrained: list[str]) -> list[str]:
+        """Score files of an experiment.
+
+        Args:
+            items: <test>/<direction> of the run.
+            untrained: the same of directions that no model is trained on.
+        """
+        found = [f"<results>/evaluate/{model}/{item}.csv" for model in self.models(name) for item in items]
+        if name == "forgetting":
+            models = [model for model in self.models(name) if model.variant != BEST_PROMPT]
+            found += [f"<results>/evaluate/{model}/{item}.csv" for model in models for item in untrained]
+        return found
+
+    def losses(self, name: str) -> list[str]:
+        """Loss files of an experiment."""
+        models = [model for model in self.models(name) if has_loss(model)]
+        return [f"<results>/loss/{model}.csv" for model in models] if name in self.measured else []
+
+    def loss_flags(self, name: str, results: str) -> list[str]:
+        """The flag with the loss files, where the experiment reads them."""
+        files = [file.replace("<results>", results) for file in self.losses(name)]
+        return ["--loss", *files] if files else []
+
+    def runs(self, name: str) -> dict[str, str]:
+        """Model -> the record of its training."""
+        trained = [m for m in self.models(name) if m.method not in TRAINING_FREE and variants.mix(m.variant) is None]
+        return {str(model): f"<results>/finetune/{model}/run.json" for model in trained}
+
+    def flags(self, name: str, results: str) -> list[str]:
+        """Flags of an experiment's job beside its files of scores and losses."""
+        runs = [f"{model}={file.replace('<results>', results)}" for model, file in self.runs(name).items()]
+        values = {
+            "sweep_k": self.settings.layers.k,
+            "sweep_epsilon": self.settings.neurons.general_share,
+            "estimators": self.settings.awareness.estimator,
+            "readings": self.settings.readings,
+        }
+        main = ["--main-value", str(values[name])] if name in values else []
+        return [*(["--runs", *runs] if runs else []), *main]
+
+
+def has_loss(model: Model) -> bool:
+    """Whether a model's loss is measured: not that of prompts only."""
+    return model.variant != BEST_PROMPT and model.method != "in-context"

@@ -1,0 +1,300 @@
+"""Bases, trained models, and the tables that select what is trained: files and flags of the rules that need a model."""
+
+from pathlib import Path
+from typing import Any
+
+from lander import config, variants
+from lander.config.methods import MASKED
+from lander.workflow.texts import as_json
+
+PRETRAINED_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "lander.json")
+MEGABYTE = 1_000_000
+STAGE_MB = 2_500  # of a job that loads torch, transformers and deepspeed, without any weights
+HUB_MODEL_MB = 16_000  # a guess at the weights of a model that is not on this machine
+ACTIVATION_KEYS = ("text",)  # keys on which the tables of activations hang, beside sizes
+AWARENESS_KEYS = ("estimator", "site", "text")
+
+
+class Models:
+    """Files and flags of the jobs that run a model.
+
+    Wildcards: `method`, `variant` and `seed` name a model; in the stages that select layers, neurons and masks
+    `variant` is the name of a selection (`lander.variants.selection`).
+    """
+
+    PRETRAINED_FILES = PRETRAINED_FILES
+
+    def __init__(self, settings: config.Config) -> None:
+        self.settings = settings
+        self.results = f"results/{settings.run}"
+        self.base = config.find_base(settings.model.path, settings.pretrain.n_layer)
+        self.directions = [str(direction) for direction in settings.directions]
+        self.prompt_names = as_json(dict(settings.languages))  # no contrast languages: adding one retrains nothing
+        self.all_names = as_json(config.names(settings))
+
+    # ------------------------------------------------------------ the base
+
+    def model(self, _wildcards: Any) -> str:
+        """What --model takes for the base."""
+        return f"{self.results}/pretrain" if self.base.kind == "pretrain" else self.settings.model.path
+
+    def model_files(self, _wildcards: Any) -> list[str]:
+        """The base's files, which the stages that load it depend on; none for a model on the hub."""
+        if self.base.kind == "pretrain":
+            return [f"<results>/pretrain/{name}" for name in PRETRAINED_FILES]
+        return self.base.files()
+
+    @property
+    def revision(self) -> list[str]:
+        """The flag --revision, where the config has one."""
+        return [f"--revision={self.settings.model.revision}"] if self.settings.model.revision else []
+
+    def memory(self, copies: int) -> int:
+        """MB of memory of a job that holds so many copies of the weights (gradients and moments count)."""
+        if self.base.kind == "hub":
+            return STAGE_MB + copies * HUB_MODEL_MB
+        return STAGE_MB + copies * ((self.base.weight_bytes or 0) // MEGABYTE)
+
+    # ------------------------------------------------------------ selections: layers, neurons, masks
+
+    def of(self, wildcards: Any) -> config.Config:
+        """The config of a model's variant, or of a selection."""
+        method, variant = getattr(wildcards, "method", None), wildcards.variant
+        if method is None:
+            method, variant = variants.selected(variant)
+        return variants.configure(self.settings, variant, method)
+
+    def recipe(self, wildcards: Any) -> Any:
+        """The recipe of a selection's method."""
+        return MASKED[variants.selected(wildcards.variant)[0]]
+
+    def draw_seed(self, wildcards: Any) -> int:
+        """Seed of what a control draws at random: each seed of the run and each draw has its own."""
+        return 1000 * int(wildcards.seed) + variants.draw(variants.selected(wildcards.variant)[1])
+
+    def activation_files(self, wildcards: Any) -> list[str]:
+        """Activations of all directions, as a selection reads them."""
+        reading = variants.reading(self.of(wildcards).activations, self.settings.activations, ACTIVATION_KEYS)
+        folder = f"<results>/activations/{reading}s{wildcards.seed}"
+        return [f"{folder}/{direction}.parquet" for direction in self.directions]
+
+    def activation_text(self, wildcards: Any) -> str:
+        """What the model reads for the tables of a reading."""
+        return wildcards.reading.rstrip("/") or self.settings.activations.text
+
+    def layer_flags(self, wildcards: Any) -> list[str]:
+        """Flags of the stage layers."""
+        layers = self.of(wildcards).layers
+        flags = {"k": layers.k, "difference": layers.difference, "side": layers.side, "selection": layers.selection}
+        if self.recipe(wildcards).random == "layers":
+            flags |= {"choice": "random", "seed": self.draw_seed(wildcards)}
+        return as_flags(flags)
+
+    def awareness_files(self, wildcards: Any) -> list[str]:
+        """Scores of all languages, as a selection reads them."""
+        return self._awareness(self.of(wildcards), wildcards.seed)
+
+    def _awareness(self, settings: config.Config, seed: str | int) -> list[str]:
+        reading = variants.reading(settings.awareness, self.settings.awareness, AWARENESS_KEYS)
+        folder = f"<results>/awareness/{reading}s{seed}"
+        return [f"{folder}/{language}.parquet" for language in settings.awareness.languages]
+
+    def scores_of(self, wildcards: Any) -> Any:
+        """The section `awareness` of a reading: the config's, with the values that the folder's name gives."""
+        given = [part for part in wildcards.reading.rstrip("/").split("-") if part]
+        values = {
+            value: key
+            for key in AWARENESS_KEYS
+            for value in config.choices(f"awareness.{key}")
+        }  # fmt: skip
+        return variants.override(self.settings.awareness, {values[value]: value for value in given})
+
+    def awareness_text(self, wildcards: Any) -> dict[str, list[str]]:
+        """What a language is scored on: its own text, or the translations of its directions."""
+        if self.scores_of(wildcards).text == "monolingual":
+            return {"text": [f"<results>/data/s{wildcards.seed}/text/{wildcards.language}.parquet"]}
+        return {
+            "data": [
+                f"<results>/data/s{wildcards.seed}/train/{direction}.parquet"
+                for direction in self._directions_with(wildcards.language)
+            ]
+        }
+
+    def awareness_flags(self, wildcards: Any, input: Any) -> list[str]:
+        """Flags of the stage awareness that hang on the reading."""
+        awareness = self.scores_of(wildcards)
+        flags = as_flags({"estimator": awareness.estimator, "site": awareness.site, "seed": wildcards.seed})
+        if awareness.text == "monolingual":
+            return [*flags, "--text", str(input.text)]
+        files = [input.data] if isinstance(input.data, str) else list(input.data)
+        pairs = zip(self._directions_with(wildcards.language), files, strict=True)
+        data = [f"{direction}:{file}" for direction, file in pairs]
+        names = ["--languages", self.prompt_names, "--templates", str(input.templates)]
+        return [*flags, "--data", *data, *names, "--sentences", str(awareness.sentences)]
+
+    def _directions_with(self, language: str) -> list[str]:
+        return [str(d) for d in self.settings.directions if language in (d.source, d.target)]
+
+    def neuron_layers(self, wildcards: Any) -> str:
+        """The table of layers that a selection uses."""
+        return self._table("layers", wildcards, "layers")
+
+    def neuron_flags(self, wildcards: Any) -> list[str]:
+        """Flags of the stage neurons."""
+        settings = self.of(wildcards)
+        neurons = settings.neurons
+        flags = {
+            "rule": {"summed": "summed", "probability": "entropy"}.get(settings.awareness.estimator, "variance"),
+            "normalize": neurons.normalize,
+            "threshold": neurons.threshold,
+            "general-share": neurons.general_share,
+            "unactivated": neurons.unactivated,
+        }
+        if self.recipe(wildcards).random == "neurons":
+            flags["permute"] = self.draw_seed(wildcards)
+        return as_flags(flags)
+
+    def mask_layers(self, wildcards: Any) -> str:
+        """The table of layers that a selection's masks use."""
+        return self._table("layers", wildcards, "layers")
+
+    def mask_neurons(self, wildcards: Any) -> str:
+        """The table of neurons that a selection's masks use."""
+        return self._table("neurons", wildcards, "neurons")
+
+    def _table(self, stage: str, wildcards: Any, name: str) -> str:
+        method, variant = variants.selected(wildcards.variant)
+        folder = variants.selection(self.settings, stage, method, variant)
+        return f"<results>/{stage}/{folder}/s{wildcards.seed}/{name}.parquet"
+
+    def mask_flags(self, wildcards: Any) -> list[str]:
+        """Flags of the stage masks."""
+        settings, recipe = self.of(wildcards), self.recipe(wildcards)
+        flags = {
+            "normalize": settings.neurons.normalize,
+            "unactivated": settings.neurons.unactivated_role,
+            "share": settings.routing.share,
+            "pool": settings.routing.pool,
+            "gate": settings.routing.gate,
+        }
+        if recipe.train != "both":
+            flags |= {"train": recipe.train, "untrained": settings.ablation.untrained}
+        return as_flags(flags)
+
+    # ------------------------------------------------------------ trained models
+
+    def trained_directions(self, wildcards: Any) -> list[str]:
+        """The directions that a model is trained on."""
+        return [str(direction) for direction in self.of(wildcards).directions]
+
+    def training_tables(self, wildcards: Any) -> list[str]:
+        """Training pairs of a model."""
+        return [f"<results>/data/s{wildcards.seed}/train/{name}.parquet" for name in self.trained_directions(wildcards)]
+
+    def mask_files(self, wildcards: Any) -> list[str]:
+        """Masks of the methods that need them: the user's where the config names a folder, else ours."""
+        if wildcards.method not in MASKED:
+            return []
+        if self._own_masks(wildcards):
+            files = [Path(self.settings.neurons.masks, f"{direction}.parquet") for direction in self.directions]
+            return [str(file) for file in files if file.is_file()]
+        return [f"{self._mask_folder(wildcards, '<results>')}/{direction}.parquet" for direction in self.directions]
+
+    def _own_masks(self, wildcards: Any) -> bool:
+        """Whether a model uses the user's folder of masks."""
+        return bool(self.settings.neurons.masks) and wildcards.method == "landermt"
+
+    def _mask_folder(self, wildcards: Any, results: str) -> str:
+        name = variants.selection(self.settings, "masks", wildcards.method, wildcards.variant)
+        return f"{results}/masks/{name}/s{wildcards.seed}"
+
+    def method_flags(self, wildcards: Any) -> list[str]:
+        """Flags that only one method has."""
+        method, settings = wildcards.method, self.of(wildcards)
+        own, size = settings.finetune.method(method), {"budget-layers": settings.layers.k}
+        if method == "lora":
+            targets = ["--lora-targets", *own.targets] if own.targets else []
+            return [*as_flags({"lora-rank": own.rank, "lora-alpha": own.alpha}), *targets]
+        if method == "lora-matched":
+            return as_flags({"lora-alpha": own.alpha, "scope": settings.finetune.scope} | size)
+        if method in ("adapter", "adapter-lora"):
+            given = settings.finetune.adapter.bottleneck
+            flags: dict[str, Any] = {"bottleneck": given} if given else size
+            return as_flags(flags | ({"lora-rank": own.rank, "lora-alpha": own.alpha} if method != "adapter" else {}))
+        if method in MASKED:
+            own_masks = self._own_masks(wildcards)
+            flags = {
+                "masks": self.settings.neurons.masks if own_masks else self._mask_folder(wildcards, self.results),
+                "scope": settings.finetune.scope,
+                "scale": settings.routing.scale,
+                "gate": settings.routing.gate,
+            }
+            return [*as_flags(flags), "--routes", *self.directions]
+        return []
+
+    def learning_rate(self, wildcards: Any) -> float:
+        """The method's own learning rate, or that of all."""
+        return self.of(wildcards).finetune.method(wildcards.method).learning_rate
+
+    def accumulate(self, wildcards: Any) -> int:
+        """Micro-batches per update."""
+        return self.of(wildcards).finetune.accumulate
+
+    def warmup(self, wildcards: Any) -> int:
+        """Updates of linear warmup."""
+        return self.of(wildcards).finetune.warmup
+
+    def mix_share(self, wildcards: Any) -> float:
+        """Share of the tuned weights in an average."""
+        return variants.mix(wildcards.variant)
+
+    def training_length(self, wildcards: Any) -> list[str]:
+        """Updates where they are given, else epochs."""
+        finetune = self.of(wildcards).finetune
+        return as_flags({"steps": finetune.steps} if finetune.steps else {"epochs": finetune.epochs})
+
+    # Snakemake reruns a job whose parameters have changed, but for functions that take `resources`: what a machine
+    # gives. Processes, ZeRO stage and checkpoints change no result, so a change of theirs must rerun nothing.
+
+    def launcher(self, _wildcards: Any, resources: Any) -> str:
+        """What runs the finetuning: one process, or torchrun with several."""
+        ranks = self.settings.finetune.ranks
+        return "python" if ranks == 1 else f"torchrun --nproc_per_node {ranks}"
+
+    def machine_flags(self, _wildcards: Any, resources: Any) -> list[str]:
+        """Flags of the finetuning that change no result."""
+        finetune = self.settings.finetune
+        return as_flags({"zero-stage": finetune.zero_stage, "checkpoint-every": finetune.checkpoint_every})
+
+    # ------------------------------------------------------------ what is decoded
+
+    def decoded(self, wildcards: Any) -> str | list[str]:
+        """The manifest of the model that is decoded; nothing for the base."""
+        if wildcards.method in config.TRAINING_FREE:
+            return []
+        return f"<results>/finetune/{wildcards.method}/{wildcards.variant}/s{wildcards.seed}/lander.json"
+
+    def decoder_flags(self, wildcards: Any) -> list[str]:
+        """The flags that say which model is decoded, or its loss measured."""
+        if wildcards.method in config.TRAINING_FREE:
+            return ["--model", self.model(wildcards), *self.revision]
+        folder = f"{self.results}/finetune/{wildcards.method}/{wildcards.variant}/s{wildcards.seed}"
+        return ["--model", folder]
+
+    def example_files(self, wildcards: Any) -> list[str]:
+        """Training pairs from which in-context takes its examples."""
+        return self.training_tables(wildcards) if wildcards.method == "in-context" else []
+
+    def shots(self, wildcards: Any) -> list[str]:
+        """Flags of the method in-context."""
+        if wildcards.method != "in-context":
+            return []
+        tables = [file.replace("<results>", self.results) for file in self.training_tables(wildcards)]
+        examples = [f"{direction}:{table}" for direction, table in zip(self.directions, tables, strict=True)]
+        shots = as_flags({"shots": self.settings.translate.shots, "seed": wildcards.seed})
+        return [*shots, "--examples", *examples]
+
+
+def as_flags(values: dict[str, Any]) -> list[str]:
+    """{"k": 3} -> ["--k", "3"]."""
+    return [part for name, value in values.items() for part in (f"--{name}", str(value))]

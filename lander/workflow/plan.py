@@ -1,0 +1,161 @@
+"""A run: its texts, models and experiments, the digests of its code, and the machine that it runs on."""
+
+import os
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from lander import config
+from lander.config.methods import MASKED
+from lander.digest import code_digest, record_digests, recorded_digest
+from lander.languages import Direction
+from lander.variants import MAIN, Model, selection
+from lander.workflow.experiments import Experiments, has_loss
+from lander.workflow.models import Models
+from lander.workflow.texts import Texts
+
+ERROR = re.compile(r"lander [a-z-]+: error: ")
+
+
+class Plan:
+    """What a checked config asks for."""
+
+    def __init__(self, settings: config.Config, stages: Iterable[str]) -> None:
+        self.settings = settings
+        self.stages = sorted(stages)
+        self.results = f"results/{settings.run}"
+        self.ledger = Path(self.results, ".code.json")
+        self.texts = Texts(settings)
+        self.models = Models(settings)
+        self.experiments = Experiments(settings, self.models.base.n_layer)
+        self.directions = self.models.directions
+        self.trained = config.trained(settings)
+        self.detects = any(self._detects(method) for method in self.trained)
+        self.tests = {name: [str(direction) for direction in served] for name, served in settings.tests.items()}
+        untrained = settings.tested(settings.experiments.untrained)
+        self.untrained = {
+            name: [str(direction) for direction in served] for name, served in untrained.items() if served
+        }
+        self.test_items, self.untrained_items = items(self.tests), items(self.untrained)
+
+    def _detects(self, method: str) -> bool:
+        return method in MASKED and not (method == "landermt" and self.settings.neurons.masks)
+
+    # ------------------------------------------------------------ translations, losses and scores
+
+    @property
+    def test_flags(self) -> list[str]:
+        """<name of the test set>:<direction>:<table>, as --test takes it."""
+        return self._heldout(self.test_items)
+
+    @property
+    def untrained_flags(self) -> list[str]:
+        """The same of the directions that no model is trained on."""
+        return self._heldout(self.untrained_items)
+
+    def _heldout(self, names: list[str]) -> list[str]:
+        return [f"{name.replace('/', ':')}:{self.results}/data/test/{name}.parquet" for name in names]
+
+    @property
+    def dev_flags(self) -> list[str]:
+        """<direction>:<table>, as --dev takes it."""
+        return [f"{direction}:{self.results}/data/dev/{direction}.parquet" for direction in self.directions]
+
+    @property
+    def text_flags(self) -> list[str]:
+        """<language>:<table> of the text on which forgetting is measured, as --text takes it."""
+        return [f"{language}:{self.results}/data/kept/{language}.parquet" for language in self.settings.languages]
+
+    @property
+    def compared(self) -> list[Model]:
+        """All models of the run's methods."""
+        return self.experiments.of_methods(self.settings.methods)
+
+    @property
+    def trained_models(self) -> list[Model]:
+        """Those that are trained."""
+        return [model for model in self.compared if model.method in self.trained]
+
+    # ------------------------------------------------------------ report
+
+    def report_files(self, _wildcards: Any) -> dict[str, list[str]]:
+        """What the report shows, by the name of its flag; what this run does not have is left out."""
+        number = self.settings.seeds[0]
+        seed = f"s{number}"
+        files: dict[str, list[str]] = {}
+        if self.trained:
+            files["counts"] = [f"<results>/data/{seed}/counts.parquet"]
+            files["loss"] = [f"<results>/finetune/{model}/loss.csv" for model in self.trained_models]
+            files["runs"] = [f"<results>/finetune/{model}/run.json" for model in self.trained_models]
+        if "zero-shot" in self.settings.methods:
+            files["prompts"] = [f"<results>/translate/zero-shot/best-prompt/{seed}/prompts.csv"]
+        if self.detects:
+            method = "landermt" if "landermt" in self.trained else next(m for m in self.trained if m in MASKED)
+            for stage in ("layers", "neurons"):
+                name = selection(self.settings, stage, method, MAIN)
+                files[stage] = [f"<results>/{stage}/{name}/{seed}/{stage}.parquet"]
+            languages = self.settings.awareness.languages
+            files["awareness"] = [f"<results>/awareness/{seed}/{language}.parquet" for language in languages]
+        return files
+
+    def report_flags(self, wildcards: Any, input: Any) -> list[str]:
+        """The flags of the report that go with `report_files`."""
+        flags: list[str] = []
+        for name in self.report_files(wildcards):
+            files = input[name] if isinstance(input[name], list) else [input[name]]
+            if name in ("loss", "runs"):
+                files = [f"{model}={file}" for model, file in zip(self.trained_models, files, strict=True)]
+            flags += [f"--{name}", *files]
+        return [*flags, "--awareness-languages", *self.settings.awareness.languages] if self.detects else flags
+
+    # ------------------------------------------------------------ code digests
+
+    def code(self, stage: str) -> str:
+        """Digest of a stage's code, a parameter of its rules; without triggers, the one that the run began with."""
+        module = f"lander.{stage}"
+        return code_digest(module) if self.settings.workflow.code_triggers else recorded_digest(module, self.ledger)
+
+    def record_code(self, keep: bool) -> None:
+        """Note the digests that the run is made with; `keep` those of stages that have one."""
+        if self.settings.workflow.code_triggers:
+            record_digests([f"lander.{stage}" for stage in self.stages], self.ledger, keep=keep)
+
+    # ------------------------------------------------------------ machine
+
+    @property
+    def gpu(self) -> int:
+        """1 where this machine has a GPU; where it has none, model jobs run side by side."""
+        return int(Path("/proc/driver/nvidia/version").exists())
+
+    def set_environment(self) -> None:
+        """Jobs use the Python that runs Snakemake, show progress at once, and ask no network that they do not need."""
+        os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+        os.environ["PYTHONUNBUFFERED"] = "1"
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the cores to other jobs
+        data = self.settings.data
+        sources = [*data.train, *data.dev, *data.test, *data.exclude, *self.settings.awareness.data]
+        sources += self.settings.experiments.text
+        if self.models.base.kind != "hub" and not any(source.remote for source in sources):
+            os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def served(settings: config.Config, directions: tuple[Direction, ...]) -> dict[str, list[str]]:
+    """Test set -> those of some directions that it has text for."""
+    tests = settings.tested(directions)
+    return {name: [str(direction) for direction in found] for name, found in tests.items() if found}
+
+
+def items(tests: dict[str, list[str]]) -> list[str]:
+    """<test set>/<direction> of all."""
+    return [f"{test}/{direction}" for test, served in tests.items() for direction in served]
+
+
+def show_errors(logs: Iterable[str]) -> None:
+    """Say once more, after all that Snakemake prints, which errors of the user's input made a run fail."""
+    lines = [line for log in logs for line in Path(log).read_text(encoding="utf-8", errors="replace").splitlines()]
+    print("\n".join(dict.fromkeys(line for line in lines if ERROR.match(line))), file=sys.stderr)
+
+
+__all__ = ["Plan", "has_loss", "items", "show_errors"]

@@ -1,0 +1,115 @@
+"""Sources and files of the text of a run, for the rules of the stages `data` and `pretrain`."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from lander.config import Config
+from lander.config.sources import Source
+from lander.languages import Direction, parse_direction
+
+PACKAGED_TEMPLATES = Path(__file__).parents[1] / "data" / "templates.yaml"
+
+
+class Texts:
+    """Which sources and files a job reads."""
+
+    def __init__(self, settings: Config) -> None:
+        self.settings = settings
+
+    def training_sources(self, wildcards: Any) -> str:
+        """Training sources of a pair of languages, as JSON."""
+        return sources_json(self._of_pair(wildcards.pair))
+
+    def training_files(self, wildcards: Any) -> list[str]:
+        """Files that hold the training text of a pair of languages."""
+        pair = parse_direction(wildcards.pair)
+        return files_of(self._of_pair(wildcards.pair), pair)
+
+    def excluded_files(self, _wildcards: Any) -> list[str]:
+        """Files whose sentences are taken out of training, in any language."""
+        return files_of(self.settings.data.exclude)
+
+    def origins(self, wildcards: Any) -> str:
+        """Names of the training sources that may serve a direction, as JSON."""
+        direction = parse_direction(wildcards.direction)
+        return as_json([source.name for source in self.settings.data.train if source.serves(direction)])
+
+    def dev_sources(self, wildcards: Any) -> str:
+        """Dev sources of a direction, as JSON."""
+        return sources_json(self._dev(parse_direction(wildcards.direction)))
+
+    def dev_files(self, wildcards: Any) -> list[str]:
+        """Files that hold the dev text of a direction."""
+        direction = parse_direction(wildcards.direction)
+        return files_of(self._dev(direction), direction)
+
+    def test_sources(self, wildcards: Any) -> str:
+        """The sources of a test set in a direction, as JSON."""
+        return sources_json(self._test(wildcards.test, parse_direction(wildcards.direction)))
+
+    def test_files(self, wildcards: Any) -> list[str]:
+        """Files that hold a test set in a direction."""
+        direction = parse_direction(wildcards.direction)
+        return files_of(self._test(wildcards.test, direction), direction)
+
+    def scoring_files(self, _wildcards: Any) -> list[str]:
+        """Files that hold the text that scores the neurons."""
+        return files_of(self.settings.awareness.data, self.settings.awareness.languages)
+
+    def pretraining_files(self, _wildcards: Any) -> list[str]:
+        """Files that a base from scratch is trained on."""
+        pretrain = self.settings.pretrain
+        return files_of([*pretrain.text, *pretrain.parallel], self.settings.awareness.languages)
+
+    def kept_files(self, wildcards: Any) -> list[str]:
+        """Files that hold the text, in a language, on which forgetting is measured."""
+        return files_of(self.settings.experiments.text, [wildcards.language])
+
+    def clean_table(self, wildcards: Any) -> str:
+        """The cleaned pairs that a direction draws on."""
+        return f"<results>/data/clean/{parse_direction(wildcards.direction).pair}.parquet"
+
+    def clean_counts(self, wildcards: Any) -> str:
+        """What was dropped on the way to them."""
+        return f"<results>/data/clean/{parse_direction(wildcards.direction).pair}.counts.parquet"
+
+    # A function, not a value: in a path that is a value, Snakemake would read a brace as a wildcard.
+    def templates(self, _wildcards: Any) -> str:
+        """The file of instruction templates."""
+        return _from_here(self.settings.data.templates or PACKAGED_TEMPLATES)
+
+    def _of_pair(self, name: str) -> list[Source]:
+        pair = parse_direction(name)
+        directions = [direction for direction in self.settings.directions if direction.pair == pair]
+        return [source for source in self.settings.data.train if any(map(source.serves, directions))]
+
+    def _dev(self, direction: Direction) -> list[Source]:
+        return [source for source in self.settings.data.dev if source.serves(direction)]
+
+    def _test(self, name: str, direction: Direction) -> list[Source]:
+        return [source for source in self.settings.data.test if source.name == name and source.serves(direction)]
+
+
+def sources_json(sources: Iterable[Source]) -> str:
+    """Sources as the stages take them."""
+    return as_json([source.json for source in sources])
+
+
+def as_json(value: Any) -> str:
+    """JSON in one order: keys in another order rerun nothing."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def files_of(sources: Iterable[Source], languages: Direction | Iterable[str] | None = None) -> list[str]:
+    """Files of sources in some languages (None: in all of them), each once."""
+    if isinstance(languages, Direction):
+        languages = (languages.source, languages.target)
+    return list(dict.fromkeys(file for source in sources for file in source.files(languages)))
+
+
+def _from_here(path: str | Path) -> str:
+    """Relative to the working directory where it is below it, so that a project that moves reruns nothing."""
+    path = Path(path).absolute()
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

@@ -1,0 +1,44 @@
+# Experiments: tables and figures of the paper and ours. Each is a target, and trains what it compares.
+
+
+for name in experiments.compared:
+
+    rule:
+        name:
+            f"experiment_{name}"
+        input:
+            scores=experiments.scores(name, plan.test_items, plan.untrained_items),
+            loss=experiments.losses(name),
+            runs=list(experiments.runs(name).values()),
+        output:
+            table=f"<results>/experiments/{name}.csv",
+            text=f"<results>/experiments/{name}.md",
+        log:
+            f"<logs>/experiments/{name}.log",
+        benchmark:
+            f"<benchmarks>/experiments/{name}.tsv"
+        threads: 1
+        resources:
+            mem_mb=2000,
+            runtime=30,
+        params:
+            name=name,
+            folder=subpath(output.table, parent=True),
+            loss=experiments.loss_flags(name, plan.results),
+            flags=experiments.flags(name, plan.results),
+            code=plan.code("experiments"),
+        shell:
+            """
+            python -m lander.experiments {params.name} \
+                --scores {input.scores:q} \
+                {params.loss:q} \
+                {params.flags:q} \
+                --out {params.folder:q} \
+                2>&1 | tee {log:q} >&2
+            """
+
+    rule:
+        name:
+            name
+        input:
+            f"<results>/experiments/{name}.csv",

@@ -1,0 +1,61 @@
+# Stage loss: what each model predicts of references and of plain text, beside what it decodes.
+
+
+rule loss:
+    """Loss on dev and test sets, on untrained directions and on plain text, before and after the training."""
+    input:
+        model=models.decoded,
+        base=models.model_files,
+        dev=expand("<results>/data/dev/{direction}.parquet", direction=plan.directions),
+        test=expand(
+            "<results>/data/test/{item}.parquet",
+            item=plan.test_items + plan.untrained_items,
+        ),
+        text=expand("<results>/data/kept/{language}.parquet", language=settings.languages),
+        templates=texts.templates,
+    output:
+        "<results>/loss/{method}/{variant}/s{seed}.csv",
+    log:
+        "<logs>/loss/{method}/{variant}/s{seed}.log",
+    benchmark:
+        "<benchmarks>/loss/{method}/{variant}/s{seed}.tsv"
+    threads: settings.threads
+    resources:
+        mem_mb=models.memory(copies=3),
+        runtime=120,
+        gpu=plan.gpu,
+    params:
+        model=models.decoder_flags,
+        dtype=settings.model.dtype,
+        languages=models.prompt_names,
+        template=settings.translate.template,
+        dev=plan.dev_flags,
+        test=plan.test_flags,
+        untrained=plan.untrained_flags,
+        text=plan.text_flags,
+        batch_size=settings.translate.batch_size,
+        threads=settings.threads,
+        method="{method}",
+        variant="{variant}",
+        seed="{seed}",
+        code=plan.code("loss"),
+    shell:
+        """
+        python -m lander.loss \
+            {params.model:q} \
+            --dtype {params.dtype} \
+            --languages {params.languages:q} \
+            --templates {input.templates:q} \
+            --template {params.template:q} \
+            --dev {params.dev:q} \
+            --test {params.test:q} \
+            --untrained {params.untrained:q} \
+            --text {params.text:q} \
+            --batch-size {params.batch_size} \
+            --threads {params.threads} \
+            --method {params.method} \
+            --variant {params.variant} \
+            --seed {params.seed} \
+            --out {output:q} \
+            2>&1 | tee {log:q} >&2
+        """
