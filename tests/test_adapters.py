@@ -14,7 +14,7 @@ from lander import families
 from lander.codec import Codec
 from lander.errors import UserError
 from lander.finetune import adapters, saved
-from lander.finetune.cost import training_cost
+from lander.finetune.cost import training_cost, weights
 from lander.finetune.methods import METHODS, Lora, count, prepare
 from lander.finetune.schedule import Pairs, Schedule
 from lander.translator import export
@@ -217,3 +217,17 @@ def test_flops_of_blocks_are_those_that_run_from_the_lowest_trained_layer_up():
         flops = cost("landermt", masks=masks, scope=scope)["flops"]
         assert flops == 2 * 24 * (run + above + trained) + 4 * 14 * 64 * 16
     assert cost("landermt", masks={}) == {"tokens_read": 0, "flops": 0}
+
+
+def test_flops_of_a_direction_that_runs_an_untouched_copy():
+    """Layer 1 is chosen for en-de alone: de-en runs the base, and its gradient goes down to that layer all the same."""
+    masks = toys.masks([1], 64, ("en-de", "de-en"))
+    alone = [weights_in(masks, name) for name in masks]
+    masks["de-en"] = masks["de-en"].assign(role="base", owner=None, trained=False, scale=1.0)
+    layer = 16 * 192
+    assert weights_in(masks, "en-de") == alone[0]
+    assert weights_in(masks, "de-en") == (3 * layer, 2 * layer, 0)
+
+
+def weights_in(masks, direction: str) -> tuple[int, int, int]:
+    return weights(prepare("landermt", toys.bloom(3), masks=masks), direction)

@@ -5,7 +5,7 @@ and for that of its weights. With T_d tokens of direction d read (prompts and tr
 
     FLOPs = sum over d of  2 T_d (N_d + U_d + W_d) + 2 P_d (2 H + H')
 
-    N_d  weights of the layers' linear maps that run in direction d; those of absent blocks do not
+    N_d  weights of the layers' linear maps that run in direction d: absent blocks and idle copies do not
     U_d  those of them in the lowest layer with a trained parameter and above: no gradient goes further down
     W_d  the trained ones among them
     H    weights of the output head, which runs on predicted tokens only; H' = H where it is trained, else 0
@@ -23,6 +23,7 @@ from lander.finetune.adapters import base_of
 from lander.finetune.blocks import BlockFFN
 from lander.finetune.methods import Prepared
 from lander.finetune.schedule import Schedule
+from lander.finetune.switch import switches
 
 
 def training_cost(prepared: Prepared, schedule: Schedule, micro_batches: int) -> dict[str, int]:
@@ -69,8 +70,8 @@ def weights(prepared: Prepared, direction: str) -> tuple[int, int, int]:
 
 
 def _running(layer: nn.Module) -> list[nn.Parameter]:
-    """Weights of a layer's linear maps, without those of blocks that are absent in the router's direction."""
-    absent: set[int] = set()
+    """Weights of a layer's linear maps, without what does not run in the router's direction."""
+    absent = {id(part) for switch in switches(layer).values() for part in switch.idle.modules()}
     for ffn in (part for part in layer.modules() if isinstance(part, BlockFFN)):
         for block, scale in zip(ffn.blocks, ffn.scales(ffn.shifts()), strict=True):
             if scale is None:
