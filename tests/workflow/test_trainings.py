@@ -13,10 +13,12 @@ import pytest
 import torch
 import toys
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
 import lander
 from lander import tables
 from lander.errors import UserError
+from lander.translator import export
 
 pytestmark = pytest.mark.workflow
 DIRECTIONS = ["en-de", "de-en", "en-fr"]
@@ -119,6 +121,42 @@ def test_every_zero_stage_and_number_of_ranks_gives_the_same_weights(folder, str
     after = trained(folder, out)
     worst = max(float((after[name] - value).abs().max()) for name, value in straight.items())
     assert worst < 1e-6
+
+
+def write_masks_with_base(folder: Path) -> None:
+    """Layer 1 is chosen for en-de and en-fr, layer 2 for de-en alone; the specific neurons run frozen."""
+    for direction, mask in toys.masks([1, 2], 64, DIRECTIONS).items():
+        mask["trained"] = mask["role"] == "general"
+        others = mask["layer"] == (1 if direction == "de-en" else 2)
+        untouched = mask[others].assign(role="base", owner=None, trained=False, scale=1.0)
+        tables.write(folder / "with-base" / f"{direction}.parquet", pd.concat([mask[~others], untouched]), "masks")
+
+
+def test_layers_of_some_directions_on_two_ranks_and_exported(folder, monkeypatch):
+    """Each rank runs another direction, and so other layers' untouched copies."""
+    write_masks_with_base(folder)
+    flags = ["--masks", "with-base", "--steps", "5", "--accumulate", "2", "--weight-decay", "0.1"]
+    finetune(folder, "single", *flags, method="landermt-lg")
+    single = trained(folder, "single")
+    for stage in (2, 3):
+        out = f"both-{stage}"
+        finetune(folder, out, *flags, "--zero-stage", str(stage), method="landermt-lg", ranks=2)
+        after = trained(folder, out)
+        assert after.keys() == single.keys()
+        assert max(float((after[name] - value).abs().max()) for name, value in single.items()) < 1e-6
+    monkeypatch.chdir(folder)
+    model, ids = lander.load("single"), toys.ids()
+    base = toys.bloom(3, vocabulary=300)
+    for direction in ("en-de", "de-en"):
+        export("single", direction, Path(f"plain-{direction}"))
+        plain = AutoModelForCausalLM.from_pretrained(f"plain-{direction}")
+        routed = model.logits(ids, torch.ones_like(ids), direction)
+        assert (plain(ids).logits - routed).abs().max() < 1e-4
+        chosen = 1 if direction == "en-de" else 2
+        for layer, module in enumerate(plain.transformer.h):
+            before = dict(base.transformer.h[layer].named_parameters())
+            same = [torch.equal(value, before[name]) for name, value in module.named_parameters()]
+            assert not any(same) if layer == chosen else all(same)
 
 
 def test_a_block_without_rows_in_a_window_does_not_move(folder):
