@@ -28,7 +28,7 @@ Example:
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -171,18 +171,42 @@ def table_of(phi: np.ndarray, classes: Classes, languages: list[str]) -> pd.Data
     return table
 
 
-def rule_of(args: argparse.Namespace) -> Rule:
-    """The rule of the flags."""
-    if args.rule == "summed":
-        return lambda phi: by_sum(phi, args.general_share, args.owner_share)
-    if args.rule == "entropy":
-        return lambda phi: by_entropy(phi, args.general_share, args.activation_quantile)
-    return lambda phi: by_variance(phi, args.threshold, args.general_share)
+@dataclass(frozen=True)
+class Split:
+    """Which rule divides the neurons, and with which numbers."""
+
+    rule: str = "variance"  # `variance`, `summed` or `entropy`
+    general_share: float = 0.9  # epsilon of eq. 5, Xie's rho
+    normalize: str = "language_mean"  # of Phi; the entropy reads probabilities as they are
+    threshold: str = "general_share"  # rule variance: how epsilon is read
+    owner_share: float = 0.7  # rule summed: Xie's k
+    activation_quantile: float = 0.95  # rule entropy: LAPE's bar
+
+    def function(self) -> Rule:
+        """The rule as a function of a layer's Phi."""
+        if self.rule == "summed":
+            return lambda phi: by_sum(phi, self.general_share, self.owner_share)
+        if self.rule == "entropy":
+            return lambda phi: by_entropy(phi, self.general_share, self.activation_quantile)
+        return lambda phi: by_variance(phi, self.threshold, self.general_share)
+
+    def prepare(self, phi: np.ndarray) -> np.ndarray:
+        """Phi, raw, as the rule reads it.
+
+        Raises:
+            UserError: rule entropy, and a score that is no probability.
+        """
+        if self.rule != "entropy":
+            return normalized(phi, self.normalize)
+        if phi.max() > 1 or phi.min() < 0:
+            raise UserError("rule entropy reads probabilities: score the neurons with `--estimator probability`")
+        return phi
 
 
-def add_rule_flags(parser: argparse.ArgumentParser) -> None:
-    """Flags that choose the split; `rule_of` reads them."""
+def add_split_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of a `Split`; `split_of` reads them."""
     parser.add_argument("--rule", choices=["variance", "summed", "entropy"], default="variance")
+    parser.add_argument("--general-share", type=float, required=True, help="epsilon of eq. 5; Xie's rho")
     parser.add_argument(
         "--normalize",
         choices=["none", "language_mean"],
@@ -199,19 +223,9 @@ def add_rule_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--activation-quantile", type=float, default=0.95, help="rule entropy: LAPE's bar")
 
 
-def read_phi(paths: list[Path], args: argparse.Namespace) -> np.ndarray:
-    """Phi as the rule of the flags reads it.
-
-    Raises:
-        UserError: rule entropy, and a score that is no probability.
-    """
-    if args.rule != "entropy":
-        return read_awareness(paths, args.normalize)
-    phi = read_awareness(paths, "none")
-    for path, values in zip(paths, phi, strict=True):
-        if values.max() > 1 or values.min() < 0:
-            raise UserError(f"{path}: rule entropy reads probabilities; score with `--estimator probability`")
-    return phi
+def split_of(args: argparse.Namespace) -> Split:
+    """The split of the flags."""
+    return Split(**{field.name: getattr(args, field.name) for field in fields(Split)})
 
 
 def main() -> None:
@@ -220,14 +234,14 @@ def main() -> None:
     parser.add_argument("--awareness", type=Path, nargs="+", required=True, help="one table per language")
     parser.add_argument("--awareness-languages", nargs="+", required=True, help="their codes, in the same order")
     parser.add_argument("--layers", type=Path, required=True, help="the layers table")
-    add_rule_flags(parser)
-    parser.add_argument("--general-share", type=float, required=True, help="epsilon of eq. 5; Xie's rho")
+    add_split_flags(parser)
     parser.add_argument("--unactivated", type=float, help="neurons of at most this mean Phi are unactivated")
     parser.add_argument("--permute", type=int, metavar="SEED", help="random neurons: deal the classes out anew")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    phi = read_phi(args.awareness, args)
-    classes = classify(phi, rule_of(args), args.unactivated)
+    split = split_of(args)
+    phi = split.prepare(read_awareness(args.awareness, "none"))
+    classes = classify(phi, split.function(), args.unactivated)
     if args.permute is not None:
         classes = permuted(classes, args.permute)
     table = table_of(phi, classes, args.awareness_languages)

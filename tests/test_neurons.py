@@ -171,8 +171,6 @@ def test_the_stage(monkeypatch, tmp_path):
     assert sorted(table["language"].fillna("-")) == ["-", "-", "de", "de", "en", "en"]
 
 
-def test_entropy_of_no_probabilities_is_refused(monkeypatch, tmp_path):
-    tables.write(tmp_path / "big", tables.by_neuron({"score": np.full((1, 2), 3.0), "tokens": np.ones((1, 2), int)}),
-                 "awareness")  # fmt: skip
+def test_entropy_of_no_probabilities_is_refused():
     with pytest.raises(UserError, match="--estimator probability"):
-        neurons.read_phi([tmp_path / "big"], type("Flags", (), {"rule": "entropy"}))
+        neurons.Split(rule="entropy").prepare(np.full((1, 1, 2), 3.0))

@@ -3,3 +3,6 @@
 `texts` makes what is read, `estimators` scores by gradients or activations in one pass, `ablation` scores exactly,
 neuron by neuron; `python -m lander.awareness` is the stage, `standalone` the command `lander awareness`.
 """
+
+ESTIMATORS = ("taylor", "taylor_squared", "summed", "activation", "probability", "ablation", "random")
+SITES = ("post", "pre")

@@ -24,15 +24,13 @@ import numpy as np
 import pandas as pd
 
 from lander import machine, model, tables
-from lander.awareness import ablation, estimators, texts
+from lander.awareness import ESTIMATORS, SITES, ablation, estimators, texts
 from lander.awareness.sums import Sums
 from lander.awareness.texts import Sample
 from lander.codec import Batch, Codec
 from lander.data.templates import load_templates
 from lander.errors import UserError, run_main
 from lander.languages import Direction, parse_direction
-
-ESTIMATORS = (*estimators.GRADIENT, *estimators.READING, "ablation", "random")
 
 
 def parse_data(value: str) -> tuple[Direction, Path]:
@@ -99,9 +97,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--estimator", choices=ESTIMATORS, default="taylor")
-    parser.add_argument(
-        "--site", choices=estimators.SITES, default="post", help="h: the nonlinearity's output or input"
-    )
+    parser.add_argument("--site", choices=SITES, default="post", help="h: the nonlinearity's output or input")
     parser.add_argument("--neurons", type=int, help="ablation: how many neurons of each layer, drawn (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="of random scores, and of the neurons drawn")
     parser.add_argument("--parts", type=int, default=1, help="into how many parts the text is divided for --parts-out")

@@ -38,7 +38,6 @@ GRADIENT: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "summed": lambda product: product,  # its absolute value is taken at the end
 }
 READING = ("activation", "probability")
-SITES = ("post", "pre")
 
 
 def scores(

@@ -1,0 +1,126 @@
+"""Agreement and stability of neuron tables, on numbers computed by hand."""
+
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lander import agreement, tables
+from lander.errors import UserError
+from lander.neurons import Split
+
+HALF = Split(general_share=0.5, normalize="none")
+
+
+def write_parts(path, sums: list[list[float]], tokens: list[int]) -> None:
+    """One layer; `sums` per part and neuron."""
+    parts = [
+        {"part": part, "layer": 0, "neuron": neuron, "score": score, "tokens": tokens[part], "sentences": 2}
+        for part, row in enumerate(sums)
+        for neuron, score in enumerate(row)
+    ]
+    tables.write(path, pd.DataFrame(parts), "awareness_parts")
+
+
+def test_spearman_by_hand():
+    # ranks 1 2 3 4 and 1 2 4 3: one minus 6 * 2 / (4 * 15)
+    assert agreement.spearman(np.array([1.0, 5, 7, 9]), np.array([0.0, 1, 9, 8])) == pytest.approx(0.8)
+    # ties: ranks 1.5 1.5 3 against 1 2 3
+    assert agreement.spearman(np.array([1.0, 1, 2]), np.array([1.0, 2, 3])) == pytest.approx(1.5 / np.sqrt(1.5 * 2))
+    assert np.isnan(agreement.spearman(np.ones(3), np.arange(3.0)))
+
+
+def test_jaccard_by_hand():
+    one, other = np.array([True, True, False, False]), np.array([True, False, True, False])
+    assert agreement.jaccard(one, other) == (pytest.approx(1 / 3), 3)
+    value, union = agreement.jaccard(~one & one, ~one & one)
+    assert np.isnan(value)
+    assert union == 0
+
+
+def test_correlation_leaves_out_what_has_no_score():
+    one = np.array([[[1.0, 2.0, 3.0, np.nan]]])
+    other = np.array([[[1.0, 2.0, -1.0, 9.0]]])
+    ((*names, value, n),) = agreement.correlations("kind", ("a", "b"), one, other, ["en"])
+    assert names == ["kind", "a", "b", 0, "en"]
+    assert (value, n) == (pytest.approx(-0.5), 3)
+
+
+def test_specific_sets_and_their_overlap():
+    """Variances of the four neurons 0, 4, 1, 0: the second and the third are specific."""
+    phi = np.array([[[1.0, 5.0, 1.0, 2.0]], [[1.0, 1.0, 3.0, 2.0]]])
+    sets = agreement.specific(phi, HALF)
+    assert sets[:, 0].tolist() == [[False, True, False, False], [False, False, True, False]]
+    other = sets.copy()
+    other[1, 0] = [True, False, True, False]
+    rows = agreement.overlaps("kind", ("a", "b"), sets, other, ["en", "de"])
+    assert [row[4:] for row in rows] == [("en", 1.0, 1), ("de", 0.5, 2), ("any", pytest.approx(2 / 3), 3)]
+
+
+@pytest.fixture
+def parts(tmp_path):
+    # en varies, de is all ones per token: a neuron's variance follows the distance of its en score from 1
+    write_parts(tmp_path / "en.parquet", [[90.0, 0, 10, 10], [-10, 80, 10, 10], [10, 0, 90, 10]], [10, 10, 10])
+    write_parts(tmp_path / "de.parquet", [[10.0] * 4] * 3, [10, 10, 10])
+    return agreement.Parts([tmp_path / "en.parquet", tmp_path / "de.parquet"])
+
+
+def test_parts_together_are_means_over_their_tokens(parts):
+    assert parts.phi(slice(2))[0, 0].tolist() == [4, 4, 1, 1]  # (90 - 10) / 20, 80 / 20, ...
+    assert parts.phi(slice(1, 2))[0, 0].tolist() == [1, 8, 1, 1]  # without its sign
+    assert parts.phi(slice(0, None, 2))[0, 0].tolist() == [5, 0, 5, 1]
+
+
+def test_running_sets_and_the_sentences_needed(parts):
+    """Distances of en from 1: first part 8 1 0 0, two parts 3 3 0 0, all (3, 2.67, 3.67, 1): 2, 1.67, 2.67, 0."""
+    rows = agreement.compare_running("x", parts, HALF, 0.3)
+    running = [(row[2], row[5], row[6]) for row in rows if row[0] == "running_overlap"]
+    # sets: {0, 1}, {0, 1}, {0, 2}
+    assert running == [("2", pytest.approx(1 / 3), 3), ("4", pytest.approx(1 / 3), 3), ("6", 1.0, 2)]
+    assert rows[-1] == ("sentences_needed", "x", "0.3", 0, "any", 2.0, 6)
+    assert agreement.compare_running("x", parts, HALF, 0.95)[-1][5] == 6.0
+
+
+def test_halves(parts):
+    rows = agreement.compare_halves("x", parts, HALF, ["en", "de"])
+    # even parts: 5 0 5 1, odd ones: 1 8 1 1; ranks 3.5 1 3.5 2 against 2 4 2 2
+    expected = np.corrcoef([3.5, 1, 3.5, 2], [2, 4, 2, 2])[0, 1]
+    assert rows[0] == ("halves_correlation", "x even", "x odd", 0, "en", pytest.approx(expected), 4)
+    assert np.isnan(rows[1][5])  # all of de's scores are one
+
+
+def test_the_command(monkeypatch, tmp_path, capsys):
+    dice = np.random.default_rng(0)
+    for name in ("one", "two", "sample"):
+        for language in ("en", "de"):
+            scores = {"score": dice.random((2, 40)), "tokens": np.ones((2, 40), dtype=np.int64)}
+            table = tables.by_neuron(scores)
+            tables.write(
+                tmp_path / name / f"{language}.parquet", table[:70:5] if name == "sample" else table, "awareness"
+            )
+    for language in ("en", "de"):
+        write_parts(tmp_path / "parts" / f"{language}.parquet", dice.random((4, 40)).tolist(), [5] * 4)
+    flags = ["--languages", "en", "de", "--general-share", "0.9", "--out", str(tmp_path / "out.csv")]
+    named = [f"{name}={tmp_path / name}" for name in ("one", "two", "sample")]
+    monkeypatch.setattr(
+        sys, "argv", ["x", *flags, "--tables", *named, "--parts", f"one={tmp_path / 'parts'}", "--stable", "0.5"]
+    )
+    agreement.main()
+    table = pd.read_csv(tmp_path / "out.csv")
+    assert list(table) == ["kind", "a", "b", "layer", "language", "value", "n"]
+    assert table["kind"].value_counts().to_dict() == {
+        "estimators_correlation": 3 * 2 * 2,
+        "estimators_overlap": 2 * 3,  # a sample has no set
+        "halves_correlation": 2,
+        "halves_overlap": 3,
+        "running_overlap": 3,
+        "sentences_needed": 1,
+    }
+    assert table[table["b"] == "sample"]["n"].tolist() == [8, 6] * 4
+    assert "running_overlap" in capsys.readouterr().out
+
+
+def test_tables_of_different_models_are_refused():
+    with pytest.raises(UserError, match="a: "):
+        agreement.in_one_shape({"a": np.ones((2, 3, 4)), "b": np.ones((2, 3, 5))[:, :2]})
