@@ -35,13 +35,6 @@ def test_schedule_depends_on_the_seed_alone():
     assert order(0, 0) != order(1, 0)
 
 
-def test_paper_schedule():
-    """100,000 pairs a direction, batch 8, ten directions, accumulation 10: 12,500 iterations a direction."""
-    schedule = Schedule({str(i): pairs([1] * 100_000) for i in range(10)}, batch_size=8, seed=0)
-    assert schedule.batches_per_epoch("0") == 12_500
-    assert schedule.updates(epochs=1, accumulate=10) == 12_500
-
-
 def test_batches_are_of_similar_length():
     lengths = np.random.default_rng(0).integers(5, 100, 512)
     schedule = Schedule({"a": pairs(lengths.tolist())}, batch_size=8, seed=0)
