@@ -11,6 +11,9 @@ import toys
 
 from lander import families, tables
 from lander.analyses import clusters, separation
+from lander.analyses.claims import __main__ as claims
+from lander.analyses.claims import activations, awareness, judge
+from lander.analyses.claims import scores as about_scores
 from lander.codec import Codec
 from lander.errors import UserError
 
@@ -25,7 +28,7 @@ def test_silhouette_by_hand():
     table = separation.distances(LINE, "euclidean")
     assert table[0].tolist() == pytest.approx([0, 1, 4, 6])
     assert separation.silhouette(table, LABELS) == pytest.approx(expected)
-    # a label's only point counts as 0: 0 alone, then 1, 4, 6: (1-0)/... by hand
+    # a label's only point counts as 0
     alone = np.array(["a", "b", "b", "b"])
     # 1: a=(3+5)/2=4, b=1 -> -3/4; 4: a=(3+2)/2=2.5, b=4 -> 1.5/4; 6: a=(5+2)/2=3.5, b=6 -> 2.5/6
     assert separation.silhouette(table, alone) == pytest.approx((0 - 3 / 4 + 1.5 / 4 + 2.5 / 6) / 4)
@@ -157,3 +160,229 @@ def test_clusters_by_the_command_line(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", [*call, "--layer", "2"])
     with pytest.raises(UserError, match="--layer 2: the model has layers 0 to 1"):
         clusters.main()
+
+
+# Claims -------------------------------------------------------------------------------------------------------------
+
+SUPPORTED, NOT, UNTESTABLE = judge.SUPPORTED, judge.NOT_SUPPORTED, judge.NOT_TESTABLE
+DIRECTIONS = ["ar-en", "de-en", "en-ar", "en-de", "en-fr", "en-it", "fr-en", "it-en"]
+LANGUAGES = ["en", "de", "it", "fr", "ar", "zh"]
+
+
+def verdicts(found: list[judge.Verdict]) -> dict[str, str]:
+    assert all(row.rule and row.where and row.verdict in (SUPPORTED, NOT, UNTESTABLE) for row in found)
+    return {row.claim: row.verdict for row in found}
+
+
+def test_permutation_test_by_hand():
+    values = np.array([3.0, 1.0, 2.0])  # first above last: of 6 orders (3,2) (3,1) (2,1) -> differences 1, 2, 1
+    test = judge.tested(lambda order: values[order][0] - values[order][2], judge.orders(3, 0))
+    assert (test.value, test.mean, test.p, test.floor) == (1, 0, 3 / 6, 1 / 6)
+    assert test.verdict == UNTESTABLE  # 1 / 6 is the best that any outcome could have
+    assert len(judge.orders(7, 0)) == 5040
+    assert len(judge.orders(8, 0)) == judge.DRAWS
+    signs = judge.tested(lambda sign: (sign * np.ones(5)).mean(), judge.signs(5, 0))
+    assert (signs.p, signs.verdict) == (1 / 32, SUPPORTED)
+
+
+def test_helpers_by_hand():
+    assert judge.spearman(np.array([1, 5, 9.0, np.nan]), np.array([2, 3, 100, 1.0])) == pytest.approx(1)
+    assert judge.spearman(np.array([1, 2, 3, 4.0]), np.array([1, 2, 4, 3.0])) == pytest.approx(0.8)
+    assert np.isnan(judge.spearman(np.array([1, np.nan, 2]), np.arange(3.0)))
+    assert judge.correlations(np.array([[1.0, 2, 3], [3, 2, 1], [5, 5, 5]]))[0].tolist() == pytest.approx([1, -1, 0])
+    assert np.flatnonzero(judge.parts_of_depth(7)["middle"]).tolist() == [2, 3, 4]
+    assert np.flatnonzero(judge.parts_of_depth(7)["late"]).tolist() == [4, 5, 6]
+    assert activations.reversed_pairs(DIRECTIONS) == [(0, 2), (1, 3), (4, 6), (5, 7)]
+    assert awareness.related_pairs([*LANGUAGES, "zh-Hant", "xx"], awareness.GENUS) == [(0, 1), (2, 3), (5, 6)]
+    assert awareness.related_pairs(LANGUAGES, awareness.TABLE_3) == [(0, 2), (0, 3), (2, 3)]
+
+
+def curves(by: str, grows: bool) -> np.ndarray:
+    """(direction, 12 layers): one curve for all, and a wave of its own per pair or per target that grows or fades."""
+    random = np.random.default_rng(0)
+    keys = [
+        "-".join(sorted(d.split("-"))) if by == "pair" else d.split("-")[1] + d[:1] * (d[:2] != "en")
+        for d in DIRECTIONS
+    ]
+    own = {key: random.normal(size=12) for key in dict.fromkeys(keys)}
+    depth = np.arange(12) / 11
+    size = (depth if grows else 1 - depth) ** 2
+    shared = np.abs(depth - 0.5) ** 2 * 8 * (-1) ** np.arange(12)  # changes much at both ends
+    noise = 0.02 * random.normal(size=(len(keys), 12))
+    return shared + noise + np.stack([own[key] * size for key in keys]) * 0.6
+
+
+def delta_of(means: np.ndarray) -> np.ndarray:
+    return np.abs(np.diff(means, axis=-1, prepend=np.nan))
+
+
+def activation_claims(means: np.ndarray) -> dict[str, str]:
+    deltas = delta_of(means)
+    return verdicts(activations.claims(DIRECTIONS, means, deltas, means, seed=0))
+
+
+def test_claims_about_activations_where_they_hold():
+    got = activation_claims(curves("pair", grows=True))
+    assert set(got.values()) == {SUPPORTED}
+    assert len(got) == 7
+
+
+def test_claims_about_activations_where_they_do_not():
+    got = activation_claims(curves("target", grows=False))
+    assert got["both directions of a pair have the more similar activation curves"] == NOT
+    assert got["both directions of a pair have the more similar activations, neuron by neuron"] == NOT
+    assert got["early layers overlap between language pairs, late ones do not"] == NOT
+    assert got["the curves are more alike in shallow layers"] == NOT
+    got = activation_claims(np.random.default_rng(1).normal(size=(8, 12)))
+    assert got["all directions have similar activation curves"] == NOT
+    got = activation_claims(curves("pair", grows=True)[:, [*range(1, 12, 2), *range(10, -1, -2)]])
+    assert got["the change of activation is larger in early and late layers than between"] == NOT
+
+
+def test_few_layers_or_directions_are_not_testable():
+    got = verdicts(activations.claims(["en-de", "de-en"], np.array([[1.0, 2], [1, 3]]), np.ones((2, 2)), None, 0))
+    assert set(got.values()) == {UNTESTABLE}
+
+
+def phi_of(true: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Awareness of six languages, 9 layers, 60 neurons (48 general), that agrees with the paper, or turns it round."""
+    random = np.random.default_rng(2)
+    family = [0, 0, 1, 1, 2, 3] if true else [0, 1, 0, 1, 2, 2]  # of en de it fr ar zh
+    owner = np.full((9, 60), -1)
+    owner[:, 48:] = np.repeat(range(6), 2)
+    trend = 2 + 1.5 * (np.sin(np.arange(9)) if true else random.normal(size=(4, 9)).clip(-1, 1)[family])
+    outer = np.abs(np.linspace(-1, 1, 9))
+    apart = 0.3 * random.normal(size=(4, 9)).clip(-1, 1)[family] * (outer if true else 1 - outer)  # of the layers
+    neurons = 0.3 * random.random((4, 9, 60))[family] + 0.05 * random.random((6, 9, 60))
+    phi = (trend * (1 + apart))[..., None] * (1 + neurons)
+    phi[0] *= 1.2 if true else 0.5
+    phi[:, owner == 0] *= 1.5 if true else 0.5
+    rise = np.linspace(0.5, 3, 9) if true else np.linspace(4, 1.5, 9)
+    for language in range(6):
+        phi[language] *= np.where(owner == language, rise[:, None], 1)
+    return phi, owner, owner < 0
+
+
+def test_claims_about_awareness_where_they_hold():
+    got = verdicts(awareness.claims(LANGUAGES, *phi_of(True), seed=0))
+    assert len(got) == 11
+    wrong = {name: verdict for name, verdict in got.items() if "table 3" in name}
+    assert wrong == dict.fromkeys(wrong, NOT)  # English is like German here, not like French
+    assert len(wrong) == 2
+    assert got | wrong == dict.fromkeys(got, SUPPORTED) | wrong
+
+
+def test_claims_about_awareness_where_they_do_not():
+    phi, owner, general = phi_of(False)
+    got = verdicts(awareness.claims(LANGUAGES, phi, owner, general, seed=0))
+    assert got.pop("general and specific neurons differ in awareness") == SUPPORTED
+    assert got == dict.fromkeys(got, NOT)
+    same = awareness.claims(LANGUAGES, np.tile(phi[:, :, :1], 60), owner, general, seed=0)
+    assert verdicts(same)["general and specific neurons differ in awareness"] == UNTESTABLE
+
+
+def test_claims_about_awareness_that_cannot_be_tested():
+    phi, _, general = phi_of(True)
+    got = verdicts(awareness.claims(LANGUAGES[1:4], phi[1:4, :2], np.full((2, 60), -1), general[:2], seed=0))
+    assert set(got.values()) == {UNTESTABLE}  # no English, two layers, nothing specific, three languages
+
+
+def transfer(change) -> pd.DataFrame:
+    rows = [(a, b, change(a, b)) for a in DIRECTIONS for b in DIRECTIONS]
+    return pd.DataFrame(rows, columns=["trained", "tested", "change"])
+
+
+def test_claims_about_transfer():
+    helps, hurts, near = about_scores.transfer_claims(
+        transfer(lambda a, b: -0.5 if (a, b) == ("de-en", "ar-en") else 50 if a == b else 2), 0
+    )
+    assert (helps.verdict, hurts.verdict) == (SUPPORTED, SUPPORTED)
+    assert helps.value == pytest.approx((7 * 2 * 8 - 2.5) / 56)  # the trained direction itself does not count
+    assert (hurts.value, hurts.control, hurts.p) == (-0.5, 2, 1 / 56)
+    assert near.verdict == UNTESTABLE  # fr-it is one of six pairs: p is at least 1/6
+    helps, hurts, _ = about_scores.transfer_claims(transfer(lambda a, b: 3 if b == "ar-en" else -1), 0)
+    assert (helps.verdict, hurts.verdict) == (NOT, NOT)
+    without = transfer(lambda a, b: 1.0)
+    assert about_scores.transfer_claims(without[without["tested"] != "ar-en"], 0)[1].verdict == UNTESTABLE
+    assert {row.verdict for row in about_scores.transfer_claims(None, 0)} == {UNTESTABLE}
+
+
+def test_claims_about_methods():
+    table = pd.DataFrame(
+        [
+            (m, d, base + n)
+            for m, base in (("landermt", 20), ("lora", 18), ("random", 20))
+            for n, d in enumerate(DIRECTIONS)
+        ],
+        columns=["method", "direction", "score"],
+    )
+    table.loc[table["method"] == "random", "score"] += [1, -1] * 4
+    got = verdicts(about_scores.method_claims(table, 0))
+    assert got["LANDeRMT is better than LoRA"] == SUPPORTED
+    assert got["(control, not in the paper) detected neurons are better than random ones"] == NOT
+    assert got["LANDeRMT is better than Adapter-LoRA"] == UNTESTABLE
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ([10, 14, 12, 11], (SUPPORTED, SUPPORTED)),  # at 4
+        ([10, 11, 14, 11], (SUPPORTED, NOT)),  # at 8
+        ([10, 11, 12, 14], (NOT, NOT)),  # at the end
+    ],
+)
+def test_claims_about_the_peak(scores, expected):
+    table = pd.DataFrame({"k": [0, 4, 8, 30], "score": scores})
+    assert tuple(row.verdict for row in about_scores.peak_claims(table, "k", "A.3", 4)) == expected
+    noisy = pd.concat([table.assign(score=table["score"] + noise) for noise in (-9, 9)])
+    assert {row.verdict for row in about_scores.peak_claims(noisy, "k", "A.3", 4)} == {
+        NOT
+    }  # within the spread of seeds
+    assert {row.verdict for row in about_scores.peak_claims(table[:2], "k", "A.3", 4)} == {UNTESTABLE}
+
+
+def test_claims_about_clusters():
+    columns = ["layer", "group", "score", "value", "control_mean", "p"]
+    rows = [(2, "general", "silhouette", 0.05, 0.1, 0.1), (2, "specific", "silhouette", 0.5, 0.1, 0.04)]
+    rows += [(3, "general", "silhouette", 0.3, 0.3, 1), (3, "specific", "silhouette", 0.5, 0.4, 0.3)]
+    rows += [(3, "general_equal", "silhouette", 0.3, 0.3, 1), (3, "specific", "neighbours", 1, 0.1, 0.01)]
+    found = about_scores.cluster_claims(pd.DataFrame(rows, columns=columns))
+    assert [row.verdict for row in found] == [SUPPORTED, SUPPORTED, NOT, NOT]
+
+
+def test_claims_by_the_command_line(tmp_path, monkeypatch):
+    means, (phi, owner, general) = curves("pair", grows=True), phi_of(True)
+    parts = [
+        pd.DataFrame({"direction": d, "layer": range(12), "activation": row, "delta": delta_of(row), "selected": False})
+        for d, row in zip(DIRECTIONS, means, strict=True)
+    ]
+    tables.write(tmp_path / "layers.parquet", pd.concat(parts), "layers")
+    for direction, row in zip(DIRECTIONS, means, strict=True):
+        values = {"mean": row[:, None] * np.ones(3), "tokens": np.ones((12, 3), dtype=int)}
+        tables.write(tmp_path / f"{direction}.parquet", tables.by_neuron(values), "activations")
+    for code, one in zip(LANGUAGES, phi, strict=True):
+        tables.write(
+            tmp_path / f"{code}.parquet",
+            tables.by_neuron({"score": one, "tokens": np.ones(one.shape, dtype=int)}),
+            "awareness",
+        )
+    names = np.array([*LANGUAGES, None], dtype=object)
+    kinds = {"kind": np.where(general, "general", "specific"), "language": names[owner], "variance": phi.var(axis=0)}
+    tables.write(tmp_path / "neurons.parquet", tables.by_neuron(kinds).assign(selected=True), "neurons")
+    transfer(lambda a, b: 1.0).assign(method="landermt").to_csv(tmp_path / "transfer.csv", index=False)
+    call = ["claims", "--layers", tmp_path / "layers.parquet", "--neurons", tmp_path / "neurons.parquet"]
+    call += ["--directions", *DIRECTIONS[::-1], "--activations", *(tmp_path / f"{d}.parquet" for d in DIRECTIONS[::-1])]
+    call += ["--languages", *LANGUAGES, "--awareness", *(tmp_path / f"{code}.parquet" for code in LANGUAGES)]
+    call += ["--transfer", tmp_path / "transfer.csv", "--out", tmp_path / "claims.csv"]
+    monkeypatch.setattr(sys, "argv", list(map(str, call)))
+    claims.main()
+    table = pd.read_csv(tmp_path / "claims.csv")
+    assert list(table) == ["claim", "where", "statistic", "value", "control", "p", "verdict", "rule"]
+    direct = activations.claims(DIRECTIONS, means, delta_of(means), np.repeat(means, 3, axis=1), 0)
+    assert table["value"][:7].tolist() == pytest.approx([row.value for row in direct], rel=1e-5)
+    direct = awareness.claims(LANGUAGES, phi, owner, general, 0)
+    assert table["value"][7:18].tolist() == pytest.approx([row.value for row in direct], rel=1e-5)
+    assert (table["verdict"] == UNTESTABLE).sum() == 1 + 8 + 4 + 2  # near transfer, methods, sweeps, clusters
+    monkeypatch.setattr(sys, "argv", [*map(str, call), "--method", "lora"])
+    with pytest.raises(UserError, match=r"transfer\.csv: no row with method lora; there are: landermt"):
+        claims.main()
