@@ -1,10 +1,14 @@
-"""The command `lander`: check a config, show scores, translate with a trained model, export it, convert a base.
+"""The command `lander`: check a config, show scores, translate with a trained model, export it, convert a base,
+score a model's neurons, import masks.
 
 lander check --configfile my.yaml
 lander scores results/demo
 lander translate results/demo/finetune/landermt/main/s0 --direction en-de < in.txt > out.txt
 lander export results/demo/finetune/landermt/main/s0 --direction en-de --out my-model
 lander convert Baichuan2-7B-Base --out models/baichuan2-7b-llama
+lander awareness lander-tiny --text en=a.txt --text de=b.txt --out tables
+lander masks-from-lape BLOOM-7B.neuron.pth --languages en,zh,fr,es,vi,id,ja --model bigscience/bloom-7b1 \\
+    --directions en-zh zh-en --layers 26 27 28 29 --out masks
 """
 
 import argparse
@@ -15,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import lander
+from lander.awareness import ESTIMATORS, SITES
 from lander.errors import UserError, run_main
 
 
@@ -120,6 +125,58 @@ def convert(args: argparse.Namespace) -> None:
     convert.convert(args.folder, args.out)
 
 
+def awareness(args: argparse.Namespace) -> None:
+    """Score the neurons of a model on a text file per language, and divide them into general and specific ones."""
+    twice = [code for code, _path in args.text if [other for other, _ in args.text].count(code) > 1]
+    if twice:
+        raise UserError(f"--text: {twice[0]} is given twice; put its text into one file")
+    from lander import machine
+    from lander.awareness import standalone
+    from lander.neurons import Split
+
+    machine.prepare(args.threads)
+    standalone.run(
+        args.model,
+        dict(args.text),
+        args.out,
+        estimator=args.estimator,
+        site=args.site,
+        split=Split(rule=args.rule, general_share=args.general_share, normalize=args.normalize),
+        sentences=args.sentences,
+        batch_size=args.batch_size,
+        dtype=args.dtype,
+        seed=args.seed,
+    )
+
+
+def masks_from_lape(args: argparse.Namespace) -> None:
+    """Write the masks that LAPE's published neurons make."""
+    from lander import lape
+    from lander.languages import parse_direction
+
+    directions = [parse_direction(direction) for direction in args.directions]
+    lape.masks_from_lape(args.file, args.languages.split(","), args.model, directions, args.out, args.layers)
+
+
+def _named_file(value: str) -> tuple[str, Path]:
+    """LANGUAGE=FILE, for argparse."""
+    code, sign, path = value.partition("=")
+    if not (code and sign and path):
+        raise argparse.ArgumentTypeError(f"{value!r}: write LANGUAGE=FILE, as in en=text/news.en.gz")
+    return code, Path(path)
+
+
+def _share(value: str) -> float:
+    """A number from 0 to 1, for argparse."""
+    try:
+        share = float(value)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{value!r} is no number from 0 to 1")
+    return share
+
+
 def _positive(value: str) -> int:
     """A whole number from 1 up, for argparse."""
     if not value.isdigit() or int(value) < 1:
@@ -158,7 +215,64 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("folder", metavar="FOLDER", type=Path, help="the model's files as on the hub, downloaded")
     one.add_argument("--out", type=Path, required=True, help="folder to write")
     one.set_defaults(action=convert)
+    one = commands.add_parser("awareness", help="score a model's neurons on text files, without a workflow")
+    _add_awareness(one)
+    one.set_defaults(action=awareness)
+    one = commands.add_parser("masks-from-lape", help="make masks of the neurons that LAPE publishes")
+    _add_lape(one)
+    one.set_defaults(action=masks_from_lape)
     return parser
+
+
+def _add_awareness(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="built-in name (lander-tiny), local folder or hub id")
+    parser.add_argument(
+        "--text",
+        type=_named_file,
+        action="append",
+        required=True,
+        metavar="LANGUAGE=FILE",
+        help="a sentence a line, plain or .gz; once for each language, best the same sentences in all",
+    )
+    parser.add_argument("--sentences", type=_positive, help="how many of each file are read (default: all)")
+    parser.add_argument(
+        "--estimator",
+        choices=ESTIMATORS,
+        default="taylor",
+        help="what a neuron's score is: taylor is the paper's, mean of |g h|; taylor_squared; summed, |sum of g h|; "
+        "activation, mean of |h|; probability, share of tokens with h > 0; ablation, exact and slow; random",
+    )
+    parser.add_argument("--site", choices=SITES, default="post", help="h: the nonlinearity's output or input")
+    parser.add_argument(
+        "--rule",
+        choices=["variance", "summed", "entropy"],
+        default="variance",
+        help="the split: variance over the languages (the paper); summed scores, several owners (Xie et al. 2021); "
+        "entropy (LAPE; with --estimator probability)",
+    )
+    parser.add_argument("--general-share", type=_share, default=0.9, help="of each layer's neurons (default: 0.9)")
+    parser.add_argument(
+        "--normalize",
+        choices=["none", "language_mean"],
+        default="language_mean",
+        help="divide scores by their language's mean over the layer before the split (default), or not",
+    )
+    parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto", help="of the weights")
+    parser.add_argument("--batch-size", type=_positive, default=16, help="sentences at a time (default: 16)")
+    parser.add_argument("--threads", type=_positive, default=1, help="of torch (default: 1)")
+    parser.add_argument("--seed", type=int, default=0, help="of random scores")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder: awareness/<language>.parquet and neurons.parquet"
+    )
+
+
+def _add_lape(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", type=Path, help="LAPE's neurons, as in BLOOM-7B.neuron.pth")
+    parser.add_argument("--languages", required=True, help="codes in the file's order, as in en,zh,fr,es,vi,id,ja")
+    parser.add_argument("--model", required=True, help="whose neurons they are: local folder or hub id")
+    parser.add_argument("--directions", nargs="+", required=True, help="as in en-zh zh-en; a mask is made for each")
+    parser.add_argument("--layers", type=int, nargs="+", help="layers that the masks are for (default: all)")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write, for the config's neurons.masks")
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:

@@ -1,5 +1,6 @@
-"""The command `lander`: check, translate, export."""
+"""The command `lander`: check, translate, export, awareness."""
 
+import gzip
 import io
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 import lander
-from lander import cli, translator
+from lander import cli, tables, translator
 from lander.errors import UserError
 
 
@@ -89,3 +90,43 @@ def test_scores_as_a_table(tmp_path: Path, capsys: pytest.CaptureFixture) -> Non
     with pytest.raises(SystemExit):
         cli.main(["scores", str(tmp_path), "--metric", "comet"])
     assert "--metric: comet: not in" in capsys.readouterr().err
+
+
+def test_awareness_from_text_files(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "a.txt").write_text("three apples\n\ntwo pears\n")
+    (tmp_path / "b.gz").write_bytes(gzip.compress("drei Äpfel\nzwei Birnen\n".encode()))
+    files = ["--text", f"en={tmp_path / 'a.txt'}", "--text", f"de={tmp_path / 'b.gz'}", "--out", str(tmp_path / "out")]
+    cli.main(["awareness", "lander-tiny", *files])
+    neurons = tables.read(tmp_path / "out" / "neurons.parquet", "neurons")
+    assert neurons.groupby("layer")["kind"].value_counts().unstack()["specific"].tolist() == [51] * 6  # .1 * 512
+    assert set(neurons["language"].dropna()) == {"en", "de"}
+    assert "en: 2 sentences" in capsys.readouterr().err
+    scores = tables.read(tmp_path / "out" / "awareness" / "de.parquet", "awareness")
+    cli.main(
+        ["awareness", "lander-tiny", *files, "--estimator", "probability", "--rule", "entropy", "--sentences", "1"]
+    )
+    assert len(tables.read(tmp_path / "out" / "awareness" / "de.parquet", "awareness")) == len(scores) == 6 * 512
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--text", "en=a.txt"], "--text: give at least two languages"),
+        (["--text", "en=a.txt", "--text", "de=none.txt"], "none.txt: no such file"),
+        (["--text", "en=a.txt", "--text", "de=empty.txt"], "empty.txt: no text in it"),
+        (["--text", "en=a.txt", "--text", "en=b.txt"], "--text: en is given twice"),
+        (["--text", "en=a.txt", "--text", "de=a.txt", "--rule", "entropy"], "add --estimator probability"),
+    ],
+)
+def test_awareness_refuses(
+    flags: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.txt").write_text("apple\n")
+    Path("empty.txt").write_text("\n")
+    with pytest.raises(SystemExit):
+        cli.main(["awareness", "lander-tiny", *flags, "--out", "out"])
+    error = capsys.readouterr().err
+    assert error.startswith("lander awareness: error: ")
+    assert message in error
+    assert not Path("out").exists()
