@@ -1,0 +1,23 @@
+"""The tables and figures of the experiments: several models of a run beside each other.
+
+Paper: tables 1-2, figures 3, 9, 10 and 11; the others are ours.
+
+Reads:
+    scores   evaluate/<method>/<variant>/s<seed>/<test>/<direction>.csv of `lander.evaluate`
+    losses   loss/<method>/<variant>/s<seed>.csv: method, variant, seed, state, kind, name, direction, loss, tokens,
+             characters, loss_per_character; `loss` in nats per predicted token
+    runs     finetune/<method>/<variant>/s<seed>/run.json: what training cost
+Writes:
+    <out>/<name>.csv   every number, one a row, with its spread
+    <out>/<name>.md    tables to read, in a terminal too
+    <out>/<name>.svg   the figure, where there is something to see
+    <out>/tune.yaml    (tune only) the chosen learning rates, as a config file
+
+Means are over complete sets of directions only: a model that lacks one is an error that names it. A spread is a
+standard deviation over seeds; of a control with several draws, over draws.
+
+Example:
+    python -m lander.experiments table1 --scores results/demo/evaluate/*/main/s*/*/*-*.csv \\
+        --loss results/demo/loss/*/main/s*.csv \\
+        --runs lora/main/s0=results/demo/finetune/lora/main/s0/run.json --out results/demo/experiments
+"""

@@ -1,0 +1,66 @@
+"""Command line of `lander.experiments`; see the package's docstring."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from lander.errors import UserError, run_main
+from lander.experiments import documents, estimators, forgetting, main_tables, readings, sweeps, transfer, tune
+from lander.experiments.documents import Document
+from lander.experiments.inputs import Inputs, read_all_scores, read_costs, read_directions, read_losses
+
+EXPERIMENTS: dict[str, Callable[[Inputs], Document]] = {
+    "table1": main_tables.table1,
+    "table2": main_tables.table2,
+    "transfer": transfer.transfer,
+    "forgetting": forgetting.forgetting,
+    "readings": readings.readings,
+    "sweep_k": sweeps.sweep_k,
+    "sweep_epsilon": sweeps.sweep_epsilon,
+    "estimators": estimators.estimators,
+    "second_model": main_tables.second_model,
+    "tune": tune.tune,
+}
+NEEDS_LOSSES = ("forgetting", "readings", "sweep_k", "sweep_epsilon", "estimators", "tune")
+NEEDS_RUNS = ("forgetting", "readings", "sweep_k", "sweep_epsilon", "estimators")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m lander.experiments", description="Compare models of a run.")
+    parser.add_argument("name", choices=EXPERIMENTS, metavar="NAME", help=f"one of {', '.join(EXPERIMENTS)}")
+    parser.add_argument("--scores", nargs="*", default=[], help="score files of all models, test sets and directions")
+    parser.add_argument("--loss", nargs="*", default=[], help="files of losses of all models")
+    parser.add_argument("--runs", nargs="*", default=[], help="costs, METHOD/VARIANT/sSEED=run.json")
+    parser.add_argument("--directions", nargs="*", default=[], help="the trained directions, in order (default: all)")
+    parser.add_argument("--languages", nargs="*", default=[], help="languages whose plain text must be measured")
+    parser.add_argument("--main-value", help="the value that variant main has of what the experiment varies")
+    parser.add_argument("--title", default="", help="what was run: the base, the data")
+    parser.add_argument("--out", type=Path, required=True, help="folder for NAME.csv, NAME.md and NAME.svg")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read the files, make the tables, write them."""
+    args = _parser().parse_args(argv)
+    needed = {
+        "--scores": (args.scores, args.name != "tune"),
+        "--loss": (args.loss, args.name in NEEDS_LOSSES),
+        "--runs": (args.runs, args.name in NEEDS_RUNS),
+    }
+    for flag, (given, wanted) in needed.items():
+        if wanted and not given:
+            raise UserError(f"{flag}: {args.name} needs it; give the files of all its models")
+    inputs = Inputs(
+        scores=read_all_scores(args.scores),
+        losses=read_losses(args.loss),
+        costs=read_costs(args.runs),
+        directions=read_directions(args.directions),
+        languages=args.languages,
+        title=args.title,
+        main_value=args.main_value,
+    )
+    documents.write(EXPERIMENTS[args.name](inputs), args.out)
+
+
+if __name__ == "__main__":
+    run_main(main, "experiments")

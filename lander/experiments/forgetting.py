@@ -1,0 +1,277 @@
+"""Gain against forgetting against cost: what a training gives, and what it takes from the base.
+
+Forgetting is the increase of the loss, in nats per character, on directions that were not trained and on plain text.
+It has two parts: that of routing (state `start` minus the base: scaled neurons, and neurons that take no part) and that
+of training (state `trained` minus `start`). A method without routing starts as the base.
+"""
+
+import numpy as np
+import pandas as pd
+
+from lander.errors import UserError
+from lander.experiments import charts
+from lander.experiments.documents import Document, heads, listed, number
+from lander.experiments.inputs import KEYS, Inputs
+from lander.experiments.samples import (
+    METRICS,
+    TRAINING_FREE,
+    complete,
+    labels,
+    loss_samples,
+    minus,
+    require,
+    score_samples,
+    summarise,
+)
+from lander.report.order import sort_tests
+from lander.report.summary import quantity
+from lander.report.tables import Cell, Table
+
+KINDS = {"untrained": "untrained directions", "text": "text"}
+BASE = ("zero-shot", "main")
+
+
+def forgetting(inputs: Inputs) -> Document:
+    """Tables of gain and of damage, and the Pareto picture."""
+    trained = inputs.directions or trained_directions(inputs.losses)
+    samples = pd.concat(
+        [
+            gains(inputs.scores, trained),
+            untrained_changes(inputs.scores, trained),
+            *(damage(inputs.losses, kind) for kind in KINDS),
+            text_by_language(inputs.losses, inputs.languages),
+            costs(inputs),
+        ],
+        ignore_index=True,
+    ).fillna({"test": ""})
+    require(inputs.losses, inputs.scores, "--loss")
+    data = summarise(samples)
+    data = data.assign(metric=data["metric"].astype(str))
+    names = labels(data[data["metric"] == "gain bleu"])
+    found = {key: (mean, spread) for *key, mean, spread in _rows(data) for key in [tuple(key)]}
+    tests = sort_tests([test for test in data["test"] if test], [])
+    points = {test: pareto_points(found, names, test) for test in tests}
+    blocks: list[Table | str] = [inputs.title] if inputs.title else []
+    blocks += [_gain_table(found, names, test, points[test]) for test in tests]
+    blocks += [_damage_table(found, names), _language_table(data, found, names)]
+    first = "Forgetting: gain on the trained directions against damage to untrained directions and to plain text"
+    flags = [rows.assign(test=test) for test, rows in points.items()]
+    marks = pd.concat(flags)[["method", "variant", "test", "best", "best_of_three"]]
+    data = data.merge(marks, on=["method", "variant", "test"], how="left")
+    data = data.rename(columns={"best": "pareto", "best_of_three": "pareto_with_cost"})
+    return Document("forgetting", first, blocks, data, _picture(points, inputs.title))
+
+
+def _rows(data: pd.DataFrame):
+    return data[["method", "variant", "test", "metric", "mean", "spread"]].itertuples(index=False, name=None)
+
+
+def trained_directions(losses: pd.DataFrame) -> list[str]:
+    """The directions of the dev loss: all that are trained.
+
+    Raises:
+        UserError: there is no dev loss.
+    """
+    found = losses.loc[losses["kind"] == "dev", "direction"].unique()
+    if not len(found):
+        raise UserError("forgetting: --loss has no rows of kind dev and --directions names no trained direction")
+    return list(found)
+
+
+# ---------------------------------------------------------------- numbers
+
+
+def gains(scores: pd.DataFrame, trained: list[str]) -> pd.DataFrame:
+    """Mean score on the trained directions minus that of zero-shot, with its better prompt and with the fixed one.
+
+    Returns:
+        Samples of metric `gain bleu`, `gain_fixed bleu` and so on.
+    """
+    samples = score_samples(scores, trained)
+    means = samples[samples["direction"] == "mean"].drop(columns="direction")
+    zero = means[means["method"] == "zero-shot"]
+    fixed = zero[zero["variant"] == "main"]
+    if fixed.empty:
+        raise UserError("--scores: no zero-shot/main to compare with; give its score files too")
+    best = zero.groupby(["variant", "test", "metric"], as_index=False)["value"].mean()
+    best = best.groupby(["test", "metric"], as_index=False)["value"].max()
+    parts = {"gain": minus(means, best, ["test", "metric"]), "gain_fixed": minus(means, fixed, ["test", "metric"])}
+    return pd.concat([rows.assign(metric=f"{name} " + rows["metric"]) for name, rows in parts.items()])
+
+
+def untrained_changes(scores: pd.DataFrame, trained: list[str]) -> pd.DataFrame:
+    """Mean score on the other directions minus the base's: samples of metric `untrained bleu` and so on.
+
+    Raises:
+        UserError: there is no other direction.
+    """
+    rows = scores[~scores["direction"].isin(trained)]
+    if rows.empty:
+        raise UserError("--scores: no direction that is not trained; give score files of experiments.untrained")
+    models = scores[~scores["method"].isin(TRAINING_FREE)]
+    require(rows, models, "--scores of untrained directions")
+    samples = score_samples(rows)
+    means = samples[samples["direction"] == "mean"].drop(columns="direction")
+    base = means[(means["method"] == BASE[0]) & (means["variant"] == BASE[1])]
+    if base.empty:
+        raise UserError("--scores: zero-shot/main lacks the untrained directions; give these score files too")
+    changed = minus(means, base, ["test", "metric"])
+    return changed.assign(metric="untrained " + changed["metric"])
+
+
+def damage(losses: pd.DataFrame, kind: str, by: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Increase of the loss over the base's, nats per character: in all, by routing and by training.
+
+    Returns:
+        Samples of metric `<kind> total`, `<kind> routing` and `<kind> training`; the last two where a model has a state
+        `start`.
+    """
+    end = loss_samples(losses, kind, "trained", "character", by)
+    base = end[(end["method"] == BASE[0]) & (end["variant"] == BASE[1])]
+    if base.empty:
+        raise UserError("--loss: no zero-shot/main, the base; give its file of losses too")
+    parts = {"total": minus(end, base, by)}
+    started = losses[(losses["kind"] == kind) & (losses["state"] == "start")]
+    if len(started):
+        whole = losses[(losses["kind"] == kind) & (losses["state"] == "trained")]
+        complete(pd.concat([started, whole]), ["kind", "name", "direction"], "--loss")
+        start = loss_samples(losses, kind, "start", "character", by)
+        parts["routing"] = minus(start, base, by)
+        both = end.merge(start.rename(columns={"value": "start"}), on=[*KEYS, *by], how="inner")
+        parts["training"] = both.assign(value=both["value"] - both["start"]).drop(columns="start")
+    return pd.concat([rows.assign(metric=f"{kind} {name}") for name, rows in parts.items()], ignore_index=True)
+
+
+def text_by_language(losses: pd.DataFrame, languages: list[str]) -> pd.DataFrame:
+    """Increase of the loss on each language's text: samples of metric `text <language>`.
+
+    Raises:
+        UserError: a language has no text.
+    """
+    there = set(losses.loc[losses["kind"] == "text", "direction"])
+    if missing := [name for name in languages if name not in there]:
+        raise UserError(f"--loss: no loss of kind text in {listed(missing)}; measure all of --languages")
+    found = damage(losses, "text", ("direction",))
+    found = found[found["metric"] == "text total"]
+    return found.assign(metric="text " + found["direction"]).drop(columns="direction")
+
+
+def costs(inputs: Inputs) -> pd.DataFrame:
+    """Parameters trained, of every model: none for prompts, as `full` for averages of its weights.
+
+    Raises:
+        UserError: a trained model has no run.json.
+    """
+    runs = inputs.costs[inputs.costs["metric"] == "parameters_trained"]
+    models = inputs.scores[KEYS].drop_duplicates()
+    mixed = models["variant"].str.startswith("mix")
+    require(runs, models[~mixed], "--runs")
+    trained = runs.merge(models, on=KEYS)
+    free = models[models["method"].isin(TRAINING_FREE)].assign(metric="parameters_trained", value=0.0)
+    whole = runs[runs["variant"] == "main"].drop(columns="variant")
+    mixes = models[mixed].merge(whole, on=["method", "seed"], how="left")
+    if mixes["value"].isna().any():
+        raise UserError("--runs: an average of weights lacks the run.json of full/main at its seed; give it too")
+    return pd.concat([free, trained, mixes], ignore_index=True)
+
+
+def pareto(points: pd.DataFrame, lower: list[str], higher: list[str]) -> list[bool]:
+    """Which points no other point beats: as good in all columns and better in one.
+
+    Args:
+        lower: columns in which less is better.
+        higher: columns in which more is better.
+    """
+    values = np.column_stack([points[lower].to_numpy(float), -points[higher].to_numpy(float)])
+    return [not any((other <= one).all() and (other < one).any() for other in values) for one in values]
+
+
+def pareto_points(found: dict, names: dict, test: str) -> pd.DataFrame:
+    """Gain (y, BLEU) and forgetting (x, nats per character of text) of each model, the best marked."""
+    rows = []
+    for run, label in names.items():
+        y, spread_y = found[(*run, test, "gain bleu")]
+        x, spread_x = (0.0, float("nan")) if run[0] in TRAINING_FREE else found[(*run, "", "text total")]
+        rows.append((*run, label, x, spread_x, y, spread_y, found[(*run, "", "parameters_trained")][0]))
+    columns = ["method", "variant", "label", "x", "spread_x", "y", "spread_y", "parameters"]
+    points = pd.DataFrame(rows, columns=columns)
+    points["best"] = pareto(points, ["x"], ["y"])
+    points["best_of_three"] = pareto(points, ["x", "parameters"], ["y"])
+    return points
+
+
+# ---------------------------------------------------------------- tables and picture
+
+
+def _gain_table(found: dict, names: dict, test: str, points: pd.DataFrame) -> Table:
+    rows = []
+    for (run, label), point in zip(names.items(), points.itertuples(), strict=True):
+        cells = [
+            number(*_value(found, run, test, f"{kind} {metric}", 1), sign=True)
+            for metric in METRICS
+            for kind in ("gain", "gain_fixed", "untrained")
+        ]
+        loss = number(point.x, 3, point.spread_x, sign=True, best=point.best)
+        mark = "gain, loss" if point.best else "with cost" if point.best_of_three else ""
+        rows.append((label, [*cells, loss, Cell(quantity(point.parameters)), Cell(mark)]))
+    columns = [
+        f"{metric} {text}" for metric in METRICS.values() for text in ("gain", "over fixed prompt", "on untrained")
+    ]
+    notes = [
+        "Gain: mean over the trained directions minus the better zero-shot prompt's; over fixed prompt: minus "
+        "zero-shot/main's. On untrained: mean over the directions that were not trained, minus zero-shot/main's. "
+        "Text: increase of the loss on plain text, nats per character.",
+        "Pareto `gain, loss`: no other model has as much gain for as little increase of the loss on text; `with cost`: "
+        "only when parameters trained count as a third. ±: standard deviation over seeds, of controls over draws.",
+    ]
+    caption = f"Gain and forgetting, {test} (points; nats per character)"
+    return Table(caption, "model", heads([*columns, "text", "parameters trained", "Pareto"]), rows, notes=notes)
+
+
+def _value(found: dict, run: tuple[str, str], test: str, metric: str, digits: int) -> tuple:
+    value, spread = found.get((*run, test, metric), (None, None))
+    return value, digits, spread
+
+
+def _damage_table(found: dict, names: dict) -> Table:
+    parts = [f"{kind} {part}" for kind in KINDS for part in ("routing", "training", "total")]
+    rows = []
+    for run, label in names.items():
+        if run[0] not in TRAINING_FREE:
+            rows.append((label, [number(*_value(found, run, "", part, 4), sign=True) for part in parts]))
+    columns = [f"{KINDS[kind]}: {part}" for kind in KINDS for part in ("by routing", "by training", "in all")]
+    notes = [
+        "By routing: before the first update, against the base. By training: from there on. – : the method routes "
+        "nothing, it starts as the base, and all of its damage is training's. Text without a direction runs the "
+        "base's graph, so routing itself cannot harm it."
+    ]
+    return Table("Increase of the loss (nats per character)", "model", heads(columns), rows, notes=notes)
+
+
+def _language_table(data: pd.DataFrame, found: dict, names: dict) -> Table:
+    parts = [name for name in dict.fromkeys(data["metric"]) if name.startswith("text ")]
+    parts = [name for name in parts if name.split()[1] not in ("total", "routing", "training")]
+    rows = [
+        (label, [number(*_value(found, run, "", part, 4), sign=True) for part in parts])
+        for run, label in names.items()
+        if run[0] not in TRAINING_FREE
+    ]
+    columns = heads([part.split()[1] for part in parts])
+    return Table("Increase of the loss on text, by language (nats per character)", "model", columns, rows)
+
+
+def _picture(points: dict[str, pd.DataFrame], title: str) -> str:
+    """Gain over increase of the loss on text; the size of a marker grows with the parameters trained."""
+    panels = []
+    most = max(1.0, *(rows["parameters"].max() for rows in points.values()))
+    for test, rows in points.items():
+        size = 5 + 5 * np.sqrt(rows["parameters"] / most)
+        small = [
+            name if p == 0 else f"{name} {quantity(p)}"
+            for name, p in zip(rows["label"], rows["parameters"], strict=True)
+        ]
+        x = "increase of the loss on text (nats per character); left is better"
+        y = f"gain on {test} (BLEU); up is better"
+        panels.append(charts.Panel(rows.assign(size=size, label=small), x, y, "Filled: Pareto-optimal in both axes"))
+    heading = f"Gain against forgetting{', ' + title if title else ''}"
+    return charts.scatter("forgetting", heading, panels)

@@ -1,0 +1,206 @@
+"""Table 1 (all methods), table 2 (the ablation) and figure 9 (a second model): scores by direction, and costs."""
+
+import pandas as pd
+
+from lander.errors import UserError
+from lander.experiments import charts, paper
+from lander.experiments.documents import Document, heads, listed, number
+from lander.experiments.inputs import Inputs
+from lander.experiments.samples import (
+    DRAWS,
+    METRICS,
+    labels,
+    reference_losses,
+    require,
+    score_samples,
+    sort_columns,
+    summarise,
+)
+from lander.report.order import sort_tests
+from lander.report.summary import duration, quantity
+from lander.report.tables import MISSING, Cell, Table
+
+FLOOR = 5.0  # BLEU below which methods are not ranked
+MEAN_HEADS = {"mean-into-en": "into en", "mean-out-of-en": "out of en", "mean": "all"}
+TABLE2 = ("zero-shot", "layers", "landermt-lg", "landermt-ls", "landermt")
+SECOND_MODEL = ("zero-shot", "adapter-lora", "landermt")
+Key = tuple[str, str, str, str, str]  # method, variant, test, metric, direction
+Found = dict[Key, tuple[float, float]]  # -> mean, spread
+
+
+def table1(inputs: Inputs) -> Document:
+    """All methods."""
+    data, blocks = _tables(inputs)
+    first = f"Table 1: BLEU and chrF2++ of {_count(data)} in each direction, their costs, and the paper's table 1"
+    return Document("table1", first, [*blocks, paper.table1()], data, _dots("table1", inputs, data))
+
+
+def table2(inputs: Inputs) -> Document:
+    """The ablation: layers as they are, general neurons only, specific neurons only, both."""
+    data, blocks = _tables(_only(inputs, TABLE2, "table2"))
+    first = f"Table 2, the ablation: BLEU and chrF2++ of {_count(data)}, their costs, and the paper's table 2"
+    return Document("table2", first, [*blocks, paper.table2()], data, _dots("table2", inputs, data))
+
+
+def second_model(inputs: Inputs) -> Document:
+    """The method on another base, against its strongest rival."""
+    data, blocks = _tables(_only(inputs, SECOND_MODEL, "second_model"))
+    model = f" on {inputs.title}" if inputs.title else " on a second model"
+    first = f"Figure 9: BLEU and chrF2++ of zero-shot, adapter-lora and landermt{model}, in each direction"
+    names = labels(data)
+    panels = []
+    for test in _tests(data):
+        rows = data[(data["test"] == test) & (data["metric"] == "bleu")]
+        order = sort_columns(rows["direction"].unique(), inputs.directions)
+        rows = rows[rows["direction"].isin(order)]
+        rows = rows.assign(series=[names[run] for run in _runs(rows)])
+        place = {name: index for index, name in enumerate([*names.values(), *order])}
+        rows = rows.rename(columns={"direction": "group"}).sort_values(["series", "group"], key=lambda c: c.map(place))
+        panels.append(charts.Panel(rows, "direction", "BLEU (0-100)", test if len(_tests(data)) > 1 else ""))
+    drawing = charts.bars("second_model", f"BLEU by direction{model}", panels)
+    return Document("second_model", first, blocks, data, drawing)
+
+
+def _only(inputs: Inputs, methods: tuple[str, ...], name: str) -> Inputs:
+    """The inputs of some methods.
+
+    Raises:
+        UserError: one of them has no scores.
+    """
+    if missing := [method for method in methods if method not in set(inputs.scores["method"])]:
+        raise UserError(f"--scores: {name} compares {listed(methods)}, and there are none of {listed(missing)}")
+    scores, losses, costs = (
+        rows[rows["method"].isin(methods)] for rows in (inputs.scores, inputs.losses, inputs.costs)
+    )
+    return Inputs(scores, losses, costs, inputs.directions, inputs.languages, inputs.title, inputs.main_value)
+
+
+def _tables(inputs: Inputs) -> tuple[pd.DataFrame, list[Table | str]]:
+    """All numbers, and the tables of scores and costs."""
+    samples = score_samples(inputs.scores, inputs.directions)
+    parts = [summarise(samples)]
+    if len(inputs.losses):
+        require(inputs.losses, inputs.scores, "--loss")
+        parts.append(summarise(reference_losses(inputs.losses, inputs.directions)))
+    if len(inputs.costs):
+        require(inputs.costs, inputs.scores, "--runs")
+        parts.append(summarise(inputs.costs.assign(test="", direction="")))
+    data = pd.concat(parts, ignore_index=True)
+    found = as_cells(data)
+    names = labels(data[data["metric"] == "bleu"])
+    blocks: list[Table | str] = [inputs.title] if inputs.title else []
+    for test in _tests(data):
+        blocks += [_score_table(data, found, names, test, metric, inputs.directions) for metric in METRICS]
+    if len(inputs.costs):
+        blocks.append(_cost_table(found, names))
+    columns = ["method", "variant", "test", "metric", "direction", "mean", "spread", "number", "over"]
+    return data[columns], blocks
+
+
+def as_cells(data: pd.DataFrame) -> Found:
+    """(method, variant, test, metric, direction) -> mean and spread."""
+    keys = data[["method", "variant", "test", "metric", "direction"]].itertuples(index=False, name=None)
+    return dict(zip(keys, zip(data["mean"], data["spread"], strict=True), strict=True))
+
+
+def _score_table(data: pd.DataFrame, found: Found, names: dict, test: str, metric: str, directions: list[str]) -> Table:
+    """Methods x directions, with the means and the loss per character."""
+    there = data[(data["test"] == test) & (data["metric"] == metric)]["direction"].unique()
+    columns = [*sort_columns(there, directions), *(mean for mean in MEAN_HEADS if mean in there)]
+    ranked = [name for name in columns if _top(found, names, test, "bleu", name) >= FLOOR]
+    losses = {mean: text for mean, text in MEAN_HEADS.items() if _has_loss(data, test, mean) and metric == "bleu"}
+    rows = []
+    for run, label in names.items():
+        cells = []
+        for name in columns:
+            mean, spread = found[(*run, test, metric, name)]
+            best = name in ranked and round(mean, 1) == round(_top(found, names, test, metric, name), 1)
+            cells.append(number(mean, 1, spread, best=best and len(names) > 1))
+        cells += [number(*_loss(found, run, test, mean)) for mean in losses]
+        rows.append((label, cells))
+    titles = [MEAN_HEADS.get(name, name) for name in columns] + [f"nats/char {text}" for text in losses.values()]
+    notes = _notes(data, names, columns, ranked, bool(losses))
+    return Table(f"{METRICS[metric]} (0-100) on {test}", "method", heads(titles), rows, notes=notes)
+
+
+def _top(found: Found, names: dict, test: str, metric: str, direction: str) -> float:
+    return max(found[(*run, test, metric, direction)][0] for run in names)
+
+
+def _has_loss(data: pd.DataFrame, test: str, mean: str) -> bool:
+    return bool(((data["test"] == test) & (data["metric"] == "loss") & (data["direction"] == mean)).any())
+
+
+def _loss(found: Found, run: tuple[str, str], test: str, mean: str) -> tuple[float | None, int, float | None]:
+    value, spread = found.get((*run, test, "loss", mean), (None, None))
+    return value, 3, spread
+
+
+def _notes(data: pd.DataFrame, names: dict, columns: list[str], ranked: list[str], losses: bool) -> list[str]:
+    notes = [f"Bold: the highest of a column, as printed.{_spread_note(data, names)}"]
+    if low := [MEAN_HEADS.get(name, name) for name in columns if name not in ranked]:
+        where = "any column" if not ranked else listed(low)
+        notes.append(
+            f"No ranking in {where}: the best BLEU is below {FLOOR:g} there, and at that level BLEU says little of how "
+            "good a translation is. Read the loss and chrF2++ instead."
+        )
+    if losses:
+        notes.append(
+            "nats/char: loss per character of the references, lower is better; of prompts without an own file of "
+            f"losses {MISSING}."
+        )
+    return notes
+
+
+def _spread_note(data: pd.DataFrame, names: dict) -> str:
+    seeds = data[(data["over"] == "seeds") & (data["metric"] == "bleu")]["number"].max()
+    parts = [f"over {seeds} seeds"] if seeds > 1 else []
+    parts += ["of controls over draws, at the seeds that all draws have"] if any(v == DRAWS for _, v in names) else []
+    return f" ±: standard deviation {', '.join(parts)}." if parts else " One seed: small differences may be chance."
+
+
+def _cost_table(found: Found, names: dict) -> Table:
+    """Parameters trained, tokens, seconds and FLOPs of each method."""
+    shown = {
+        "parameters_trained": ("parameters trained", quantity),
+        "tokens": ("tokens", quantity),
+        "seconds": ("time", duration),
+        "flops": ("FLOPs", quantity),
+        "peak_memory_bytes": ("memory", lambda value: quantity(value, "B")),
+    }
+    shown = {key: one for key, one in shown.items() if any(metric == key for *_, metric, _ in found)}
+    rows = []
+    for run, label in names.items():
+        costs = [(one, found.get((*run, "", key, ""), (None, None))[0]) for key, (_, one) in shown.items()]
+        rows.append((label, [Cell(show(value) if value is not None else MISSING) for show, value in costs]))
+    notes = [f"Of one training, mean over trainings. {MISSING}: nothing is trained, or it was not measured."]
+    return Table("What training costs", "method", heads([text for text, _ in shown.values()]), rows, notes=notes)
+
+
+def _dots(name: str, inputs: Inputs, data: pd.DataFrame) -> str:
+    """Mean BLEU of each method, into and out of English apart where there is English."""
+    sides = {mean: text for mean, text in MEAN_HEADS.items() if mean in set(data["direction"])}
+    if len(sides) > 1:
+        del sides["mean"]
+    names = labels(data[data["metric"] == "bleu"])
+    order = list(names.values())
+    panels = []
+    for test in _tests(data):
+        rows = data[(data["test"] == test) & (data["metric"] == "bleu") & data["direction"].isin(sides)]
+        rows = rows.assign(label=[names[run] for run in _runs(rows)], series=rows["direction"].map(sides))
+        rows = rows.sort_values(["label"], key=lambda column: column.map(order.index), kind="stable")
+        panels.append(charts.Panel(rows, f"mean BLEU on {test} (0-100)"))
+    return charts.dots(name, f"Mean BLEU by method{', ' + inputs.title if inputs.title else ''}", panels)
+
+
+def _runs(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    return list(zip(rows["method"], rows["variant"], strict=True))
+
+
+def _tests(data: pd.DataFrame) -> list[str]:
+    return sort_tests([test for test in data["test"] if test], [])
+
+
+def _count(data: pd.DataFrame) -> str:
+    number_of = data["method"].nunique()
+    return f"{number_of} method{'s' if number_of > 1 else ''}"

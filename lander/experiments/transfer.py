@@ -1,0 +1,119 @@
+"""Transfer between directions (paper, figure 3): one direction is trained, all are tested, change against the base."""
+
+import pandas as pd
+
+from lander.errors import UserError
+from lander.experiments import charts
+from lander.experiments.documents import Document, heads, number
+from lander.experiments.inputs import KEYS, Inputs
+from lander.experiments.samples import METRICS, complete, minus, sort_columns, summarise
+from lander.languages import parse_direction
+from lander.report.order import method_key, sort_tests
+from lander.report.tables import Table
+
+PREFIX = "only-"
+RELATIONS = ("trained", "same source", "same target", "reverse", "unrelated")
+
+
+def relation(trained: str, tested: str) -> str:
+    """How a tested direction is related to the trained one, one of `RELATIONS`.
+
+    `unrelated` has neither the source nor the target in the same place and is not the reverse.
+    """
+    one, other = parse_direction(trained), parse_direction(tested)
+    if one == other:
+        return "trained"
+    if one.pair == other.pair:
+        return "reverse"
+    if one.source == other.source:
+        return "same source"
+    return "same target" if one.target == other.target else "unrelated"
+
+
+def transfer(inputs: Inputs) -> Document:
+    """A matrix for each method, test set and metric, and means by relation."""
+    samples = changes(inputs.scores)
+    data = summarise(samples)
+    data = data.assign(trained=data["variant"].str.removeprefix(PREFIX))
+    data["relation"] = [relation(*pair) for pair in zip(data["trained"], data["direction"], strict=True)]
+    methods = sorted(data["method"].unique(), key=lambda method: method_key((method, "main")))
+    order = sort_columns(set(data["trained"]) | set(data["direction"]), inputs.directions)
+    tests = sort_tests(data["test"], [])
+    blocks: list[Table | str] = [inputs.title] if inputs.title else []
+    blocks += [_summary(data, samples, test, methods) for test in tests]
+    matrices = {
+        (test, metric, method): _matrix(data, test, metric, method, order)
+        for test in tests
+        for metric in METRICS
+        for method in methods
+    }
+    blocks += [_matrix_table(key, matrix) for key, matrix in matrices.items()]
+    shown = {
+        (f"{method}, {test}" if len(tests) > 1 else method): matrix
+        for (test, metric, method), matrix in matrices.items()
+        if metric == "bleu"
+    }
+    title = "Change of BLEU against zero-shot when one direction is trained"
+    drawing = charts.heatmaps("transfer", title, shown, "tested", "trained", "change of BLEU (points)")
+    first = "Transfer (figure 3): change of BLEU and chrF2++ against zero-shot when a single direction is trained"
+    columns = ["method", "trained", "direction", "relation", "test", "metric", "mean", "spread", "number", "over"]
+    return Document("transfer", first, blocks, data[columns].rename(columns={"direction": "tested"}), drawing)
+
+
+def changes(scores: pd.DataFrame) -> pd.DataFrame:
+    """Samples of the change against zero-shot with the fixed prompt.
+
+    Raises:
+        UserError: no such base, or a method lacks a trained or tested direction that another has.
+    """
+    rows = scores[scores["metric"].isin(METRICS)].rename(columns={"score": "value"})
+    rows = rows[[*KEYS, "test", "metric", "direction", "value"]]
+    base = rows[(rows["method"] == "zero-shot") & (rows["variant"] == "main")]
+    trained = rows[rows["variant"].str.startswith(PREFIX)]
+    if trained.empty:
+        raise UserError(f"--scores: no variant {PREFIX}<direction>; give the models that are trained in one direction")
+    if base.empty:
+        raise UserError("--scores: no zero-shot/main to compare with; give its score files too")
+    complete(pd.concat([base, trained]), ["test", "direction", "metric"], "--scores")
+    whole = trained.assign(seed="", variant="all")  # every method must have trained every direction
+    complete(whole.assign(trained=trained["variant"])[[*KEYS, "trained"]].drop_duplicates(), ["trained"], "--scores")
+    return minus(trained, base, ["test", "metric", "direction"])
+
+
+def _matrix(data: pd.DataFrame, test: str, metric: str, method: str, order: list[str]) -> pd.DataFrame:
+    """Trained x tested."""
+    rows = data[(data["test"] == test) & (data["metric"] == metric) & (data["method"] == method)]
+    wide = rows.pivot(index="trained", columns="direction", values="mean")
+    return wide.loc[[name for name in order if name in wide.index], [name for name in order if name in wide.columns]]
+
+
+def _matrix_table(key: tuple[str, str, str], matrix: pd.DataFrame) -> Table:
+    test, metric, method = key
+    rows = [
+        (trained, [number(value, 1, sign=True, best=trained == tested) for tested, value in row.items()])
+        for trained, row in matrix.iterrows()
+    ]
+    note = "Rows: trained direction; columns: tested direction. Bold: the direction that was trained."
+    caption = f"{method}: change of {METRICS[metric]} on {test} (points)"
+    return Table(caption, "trained", heads(list(matrix.columns)), rows, notes=[note])
+
+
+def _summary(data: pd.DataFrame, samples: pd.DataFrame, test: str, methods: list[str]) -> Table:
+    """Mean change by relation; the spread is over trained directions."""
+    there = [name for name in RELATIONS if name in set(data["relation"])]
+    rows = []
+    for method in methods:
+        cells = []
+        for metric in METRICS:
+            mine = data[(data["test"] == test) & (data["metric"] == metric) & (data["method"] == method)]
+            for name in there:
+                means = mine[mine["relation"] == name].groupby("trained")["mean"].mean()
+                cells.append(number(means.mean(), 1, means.std(), sign=True))
+        rows.append((method, cells))
+    columns = [f"{METRICS[metric]} {name}" for metric in METRICS for name in there]
+    seeds = samples["seed"].nunique()
+    notes = [
+        "±: standard deviation over trained directions. Unrelated: neither source nor target in the same place, and "
+        f"not the reverse. {seeds} seed{'s' if seeds > 1 else ''}."
+    ]
+    return Table(f"Mean change on {test} (points)", "method", heads(columns), rows, notes=notes)

@@ -1,0 +1,513 @@
+"""Tests of `lander.experiments`, on small made-up numbers."""
+
+import json
+import math
+import xml.etree.ElementTree as ET
+
+import pandas as pd
+import pytest
+import yaml
+
+from lander.errors import UserError
+from lander.evaluate.collect import COLUMNS, write_scores
+from lander.experiments import paper
+from lander.experiments.__main__ import main
+from lander.experiments.forgetting import pareto
+from lander.experiments.inputs import LOSS_COLUMNS, read_losses
+from lander.experiments.rates import MOST, best_rate, dev_loss, next_rates, rate_name
+from lander.experiments.samples import loss_samples, score_samples, summarise
+from lander.experiments.transfer import relation
+
+FOUR = ("en-de", "de-en", "en-fr", "fr-en")
+METRICS = {"bleu": 1.0, "chrf2++": 2.0, "bleu_raw": 0.5}
+
+
+def scores(path, models, directions=FOUR, tests=("news",)):
+    """One file of scores. `models`: METHOD/VARIANT/sSEED -> BLEU, a number or a function of test and direction."""
+    rows = []
+    for model, value in models.items():
+        method, variant, seed = model.split("/")
+        for test in tests:
+            for direction in directions:
+                bleu = value(test, direction) if callable(value) else value
+                for metric, factor in METRICS.items():
+                    row = (method, variant, seed[1:], test, direction, metric, f"{bleu * factor:.6f}", "nrefs:1")
+                    rows.append(dict(zip(COLUMNS, row, strict=True)))
+    write_scores(path, rows)
+    return path
+
+
+def losses(path, rows):
+    """One file of losses. Rows: model, state, kind, name, direction, loss, tokens, characters (four a token)."""
+    full = []
+    for model, state, kind, name, direction, loss, tokens in rows:
+        method, variant, seed = model.split("/")
+        full.append((method, variant, seed[1:], state, kind, name, direction, loss, tokens, 4 * tokens, loss / 4))
+    pd.DataFrame(full, columns=LOSS_COLUMNS).to_csv(path, index=False, na_rep="nan")
+    return path
+
+
+def runs(folder, models, **more):
+    """Files run.json. `models`: name -> parameters trained. Returns the flags."""
+    found = []
+    for model, trained in models.items():
+        path = folder / f"{model.replace('/', '+')}.json"
+        path.write_text(json.dumps({"parameters_trained": trained, "seconds": 60, "tokens": 5000} | more))
+        found.append(f"{model}={path}")
+    return found
+
+
+def flags(**given):
+    """The command line: lists become several values."""
+    found = []
+    for name, value in given.items():
+        values = value if isinstance(value, list | tuple) else [value]
+        found += [f"--{name.replace('_', '-')}", *map(str, values)]
+    return found
+
+
+def make(folder, name, **given):
+    """Run an experiment. Returns its text and its numbers."""
+    main([name, *flags(**given, out=folder / "out")])
+    text = (folder / "out" / f"{name}.md").read_text()
+    assert text.startswith("# ")
+    ET.parse(folder / "out" / f"{name}.svg")
+    return text, pd.read_csv(folder / "out" / f"{name}.csv", keep_default_na=False)
+
+
+def row(text, label, caption=""):
+    """Cells of the first row with a label, after a caption."""
+    lines = text[text.index(caption) :].splitlines()
+    found = next(line for line in lines if line.startswith(f"| {label} "))
+    return [cell.strip() for cell in found.split("|")[2:-1]]
+
+
+def value(data, **keys):
+    """The mean of the only row with these keys."""
+    for key, one in keys.items():
+        data = data[data[key].astype(str) == str(one)]
+    assert len(data) == 1, (keys, len(data))
+    return float(data["mean"].iloc[0])
+
+
+# ---------------------------------------------------------------- samples
+
+
+def table1_models():
+    models = {"zero-shot/main/s0": 6.0, "zero-shot/best-prompt/s0": 8.0}
+    models |= {"full/main/s0": 20.0, "full/main/s1": 22.0}
+    models |= {"landermt/main/s0": lambda _, name: 30.0 if name.endswith("en") else 10.0, "landermt/main/s1": 19.0}
+    for draw, level in (("main", 12), ("draw2", 14), ("draw3", 19)):
+        models |= {f"random/{draw}/s0": level, f"random/{draw}/s1": level + 2}
+    return models
+
+
+TRAINED = {model: 1000 for model in table1_models() if not model.startswith("zero")}
+
+
+def test_means_over_seeds_and_over_draws(tmp_path):
+    file = scores(tmp_path / "s.csv", table1_models())
+    text, data = make(tmp_path, "table1", scores=file, runs=runs(tmp_path, TRAINED, flops=2e12))
+    bleu = data[data["metric"] == "bleu"]
+    assert value(bleu, method="full", direction="mean") == 21
+    assert value(bleu, method="landermt", direction="mean-into-en") == 24.5  # of 30 and 19
+    assert value(bleu, method="landermt", direction="mean-out-of-en") == 14.5
+    draws = bleu[(bleu["method"] == "random") & (bleu["direction"] == "mean")].iloc[0]
+    assert (draws["mean"], draws["number"], draws["over"]) == (16, 3, "draws")  # draws have 13, 15 and 20
+    assert float(draws["spread"]) == pytest.approx(math.sqrt(13), rel=1e-5)
+    cells = row(text, "random (3 draws)", "## BLEU")
+    assert cells == ["16.0 ±3.6"] * 6 + ["16.0 ±3.6"]
+    assert row(text, "full", "## BLEU")[0] == "**21.0** ±1.4"
+    assert row(text, "landermt", "## BLEU")[4:] == ["**24.5** ±7.8", "14.5 ±6.4", "19.5 ±0.7"]
+    assert row(text, "landermt", "## What training costs") == ["1k", "5k", "60 s", "2T"]
+    assert row(text, "zero-shot (best prompt)", "## What training costs") == ["–"] * 4
+    head = next(line for line in text.splitlines() if line.startswith("| method"))
+    order = [cell.strip() for cell in head.split("|")[2:-1]]
+    assert order == ["en-de", "de-en", "en-fr", "fr-en", "into en", "out of en", "all"]
+    widths = {len(line) for line in text[text.index("## BLEU") : text.index("Bold")].splitlines() if "|" in line}
+    assert len(widths) == 1  # columns line up
+
+
+def test_no_ranking_below_five(tmp_path):
+    low = {"zero-shot/main/s0": 1.0, "full/main/s0": lambda _, name: 30.0 if name == "en-de" else 4.9}
+    text, _ = make(tmp_path, "table1", scores=scores(tmp_path / "s.csv", low))
+    for caption, cell in (("## BLEU", "30.0"), ("## chrF2++", "60.0")):
+        cells = row(text, "full", caption)
+        assert [cell.strip("*") for cell in cells if "**" in cell] == [
+            cell,
+            *(c.strip("*") for c in cells[4:] if "*" in c),
+        ]
+        assert "**" not in "".join(cells[1:4])
+    assert "No ranking in de-en, en-fr, fr-en and into en: the best BLEU is below 5" in text
+    one = {"zero-shot/main/s0": 1.0, "full/main/s0": 4.9}
+    text, _ = make(tmp_path, "table1", scores=scores(tmp_path / "s.csv", one))
+    assert "**" not in text[: text.index("The paper's table 1")]
+    assert "No ranking in any column" in text
+
+
+def test_loss_per_character_is_of_all_nats_by_all_characters(tmp_path):
+    models = {"zero-shot/main/s0": 10.0, "full/main/s0": 20.0}
+    rows = []
+    for model, loss in (("zero-shot/main/s0", 4.0), ("full/main/s0", 2.0)):
+        rows += [(model, "trained", "test", "news", name, loss, 100) for name in FOUR[:3]]
+        rows.append((model, "trained", "test", "news", "fr-en", 2 * loss, 300))
+    given = {"scores": scores(tmp_path / "s.csv", models), "loss": losses(tmp_path / "l.csv", rows)}
+    text, data = make(tmp_path, "table1", **given)
+    loss = data[(data["metric"] == "loss") & (data["method"] == "full")]
+    assert value(loss, direction="mean-into-en") == pytest.approx((100 * 2 + 300 * 4) / (4 * 400))
+    assert value(loss, direction="mean-out-of-en") == 0.5
+    assert row(text, "full", "## BLEU")[-3:] == ["0.875", "0.500", "0.750"]
+    assert "nats/char" not in text[text.index("## chrF2++") :].split("\n\n")[1]
+
+
+def test_gaps_are_named(tmp_path):
+    whole = scores(tmp_path / "a.csv", {"full/main/s0": 20.0, "full/main/s1": 20.0})
+    part = scores(tmp_path / "b.csv", {"lora/main/s1": 20.0}, directions=FOUR[:3])
+    with pytest.raises(UserError, match=r"lora/main/s1 has no news fr-en bleu, news fr-en chrf2\+\+, which"):
+        make(tmp_path, "table1", scores=[whole, part])
+    with pytest.raises(UserError, match=r"no BLEU of en-it"):
+        make(tmp_path, "table1", scores=whole, directions=[*FOUR, "en-it"])
+    with pytest.raises(UserError, match=r"full/main/s1; give the files"):
+        make(tmp_path, "table1", scores=whole, runs=runs(tmp_path, {"full/main/s0": 5}))
+    with pytest.raises(UserError, match=r"full main 0 news en-de bleu is there twice"):
+        make(tmp_path, "table1", scores=[whole, whole])
+    with pytest.raises(UserError, match=r"none of layers and landermt-lg"):
+        some = {f"{name}/main/s0": 9.0 for name in ("zero-shot", "landermt-ls", "landermt")}
+        make(tmp_path, "table2", scores=scores(tmp_path / "c.csv", some))
+    with pytest.raises(UserError, match="sweep_k needs it"):
+        main(["sweep_k", *flags(scores=whole, out=tmp_path)])
+    assert not (tmp_path / "out").exists()  # nothing is written where something is wrong
+
+
+def test_draws_without_a_common_seed(tmp_path):
+    rows = pd.DataFrame(
+        [("random", "main", "0", 1.0), ("random", "draw2", "1", 2.0)], columns=["method", "variant", "seed", "value"]
+    )
+    with pytest.raises(UserError, match="share no seed"):
+        summarise(rows)
+    more = pd.concat([rows, rows.iloc[:1].assign(seed="1", value=5.0)])
+    assert summarise(more)[["mean", "number"]].to_numpy().tolist() == [[3.5, 2]]  # 5 and 2, at seed 1
+
+
+def test_without_english_there_is_one_mean():
+    columns = ["method", "variant", "seed", "test", "direction", "metric", "score"]
+    rows = [("full", "main", "0", "t", name, "bleu", 10.0 * place) for place, name in enumerate(("cs-uk", "uk-cs"))]
+    found = score_samples(pd.DataFrame(rows, columns=columns))
+    assert found.set_index("direction")["value"].to_dict() == {"cs-uk": 0, "uk-cs": 10, "mean": 5}
+
+
+def test_losses_that_diverged(tmp_path):
+    path = losses(tmp_path / "l.csv", [("full/main/s0", "trained", "dev", "d", "en-de", float("nan"), 10)])
+    found = loss_samples(read_losses([path]), "dev")
+    assert found["value"].tolist() == [math.inf]
+    assert math.isnan(dev_loss(path))
+    path.write_text(path.read_text().replace("nan", ""))
+    with pytest.raises(UserError, match="l.csv"):
+        read_losses([path])
+
+
+# ---------------------------------------------------------------- tables 1 and 2, figure 9
+
+
+def test_the_papers_numbers():
+    table = paper.table1()
+    rows = {label: [cell.text for cell in cells] for label, cells in table.rows}
+    assert rows["LANDeRMT"][:2] == ["18.85", "22.03"]
+    assert rows["LANDeRMT"][10:] == ["27.62", "22.00", "805M"]  # (22.03 + 25.99 + 30.55 + 31.44 + 28.11) / 5
+    best = {label for label, cells in table.rows for cell in cells if cell.best}
+    assert best == {"LANDeRMT"}
+    bold = {label: [cell.best for cell in cells] for label, cells in paper.table2().rows}
+    assert bold["LANDeRMT-LG"] == [False, False, True, False]
+
+
+def test_table2_and_second_model_take_their_methods(tmp_path):
+    names = ("zero-shot", "layers", "landermt-lg", "landermt-ls", "landermt", "adapter-lora", "lora")
+    models = {f"{name}/main/s{seed}": 10.0 + seed for name in names for seed in (0, 1)}
+    file = scores(tmp_path / "s.csv", models, tests=("news", "talks"))
+    text, data = make(tmp_path, "table2", scores=file)
+    assert set(data["method"]) == set(names[:5])
+    assert "## chrF2++ (0-100) on talks" in text
+    assert row(text, "LANDeRMT-LS") == ["22.27", "21.46", "16.18", "23.16"]
+    text, data = make(tmp_path, "second_model", scores=file, title="tiny")
+    assert set(data["method"]) == {"zero-shot", "adapter-lora", "landermt"}
+    assert text.startswith("# Figure 9") and "on tiny" in text.splitlines()[0]
+    drawn = (tmp_path / "out" / "second_model.svg").read_text()
+    assert "BLEU (0-100)" in drawn and "adapter-lora" in drawn
+
+
+# ---------------------------------------------------------------- transfer
+
+
+@pytest.mark.parametrize(
+    ("tested", "wanted"),
+    [
+        ("en-de", "trained"),
+        ("de-en", "reverse"),
+        ("en-fr", "same source"),
+        ("fr-de", "same target"),
+        ("fr-en", "unrelated"),
+    ],
+)
+def test_relation(tested, wanted):
+    assert relation("en-de", tested) == wanted
+
+
+def test_transfer(tmp_path):
+    base = {"zero-shot/main/s0": lambda _, name: 10.0 if name.endswith("en") else 2.0}
+    gain = {"trained": 10, "reverse": 1, "same source": 4, "same target": -3, "unrelated": 0}
+    models = {
+        f"{method}/only-{trained}/s0": lambda _, name, t=trained, m=method: (
+            base["zero-shot/main/s0"](_, name) + gain[relation(t, name)] * (1 if m == "full" else 2)
+        )
+        for method in ("full", "landermt")
+        for trained in FOUR
+    }
+    text, data = make(tmp_path, "transfer", scores=scores(tmp_path / "s.csv", base | models))
+    assert value(data, method="full", trained="en-de", tested="en-fr", metric="bleu") == 4
+    assert value(data, method="landermt", trained="de-en", tested="fr-en", metric="chrf2++") == -12
+    assert row(text, "full", "## Mean change")[:5] == ["+10.0 ±0.0", "+4.0 ±0.0", "-3.0 ±0.0", "+1.0 ±0.0", "0.0 ±0.0"]
+    assert row(text, "de-en", "## landermt: change of BLEU") == ["+2.0", "**+20.0**", "0.0", "-6.0"]
+    drawn = (tmp_path / "out" / "transfer.svg").read_text()
+    assert drawn.count("+20.0") == 4 and "change of BLEU (points)" in drawn  # a number in each cell
+    del models["full/only-fr-en/s0"]
+    with pytest.raises(UserError, match="full.* has no only-fr-en"):
+        make(tmp_path, "transfer", scores=scores(tmp_path / "s.csv", base | models))
+    with pytest.raises(UserError, match="zero-shot/main"):
+        make(tmp_path, "transfer", scores=scores(tmp_path / "s.csv", models))
+
+
+# ---------------------------------------------------------------- forgetting
+
+
+def test_pareto():
+    points = pd.DataFrame({"loss": [0, 1, 1, 2, 2], "gain": [0, 3, 2, 3, 5], "size": [0, 5, 4, 1, 9]})
+    assert pareto(points, ["loss"], ["gain"]) == [True, True, False, False, True]
+    assert pareto(points, ["loss", "size"], ["gain"]) == [True, True, True, True, True]
+    same = pd.DataFrame({"loss": [1, 1], "gain": [1, 1]})
+    assert pareto(same, ["loss"], ["gain"]) == [True, True]
+
+
+def forgetting_files(folder):
+    trained, other = ("en-de", "de-en"), ("de-fr",)
+    plain = {"zero-shot/main/s0": 4.0, "full/main/s0": 30.0, "full/main/s1": 32.0, "full/mix0.5/s0": 20.0}
+    plain |= {"landermt/main/s0": 24.0, "landermt/main/s1": 26.0}
+    files = [
+        scores(folder / "a.csv", plain | {"zero-shot/best-prompt/s0": 9.0}, trained),
+        scores(folder / "b.csv", {model: bleu / 2 for model, bleu in plain.items()}, other),
+    ]
+    levels = {"zero-shot": 0.0, "full": 1.2, "landermt": 0.4}
+    rows = []
+    for model in plain:
+        add = levels[model.split("/")[0]] * (0.5 if "mix" in model else 1)
+        rows += [(model, "trained", "dev", "d", name, 2.0, 100) for name in trained]
+        rows.append((model, "trained", "untrained", "news", "de-fr", 3 + add, 100))
+        rows += [(model, "trained", "text", "t", name, 3 + add * k, 100) for k, name in ((1, "de"), (2, "fr"))]
+        if model.startswith("landermt"):
+            rows.append((model, "start", "untrained", "news", "de-fr", 3.1, 100))
+            rows += [(model, "start", "text", "t", name, 3.0, 100) for name in ("de", "fr")]
+    sizes = {model: 7000 if "full" in model else 900 for model in plain if "zero" not in model and "mix" not in model}
+    return {"scores": files, "loss": losses(folder / "l.csv", rows), "runs": runs(folder, sizes)}
+
+
+def test_forgetting(tmp_path):
+    given = forgetting_files(tmp_path)
+    text, data = make(tmp_path, "forgetting", **given, languages=["de", "fr"])
+    mine = data[(data["method"] == "landermt")]
+    assert value(mine, metric="gain bleu") == 16  # 25 - 9, the better prompt
+    assert value(mine, metric="gain_fixed bleu") == 21
+    assert value(mine, metric="untrained bleu") == 10.5  # 12.5 - 2
+    parts = {part: value(mine, metric=f"untrained {part}") for part in ("routing", "training", "total")}
+    assert parts == pytest.approx({"routing": 0.025, "training": 0.075, "total": 0.1})
+    assert value(mine, metric="text routing") == pytest.approx(0)
+    assert value(mine, metric="text total") == pytest.approx(0.15)  # (0.4 + 0.8) / 2 / 4
+    assert value(mine, metric="text fr") == pytest.approx(0.2)
+    mixed = data[data["variant"] == "mix0.5"]
+    assert value(mixed, metric="gain bleu") == 11
+    assert value(mixed, metric="parameters_trained") == 7000  # as those of full, of which it is made
+    assert row(text, "full", "## Increase of the loss (")[:3] == ["–", "–", "+0.3000 ±0.0000"]
+    pareto = {label: row(text, label, "## Gain")[-1] for label in ("full", "full (mix0.5)", "landermt")}
+    assert pareto == {"full": "gain, loss", "full (mix0.5)": "", "landermt": "gain, loss"}
+    drawn = (tmp_path / "out" / "forgetting.svg").read_text()
+    assert "nats per character" in drawn and "landermt" in drawn
+
+
+def test_forgetting_names_what_is_missing(tmp_path):
+    given = forgetting_files(tmp_path)
+    with pytest.raises(UserError, match="kind text in it"):
+        make(tmp_path, "forgetting", **given, languages=["de", "it"])
+    with pytest.raises(UserError, match=r"no direction that is not trained"):
+        make(tmp_path, "forgetting", **(given | {"scores": given["scores"][:1]}))
+    table = pd.read_csv(given["loss"])
+    gap = (table["state"] == "start") & (table["direction"] == "fr")
+    table[~(gap & (table["seed"] == 1))].to_csv(given["loss"], index=False)
+    with pytest.raises(UserError, match=r"landermt/main/s1 has no text start t fr"):
+        make(tmp_path, "forgetting", **given)
+
+
+# ---------------------------------------------------------------- readings, sweeps, estimators
+
+
+def dev(model, start, end):
+    """Rows of the dev loss: of two directions the second has three times the tokens."""
+    parts = (("trained", end), ("start", start))
+    return [
+        (model, state, "dev", "d", name, loss + place, tokens)
+        for state, loss in parts
+        if loss is not None
+        for place, (name, tokens) in enumerate((("en-de", 100), ("de-en", 300)))
+    ]
+
+
+def test_readings(tmp_path):
+    level = {"main": 2.0, "paper": 2.5, "routing.gate-off": 1.9, "layers.side-lower": 2.05}
+    noise = {"main": (0, 0), "paper": (0, 0.1), "routing.gate-off": (0, 0.02), "layers.side-lower": (-0.3, 0.1)}
+    models, rows = {}, []
+    for variant, loss in level.items():
+        for seed in (0, 1):
+            model = f"landermt/{variant}/s{seed}"
+            models[model] = 40 - 10 * loss
+            rows += dev(model, loss + 1, loss + noise[variant][seed])
+    for variant in ("main", "ablation.untrained-absent"):
+        models[f"landermt-lg/{variant}/s0"] = 7.0
+        rows += dev(f"landermt-lg/{variant}/s0", 3.0, 2.5)
+    given = {"scores": scores(tmp_path / "s.csv", models), "runs": runs(tmp_path, dict.fromkeys(models, 500))}
+    given["loss"] = losses(tmp_path / "l.csv", rows)
+    text, data = make(tmp_path, "readings", **given, main_value="repaired")
+    mine = data[data["method"] == "landermt"]
+    assert value(mine, variant="main", metric="dev loss at step 0") == pytest.approx(3.75)  # (100 * 3 + 300 * 4) / 400
+    assert value(mine, variant="paper", metric="dev loss") == pytest.approx(3.3)
+    assert (
+        "2 of 3 variants have a lower dev loss than `readings: repaired`: routing.gate-off and layers.side-lower"
+        in text
+    )
+    assert "larger than its standard deviation over seeds for: routing.gate-off." in text
+    assert "landermt-lg: none of 1 variants" in text
+    cells = row(text, "routing.gate-off", "## Switches of landermt\n")
+    assert cells == ["3.6500 ±0.0000", "-0.1000 ±0.0000", "**2.6600** ±0.0141", "-0.0900 ±0.0141", "21.0 ±0.0"] + [
+        "+1.0 ±0.0", "42.0 ±0.0", "+2.0 ±0.0", "500",
+    ]  # fmt: skip
+    lines = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")]
+    assert lines[:6] == ["variant", "-" * 17, "main", "paper", "layers.side-lower", "routing.gate-off"]
+    no_start = pd.read_csv(given["loss"]).query("state != 'start' or variant != 'paper'")
+    no_start.to_csv(given["loss"], index=False)
+    with pytest.raises(UserError, match="state start: nothing for landermt/paper/s0, landermt/paper/s1"):
+        make(tmp_path, "readings", **given)
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix", "key"), [("sweep_k", "k", "layers.k"), ("sweep_epsilon", "general", "neurons")]
+)
+def test_sweeps(tmp_path, name, prefix, key):
+    level = {f"{prefix}0": 3.0, f"{prefix}1": 1.5, "main": 1.8, f"{prefix}10": 1.6}
+    models = {f"landermt/{variant}/s{seed}": 50 - 10 * loss for variant, loss in level.items() for seed in (0, 1)}
+    rows = [one for model in models for one in dev(model, None, level[model.split("/")[1]])]
+    given = {"scores": scores(tmp_path / "s.csv", models), "loss": losses(tmp_path / "l.csv", rows)}
+    given["runs"] = runs(tmp_path, dict.fromkeys(models, 1500))
+    text, data = make(tmp_path, name, **given, main_value="3")
+    assert list(dict.fromkeys(data["value"])) == [0, 1, 3, 10]  # by size, not by name
+    assert set(data.loc[data["chosen"], "variant"]) == {f"{prefix}1"}
+    assert f"Chosen on dev: `{key}" in text and ": 1`, the lowest dev loss of 4 values. The config has 3." in text
+    assert row(text, "3")[0:2] == ["2.5500 ±0.0000", "32.0 ±0.0"]
+    assert row(text, "1")[0].startswith("**") and row(text, "1")[-1] == "1.5k"
+    with pytest.raises(UserError, match="--main-value 1: a variant has this value too"):
+        make(tmp_path, name, **given, main_value="1")
+    with pytest.raises(UserError, match="--main-value None"):
+        make(tmp_path, name, **given)
+
+
+def test_estimators(tmp_path):
+    level = {"landermt/main": 2.0, "landermt/awareness.estimator-activation": 2.6}
+    level |= {"random/main": 2.1, "random/draw2": 2.14, "random/draw3": 2.12}
+    models = {f"{model}/s0": 60 - 20 * loss for model, loss in level.items()}
+    rows = [one for model in models for one in dev(model, None, level[model.removesuffix("/s0")])]
+    given = {"scores": scores(tmp_path / "s.csv", models), "loss": losses(tmp_path / "l.csv", rows)}
+    given |= {"runs": runs(tmp_path, dict.fromkeys(models, 1500)), "main_value": "taylor"}
+    text, data = make(tmp_path, "estimators", **given)
+    assert (
+        "Dev loss: random neurons have 2.8700 ±0.0200 over 3 draws. Detected neurons beat random ones with 1 of 2 "
+        "estimators by more than twice that spread. Better: taylor -0.1200; worse: activation +0.4800." in text
+    )
+    assert "BLEU on news: random neurons have 17.6 ±0.4" in text
+    assert set(data["estimator"]) == {"taylor", "activation", "control: random (3 draws)"}
+    one = [file for model, file in zip(models, given["runs"], strict=True) if "draw" not in model]
+    kept = {model: bleu for model, bleu in models.items() if "draw" not in model}
+    given |= {"scores": scores(tmp_path / "s.csv", kept), "runs": one}
+    text, _ = make(tmp_path, "estimators", **given)
+    assert "2.8500 in a single draw, so nothing can be said" in text
+
+
+# ---------------------------------------------------------------- learning rates
+
+
+def test_next_rates_start_and_edges():
+    assert next_rates({}, 0.005, 2, 0) == [0.0025, 0.005, 0.01]
+    assert next_rates({0.005: 1.0, 0.0025: 2.0}, 0.005, 2, 0) == [0.01]
+    assert next_rates({0.0025: 2, 0.005: 1.5, 0.01: 1.0}, 0.005, 2, 0) == [0.02]
+    assert next_rates({0.0025: 1, 0.005: 1.5, 0.01: 2.0}, 0.005, 2, 9) == [0.00125]
+    assert next_rates({0.00125: 2, 0.0025: 1, 0.005: 1.5, 0.01: 2.0}, 0.005, 2, 0) == []
+    assert next_rates({0.0025: 2, 0.005: 1.5, 0.01: math.nan}, 0.005, 2, 0) == []
+    assert next_rates({0.0025: 2, 0.005: math.nan, 0.01: math.inf}, 0.005, 2, 0) == [0.00125]
+    assert next_rates(dict.fromkeys((0.0025, 0.005, 0.01), math.nan), 0.005, 2, 0) == [0.00125]
+    assert next_rates(dict.fromkeys((0.0025, 0.005, 0.01), 1.0), 0.005, 2, 0) == []  # nothing is trained: no edge
+    wide = {float(f"{2.0**power:.3g}"): -power for power in range(MOST)}
+    with pytest.raises(UserError, match="at an edge"):
+        next_rates(wide, 2.0, 2, 0)
+
+
+def test_next_rates_refine_beside_the_best():
+    tried = {0.5: 2.0, 1.0: 1.0, 2.0: 1.5}
+    assert next_rates(tried, 1, 2, 3) == []
+    assert next_rates(tried, 1, 2, 4) == [0.707]
+    assert next_rates(tried, 1, 2, 6) == [0.707, 1.41]
+    uneven = tried | {0.707: 1.2}
+    assert next_rates(uneven, 1, 2, 6) == [1.41, 0.841]  # the larger gap first
+
+
+def test_all_methods_end_with_as_many_trials():
+    """The search as the workflow runs it, on two made-up methods: losses are parabolas in the logarithm."""
+    best = {"full": 1e-4, "lora": 3.1e-2}
+    tried = {method: {} for method in best}
+    for _ in range(30):
+        counts = [len(losses) for losses in tried.values()]
+        more = {method: next_rates(losses, 5e-3, 2, max(counts)) for method, losses in tried.items()}
+        if not any(more.values()):
+            break
+        for method, rates in more.items():
+            tried[method] |= {rate: (math.log(rate / best[method])) ** 2 for rate in rates}
+    assert {len(losses) for losses in tried.values()} == {9}  # full: 0.01 halved eight times, to 3.91e-05
+    for method, losses in tried.items():
+        found = best_rate(losses, 5e-3)
+        assert min(losses) < found < max(losses)
+        assert abs(math.log(found / best[method])) < math.log(2) / 2
+
+
+def test_rate_names():
+    assert [rate_name(rate) for rate in (0.003, 0.0025, 7.8125e-05, 1.0)] == [
+        "lr0.003",
+        "lr0.0025",
+        "lr7.81e-05",
+        "lr1",
+    ]
+
+
+def test_tune(tmp_path):
+    level = {"full": {0.001: 3.0, 0.002: 2.0, 0.004: 2.5}, "lora": {0.002: 2.2, 0.004: 2.1, 7.81e-05: math.nan}}
+    rows = [
+        one
+        for method, tried in level.items()
+        for rate, loss in tried.items()
+        for one in dev(f"{method}/{rate_name(rate)}/s0", 9.0, loss)
+    ]
+    file = losses(tmp_path / "l.csv", rows)
+    text, data = make(tmp_path, "tune", loss=file)
+    config = yaml.safe_load((tmp_path / "out" / "tune.yaml").read_text())
+    assert config == {"finetune": {"full": {"learning_rate": 0.002}, "lora": {"learning_rate": 0.004}}}
+    assert row(text, "full") == ["0.002", "inside", "3", "–", "3.7500", "**2.7500**", "3.2500"]
+    assert row(text, "lora") == ["0.004", "at the edge", "3", "diverged", "–", "2.9500", "**2.8500**"]
+    assert "The best of lora lies at the edge" in text
+    assert value(data, method="full", learning_rate=0.001) == 3.75
+    one = losses(tmp_path / "one.csv", dev("full/lr0.001/s0", 9.0, 3.0))
+    assert dev_loss(one) == 3.75
+    bad = losses(tmp_path / "bad.csv", dev("full/lr0.001/s0", None, math.nan))
+    with pytest.raises(UserError, match="full diverged at every learning rate"):
+        make(tmp_path, "tune", loss=bad)
