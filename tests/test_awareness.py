@@ -13,6 +13,7 @@ from lander import families, model, tables
 from lander.awareness import __main__ as stage
 from lander.awareness import ablation, estimators, texts
 from lander.awareness.estimators import scores, summed_loss
+from lander.awareness.output import random_scores
 from lander.awareness.sums import predicting
 from lander.codec import Batch, Codec
 from lander.data import cldr
@@ -235,7 +236,7 @@ def test_the_stage_writes_one_schema_whatever_the_estimator(monkeypatch, tmp_pat
         table = tables.read(tmp_path / "out", "awareness")
         assert len(table) == rows
         assert table.groupby("layer").size().tolist() == [rows // 6] * 6
-    assert not np.array_equal(stage.random_scores((1, 9), 0, "de"), stage.random_scores((1, 9), 0, "en"))
+    assert not np.array_equal(random_scores((1, 9), 0, "de"), random_scores((1, 9), 0, "en"))
 
 
 def test_the_stage_reads_translations_of_several_directions(monkeypatch, tmp_path):

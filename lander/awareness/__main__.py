@@ -16,16 +16,12 @@ Examples:
 
 import argparse
 import json
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
 from lander import machine, model, tables
 from lander.awareness import ESTIMATORS, SITES, ablation, estimators, texts
-from lander.awareness.sums import Sums
+from lander.awareness.output import parts_table, random_scores, table_of
 from lander.awareness.texts import Sample
 from lander.codec import Batch, Codec
 from lander.data.templates import load_templates
@@ -53,32 +49,6 @@ def read_samples(args: argparse.Namespace, codec: Codec) -> list[Sample]:
         names = (args.languages[direction.source], args.languages[direction.target])
         samples += texts.translations(pairs[: args.sentences], codec, templates, names, args.parts)
     return texts.by_length(samples)
-
-
-def table_of(scores: np.ndarray, tokens: int, neurons: list[np.ndarray] | None = None) -> pd.DataFrame:
-    """The awareness table; of some neurons of each layer only, where they are given."""
-    counts = np.full(scores.shape, tokens, dtype=np.int64)
-    table = tables.by_neuron({"score": scores, "tokens": counts})
-    if neurons is None:
-        return table
-    kept = np.zeros(scores.shape, dtype=bool)
-    for layer, chosen in enumerate(neurons):
-        kept[layer, chosen] = True
-    return table[kept.reshape(-1)]
-
-
-def parts_table(sums: Sums) -> pd.DataFrame:
-    """The sums of each part of the text, not yet divided by its tokens."""
-    parts = []
-    for part, values in enumerate(sums.by_part.cpu().numpy()):
-        table = tables.by_neuron({"score": values})
-        parts.append(table.assign(part=part, tokens=sums.part_tokens[part], sentences=sums.part_rows[part]))
-    return pd.concat(parts, ignore_index=True)
-
-
-def random_scores(shape: tuple[int, int], seed: int, language: str) -> np.ndarray:
-    """Uniform in [0, 1), another draw for every language: the control."""
-    return np.random.default_rng([seed, zlib.crc32(language.encode())]).random(shape)
 
 
 def parse_args() -> argparse.Namespace:

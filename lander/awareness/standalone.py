@@ -17,7 +17,7 @@ from torch import nn
 
 from lander import model, neurons, tables
 from lander.awareness import ablation, estimators, texts
-from lander.awareness.__main__ import random_scores, table_of
+from lander.awareness.output import random_scores, table_of
 from lander.codec import Batch, Codec
 from lander.data.progress import EVERY_SECONDS, remaining
 from lander.data.textfiles import TextFile
