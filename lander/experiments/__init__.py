@@ -3,7 +3,7 @@
 Paper: tables 1-2, figures 3, 9, 10 and 11; the others are ours.
 
 Reads:
-    scores   evaluate/<method>/<variant>/s<seed>/<test>/<direction>.csv of `lander.evaluate`
+    scores   evaluate/<method>/<variant>/s<seed>/<test>/<direction>.csv of `lander.evaluate`, or such folders s<seed>
     losses   loss/<method>/<variant>/s<seed>.csv: method, variant, seed, state, kind, name, direction, loss, tokens,
              characters, loss_per_character; `loss` in nats per predicted token
     runs     finetune/<method>/<variant>/s<seed>/run.json: what training cost
@@ -17,7 +17,7 @@ Means are over complete sets of directions only: a model that lacks one is an er
 standard deviation over seeds; of a control with several draws, over draws.
 
 Example:
-    python -m lander.experiments table1 --scores results/demo/evaluate/*/main/s*/*/*-*.csv \\
+    python -m lander.experiments table1 --scores results/demo/evaluate/*/main/s* \\
         --loss results/demo/loss/*/main/s*.csv \\
         --runs lora/main/s0=results/demo/finetune/lora/main/s0/run.json --out results/demo/experiments
 """

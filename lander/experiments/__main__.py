@@ -28,7 +28,8 @@ NEEDS_RUNS = ("forgetting", "readings", "sweep_k", "sweep_epsilon", "estimators"
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lander.experiments", description="Compare models of a run.")
     parser.add_argument("name", choices=EXPERIMENTS, metavar="NAME", help=f"one of {', '.join(EXPERIMENTS)}")
-    parser.add_argument("--scores", nargs="*", default=[], help="score files of all models, test sets and directions")
+    parser.add_argument("--scores", nargs="*", default=[], help="score files of all models, or the models' folders")
+    parser.add_argument("--items", nargs="*", default=[], help="TEST/DIRECTION, what is read of folders (default: all)")
     parser.add_argument("--loss", nargs="*", default=[], help="files of losses of all models")
     parser.add_argument("--runs", nargs="*", default=[], help="costs, METHOD/VARIANT/sSEED=run.json")
     parser.add_argument("--directions", nargs="*", default=[], help="the trained directions, in order (default: all)")
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if wanted and not given:
             raise UserError(f"{flag}: {args.name} needs it; give the files of all its models")
     inputs = Inputs(
-        scores=read_all_scores(args.scores),
+        scores=read_all_scores(args.scores, args.items),
         losses=read_losses(args.loss),
         costs=read_costs(args.runs),
         directions=read_directions(args.directions),

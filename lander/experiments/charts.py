@@ -185,7 +185,8 @@ def _values(axis: Axes, matrix: pd.DataFrame, top: float) -> None:
 @matplotlib.rc_context(svg.RC)
 def scatter(name: str, title: str, panels: Sequence[Panel]) -> str:
     """Points with names. Columns: label, x, y, spread_x, spread_y, size (of the marker, in points), best (filled)."""
-    figure, axes = _figure(len(panels), 1, 6.4, 4.2 * len(panels))
+    most = max(len(panel.data) for panel in panels)
+    figure, axes = _figure(len(panels), 1, 6.4, 3.6 * len(panels) + 0.21 * -(-most // 2))
     for axis, panel in zip(axes[:, 0], panels, strict=True):
         axis.grid(True)
         rows = panel.data.reset_index(drop=True)
@@ -194,16 +195,15 @@ def scatter(name: str, title: str, panels: Sequence[Panel]) -> str:
             style = {"color": colour, "marker": svg.MARKERS[index % len(svg.MARKERS)], "linestyle": "", "capsize": 2}
             style |= {"markersize": row["size"], "markerfacecolor": colour if row["best"] else svg.PAGE}
             errors = {"xerr": _error(row["spread_x"]), "yerr": _error(row["spread_y"])}
-            axis.errorbar(row["x"], row["y"], **errors, **style, elinewidth=0.9)
-            gap = (4 + row["size"] / 2, 4)
-            axis.annotate(row["label"], (row["x"], row["y"]), gap, textcoords="offset points", fontsize=8)
+            axis.errorbar(row["x"], row["y"], **errors, **style, elinewidth=0.9, label=row["label"])
         front = rows[rows["best"]].sort_values("x")
         axis.plot(front["x"], front["y"], color=svg.MUTED, linestyle=svg.DASHES[2], linewidth=1, zorder=0)
         axis.set_xlabel(panel.x)
         axis.set_ylabel(panel.y)
-        axis.margins(x=0.18, y=0.1)
+        axis.margins(x=0.08, y=0.1)
         axis.xaxis.set_major_locator(MaxNLocator(7))
         axis.set_title(panel.title, fontsize=9.5, loc="left")
+    svg.legend_below(figure, axes[0, 0], 2)
     return svg.to_svg(figure, name, title)
 
 

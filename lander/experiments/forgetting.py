@@ -15,7 +15,6 @@ from lander.experiments.inputs import KEYS, Inputs
 from lander.experiments.samples import (
     METRICS,
     TRAINING_FREE,
-    complete,
     labels,
     loss_samples,
     minus,
@@ -134,7 +133,10 @@ def damage(losses: pd.DataFrame, kind: str, by: tuple[str, ...] = ()) -> pd.Data
     started = losses[(losses["kind"] == kind) & (losses["state"] == "start")]
     if len(started):
         whole = losses[(losses["kind"] == kind) & (losses["state"] == "trained")]
-        complete(pd.concat([started, whole]), ["kind", "name", "direction"], "--loss")
+        if gap := set(whole["direction"]) - set(started["direction"]):
+            raise UserError(
+                f"--loss: state start has no loss of kind {kind} in {listed(sorted(gap))}; measure it again"
+            )
         start = loss_samples(losses, kind, "start", "character", by)
         parts["routing"] = minus(start, base, by)
         both = end.merge(start.rename(columns={"value": "start"}), on=[*KEYS, *by], how="inner")
@@ -211,7 +213,7 @@ def _gain_table(found: dict, names: dict, test: str, points: pd.DataFrame) -> Ta
             for metric in METRICS
             for kind in ("gain", "gain_fixed", "untrained")
         ]
-        loss = number(point.x, 3, point.spread_x, sign=True, best=point.best)
+        loss = number(point.x, 3, point.spread_x, sign=True)
         mark = "gain, loss" if point.best else "with cost" if point.best_of_three else ""
         rows.append((label, [*cells, loss, Cell(quantity(point.parameters)), Cell(mark)]))
     columns = [
@@ -270,8 +272,15 @@ def _picture(points: dict[str, pd.DataFrame], title: str) -> str:
             name if p == 0 else f"{name} {quantity(p)}"
             for name, p in zip(rows["label"], rows["parameters"], strict=True)
         ]
-        x = "increase of the loss on text (nats per character); left is better"
-        y = f"gain on {test} (BLEU); up is better"
-        panels.append(charts.Panel(rows.assign(size=size, label=small), x, y, "Filled: Pareto-optimal in both axes"))
+        x = "increase of the loss on text (nats per character)"
+        y = f"gain on {test} (BLEU)"
+        panels.append(
+            charts.Panel(
+                rows.assign(size=size, label=small),
+                x,
+                y,
+                "Up and left is better; filled: Pareto-optimal; size: parameters trained",
+            )
+        )
     heading = f"Gain against forgetting{', ' + title if title else ''}"
     return charts.scatter("forgetting", heading, panels)

@@ -29,17 +29,33 @@ class Inputs:
     main_value: str | None = None  # what variant `main` has of the key that the experiment varies
 
 
-def read_all_scores(files: Sequence[str | Path]) -> pd.DataFrame:
+def read_all_scores(paths: Sequence[str | Path], items: Sequence[str] = ()) -> pd.DataFrame:
     """Scores of all files, without means over directions.
 
+    Args:
+        paths: files, or folders of models: `evaluate/<method>/<variant>/s<seed>`.
+        items: <test>/<direction>, those that are read of the folders; all that there are where none is given.
+
     Raises:
-        UserError: two files score the same thing.
+        UserError: two files score the same thing, or a folder has none.
     """
+    files = [file for path in paths for file in _score_files(Path(path), items)]
     rows = [row for path in files for row in read_scores(path) if row["direction"] not in MEANS]
     columns = [*KEYS, "test", "direction", "metric", "score", "signature"]
     scores = pd.DataFrame(rows, columns=columns).astype({"score": float})
     _once(scores, [*KEYS, "test", "direction", "metric"], "--scores")
     return scores
+
+
+def _score_files(path: Path, items: Sequence[str]) -> list[Path]:
+    """The files of scores in a folder, without those that a model does not have; a file is itself."""
+    if not path.is_dir():
+        return [path]
+    files = [path / f"{item}.csv" for item in items] if items else sorted(path.glob("*/*.csv"))
+    found = [file for file in files if file.is_file() and not file.name.endswith(".flags.csv")]
+    if not found:
+        raise UserError(f"{path}: no <test>/<direction>.csv in it; `python -m lander.evaluate score` makes them")
+    return found
 
 
 def read_losses(files: Sequence[str | Path]) -> pd.DataFrame:

@@ -21,7 +21,7 @@ from lander.report.summary import duration, quantity
 from lander.report.tables import MISSING, Cell, Table
 
 FLOOR = 5.0  # BLEU below which methods are not ranked
-MEAN_HEADS = {"mean-into-en": "into en", "mean-out-of-en": "out of en", "mean": "all"}
+MEAN_HEADS = {"mean-into-en": "into en", "mean-out-of-en": "out of en"}
 TABLE2 = ("zero-shot", "layers", "landermt-lg", "landermt-ls", "landermt")
 SECOND_MODEL = ("zero-shot", "adapter-lora", "landermt")
 Key = tuple[str, str, str, str, str]  # method, variant, test, metric, direction
@@ -90,6 +90,7 @@ def _tables(inputs: Inputs) -> tuple[pd.DataFrame, list[Table | str]]:
     names = labels(data[data["metric"] == "bleu"])
     blocks: list[Table | str] = [inputs.title] if inputs.title else []
     for test in _tests(data):
+        blocks.append(_mean_table(data, found, names, test))
         blocks += [_score_table(data, found, names, test, metric, inputs.directions) for metric in METRICS]
     if len(inputs.costs):
         blocks.append(_cost_table(found, names))
@@ -103,51 +104,74 @@ def as_cells(data: pd.DataFrame) -> Found:
     return dict(zip(keys, zip(data["mean"], data["spread"], strict=True), strict=True))
 
 
-def _score_table(data: pd.DataFrame, found: Found, names: dict, test: str, metric: str, directions: list[str]) -> Table:
-    """Methods x directions, with the means and the loss per character."""
-    there = data[(data["test"] == test) & (data["metric"] == metric)]["direction"].unique()
-    columns = [*sort_columns(there, directions), *(mean for mean in MEAN_HEADS if mean in there)]
-    ranked = [name for name in columns if _top(found, names, test, "bleu", name) >= FLOOR]
-    losses = {mean: text for mean, text in MEAN_HEADS.items() if _has_loss(data, test, mean) and metric == "bleu"}
+def _mean_table(data: pd.DataFrame, found: Found, names: dict, test: str) -> Table:
+    """Means over directions of both metrics, with the loss per character beside them."""
+    means = mean_heads(data)
+    columns = [(metric, mean, f"{text} {side}") for metric, text in METRICS.items() for mean, side in means.items()]
+    losses = [mean for mean in means if ((data["test"] == test) & (data["metric"] == "loss")).any()]
+    ranked = _ranked(found, names, test, list(means))
     rows = []
     for run, label in names.items():
-        cells = []
-        for name in columns:
-            mean, spread = found[(*run, test, metric, name)]
-            best = name in ranked and round(mean, 1) == round(_top(found, names, test, metric, name), 1)
-            cells.append(number(mean, 1, spread, best=best and len(names) > 1))
-        cells += [number(*_loss(found, run, test, mean)) for mean in losses]
+        cells = [_cell(found, names, run, test, metric, mean, ranked) for metric, mean, _ in columns]
+        for mean in losses:
+            value, spread = found.get((*run, test, "loss", mean), (None, None))
+            cells.append(number(value, 3, spread))
         rows.append((label, cells))
-    titles = [MEAN_HEADS.get(name, name) for name in columns] + [f"nats/char {text}" for text in losses.values()]
-    notes = _notes(data, names, columns, ranked, bool(losses))
+    titles = [text for *_, text in columns] + [f"nats/char {means[mean]}" for mean in losses]
+    notes = _notes(data, names, list(means), ranked)
+    if losses:
+        notes.append(
+            "nats/char: loss per character of the references after training, lower is better. "
+            f"{MISSING}: a prompt whose loss is not measured."
+        )
+    return Table(f"Means over directions on {test}", "method", heads(titles), rows, notes=notes)
+
+
+def mean_heads(data: pd.DataFrame) -> dict[str, str]:
+    """The means of a run and what they are called: over all directions only where there is no English."""
+    there = set(data["direction"])
+    return {mean: text for mean, text in MEAN_HEADS.items() if mean in there} or {"mean": "mean"}
+
+
+def _score_table(data: pd.DataFrame, found: Found, names: dict, test: str, metric: str, directions: list[str]) -> Table:
+    """Methods x directions, and the means."""
+    there = data[(data["test"] == test) & (data["metric"] == metric)]["direction"].unique()
+    means = {mean: text for mean, text in mean_heads(data).items() if mean in there}
+    columns = [*sort_columns(there, directions), *means]
+    ranked = _ranked(found, names, test, columns)
+    rows = [
+        (label, [_cell(found, names, run, test, metric, name, ranked) for name in columns])
+        for run, label in names.items()
+    ]
+    titles = [means.get(name, name) for name in columns]
+    notes = _notes(data, names, columns, ranked)
     return Table(f"{METRICS[metric]} (0-100) on {test}", "method", heads(titles), rows, notes=notes)
+
+
+def _cell(
+    found: Found, names: dict, run: tuple[str, str], test: str, metric: str, name: str, ranked: list[str]
+) -> Cell:
+    mean, spread = found[(*run, test, metric, name)]
+    best = name in ranked and len(names) > 1 and round(mean, 1) == round(_top(found, names, test, metric, name), 1)
+    return number(mean, 1, spread, best=best)
 
 
 def _top(found: Found, names: dict, test: str, metric: str, direction: str) -> float:
     return max(found[(*run, test, metric, direction)][0] for run in names)
 
 
-def _has_loss(data: pd.DataFrame, test: str, mean: str) -> bool:
-    return bool(((data["test"] == test) & (data["metric"] == "loss") & (data["direction"] == mean)).any())
+def _ranked(found: Found, names: dict, test: str, columns: list[str]) -> list[str]:
+    """Directions and means in which the best is good enough for a ranking."""
+    return [name for name in columns if _top(found, names, test, "bleu", name) >= FLOOR]
 
 
-def _loss(found: Found, run: tuple[str, str], test: str, mean: str) -> tuple[float | None, int, float | None]:
-    value, spread = found.get((*run, test, "loss", mean), (None, None))
-    return value, 3, spread
-
-
-def _notes(data: pd.DataFrame, names: dict, columns: list[str], ranked: list[str], losses: bool) -> list[str]:
-    notes = [f"Bold: the highest of a column, as printed.{_spread_note(data, names)}"]
+def _notes(data: pd.DataFrame, names: dict, columns: list[str], ranked: list[str]) -> list[str]:
+    notes = [f"Bold: the highest of a column, as printed.{_spread_note(data, names)}"] if ranked else []
     if low := [MEAN_HEADS.get(name, name) for name in columns if name not in ranked]:
         where = "any column" if not ranked else listed(low)
         notes.append(
             f"No ranking in {where}: the best BLEU is below {FLOOR:g} there, and at that level BLEU says little of how "
             "good a translation is. Read the loss and chrF2++ instead."
-        )
-    if losses:
-        notes.append(
-            "nats/char: loss per character of the references, lower is better; of prompts without an own file of "
-            f"losses {MISSING}."
         )
     return notes
 
@@ -179,9 +203,7 @@ def _cost_table(found: Found, names: dict) -> Table:
 
 def _dots(name: str, inputs: Inputs, data: pd.DataFrame) -> str:
     """Mean BLEU of each method, into and out of English apart where there is English."""
-    sides = {mean: text for mean, text in MEAN_HEADS.items() if mean in set(data["direction"])}
-    if len(sides) > 1:
-        del sides["mean"]
+    sides = mean_heads(data)
     names = labels(data[data["metric"] == "bleu"])
     order = list(names.values())
     panels = []

@@ -124,5 +124,6 @@ def _picture(data: pd.DataFrame, methods: list[str]) -> str:
     names = [variant if len(methods) == 1 else f"{variant} ({method})" for method, variant in _runs(rows)]
     rows = rows.assign(label=names, series="dev", mean=rows["difference"], spread=rows["difference_spread"])
     rows = rows.sort_values("mean")
-    panel = charts.Panel(rows, "dev loss minus main's (nats per token); left of the line is better", line=0.0)
+    title = "Left of the line is better"
+    panel = charts.Panel(rows, "dev loss minus main's (nats per token)", title=title, line=0.0)
     return charts.dots("readings", "Dev loss of each reading against main", [panel])

@@ -75,8 +75,10 @@ def changes(scores: pd.DataFrame) -> pd.DataFrame:
     if base.empty:
         raise UserError("--scores: no zero-shot/main to compare with; give its score files too")
     complete(pd.concat([base, trained]), ["test", "direction", "metric"], "--scores")
-    whole = trained.assign(seed="", variant="all")  # every method must have trained every direction
-    complete(whole.assign(trained=trained["variant"])[[*KEYS, "trained"]].drop_duplicates(), ["trained"], "--scores")
+    wanted = trained["variant"].unique()
+    for method, mine in trained.groupby("method", sort=False):
+        if missing := [name for name in wanted if name not in set(mine["variant"])]:
+            raise UserError(f"--scores: {method} has no {', '.join(missing)}, which other methods have; give them all")
     return minus(trained, base, ["test", "metric", "direction"])
 
 
