@@ -31,6 +31,7 @@ from lander.languages import parse_direction
 MAIN = "main"
 NUMBER = r"\d+(?:\.\d+)?(?:e-?\d+)?"
 MIX = re.compile(rf"mix({NUMBER})")
+TRIAL = re.compile(rf"lr({NUMBER})")
 SWITCH = re.compile(r"([a-z]+\.[a-z]+)-([a-z_]+)")
 Changes = Mapping[str, Any]
 
@@ -68,7 +69,7 @@ def changes(settings: Config, variant: str) -> Changes:
         return {"layers": {"k": int(found[1])}}
     if found := re.fullmatch(rf"general({NUMBER})", variant):
         return {"neurons": {"general_share": float(found[1])}}
-    if found := re.fullmatch(rf"lr({NUMBER})", variant):
+    if found := TRIAL.fullmatch(variant):
         return _trial(settings, float(found[1]))
     if found := re.fullmatch(r"only-(.+)", variant):
         return {"directions": (parse_direction(found[1]),), "finetune": {"accumulate": _turns(settings)}}
@@ -111,6 +112,11 @@ def override(value: Any, changes: Changes) -> Any:
 def draw(variant: str) -> int:
     """Number of the draw of a control, from 1; `main` is the first."""
     return int(variant.removeprefix("draw")) if re.fullmatch(r"draw\d+", variant) else 1
+
+
+def is_trial(variant: str) -> bool:
+    """Whether the variant is a trial of a learning rate."""
+    return TRIAL.fullmatch(variant) is not None
 
 
 def mix(variant: str) -> float | None:

@@ -153,6 +153,7 @@ def parse_args() -> argparse.Namespace:
     add("--lora-targets", nargs="*", default=[], help="names of linear maps (default: all of every layer)")
     add("--bottleneck", type=int, help="width of the adapter; also sets the size of adapter-lora")
     add("--budget-layers", type=int, help="for adapters and lora-matched: as many parameters as so many layers")
+    add("--keep-diverged", action="store_true", help="write the model of a training that diverges (trials of a rate)")
     add("--checkpoint-every", type=int, default=0, help="updates between checkpoints; 0: none")
     add("--checkpoints", type=Path, help="folder of checkpoints; removed when the model is written")
     add("--out", type=Path, required=True, help="folder of the model")
@@ -228,6 +229,7 @@ def make_settings(args: argparse.Namespace, schedule: Schedule, accumulate: int)
         seed=args.seed,
         autocast=machine.autocasts(args.precision),
         checkpoint_every=args.checkpoint_every,
+        keep_diverged=args.keep_diverged,
     )
 
 

@@ -27,6 +27,11 @@ from lander.finetune.methods import Prepared
 from lander.finetune.optimizer import BlockAdamW, learning_rate
 from lander.finetune.schedule import Schedule
 
+
+class Diverged(UserError):
+    """The loss is not a number any more."""
+
+
 LOG_COLUMNS = ["update", "direction", "loss", "tokens", "learning_rate"]
 
 
@@ -45,6 +50,7 @@ class Settings:
     seed: int = 0
     autocast: bool = False  # bfloat16 arithmetic on float32 weights
     checkpoint_every: int = 0  # updates; 0: never
+    keep_diverged: bool = False  # a training whose loss is no number ends there, and its model is written
 
 
 class TranslationLoss(nn.Module):
@@ -233,7 +239,13 @@ def train(
         _say(f"resuming at update {first} of {settings.updates}")
     progress = Progress(settings.updates, first)
     for update in range(first, settings.updates):
-        rows = trainer.update(update)
+        try:
+            rows = trainer.update(update)
+        except Diverged as error:  # on all ranks alike: the losses are summed over them
+            if not settings.keep_diverged:
+                raise
+            _say(f"{error}; the training ends here")
+            break
         log.extend(rows)
         progress.report(update, rows)
         due = settings.checkpoint_every and (update + 1) % settings.checkpoint_every == 0
@@ -248,14 +260,14 @@ def loss_rows(losses: torch.Tensor, directions: list[str], update: int, rate: fl
     Args:
         losses: float64 (micro-batches, 2), the loss and the predicted tokens of each.
     Raises:
-        UserError: the loss is not a number any more.
+        Diverged: the loss is not a number any more.
     """
     rows = []
     for direction in dict.fromkeys(directions):
         loss, tokens = losses[[name == direction for name in directions]].T
         mean = float((loss * tokens).sum() / tokens.sum())
         if mean != mean:
-            raise UserError(
+            raise Diverged(
                 f"finetune: the loss of {direction} is not a number at update {update}; lower finetune.learning_rate"
             )
         row = {"update": update, "direction": direction, "loss": mean, "tokens": int(tokens.sum())}

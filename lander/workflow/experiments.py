@@ -5,10 +5,13 @@ An experiment is a target: `snakemake table1` trains what is missing and writes 
 """
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from lander import variants
 from lander.config import Config, choices
 from lander.config.methods import TRAINING_FREE
+from lander.experiments.rates import rate_name
 from lander.variants import MAIN, Model
 
 TABLE1 = (
@@ -103,7 +106,32 @@ class Experiments:
         names = [MAIN, *(f"awareness.estimator-{name}" for name in given)]
         return [model for name in names for model in self._runs("landermt", name)] + self._draws("random")
 
+    # ------------------------------------------------------------ learning rates
+
+    @property
+    def starts(self) -> list[str]:
+        """METHOD=RATE: where the search for the learning rate of each trained method of the run begins."""
+        methods = [method for method in self.settings.methods if method not in TRAINING_FREE]
+        return [f"{method}={self.settings.finetune.method(method).learning_rate:g}" for method in methods]
+
+    def trial_losses(self, planned: dict[str, Any]) -> list[str]:
+        """Loss files of all trials that a round knows of."""
+        return [f"<results>/loss/{model}.csv" for model in self._trials(planned)]
+
+    def _trials(self, planned: dict[str, Any]) -> list[Model]:
+        seed = self.settings.seeds[0]
+        return [Model(method, rate_name(rate), seed) for method, rates in planned["rates"].items() for rate in rates]
+
+    def trial_flags(self, wildcards: Any, input: Any) -> list[str]:
+        """--loss METHOD/RATE=FILE ... of the trials before a round."""
+        named = [(Path(file).parts[-3], Path(file).parts[-2].removeprefix("lr"), file) for file in input]
+        return ["--loss", *(f"{method}/{rate}={file}" for method, rate, file in named)] if named else []
+
     # ------------------------------------------------------------ files
+
+    def folders(self, name: str, results: str) -> list[str]:
+        """Folders of the scores of an experiment's models."""
+        return [f"{results}/evaluate/{model}" for model in self.models(name)]
 
     def scores(self, name: str, items: list[str], untrained: list[str]) -> list[str]:
         """Score files of an experiment.

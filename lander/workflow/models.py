@@ -251,7 +251,8 @@ class Models:
     def training_length(self, wildcards: Any) -> list[str]:
         """Updates where they are given, else epochs."""
         finetune = self.of(wildcards).finetune
-        return as_flags({"steps": finetune.steps} if finetune.steps else {"epochs": finetune.epochs})
+        flags = as_flags({"steps": finetune.steps} if finetune.steps else {"epochs": finetune.epochs})
+        return [*flags, "--keep-diverged"] if variants.is_trial(wildcards.variant) else flags
 
     # Snakemake reruns a job whose parameters have changed, but for functions that take `resources`: what a machine
     # gives. Processes, ZeRO stage and checkpoints change no result, so a change of theirs must rerun nothing.

@@ -78,7 +78,13 @@ class Plan:
         """Those that are trained."""
         return [model for model in self.compared if model.method in self.trained]
 
-    # ------------------------------------------------------------ report
+    # ------------------------------------------------------------ experiments and report
+
+    @property
+    def title(self) -> str:
+        """What was run, for the tables of experiments."""
+        text = ", ".join(source.name for source in self.settings.data.train)
+        return f"Run {self.settings.run}: base {self.settings.model.path}, trained on {text}"
 
     def report_files(self, _wildcards: Any) -> dict[str, list[str]]:
         """What the report shows, by the name of its flag; what this run does not have is left out."""

@@ -12,7 +12,8 @@ from lander.errors import UserError
 from lander.workflow import Plan, show_errors, sources_json
 
 RULES = os.path.join(workflow.basedir, "rules")
-STAGES = [name.removesuffix(".smk") for name in os.listdir(RULES) if name != "common.smk"]
+NO_STAGE = ("common.smk", "tune.smk")
+STAGES = [name.removesuffix(".smk") for name in os.listdir(RULES) if name not in NO_STAGE]
 
 try:
     settings = load(config)

@@ -24,13 +24,23 @@ for name in experiments.compared:
         params:
             name=name,
             folder=subpath(output.table, parent=True),
+            scores=experiments.folders(name, plan.results),
+            tested=plan.test_items
+            + (plan.untrained_items if name == "forgetting" else []),
+            directions=plan.directions,
+            languages=list(settings.languages),
+            title=plan.title,
             loss=experiments.loss_flags(name, plan.results),
             flags=experiments.flags(name, plan.results),
             code=plan.code("experiments"),
         shell:
             """
             python -m lander.experiments {params.name} \
-                --scores {input.scores:q} \
+                --scores {params.scores:q} \
+                --items {params.tested:q} \
+                --directions {params.directions:q} \
+                --languages {params.languages:q} \
+                --title {params.title:q} \
                 {params.loss:q} \
                 {params.flags:q} \
                 --out {params.folder:q} \

@@ -1,0 +1,79 @@
+# The learning rate of each method, on the dev sets: rounds of short trainings, until the best rate of every method lies
+# inside its grid and all methods have had as many trials (lander/experiments/rates.py).
+
+
+def planned(round):
+    """A round of trials; asked for too early, Snakemake comes back when the round has been planned."""
+    with checkpoints.tune_round.get(round=round).output[0].open() as stream:
+        return json.load(stream)
+
+
+def losses_before(wildcards):
+    """Losses of the trials of the rounds before."""
+    round = int(wildcards.round)
+    return experiments.trial_losses(planned(round - 1)) if round else []
+
+
+def losses_of_all(_wildcards):
+    """Losses of all trials: those of the first round that asks for nothing."""
+    rounds = map(planned, range(1000))
+    return experiments.trial_losses(next(found for found in rounds if found["done"]))
+
+
+checkpoint tune_round:
+    """Which learning rates are tried next."""
+    input:
+        losses_before,
+    output:
+        "<results>/tune/round{round}.json",
+    log:
+        "<logs>/tune/round{round}.log",
+    benchmark:
+        "<benchmarks>/tune/round{round}.tsv"
+    wildcard_constraints:
+        round=r"\d+",
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        starts=experiments.starts,
+        factor=settings.experiments.tune_factor,
+        losses=experiments.trial_flags,
+        code=plan.code("experiments.rounds"),
+    shell:
+        """
+        python -m lander.experiments.rounds \
+            --start {params.starts:q} \
+            --factor {params.factor} \
+            {params.losses:q} \
+            --out {output:q} \
+            2>&1 | tee {log:q} >&2
+        """
+
+
+rule tune:
+    """Each method's learning rate with the lowest dev loss, as a table and as a config file."""
+    input:
+        losses_of_all,
+    output:
+        "<results>/experiments/tune.csv",
+        "<results>/experiments/tune.yaml",
+    log:
+        "<logs>/experiments/tune.log",
+    benchmark:
+        "<benchmarks>/experiments/tune.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        folder=subpath(output[0], parent=True),
+        code=plan.code("experiments"),
+    shell:
+        """
+        python -m lander.experiments tune \
+            --loss {input:q} \
+            --out {params.folder:q} \
+            2>&1 | tee {log:q} >&2
+        """
