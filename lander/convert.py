@@ -8,7 +8,7 @@ Their own code is loaded from the hub at run time and breaks on current transfor
 
 The 13B models have ALiBi instead of rotary positions: there is no LLaMA of that kind.
 
-Weights pass through shard by shard, memory-mapped, so a conversion needs the memory of one output shard.
+Weights pass through shard by shard, memory-mapped: a conversion needs the memory of about two output shards (4 GB).
 
 Example:
     lander convert Baichuan2-7B-Base --out models/baichuan2-7b-llama
@@ -30,6 +30,7 @@ from lander.errors import UserError
 from lander.files import read_json, whole_folder, write_json
 
 SHARD_BYTES = 2 << 30
+ROWS = 8192  # of the head, normalised at a time: in float32, as float16 and bfloat16 are too coarse for a norm
 ONE = "BaiChuanForCausalLM"  # Baichuan-7B; note the capital C
 TWO = "BaichuanForCausalLM"  # Baichuan2-7B, and the 13B models of both generations
 NEEDED = (
@@ -129,7 +130,8 @@ def tensors(file: Path, normalise: bool) -> Iterator[tuple[str, torch.Tensor]]:
             for part, rows in zip("qkv", tensor.chunk(3), strict=True):
                 yield name.replace("W_pack", f"{part}_proj"), rows
         elif name == "lm_head.weight" and normalise:
-            yield name, torch.nn.functional.normalize(tensor.float()).to(tensor.dtype)
+            rows = (torch.nn.functional.normalize(part.float()).to(part.dtype) for part in tensor.split(ROWS))
+            yield name, torch.cat(list(rows))
         else:
             yield name, tensor
 

@@ -143,7 +143,7 @@ def test_clusters_by_the_command_line(tmp_path, monkeypatch):
         tables.write(tmp_path / f"{code}.parquet", table, "text")
     codec = Codec(toys.bloom_tokenizer())
     monkeypatch.setattr(clusters.model, "load", lambda *_: (toys.bloom(vocabulary=300), codec))
-    call = ["clusters", "--model", "toy", "--languages", "en", "de", "--draws", "3", "--sentences", "6"]
+    call = ["clusters", "--model", "toy", "--languages", "en", "de", "--draws", "39", "--sentences", "6"]
     call += ["--text", *(str(tmp_path / f"{code}.parquet") for code in ("en", "de"))]
     call += ["--neurons", str(tmp_path / "neurons.parquet"), "--layer", "1", "0"]
     call += ["--points", str(tmp_path / "points.csv"), "--scores", str(tmp_path / "scores.csv")]
@@ -157,6 +157,9 @@ def test_clusters_by_the_command_line(tmp_path, monkeypatch):
     first = [Path(tmp_path / name).read_bytes() for name in ("points.csv", "scores.csv")]
     clusters.main()
     assert [Path(tmp_path / name).read_bytes() for name in ("points.csv", "scores.csv")] == first
+    monkeypatch.setattr(sys, "argv", [*call, "--draws", "38"])
+    with pytest.raises(UserError, match="--draws 38: 39 at least"):
+        clusters.main()
     monkeypatch.setattr(sys, "argv", [*call, "--layer", "2"])
     with pytest.raises(UserError, match="--layer 2: the model has layers 0 to 1"):
         clusters.main()

@@ -17,7 +17,7 @@ Reads:  the model, <run>/data/s<seed>/text/<language>.parquet, <run>/neurons/<va
 Writes: points.csv   layer, group, language, sentence, x, y
         scores.csv   layer, group, neurons, score, value, control_mean, control_sd, p
 
-p: share of the control's draws as far out as the value, both sides, (1 + count) / (1 + draws) at least.
+p: share of the control's draws as far out as the value, on either side: 2 / (1 + draws) at least.
 
 Example:
     python -m lander.analyses.clusters --model lander-tiny --text en.parquet de.parquet --languages en de \\
@@ -100,7 +100,7 @@ def analyse(
     parallel: bool,
     distance: str = "cosine",
     k: int = 5,
-    draws: int = 20,
+    draws: int = 99,
     seed: int = 0,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One layer's points and scores, without the column `layer`.
@@ -185,10 +185,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--languages", nargs="+", required=True, help="their codes, in the same order")
     parser.add_argument("--neurons", type=Path, required=True, help="the neurons table")
     parser.add_argument("--layer", type=int, nargs="+", required=True)
-    parser.add_argument("--sentences", type=int, default=200, help="per language (default: 200)")
+    parser.add_argument("--sentences", type=int, default=100, help="per language (default: 100)")
     parser.add_argument("--distance", choices=["cosine", "euclidean"], default="cosine")
     parser.add_argument("--neighbours", type=int, default=5, help="k (default: 5)")
-    parser.add_argument("--draws", type=int, default=20, help="of random neurons (default: 20)")
+    parser.add_argument("--draws", type=int, default=99, help="of random neurons (default: 99)")
     parser.add_argument("--seed", type=int, default=0, help="of the draws")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--threads", type=int, default=1)
@@ -202,6 +202,8 @@ def main() -> None:
     args = parse_args()
     if len(args.text) != len(args.languages) or len(args.text) < 2:
         raise UserError(f"--text, --languages: {len(args.text)} tables, {len(args.languages)} codes; give two or more")
+    if args.draws < 39:
+        raise UserError(f"--draws {args.draws}: 39 at least, or no p could reach 0.05")
     machine.prepare(args.threads)
     texts, parallel = read_texts(args.text, args.sentences)
     if not parallel:
