@@ -341,6 +341,8 @@ def test_claims_about_the_peak(scores, expected):
     assert {row.verdict for row in about_scores.peak_claims(noisy, "k", "A.3", 4)} == {
         NOT
     }  # within the spread of seeds
+    wide = table.assign(spread=[5, np.nan, 5, 5])  # 4.3 in the square mean: more than the peak's lead
+    assert {row.verdict for row in about_scores.peak_claims(wide, "k", "A.3", 4)} == {NOT}
     assert {row.verdict for row in about_scores.peak_claims(table[:2], "k", "A.3", 4)} == {UNTESTABLE}
 
 
@@ -386,6 +388,14 @@ def test_claims_by_the_command_line(tmp_path, monkeypatch):
     direct = awareness.claims(LANGUAGES, phi, owner, general, 0)
     assert table["value"][7:18].tolist() == pytest.approx([row.value for row in direct], rel=1e-5)
     assert (table["verdict"] == UNTESTABLE).sum() == 1 + 8 + 4 + 2  # near transfer, methods, sweeps, clusters
+    made = pd.DataFrame(
+        {"value": [0, 4, 8] * 2, "test": [None] * 3 + ["news"] * 3, "metric": ["dev loss"] * 3 + ["bleu"] * 3}
+    )
+    made.assign(mean=[3, 2, 1, 5, 9, 6], spread=0.5).to_csv(tmp_path / "k.csv", index=False)
+    monkeypatch.setattr(sys, "argv", [*map(str, call), "--sweep-k", str(tmp_path / "k.csv")])
+    claims.main()
+    table = pd.read_csv(tmp_path / "claims.csv")
+    assert table.loc[table["where"] == "A.3, figure 10", "verdict"].tolist() == [SUPPORTED, SUPPORTED]
     monkeypatch.setattr(sys, "argv", [*map(str, call), "--method", "lora"])
     with pytest.raises(UserError, match=r"transfer\.csv: no row with method lora; there are: landermt"):
         claims.main()

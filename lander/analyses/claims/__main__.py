@@ -63,23 +63,44 @@ def about_awareness(args: argparse.Namespace) -> list[Verdict]:
 
 def about_scores(args: argparse.Namespace) -> list[Verdict]:
     """Claims about what training does, from the CSV tables of experiments."""
-    transfer = read_csv(args.transfer, ["method", "trained", "tested", "change"])
+    transfer = read_experiment(args.transfer, {"mean": "change"}, ["method", "trained", "tested", "change"], args)
     if transfer is not None:
         transfer = only(transfer, "method", args.method, args.transfer)
-    table = read_csv(args.scores, ["method", "variant", "test", "direction", "metric", "score"])
+    table = read_experiment(args.scores, {}, ["method", "variant", "direction", "score"], args)
     if table is not None:
-        table = only(table, "metric", args.metric, args.scores)
-        table = only(table, "test", args.test or Counter(table["test"]).most_common(1)[0][0], args.scores)
         table = table[(table["variant"] == "main") & ~table["direction"].str.startswith("mean")]
+    k = read_experiment(args.sweep_k, {"value": "k", "mean": "score"}, ["k", "score"], args)
+    epsilon = read_experiment(args.sweep_epsilon, {"value": "epsilon", "mean": "score"}, ["epsilon", "score"], args)
+    clusters = read_csv(args.clusters, ["layer", "group", "score", "value", "control_mean", "p"])
     return [
         *scores.transfer_claims(transfer, args.seed),
         *scores.method_claims(table, args.seed),
-        *scores.peak_claims(read_csv(args.sweep_k, ["k", "score"]), "k", "A.3, figure 10", PAPER_K),
-        *scores.peak_claims(
-            read_csv(args.sweep_epsilon, ["epsilon", "score"]), "epsilon", "A.4, figure 11", PAPER_EPSILON
-        ),
-        *scores.cluster_claims(read_csv(args.clusters, ["layer", "group", "score", "value", "control_mean", "p"])),
+        *scores.peak_claims(k, "k", "A.3, figure 10", PAPER_K),
+        *scores.peak_claims(epsilon, "epsilon", "A.4, figure 11", PAPER_EPSILON),
+        *scores.cluster_claims(clusters),
     ]
+
+
+def read_experiment(
+    path: Path | None, names: dict[str, str], columns: list[str], args: argparse.Namespace
+) -> pd.DataFrame | None:
+    """A CSV of `lander.experiments`, or one with just `columns`: rows of one metric and one test set.
+
+    Args:
+        names: column in an experiment's CSV -> name here.
+    """
+    table = read_csv(path, [])
+    if table is None:
+        return None
+    if "mean" in table:
+        table = table.rename(columns=names)
+    if "metric" in table:
+        table = only(table, "metric", args.metric, path)
+    if "test" in table:
+        table = only(table, "test", args.test or Counter(table["test"].dropna()).most_common(1)[0][0], path)
+    if missing := [name for name in columns if name not in table]:
+        raise UserError(f"{path}: no column {', '.join(missing)}; it needs {', '.join(columns)}")
+    return table
 
 
 def read_csv(path: Path | None, columns: list[str]) -> pd.DataFrame | None:
@@ -122,13 +143,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--awareness", type=Path, nargs="+", required=True, help="one table per language")
     parser.add_argument("--languages", nargs="+", required=True, help="their codes, in the same order")
     parser.add_argument("--neurons", type=Path, required=True, help="the neurons table")
-    parser.add_argument("--transfer", type=Path, help="CSV: method, trained, tested, change against the base")
+    parser.add_argument(
+        "--transfer", type=Path, help="CSV of the experiment transfer, or: method, trained, tested, change"
+    )
     parser.add_argument("--method", default="landermt", help="the method in --transfer (default: landermt)")
     parser.add_argument("--scores", type=Path, help="scores.csv of the run")
-    parser.add_argument("--metric", default="bleu", help="in --scores (default: bleu)")
-    parser.add_argument("--test", help="test set in --scores (default: the one with most scores)")
-    parser.add_argument("--sweep-k", type=Path, help="CSV: k, score")
-    parser.add_argument("--sweep-epsilon", type=Path, help="CSV: epsilon, score")
+    parser.add_argument("--metric", default="bleu", help="in these tables (default: bleu)")
+    parser.add_argument("--test", help="test set in these tables (default: the one with most rows)")
+    parser.add_argument("--sweep-k", type=Path, help="CSV of the experiment sweep_k, or: k, score")
+    parser.add_argument("--sweep-epsilon", type=Path, help="CSV of the experiment sweep_epsilon, or: epsilon, score")
     parser.add_argument("--clusters", type=Path, help="scores.csv of lander.analyses.clusters")
     parser.add_argument("--seed", type=int, default=0, help="of the permutations")
     parser.add_argument("--out", type=Path, required=True, help="CSV to write")

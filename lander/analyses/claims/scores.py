@@ -103,7 +103,8 @@ def better(claim: str, where: str, first: str, second: str, wide: pd.DataFrame |
 
 
 def peak_claims(table: pd.DataFrame | None, key: str, where: str, best: float) -> list[Verdict]:
-    """Figures 10 and 11. Args: table: the key and score; several rows of a key are seeds; best: the paper's."""
+    """Figures 10 and 11. Args: table: the key and score; several rows of a key are seeds, or `spread` is
+    their standard deviation; best: the paper's."""
     inside = f"the score has its peak between the smallest and the largest {key}"
     there = f"the best {key} is the paper's, {best:g}"
     rule_inside = "the best mean lies inside, and above both ends by more than one standard deviation over seeds"
@@ -116,7 +117,8 @@ def peak_claims(table: pd.DataFrame | None, key: str, where: str, best: float) -
         ]
     groups = table.groupby(key)["score"]
     means = groups.mean().sort_index()
-    spread = float(np.sqrt(groups.var(ddof=0).mean()))
+    variance = groups.var(ddof=0) if "spread" not in table else table["spread"].fillna(0) ** 2
+    spread = float(np.sqrt(variance.mean()))
     at = float(means.idxmax())
     peak = at not in (means.index[0], means.index[-1]) and means.max() > max(means.iloc[0], means.iloc[-1]) + spread
     right = peak and abs(at - best) <= np.abs(means.index.to_numpy() - best).min() + 1e-12
