@@ -10,7 +10,8 @@ layer: those that a language owns, or that any does (`any`). The sets follow fro
     halves_correlation       name; even, odd parts         neurons
     halves_overlap           name; even, odd parts         size of the union
     running_overlap          name; sentences read          size of the union with the set of all sentences
-    sentences_needed         name; the overlap wanted      all sentences: from `value` on the overlap stays that high
+    sentences_needed         name; the overlap wanted      all sentences; from `value` on the overlap stays that high,
+                                                           where `value` is `n` the text was too short to settle it
 
 The last four come from tables awareness_parts (`lander.awareness --parts N --parts-out FILE`); sentences are added in
 their order, 1, 2, 4, ... parts at a time. Sets of equal size p/10 that were drawn at random overlap by 0.05; the

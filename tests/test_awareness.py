@@ -195,6 +195,16 @@ def test_ablation_by_hand(family, codec):
     torch.testing.assert_close(losses(), before, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("family", ["bloom", "llama"])
+def test_zeroing_the_input_of_a_nonlinearity_zeroes_the_neuron(family, codec):
+    """act(0) = 0 for gelu and silu, so the site does not matter to ablation."""
+    network, batch = toys.FAMILIES[family](), codec.pad_right([SEQUENCE], [0])
+    neurons = [np.arange(4)] * 3
+    post, pre = (ablation.ablate(network, iter([batch]), neurons, site)[0].means() for site in ("post", "pre"))
+    assert post[:, :4].min() > 0
+    np.testing.assert_allclose(pre, post, rtol=1e-4, atol=1e-6)
+
+
 def test_ablation_in_several_goes(monkeypatch, toy, codec):
     batch, neurons = codec.pad_right([SEQUENCE], [0]), [np.arange(7), np.arange(3)]
     at_once, _ = ablation.ablate(toy, iter([batch]), neurons)
