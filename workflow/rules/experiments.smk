@@ -25,8 +25,7 @@ for name in experiments.compared:
             name=name,
             folder=subpath(output.table, parent=True),
             scores=experiments.folders(name, plan.results),
-            tested=plan.test_items
-            + (plan.untrained_items if name == "forgetting" else []),
+            tested=plan.test_items + (plan.untrained_items if name == "forgetting" else []),
             directions=plan.directions,
             languages=list(settings.languages),
             title=plan.title,
