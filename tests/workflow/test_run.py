@@ -29,6 +29,7 @@ CONFIG: dict[str, Any] = {
     "run": "tiny",
     "languages": ["en", "de"],
     "directions": ["en-de", "de-en"],
+    "methods": ["zero-shot", "full", "lora", "landermt"],
     "model": {"path": "pretrain"},
     "data": {
         "train": [{"name": "text", "files": {code: f"train.{code}" for code in LANGUAGES}, "lines": [0, 200]}],
@@ -46,9 +47,10 @@ CONFIG: dict[str, Any] = {
     "awareness": {"languages": ["en", "de", "fr"], "sentences": 20},
     "finetune": {"steps": 4, "batch_size": 4, "warmup": 1, "checkpoint_every": 2},
     "translate": {"max_new_tokens": 12, "dev_sentences": 2},
+    "experiments": {"draws": 2},
 }
 SCORING = {"score": 5, "scores": 1, "report": 1, "all": 1}
-DECODING = {"zero_shot": 1, "best_prompt": 1, "translate": 3, **SCORING}
+DECODING = {"best_prompt": 1, "translate": 4, **SCORING}
 ONE_METHOD = {"finetune": 1, "translate": 1, "score": 1, "scores": 1, "report": 1, "all": 1}
 
 pytestmark = pytest.mark.workflow
@@ -159,7 +161,7 @@ CHANGES = [
     ({"routing": {"gate": "off"}}, {"masks": 1, **ONE_METHOD}),
     ({"finetune": {"lora": {"rank": 4}}}, ONE_METHOD),
     ({"finetune": {"full": {"learning_rate": 0.5}}}, ONE_METHOD),
-    ({"finetune": {"steps": 5}}, {"finetune": 3, **DECODING, "zero_shot": 0, "best_prompt": 0, "score": 3}),
+    ({"finetune": {"steps": 5}}, {"finetune": 3, **DECODING, "best_prompt": 0, "translate": 3, "score": 3}),
     ({"finetune": {"checkpoint_every": 3, "zero_stage": 2, "ranks": 2}}, {"report": 1, "all": 1}),
     ({"methods": ["zero-shot", "landermt"]}, {"scores": 1, "report": 1, "all": 1}),
     ({"workflow": {"code_triggers": False}}, {}),
@@ -172,7 +174,7 @@ def test_a_changed_key_reruns_what_it_touches(project: Project, changes: dict[st
     assert project.jobs(**changes) == dict(wanted)
 
 
-ZERO_SHOT = {"pretrain": 1, "dev": 2, "test": 2, "zero_shot": 1, "best_prompt": 1}
+ZERO_SHOT = {"pretrain": 1, "dev": 2, "test": 2, "translate": 1, "best_prompt": 1}
 FEW_SCORES = {"scores": 1, "report": 1, "effective_config": 1, "all": 1}
 SHAPES = [
     ({"methods": ["zero-shot"]}, {**ZERO_SHOT, "score": 2}),
@@ -186,7 +188,7 @@ SHAPES = [
     ),
     (
         {"methods": ["zero-shot"], "directions": ["en-de"], "data": {"dev": CONFIG["data"]["test"]}},
-        {"pretrain": 1, "dev": 1, "test": 1, "zero_shot": 1, "best_prompt": 1, "score": 2},
+        {"pretrain": 1, "dev": 1, "test": 1, "translate": 1, "best_prompt": 1, "score": 2},
     ),
 ]
 
@@ -196,6 +198,26 @@ def test_runs_of_other_shapes_do_what_they_need(
     project: Project, changes: dict[str, Any], jobs: dict[str, int]
 ) -> None:
     assert project.jobs(run="other", **changes) == {**jobs, **FEW_SCORES}
+
+
+def test_an_experiment_trains_what_is_missing(project: Project) -> None:
+    result = project.snakemake("sweep_epsilon", experiments={"sweep_epsilon": [0.5, 0.9]})
+    assert result.returncode == 0, result.stdout + result.stderr
+    text = (project.work / "results/tiny/experiments/sweep_epsilon.md").read_text(encoding="utf-8")
+    assert "0.5" in text and "0.9" in text
+    assert project.jobs(experiments={"sweep_epsilon": [0.5, 0.9]}) == {}
+
+
+EXPERIMENTS = ["table1", "table2", "transfer", "forgetting", "readings", "sweep_k", "sweep_epsilon", "estimators"]
+ANALYSES = ["second_model", "clusters", "claims", "agreement", "figures_layers", "figures_awareness", "tune"]
+
+
+def test_every_experiment_can_be_planned(project: Project) -> None:
+    result = project.snakemake("--dry-run", *EXPERIMENTS, *ANALYSES)
+    assert result.returncode == 0, result.stderr
+    jobs = job_counts(result.stdout + result.stderr)
+    assert all(jobs[name] == 1 for name in EXPERIMENTS + ANALYSES)
+    assert jobs["mix"] == 3
 
 
 def test_an_edited_test_set_retrains_nothing(project: Project) -> None:

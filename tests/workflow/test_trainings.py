@@ -195,7 +195,7 @@ def test_no_layer_is_the_base(folder, monkeypatch):
     assert torch.equal(lander.load("base-again").logits(ids, torch.ones_like(ids), "en-de"), base)
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("method", ["full", "lora", "adapter-lora"])
 def test_other_methods_train_save_and_load(folder, monkeypatch, method):
     finetune(folder, method, "--steps", "2", method=method)
     monkeypatch.chdir(folder)
