@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lander import agreement, tables
+from lander import tables
+from lander.analyses import agreement, agreement_document
 from lander.errors import UserError
 from lander.neurons import Split
 
@@ -90,7 +91,7 @@ def test_halves(parts):
     assert np.isnan(rows[1][5])  # all of de's scores are one
 
 
-def test_the_command(monkeypatch, tmp_path, capsys):
+def test_the_command(monkeypatch, tmp_path):
     dice = np.random.default_rng(0)
     for name in ("one", "two", "sample"):
         for language in ("en", "de"):
@@ -101,13 +102,13 @@ def test_the_command(monkeypatch, tmp_path, capsys):
             )
     for language in ("en", "de"):
         write_parts(tmp_path / "parts" / f"{language}.parquet", dice.random((4, 40)).tolist(), [5] * 4)
-    flags = ["--languages", "en", "de", "--general-share", "0.9", "--out", str(tmp_path / "out.csv")]
+    flags = ["--languages", "en", "de", "--general-share", "0.9", "--out", str(tmp_path / "out")]
     named = [f"{name}={tmp_path / name}" for name in ("one", "two", "sample")]
     monkeypatch.setattr(
         sys, "argv", ["x", *flags, "--tables", *named, "--parts", f"one={tmp_path / 'parts'}", "--stable", "0.5"]
     )
     agreement.main()
-    table = pd.read_csv(tmp_path / "out.csv")
+    table = pd.read_csv(tmp_path / "out" / "agreement.csv")
     assert list(table) == ["kind", "a", "b", "layer", "language", "value", "n"]
     assert table["kind"].value_counts().to_dict() == {
         "estimators_correlation": 3 * 2 * 2,
@@ -118,7 +119,42 @@ def test_the_command(monkeypatch, tmp_path, capsys):
         "sentences_needed": 1,
     }
     assert table[table["b"] == "sample"]["n"].tolist() == [8, 6] * 4
-    assert "running_overlap" in capsys.readouterr().out
+    text = (tmp_path / "out" / "agreement.md").read_text()
+    assert text.startswith("# Agreement of estimators, of halves of the text, and of fewer sentences: one, two and ")
+    assert "Overlap of the specific neurons, by sentences read" in (tmp_path / "out" / "agreement.svg").read_text()
+
+
+def test_medians_and_what_they_show():
+    rows = [
+        *[("estimators_overlap", "x", "y", layer, "any", value, 9) for layer, value in enumerate((0.5, 0.75, 0.625))],
+        ("estimators_overlap", "x", "y", 0, "en", 0.25, 9),
+        ("estimators_overlap", "x", "z", 0, "any", 0.125, 9),
+        ("halves_correlation", "x even", "x odd", 0, "en", 0.875, 9),
+        ("halves_overlap", "x even", "x odd", 0, "en", 0.5, 9),
+        ("halves_overlap", "x even", "x odd", 0, "any", np.nan, 0),
+        ("running_overlap", "x", "4", 0, "any", 0.75, 9),
+        ("running_overlap", "x", "4", 1, "any", 0.25, 9),
+        ("running_overlap", "x", "8", 0, "any", 1.0, 9),
+        *[("sentences_needed", "x", "0.9", layer, "any", value, 8) for layer, value in enumerate((4.0, 8.0))],
+    ]
+    made = agreement_document.document(pd.DataFrame(rows, columns=agreement.COLUMNS), 0.9)
+    shows, of_language, of_any, *_ = made.blocks
+    assert shows == (
+        "The specific neurons of x and y agree most (overlap 0.62), those of x and z least (0.12). "
+        "Before the last of 8 sentences the sets settle (overlap 0.9) in 1 of 2 layers (x)."
+    )
+    texts = [[(label, [cell.text for cell in cells]) for label, cells in table.rows] for table in made.blocks[1:-1]]
+    assert texts == [
+        [("y", ["0.25"])],
+        [("y", ["0.62", ""]), ("z", ["0.12", "–"])],  # nobody compared y with z
+        [("x", ["0.88", "0.50", "–"])],
+        [("x", ["6", "8", "8", "1 of 2"])],
+    ]
+    assert [head.text for head in of_any.heads] == ["x", "y"]
+    assert of_language.caption != of_any.caption
+    assert made.svg
+    alone = pd.DataFrame(rows[:3], columns=agreement.COLUMNS)
+    assert agreement_document.document(alone, 0.9).svg is None
 
 
 def test_tables_of_different_models_are_refused():

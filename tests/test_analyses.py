@@ -1,7 +1,7 @@
-"""Clusters: scores by hand, and data whose answer is known. Claims: data on which each is true, and false."""
+"""Clusters: scores by hand, and data whose answer is known. Claims: data on which each is true, and false. Figures."""
 
+import re
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,9 +10,9 @@ import torch
 import toys
 
 from lander import families, tables
-from lander.analyses import clusters, separation
+from lander.analyses import clusters, clusters_document, figures, separation
 from lander.analyses.claims import __main__ as claims
-from lander.analyses.claims import activations, awareness, judge
+from lander.analyses.claims import activations, awareness, document, judge
 from lander.analyses.claims import scores as about_scores
 from lander.codec import Codec
 from lander.errors import UserError
@@ -136,7 +136,9 @@ def test_clusters_by_the_command_line(tmp_path, monkeypatch):
     neurons = pd.DataFrame({"layer": np.repeat(range(2), 64), "neuron": list(range(64)) * 2, "variance": 0.0})
     neurons["kind"] = np.where(neurons["neuron"] < 56, "general", "specific")
     neurons["language"] = np.where(neurons["neuron"] < 56, None, "de")
-    tables.write(tmp_path / "neurons.parquet", neurons.assign(selected=True), "neurons")
+    neurons = neurons.assign(selected=neurons["layer"] == 1)
+    second = neurons[(neurons["layer"] == 1) & (neurons["neuron"] == 63)].assign(language="en")  # of two owners
+    tables.write(tmp_path / "neurons.parquet", pd.concat([neurons, second]), "neurons")
     for number, code in enumerate(("en", "de")):
         texts = [f"{code} sentence {line} {'x' * (line % 4 + number)}" for line in range(8)]
         table = pd.DataFrame({"text": texts, "origin": "o", "line": range(8)})
@@ -145,24 +147,69 @@ def test_clusters_by_the_command_line(tmp_path, monkeypatch):
     monkeypatch.setattr(clusters.model, "load", lambda *_: (toys.bloom(vocabulary=300), codec))
     call = ["clusters", "--model", "toy", "--languages", "en", "de", "--draws", "39", "--sentences", "6"]
     call += ["--text", *(str(tmp_path / f"{code}.parquet") for code in ("en", "de"))]
-    call += ["--neurons", str(tmp_path / "neurons.parquet"), "--layer", "1", "0"]
-    call += ["--points", str(tmp_path / "points.csv"), "--scores", str(tmp_path / "scores.csv")]
-    monkeypatch.setattr(sys, "argv", call)
+    call += ["--neurons", str(tmp_path / "neurons.parquet"), "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", [*call, "--layer", "1", "0"])
     clusters.main()
-    points, table = pd.read_csv(tmp_path / "points.csv"), pd.read_csv(tmp_path / "scores.csv")
+    paths = [tmp_path / "out" / f"clusters{end}" for end in (".csv", "_points.csv", ".md", ".svg")]
+    table, points = map(pd.read_csv, paths[:2])
     assert list(points) == ["layer", "group", "language", "sentence", "x", "y"]
     assert len(points) == 2 * 3 * 2 * 6
     assert list(table) == ["layer", "group", "neurons", "score", "value", "control_mean", "control_sd", "p"]
     assert len(table) == 2 * 3 * 4
-    first = [Path(tmp_path / name).read_bytes() for name in ("points.csv", "scores.csv")]
+    assert table["neurons"].tolist() == 2 * [*[56] * 4, *[8] * 8]
+    first = [path.read_bytes() for path in paths]
     clusters.main()
-    assert [Path(tmp_path / name).read_bytes() for name in ("points.csv", "scores.csv")] == first
+    assert [path.read_bytes() for path in paths] == first
+    monkeypatch.setattr(sys, "argv", call)
+    clusters.main()
+    chosen = pd.read_csv(paths[0])
+    assert chosen.equals(table[table["layer"] == 1])  # the layer that is selected
     monkeypatch.setattr(sys, "argv", [*call, "--draws", "38"])
     with pytest.raises(UserError, match="--draws 38: 39 at least"):
         clusters.main()
     monkeypatch.setattr(sys, "argv", [*call, "--layer", "2"])
     with pytest.raises(UserError, match="--layer 2: the model has layers 0 to 1"):
         clusters.main()
+    with pytest.raises(UserError, match="no layer is selected in it; name layers with --layer"):
+        clusters.layers_of(neurons.assign(selected=False), [], 2)
+
+
+def cluster_scores() -> pd.DataFrame:
+    """Layer 2 as the paper says; layer 3: general neurons that are not mixed, no specific ones."""
+    rows = [
+        (2, "general", 90, "silhouette", 0.05, 0.2, 0.01, 0.02),
+        (2, "specific", 10, "silhouette", 0.5, 0.1, 0.01, 0.04),
+        (2, "general_equal", 10, "silhouette", 0.6, 0.1, 0.01, 1.0),
+        (2, "general", 90, "retrieval", 0.75, 0.5, 0.125, 0.02),
+        (2, "specific", 10, "retrieval", 0.25, 0.5, 0.125, 0.02),
+        (3, "general", 100, "silhouette", 0.3, 0.3, 0.01, 1.0),
+    ]
+    columns = ["layer", "group", "neurons", "score", "value", "control_mean", "control_sd", "p"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_clusters_in_words_and_tables():
+    table = cluster_scores()
+    assert clusters_document.shows(table) == (
+        "General neurons mix the languages (silhouette at most 0.1) in 1 of 2 layers. Specific neurons tell them apart "
+        "better than as many random neurons in 1 of 1 layers (p <= 0.05), worse in 0; better than as many general "
+        "neurons in 0 of 1. The nearest sentence of another language is the translation in 75% of the cases on general "
+        "neurons, 25% on specific ones."
+    )
+    points = pd.DataFrame({"layer": 3, "group": "general", "language": ["en", "de"] * 40, "sentence": range(80)})
+    points = points.assign(sentence=points["sentence"] // 2, x=points.index, y=0.0)
+    made = clusters_document.document(points, table, 5, 99)
+    assert made.first.endswith("2 languages, 40 each")
+    _, silhouettes, found, _ = made.blocks
+    assert [label for label, _ in silhouettes.rows] == [
+        "2 general", "2 specific", "2 general, as few as specific", "3 general",
+    ]  # fmt: skip
+    assert [cell.text for cell in silhouettes.rows[1][1]] == ["10", "0.50", "0.10", "0.04"]
+    assert [(cell.text, cell.spread) for cell in found.rows[0][1]][1:3] == [("75.0", ""), ("50.0", "±12.5")]
+    assert "100 general" in made.svg
+    assert "no specific neurons" in made.svg
+    marks = re.findall(r'<use xlink:href="#\w+" x="[\d.]+" y="[\d.]+" style="fill: #0072b2', made.svg)
+    assert len(marks) == clusters_document.SHOWN + 1  # of 40 sentences, and the legend's
 
 
 # Claims -------------------------------------------------------------------------------------------------------------
@@ -378,11 +425,16 @@ def test_claims_by_the_command_line(tmp_path, monkeypatch):
     call = ["claims", "--layers", tmp_path / "layers.parquet", "--neurons", tmp_path / "neurons.parquet"]
     call += ["--directions", *DIRECTIONS[::-1], "--activations", *(tmp_path / f"{d}.parquet" for d in DIRECTIONS[::-1])]
     call += ["--languages", *LANGUAGES, "--awareness", *(tmp_path / f"{code}.parquet" for code in LANGUAGES)]
-    call += ["--transfer", tmp_path / "transfer.csv", "--out", tmp_path / "claims.csv"]
+    call += ["--transfer", tmp_path / "transfer.csv", "--out", tmp_path]
     monkeypatch.setattr(sys, "argv", list(map(str, call)))
     claims.main()
     table = pd.read_csv(tmp_path / "claims.csv")
     assert list(table) == ["claim", "where", "statistic", "value", "control", "p", "verdict", "rule"]
+    counts = table["verdict"].value_counts()
+    first = (tmp_path / "claims.md").read_text().splitlines()[0]
+    assert first == f"# Claims of the paper: {counts[SUPPORTED]} supported, {counts[NOT]} not supported, " + (
+        f"{counts[UNTESTABLE]} not testable here"
+    )
     direct = activations.claims(DIRECTIONS, means, delta_of(means), np.repeat(means, 3, axis=1), 0)
     assert table["value"][:7].tolist() == pytest.approx([row.value for row in direct], rel=1e-5)
     direct = awareness.claims(LANGUAGES, phi, owner, general, 0)
@@ -399,3 +451,72 @@ def test_claims_by_the_command_line(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", [*map(str, call), "--method", "lora"])
     with pytest.raises(UserError, match=r"transfer\.csv: no row with method lora; there are: landermt"):
         claims.main()
+
+
+def test_claims_as_tables_by_section():
+    rows = [
+        judge.Verdict("a", "A.3, figure 10", "s", 4, 2, verdict=SUPPORTED, rule="r"),
+        judge.Verdict("b", "5.2, figure 4", "s", 0.51234, 0.1, 0.03, NOT, "r"),
+        judge.Verdict("c", "-", "s"),
+        judge.Verdict("d", "5.2", "s", rule="q"),
+        judge.Verdict("e", "5.2", "s", 0.99912, 0.99934, 0.125, NOT, "r"),
+    ]
+    made = document.document(rows, pd.DataFrame())
+    assert made.first == "Claims of the paper: 1 supported, 2 not supported, 2 not testable here"
+    _, second, appendix, other = made.blocks
+    assert [block.caption for block in (second, appendix, other)] == [
+        "Section 5.2", "Appendix A.3", "Not in the paper",
+    ]  # fmt: skip
+    assert [(label, [cell.text for cell in cells]) for label, cells in second.rows] == [
+        ("b", ["figure 4", "s", "0.512", "0.1", "0.03", NOT]),
+        ("d", ["–", "s", "–", "–", "–", UNTESTABLE]),
+        ("e", ["–", "s", "0.9991", "0.9993", "0.12", NOT]),
+    ]
+    assert second.notes == ["Rule of *d*: q.", "Rule of all others: r."]
+    assert appendix.notes == ["Rule: r."]
+
+
+# Figures ------------------------------------------------------------------------------------------------------------
+
+
+def test_figures_by_the_command_line(tmp_path, capsys):
+    delta = [np.nan, 2.0, 3.0]
+    parts = [
+        pd.DataFrame({"direction": d, "layer": range(3), "activation": [1.0, 3, 0], "delta": delta, "selected": False})
+        for d in ("en-de", "de-en")
+    ]
+    tables.write(tmp_path / "layers.parquet", pd.concat(parts), "layers")
+    kinds = np.tile(["general", "specific"], (3, 1))
+    neurons = tables.by_neuron({"kind": kinds, "language": np.where(kinds == "general", None, "de"), "variance": kinds})
+    neurons = neurons.assign(selected=False, variance=0.0)
+    tables.write(tmp_path / "neurons.parquet", neurons, "neurons")
+    for code, score in {"en": [1.0, 3], "de": [1.0, 5]}.items():
+        scores = {"score": np.tile(score, (3, 1)), "tokens": np.ones((3, 2), dtype=int)}
+        tables.write(tmp_path / f"{code}.parquet", tables.by_neuron(scores), "awareness")
+    flags = ["--layers", tmp_path / "layers.parquet", "--neurons", tmp_path / "neurons.parquet"]
+    flags += ["--awareness", tmp_path / "en.parquet", tmp_path / "de.parquet", "--awareness-languages", "en", "de"]
+    flags = [*map(str, flags), "--out", str(tmp_path / "out")]
+    figures.main(["layers", *flags])
+    names = ["activation.svg", "activation.csv", "delta.svg", "delta.csv", "layers.md"]
+    assert capsys.readouterr().out.splitlines() == [str(tmp_path / "out" / name) for name in names]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(names)
+    assert pd.read_csv(tmp_path / "out" / "delta.csv")["delta"].dropna().tolist() == [2, 3, 2, 3]
+    figures.main(["awareness", *flags])
+    made = {path.name for path in (tmp_path / "out").iterdir()} - set(names)
+    assert made == {"awareness.md"} | {
+        f"{name}.{end}"
+        for name in ("awareness", "awareness-general", "awareness-specific", "owners")
+        for end in ("svg", "csv")
+    }
+    means = pd.read_csv(tmp_path / "out" / "awareness.csv").set_index(["layer", "language"])["awareness"]
+    assert means.loc[2].to_dict() == {"en": 2, "de": 3}
+    text = (tmp_path / "out" / "awareness.md").read_text()
+    assert re.findall(r"\((figure \d)\)", text) == ["figure 6", "figure 7", "figure 8"]
+    assert re.findall(r"\]\((.*)\)", text) == [
+        "awareness-general.svg", "awareness-specific.svg", "awareness.svg", "owners.svg",
+    ]  # fmt: skip
+    with pytest.raises(UserError, match="--neurons, --awareness: the figures of awareness need it"):
+        figures.main(["awareness", "--out", "x"])
+    tables.write(tmp_path / "layers.parquet", parts[0].head(1), "layers")
+    with pytest.raises(UserError, match="nothing to draw in delta; a model of one layer has no change D"):
+        figures.main(["layers", *flags])

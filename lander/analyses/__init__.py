@@ -1,1 +1,2 @@
-"""Analyses of what the stages have found: sentence clusters (figures 12-13) and the claims that the paper makes."""
+"""Analyses of what the stages have found: figures of layers and neurons (4-8), clusters of sentences (12-13), the
+claims that the paper makes, and the agreement of estimators."""

@@ -14,14 +14,16 @@ languages to some degree. The specific neurons are a tenth of the general ones, 
 neurons in the number of the specific ones: value and spread over the draws.
 
 Reads:  the model, <run>/data/s<seed>/text/<language>.parquet, <run>/neurons/<variant>/s<seed>/neurons.parquet
-Writes: points.csv   layer, group, language, sentence, x, y
-        scores.csv   layer, group, neurons, score, value, control_mean, control_sd, p
+Writes: clusters.csv          layer, group, neurons, score, value, control_mean, control_sd, p
+        clusters_points.csv   layer, group, language, sentence, x, y
+        clusters.md           the scores as tables, and what they show
+        clusters.svg          the points
 
 p: share of the control's draws as far out as the value, on either side: 2 / (1 + draws) at least.
 
 Example:
     python -m lander.analyses.clusters --model lander-tiny --text en.parquet de.parquet --languages en de \\
-        --neurons neurons.parquet --layer 3 --points points.csv --scores scores.csv
+        --neurons neurons.parquet --layer 3 --out results/demo/experiments
 """
 
 import argparse
@@ -37,7 +39,7 @@ from lander import families, machine, model, tables
 from lander.analyses import separation
 from lander.codec import Codec
 from lander.errors import UserError, run_main
-from lander.files import whole_file
+from lander.experiments import documents
 
 
 @torch.inference_mode()
@@ -163,13 +165,27 @@ def read_texts(paths: list[Path], sentences: int) -> tuple[list[list[str]], bool
     return [text["text"].tolist() for text in texts], all(key == keys[0] for key in keys)
 
 
+def layers_of(table: pd.DataFrame, asked: list[int], n_layer: int) -> list[int]:
+    """The layers asked for, or else the chosen ones of the neurons table.
+
+    Raises:
+        UserError: none is chosen, or the model has no such layer.
+    """
+    layers = asked or sorted(map(int, table.loc[table["selected"], "layer"].unique()))
+    if not layers:
+        raise UserError("--neurons: no layer is selected in it; name layers with --layer")
+    if bad := [layer for layer in layers if not 0 <= layer < n_layer]:
+        raise UserError(f"--layer {bad[0]}: the model has layers 0 to {n_layer - 1}")
+    return layers
+
+
 def neurons_of(table: pd.DataFrame, layer: int, n_neurons: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of a layer's general and specific neurons.
+    """Indices of a layer's general and specific neurons; a neuron of several owners counts once.
 
     Raises:
         UserError: the table is of another model.
     """
-    rows = table[table["layer"] == layer]
+    rows = table[table["layer"] == layer].drop_duplicates("neuron")
     if len(rows) != n_neurons:
         raise UserError(f"--neurons: layer {layer} has {len(rows)} neurons, the model's has {n_neurons}: another model")
     general, specific = (rows.loc[rows["kind"] == kind, "neuron"].to_numpy() for kind in ("general", "specific"))
@@ -185,7 +201,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--text", type=Path, nargs="+", required=True, help="one table of sentences per language")
     parser.add_argument("--languages", nargs="+", required=True, help="their codes, in the same order")
     parser.add_argument("--neurons", type=Path, required=True, help="the neurons table")
-    parser.add_argument("--layer", type=int, nargs="+", required=True)
+    parser.add_argument("--layer", type=int, nargs="+", default=[], help="(default: those selected in --neurons)")
     parser.add_argument("--sentences", type=int, default=100, help="per language (default: 100)")
     parser.add_argument("--distance", choices=["cosine", "euclidean"], default="cosine")
     parser.add_argument("--neighbours", type=int, default=5, help="k (default: 5)")
@@ -193,13 +209,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the draws")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--points", type=Path, required=True, help="CSV to write")
-    parser.add_argument("--scores", type=Path, required=True, help="CSV to write")
+    parser.add_argument("--out", type=Path, required=True, help="folder for clusters.csv, .md, .svg and the points")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Read the sentences with the model, score every layer asked for, write points and scores."""
+    """Read the sentences with the model, score every layer, write numbers, tables and the picture."""
     args = parse_args()
     if len(args.text) != len(args.languages) or len(args.text) < 2:
         raise UserError(f"--text, --languages: {len(args.text)} tables, {len(args.languages)} codes; give two or more")
@@ -211,21 +226,20 @@ def main() -> None:
         print("warning: not the same sentences in every language: no retrieval of translations", file=sys.stderr)
     network, codec = model.load(args.model, args.revision, args.dtype)
     neurons = tables.read(args.neurons, "neurons")
-    n_layer = len(families.layers_of(network))
-    if bad := [layer for layer in args.layer if not 0 <= layer < n_layer]:
-        raise UserError(f"--layer {bad[0]}: the model has layers 0 to {n_layer - 1}")
-    chosen = {layer: neurons_of(neurons, layer, families.ffn_of(network, layer).n_neurons) for layer in args.layer}
+    layers = layers_of(neurons, args.layer, len(families.layers_of(network)))
+    chosen = {layer: neurons_of(neurons, layer, families.ffn_of(network, layer).n_neurons) for layer in layers}
     labels = np.repeat(np.array(args.languages), [len(text) for text in texts])
     sentences = [sentence for text in texts for sentence in text]
-    found = representations(network, codec, sentences, args.layer, args.batch_size)
+    found = representations(network, codec, sentences, layers, args.batch_size)
     options = {"distance": args.distance, "k": args.neighbours, "draws": args.draws, "seed": args.seed}
-    results = {
-        layer: analyse(found[layer], labels, *chosen[layer], parallel=parallel, **options) for layer in args.layer
-    }
-    for path, which in ((args.points, 0), (args.scores, 1)):
-        table = pd.concat({layer: result[which] for layer, result in results.items()}, names=["layer"])
-        with whole_file(path) as temporary:
-            table.reset_index("layer").to_csv(temporary, index=False)
+    results = {layer: analyse(found[layer], labels, *chosen[layer], parallel=parallel, **options) for layer in layers}
+    points, scores = (
+        pd.concat({layer: result[which] for layer, result in results.items()}, names=["layer"]).reset_index("layer")
+        for which in (0, 1)
+    )
+    from lander.analyses import clusters_document  # matplotlib only when the inputs are right
+
+    documents.write(clusters_document.document(points, scores, args.neighbours, args.draws), args.out)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,11 @@ Reads:  <run>/layers/<variant>/s<seed>/layers.parquet, <run>/activations/s<seed>
         <run>/awareness/s<seed>/<language>.parquet, <run>/neurons/<variant>/s<seed>/neurons.parquet, and CSV tables of
         experiments; what is not given is "not testable here"
 Writes: claims.csv   claim, where, statistic, value, control, p, verdict, rule
+        claims.md    the same as tables, by section
 
 Example:
     python -m lander.analyses.claims --layers layers.parquet --awareness en.parquet de.parquet --languages en de \\
-        --neurons neurons.parquet --transfer transfer.csv --out claims.csv
+        --neurons neurons.parquet --transfer transfer.csv --out results/demo/experiments
 """
 
 import argparse
@@ -20,9 +21,10 @@ import pandas as pd
 
 from lander import tables
 from lander.analyses.claims import activations, awareness, scores
+from lander.analyses.claims.document import document
 from lander.analyses.claims.judge import Verdict
 from lander.errors import UserError, run_main
-from lander.files import whole_file
+from lander.experiments import documents
 from lander.neurons import read_awareness
 
 PAPER_K, PAPER_EPSILON = 4, 0.9
@@ -53,6 +55,8 @@ def about_awareness(args: argparse.Namespace) -> list[Verdict]:
         raise UserError(f"--awareness, --languages: {len(args.awareness)} tables, {len(args.languages)} codes")
     phi = read_awareness(args.awareness, "none")
     table = tables.read(args.neurons, "neurons")
+    if table.duplicated(["layer", "neuron"]).any():
+        raise UserError(f"{args.neurons}: neurons with several owners; the claims are about one (--rule variance)")
     if len(table) != phi[0].size:
         raise UserError(f"{args.neurons}: {len(table)} neurons, the awareness tables have {phi[0].size}: another model")
     numbers = {code: number for number, code in enumerate(args.languages)}
@@ -152,18 +156,17 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--test", help="test set in these tables (default: the one with most rows)")
     parser.add_argument("--sweep-k", type=Path, help="CSV of the experiment sweep_k, or: k, score")
     parser.add_argument("--sweep-epsilon", type=Path, help="CSV of the experiment sweep_epsilon, or: epsilon, score")
-    parser.add_argument("--clusters", type=Path, help="scores.csv of lander.analyses.clusters")
+    parser.add_argument("--clusters", type=Path, help="clusters.csv of lander.analyses.clusters")
     parser.add_argument("--seed", type=int, default=0, help="of the permutations")
-    parser.add_argument("--out", type=Path, required=True, help="CSV to write")
+    parser.add_argument("--out", type=Path, required=True, help="folder for claims.csv and claims.md")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Judge all claims, write the table."""
+    """Judge all claims, write the tables."""
     args = parse_args()
     found = [*about_activations(args), *about_awareness(args), *about_scores(args)]
-    with whole_file(args.out) as temporary:
-        pd.DataFrame(map(asdict, found)).to_csv(temporary, index=False, float_format="%.6g")
+    documents.write(document(found, pd.DataFrame(map(asdict, found))), args.out)
 
 
 if __name__ == "__main__":

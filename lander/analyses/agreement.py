@@ -18,11 +18,13 @@ their order, 1, 2, 4, ... parts at a time. Sets of equal size p/10 that were dra
 estimator `random` shows it.
 
 Reads:  per name a folder of <language>.parquet (awareness, or awareness_parts)
-Writes: one CSV: kind, a, b, layer, language, value, n; a value that does not exist is empty
+Writes: agreement.csv   kind, a, b, layer, language, value, n; a value that does not exist is empty
+        agreement.md    medians, and what they show
+        agreement.svg   overlap with the set of all sentences, by sentences read (with `--parts`)
 
 Example:
-    python -m lander.agreement --languages en de --tables taylor=taylor activation=activation \\
-        --parts taylor=taylor-parts --general-share 0.9 --out agreement.csv
+    python -m lander.analyses.agreement --languages en de --tables taylor=taylor activation=activation \\
+        --parts taylor=taylor-parts --general-share 0.9 --out results/demo/experiments
 """
 
 import argparse
@@ -34,7 +36,7 @@ import pandas as pd
 
 from lander import tables
 from lander.errors import UserError, run_main
-from lander.files import whole_file
+from lander.experiments import documents
 from lander.neurons import SPECIFIC, Split, add_split_flags, classify, split_of
 
 COLUMNS = ["kind", "a", "b", "layer", "language", "value", "n"]
@@ -188,8 +190,8 @@ def parse_named(value: str) -> tuple[str, Path]:
 
 
 def main() -> None:
-    """Compare what is named, write the CSV, print the medians."""
-    parser = argparse.ArgumentParser(prog="lander.agreement", description=__doc__.splitlines()[0])
+    """Compare what is named, write numbers, tables of medians and the picture."""
+    parser = argparse.ArgumentParser(prog="lander.analyses.agreement", description=__doc__.splitlines()[0])
     parser.add_argument("--languages", nargs="+", required=True, help="codes; the files of the folders")
     for flag, what in {"tables": "awareness", "parts": "awareness_parts"}.items():
         help_ = f"folders of {what} tables, one per language"
@@ -200,7 +202,7 @@ def main() -> None:
     )  # fmt: skip
     add_split_flags(parser)
     parser.add_argument("--stable", type=float, default=0.95, help="overlap from which a set counts as the same")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder for agreement.csv, .md and .svg")
     args = parser.parse_args()
     split, languages = split_of(args), args.languages
 
@@ -218,12 +220,10 @@ def main() -> None:
         rows += compare_halves(name, parts, split, languages)
         rows += compare_running(name, parts, split, args.stable)
     table = pd.DataFrame(rows, columns=COLUMNS)
-    with whole_file(args.out) as temporary:
-        table.to_csv(temporary, index=False)
-    medians = table.groupby(["kind", "a", "b", table["language"].eq(ANY)], sort=False)["value"].median()
-    for (kind, one, other, over_any), value in medians.items():
-        print(f"{kind:<24}{one:<20}{other:<20}{'any language' if over_any else 'per language':<14}{value:>8.3f}")
+    from lander.analyses import agreement_document  # matplotlib only when the inputs are right
+
+    documents.write(agreement_document.document(table, args.stable), args.out)
 
 
 if __name__ == "__main__":
-    run_main(main, "agreement")
+    run_main(main, "analyses.agreement")
