@@ -127,6 +127,30 @@ class Experiments:
         named = [(Path(file).parts[-3], Path(file).parts[-2].removeprefix("lr"), file) for file in input]
         return ["--loss", *(f"{method}/{rate}={file}" for method, rate, file in named)] if named else []
 
+    # ------------------------------------------------------------ estimators of awareness
+
+    def estimator_tables(self, _wildcards: Any) -> list[str]:
+        """Scores, parts of scores and neurons of every estimator."""
+        flags = [flag.partition("=")[2] for flag in self.estimator_flags("<results>") if "=" in flag]
+        folders = [folder for folder in flags if not folder.endswith(".parquet")]
+        files = [folder for folder in flags if folder.endswith(".parquet")]
+        languages = self.settings.awareness.languages
+        return [f"{folder}/{language}.parquet" for folder in folders for language in languages] + files
+
+    def estimator_flags(self, results: str) -> list[str]:
+        """NAME=FOLDER or FILE of every estimator, as the analysis of their agreement takes them."""
+        seed = f"s{self.settings.seeds[0]}"
+        tables, parts, neurons = [], [], []
+        for name in self.settings.experiments.estimators:
+            variant = MAIN if name == self.settings.awareness.estimator else f"awareness.estimator-{name}"
+            reading = "" if variant == MAIN else f"{name}/"
+            tables.append(f"{name}={results}/awareness/{reading}{seed}")
+            if name != "random":
+                parts.append(f"{name}={results}/awareness_parts/{reading}{seed}")
+            folder = variants.selection(self.settings, "neurons", "landermt", variant)
+            neurons.append(f"{name}={results}/neurons/{folder}/{seed}/neurons.parquet")
+        return ["--tables", *tables, "--parts", *parts, "--neurons", *neurons]
+
     # ------------------------------------------------------------ files
 
     def folders(self, name: str, results: str) -> list[str]:

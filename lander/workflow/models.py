@@ -12,6 +12,7 @@ MEGABYTE = 1_000_000
 STAGE_MB = 2_500  # of a job that loads torch, transformers and deepspeed, without any weights
 HUB_MODEL_MB = 16_000  # a guess at the weights of a model that is not on this machine
 ACTIVATION_KEYS = ("text",)  # keys on which the tables of activations hang, beside sizes
+PARTS = 16  # of the scoring text, to see after how many sentences the chosen neurons stop changing
 AWARENESS_KEYS = ("estimator", "site", "text")
 
 
@@ -131,6 +132,10 @@ class Models:
         data = [f"{direction}:{file}" for direction, file in pairs]
         names = ["--languages", self.prompt_names, "--templates", str(input.templates)]
         return [*flags, "--data", *data, *names, "--sentences", str(awareness.sentences)]
+
+    def parts_flags(self, wildcards: Any, input: Any, output: Any) -> list[str]:
+        """The same, with the sums of parts of the text."""
+        return [*self.awareness_flags(wildcards, input), "--parts", str(PARTS), "--parts-out", str(output.parts)]
 
     def _directions_with(self, language: str) -> list[str]:
         return [str(d) for d in self.settings.directions if language in (d.source, d.target)]

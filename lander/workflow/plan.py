@@ -86,6 +86,11 @@ class Plan:
         text = ", ".join(source.name for source in self.settings.data.train)
         return f"Run {self.settings.run}: base {self.settings.model.path}, trained on {text}"
 
+    def main_table(self, stage: str) -> str:
+        """The table of layers or neurons of `landermt`, at the first seed."""
+        folder = selection(self.settings, stage, "landermt", MAIN)
+        return f"<results>/{stage}/{folder}/s{self.settings.seeds[0]}/{stage}.parquet"
+
     def report_files(self, _wildcards: Any) -> dict[str, list[str]]:
         """What the report shows, by the name of its flag; what this run does not have is left out."""
         number = self.settings.seeds[0]
@@ -98,10 +103,7 @@ class Plan:
         if "zero-shot" in self.settings.methods:
             files["prompts"] = [f"<results>/translate/zero-shot/best-prompt/{seed}/prompts.csv"]
         if self.detects:
-            method = "landermt" if "landermt" in self.trained else next(m for m in self.trained if m in MASKED)
-            for stage in ("layers", "neurons"):
-                name = selection(self.settings, stage, method, MAIN)
-                files[stage] = [f"<results>/{stage}/{name}/{seed}/{stage}.parquet"]
+            files |= {stage: [self.main_table(stage)] for stage in ("layers", "neurons")}
             languages = self.settings.awareness.languages
             files["awareness"] = [f"<results>/awareness/{seed}/{language}.parquet" for language in languages]
         return files

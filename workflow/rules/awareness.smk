@@ -8,7 +8,7 @@ rule awareness:
         model=models.model_files,
         templates=texts.templates,
     output:
-        "<results>/awareness/{reading}s{seed}/{language}.parquet",
+        table="<results>/awareness/{reading}s{seed}/{language}.parquet",
     log:
         "<logs>/awareness/{reading}s{seed}/{language}.log",
     benchmark:
@@ -38,6 +38,25 @@ rule awareness:
             --language {params.language:q} \
             --batch-size {params.batch_size} \
             --threads {params.threads} \
-            --out {output:q} \
+            --out {output.table:q} \
             2>&1 | tee {log:q} >&2
         """
+
+
+use rule awareness as awareness_parts with:
+    output:
+        parts="<results>/awareness_parts/{reading}s{seed}/{language}.parquet",
+        table=temp("<results>/awareness_parts/{reading}s{seed}/{language}.all.parquet"),
+    log:
+        "<logs>/awareness_parts/{reading}s{seed}/{language}.log",
+    benchmark:
+        "<benchmarks>/awareness_parts/{reading}s{seed}/{language}.tsv"
+    params:
+        language="{language}",
+        model=models.model,
+        revision=models.revision,
+        dtype=settings.model.dtype,
+        flags=models.parts_flags,
+        batch_size=settings.awareness.batch_size,
+        threads=settings.threads,
+        code=plan.code("awareness"),

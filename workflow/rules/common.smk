@@ -12,7 +12,7 @@ from lander.errors import UserError
 from lander.workflow import Plan, show_errors, sources_json
 
 RULES = os.path.join(workflow.basedir, "rules")
-NO_STAGE = ("common.smk", "tune.smk")
+NO_STAGE = ("common.smk", "tune.smk", "analyses.smk")
 STAGES = [name.removesuffix(".smk") for name in os.listdir(RULES) if name not in NO_STAGE]
 
 try:
@@ -40,3 +40,24 @@ wildcard_constraints:
     variant=r"[A-Za-z0-9._+-]+",
     reading=r"([a-z_-]+/)?",
     test=r"[A-Za-z0-9._-]+",
+
+
+# Rounds of `tune`: a file that a checkpoint writes can be read only when it is there, so these are no methods of the plan.
+
+
+def planned(round):
+    """A round of trials; asked for too early, Snakemake comes back when the round has been planned."""
+    with checkpoints.tune_round.get(round=round).output[0].open() as stream:
+        return json.load(stream)
+
+
+def losses_before(wildcards):
+    """Losses of the trials of the rounds before."""
+    round = int(wildcards.round)
+    return experiments.trial_losses(planned(round - 1)) if round else []
+
+
+def losses_of_all(_wildcards):
+    """Losses of all trials: those of the first round that asks for nothing."""
+    rounds = map(planned, range(1000))
+    return experiments.trial_losses(next(found for found in rounds if found["done"]))

@@ -13,6 +13,7 @@ for name in experiments.compared:
         output:
             table=f"<results>/experiments/{name}.csv",
             text=f"<results>/experiments/{name}.md",
+            figure=f"<results>/experiments/{name}.svg",
         log:
             f"<logs>/experiments/{name}.log",
         benchmark:

@@ -2,24 +2,6 @@
 # inside its grid and all methods have had as many trials (lander/experiments/rates.py).
 
 
-def planned(round):
-    """A round of trials; asked for too early, Snakemake comes back when the round has been planned."""
-    with checkpoints.tune_round.get(round=round).output[0].open() as stream:
-        return json.load(stream)
-
-
-def losses_before(wildcards):
-    """Losses of the trials of the rounds before."""
-    round = int(wildcards.round)
-    return experiments.trial_losses(planned(round - 1)) if round else []
-
-
-def losses_of_all(_wildcards):
-    """Losses of all trials: those of the first round that asks for nothing."""
-    rounds = map(planned, range(1000))
-    return experiments.trial_losses(next(found for found in rounds if found["done"]))
-
-
 checkpoint tune_round:
     """Which learning rates are tried next."""
     input:
@@ -57,8 +39,7 @@ rule tune:
     input:
         losses_of_all,
     output:
-        "<results>/experiments/tune.csv",
-        "<results>/experiments/tune.yaml",
+        multiext("<results>/experiments/tune", ".csv", ".md", ".svg", ".yaml"),
     log:
         "<logs>/experiments/tune.log",
     benchmark:

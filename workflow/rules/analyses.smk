@@ -1,0 +1,224 @@
+# Analyses of layers and neurons: figures 4-8 and 12-13, the paper's claims, and estimators against each other.
+
+
+rule clusters:
+    """Sentences of all languages on the general and on the specific neurons of the chosen layers (figures 12-13)."""
+    input:
+        model=models.model_files,
+        text=expand("<results>/data/kept/{language}.parquet", language=settings.languages),
+        neurons=plan.main_table("neurons"),
+    output:
+        multiext("<results>/experiments/clusters", ".csv", ".md", ".svg"),
+        "<results>/experiments/clusters_points.csv",
+    log:
+        "<logs>/experiments/clusters.log",
+    benchmark:
+        "<benchmarks>/experiments/clusters.tsv"
+    threads: settings.threads
+    resources:
+        mem_mb=models.memory(copies=1),
+        runtime=60,
+        gpu=plan.gpu,
+    params:
+        folder=subpath(output[0], parent=True),
+        model=models.model,
+        revision=models.revision,
+        dtype=settings.model.dtype,
+        languages=list(settings.languages),
+        threads=settings.threads,
+        code=plan.code("analyses.clusters"),
+    shell:
+        """
+        python -m lander.analyses.clusters \
+            --model {params.model:q} \
+            {params.revision:q} \
+            --dtype {params.dtype} \
+            --text {input.text:q} \
+            --languages {params.languages:q} \
+            --neurons {input.neurons:q} \
+            --threads {params.threads} \
+            --out {params.folder:q} \
+            2>&1 | tee {log:q} >&2
+        """
+
+
+rule claims:
+    """Each claim that the paper makes in prose, as a statistic with a verdict."""
+    input:
+        layers=plan.main_table("layers"),
+        neurons=plan.main_table("neurons"),
+        activations=expand(
+            "<results>/activations/s{seed}/{direction}.parquet",
+            seed=settings.seeds[0],
+            direction=plan.directions,
+        ),
+        awareness=expand(
+            "<results>/awareness/s{seed}/{language}.parquet",
+            seed=settings.seeds[0],
+            language=settings.awareness.languages,
+        ),
+        transfer="<results>/experiments/transfer.csv",
+        sweep_k="<results>/experiments/sweep_k.csv",
+        sweep_epsilon="<results>/experiments/sweep_epsilon.csv",
+        clusters="<results>/experiments/clusters.csv",
+        scores="<results>/experiments/claims.scores.csv",
+    output:
+        multiext("<results>/experiments/claims", ".csv", ".md"),
+    log:
+        "<logs>/experiments/claims.log",
+    benchmark:
+        "<benchmarks>/experiments/claims.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        folder=subpath(output[0], parent=True),
+        directions=plan.directions,
+        languages=settings.awareness.languages,
+        code=plan.code("analyses.claims"),
+    shell:
+        """
+        python -m lander.analyses.claims \
+            --layers {input.layers:q} \
+            --neurons {input.neurons:q} \
+            --activations {input.activations:q} \
+            --directions {params.directions:q} \
+            --awareness {input.awareness:q} \
+            --languages {params.languages:q} \
+            --transfer {input.transfer:q} \
+            --sweep-k {input.sweep_k:q} \
+            --sweep-epsilon {input.sweep_epsilon:q} \
+            --clusters {input.clusters:q} \
+            --scores {input.scores:q} \
+            --out {params.folder:q} \
+            2>&1 | tee {log:q} >&2
+        """
+
+
+rule claims_scores:
+    """Scores of the models of tables 1 and 2, for the claims about them."""
+    input:
+        experiments.scores("table1", plan.test_items, []),
+        experiments.scores("table2", plan.test_items, []),
+    output:
+        temp("<results>/experiments/claims.scores.csv"),
+    log:
+        "<logs>/experiments/claims.scores.log",
+    benchmark:
+        "<benchmarks>/experiments/claims.scores.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=plan.code("evaluate"),
+    shell:
+        """
+        python -m lander.evaluate collect \
+            --scores {input:q} \
+            --out {output:q} \
+            2>&1 | tee {log:q} >&2
+        """
+
+
+rule figures_layers:
+    """Mean activation and its change, per layer and direction (figures 4-5)."""
+    input:
+        plan.main_table("layers"),
+    output:
+        multiext("<results>/experiments/activation", ".csv", ".svg"),
+        multiext("<results>/experiments/delta", ".csv", ".svg"),
+        "<results>/experiments/layers.md",
+    log:
+        "<logs>/experiments/figures_layers.log",
+    benchmark:
+        "<benchmarks>/experiments/figures_layers.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        folder=subpath(output[0], parent=True),
+        code=plan.code("analyses.figures"),
+    shell:
+        """
+        python -m lander.analyses.figures layers \
+            --layers {input:q} \
+            --out {params.folder:q} \
+            2>&1 | tee {log:q} >&2
+        """
+
+
+rule figures_awareness:
+    """Awareness per layer and language, of all, of general and of specific neurons (figures 6-8)."""
+    input:
+        layers=plan.main_table("layers"),
+        neurons=plan.main_table("neurons"),
+        awareness=expand(
+            "<results>/awareness/s{seed}/{language}.parquet",
+            seed=settings.seeds[0],
+            language=settings.awareness.languages,
+        ),
+    output:
+        multiext("<results>/experiments/awareness", ".csv", ".svg", ".md"),
+        multiext("<results>/experiments/awareness-general", ".csv", ".svg"),
+        multiext("<results>/experiments/awareness-specific", ".csv", ".svg"),
+        multiext("<results>/experiments/owners", ".csv", ".svg"),
+    log:
+        "<logs>/experiments/figures_awareness.log",
+    benchmark:
+        "<benchmarks>/experiments/figures_awareness.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        folder=subpath(output[0], parent=True),
+        languages=settings.awareness.languages,
+        code=plan.code("analyses.figures"),
+    shell:
+        """
+        python -m lander.analyses.figures awareness \
+            --layers {input.layers:q} \
+            --neurons {input.neurons:q} \
+            --awareness {input.awareness:q} \
+            --awareness-languages {params.languages:q} \
+            --out {params.folder:q} \
+            2>&1 | tee {log:q} >&2
+        """
+
+
+rule agreement:
+    """Estimators of neuron awareness against each other, against halves of the text and against fewer sentences."""
+    input:
+        experiments.estimator_tables,
+    output:
+        multiext("<results>/experiments/agreement", ".csv", ".md"),
+    log:
+        "<logs>/experiments/agreement.log",
+    benchmark:
+        "<benchmarks>/experiments/agreement.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        folder=subpath(output[0], parent=True),
+        languages=settings.awareness.languages,
+        tables=experiments.estimator_flags(plan.results),
+        general_share=settings.neurons.general_share,
+        normalize=settings.neurons.normalize,
+        threshold=settings.neurons.threshold,
+        code=plan.code("analyses.agreement"),
+    shell:
+        """
+        python -m lander.analyses.agreement \
+            --languages {params.languages:q} \
+            {params.tables:q} \
+            --general-share {params.general_share} \
+            --normalize {params.normalize} \
+            --threshold {params.threshold} \
+            --out {params.folder:q} \
+            2>&1 | tee {log:q} >&2
+        """
