@@ -11,6 +11,7 @@ run by Python on import: their statements count, the functions that they define 
 
 import ast
 import hashlib
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from lander.files import read_json, write_json
 
 PACKAGE = Path(__file__).parent
 ASSETS = (".html", ".css", ".js")
+ENTRY = re.compile(r"[\w.]+:\w+")
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
@@ -77,11 +79,13 @@ def _reachable(start: list[str]) -> dict[str, bool]:
 
 @cache
 def _imports(module: str, whole: bool) -> tuple[str, ...]:
-    """Modules of Lander that a module names in its import statements."""
+    """Modules of Lander that a module names in its import statements, or as text: "lander.module:function"."""
     found: list[str] = []
     for node in _nodes(_tree(module), whole):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and ENTRY.fullmatch(node.value):
+            found.append(node.value.partition(":")[0])
         elif isinstance(node, ast.ImportFrom):
             origin = _origin(module, node)
             members = [f"{origin}.{alias.name}" for alias in node.names]

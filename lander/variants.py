@@ -23,10 +23,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lander.config import Config, choices
-from lander.config.methods import MASKED
 from lander.config.readings import READINGS
 from lander.errors import UserError
 from lander.languages import parse_direction
+from lander.methods import MASKED
 
 MAIN = "main"
 NUMBER = r"\d+(?:\.\d+)?(?:e-?\d+)?"
@@ -84,13 +84,9 @@ def _trial(settings: Config, learning_rate: float) -> Changes:
     """Changes of a trial of a learning rate, for whichever method: a shorter training, with a warmup in proportion."""
     finetune, share = settings.finetune, settings.experiments.tune_share
     steps = finetune.steps and max(1, round(finetune.steps * share))
-    rates = {
-        field.name: {"learning_rate": learning_rate}
-        for field in dataclasses.fields(finetune)
-        if dataclasses.is_dataclass(getattr(finetune, field.name))
-    }
+    methods = {name: {**own, "learning_rate": learning_rate} for name, own in finetune.methods.items()}
     shorter = {"steps": steps, "epochs": finetune.epochs * share, "warmup": round(finetune.warmup * share)}
-    return {"finetune": {**shorter, **rates}}
+    return {"finetune": {**shorter, "methods": methods}}
 
 
 def _turns(settings: Config) -> int:

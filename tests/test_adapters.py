@@ -15,8 +15,9 @@ from lander.codec import Codec
 from lander.errors import UserError
 from lander.finetune import adapters, saved
 from lander.finetune.cost import training_cost, weights
-from lander.finetune.methods import METHODS, Lora, count, prepare
+from lander.finetune.methods import Lora, count, prepare
 from lander.finetune.schedule import Pairs, Schedule
+from lander.methods import METHODS
 from lander.translator import export
 
 MASK = torch.ones_like(toys.ids())
@@ -102,7 +103,7 @@ def test_the_rank_of_lora_matched_by_hand():
         ),
         ("lora-matched", {"budget_layers": 0}, "--budget-layers: 0"),
         ("adapter-lora", {"bottleneck": 4}, "--lora-rank: 16 has 12,288 parameters, .* the adapter's 444"),
-        ("adaptor", {}, "'adaptor' is not one of full, lora"),
+        ("adaptor", {}, "'adaptor' is not one of full, layers"),
     ],
 )
 def test_sizes_that_make_no_sense_are_refused(method, options, message):

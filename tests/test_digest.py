@@ -109,10 +109,13 @@ def test_ledger_keeps_what_a_run_began_with(package, tmp_path: Path) -> None:
 def test_stages_do_not_read_the_config() -> None:
     """Stages know flags only, so an edit of lander.config reruns nothing."""
     package = digest.PACKAGE
-    stages = [file.stem for file in (package.parent / "workflow" / "rules").glob("*.smk") if file.stem != "common"]
-    assert "finetune" in stages
+    rules = (package.parent / "workflow" / "rules").glob("*.smk")
+    stages = [file.stem for file in rules if file.stem not in ("common", "analyses", "tune")]
+    assert {"finetune", "experiments"} <= set(stages)
+    stages += ["analyses.clusters", "analyses.claims", "analyses.agreement", "analyses.figures", "experiments.rounds"]
     for stage in stages:
-        start = [f"lander.{stage}"] + ([f"lander.{stage}.__main__"] if (package / stage).is_dir() else [])
+        is_package = (package / stage.replace(".", "/")).is_dir()
+        start = [f"lander.{stage}"] + ([f"lander.{stage}.__main__"] if is_package else [])
         reached = digest._reachable(start)
         assert not [name for name in reached if name.startswith(("lander.config", "lander.workflow", "lander.cli"))]
 
@@ -122,3 +125,12 @@ def test_no_import_is_hidden_from_the_digest() -> None:
     for file in digest.PACKAGE.rglob("*.py"):
         text = file.read_text(encoding="utf-8")
         assert "import_module" not in text or file == Path(digest.__file__), file
+
+
+def test_a_function_named_as_text_counts_as_an_import(package) -> None:
+    package("registry.py", 'BUILD = "lander.heavy:thing"\nNOTE = "see lander.other: nothing"\n')
+    first = digest.code_digest("lander.registry")
+    package("other.py", "x = 2\n")
+    assert digest.code_digest("lander.registry") == first
+    package("heavy.py", "thing = 2\n")
+    assert digest.code_digest("lander.registry") != first

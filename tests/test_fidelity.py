@@ -83,5 +83,5 @@ def test_the_papers_schedule():
     updates = schedule.updates(finetune.epochs, finetune.accumulate)
     assert finetune.steps is None
     assert updates * finetune.accumulate / len(settings.directions) == 12_500  # micro-batches of a direction
-    assert {finetune.method(method).learning_rate for method in config.trained(settings)} == {5e-5}
+    assert {finetune.method(method)["learning_rate"] for method in config.trained(settings)} == {5e-5}
     assert isinstance(BlockAdamW([nn.Parameter(torch.zeros(1))]), torch.optim.AdamW)

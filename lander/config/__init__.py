@@ -6,7 +6,6 @@ whatever is wrong is told in one line that names the key and the remedy, before 
     schema.py    defaults and messages, from workflow/schemas/config.schema.yaml
     readings.py  the switches between readings of the paper
     sources.py   sources of text: names, languages, files
-    methods.py   the methods, and what the masked ones change on the way to their masks
     base.py      the base model: where its files are, how many layers it has
     checks.py    what a schema cannot say
     types.py     the dataclasses
@@ -23,13 +22,13 @@ import yaml
 
 from lander.config import checks, readings
 from lander.config.base import Base, find_base
-from lander.config.methods import TRAINED, TRAINING_FREE
 from lander.config.schema import choices, shipped, validate
 from lander.config.sources import Source, parse_sources
 from lander.config.types import Config
 from lander.data import settings
 from lander.errors import UserError
 from lander.languages import Direction, language_name, parse_direction
+from lander.methods import TRAINED, TRAINING_FREE
 
 __all__ = [
     "TRAINING_FREE",
@@ -46,9 +45,6 @@ __all__ = [
     "read",
     "trained",
 ]
-
-
-HYPHENATED = {method.replace("-", "_"): method for method in TRAINED}
 
 
 def load(raw: Mapping[str, Any]) -> Config:
@@ -90,6 +86,7 @@ def read(path: str | Path | None = None) -> Config:
 def effective(config: Config) -> dict[str, Any]:
     """The config as plain values, every key present; `workflow` is left out, it changes no result."""
     plain = _plain(config)
+    plain["finetune"] |= plain["finetune"].pop("methods")
     del plain["workflow"]
     return plain
 
@@ -136,10 +133,12 @@ def _pretrain(pretrain: dict[str, Any], train: tuple[Source, ...]) -> dict[str, 
 
 def _finetune(finetune: dict[str, Any], directions: int) -> dict[str, Any]:
     """Resolve `null`: one micro-batch per direction and update, and each method's learning rate."""
-    resolved = {**finetune, "accumulate": finetune["accumulate"] or directions}
-    for name, value in finetune.items():
-        if isinstance(value, dict):
-            resolved[name] = {**value, "learning_rate": value["learning_rate"] or finetune["learning_rate"]}
+    resolved = {name: value for name, value in finetune.items() if name not in TRAINED}
+    resolved["accumulate"] = finetune["accumulate"] or directions
+    resolved["methods"] = {
+        name: {**finetune[name], "learning_rate": finetune[name]["learning_rate"] or finetune["learning_rate"]}
+        for name in TRAINED
+    }
     return resolved
 
 
@@ -164,8 +163,7 @@ def _build(kind: Any, value: Any) -> Any:
     """Plain values as an instance of a dataclass, lists as tuples, at every depth."""
     if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
         hints = typing.get_type_hints(kind)
-        values = {name.replace("-", "_"): item for name, item in value.items()}  # methods have hyphens, fields cannot
-        return kind(**{name: _build(hints[name], item) for name, item in values.items()})
+        return kind(**{name: _build(hints[name], item) for name, item in value.items()})
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -176,8 +174,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Direction):
         return [value.source, value.target] if "--" in str(value) else str(value)
     if dataclasses.is_dataclass(value):
-        names = [field.name for field in dataclasses.fields(value)]
-        return {HYPHENATED.get(name, name): _plain(getattr(value, name)) for name in names}
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, tuple | list) else value

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from lander.config.base import find_base
-from lander.config.methods import MASKED, METHODS, TRAINED
 from lander.config.sources import Source
 from lander.config.types import Config
 from lander.data.templates import load_templates
 from lander.errors import UserError
 from lander.languages import Direction
+from lander.methods import MASKED, METHODS, TRAINED
 
 
 def check(config: Config) -> None:

@@ -15,6 +15,7 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError
 
 from lander.errors import UserError
+from lander.methods import METHODS, TRAINED
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parent.parent
@@ -47,8 +48,17 @@ def shipped(name: str) -> Path:
 
 @cache
 def schema() -> dict[str, Any]:
-    """The schema, as read from its file."""
-    return yaml.safe_load(shipped("workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
+    """The schema, as read from its file, with a section below finetune for each method."""
+    read = yaml.safe_load(shipped("workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
+    for name in TRAINED:
+        read["properties"]["finetune"]["properties"][name] = {
+            "description": f"Settings of the method {name}.",
+            "type": "object",
+            "additionalProperties": False,
+            "default": {},
+            "properties": {"learning_rate": {"$ref": "#/$defs/learning_rate"}, **METHODS[name].settings},
+        }
+    return read
 
 
 def validate(raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -87,38 +87,6 @@ class Routing:
 
 
 @dataclass(frozen=True)
-class Method:
-    learning_rate: float
-
-
-@dataclass(frozen=True)
-class Lora:
-    learning_rate: float
-    rank: int
-    alpha: int
-    targets: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class LoraMatched:
-    learning_rate: float
-    alpha: int
-
-
-@dataclass(frozen=True)
-class Adapter:
-    learning_rate: float
-    bottleneck: int | None
-
-
-@dataclass(frozen=True)
-class AdapterLora:
-    learning_rate: float
-    rank: int
-    alpha: int
-
-
-@dataclass(frozen=True)
 class Finetune:
     steps: int | None
     epochs: float
@@ -135,21 +103,11 @@ class Finetune:
     ranks: int
     checkpoint_every: int
     scope: str
-    full: Method
-    layers: Method
-    landermt: Method
-    landermt_lg: Method
-    landermt_ls: Method
-    random: Method
-    random_layers: Method
-    lora: Lora
-    lora_matched: LoraMatched
-    adapter: Adapter
-    adapter_lora: AdapterLora
+    methods: Mapping[str, Mapping[str, Any]]  # finetune.<method>: learning_rate, and what lander/methods.py says
 
-    def method(self, name: str) -> Any:
+    def method(self, name: str) -> Mapping[str, Any]:
         """Settings of one method, for example its learning rate."""
-        return getattr(self, name.replace("-", "_"))
+        return self.methods[name]
 
 
 @dataclass(frozen=True)

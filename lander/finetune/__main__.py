@@ -40,10 +40,11 @@ from lander.files import whole_file, write_json
 from lander.finetune import saved
 from lander.finetune.blocks import Routing
 from lander.finetune.cost import training_cost
-from lander.finetune.methods import METHODS, Lora, Prepared, count, prepare
+from lander.finetune.methods import Lora, Prepared, count, prepare
 from lander.finetune.schedule import Pairs, Schedule
 from lander.finetune.trainer import Settings, end_processes, start_processes, train
 from lander.languages import Direction, parse_direction
+from lander.methods import METHODS, TRAINED
 
 
 def tokenize(
@@ -121,7 +122,7 @@ def parse_args() -> argparse.Namespace:
     """The flags of the command line."""
     parser = argparse.ArgumentParser(prog="lander.finetune", description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--method", choices=METHODS, required=True)
+    add("--method", choices=TRAINED, required=True)
     add("--model", required=True, help="base: built-in name, local folder or hub id")
     add("--revision", default="", help="revision of a hub model")
     add("--dtype", choices=["auto", "float32", "bfloat16"], default="auto", help="of the weights")

@@ -12,13 +12,12 @@
 | `layers`, `landermt-lg`, `random`, `random-layers` | the same, with other masks |
 | `landermt-ls` | the neurons alone: output bias, attention and norms stay frozen |
 
-A method is a function and an entry in `METHODS`.
+A method is a function here and an entry in `lander/methods.py`.
 """
 
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
+from pkgutil import resolve_name
 from typing import Any
 
 import pandas as pd
@@ -29,6 +28,7 @@ from lander.errors import UserError
 from lander.finetune import adapters
 from lander.finetune.blocks import BlockFFN, Router, Routing, install
 from lander.finetune.switch import switches
+from lander.methods import METHODS, TRAINED
 
 
 @dataclass
@@ -88,28 +88,15 @@ class Prepared:
         return {name: parameter for group in self.groups for name, parameter in group.parameters.items()}
 
 
-@dataclass(frozen=True)
-class Method:
-    """How a base is made ready, and which `parts` a trained model's folder has (`lander.finetune.saved`)."""
-
-    build: Callable[[nn.Module, Options], Prepared]
-    parts: tuple[str, ...]
-
-    @property
-    def masked(self) -> bool:
-        """Whether it needs masks."""
-        return "blocks" in self.parts
-
-
 def prepare(method: str, network: nn.Module, **options: Any) -> Prepared:
     """Make a frozen base ready for a method: build its blocks or adapters, choose and thaw what it trains.
 
     Args:
         options: fields of `Options`.
     """
-    if method not in METHODS:
-        raise UserError(f"methods: {method!r} is not one of {', '.join(METHODS)}")
-    prepared = METHODS[method].build(network, Options(**options))
+    if method not in TRAINED:
+        raise UserError(f"methods: {method!r} is not one of {', '.join(TRAINED)}")
+    prepared = resolve_name(METHODS[method].build)(network, Options(**options))
     prepared.groups = [group for group in prepared.groups if group.parameters]
     for group in prepared.groups:
         for parameter in group.parameters.values():
@@ -125,29 +112,29 @@ def count(groups: list[ParameterGroup]) -> int:
 # ------------------------------------------------------------ everything, LoRA, bottlenecks
 
 
-def _full(network: nn.Module, _options: Options) -> Prepared:
+def full(network: nn.Module, _options: Options) -> Prepared:
     return Prepared(network, Router(), [ParameterGroup("all", dict(network.named_parameters()))])
 
 
-def _lora(network: nn.Module, options: Options) -> Prepared:
+def lora(network: nn.Module, options: Options) -> Prepared:
     network = with_lora(network, options.lora)
     return Prepared(network, Router(), [lora_group(network)], {"lora_rank": options.lora.rank})
 
 
-def _lora_matched(network: nn.Module, options: Options) -> Prepared:
+def lora_matched(network: nn.Module, options: Options) -> Prepared:
     budget = adapters.layers_budget(network, options.budget_layers, options.scope)
     per_rank = sum(part.in_features + part.out_features for part in linear_maps(network).values())
     rank = max(1, round(budget / per_rank))
-    return _lora(network, replace(options, lora=Lora(rank, options.lora.alpha)))
+    return lora(network, replace(options, lora=Lora(rank, options.lora.alpha)))
 
 
-def _adapter(network: nn.Module, options: Options) -> Prepared:
+def adapter(network: nn.Module, options: Options) -> Prepared:
     size = adapter_size(network, options)
     adapters.install(network, size)
     return Prepared(network, Router(), [bottleneck_group(network)], {"bottleneck": size})
 
 
-def _adapter_lora(network: nn.Module, options: Options) -> Prepared:
+def adapter_lora(network: nn.Module, options: Options) -> Prepared:
     budget = adapters.n_parameters(network, adapter_size(network, options))
     network = with_lora(network, options.lora)
     low_rank = lora_group(network)
@@ -207,7 +194,12 @@ def with_lora(network: nn.Module, lora: Lora) -> nn.Module:
 # ------------------------------------------------------------ blocks
 
 
-def _routed(network: nn.Module, options: Options, *, shared: bool = True) -> Prepared:
+def routed_unshared(network: nn.Module, options: Options) -> Prepared:
+    """Blocks as the masks say, without what the directions share."""
+    return routed(network, options, shared=False)
+
+
+def routed(network: nn.Module, options: Options, *, shared: bool = True) -> Prepared:
     """Blocks as the masks say. `shared`: train what all directions share too."""
     router, scope = Router(), options.scope if shared else "blocks"
     installed = install(network, options.masks, router, options.routing, scope)
@@ -257,18 +249,3 @@ def shared_parts(layer: nn.Module, ffn: BlockFFN, scope: str) -> list[nn.Paramet
 
 def _named(what: str, directions: frozenset[str] | None) -> str:
     return what if directions is None else f"{what} of {', '.join(sorted(directions))}"
-
-
-METHODS: dict[str, Method] = {
-    "full": Method(_full, ("model",)),
-    "lora": Method(_lora, ("lora",)),
-    "lora-matched": Method(_lora_matched, ("lora",)),
-    "adapter": Method(_adapter, ("bottlenecks",)),
-    "adapter-lora": Method(_adapter_lora, ("lora", "bottlenecks")),
-    "landermt": Method(_routed, ("blocks",)),
-    "landermt-lg": Method(_routed, ("blocks",)),
-    "landermt-ls": Method(partial(_routed, shared=False), ("blocks",)),
-    "layers": Method(_routed, ("blocks",)),
-    "random": Method(_routed, ("blocks",)),
-    "random-layers": Method(_routed, ("blocks",)),
-}

@@ -10,8 +10,8 @@ from typing import Any
 
 from lander import variants
 from lander.config import Config, choices
-from lander.config.methods import TRAINING_FREE
 from lander.experiments.rates import rate_name
+from lander.methods import TRAINING_FREE
 from lander.variants import MAIN, Model
 
 TABLE1 = (
@@ -112,7 +112,7 @@ class Experiments:
     def starts(self) -> list[str]:
         """METHOD=RATE: where the search for the learning rate of each trained method of the run begins."""
         methods = [method for method in self.settings.methods if method not in TRAINING_FREE]
-        return [f"{method}={self.settings.finetune.method(method).learning_rate:g}" for method in methods]
+        return [f"{method}={self.settings.finetune.method(method)['learning_rate']:g}" for method in methods]
 
     def trial_losses(self, planned: dict[str, Any]) -> list[str]:
         """Loss files of all trials that a round knows of."""

@@ -1,10 +1,11 @@
 """Bases, trained models, and the tables that select what is trained: files and flags of the rules that need a model."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lander import config, variants
-from lander.config.methods import MASKED
+from lander.methods import MASKED, METHODS
 from lander.workflow.texts import as_json
 
 PRETRAINED_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "lander.json")
@@ -216,30 +217,22 @@ class Models:
     def method_flags(self, wildcards: Any) -> list[str]:
         """Flags that only one method has."""
         method, settings = wildcards.method, self.of(wildcards)
-        own, size = settings.finetune.method(method), {"budget-layers": settings.layers.k}
-        if method == "lora":
-            targets = ["--lora-targets", *own.targets] if own.targets else []
-            return [*as_flags({"lora-rank": own.rank, "lora-alpha": own.alpha}), *targets]
-        if method == "lora-matched":
-            return as_flags({"lora-alpha": own.alpha, "scope": settings.finetune.scope} | size)
-        if method in ("adapter", "adapter-lora"):
-            given = settings.finetune.adapter.bottleneck
-            flags: dict[str, Any] = {"bottleneck": given} if given else size
-            return as_flags(flags | ({"lora-rank": own.rank, "lora-alpha": own.alpha} if method != "adapter" else {}))
-        if method in MASKED:
-            own_masks = self._own_masks(wildcards)
-            flags = {
+        if method not in MASKED:
+            return as_flags(METHODS[method].flags(settings.finetune.method(method), settings))
+        own_masks = self._own_masks(wildcards)
+        return as_flags(
+            {
                 "masks": self.settings.neurons.masks if own_masks else self._mask_folder(wildcards, self.results),
                 "scope": settings.finetune.scope,
                 "scale": settings.routing.scale,
                 "gate": settings.routing.gate,
+                "routes": self.directions,
             }
-            return [*as_flags(flags), "--routes", *self.directions]
-        return []
+        )
 
     def learning_rate(self, wildcards: Any) -> float:
         """The method's own learning rate, or that of all."""
-        return self.of(wildcards).finetune.method(wildcards.method).learning_rate
+        return self.of(wildcards).finetune.method(wildcards.method)["learning_rate"]
 
     def accumulate(self, wildcards: Any) -> int:
         """Micro-batches per update."""
@@ -301,6 +294,9 @@ class Models:
         return [*shots, "--examples", *examples]
 
 
-def as_flags(values: dict[str, Any]) -> list[str]:
-    """{"k": 3} -> ["--k", "3"]."""
-    return [part for name, value in values.items() for part in (f"--{name}", str(value))]
+def as_flags(values: Mapping[str, Any]) -> list[str]:
+    """{"k": 3, "routes": ["en-de"]} -> ["--k", "3", "--routes", "en-de"]."""
+    flags: list[str] = []
+    for name, value in values.items():
+        flags += [f"--{name}", *map(str, value if isinstance(value, list | tuple) else [value])]
+    return flags

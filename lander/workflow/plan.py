@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from lander import config
-from lander.config.methods import MASKED
 from lander.digest import code_digest, record_digests, recorded_digest
 from lander.languages import Direction
+from lander.methods import MASKED
 from lander.variants import MAIN, Model, selection
 from lander.workflow.experiments import Experiments, has_loss
 from lander.workflow.models import Models
