@@ -7,6 +7,10 @@ import pandas as pd
 
 from lander import tables
 from lander.evaluate.collect import COLUMNS, means, write_scores
+from lander.experiments import documents
+from lander.languages import parse_direction
+from lander.report import svg
+from lander.report.tables import Cell, Head, Table
 
 TEN = ["en-de", "de-en", "en-it", "it-en", "en-fr", "fr-en", "en-ar", "ar-en", "en-zh", "zh-en"]
 METHODS = {
@@ -83,7 +87,106 @@ def make_counts(path, directions):
     tables.write(path, pd.DataFrame(rows, columns=["direction", "origin", "reason", "pairs"]), "counts")
 
 
+TEXTS = {
+    "en": "The committee met on {} May and approved the budget without a vote.",
+    "de": "Der Ausschuss trat am {}. Mai zusammen und billigte den Haushalt ohne Abstimmung.",
+    "it": "Il comitato si è riunito il {} maggio e ha approvato il bilancio senza votare.",
+    "fr": "Le comité s’est réuni le {} mai et a approuvé le budget sans vote.",
+    "ar": "اجتمعت اللجنة في {} مايو وأقرت الميزانية دون تصويت.",
+    "zh": "委员会于5月{}日召开会议，未经表决批准了预算。",
+}
+
+
+def make_translations(folder, directions, models, lines=12, test="cldr", evil=""):
+    """Translations of models and their flags; the last model writes English every fifth line. Returns the flags.
+
+    `evil`: a text that stands in the first source, reference and output.
+    """
+    random = np.random.default_rng(4)
+    given = {"--translations": [], "--flags": []}
+    for place, (method, variant) in enumerate(models):
+        for direction in directions:
+            source, target = parse_direction(direction).source, parse_direction(direction).target
+            path = folder / "translate" / method / variant / "s0" / test / f"{direction}.jsonl"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            rows, flags = [], ["line,flag,detail"]
+            for line in range(lines):
+                reference = TEXTS.get(target, TEXTS["en"]).format(line + 1)
+                words = reference.split()
+                hypothesis = " ".join(words[: len(words) - int(random.integers(0, 3))]) + "x" * (place % 2)
+                if place == len(models) - 1 and line % 5 == 0:
+                    hypothesis = TEXTS["en"].format(line + 1)
+                    flags.append(f"{line},off_target,en")
+                if line == 3:
+                    hypothesis = ""
+                    flags.append(f"{line},empty,")
+                row = {"source": TEXTS.get(source, TEXTS["en"]).format(line + 1), "reference": reference}
+                if evil and line == 0:
+                    row = {"source": evil, "reference": evil}
+                    hypothesis = evil
+                rows.append(json.dumps(row | {"raw": hypothesis, "hypothesis": hypothesis}))
+            path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+            scored = folder / "evaluate" / method / variant / "s0" / test / f"{direction}.flags.csv"
+            scored.parent.mkdir(parents=True, exist_ok=True)
+            scored.write_text("\n".join(flags) + "\n", encoding="utf-8")
+        name = f"{method}/{variant}/s0"
+        given["--translations"].append(f"{name}={folder}/translate/{name}")
+        given["--flags"].append(f"{name}={folder}/evaluate/{name}")
+    return [one for flag, values in given.items() for one in (flag, *values)]
+
+
+def make_significance(path, scores, baselines, metrics=("bleu",)):
+    """Intervals of one point to each side; a difference of more than two points is significant."""
+    scores = pd.read_csv(scores, dtype={"seed": str})
+    scores = scores[scores["metric"].isin(metrics)]
+    keys = ["test", "direction", "metric"]
+    rows = []
+    for baseline in baselines:
+        method, variant = baseline.split("/")
+        base = scores[(scores["method"] == method) & (scores["variant"] == variant)].set_index(keys)["score"]
+        for row in scores.itertuples():
+            gap = row.score - base[(row.test, row.direction, row.metric)]
+            p = 0.0004 if abs(gap) > 2 else 0.4
+            place = (row.test, row.direction, row.metric)
+            span = (row.score, row.score - 1, row.score + 1)
+            if (row.method, row.variant) != (method, variant):
+                rows.append((row.method, row.variant, baseline, *place, *span, gap, p / 2, p / 3, p))
+    columns = ["method", "variant", "baseline", *keys, "score", "low", "high", "difference"]
+    table = pd.DataFrame(rows, columns=[*columns, "p_bootstrap", "p_randomisation", "p_holm"])
+    table.to_csv(path, index=False)
+
+
+def make_experiments(folder, names=("forgetting", "sweep_k")):
+    """Experiments as `lander.experiments` writes them."""
+    for name in names:
+        figure, axes = svg.new_figure()
+        axes.plot([0, 1, 2], [1, 3, 2], **svg.line_style(0))
+        axes.set_xlabel("nats per character")
+        rows = [("full", [Cell("41.0", True, "±0.3"), Cell("–")]), ("a|b", [Cell("39.1"), Cell("+1.5")])]
+        table = Table(f"Table of {name}", "method", [Head("BLEU"), Head("gain | cost")], rows, notes=["Bold: best."])
+        blocks = [f"What {name} shows: the `k` matters.", table]
+        data = pd.DataFrame({"method": ["full"], "mean": [41.0]})
+        documents.write(
+            documents.Document(name, f"Title of {name}", blocks, data, svg.to_svg(figure, name, name)), folder
+        )
+
+
 CONFIG = "run: demo\nmodel:\n  path: lander-tiny\ndata:\n  test:\n  - name: cldr\n    builtin: cldr\n"
+
+
+def add_everything(folder, flags, directions=TEN, methods=METHODS, **translations):
+    """Significance, experiments, translations and dropped pairs beside a run of `make_run`. Returns its command line."""
+    make_significance(folder / "significance.csv", folder / "scores.csv", ["full/main", "zero-shot/best-prompt"])
+    make_experiments(folder / "experiments")
+    dropped = [
+        {"reason": "language", "score": 0.0, "first": "Hallo <b>", "second": "Hi", "origin": "cldr", "line": line}
+        for line in range(5)
+    ]
+    (folder / "de-en.dropped.jsonl").write_text("\n".join(map(json.dumps, dropped)) + "\n")
+    (folder / "code.json").write_text('{"lander.masks": "e053ee4f2524e22c"}')
+    more = ["--significance", f"{folder}/significance.csv", "--experiments", f"{folder}/experiments"]
+    more += ["--dropped", f"{folder}/de-en.dropped.jsonl", "--code", f"{folder}/code.json"]
+    return [*flags, *more, *make_translations(folder, directions, list(methods), **translations)]
 
 
 def make_run(

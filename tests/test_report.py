@@ -1,20 +1,36 @@
 """Tests of `lander.report`, on made-up runs of several shapes."""
 
+import base64
+import hashlib
 import html.parser
 import json
 import re
 import shutil
+import subprocess
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from report_runs import make_counts, make_loss, make_run, make_scores
+from report_runs import (
+    add_everything,
+    make_counts,
+    make_experiments,
+    make_loss,
+    make_run,
+    make_scores,
+    make_significance,
+    make_translations,
+)
 
 from lander import tables
 from lander.errors import UserError
 from lander.evaluate.collect import COLUMNS
+from lander.report import page as page_module
 from lander.report.__main__ import main
+
+PACKAGE = Path(page_module.__file__).parent
 
 
 class Page(html.parser.HTMLParser):
@@ -25,6 +41,7 @@ class Page(html.parser.HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.open, self.ids, self.links, self.loaded, self.text = [], [], [], [], ""
+        self.script, self.policy, self.captions, self.tables, self.bare = "", "", 0, 0, 0
         self.feed(text)
         assert self.open == []
 
@@ -33,7 +50,15 @@ class Page(html.parser.HTMLParser):
         self.ids += [attrs["id"]] if "id" in attrs else []
         self.links += [value for name, value in attrs.items() if name in ("href", "xlink:href")]
         self.loaded += [value for name, value in attrs.items() if name in ("src", "srcset", "data", "action")]
-        assert tag not in ("script", "iframe", "object", "base")
+        assert tag not in ("iframe", "object", "base")
+        if tag == "script":
+            assert attrs == {}
+            assert self.script == ""  # one script, and it is ours
+        if attrs.get("http-equiv") == "Content-Security-Policy":
+            self.policy = attrs["content"]
+        self.captions += tag == "caption"
+        self.tables += tag == "table"
+        self.bare += tag == "th" and "scope" not in attrs
         assert not any(name.startswith("on") for name in attrs)
         if tag not in self.VOID and not closed:
             self.open.append(tag)
@@ -45,7 +70,10 @@ class Page(html.parser.HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        self.text += data
+        if self.open and self.open[-1] == "script":
+            self.script += data
+        else:
+            self.text += data
 
 
 def check_page(folder):
@@ -54,10 +82,17 @@ def check_page(folder):
     page = Page(text)
     assert len(page.ids) == len(set(page.ids))
     assert page.loaded == []
+    assert page.captions == page.tables > 0
+    assert page.bare == 0  # every heading of a table says what it heads
+    assert page.script == (PACKAGE / "page.js").read_text().strip()
+    digest = base64.b64encode(hashlib.sha256(page.script.encode()).digest()).decode()
+    assert "default-src 'none'" in page.policy
+    assert f"script-src 'sha256-{digest}'" in page.policy
     targets = [link[1:] for link in page.links if link.startswith("#")] + re.findall(r"url\(#([^)]+)\)", text)
     assert set(targets) <= set(page.ids)
     for link in page.links:  # its own places, its own files, the paper; nothing is fetched to show the page
-        known = link.startswith(("#", "data:,", "https://aclanthology.org/")) or (folder / link).is_file()
+        known = link.startswith(("#", "data:,", "data:image/png", "https://aclanthology.org/"))
+        known = known or (folder / link).is_file()
         assert known, link
     assert "@import" not in text
     assert len(text) < 5_000_000

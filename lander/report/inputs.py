@@ -1,5 +1,6 @@
 """Everything that the report is made of, read and checked."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,8 @@ from lander import tables
 from lander.errors import UserError
 from lander.evaluate.collect import read_scores
 from lander.files import read_json
+from lander.languages import parse_direction
+from lander.report.significance import Significance
 
 LOSS_COLUMNS = ["update", "direction", "loss", "tokens"]
 PROMPT_COLUMNS = ["direction", "prompt", "bleu", "chosen"]
@@ -40,6 +43,9 @@ class Inputs:
     runs: dict[Run, dict[str, Any]] = field(default_factory=dict)
     config: str | None = None
     config_path: str | None = None
+    significance: Significance = field(default_factory=Significance)
+    dropped: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # pair -> examples: reason, first, second
+    code: dict[str, Any] = field(default_factory=dict)  # stage -> digest of its code
 
     def setting(self, *keys: str) -> Any:
         """A value of the config, or None where there is no config, no such key, or it is not readable."""
@@ -104,6 +110,28 @@ def read_run(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path}: not a JSON object; remove it and run snakemake again")
     return content
+
+
+def read_dropped(files: Sequence[Path], number: int) -> dict[str, list[dict[str, Any]]]:
+    """The first `number` pairs that each filter dropped, from files <pair>.dropped.jsonl of `lander.data`."""
+    found = {}
+    for path in files:
+        pair, kept, seen = path.name.split(".")[0], [], {}
+        parse_direction(pair)
+        try:
+            with open(path, encoding="utf-8", newline="\n") as stream:
+                for line in stream:
+                    row = json.loads(line)
+                    reason = str(row["reason"])
+                    seen[reason] = seen.get(reason, 0) + 1
+                    if seen[reason] <= number:
+                        kept.append({**row, "first": str(row["first"]), "second": str(row["second"])})
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such file; `python -m lander.data` makes it") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path}: not a list of dropped pairs ({error}); remove it and run snakemake") from None
+        found[pair] = sorted(kept, key=lambda row: list(seen).index(str(row["reason"])))
+    return found
 
 
 def parse_assignments(values: Sequence[str], flag: str) -> dict[Run, Path]:

@@ -7,8 +7,9 @@ import pandas as pd
 
 from lander.evaluate.collect import MEANS
 from lander.report.inputs import Inputs
-from lander.report.order import method_key, run_label, sort_tests
-from lander.report.tables import MISSING, Cell, Head, Table
+from lander.report.order import method_key, run_label, sort_directions, sort_tests
+from lander.report.significance import LEVEL
+from lander.report.tables import MEAN_LABELS, MISSING, Cell, Head, Table, score_columns
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,95 @@ def verdict(inputs: Inputs, test: str) -> Verdict | None:
     if ("landermt", "main") in means.index and best != ("landermt", "main"):
         own = means[("landermt", "main")]
         sentence += f" landermt has {own:.1f}, {top - own:.1f} less than the highest."
+    sentence += _tests_sentence(inputs, test, best)
     return Verdict(test, run_label(best), f"{top:.1f}", gain, sentence)
+
+
+def _tests_sentence(inputs: Inputs, test: str, best: tuple[str, str]) -> str:
+    """In how many directions the best method is significantly ahead of each baseline, and behind it."""
+    tested = inputs.significance
+    names = list(by_direction(inputs.scores, test).columns)
+    parts = []
+    for baseline in tested.baselines:
+        outcomes = [tested.compare(best, baseline, (test, name, "bleu")) for name in names]
+        found = [one for one in outcomes if one]
+        if not found or baseline == best:
+            continue
+        ahead = sum(one.significant and one.difference > 0 for one in found)
+        behind = sum(one.significant and one.difference < 0 for one in found)
+        text = f"ahead of {run_label(baseline)} in {ahead} of {len(found)}"
+        parts.append(f"{text} and behind in {behind}" if behind else text)
+    if not parts:
+        return ""
+    return f" Significantly (Holm-corrected p < {LEVEL:g}), direction by direction: {run_label(best)} is " + (
+        "; ".join(parts) + "."
+    )
+
+
+def winners_table(inputs: Inputs, test: str) -> Table | None:
+    """Which method won in each direction, by how much, and whether that is more than chance."""
+    rows = inputs.scores.query("test == @test and metric == 'bleu'")
+    if rows.empty:
+        return None
+    means = rows.groupby(["method", "variant", "direction"])["score"].mean().unstack()
+    tested = inputs.significance
+    table = []
+    for _, name in score_columns(means.columns):
+        order = means[name].dropna().sort_values(ascending=False, kind="stable")
+        best, place = order.index[0], (test, name, "bleu")
+        span = tested.interval(best, place)
+        interval = f"{span[0]:.1f}–{span[1]:.1f}" if span else ""
+        cells = [Cell(run_label(best)), Cell(f"{order.iloc[0]:.1f}", interval=interval)]
+        if len(order) == 1:
+            cells += [Cell(MISSING)] * 3
+        else:
+            outcome = tested.compare(best, order.index[1], place)
+            sure = ("yes, " if outcome.significant else "no, ") + outcome.text if outcome else "not tested"
+            gap = order.iloc[0] - order.iloc[1]
+            cells += [Cell(run_label(order.index[1])), Cell(signed(gap)), Cell(sure)]
+        table.append((MEAN_LABELS.get(name, name), cells))
+    heads = [Head(text) for text in ("best", "BLEU", "second", "ahead by", "significant")]
+    notes = ["No paired tests were made: a small lead may be chance."]
+    if tested.tests:
+        notes = [
+            f"Significant: Holm-corrected p < {LEVEL:g}. “not tested”: neither of the two is one of the baselines."
+        ]
+    return Table(f"Which method won where, BLEU on {test}", "direction", heads, table, notes=notes)
+
+
+def findings(inputs: Inputs) -> list[tuple[str, str, str]]:
+    """(question, answer, place in the page): what people ask of a run, in a sentence each."""
+    found = []
+    if inputs.layers is not None:
+        sets = {
+            str(name): tuple(sorted(int(layer) for layer in rows.loc[rows["selected"], "layer"]))
+            for name, rows in inputs.layers.groupby("direction", sort=False)
+        }
+        if len(set(sets.values())) == 1:
+            text = ", ".join(map(str, next(iter(sets.values())))) or "none"
+            text += ", for every direction" if len(sets) > 1 else ""
+        else:
+            text = "; ".join(f"{name}: {', '.join(map(str, sets[name])) or 'none'}" for name in sort_directions(sets))
+        number = inputs.layers["layer"].nunique()
+        found.append(("Layers chosen", f"{text} (of {number}; where the activation changes most)", "delta"))
+    if inputs.neurons is not None:
+        owned = inputs.neurons.loc[inputs.neurons["kind"] == "specific", "language"].value_counts()
+        listed = ", ".join(f"{name} {number:,}" for name, number in owned.items()) or "none"
+        found.append(("Neurons each language owns", f"{listed} (of {len(inputs.neurons):,})", "owners"))
+    if inputs.counts is not None:
+        sums = inputs.counts.groupby("reason")["pairs"].sum()
+        dropped = sums.drop(["read", "kept"], errors="ignore").sort_values(ascending=False, kind="stable")
+        reasons = ", ".join(f"{name.replace('_', ' ')} {number:,}" for name, number in dropped[dropped > 0].items())
+        text = f"{sums.get('kept', 0):,} of {sums.get('read', 0):,} pairs kept; dropped: {reasons or 'none'}"
+        found.append(("Data", text, "data"))
+    rows = inputs.scores[(inputs.scores["metric"] == "off_target") & ~inputs.scores["direction"].isin(MEANS)]
+    if len(rows):
+        means = rows.groupby(["method", "variant", "test", "direction"])["score"].mean()
+        worst = means[means > 0.01].sort_values(ascending=False, kind="stable")
+        texts = [f"{run_label(key[:2])} {100 * share:.1f}% in {key[3]} ({key[2]})" for key, share in worst.items()]
+        answer = _first(texts, 5) if texts else "no method above 1% in any direction"
+        found.append(("Output in another language", answer, "scores-section"))
+    return found
 
 
 def _average(inputs: Inputs, run: tuple[str, str], key: str) -> float | None:
@@ -142,12 +231,13 @@ def _cost_cells(inputs: Inputs, run: tuple[str, str]) -> list[Cell]:
         return []
     trained, total = (_average(inputs, run, f"parameters_{name}") for name in ("trained", "total"))
     share = f"{100 * trained / total:.3g}%" if trained is not None and total else MISSING
+    seconds, tokens, memory = (_average(inputs, run, key) for key in ("seconds", "tokens", "peak_memory_bytes"))
     return [
-        Cell(quantity(trained)),
+        Cell(quantity(trained), value=trained),
         Cell(share),
-        Cell(duration(_average(inputs, run, "seconds"))),
-        Cell(quantity(_average(inputs, run, "tokens"))),
-        Cell(quantity(_average(inputs, run, "peak_memory_bytes"), "B")),
+        Cell(duration(seconds), value=seconds),
+        Cell(quantity(tokens), value=tokens),
+        Cell(quantity(memory, "B"), value=memory),
     ]
 
 
@@ -157,7 +247,12 @@ def notes(inputs: Inputs, tests: list[str]) -> list[str]:
     scores = inputs.scores
     seeds = scores["seed"].nunique()
     if seeds == 1:
-        found.append("One seed: small differences between methods may be chance. No significance test was made.")
+        tests_made = (
+            "The tests say how sure a difference is on other sentences, not with another seed."
+            if inputs.significance.tests
+            else "No significance test was made."
+        )
+        found.append(f"One seed: small differences between methods may be chance. {tests_made}")
     for test in tests:
         rows = scores[(scores["test"] == test) & ~scores["direction"].isin(MEANS)]
         values: dict[str, Any] = dict(list(rows.groupby("metric")))

@@ -1,13 +1,16 @@
 """The tables of the page: scores, costs, data, versions. Text only; page.html makes them HTML and escapes it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
 from lander.evaluate.collect import MEANS
+from lander.languages import parse_direction
 from lander.report.inputs import Inputs
 from lander.report.order import GROUPS, direction_group, group_heading, method_key, run_label, sort_directions
+from lander.report.significance import LEVEL, Method, Outcome, Place, Significance
 
 MISSING = "–"
 MEAN_LABELS = {"mean": "all", "mean-out-of-en": "out of en", "mean-into-en": "into en"}
@@ -16,22 +19,43 @@ METRICS = {  # metric -> heading, digits, factor, whether more is better
     "chrf2++": ("chrF2++", 1, 1, True),
     "bleu_unseen": ("BLEU on items that training has not seen", 1, 1, True),
     "chrf2++_unseen": ("chrF2++ on items that training has not seen", 1, 1, True),
+    "spbleu": ("spBLEU", 1, 1, True),
+    "bleu_13a": ("BLEU with tokenizer 13a whatever the target, as in the paper", 1, 1, True),
     "bleu_raw": ("BLEU of the raw output, before it is cut at the first line break", 1, 1, True),
     "length_ratio": ("Length ratio: characters of the translations / of the references", 2, 1, False),
     "length_ratio_raw": ("Length ratio of the raw output", 2, 1, False),
     "empty": ("Empty translations, % of items", 1, 100, False),
     "copied": ("Translations that repeat the source, % of items", 1, 100, False),
+    "off_target": ("Off-target translations: in another language, % of items", 1, 100, False),
+    "language_unknown": ("Translations too short to tell their language, % of items", 1, 100, False),
+    "cut": ("Translations cut off by the limit of length, % of items", 1, 100, False),
+    "cut_raw": ("Raw outputs that ended at the limit of length, % of items", 1, 100, False),
+    "repeated": ("Repetition: 4-grams that stand earlier in the same translation, %", 1, 100, False),
     "contaminated": ("Test items of which training has seen the source or the reference, %", 1, 100, False),
 }
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: its text, whether it is the best of its column, and the spread over seeds."""
+    """A cell: its text, whether it is the best of its column, and the spread over seeds.
+
+    Attributes:
+        interval: the 95% interval, below the text.
+        marks: letters of the baselines that it is significantly ahead of, and `ahead` their names.
+        hover: all of this in words.
+        value: what the column is sorted by, where the text is not the number itself (`12 min`).
+        lang: language of the text, where it is user text.
+    """
 
     text: str
     best: bool = False
     spread: str = ""
+    interval: str = ""
+    marks: str = ""
+    ahead: str = ""
+    hover: str = ""
+    value: float | None = None
+    lang: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,6 +77,8 @@ class Table:
     groups: list[Head] = field(default_factory=list)  # headings above `heads`
     notes: list[str] = field(default_factory=list)
     total: bool = False  # the last row is a sum
+    wide: bool = False  # cells hold sentences, which may be broken
+    word: str = "best"  # what bold means, for those who hear the table
 
 
 def score_columns(directions: Sequence[str]) -> list[tuple[str, str]]:
@@ -65,12 +91,38 @@ def score_columns(directions: Sequence[str]) -> list[tuple[str, str]]:
     return columns
 
 
-def score_table(scores: pd.DataFrame, test: str, metric: str) -> Table | None:
-    """Methods x directions of one test set and metric: means over seeds, the best of each column marked."""
+def metric_look(metric: str, rows: pd.DataFrame) -> tuple[str, int, float, bool]:
+    """Heading, digits, factor and whether more is better; of a metric that is not listed, from its signature."""
+    if metric in METRICS:
+        return METRICS[metric]
+    words = metric.replace("_", " ")
+    if rows["signature"].str.contains("unit:share", regex=False).all():
+        return f"{words}, % of items", 1, 100, False
+    return words, 2, 1, False
+
+
+def score_table(
+    scores: pd.DataFrame,
+    test: str,
+    metric: str,
+    significance: Significance | None = None,
+    only: Sequence[str] = (),
+    directions: Sequence[str] = (),
+) -> Table | None:
+    """Methods x directions of one test set and metric: means over seeds, the best of each column marked.
+
+    Args:
+        significance: intervals and tests, shown in the cells.
+        only: methods, where not all are wanted.
+        directions: directions and means, where not all are wanted.
+    """
     rows = scores[(scores["test"] == test) & (scores["metric"] == metric)]
+    rows = rows[rows["method"].isin(only)] if only else rows
+    rows = rows[rows["direction"].isin(directions)] if directions else rows
     if rows.empty:
         return None
-    heading, digits, factor, rank = METRICS.get(metric, (metric, 2, 1, False))
+    tested = significance or Significance()
+    heading, digits, factor, rank = metric_look(metric, rows)
     columns = score_columns(rows["direction"].unique())
     by = rows.assign(score=rows["score"] * factor).groupby(["method", "variant", "direction"])["score"]
     mean, spread, seeds = by.mean(), by.std(), by.count()
@@ -88,14 +140,65 @@ def score_table(scores: pd.DataFrame, test: str, metric: str) -> Table | None:
             text = f"±{spread[(*run, name)]:.{digits}f}" if many else ""
             # compared as printed: no bold for a difference that the reader cannot see
             best = len(runs) > 1 and round(value, digits) == tops.get(name)
-            cells.append(Cell(f"{value:.{digits}f}", best, text))
+            extra = _tested(tested, run, (test, name, metric), digits, factor) if tested else {}
+            cells.append(Cell(f"{value:.{digits}f}", best, text, **extra))
         table.append((run_label(run), cells))
     groups: list[Head] = []
     for group, _ in columns:
         span = groups.pop().span + 1 if groups and groups[-1].text == group else 1
         groups.append(Head(group, span))
     heads = [Head(MEAN_LABELS.get(name, name)) for _, name in columns]
-    return Table(f"{heading}, on {test}", "method", heads, table, groups, _score_notes(rows))
+    marked = any(cell.interval or cell.marks for _, cells in table for cell in cells)
+    notes = [tested.legend()] if marked else []
+    return Table(f"{heading}, on {test}", "method", heads, table, groups, notes + _score_notes(rows))
+
+
+def _tested(tested: Significance, run: Method, place: Place, digits: int, factor: float) -> dict[str, str]:
+    """The parts of a cell that say how sure its score is."""
+    span = [f"{end * factor:.{digits}f}" for end in tested.interval(run, place) or ()]
+    said = [f"95% interval {' to '.join(span)}"] if span else []
+    for baseline in tested.baselines:
+        if found := tested.compare(run, baseline, place):
+            sure = "significant" if found.significant else "not significant"
+            difference = f"{found.difference * factor:+.{digits}f}".replace("-", "−")
+            said.append(f"against {run_label(baseline)} {difference}, {found.text}, {sure}")
+    letters, beaten = tested.letters(), tested.beaten(run, place)
+    return {
+        "interval": "–".join(span),
+        "marks": "".join(letters[one] for one in beaten),
+        "ahead": ", ".join(run_label(one) for one in beaten),
+        "hover": "; ".join(said),
+    }
+
+
+def difference_table(tested: Significance, test: str, metric: str, baseline: Method) -> Table | None:
+    """Methods x directions: the difference to one baseline and its corrected p, bold where it is significant."""
+    outcomes = {
+        (run, place[1]): found
+        for (run, base, place), found in tested.tests.items()
+        if base == baseline and (place[0], place[2]) == (test, metric)
+    }
+    if not outcomes:
+        return None
+    columns = score_columns(list(dict.fromkeys(name for _, name in outcomes)))
+    rows = []
+    for run in sorted({run for run, _ in outcomes}, key=method_key):
+        cells = []
+        for _, name in columns:
+            found = outcomes.get((run, name))
+            cells.append(_difference_cell(found) if found else Cell(MISSING))
+        rows.append((run_label(run), cells))
+    heading = METRICS[metric][0] if metric in METRICS else metric
+    notes = [f"Below: the Holm-corrected p of the paired test. Bold: p < {LEVEL:g}."]
+    title = f"{heading} minus that of {run_label(baseline)}, on {test}"
+    heads = [Head(MEAN_LABELS.get(name, name)) for _, name in columns]
+    return Table(title, "method", heads, rows, [], notes, word="significant")
+
+
+def _difference_cell(found: Outcome) -> Cell:
+    text = f"{found.difference:+.1f}".replace("-", "−")
+    said = " (significant)" if found.significant else ""
+    return Cell(text, found.significant, found.text, hover=f"{text}, {found.text}{said}")
 
 
 def _score_notes(rows: pd.DataFrame) -> list[str]:
@@ -136,6 +239,22 @@ def data_table(counts: pd.DataFrame) -> Table:
     return Table("Pairs read, kept and dropped", "direction", heads, rows, groups, notes, total=True)
 
 
+def dropped_table(pair: str, rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Examples of pairs that were dropped, with the filter that dropped each."""
+    sides = parse_direction(pair)
+    shown = []
+    for row in rows:
+        place = f"{row.get('origin', '')}, line {row.get('line', MISSING)}"
+        texts = [Cell(_short(row["first"]), lang=sides.source), Cell(_short(row["second"]), lang=sides.target)]
+        shown.append((str(row["reason"]).replace("_", " "), [*texts, Cell(place)]))
+    heads = [Head(sides.source), Head(sides.target), Head("from")]
+    return Table(f"Examples of dropped pairs, {pair}", "dropped because of", heads, shown, wide=True)
+
+
+def _short(text: str, length: int = 200) -> str:
+    return text if len(text) <= length else f"{text[:length]}…"
+
+
 def prompt_table(prompts: pd.DataFrame) -> Table:
     """BLEU of every prompt on the dev set, direction by direction; the chosen ones marked as best."""
     columns = sort_directions(prompts["direction"].unique())
@@ -162,3 +281,11 @@ def version_table(inputs: Inputs) -> Table | None:
         return None
     rows = [(name, [Cell(", ".join(sorted(found[name])))]) for name in sorted(found, key=str.lower)]
     return Table("Versions", "library", [Head("version")], rows)
+
+
+def code_table(inputs: Inputs) -> Table | None:
+    """Digest of each stage's code."""
+    if not inputs.code:
+        return None
+    rows = [(str(name), [Cell(str(digest))]) for name, digest in inputs.code.items()]
+    return Table("Code of the stages", "stage", [Head("digest")], rows)

@@ -1,0 +1,155 @@
+// The page reads without this script; it only sorts tables, and filters, searches and sorts the translations.
+"use strict";
+
+// ---------------------------------------------------------------- tables
+
+const SCALE = { k: 1e3, M: 1e6, G: 1e9, T: 1e12 };
+
+// The number at the start of a cell's text, null where there is none.
+function numberOf(cell) {
+  if (cell.dataset.v !== undefined) return Number(cell.dataset.v);
+  const found = /^\s*([+\u2212-]?)([\d,]*\.?\d+(?:e[+-]?\d+)?)\s?([kMGT]?)/.exec(cell.textContent);
+  if (!found) return null;
+  const value = Number(found[2].replaceAll(",", "")) * (SCALE[found[3]] || 1);
+  return found[1] && found[1] !== "+" ? -value : value;
+}
+
+function compare(a, b) {
+  const [x, y] = [numberOf(a), numberOf(b)];
+  if (x !== null && y !== null) return x - y;
+  if (x !== null || y !== null) return x === null ? -1 : 1;
+  return a.textContent.localeCompare(b.textContent);
+}
+
+// What is missing stays below, whatever the order.
+function missing(cell) {
+  return cell.textContent.trim() === "\u2013" || cell.textContent.trim() === "";
+}
+
+function sortRows(table, column, order) {
+  const body = table.tBodies[0];
+  const rows = [...table.rowsAsMade];
+  const last = table.classList.contains("total") ? rows.pop() : null;
+  if (order !== "none") {
+    const sign = order === "ascending" ? 1 : -1;
+    rows.sort((a, b) => {
+      const [x, y] = [a.cells[column], b.cells[column]];
+      return missing(x) - missing(y) || sign * compare(x, y);
+    });
+  }
+  body.append(...rows, ...(last ? [last] : []));
+}
+
+// Headings become buttons: descending, ascending, as it was. Names begin with ascending.
+function makeSortable(table) {
+  const rows = [...table.tBodies[0].rows];
+  if (rows.length - table.classList.contains("total") < 2) return;
+  table.rowsAsMade = rows;
+  const corner = table.tHead.rows[0].cells[0];
+  const last = [...table.tHead.rows[table.tHead.rows.length - 1].cells].filter((cell) => cell !== corner);
+  [corner, ...last].forEach((head, column) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...head.childNodes);
+    head.append(button);
+    const numbers = rows.some((row) => row.cells[column] && numberOf(row.cells[column]) !== null);
+    const turns = numbers && column ? ["descending", "ascending", "none"] : ["ascending", "descending", "none"];
+    button.addEventListener("click", () => {
+      const order = turns[(turns.indexOf(head.getAttribute("aria-sort") || "none") + 1) % 3];
+      for (const other of table.tHead.querySelectorAll("[aria-sort]")) other.removeAttribute("aria-sort");
+      if (order !== "none") head.setAttribute("aria-sort", order);
+      sortRows(table, column, order);
+      const how = order === "none" ? "in its first order" : `by ${button.textContent}, ${order}`;
+      document.getElementById("said").textContent = `Table sorted ${how}`;
+    });
+  });
+}
+
+for (const table of document.querySelectorAll("table.sortable")) makeSortable(table);
+
+// ---------------------------------------------------------------- translations
+
+function makeBrowser(form) {
+  const groups = [...document.querySelectorAll("#translations details.group")].map((element) => ({
+    element,
+    items: [...element.querySelectorAll("article")].map((article) => ({
+      article,
+      terms: [...article.querySelectorAll("dt[data-m]")],
+      scores: new Map([...article.querySelectorAll("dt[data-m]")].map((t) => [t.dataset.m, Number(t.dataset.c)])),
+      texts: [...article.querySelectorAll("dd")].map((dd) => dd.textContent.normalize("NFC").toLowerCase()),
+      flags: new Set([...article.querySelectorAll(".flag")].map((mark) => mark.dataset.f)),
+    })),
+  }));
+  const fields = form.elements;
+
+  function difference(item) {
+    return item.scores.get(fields.b.value) - item.scores.get(fields.a.value);
+  }
+
+  function key(item) {
+    const apart = difference(item);
+    const keys = { b: -apart, a: apart, apart: -Math.abs(apart), worst: item.scores.get(fields.a.value) };
+    const value = keys[fields.order.value];
+    return value === undefined || Number.isNaN(value) ? Infinity : value;
+  }
+
+  function sortGroup(group) {
+    const items = fields.order.value === "line" ? group.items : [...group.items].sort((x, y) => {
+      const [p, q] = [key(x), key(y)];
+      return p === q ? 0 : p - q;
+    });
+    group.element.append(...items.map((item) => item.article));
+  }
+
+  function showDifference(item, wanted) {
+    const heading = item.article.querySelector("h3");
+    let place = heading.querySelector(".apart");
+    const apart = difference(item);
+    if (!wanted || Number.isNaN(apart)) return void place?.remove();
+    if (!place) heading.append(place = Object.assign(document.createElement("span"), { className: "apart" }));
+    place.textContent = ` B \u2212 A: ${apart < 0 ? "\u2212" : "+"}${Math.abs(apart).toFixed(1)}`;
+  }
+
+  function update() {
+    const wanted = fields.search.value.trim().normalize("NFC").toLowerCase();
+    const only = fields.two.checked ? [fields.a.value, fields.b.value] : null;
+    const filtered = wanted || fields.flag.value || fields.test.value || fields.direction.value;
+    const compared = fields.order.value !== "line" || only;
+    let shown = 0, places = 0;
+    for (const group of groups) {
+      const { test, direction } = group.element.dataset;
+      const here = [[fields.test, test], [fields.direction, direction]].every(([f, v]) => !f.value || f.value === v);
+      let inside = 0;
+      for (const item of here ? group.items : []) {
+        const hit = (!wanted || item.texts.some((text) => text.includes(wanted)))
+          && (!fields.flag.value || item.flags.has(fields.flag.value));
+        item.article.hidden = !hit;
+        if (!hit) continue;
+        inside += 1;
+        showDifference(item, compared);
+        for (const term of item.terms) {
+          term.hidden = term.nextElementSibling.hidden = Boolean(only && !only.includes(term.dataset.m));
+        }
+      }
+      group.element.hidden = !here || (inside === 0 && Boolean(filtered));
+      if (here) sortGroup(group);
+      if (filtered && inside && !places) group.element.open = true;
+      shown += inside;
+      places += inside ? 1 : 0;
+    }
+    document.getElementById("found").textContent =
+      `${shown} sentence${shown === 1 ? "" : "s"} in ${places} list${places === 1 ? "" : "s"}.`;
+  }
+
+  let timer = 0;
+  form.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(update, 150);
+  });
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.hidden = false;
+  update();
+}
+
+const form = document.getElementById("browse");
+if (form) makeBrowser(form);

@@ -1,0 +1,135 @@
+"""Paired tests of methods against baselines, looked up by what the tables show.
+
+A pair counts as different where the corrected p is below `LEVEL`. Where the file has a method's seeds apart, they are
+taken together with caution: the mean difference, the largest p, the widest interval.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from lander.errors import UserError
+from lander.report.order import run_label
+
+LEVEL = 0.05
+COLUMNS = ["method", "variant", "baseline", "test", "direction", "metric", "low", "high", "difference", "p_holm"]
+JOINT = ("", "all", "mean")  # values of `seed` that stand for all seeds
+Method = tuple[str, str]  # method, variant
+Place = tuple[str, str, str]  # test, direction (or a mean of directions), metric
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A method against a baseline: the difference (positive: the method scores higher) and the corrected p."""
+
+    difference: float
+    p: float
+
+    @property
+    def significant(self) -> bool:
+        return self.p < LEVEL
+
+    @property
+    def reversed(self) -> "Outcome":
+        """The baseline against the method."""
+        return Outcome(-self.difference, self.p)
+
+    @property
+    def text(self) -> str:
+        """`p = 0.012`, `p < 0.001`."""
+        return "p < 0.001" if self.p < 0.001 else f"p = {self.p:.3f}" if self.p < 0.1 else f"p = {self.p:.2f}"
+
+
+@dataclass(frozen=True)
+class Significance:
+    """All intervals and tests of a run; empty where none were made."""
+
+    intervals: dict[tuple[Method, Place], tuple[float, float]] = field(default_factory=dict)
+    tests: dict[tuple[Method, Method, Place], Outcome] = field(default_factory=dict)
+    seeds: bool = False  # some method's seeds were tested apart
+
+    def __bool__(self) -> bool:
+        return bool(self.intervals or self.tests)
+
+    @property
+    def baselines(self) -> list[Method]:
+        """What methods were tested against, in the order of the file."""
+        return list(dict.fromkeys(baseline for _, baseline, _ in self.tests))
+
+    def interval(self, method: Method, place: Place) -> tuple[float, float] | None:
+        """The 95% interval of a score."""
+        return self.intervals.get((method, place))
+
+    def compare(self, method: Method, other: Method, place: Place) -> Outcome | None:
+        """The test of two methods, whichever of them was the baseline; None where there was none."""
+        if found := self.tests.get((method, other, place)):
+            return found
+        found = self.tests.get((other, method, place))
+        return found.reversed if found else None
+
+    def beaten(self, method: Method, place: Place) -> list[Method]:
+        """The baselines that a method is significantly ahead of."""
+        outcomes = ((baseline, self.compare(method, baseline, place)) for baseline in self.baselines)
+        return [one for one, found in outcomes if found and found.significant and found.difference > 0]
+
+    def letters(self) -> dict[Method, str]:
+        """A letter for each baseline, as it marks scores in tables."""
+        return {baseline: chr(ord("a") + place % 26) for place, baseline in enumerate(self.baselines)}
+
+    def legend(self) -> str:
+        """What the letters stand for."""
+        listed = ", ".join(f"{letter} {run_label(one)}" for one, letter in self.letters().items())
+        letters = f"Letters: significantly ahead (paired test, Holm-corrected p < {LEVEL:g}) of {listed}. "
+        caution = " Of several seeds: the largest p and the widest interval." if self.seeds else ""
+        return f"{letters if listed else ''}Below a score: its 95% bootstrap interval.{caution}"
+
+
+def read_significance(path: Path) -> Significance:
+    """Read the table of `lander.evaluate`'s tests.
+
+    Raises:
+        UserError: no such file, not CSV, a column is missing, or a number is not one.
+    """
+    try:
+        rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; leave --significance out where no tests were made") from None
+    except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
+        raise UserError(f"{path}: cannot be read as CSV ({error}); remove it and run snakemake again") from None
+    if missing := [name for name in COLUMNS if name not in rows]:
+        raise UserError(f"{path}: no column {', '.join(missing)}; it should have {', '.join(COLUMNS)}")
+    numbers = ["low", "high", "difference", "p_holm"]
+    try:
+        rows[numbers] = rows[numbers].replace("", "nan").astype(float)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; remove it and run snakemake again") from None
+    return _collect(rows)
+
+
+def _collect(rows: pd.DataFrame) -> Significance:
+    """Put the rows where they are looked up; rows of all seeds together win over those of single seeds."""
+    keys = ["method", "variant", "baseline", "test", "direction", "metric"]
+    seed = rows["seed"] if "seed" in rows else pd.Series("", index=rows.index)
+    together = seed.str.strip().isin(JOINT)
+    joint = rows[keys].apply(tuple, axis=1).isin(set(rows.loc[together, keys].itertuples(index=False, name=None)))
+    rows = rows[together | ~joint]
+    apart = bool(rows.duplicated(keys).any())
+    intervals, tests = {}, {}
+    kept = ["method", "variant", "test", "direction", "metric"]
+    spans = rows.dropna(subset=["low", "high"]).groupby(kept, sort=False).agg({"low": "min", "high": "max"})
+    for key, low, high in spans.itertuples(name=None):
+        intervals[(key[:2], key[2:])] = (low, high)
+    paired = rows[rows["baseline"] != ""].dropna(subset=["difference", "p_holm"])
+    found = paired.groupby(keys, sort=False).agg({"difference": "mean", "p_holm": "max"})
+    for key, difference, p in found.itertuples(name=None):
+        method, baseline = key[:2], baseline_run(key[2])
+        if method != baseline:
+            tests[(method, baseline, key[3:])] = Outcome(difference, p)
+    return Significance(intervals, tests, apart)
+
+
+def baseline_run(text: str) -> Method:
+    """`full` -> (full, main); `zero-shot/best-prompt` -> (zero-shot, best-prompt)."""
+    method, _, variant = text.partition("/")
+    return method, variant.split("/")[0] or "main"
