@@ -8,8 +8,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def load(path: str, dtype: str = "float32") -> "Translator":
-    """Load a trained model's folder, or a base, ready to translate; see `lander.translator.load`."""
+def load(path: str, dtype: str = "float32", base: str | None = None) -> "Translator":
+    """Load a trained model's folder, a delta file or a base, ready to translate; see `lander.translator.load`."""
     from lander.translator import load  # torch and transformers take seconds: only when needed
 
-    return load(path, dtype)
+    return load(path, dtype, base=base)

@@ -1,10 +1,15 @@
-"""The command `lander`: check a config, show scores, translate with a trained model, export it, convert a base,
-score a model's neurons, import masks.
+"""The command `lander`: check a config, plan a run, show scores, translate with a trained model, hand it on, convert a
+base, score a model's neurons, import masks.
 
 lander check --configfile my.yaml
+lander plan --configfile my.yaml
 lander scores results/demo
 lander translate results/demo/finetune/landermt/main/s0 --direction en-de < in.txt > out.txt
 lander export results/demo/finetune/landermt/main/s0 --direction en-de --out my-model
+lander export results/demo/finetune/landermt/main/s0 --all --out my-models
+lander delta results/demo/finetune/landermt/main/s0 --out my-model.safetensors
+lander apply my-model.safetensors --base lander-tiny --out restored
+lander card results/demo/finetune/landermt/main/s0
 lander convert Baichuan2-7B-Base --out models/baichuan2-7b-llama
 lander awareness lander-tiny --text en=a.txt --text de=b.txt --out tables
 lander masks-from-lape BLOOM-7B.neuron.pth --languages en,zh,fr,es,vi,id,ja --model bigscience/bloom-7b1 \\
@@ -30,7 +35,7 @@ def check(args: argparse.Namespace) -> None:
     settings = config.read(args.configfile)
     base = config.find_base(settings.model.path, settings.pretrain.n_layer)
     layers = "" if base.n_layer is None else f", {base.n_layer} layers"
-    rates = (f"{method} {settings.finetune.method(method).learning_rate:g}" for method in config.trained(settings))
+    rates = (f"{method} {settings.finetune.method(method)['learning_rate']:g}" for method in config.trained(settings))
     length = f"{settings.finetune.steps} updates" if settings.finetune.steps else f"{settings.finetune.epochs:g} epochs"
     tests = (f"{name} ({len(served)} directions)" for name, served in settings.tests.items())
     rows = {
@@ -81,7 +86,7 @@ def translate(args: argparse.Namespace) -> None:
     from lander import machine
 
     machine.prepare(args.threads)
-    translator = lander.load(args.model, dtype=args.dtype)
+    translator = lander.load(args.model, dtype=args.dtype, base=args.base)
     outputs = iter(
         translator.translate(
             [sentence for sentence in sentences if sentence],
@@ -111,11 +116,74 @@ def read_sentences(stream: io.BufferedIOBase) -> list[str]:
     return sentences if sentences[-1] else sentences[:-1]
 
 
-def export(args: argparse.Namespace) -> None:
-    """Write one direction of a trained model as a plain Hugging Face folder."""
-    from lander import translator
+def plan(args: argparse.Namespace) -> None:
+    """Say what a run will cost before it starts, and warn of what will not fit."""
+    from lander import planning
 
-    translator.export(args.model, args.direction, args.out)
+    planning.show(
+        args.configfile,
+        flops=args.flops,
+        memory=args.memory,
+        devices=args.devices,
+        count_jobs=not args.no_jobs,
+        as_json=args.json,
+    )
+
+
+def export(args: argparse.Namespace) -> None:
+    """Write one direction of a trained model, or all, as plain Hugging Face folders."""
+    from lander import export
+
+    options = {
+        "dtype": args.dtype,
+        "base": args.base,
+        "scores": args.scores,
+        "license": args.license,
+    }
+    if args.all:
+        export.export_all(args.model, args.out, **options)
+    else:
+        export.export(args.model, args.direction, args.out, **options)
+
+
+def delta(args: argparse.Namespace) -> None:
+    """Write what was trained of a model as one file, and its card beside it."""
+    from lander import card, delta
+    from lander.finetune import saved
+
+    if not saved.is_trained_model(args.model):
+        raise UserError(
+            f"{args.model}: not a trained model's folder, results/<run>/finetune/<method>/<variant>/s<seed>"
+        )
+    manifest = saved.read_manifest(Path(args.model))
+    made = card.provenance(Path(args.model), manifest)
+    rows = card.scores_of(args.scores, manifest, made, manifest["directions"]) if args.scores else []
+    delta.write(args.model, args.out, made)
+    about = {"kind": "delta", "name": args.out.name, "directions": manifest["directions"]}
+    card.write(args.out.with_suffix(".md"), manifest, made, **about, scores=rows, license=args.license)
+    print(f"delta: {args.out} ({args.out.stat().st_size / 1e6:,.1f} MB) and its card, {args.out.with_suffix('.md')}")
+
+
+def apply(args: argparse.Namespace) -> None:
+    """Make a trained model's folder from a delta file and its base."""
+    from lander import delta
+
+    delta.apply(args.file, args.out, args.base)
+
+
+def card(args: argparse.Namespace) -> None:
+    """Write the model card of a trained model into its folder."""
+    from lander import card
+    from lander.finetune import saved
+
+    folder = Path(args.model)
+    manifest = saved.read_manifest(folder)
+    made = card.provenance(folder, manifest)
+    rows = card.scores_of(args.scores, manifest, made, manifest["directions"]) if args.scores else []
+    name = "/".join(["results", *folder.resolve().parts[-5:]]) if "run" in made else folder.name
+    about = {"kind": "folder", "name": name, "directions": manifest["directions"]}
+    card.write(folder / card.NAME, manifest, made, **about, scores=rows, license=args.license)
+    print(folder / card.NAME)
 
 
 def convert(args: argparse.Namespace) -> None:
@@ -195,22 +263,39 @@ def _parser() -> argparse.ArgumentParser:
         "--configfile", type=Path, help="YAML that is merged over config.yaml (default: config.yaml alone)"
     )
     one.set_defaults(action=check)
+    one = commands.add_parser("plan", help="say what a run will cost, and whether it fits into the machine")
+    _add_plan(one)
+    one.set_defaults(action=plan)
     one = commands.add_parser("scores", help="print a run's scores as a table")
     one.add_argument("run", metavar="RUN", type=Path, help="folder of a run, as in results/demo")
     one.add_argument("--metric", default="bleu", help="as in scores.csv (default: bleu)")
     one.set_defaults(action=scores)
     one = commands.add_parser("translate", help="translate standard input, one sentence a line")
-    _add_model(one)
+    _add_model(one, "; a base works too")
+    one.add_argument("--direction", required=True, help="as in en-de, or zh-Hant--en")
     one.add_argument("--dtype", choices=["float32", "bfloat16", "auto"], default="float32", help="of the weights")
     one.add_argument("--beams", type=_positive, default=1, help="1 is greedy (default)")
     one.add_argument("--max-new-tokens", type=_positive, default=256, help="longest translation (default: 256)")
     one.add_argument("--batch-size", type=_positive, default=32, help="sentences at a time (default: 32)")
     one.add_argument("--threads", type=_positive, default=1, help="of torch (default: 1)")
     one.set_defaults(action=translate)
-    one = commands.add_parser("export", help="write a direction as a plain Hugging Face model folder")
-    _add_model(one)
-    one.add_argument("--out", type=Path, required=True, help="folder to write")
+    one = commands.add_parser("export", help="write directions of a model as plain Hugging Face model folders")
+    _add_export(one)
     one.set_defaults(action=export)
+    one = commands.add_parser("delta", help="write what was trained as one safetensors file, without the base")
+    one.add_argument("model", metavar="MODEL", help="folder of a trained model, results/<run>/finetune/...")
+    one.add_argument("--out", type=Path, required=True, help="file to write, *.safetensors; its card goes beside it")
+    _add_card(one)
+    one.set_defaults(action=delta)
+    one = commands.add_parser("apply", help="make a trained model's folder from a delta file and its base")
+    one.add_argument("file", metavar="FILE", type=Path, help="delta file, *.safetensors")
+    _add_base(one)
+    one.add_argument("--out", type=Path, required=True, help="folder to write")
+    one.set_defaults(action=apply)
+    one = commands.add_parser("card", help="write the model card (README.md) into a trained model's folder")
+    one.add_argument("model", metavar="MODEL", help="folder of a trained model, results/<run>/finetune/...")
+    _add_card(one)
+    one.set_defaults(action=card)
     one = commands.add_parser("convert", help="write Baichuan-7B or Baichuan2-7B as a LLaMA model folder, once")
     one.add_argument("folder", metavar="FOLDER", type=Path, help="the model's files as on the hub, downloaded")
     one.add_argument("--out", type=Path, required=True, help="folder to write")
@@ -275,9 +360,66 @@ def _add_lape(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write, for the config's neurons.masks")
 
 
-def _add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="folder of a trained model, results/<run>/finetune/...")
-    parser.add_argument("--direction", required=True, help="as in en-de, or zh-Hant--en")
+def _add_model(parser: argparse.ArgumentParser, more: str = "") -> None:
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help=f"folder of a trained model, results/<run>/finetune/..., or a delta file (*.safetensors){more}",
+    )
+    _add_base(parser)
+
+
+def _add_base(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--base", help="folder or name of the model's base (default: where it was in training)")
+
+
+def _add_card(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--scores", type=Path, help="results/<run>/evaluate/scores.csv: the model's rows go into its card"
+    )
+    parser.add_argument("--license", help="for the card, as in apache-2.0 (default: the base's where it is known)")
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser)
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--direction", help="as in en-de, or zh-Hant--en")
+    which.add_argument(
+        "--all", action="store_true", help="every trained direction, into OUT/<direction>; equal files are hard links"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument(
+        "--dtype", choices=["float32", "bfloat16"], default="float32", help="of the weights; float32 is exact (default)"
+    )
+    _add_card(parser)
+
+
+def _add_plan(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--configfile", type=Path, help="YAML that is merged over config.yaml (default: config.yaml alone)"
+    )
+    parser.add_argument(
+        "--flops", type=_number, help="FLOP/s of a device (default: 2e14 for a GPU, 5e10 for each thread of a CPU)"
+    )
+    parser.add_argument(
+        "--memory", type=_number, help="GB of a device (default: this machine's, of its GPU where there is one)"
+    )
+    parser.add_argument(
+        "--devices", choices=["auto", "cpu", "gpu"], default="auto", help="what it will run on (default: as here)"
+    )
+    parser.add_argument("--no-jobs", action="store_true", help="do not ask Snakemake for the number of jobs")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def _number(value: str) -> float:
+    """A number above 0, for argparse."""
+    try:
+        number = float(value)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{value!r} is no number above 0, as in 24 or 2e14")
+    return number
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -2,23 +2,22 @@
 
 model = lander.load("results/demo/finetune/landermt/main/s0")
 model.translate(["Good morning."], "en-de")
+
+`lander.export` writes one as a plain model folder, `lander.delta` as one file.
 """
 
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from lander import model
+from lander import delta, model
 from lander.codec import Codec
 from lander.data.templates import Template, load_templates
-from lander.errors import UserError
-from lander.files import read_json, whole_folder
 from lander.finetune import blocks, saved
 from lander.languages import Direction, language_name, parse_direction
 
@@ -139,7 +138,7 @@ def load(
     """Load a trained model's folder, or a base (built-in name, folder, hub id), ready to translate.
 
     Args:
-        path: results/<run>/finetune/<method>/<variant>/s<seed>, or a base.
+        path: results/<run>/finetune/<method>/<variant>/s<seed>, a delta file (*.safetensors), or a base.
         dtype: of the weights, `float32`, `bfloat16` or `auto`.
         base: where the base is now, if it has moved since the training.
         start: the blocks as their training began: routed, with the base's weights.
@@ -147,33 +146,15 @@ def load(
         UserError: not a model, damaged, or its base is missing or another one.
     """
     path = str(path)
-    if not saved.is_trained_model(path):
+    trained = open_trained(path)
+    if trained is None:
         network, codec = model.load(path, revision, dtype)
         return Translator(network, codec, directions=[], languages={}, templates=own_templates(path))
-    folder = Path(path)
-    manifest = saved.read_manifest(folder)
-    where = base or manifest["base"]["path"]
-    revision = manifest["base"]["revision"]
-    router, ffns, parts = blocks.Router(), {}, saved.parts_of(manifest)
-    if "model" in parts:
-        network = model.load_model(path, dtype=dtype)
-    else:
-        if model.digest(where, revision) != manifest["base"]["digest"]:
-            raise UserError(f"{where}: not the base that {path} was trained on (another digest); pass the right one")
-        network = model.load_model(where, revision, dtype)
-        if "lora" in parts:
-            network = _with_lora(network, path)
-        if "bottlenecks" in parts:
-            saved.load_bottlenecks(folder, network, manifest["sizes"]["bottleneck"])
-        if "blocks" in parts:
-            routing = blocks.Routing(manifest["routing"]["scale"], manifest["routing"]["gate"] == "learned")
-            masks = saved.read_masks(folder / "masks", manifest["masked"])
-            ffns = blocks.install(network, masks, router, routing, saved.trained_scope(folder, network))
-            if not start:
-                saved.load_weights(folder / saved.BLOCKS, network)
+    manifest, router = trained.manifest, blocks.Router()
+    network, codec, ffns = _network(trained, router, dtype, base, start=start)
     return Translator(
         network.eval().requires_grad_(False),
-        model.load_codec(path),
+        codec,
         directions=[parse_direction(direction) for direction in manifest["directions"]],
         languages=manifest["languages"],
         templates=[Template(f"trained {index}", text) for index, text in enumerate(manifest["templates"])],
@@ -182,51 +163,48 @@ def load(
     )
 
 
+def open_trained(path: str) -> saved.Trained | None:
+    """A trained model, from its folder or from a delta file; None where the path is a base's.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    if delta.is_delta(path):
+        return delta.Delta(path)
+    return saved.Folder(path) if saved.is_trained_model(path) else None
+
+
+def _network(
+    trained: saved.Trained, router: blocks.Router, dtype: str, base: str | None, *, start: bool
+) -> tuple[nn.Module, Codec, dict[int, blocks.BlockFFN]]:
+    """A trained model's network, its tokenizer and its blocks by layer."""
+    parts = saved.parts_of(trained.manifest, trained.path)
+    in_folder = isinstance(trained, saved.Folder)
+    if "model" in parts and in_folder:
+        return trained.whole(None, dtype), model.load_codec(str(trained.path)), {}
+    where, revision = delta.check_base(trained, base)
+    network = model.load_model(where, revision, dtype)
+    codec = model.load_codec(str(trained.path)) if in_folder else trained.codec(where, revision)
+    ffns: dict[int, blocks.BlockFFN] = {}
+    if "model" in parts:
+        network = trained.whole(network, dtype)
+    if "lora" in parts:
+        network = saved.put_lora(trained, network)
+    if "bottlenecks" in parts:
+        saved.put_bottlenecks(trained, network)
+    if "blocks" in parts:
+        how = trained.manifest["routing"]
+        routing = blocks.Routing(how["scale"], how["gate"] == "learned")
+        ffns = blocks.install(network, trained.masks(), router, routing, saved.trained_scope(trained, network))
+        if not start:
+            saved.put_weights(trained, "blocks", network)
+    return network, codec, ffns
+
+
 def own_templates(path: str) -> list[Template]:
     """The prompts for a base: its own format where it has one, then the project's ten."""
     prompt = model.facts(path).get("prompt")
     return ([Template("own", prompt)] if prompt else []) + load_templates()
-
-
-def _with_lora(network: nn.Module, path: str) -> nn.Module:
-    from peft import PeftModel
-
-    return PeftModel.from_pretrained(network, path, autocast_adapter_dtype=False).requires_grad_(False)
-
-
-def export(path: str | Path, direction: str, out: Path) -> None:
-    """Write one direction of a trained model as a plain model folder of the base's architecture, exactly.
-
-    Blocks are folded into the dense FFN (scaled, absent neurons zero), LoRA is merged.
-
-    Raises:
-        UserError: `out` is there already, the model has bottleneck adapters, or see `load`.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: a file, or a folder that is not empty; choose another one or empty it")
-    if saved.is_trained_model(str(path)) and "bottlenecks" in saved.parts_of(read_json(Path(path) / "lander.json")):
-        raise UserError(
-            f"{path}: a bottleneck adapter cannot be exported: it is not linear (a gelu stands between its two maps), "
-            "so no weights of the base's architecture equal it; use lander.load or `lander translate`"
-        )
-    translator = load(path)
-    network = translator.network
-    for code in astuple(parse_direction(direction)):
-        translator.languages.get(code) or language_name(code)  # a mistyped code has no name
-    translator.route(direction)
-    if translator.directions and parse_direction(direction) not in translator.directions:
-        trained = ", ".join(map(str, translator.directions))
-        print(f"warning: {direction} was not trained ({trained} were); it is exported as it is routed", file=sys.stderr)
-    if hasattr(network, "merge_and_unload"):
-        network = network.merge_and_unload()
-    if translator.ffns:
-        manifest = saved.read_manifest(Path(path))
-        plain = model.load_model(manifest["base"]["path"], manifest["base"]["revision"], "float32")
-        blocks.fold(network, translator.ffns, plain)
-        network = plain
-    with whole_folder(out) as temporary:
-        network.save_pretrained(temporary)
-        translator.codec.tokenizer.save_pretrained(temporary)
 
 
 def first_line(output: str) -> str:

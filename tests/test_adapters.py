@@ -13,12 +13,12 @@ import lander
 from lander import families
 from lander.codec import Codec
 from lander.errors import UserError
+from lander.export import export
 from lander.finetune import adapters, saved
 from lander.finetune.cost import training_cost, weights
 from lander.finetune.methods import Lora, count, prepare
 from lander.finetune.schedule import Pairs, Schedule
 from lander.methods import METHODS
-from lander.translator import export
 
 MASK = torch.ones_like(toys.ids())
 # the toy BLOOM: d_model 16, three layers, linear maps 16 -> 48, 16 -> 16, 16 -> 64, 64 -> 16

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 import lander
-from lander import cli, tables, translator
+from lander import cli, export, tables
 from lander.errors import UserError
 
 
@@ -25,7 +25,7 @@ class Upper:
 def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture, text: bytes, *flags: str) -> str:
     """What `lander translate` writes for a text."""
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(text)))
-    monkeypatch.setattr(lander, "load", lambda path, dtype: Upper())
+    monkeypatch.setattr(lander, "load", lambda path, dtype, base: Upper())
     cli.main(["translate", "model", "--direction", "en-de", "--beams", "2", *flags])
     return capfd.readouterr().out
 
@@ -48,9 +48,13 @@ def test_translate_refuses_what_is_no_text(monkeypatch: pytest.MonkeyPatch, capf
 
 def test_export_passes_its_flags_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     called = []
-    monkeypatch.setattr(translator, "export", lambda *arguments: called.append(arguments))
+    for name in ("export", "export_all"):
+        monkeypatch.setattr(export, name, lambda *arguments, **options: called.append((*arguments, options)))
     cli.main(["export", "model", "--direction", "en-de", "--out", str(tmp_path)])
-    assert called == [("model", "en-de", tmp_path)]
+    cli.main(["export", "model", "--all", "--out", "x", "--dtype", "bfloat16", "--base", "b", "--license", "mit"])
+    plain = {"dtype": "float32", "base": None, "scores": None, "license": None}
+    assert called[0] == ("model", "en-de", tmp_path, plain)
+    assert called[1] == ("model", Path("x"), plain | {"dtype": "bfloat16", "base": "b", "license": "mit"})
 
 
 def test_check_says_what_a_run_would_do(capsys: pytest.CaptureFixture) -> None:

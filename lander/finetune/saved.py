@@ -11,12 +11,12 @@ blocks:      trained.safetensors (by parameter name) and masks/<direction>.parqu
 """
 
 import sys
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
 
 import pandas as pd
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -25,10 +25,22 @@ from lander.codec import Codec
 from lander.errors import UserError
 from lander.files import read_json, sha256, whole_file, write_json
 from lander.finetune import adapters
-from lander.finetune.methods import METHODS, Prepared
+from lander.finetune.methods import Lora, Prepared, with_lora
+from lander.methods import METHODS, TRAINED
 
 FORMAT = "lander-model-1"
-BLOCKS, BOTTLENECKS = "trained.safetensors", "bottlenecks.safetensors"
+BLOCKS, BOTTLENECKS, LORA = "trained.safetensors", "bottlenecks.safetensors", "adapter_model.safetensors"
+FILES = {"blocks": BLOCKS, "bottlenecks": BOTTLENECKS, "lora": LORA}  # part -> its tensors
+MANIFEST = {  # key -> what the manifest of a trained model has there
+    "method": str,
+    "base": dict,
+    "directions": list,
+    "languages": dict,
+    "templates": list,
+    "masked": list,
+    "routing": dict | None,
+    "sizes": dict,
+}
 
 
 def save(
@@ -45,7 +57,7 @@ def save(
     codec.tokenizer.save_pretrained(folder)
     trained = prepared.trained()
     weights = {name: value.to(trained[name].dtype).contiguous() for name, value in masters.items()}
-    parts = parts_of(manifest)
+    parts = parts_of(manifest, folder)
     bottlenecks = {name: weights.pop(name) for name in adapters.parameters(prepared.network)}
     if "model" in parts:
         _save_full(folder, weights, manifest["base"])
@@ -53,17 +65,23 @@ def save(
         _save_lora(folder, prepared.network, weights)
     if "bottlenecks" in parts:
         named = {adapters.base_name(name): value for name, value in bottlenecks.items()}
-        _save_tensors(folder / BOTTLENECKS, named)
+        save_tensors(folder / BOTTLENECKS, named)
     if "blocks" in parts:
-        _save_tensors(folder / BLOCKS, weights)
+        save_tensors(folder / BLOCKS, weights)
         for direction, mask in masks.items():
             tables.write(folder / "masks" / f"{direction}.parquet", mask, "masks")
+    write_manifest(folder, manifest)
+
+
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """Write the manifest of a folder that is complete, with the digests of its files."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in (".safetensors", ".parquet"))
     digests = {str(path.relative_to(folder)): sha256(path) for path in files}
     write_json(folder / "lander.json", {"format": FORMAT} | manifest | {"files": digests})
 
 
-def _save_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+def save_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """Write a file of tensors by name, whole or not at all."""
     with whole_file(path) as temporary:
         save_file(tensors, temporary, metadata={"format": "pt"})
 
@@ -84,7 +102,70 @@ def _save_lora(folder: Path, network: nn.Module, weights: dict[str, torch.Tensor
     config = network.peft_config["default"]
     config.inference_mode = True
     config.save_pretrained(folder)
-    _save_tensors(folder / "adapter_model.safetensors", get_peft_model_state_dict(network, state_dict=weights))
+    save_tensors(folder / LORA, get_peft_model_state_dict(network, state_dict=weights))
+
+
+# ------------------------------------------------------------ reading
+
+
+class Trained(Protocol):
+    """A trained model, wherever it is stored: in a folder (`Folder`) or in one file (`lander.delta.Delta`)."""
+
+    path: Path
+    manifest: dict[str, Any]
+
+    def tensors(self, part: str) -> dict[str, torch.Tensor]:
+        """What was trained, by name: `blocks`, `bottlenecks` or `lora`."""
+        ...
+
+    def names(self, part: str) -> list[str]:
+        """The names alone."""
+        ...
+
+    def masks(self) -> dict[str, pd.DataFrame]:
+        """The masks of the directions that have one."""
+        ...
+
+    def lora_config(self) -> dict[str, Any]:
+        """PEFT's adapter_config.json."""
+        ...
+
+    def whole(self, base: nn.Module | None, dtype: str) -> nn.Module:
+        """The network of the method `full`; from a file it is the base with other weights."""
+        ...
+
+
+class Folder:
+    """The folder of a trained model, its files checked."""
+
+    def __init__(self, path: str | Path):
+        """
+        Raises:
+            UserError: see `read_manifest`.
+        """
+        self.path = Path(path)
+        self.manifest = read_manifest(self.path)
+
+    def tensors(self, part: str) -> dict[str, torch.Tensor]:
+        """See `Trained`."""
+        return load_tensors(self.path / FILES[part])
+
+    def names(self, part: str) -> list[str]:
+        """See `Trained`."""
+        with open_tensors(self.path / FILES[part]) as file:
+            return list(file.keys())
+
+    def masks(self) -> dict[str, pd.DataFrame]:
+        """See `Trained`."""
+        return read_masks(self.path / "masks", self.manifest["masked"])
+
+    def lora_config(self) -> dict[str, Any]:
+        """See `Trained`."""
+        return read_json(self.path / "adapter_config.json")
+
+    def whole(self, base: nn.Module | None, dtype: str) -> nn.Module:
+        """See `Trained`."""
+        return model.load_model(str(self.path), dtype=dtype)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -94,15 +175,42 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         UserError: no manifest, another format, or a missing or damaged file.
     """
     manifest = read_json(folder / "lander.json")
-    if manifest.get("format") != FORMAT:
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise UserError(f"{folder}/lander.json: not the manifest of a trained model (format {FORMAT})")
-    for name, digest in manifest["files"].items():
+    check_manifest(manifest, folder / "lander.json")
+    files = manifest.get("files")
+    if not isinstance(files, dict):
+        raise UserError(f"{folder}/lander.json: `files` is missing or wrong; train the model again")
+    for name, digest in files.items():
         path = folder / name
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise UserError(f"{folder}/lander.json: the file {name!r} is outside the folder; train the model again")
         if not path.is_file():
             raise UserError(f"{path}: missing; the model is not whole, train it again")
         if sha256(path) != digest:
             raise UserError(f"{path}: damaged (its digest is not the manifest's); train the model again")
     return manifest
+
+
+def check_manifest(manifest: Any, where: Path) -> None:
+    """The keys that loading relies on are there and of their types.
+
+    Raises:
+        UserError: one is not; a method of another version.
+    """
+    wrong = [key for key, kind in MANIFEST.items() if not isinstance(manifest.get(key, ...), kind)]
+    wrong += [f"base.{key}" for key in ("path", "digest") if not isinstance((manifest.get("base") or {}).get(key), str)]
+    for key in ("directions", "templates", "masked"):
+        if key not in wrong and not all(isinstance(value, str) for value in manifest[key]):
+            wrong.append(key)
+    if wrong:
+        raise UserError(f"{where}: `{wrong[0]}` is missing or wrong; train the model again")
+    parts = parts_of(manifest, where)
+    routing = manifest["routing"] or {}
+    if "blocks" in parts and not {"scale", "gate"} <= set(routing):
+        raise UserError(f"{where}: `routing` is missing or wrong; train the model again")
+    if "bottlenecks" in parts and not isinstance(manifest["sizes"].get("bottleneck"), int):
+        raise UserError(f"{where}: `sizes.bottleneck` is missing or wrong; train the model again")
 
 
 def read_masks(folder: Path, directions: list[str]) -> dict[str, pd.DataFrame]:
@@ -119,48 +227,107 @@ def read_masks(folder: Path, directions: list[str]) -> dict[str, pd.DataFrame]:
     return masks
 
 
-def parts_of(manifest: dict[str, Any]) -> tuple[str, ...]:
-    """What the folder of a trained model holds.
+def parts_of(manifest: dict[str, Any], where: Path | str = "lander.json") -> tuple[str, ...]:
+    """What a trained model consists of.
 
     Raises:
         UserError: a method of another version.
     """
-    if manifest["method"] not in METHODS:
-        raise UserError(f"lander.json: the method {manifest['method']!r} is unknown to this version of Lander")
+    if manifest["method"] not in TRAINED:
+        raise UserError(f"{where}: the method {manifest['method']!r} is unknown to this version of Lander")
     return METHODS[manifest["method"]].parts
 
 
-def load_bottlenecks(folder: Path, network: nn.Module, size: int) -> None:
-    """Give a network, PEFT's or the base, the bottlenecks of a folder.
+def put_lora(trained: Trained, network: nn.Module) -> nn.Module:
+    """The base with the LoRA of a trained model.
+
+    Raises:
+        UserError: it does not fit.
+    """
+    from peft import set_peft_model_state_dict
+
+    config = trained.lora_config()
+    try:
+        lora = Lora(int(config["r"]), int(config["lora_alpha"]), tuple(map(str, config["target_modules"])))
+        network = with_lora(network, lora)
+        found = set_peft_model_state_dict(network, trained.tensors("lora"))
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, UserError) as error:
+        raise UserError(f"{trained.path}: its LoRA does not fit the base ({_line(error)}); train it again") from None
+    missing = [name for name in found.missing_keys if "lora_" in name] + list(found.unexpected_keys)
+    if missing:
+        raise UserError(f"{trained.path}: its LoRA does not fit the base ({missing[0]}); train the model again")
+    return network.requires_grad_(False).eval()
+
+
+def put_bottlenecks(trained: Trained, network: nn.Module) -> None:
+    """Give a network, PEFT's or the base, the bottlenecks of a trained model.
 
     Raises:
         UserError: they do not fit.
     """
-    adapters.install(network, size)
-    load_weights(folder / BOTTLENECKS, adapters.base_of(network))
+    adapters.install(network, trained.manifest["sizes"]["bottleneck"])
+    put_weights(trained, "bottlenecks", adapters.base_of(network))
 
 
-def trained_scope(folder: Path, network: nn.Module) -> str:
-    """What of a layer the blocks of a folder were trained with: `layer`, or `ffn` where all of it is in the FFNs."""
+def trained_scope(trained: Trained, network: nn.Module) -> str:
+    """What of a layer the blocks were trained with: `layer`, or `ffn` where all of it is in the FFNs."""
     ffn = families.family_of(network).ffn
-    with safe_open(folder / BLOCKS, "pt") as file:
-        return "ffn" if all(f".{ffn}." in name for name in file.keys()) else "layer"  # noqa: SIM118 (not a dict)
+    return "ffn" if all(f".{ffn}." in name for name in trained.names("blocks")) else "layer"
 
 
-def load_weights(file: Path, network: nn.Module) -> None:
+def put_weights(trained: Trained, part: str, network: nn.Module) -> None:
     """Put trained parameters into a network whose blocks or bottlenecks are installed.
 
     Raises:
         UserError: a parameter that the network does not have, or of another shape.
     """
+    copy_weights(trained.tensors(part), network, trained.path / FILES[part] if trained.path.is_dir() else trained.path)
+
+
+def copy_weights(weights: dict[str, torch.Tensor], network: nn.Module, where: Path) -> None:
+    """Copy tensors into the parameters of their names."""
     parameters = dict(network.named_parameters())
-    for name, value in load_file(file).items():
+    for name, value in weights.items():
         if name not in parameters or parameters[name].shape != value.shape:
-            raise UserError(f"{file}: trained parameter {name} does not fit its base; train the model again")
+            raise UserError(f"{where}: trained parameter {name} does not fit its base; train the model again")
         parameters[name].data.copy_(value)
+
+
+def open_tensors(path: Path) -> Any:
+    """A safetensors file, open.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        return safe_open(path, "pt")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: not a readable safetensors file ({_line(error)})") from None
+
+
+def load_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a safetensors file.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    open_tensors(path)
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: not a readable safetensors file ({_line(error)})") from None
 
 
 def is_trained_model(path: str) -> bool:
     """Whether a path is a trained model's folder, rather than a base."""
     manifest = Path(path) / "lander.json"
-    return manifest.is_file() and read_json(manifest).get("format") == FORMAT
+    if not manifest.is_file():
+        return False
+    found = read_json(manifest)
+    return isinstance(found, dict) and found.get("format") == FORMAT
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,212 @@
+"""Exported folders: the plain model equals the routed one, all directions share files, cards say what is true."""
+
+import json
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+import toys
+import trained
+import yaml
+
+import lander
+from lander import card, cli, export
+from lander.errors import UserError
+
+MASK = torch.ones_like(toys.ids())
+FOLDABLE = ("full", "lora", "layers", "landermt", "landermt-ls")
+
+
+def plain_logits(folder: Path) -> torch.Tensor:
+    from transformers import AutoModelForCausalLM
+
+    with torch.inference_mode():
+        return AutoModelForCausalLM.from_pretrained(folder).eval()(toys.ids()).logits
+
+
+def head(text: str) -> dict:
+    return yaml.safe_load(text.split("---")[1])
+
+
+@pytest.mark.parametrize("method", FOLDABLE)
+def test_all_directions_equal_the_routed_model_and_share_what_is_the_same(method: str, tmp_path: Path) -> None:
+    made = trained.make(tmp_path, method, partly=method == "landermt")
+    cli.main(["export", str(made.path), "--all", "--out", str(tmp_path / "out")])
+    folders = [tmp_path / "out" / direction for direction in trained.DIRECTIONS]
+    assert sorted((tmp_path / "out").iterdir()) == sorted(folders)
+    for folder in folders:
+        torch.testing.assert_close(plain_logits(folder), made.logits(folder.name), rtol=1e-4, atol=1e-4)
+        assert head((folder / "README.md").read_text())["language"] == folder.name.split("-")
+    files = {name: {os.stat(folder / name).st_ino for folder in folders} for name in os.listdir(folders[0])}
+    own = {name for name, inodes in files.items() if len(inodes) == 3}
+    shared = {name for name, inodes in files.items() if len(inodes) == 1}
+    differing = {"README.md"} if method in ("full", "lora", "layers") else {"README.md", export.OWN}
+    if method in ("full", "lora"):
+        assert (own, "model.safetensors" in shared) == (differing, True)
+    elif method != "layers":
+        assert own == differing
+        assert {"tokenizer.json", "config.json", export.SHARED, "model.safetensors.index.json"} <= shared
+    single = tmp_path / "single"
+    cli.main(["export", str(made.path), "--direction", "en-fr", "--out", str(single)])
+    assert torch.equal(plain_logits(single), plain_logits(tmp_path / "out" / "en-fr"))
+
+
+def test_without_hard_links_files_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    made = trained.make(tmp_path, "lora")
+    monkeypatch.setattr(os, "link", refuse)
+    export.export_all(made.path, tmp_path / "out")
+    one, two = (tmp_path / "out" / name / "model.safetensors" for name in ("en-de", "en-fr"))
+    assert one.read_bytes() == two.read_bytes()
+    assert not os.path.samefile(one, two)
+
+
+def test_what_stands_in_the_way_is_kept(tmp_path: Path) -> None:
+    made = trained.make(tmp_path, "adapter")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(UserError, match="a bottleneck adapter cannot be exported"):
+        export.export_all(made.path, tmp_path / "out")
+    with pytest.raises(UserError, match="it has no directions; use --direction"):
+        export.export_all(made.base, tmp_path / "out")
+    (tmp_path / "out" / "mine").touch()
+    with pytest.raises(UserError, match="not empty"):
+        export.export_all(made.base, tmp_path / "out")
+    assert (tmp_path / "out" / "mine").exists()
+
+
+def test_bfloat16_rounds_once(tmp_path: Path) -> None:
+    made = trained.make(tmp_path, "landermt")
+    export.export(made.path, "en-de", tmp_path / "exact")
+    export.export(made.path, "en-de", tmp_path / "half", dtype="bfloat16")
+    assert json.loads((tmp_path / "half" / "config.json").read_text())["dtype"] == "bfloat16"
+    exact, half = (dict(load(tmp_path / name)) for name in ("exact", "half"))
+    assert all(torch.equal(half[name], value.to(torch.bfloat16)) for name, value in exact.items())
+
+
+def load(folder: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+def test_the_cards_own_code_translates_without_lander(tmp_path: Path, monkeypatch, capsys) -> None:
+    """The code block of an exported model's card, run as it stands, says what `lander translate` says."""
+    made = trained.make(tmp_path, "landermt")
+    monkeypatch.chdir(tmp_path)
+    export.export(made.path, "en-de", Path("ein Ördner 'x'"))
+    text = Path("ein Ördner 'x'", "README.md").read_text()
+    code = text.split("```python\n")[1].split("```")[0]
+    assert "lander" not in code
+    capsys.readouterr()
+    exec(code.replace("256", "8"), {})
+    (expected,) = lander.load(str(made.path)).outputs([export.EXAMPLE], "en-de", max_new_tokens=8)
+    assert capsys.readouterr().out == expected + "\n"
+
+
+@pytest.fixture
+def in_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A trained model where a run has it, with the record of its training and the run's scores."""
+    monkeypatch.chdir(tmp_path)
+    made = trained.make(tmp_path, "landermt")
+    folder = Path("results/demo/finetune/landermt/k3/s0")
+    folder.parent.mkdir(parents=True)
+    made.path.rename(folder)
+    record = {
+        "settings": {
+            "train": ["/home/me/secret/en-de.parquet"],
+            "out": "/home/me",
+            "learning_rate": 0.001,
+            "warmup": 0,
+        },
+        "versions": {"torch": "2.13.0"},
+        "updates": 30,
+        "parameters_trained": 1234,
+        "parameters_total": 5678,
+        "pairs": {"en-de": {"used": 99, "too_long": 1}},
+        "device": "cpu",
+        "sources": ["news | <b>x</b>\n# head"],
+        "commit": "abc123",
+    }
+    (folder / "run.json").write_text(json.dumps(record))
+    rows = [
+        ("landermt", "k3", 0, "news", "en-de", "bleu", 21.34, "nrefs:1|case:mixed"),
+        ("landermt", "k3", 0, "news", "en-fr", "bleu", 7.0, "nrefs:1|case:mixed"),
+        ("landermt", "main", 0, "news", "en-de", "bleu", 99.0, "x"),
+    ]
+    columns = ["method", "variant", "seed", "test", "direction", "metric", "score", "signature"]
+    pd.DataFrame(rows, columns=columns).to_csv("scores.csv", index=False)
+    return folder
+
+
+def test_what_a_card_says(in_a_run: Path) -> None:
+    cli.main(["export", str(in_a_run), "--direction", "en-de", "--out", "x", "--scores", "scores.csv"])
+    text = Path("x/README.md").read_text()
+    assert head(text) == {
+        "language": ["en", "de"],
+        "base_model": "base",
+        "library_name": "transformers",
+        "pipeline_tag": "translation",
+        "license": "other",
+        "tags": ["translation", "lander", "landermt"],
+    }
+    for part in (
+        "It translates English to German.",
+        "| news | en-de | bleu | 21.34 | nrefs:1\\|case:mixed |",
+        "| run and variant | demo, k3 |",
+        "| updates | 30 |",
+        "| parameters trained | 1,234 of 5,678 |",
+        "| pairs used | en-de 99 |",
+        "| settings | learning rate 0.001, warmup 0 |",
+        "| trained with | commit abc123 |",
+        "| data | news \\| \\<b\\>x\\</b\\> \\# head |",
+        "The licence of the base and the terms of the training data apply",
+    ):
+        assert part in text, part
+    assert "99.00" not in text
+    assert "7.00" not in text
+    assert "/home" not in text
+    assert str(Path.cwd()) not in text
+
+
+def test_cards_of_the_delta_and_of_the_folder(in_a_run: Path, capsys: pytest.CaptureFixture) -> None:
+    Path("base/README.md").write_text("---\nlicense: apache-2.0\n---\n")
+    cli.main(["delta", str(in_a_run), "--out", "d.safetensors", "--scores", "scores.csv", "--license", "mit"])
+    text = Path("d.md").read_text()
+    assert (head(text)["license"], head(text)["library_name"]) == ("mit", "lander")
+    assert "lander.load('d.safetensors', base='base')" in text
+    assert text.count("| news |") == 2
+    exec(text.split("```python\n")[1].split("```")[0], {})
+    cli.main(["card", str(in_a_run)])
+    text = (in_a_run / "README.md").read_text()
+    assert "lander.load('results/demo/finetune/landermt/k3/s0')" in text
+    exec(text.split("```python\n")[1].split("```")[0], {})
+    cli.main(["export", "d.safetensors", "--direction", "en-de", "--out", "y"])
+    assert "| run and variant | demo, k3 |" in Path("y/README.md").read_text()  # it has travelled in the file
+
+
+def test_the_licence_is_the_bases_where_its_card_says_so(tmp_path: Path) -> None:
+    assert card.base_license(str(tmp_path)) is None
+    (tmp_path / "README.md").write_text("---\nlicense: apache-2.0\n---\n# x")
+    assert card.base_license(str(tmp_path)) == "apache-2.0"
+    for text in ("---\n[broken", "---\nlicense: [1]\n---\n", "no head", "---"):
+        (tmp_path / "README.md").write_text(text)
+        assert card.base_license(str(tmp_path)) is None
+
+
+def test_scores_that_are_not_there(in_a_run: Path, capsys: pytest.CaptureFixture) -> None:
+    Path("bad.csv").write_text("a,b\n1,2\n")
+    Path("empty.csv").write_text("")
+    for flags, message in (
+        (["--direction", "de-en", "--scores", "scores.csv"], "no score of landermt/k3/s0 in de-en"),
+        (["--all", "--scores", "none.csv"], "none.csv: no such file"),
+        (["--all", "--scores", "bad.csv"], "bad.csv: no column method"),
+        (["--all", "--scores", "empty.csv"], "empty.csv: not a readable table"),
+    ):
+        with pytest.raises(SystemExit):
+            cli.main(["export", str(in_a_run), "--out", "x", *flags])
+        assert message in capsys.readouterr().err
+        assert not Path("x").exists()

@@ -1,0 +1,77 @@
+"""Trained models' folders for tests, made without training: what a method trains gets random weights."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import toys
+from torch import nn
+
+from lander import model
+from lander.codec import Codec
+from lander.finetune import saved
+from lander.finetune.blocks import Routing
+from lander.finetune.methods import Lora, prepare
+from lander.methods import METHODS
+
+DIRECTIONS = ("en-de", "de-en", "en-fr")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """`network` as it was in memory when the folder was written; `route` chooses its direction."""
+
+    path: Path
+    base: Path
+    network: nn.Module
+    router: object
+
+    def logits(self, direction: str | None) -> torch.Tensor:
+        self.router.direction = direction
+        with torch.inference_mode():
+            return self.network(toys.ids()).logits
+
+
+def base(folder: Path, family: str = "bloom") -> Path:
+    """A base of three layers whose vocabulary holds the tokenizer's."""
+    network = toys.bloom(3, vocabulary=300) if family == "bloom" else toys.FAMILIES[family]()
+    network.save_pretrained(folder)
+    toys.bloom_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def make(folder: Path, method: str, *, family: str = "bloom", partly: bool = False) -> Trained:
+    """A trained model in folder/model, its base in folder/base.
+
+    Args:
+        partly: en-fr has not chosen layer 2.
+    """
+    where = base(folder / "base", family)
+    network = model.load_model(str(where), dtype="float32")
+    neurons = {"bloom": 64}.get(family, 24)
+    masks = toys.masks([1, 2], neurons, DIRECTIONS) if METHODS[method].masked else {}
+    if partly:
+        changed = masks["en-fr"]
+        untouched = {"role": "base", "owner": None, "trained": False, "scale": 1.0}
+        masks["en-fr"] = changed.mask(changed["layer"] == 2, changed.assign(**untouched))
+    prepared = prepare(
+        method, network, masks=masks, routing=Routing("output", learned=True), lora=Lora(rank=2), budget_layers=2
+    )
+    torch.manual_seed(3)
+    for parameter in prepared.trained().values():
+        parameter.data.normal_()
+    manifest = {
+        "method": method,
+        "seed": 0,
+        "base": {"path": str(where), "revision": None, "digest": model.digest(str(where))},
+        "directions": list(DIRECTIONS),
+        "languages": {"en": "English", "de": "German"},
+        "templates": ["Translate {source_language} to {target_language}: {source}\n"],
+        "masked": list(masks),
+        "routing": {"scale": "output", "gate": "learned"} if masks else None,
+        "sizes": prepared.sizes,
+    }
+    masters = {name: parameter.detach().clone() for name, parameter in prepared.trained().items()}
+    saved.save(folder / "model", prepared, masters, Codec(toys.bloom_tokenizer()), masks, manifest)
+    network = prepared.network.eval().requires_grad_(False)
+    return Trained(folder / "model", where, network, prepared.router)
