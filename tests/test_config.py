@@ -111,8 +111,8 @@ REFUSED = [
     ({"model": {"path": "bare"}}, "model.path: bare: the model folder has no weights (*.safetensors); copy them there"),
     ({"model": {"path": "odd"}}, "model.path: odd: not a model folder, it has no config.json"),
     # sources
-    ({"data": {"train": [{}]}}, "data.train[0]: a source is exactly one of builtin, files, tsv, hf, found none"),
-    ({"data": {"train": [{**CLDR, **FILES}]}}, "data.train[0]: a source is exactly one of builtin, files, tsv, hf, fo"),
+    ({"data": {"train": [{}]}}, "data.train[0]: a source is exactly one of builtin, files, tsv, hf, tmx, sacrebleu"),
+    ({"data": {"train": [{**CLDR, **FILES}]}}, "data.train[0]: a source is exactly one of builtin, files, tsv, hf, tm"),
     ({"data": {"train": [{**FILES, "split": "train"}]}}, "data.train[0].split: belongs to a source of the kind hf"),
     (
         {"data": {"train": [{"files": {"en": "a.en", "de": "b.de"}}]}},

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lander.data import testsets, tmx
 from lander.errors import UserError
 from lander.languages import Direction, parse_direction
 
-KINDS = ("builtin", "files", "tsv", "hf")
+KINDS = ("builtin", "files", "tsv", "hf", "tmx", "sacrebleu")
 COMPANIONS = {  # key -> the kinds of source that it belongs to
     "vocabulary": ("builtin",),
-    "columns": ("tsv", "hf"),
-    "config": ("hf",),
+    "columns": ("tsv", "hf", "tmx"),
+    "config": ("hf", "sacrebleu"),
     "split": ("hf",),
     "revision": ("hf",),
 }
@@ -44,15 +45,17 @@ class Source:
         """Local files that hold the text (of some languages), empty for what is built in or on the hub."""
         if self.kind == "files":
             return [path for code, path in self.json["files"].items() if languages is None or code in set(languages)]
-        if self.kind == "tsv":
-            return [self.json["tsv"]]
+        if self.kind in ("tsv", "tmx"):
+            return [self.json[self.kind]]
         if self.kind == "hf" and Path(self.json["hf"]).is_dir():
             return sorted(str(path) for path in Path(self.json["hf"]).rglob("*") if path.is_file())
         return []
 
     @property
     def remote(self) -> bool:
-        """Whether reading it needs the Hugging Face hub."""
+        """Whether reading it needs a network."""
+        if self.kind == "sacrebleu":
+            return not all(testsets.cached(self.json["sacrebleu"], pair) for pair in testsets.pairs(self.json))
         return self.kind == "hf" and not Path(self.json["hf"]).is_dir()
 
 
@@ -109,8 +112,19 @@ def _languages(
                 f"{key}: a tsv source needs the languages of its columns; add `columns: [en, de]`, for example"
             )
         return tuple(value["columns"])
+    if kind in ("hf", "tmx") and isinstance(value.get("columns"), list):
+        raise UserError(f"{key}.columns: a list is for tsv; write a mapping, code: name of the column or language")
     if isinstance(value.get("columns"), dict):
         return tuple(value["columns"])
+    if kind == "tmx":
+        _check_file(value["tmx"], key)
+        try:
+            return tmx.languages(value["tmx"])
+        except UserError as error:
+            raise UserError(f"{key}: {error}") from None
+    if kind == "sacrebleu" and "config" in value:
+        pair = parse_direction(value["config"])
+        return pair.source, pair.target
     if directions is None and "config" in value and len(codes := value["config"].split("-")) == 2:
         return tuple(codes)
     if directions is None:
@@ -128,13 +142,17 @@ def _check_files(source: Source, key: str) -> None:
             raise UserError(f"{key}.hf: {path}: no such folder, and a data set on the hub is written owner/name")
         return
     for path in source.files():
-        if Path(path).is_dir():
-            raise UserError(f"{key}: {path}: is a folder; name the file in it")
         if source.files().count(path) > 1:
             raise UserError(f"{key}: {path}: stands for two languages; each has a file of its own")
-        if not Path(path).is_file():
-            where = "" if os.path.isabs(path) else f" (paths are relative to {os.getcwd()})"
-            raise UserError(f"{key}: {path}: no such file{where}")
+        _check_file(path, key)
+
+
+def _check_file(path: str, key: str) -> None:
+    if Path(path).is_dir():
+        raise UserError(f"{key}: {path}: is a folder; name the file in it")
+    if not Path(path).is_file():
+        where = "" if os.path.isabs(path) else f" (paths are relative to {os.getcwd()})"
+        raise UserError(f"{key}: {path}: no such file{where}")
 
 
 def _derived_name(value: dict[str, Any], kind: str) -> str:
@@ -143,8 +161,10 @@ def _derived_name(value: dict[str, Any], kind: str) -> str:
         return value["builtin"]
     if kind == "hf":
         name = "-".join([Path(value["hf"]).name, *([value["config"]] if "config" in value else [])])
-    elif kind == "tsv":
-        name = Path(value["tsv"]).name.removesuffix(".gz").removesuffix(".tsv")
+    elif kind == "sacrebleu":
+        name = "-".join([value["sacrebleu"], *([value["config"]] if "config" in value else [])])
+    elif kind in ("tsv", "tmx"):
+        name = Path(value[kind]).name.removesuffix(".gz").removesuffix(".zip").removesuffix(f".{kind}")
     else:
         paths = list(value["files"].values())
         name = os.path.commonprefix([Path(path).name for path in paths]).rstrip(".-_")  # noqa: RUF071 (characters)

@@ -13,6 +13,7 @@ class Model:
     path: str
     revision: str | None
     dtype: str
+    prompt: str
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ class Finetune:
     max_length: int
     precision: str
     zero_stage: int
+    recompute: bool
     ranks: int
     checkpoint_every: int
     scope: str

@@ -15,7 +15,7 @@ import pandas as pd
 from lander import tables
 from lander.data import chunks
 from lander.data.filters import build, repairer
-from lander.data.overlap import excluded_digests
+from lander.data.overlap import Excluded
 from lander.data.settings import resolve
 from lander.data.sources import Source, read, source_name
 from lander.errors import UserError
@@ -24,12 +24,13 @@ from lander.languages import Direction
 
 EXAMPLES = 10  # kept per origin and reason
 EXAMPLE_CHARACTERS = 500
+UNTRANSLATED = "untranslated"  # the reason of segments without one of the two languages (tmx)
 
 
 class Cleaner:
     """The filters of one pair with their counts: {origin: {reason: pairs}} and examples of what was dropped."""
 
-    def __init__(self, languages: tuple[str, str], settings: dict[str, Any], excluded: set[int]) -> None:
+    def __init__(self, languages: tuple[str, str], settings: dict[str, Any], excluded: Excluded) -> None:
         self.settings = settings
         self.filters = build(settings, languages, excluded)
         self.repairers = [repairer(settings, language) for language in languages]
@@ -58,10 +59,14 @@ class Cleaner:
                 counts["kept"] += 1
                 yield first, second, origin, line
 
+    def skip(self, origin: str, count: int) -> None:
+        """Count segments of an origin that lack one of the two languages."""
+        self.counts[origin].update({"read": count, UNTRANSLATED: count})
+
     def count_rows(self) -> Iterator[tuple[str, str, int]]:
         """(origin, reason, pairs): `read`, each filter in order (none dropped is told too), `kept`; they add up."""
         for origin, counts in self.counts.items():
-            reasons = [reason for reason, _ in self.filters]
+            reasons = [UNTRANSLATED] * (counts[UNTRANSLATED] > 0) + [reason for reason, _ in self.filters]
             dropped = sum(counts[reason] for reason in reasons)
             if counts["read"] != counts["kept"] + dropped:
                 raise AssertionError(f"{origin}: {counts} do not add up")
@@ -107,13 +112,17 @@ def clean_pair(
     names = [source_name(source) for source in sources]
     if len(set(names)) < len(names):
         raise UserError(f"data.train: two sources have the same name ({', '.join(names)}); give them a `name`")
-    excluded = excluded_digests(exclude, languages) if "exclude" in settings["order"] else set()
+    steps = {"exclude", "near_excluded"} & set(settings["order"])
+    similarity = settings["default"]["near_excluded"]["similarity"] if "near_excluded" in steps else 1.0
+    excluded = Excluded(exclude if steps else [], languages, similarity)
     cleaner = Cleaner(languages, settings, excluded)
     with chunks.writing(out, "clean") as writer:
         for source, name in zip(sources, names, strict=True):
-            rows = read(source, languages, max_line=settings["max_line"], progress=True)
+            skipped: Counter[str] = Counter()
+            rows = read(source, languages, max_line=settings["max_line"], progress=True, skipped=skipped)
             for row in cleaner.clean(name, rows):
                 writer.add(row)
+            cleaner.skip(name, skipped["units"])
         table = [(str(pair), *row) for row in cleaner.count_rows()]
         if not writer.count:
             raise UserError(_nothing_left(pair, table))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lander.data import measures
-from lander.data.overlap import digest, is_excluded
+from lander.data.overlap import Excluded, digest
 from lander.data.repair import repair
 from lander.data.settings import pair_threshold, thresholds
 
@@ -18,7 +18,7 @@ Settings = dict[str, Any]
 Languages = tuple[str, str]
 
 
-def build(settings: Settings, languages: Languages, excluded: set[int]) -> list[tuple[str, Filter]]:
+def build(settings: Settings, languages: Languages, excluded: Excluded) -> list[tuple[str, Filter]]:
     """(reason, filter) in the order of the settings, for the steps that drop pairs (all but `repair`)."""
     makers: dict[str, Callable[[], Filter]] = {
         "empty": lambda: _empty,
@@ -32,9 +32,12 @@ def build(settings: Settings, languages: Languages, excluded: set[int]) -> list[
         "copied": lambda: _copied(settings, languages),
         "language": lambda: _language(settings, languages),
         "exclude": lambda: _exclude(excluded),
+        "near_excluded": lambda: _near_excluded(excluded),
         "duplicates": _duplicates,
     }
     off = set() if settings["default"]["duplicates"]["pair"] else {"duplicates"}
+    if settings["default"]["near_excluded"]["similarity"] >= 1:
+        off.add("near_excluded")
     return [(step, makers[step]()) for step in settings["order"] if step != "repair" and step not in off]
 
 
@@ -163,11 +166,20 @@ def _language(settings: Settings, languages: Languages) -> Filter:
     return check
 
 
-def _exclude(excluded: set[int]) -> Filter:
+def _exclude(excluded: Excluded) -> Filter:
     """Neither side is one of the excluded texts, of whatever language."""
 
     def check(first: str, second: str) -> Score | None:
-        return "excluded" if excluded and (is_excluded(first, excluded) or is_excluded(second, excluded)) else None
+        return "excluded" if excluded.digests and (first in excluded or second in excluded) else None
+
+    return check
+
+
+def _near_excluded(excluded: Excluded) -> Filter:
+    """Neither side is nearly one of the excluded texts."""
+
+    def check(first: str, second: str) -> Score | None:
+        return excluded.similarity(first) or excluded.similarity(second)
 
     return check
 

@@ -16,7 +16,7 @@ from lander.errors import UserError
 
 ORDER = (
     "repair", "empty", "damaged", "length", "long_word", "length_ratio", "markup", "alphabet", "numbers", "copied",
-    "language", "exclude", "duplicates",
+    "language", "exclude", "near_excluded", "duplicates",
 )  # fmt: skip
 """Every step, cheap ones first: a config may leave steps out or put them in another order."""
 
@@ -47,6 +47,9 @@ DEFAULTS: dict[str, Any] = {
         # on news, scripture and manuals: of 25 to 35 letters 0.2% of good texts are dropped and 92% of wrong ones, of
         # 35 to 50 0.2% and 98%, beyond 0.02% and 99.9%
         "language": {"letters": 25, "probability": 0.001},
+        # texts as similar as this to one of data.exclude are dropped too (lander.data.near); 1 is off, the default,
+        # because formulaic text (dates, scripture, manuals) is full of sentences that are near and yet new
+        "near_excluded": {"similarity": 1.0},
         "duplicates": {"pair": True, "source": False, "target": False},
     },
     "languages": {
@@ -121,8 +124,8 @@ def _merge(into: dict[str, Any], steps: dict[str, Any], place: str) -> None:
             raise UserError(
                 f"data.cleaning.{place}: unknown step {step!r}; with thresholds are: {', '.join(DEFAULTS['default'])}"
             )
-        if step == "duplicates" and place != "default":
-            raise UserError(f"data.cleaning.{place}: duplicates are the same for all languages, set them in `default`")
+        if step in ("duplicates", "near_excluded") and place != "default":
+            raise UserError(f"data.cleaning.{place}: {step} is the same for all languages, set it in `default`")
         if not isinstance(values, dict):
             raise UserError(f"data.cleaning.{place}.{step}: must be a mapping of {', '.join(known)}")
         for key, value in values.items():
@@ -144,3 +147,5 @@ def _check_type(place: str, value: object, example: object) -> None:
         raise UserError(f"data.cleaning.{place}: {value!r} is none of {', '.join(choices)}")
     if isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
         raise UserError(f"data.cleaning.{place}: {value!r} is below 0")
+    if place.endswith(".similarity") and not 0 < value <= 1:
+        raise UserError(f"data.cleaning.{place}: {value!r} is not above 0 and at most 1")

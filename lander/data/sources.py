@@ -8,6 +8,8 @@ from 0; `stop` may be null) and `directions`:
     {"tsv": "f.tsv", "columns": ["en", "de"]}                       no header, quotes are plain text
     {"hf": "Helsinki-NLP/opus-100", "config": "en-it", "split": "train", "columns": {"en": "english"}}
                                                                     a dataset of the hub, or a folder of its layout
+    {"tmx": "f.tmx.gz", "columns": {"zh": "zh-CN"}}                 translation memory (lander.data.tmx)
+    {"sacrebleu": "wmt16", "directions": ["en-de"]}                 sacreBLEU's test set (lander.data.testsets)
 
 A source of more than two languages serves every pair among them. Relative paths start at the working directory.
 
@@ -15,10 +17,13 @@ A source of more than two languages serves every pair among them. Relative paths
 """
 
 import json
+import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
+from lander.data import testsets, tmx
 from lander.data.progress import Progress
 from lander.data.textfiles import read_aligned
 from lander.errors import UserError
@@ -31,6 +36,8 @@ KINDS = {
     "files": set(),
     "tsv": {"columns"},
     "hf": {"config", "split", "columns", "revision"},
+    "tmx": {"columns"},
+    "sacrebleu": {"config"},
 }
 COMMON_KEYS = {"name", "lines", "directions"}
 BUILTIN_LINES = (0, 30_000)  # of a built-in corpus, which has no end
@@ -68,6 +75,10 @@ def check(source: Source) -> None:
         raise UserError(f"source {source_name(source)!r}: `files` must map language codes to files")
     if kinds[0] == "tsv" and not isinstance(source.get("columns"), list):
         raise UserError(f"source {source_name(source)!r}: `columns` must list the languages of the columns")
+    if kinds[0] == "tmx" and not isinstance(source.get("columns", {}), dict):
+        raise UserError(f"source {source_name(source)!r}: `columns` must map languages to the codes of the file")
+    if kinds[0] == "sacrebleu" and not testsets.pairs(source):
+        raise UserError(f"source {source_name(source)!r}: its languages are not known; add `directions: [en-de]`")
     start, stop = line_range(source)
     if start < 0 or (stop is not None and stop <= start):
         raise UserError(f"source {source_name(source)!r}: `lines: [{start}, {stop}]` holds no line")
@@ -80,9 +91,10 @@ def source_name(source: Source) -> str:
     if "files" in source:
         path = Path(str(next(iter(source["files"].values()), "files"))) if isinstance(source["files"], dict) else None
         return path.name.split(".")[0] if path else "files"
-    if "tsv" in source:
-        return Path(source["tsv"]).name.split(".")[0]
-    return str(source.get("builtin") or source.get("hf"))
+    for kind in ("tsv", "tmx"):
+        if kind in source:
+            return Path(str(source[kind])).name.split(".")[0]
+    return str(source.get("builtin") or source.get("hf") or source.get("sacrebleu"))
 
 
 def line_range(source: Source) -> tuple[int, int | None]:
@@ -110,13 +122,46 @@ def languages_of(source: Source) -> tuple[str, ...]:
         return tuple(source["files"])
     if "tsv" in source:
         return tuple(source["columns"])
+    if "tmx" in source:
+        return tuple(source.get("columns") or tmx.languages(source["tmx"]))
+    if "sacrebleu" in source:
+        return tuple(dict.fromkeys(code for pair in testsets.pairs(source) for code in (pair.source, pair.target)))
     from lander.data import hub
 
     return hub.languages_of(source)
 
 
+def aligned(source: Source, languages: Sequence[str]) -> bool:
+    """Whether the source's rows hold all of some languages at once."""
+    if "sacrebleu" in source:
+        return any(set(languages) <= {pair.source, pair.target} for pair in testsets.pairs(source))
+    return set(languages) <= set(languages_of(source))
+
+
+def every_text(source: Source, languages: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """(language, text) of all that a source holds, in any language (of a built-in corpus: in `languages` only)."""
+    if "tmx" in source:
+        named = {code.lower().replace("_", "-"): language for language, code in source.get("columns", {}).items()}
+        start, stop = line_range(source)
+        for _, _, unit, _ in islice(tmx.units(source["tmx"]), start, stop):
+            for code, text in unit.items():
+                served = (own for own in languages if f"{code}-".startswith(f"{own.lower()}-"))
+                yield named.get(code) or next(served, code), text
+        return
+    held = tuple(language for language in languages_of(source) if "builtin" not in source or language in languages)
+    groups = [(pair.source, pair.target) for pair in testsets.pairs(source)] if "sacrebleu" in source else [held]
+    for group in groups:
+        for _, texts in read(source, group) if group else ():
+            yield from zip(group, texts, strict=True)
+
+
 def read(
-    source: Source, languages: Sequence[str], *, max_line: int = 0, progress: bool = False
+    source: Source,
+    languages: Sequence[str],
+    *,
+    max_line: int = 0,
+    progress: bool = False,
+    skipped: Counter[str] | None = None,
 ) -> Iterator[tuple[int, tuple[str, ...]]]:
     """Yield (line, one text per language): the text as it is in the source, nothing filtered or repaired.
 
@@ -125,6 +170,7 @@ def read(
         languages: codes, in the order of the texts wanted.
         max_line: refuse a text of more characters than this (0: take any).
         progress: tell on stderr how far it is, from time to time.
+        skipped: segments without one of the languages, which only a tmx source has, are counted here, under `units`.
 
     Raises:
         UserError: the source is missing, damaged, not aligned, empty, shorter than `lines`, or without a language.
@@ -133,7 +179,10 @@ def read(
     name = source_name(source)
     reporter = Progress(name) if progress else None
     start, stop = line_range(source)
-    for line, texts, share in _READERS[next(kind for kind in KINDS if kind in source)](source, languages, start, stop):
+    kind = next(kind for kind in KINDS if kind in source)
+    reader = _READERS[kind]
+    rows = reader(source, languages, start, stop, skipped) if kind == "tmx" else reader(source, languages, start, stop)
+    for line, texts, share in rows:
         if max_line and max(map(len, texts)) > max_line:
             _refuse_long(source, languages, line, texts, max_line)
         if reporter and line % 1000 == 0:
@@ -164,8 +213,11 @@ def _identity(source: Source) -> set[str]:
     """What a source reads from, as strings that are equal for equal text."""
     if "files" in source:
         return {str(Path(path).resolve()) for path in source["files"].values()}
-    if "tsv" in source:
-        return {str(Path(source["tsv"]).resolve())}
+    for kind in ("tsv", "tmx"):
+        if kind in source:
+            return {str(Path(source[kind]).resolve())}
+    if "sacrebleu" in source:
+        return {f"{source['sacrebleu']} {'-'.join(sorted((p.source, p.target)))}" for p in testsets.pairs(source)}
     if "hf" in source:
         path = Path(source["hf"])
         place = str(path.resolve()) if path.exists() else source["hf"]
@@ -175,7 +227,8 @@ def _identity(source: Source) -> set[str]:
 
 def _refuse_long(source: Source, languages: Sequence[str], line: int, texts: tuple[str, ...], max_line: int) -> None:
     language, text = next(pair for pair in zip(languages, texts, strict=True) if len(pair[1]) > max_line)
-    place = source["files"][language] if "files" in source else source.get("tsv", source_name(source))
+    place = source["files"][language] if "files" in source else source.get("tsv") or source.get("tmx")
+    place = place or source_name(source)
     raise UserError(
         f"{place}, line {line + 1}: {len(text):,} characters ({language}); more than {max_line:,} in a line is refused "
         "(is every sentence on a line of its own?)"
@@ -246,4 +299,33 @@ def _read_hub(
         raise UserError(f"source {source_name(source)!r}: `lines` asks for [{start}, {stop}] but it has {count:,} rows")
 
 
-_READERS = {"builtin": _read_builtin, "files": _read_files, "tsv": _read_tsv, "hf": _read_hub}
+def _read_tmx(
+    source: Source, languages: Sequence[str], start: int, stop: int | None, skipped: Counter[str] | None
+) -> Iterator[tuple[int, tuple[str, ...], float]]:
+    columns = source.get("columns")
+    if columns:
+        _need(source, languages, tuple(columns))
+    skipped = Counter() if skipped is None else skipped
+    yield from tmx.rows(source["tmx"], [(columns or {}).get(code, code) for code in languages], start, stop, skipped)
+    if skipped["units"]:
+        print(
+            f"lander data: {source['tmx']}: {skipped['units']:,} translation units without {' or '.join(languages)} "
+            "are left out",
+            file=sys.stderr,
+        )
+
+
+def _read_testset(
+    source: Source, languages: Sequence[str], start: int, stop: int | None
+) -> Iterator[tuple[int, tuple[str, ...], float]]:
+    yield from read_aligned(testsets.files(source, tuple(languages)), start, stop)
+
+
+_READERS = {
+    "builtin": _read_builtin,
+    "files": _read_files,
+    "tsv": _read_tsv,
+    "hf": _read_hub,
+    "tmx": _read_tmx,
+    "sacrebleu": _read_testset,
+}

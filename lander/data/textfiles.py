@@ -65,6 +65,19 @@ class TextFile:
                 f"0x{data[error.start]:02x}); save the file as UTF-8"
             ) from None
 
+    def read_bytes(self, size: int) -> bytes:
+        """The next bytes (unpacked, where the file is packed), for formats that are not text by lines."""
+        return self._call(self._stream.read, size)
+
+    def starts_with(self, magic: bytes) -> bool:
+        """Whether the file's first bytes are these, as they are on the disk."""
+        return self._raw.peek(len(magic))[: len(magic)] == magic
+
+    @property
+    def raw(self) -> BinaryIO:
+        """The file as it is on the disk."""
+        return self._raw
+
     def skip(self, lines: int) -> None:
         """Pass over lines (fewer at the end of the file), without looking at what is in them."""
         for _ in range(lines):

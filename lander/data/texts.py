@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lander.data import chunks
 from lander.data.repair import repair
-from lander.data.sources import MAX_LINE, Source, languages_of, read, source_name
+from lander.data.sources import MAX_LINE, Source, aligned, read, source_name
 from lander.errors import UserError
 from lander.languages import Direction
 
@@ -51,10 +51,9 @@ def write_text(
     Raises:
         UserError: no source holds the language, or a fault in a source.
     """
-    held = {id(source): languages_of(source) for source in sources}
-    shared = [source for source in sources if set(languages) <= set(held[id(source)])]
+    shared = [source for source in sources if aligned(source, languages)]
     if not shared:
-        shared = [source for source in sources if language in held[id(source)]]
+        shared = [source for source in sources if aligned(source, [language])]
         if not shared:
             raise UserError(f"language {language}: no source of awareness.data or data.train holds it")
         print(

@@ -1,0 +1,267 @@
+"""TMX translation memories, read one unit at a time whatever their size: plain, .gz, or .zip with one memory in it.
+
+    <tu><tuv xml:lang="en-US"><seg>Good <bpt i="1">&lt;b></bpt>morning</seg></tuv><tuv xml:lang="de">...</tuv></tu>
+
+- A wanted language is served by its own code, else by a code with more parts: `en` by en-US, `zh` by zh-CN. Where two
+  such codes stand in one unit (zh-CN and zh-TW), nobody can know which is meant: an error, and `columns` names one.
+- Of a segment the text stays; codes of a format (<bpt>, <ept>, <it>, <ph>, <ut>) go with all that is in them, <hi> and
+  unknown tags go alone. Line breaks become spaces. Of two variants in one language the first is taken.
+- Nothing outside the file is read: entities that the file declares are refused (what bombs and spies are made of), an
+  external DTD is not opened. A unit is numbered by its place in the file, from 0, whatever languages it holds.
+"""
+
+import re
+import zipfile
+import zlib
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from typing import BinaryIO
+from xml.parsers import expat
+
+from lander.data.textfiles import TextFile
+from lander.errors import UserError
+
+CHUNK = 1 << 16
+LONGEST_TOKEN = 1 << 22  # bytes of one tag or comment: a parser must hold all of it in memory
+LONGEST_SEGMENT = 1_000_000  # characters
+DEEPEST = 100  # elements inside each other
+MOST_LANGUAGES = 1_000  # of one unit
+PEEKED_UNITS = 1_000
+ZIP_MAGIC = b"PK\x03\x04"
+CODES = frozenset({"bpt", "ept", "it", "ph", "ut"})
+
+_BREAK = re.compile(r"[ \t]*[\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]\s*")
+
+Unit = dict[str, str]
+"""xml:lang as in the file, in lower case and with hyphens -> text."""
+
+
+def rows(
+    path: str, codes: Sequence[str], start: int, stop: int | None, skipped: Counter[str] | None = None
+) -> Iterator[tuple[int, tuple[str, ...], float]]:
+    """(number of the unit, a text per code, share of the file read) for the units that hold all codes.
+
+    Args:
+        path: the memory.
+        codes: wanted languages.
+        start, stop: half-open range of units; None is the end.
+        skipped: `units` without one of the codes are counted here.
+
+    Raises:
+        UserError: the file is missing, damaged or no TMX, ends before `stop`, or holds no unit with all codes.
+    """
+    wanted = [_normal(code) for code in codes]
+    found, number, seen = 0, -1, Counter()
+    for number, line, unit, share in units(path):
+        if stop is not None and number >= stop:
+            break
+        if number < start:
+            continue
+        texts = [_text_of(unit, code, path, line) for code in wanted]
+        if None in texts:
+            seen.update(unit.keys())
+            if skipped is not None:
+                skipped["units"] += 1
+            continue
+        found += 1
+        yield number, tuple(texts), share
+    count = number + 1
+    if count <= start or (stop is not None and count < stop):
+        raise UserError(f"{path}: `lines` asks for [{start}, {stop}] but the file has {count:,} translation units")
+    if not found:
+        there = ", ".join(code for code, _ in seen.most_common(20)) or "none"
+        raise UserError(
+            f"{path}: no translation unit has all of {', '.join(codes)}; its languages are: {there} "
+            "(`columns: {en: en-GB}` says which of them stands for a code)"
+        )
+
+
+def languages(path: str) -> tuple[str, ...]:
+    """Codes that the first units can serve: those of the file, and each without its region.
+
+    Raises:
+        UserError: the file is missing, damaged or no TMX.
+    """
+    found: dict[str, None] = {}
+    for number, _, unit, _ in units(path):
+        found.update(dict.fromkeys(unit))
+        if number + 1 >= PEEKED_UNITS:
+            break
+    return tuple(dict.fromkeys(form for code in found for form in _forms(code)))
+
+
+def texts(path: str) -> Iterator[tuple[str, str]]:
+    """(language, text) of everything in the file; the language in the file's own code."""
+    for _, _, unit, _ in units(path):
+        yield from unit.items()
+
+
+def units(path: str) -> Iterator[tuple[int, int, Unit, float]]:
+    """(number, line, texts by language, share of the file read) of every translation unit.
+
+    Raises:
+        UserError: the file is missing or damaged, not well-formed XML, declares entities, or holds no unit.
+    """
+    with ExitStack() as stack:
+        file = stack.enter_context(TextFile(path))
+        stream = stack.enter_context(_Member(file, path)) if file.starts_with(ZIP_MAGIC) else file
+        parser = _Parser(str(path))
+        number = 0
+        while True:
+            chunk = stream.read_bytes(CHUNK)
+            parser.feed(chunk)
+            while parser.units:
+                line, unit = parser.units.popleft()
+                yield number, line, unit, file.share_read
+                number += 1
+            if not chunk:
+                break
+    if not number:
+        raise UserError(f"{path}: holds no translation unit (<tu>); is it a TMX file?")
+
+
+class _Parser:
+    """Feeds bytes to expat and collects whole units."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.units: deque[tuple[int, Unit]] = deque()
+        self._fed = 0
+        self._stack: list[str] = []
+        self._unit: Unit | None = None
+        self._line = 0
+        self._language: str | None = None
+        self._segment: list[str] | None = None
+        self._length = 0
+        self._codes = 0  # elements open in a segment that hold a format's code
+        self._expat = parser = expat.ParserCreate()
+        parser.buffer_text = True
+        parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        parser.CharacterDataHandler = self._characters
+        parser.EntityDeclHandler = self._declared
+        parser.SkippedEntityHandler = self._unknown_entity
+        parser.ExternalEntityRefHandler = lambda *_: 0
+
+    def feed(self, chunk: bytes) -> None:
+        """Parse the next bytes; none: the file ends here."""
+        try:
+            self._expat.Parse(chunk, not chunk)
+        except expat.ExpatError as error:
+            reason = expat.ErrorString(error.code)
+            raise UserError(f"{self.path}, line {error.lineno}: not well-formed XML ({reason})") from None
+        except (ValueError, LookupError) as error:  # an encoding that Python does not know, or cannot give to expat
+            raise self._fault(f"cannot be decoded ({error}); save the file as UTF-8") from None
+        self._fed += len(chunk)
+        if self._fed - self._expat.CurrentByteIndex > LONGEST_TOKEN + CHUNK:
+            raise self._fault(f"a tag or comment of more than {LONGEST_TOKEN:,} bytes; the file is damaged")
+
+    def _fault(self, message: str) -> UserError:
+        return UserError(f"{self.path}, line {self._expat.CurrentLineNumber}: {message}")
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        if not self._stack and name != "tmx":
+            raise self._fault(f"the file begins with <{name[:40]}>, not with <tmx>; is it a TMX file?")
+        self._stack.append(name)
+        if len(self._stack) > DEEPEST:
+            raise self._fault(f"more than {DEEPEST} elements inside each other; the file is damaged")
+        if self._segment is not None:
+            self._codes += self._codes > 0 or name in CODES
+        elif name == "tu":
+            self._unit, self._line = {}, self._expat.CurrentLineNumber
+        elif name == "tuv" and self._unit is not None:
+            code = attributes.get("xml:lang") or attributes.get("lang")  # TMX 1.1 wrote `lang`
+            if not code:
+                raise self._fault("a <tuv> without xml:lang; its language is not known")
+            self._language = _normal(code)
+            if len(self._unit) > MOST_LANGUAGES:
+                raise self._fault(f"more than {MOST_LANGUAGES:,} languages in one unit; the file is damaged")
+        elif name == "seg" and self._language is not None:
+            self._segment, self._length, self._codes = [], 0, 0
+
+    def _end(self, name: str) -> None:
+        self._stack.pop()
+        if self._segment is not None and name == "seg" and not self._codes:
+            self._unit.setdefault(self._language, _BREAK.sub(" ", "".join(self._segment)).strip())
+            self._segment = None
+        elif self._segment is not None:
+            self._codes -= self._codes > 0
+        elif name == "tuv":
+            self._language = None
+        elif name == "tu" and self._unit is not None:
+            self.units.append((self._line, self._unit))
+            self._unit = None
+
+    def _characters(self, text: str) -> None:
+        if self._segment is None or self._codes:
+            return
+        self._segment.append(text)
+        self._length += len(text)
+        if self._length > LONGEST_SEGMENT:
+            raise self._fault(f"a segment of more than {LONGEST_SEGMENT:,} characters; the file is damaged")
+
+    def _declared(self, name: str, *_: object) -> None:
+        raise self._fault(f"declares the entity {name[:40]!r}; a TMX file needs none, and such files are refused")
+
+    def _unknown_entity(self, name: str, *_: object) -> None:
+        raise self._fault(f"the entity &{name[:40]}; is not defined; write the character itself")
+
+
+class _Member:
+    """The one memory in a .zip, as a stream that is never unpacked to the disk."""
+
+    def __init__(self, file: TextFile, path: str) -> None:
+        self._path = path
+        self._archive = self._call(lambda: zipfile.ZipFile(file.raw))
+        members = [item for item in self._archive.infolist() if not item.is_dir()]
+        memories = [item for item in members if item.filename.lower().endswith(".tmx")]
+        if len(memories) != 1:
+            names = ", ".join(item.filename[:60] for item in members[:5]) or "nothing"
+            raise UserError(f"{path}: must hold exactly one .tmx file, found {len(memories)} (in it: {names})")
+        self._stream: BinaryIO = self._call(lambda: self._archive.open(memories[0]))
+
+    def __enter__(self) -> "_Member":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+        self._archive.close()
+
+    def read_bytes(self, size: int) -> bytes:
+        """The next bytes of the memory."""
+        return self._call(lambda: self._stream.read(size))
+
+    def _call(self, action: object) -> object:
+        try:
+            return action()
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
+            raise UserError(f"{self._path}: not a sound zip file ({error}); fetch it anew") from None
+        except (RuntimeError, NotImplementedError) as error:  # a password, or an unknown compression
+            raise UserError(f"{self._path}: cannot be unpacked ({error}); unpack it by hand") from None
+
+
+def _text_of(unit: Unit, code: str, path: str, line: int) -> str | None:
+    """A unit's text in a language, by its own code or by the one code that adds to it; None where there is none."""
+    if code in unit:
+        return unit[code]
+    serving = [other for other in unit if other.startswith(f"{code}-")]
+    if len(serving) > 1:
+        raise UserError(
+            f"{path}, line {line}: {' and '.join(serving)} both serve {code} in one unit; "
+            f"say which with `columns: {{{code}: {serving[0]}, ...}}`"
+        )
+    return unit[serving[0]] if serving else None
+
+
+def _normal(code: str) -> str:
+    return code.strip().replace("_", "-").lower()
+
+
+def _forms(code: str) -> list[str]:
+    """zh-hant-tw -> zh, zh-Hant, zh-Hant-TW, in the usual letter case."""
+    parts = code.split("-")
+    cases = {2: str.upper, 4: str.title}
+    cased = [parts[0], *(cases.get(len(part), str)(part) for part in parts[1:])]
+    return ["-".join(cased[: count + 1]) for count in range(len(cased))]

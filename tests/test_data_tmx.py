@@ -1,0 +1,274 @@
+"""Translation memories: known units, region codes, inline codes, packed files, and hostile ones."""
+
+import gzip
+import json
+import re
+import time
+import tracemalloc
+import zipfile
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lander import config, tables
+from lander.data.cleaning import clean_pair
+from lander.data.overlap import Excluded
+from lander.data.sources import check, languages_of, overlap, read, source_name
+from lander.data.texts import hold_out
+from lander.errors import UserError
+from lander.languages import parse_direction
+
+HEAD = """<?xml version="1.0" encoding="UTF-8"?>
+<!DOCTYPE tmx SYSTEM "tmx14.dtd">
+<tmx version="1.4">
+<header srclang="en" datatype="plaintext" adminlang="en" segtype="sentence" o-tmf="x"><note>n</note></header>
+<body>
+"""
+TAIL = "</body></tmx>\n"
+
+
+def unit(**texts: str) -> str:
+    variants = "".join(
+        f'<tuv xml:lang="{code.replace("_", "-")}"><prop type="t">p</prop><seg>{text}</seg></tuv>'
+        for code, text in texts.items()
+    )
+    return f"<tu tuid='1'><note>a note</note>{variants}</tu>\n"
+
+
+def write(path, *units: str, head: str = HEAD, tail: str = TAIL) -> dict:
+    path.write_text(head + "".join(units) + tail, encoding="utf-8")
+    return {"tmx": str(path)}
+
+
+def complaint(source, languages=("en", "de")) -> str:
+    with pytest.raises(UserError) as error:
+        list(read(source, languages))
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 500
+    return str(error.value)
+
+
+@pytest.fixture
+def memory(tmp_path):
+    return write(
+        tmp_path / "m.tmx",
+        unit(en_US="one", de="eins", zh_CN="一"),
+        unit(en_US="two", de="zwei"),
+        unit(en_US="three", zh_CN="三"),
+        unit(de="vier", en_US="four"),
+    )
+
+
+def test_units_by_language_whatever_their_order_and_region(memory):
+    assert list(read(memory, ("de", "en"))) == [(0, ("eins", "one")), (1, ("zwei", "two")), (3, ("vier", "four"))]
+    assert list(read(memory, ("en-US", "zh"))) == [(0, ("one", "一")), (2, ("three", "三"))]
+    assert list(read(memory, ("EN", "DE", "zh-cn"))) == [(0, ("one", "eins", "一"))]
+
+
+@pytest.mark.parametrize(("lines", "expected"), [([1, 4], [1, 3]), ([2, None], [3]), ([0, 4], [0, 1, 3])])
+def test_lines_count_units(memory, lines, expected):
+    assert [line for line, _ in read({**memory, "lines": lines}, ("en", "de"))] == expected
+
+
+@pytest.mark.parametrize("lines", [[0, 5], [4, None], [9, 10]])
+def test_lines_beyond_the_end(memory, lines):
+    assert "the file has 4 translation units" in complaint({**memory, "lines": lines})
+
+
+def test_languages_of_the_file(memory):
+    assert languages_of(memory) == ("en", "en-US", "de", "zh", "zh-CN")
+    assert source_name(memory) == "m"
+    assert overlap([{**memory, "lines": [0, 2]}], [{**memory, "lines": [1, 3]}])
+
+
+def test_codes_of_a_format_go_and_text_stays(tmp_path):
+    text = (
+        'Press <bpt i="1">&lt;b&gt;</bpt>OK<ept i="1">&lt;/b&gt;</ept>, <hi type="x">then <ph>{0}<sub>no</sub></ph>'
+        "wait</hi> &amp; see<it pos='begin'>[</it><ut>\\par</ut> <foo>x</foo>"
+    )
+    source = write(tmp_path / "m.tmx", unit(en=text, de="a\n   b\u2028c  d "))
+    assert list(read(source, ("en", "de"))) == [(0, ("Press OK, then wait & see x", "a b c  d"))]
+
+
+def test_exact_code_goes_before_a_region_and_the_first_variant_counts(tmp_path):
+    source = write(
+        tmp_path / "m.tmx",
+        unit(en_GB="lift", en="car", de="x")
+        + unit(en="a", de="y").replace("</tu>", '<tuv xml:lang="en"><seg>b</seg></tuv></tu>'),
+    )
+    assert [texts[0] for _, texts in read(source, ("en", "de"))] == ["car", "a"]
+
+
+def test_two_regions_of_one_unit_are_ambiguous_until_one_is_chosen(tmp_path):
+    source = write(tmp_path / "m.tmx", unit(zh_CN="简", en="x"), unit(zh_CN="简", zh_TW="繁", en="y"))
+    message = complaint(source, ("zh", "en"))
+    assert "m.tmx, line 7: zh-cn and zh-tw both serve zh" in message
+    chosen = {**source, "columns": {"zh": "zh-CN", "en": "en"}}
+    assert [texts for _, texts in read(chosen, ("zh", "en"))] == [("简", "x"), ("简", "y")]
+    assert languages_of(chosen) == ("zh", "en")
+    assert "has no de, only zh, en" in complaint(chosen)
+
+
+def test_old_attribute_underscores_and_missing_segments(tmp_path):
+    old = unit(en="x", de="y").replace('xml:lang="en"', 'lang="en_us"')
+    without = '<tu><tuv xml:lang="en"/><tuv xml:lang="de"><seg>w</seg></tuv></tu>'
+    source = write(tmp_path / "m.tmx", old, unit(en="z", de=""), without)
+    assert list(read(source, ("en", "de"))) == [(0, ("x", "y")), (1, ("z", ""))]
+
+
+@pytest.mark.parametrize("kind", ["gz", "zip", "utf-16", "latin-1"])
+def test_packed_and_in_other_encodings(tmp_path, kind):
+    text = HEAD + unit(en="café", de="größer") + TAIL
+    path = tmp_path / "m.tmx.gz"
+    if kind == "gz":
+        path.write_bytes(gzip.compress(text.encode()))
+    elif kind == "zip":
+        path = tmp_path / "m.zip"
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("read.me", "x")
+            archive.writestr("../../deep/er.TMX", text)
+    else:
+        path = tmp_path / "m.tmx"
+        path.write_bytes(text.replace("UTF-8", kind if kind == "latin-1" else "utf-16").encode(kind))
+    assert list(read({"tmx": str(path)}, ("en", "de"))) == [(0, ("café", "größer"))]
+
+
+def test_units_without_a_language_are_counted(tmp_path, memory, capsys):
+    outputs = [tmp_path / name for name in ("clean.parquet", "counts.parquet", "dropped.jsonl")]
+    clean_pair(parse_direction("de-en"), [memory], [], {}, *outputs)
+    counts = tables.read(outputs[1], "counts")
+    numbers = dict(zip(counts["reason"], counts["pairs"], strict=True))
+    assert (numbers["read"], numbers["untranslated"], numbers["kept"]) == (4, 1, 3)
+    assert "1 translation units without de or en are left out" in capsys.readouterr().err
+    hold_out(parse_direction("en-zh"), [memory], tmp_path / "test.parquet")
+    assert list(tables.read(tmp_path / "test.parquet", "heldout")["line"]) == [0, 2]
+
+
+def test_every_text_of_a_memory_can_be_excluded(memory):
+    excluded = Excluded([memory], ("en", "de"), 0.5)
+    assert all(text in excluded for text in ("ONE", "zwei", "三"))
+    assert "five" not in excluded
+    assert excluded.similarity("three") == 1  # English, which en-US serves
+    assert excluded.similarity("三") is None  # no language of the pair
+
+
+DTD = 'SYSTEM "tmx14.dtd"'
+BOMB = HEAD.replace(DTD, '[<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;">]') + unit(en="&b;", de="x") + TAIL
+SPY = HEAD.replace(DTD, '[<!ENTITY s SYSTEM "file:///etc/passwd">]') + unit(en="&s;", de="x") + TAIL
+PARAMETER = HEAD.replace(DTD, '[<!ENTITY % s SYSTEM "http://localhost/x">%s;]') + unit(en="x", de="x") + TAIL
+HOSTILE = [
+    ("bomb", BOMB, "declares the entity 'a'"),
+    ("spy", SPY, "declares the entity 's'"),
+    ("parameter", PARAMETER, "declares the entity 's'"),
+    ("unknown", HEAD + unit(en="a&nbsp;b", de="x") + TAIL, "line 6: the entity &nbsp; is not defined"),
+    ("cut", HEAD + unit(en="a", de="x") + "<tu><tuv xml:l", "line 7: not well-formed XML"),
+    ("mixed", HEAD + "<tu></tuv>" + TAIL, "line 6: not well-formed XML (mismatched tag)"),
+    ("html", "<html><body>404</body></html>", "begins with <html>"),
+    ("empty", "", "not well-formed XML (no element found)"),
+    ("text", "one\ntwo\n", "line 1: not well-formed XML"),
+    ("units", HEAD + TAIL, "holds no translation unit"),
+    ("language", HEAD + unit(en="a", fr="x") + TAIL, "no translation unit has all of en, de; its languages are: "),
+    ("nameless", HEAD + "<tu><tuv><seg>x</seg></tuv></tu>" + TAIL, "line 6: a <tuv> without xml:lang"),
+    ("deep", HEAD + "<x>" * 200, "more than 100 elements"),
+    ("encoding", HEAD.replace("UTF-8", "shift_jis") + TAIL, "m.tmx, line 1"),
+    ("nonsense", HEAD.replace("UTF-8", "klingon") + TAIL, "m.tmx, line 1"),
+    ("long", HEAD + unit(en="x" * 1_000_001, de="y") + TAIL, "a segment of more than 1,000,000 characters"),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), [row[1:] for row in HOSTILE], ids=[row[0] for row in HOSTILE])
+def test_hostile_and_damaged_files_are_one_line(tmp_path, text, expected):
+    (tmp_path / "m.tmx").write_text(text)
+    message = complaint({"tmx": str(tmp_path / "m.tmx")})
+    assert expected in message
+    assert "m.tmx" in message
+
+
+def test_a_comment_without_an_end_is_not_kept_in_memory(tmp_path):
+    path = tmp_path / "m.tmx.gz"
+    path.write_bytes(gzip.compress((HEAD + "<!-- ").encode() + b"x" * 60_000_000, compresslevel=1))
+    tracemalloc.start()
+    began = time.monotonic()
+    assert "a tag or comment of more than" in complaint({"tmx": str(path)})
+    assert time.monotonic() - began < 20
+    assert tracemalloc.get_traced_memory()[1] < 30_000_000
+    tracemalloc.stop()
+
+
+def pack(path, members, flag=0):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in members:
+            archive.writestr(name, HEAD + unit(en="a", de="b") + TAIL)
+    if flag:  # the bit that says encrypted, in both places where it stands
+        data = bytearray(path.read_bytes())
+        for match in re.finditer(b"PK\x03\x04", bytes(data)):
+            data[match.start() + 6] |= flag
+        for match in re.finditer(b"PK\x01\x02", bytes(data)):
+            data[match.start() + 8] |= flag
+        path.write_bytes(bytes(data))
+    return {"tmx": str(path)}
+
+
+def test_zip_files_that_are_refused(tmp_path):
+    path = tmp_path / "m.zip"
+    assert "must hold exactly one .tmx file, found 2" in complaint(pack(path, ["a.tmx", "b.tmx"]))
+    assert "must hold exactly one .tmx file, found 0 (in it: a.txt)" in complaint(pack(path, ["a.txt"]))
+    assert "cannot be unpacked" in complaint(pack(path, ["a.tmx"], flag=1))
+    pack(path, ["a.tmx"])
+    path.write_bytes(path.read_bytes()[:60])
+    assert "not a sound zip file" in complaint({"tmx": str(path)})
+
+
+def test_a_cut_gzip_is_told(tmp_path):
+    path = tmp_path / "m.tmx.gz"
+    path.write_bytes(gzip.compress((HEAD + unit(en="a", de="b") * 100).encode())[:-20])
+    assert "cut short" in complaint({"tmx": str(path)})
+
+
+@given(st.binary(max_size=60), st.integers(0, 700), st.sampled_from(["insert", "replace", "cut"]))
+@settings(max_examples=300)
+def test_damage_anywhere_is_an_error_of_the_user_or_none(tmp_path_factory, junk, place, how):
+    data = (HEAD + unit(en="<ph>x</ph>one", de="eins") + unit(en="two &amp; more", de="zwei") + TAIL).encode()
+    data = data[:place] + junk + (b"" if how == "cut" else data[place + len(junk) * (how == "replace") :])
+    path = tmp_path_factory.getbasetemp() / "fuzz.tmx"
+    path.write_bytes(data)
+    try:
+        for _, texts in read({"tmx": str(path)}, ("en", "de")):
+            assert all(isinstance(text, str) for text in texts)
+    except UserError as error:
+        message = str(error)
+    else:
+        message = ""
+    assert "\n" not in message
+
+
+def test_a_long_memory_is_read_in_little_memory(tmp_path):
+    path = tmp_path / "m.tmx.gz"
+    with gzip.open(path, "wt", compresslevel=1) as stream:
+        stream.write(HEAD)
+        for number in range(20_000):
+            stream.write(unit(en=f"this is the sentence of number {number}", de=f"dies ist der Satz Nummer {number}"))
+        stream.write(TAIL)
+    tracemalloc.start()
+    assert sum(1 for _ in read({"tmx": str(path)}, ("en", "de"))) == 20_000
+    assert tracemalloc.get_traced_memory()[1] < 3_000_000
+    tracemalloc.stop()
+
+
+def test_the_config_knows_the_languages_of_a_memory(tmp_path, memory):
+    [source] = config.sources.parse_sources([memory], "data.train")
+    assert source.name == "m"
+    assert source.serves(parse_direction("en-zh"))
+    assert not source.serves(parse_direction("en-fr"))
+    assert source.files() == [memory["tmx"]]
+    assert not source.remote
+    check(source.json)
+    with pytest.raises(UserError, match=r"data\.train\[0\]: .*no\.tmx: no such file"):
+        config.sources.parse_sources([{"tmx": str(tmp_path / "no.tmx")}], "data.train")
+    (tmp_path / "bad.tmx").write_text("<html/>")
+    with pytest.raises(UserError, match=r"data\.train\[0\]: .*bad\.tmx, line 1: the file begins with <html>"):
+        config.sources.parse_sources([{"tmx": str(tmp_path / "bad.tmx")}], "data.train")
+    with pytest.raises(UserError, match="a list is for tsv"):
+        config.sources.parse_sources([{**memory, "columns": ["en", "de"]}], "data.train")
+    assert json.dumps(source.json)
