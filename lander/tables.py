@@ -26,6 +26,14 @@ NEURON = _column("neuron", pa.int32(), "hidden unit of the layer's FFN, 0..p-1")
 DIRECTION = _column("direction", pa.string(), "translation direction, as in file names")
 ORIGIN = _column("origin", pa.string(), "name of the source that the line came from")
 LINE = _column("line", pa.int64(), "line in that source, from 0")
+MODEL = [
+    _column("method", pa.string(), "method that made the translations"),
+    _column("variant", pa.string(), "variant of the method"),
+    _column("seed", pa.string(), "seed of the method"),
+]
+TEST = _column("test", pa.string(), "name of the test set")
+METRIC = _column("metric", pa.string(), "metric, as in scores.csv")
+SIGNATURE = _column("signature", pa.string(), "how the score was computed")
 
 SCHEMAS: dict[str, pa.Schema] = {
     # data: a cleaned pair of languages, both directions; first and second in alphabetical order of their codes
@@ -119,6 +127,34 @@ SCHEMAS: dict[str, pa.Schema] = {
             _column("owner", pa.string(), "language that owns the neuron", nullable=True),
             _column("trained", pa.bool_(), "whether this direction's batches train it"),
             _column("scale", pa.float64(), "factor of the neuron's group (eq. 6-8), constant per layer and role"),
+        ]
+    ),
+    # what one model's translations score, sentence by sentence
+    "segments": pa.schema(
+        [
+            *MODEL,
+            TEST,
+            DIRECTION,
+            METRIC,
+            _column("line", pa.int64(), "item of the test set, from 0"),
+            _column("score", pa.float64(), "score of this sentence alone"),
+            _column(
+                "statistics",
+                pa.list_(pa.int32()),
+                "counts that the corpus score is made of (sacreBLEU's); null where it is the mean of the scores",
+                nullable=True,
+            ),
+            SIGNATURE,
+        ]
+    ),
+    "scores": pa.schema(
+        [
+            *MODEL,
+            TEST,
+            DIRECTION,
+            METRIC,
+            _column("score", pa.float64(), "of the whole test set"),
+            SIGNATURE,
         ]
     ),
 }

@@ -8,13 +8,16 @@ import pytest
 
 from lander import tables
 from lander.errors import UserError
-from lander.evaluate import translations
+from lander.evaluate import tokenizers, translations
 from lander.evaluate.__main__ import main
 from lander.evaluate.bleu import bleu_for
 from lander.evaluate.collect import COLUMNS, collect, means, merge_signatures, read_scores, write_scores
 from lander.evaluate.contamination import normalise, seen_in_training
-from lander.evaluate.metrics import flags, score
+from lander.evaluate.metrics import score, segments
+from lander.evaluate.outputs import flags, repeated_share, target_judge, unfinished
+from lander.evaluate.tokenizers import bleu_with
 from lander.evaluate.translations import Translations
+from lander.languages import Direction
 
 GERMAN = (
     ["Der Hund läuft schnell nach Hause.", "Ich habe 3 Äpfel gekauft."],
@@ -23,12 +26,17 @@ GERMAN = (
 CHINESE = (["我今天去了北京大学。", "他喜欢吃苹果和香蕉。"], ["我今天去北京大学了。", "他喜欢吃苹果与香蕉。"])
 
 
-def items(hypothesis, reference, source=None, raw=None):
-    return Translations(source or ["?"] * len(hypothesis), reference, raw or hypothesis, hypothesis)
+def items(hypothesis, reference, source=None, raw=None, cut=None):
+    return Translations(source or ["?"] * len(hypothesis), reference, raw or hypothesis, hypothesis, cut)
 
 
-def scores_of(one, target, seen=None):
-    return {s.metric: s for s in score(one, target, flags(one, seen))}
+def marks_of(one, target="de"):
+    return flags(one, Direction("en", target), None).marks
+
+
+def scores_of(one, target, seen=None, **options):
+    flagged = flags(one, Direction("en" if target != "en" else "de", target), seen)
+    return {found.metric: found for found in score(one, target, flagged, **options).scores}
 
 
 @pytest.mark.parametrize(
@@ -63,8 +71,8 @@ def test_raw_output_is_scored_apart():
 def test_empty_hypotheses():
     found = scores_of(items(["", " "], ["one two three four five", "six"]), "en")
     assert {name: s.value for name, s in found.items()} == {
-        "bleu": 0.0, "chrf2++": 0.0, "bleu_raw": 0.0, "length_ratio": 0.0, "length_ratio_raw": 0.0,
-        "empty": 1.0, "copied": 0.0,
+        "bleu": 0.0, "chrf2++": 0.0, "bleu_raw": 0.0, "length_ratio": 0.0, "length_ratio_raw": 0.0, "repeated": 0.0,
+        "empty": 1.0, "copied": 0.0, "off_target": 0.0, "language_unknown": 1.0,
     }  # fmt: skip
 
 
@@ -79,13 +87,14 @@ def test_one_perfect_sentence_and_an_empty_reference():
 
 def test_copied_counts_only_where_the_reference_differs():
     one = items(["Paris", "good morning!", "bonjour"], ["Paris", "bonjour", "bonjour"], ["Paris", "Good Morning", "hi"])
-    assert flags(one, None) == {"empty": [False] * 3, "copied": [False, True, False]}
+    assert marks_of(one)["copied"] == [False, True, False]
     everything = items(["a b", "c d"], ["x", "y"], ["a b", "c d"])
     assert scores_of(everything, "fr")["copied"].value == 1.0
 
 
 def test_every_metric_has_a_signature():
-    for one in score(items(*GERMAN), "de", flags(items(*GERMAN), set())):
+    found = scores_of(items(*GERMAN, cut=[True, False]), "de", set(), extras=["bleu_13a"])
+    for one in found.values():
         assert one.signature
         assert "|" in one.signature
 
@@ -100,6 +109,123 @@ def test_tokenizers_that_are_not_installed(monkeypatch):
             bleu_for(language)
     with pytest.raises(UserError, match=r"sacrebleu\[ko\]"):
         bleu_for("ko")
+
+
+def test_the_wrong_tokenizer_is_refused_with_the_reason(tmp_path):
+    for language, own in (("zh", "zh"), ("zh-Hant", "zh"), ("yue", "zh"), ("ja", "ja-mecab")):
+        with pytest.raises(UserError, match="written without spaces") as caught:
+            bleu_with(language, "13a")
+        assert f"refused for {language}" in str(caught.value)
+        assert f"then it is {own}" in str(caught.value)
+    assert "tok:13a" in scores_of(items(*GERMAN), "de", tokenizer="13a")["bleu"].signature
+    assert "tok:char" in scores_of(items(*CHINESE), "zh", tokenizer="char")["bleu"].signature
+    command = f"score --translations {tmp_path} --directions en-zh --tokenizer 13a --method m --out-dir {tmp_path}"
+    with pytest.raises(UserError, match="refused for zh"):  # before anything is read
+        main([*command.split(), "--tests", '["t"]'])
+
+
+def test_bleu_13a_has_a_name_of_its_own():
+    found = scores_of(items(*CHINESE), "zh", extras=["bleu_13a"])
+    assert found["bleu"].value == pytest.approx(60.931201, abs=1e-6)
+    assert found["bleu_13a"].value == 0.0  # sacrebleu ref -i hyp -tok 13a -w 6
+    assert "tok:13a" in found["bleu_13a"].signature
+
+
+def test_spbleu(tmp_path, monkeypatch):
+    """With a small sentencepiece model in the place of flores200's: BLEU of its pieces."""
+    import sentencepiece
+    from sacrebleu.metrics import BLEU
+    from sacrebleu.tokenizers import tokenizer_spm
+
+    monkeypatch.setattr(tokenizer_spm, "SACREBLEU_DIR", str(tmp_path))
+    with pytest.raises(UserError, match=r"metric spbleu: .*flores200 model is not on this machine"):
+        scores_of(items(*GERMAN), "de", extras=["spbleu"])
+    path = tokenizers.flores_path()
+    path.parent.mkdir()
+    with open(path, "wb") as stream:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(GERMAN[0] + GERMAN[1]), model_writer=stream, vocab_size=32, minloglevel=2
+        )
+    found = scores_of(items(*GERMAN), "de", extras=["spbleu"])["spbleu"]
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(path))
+    split = [[" ".join(pieces.encode(text, out_type=str)) for text in texts] for texts in GERMAN]
+    assert found.value == pytest.approx(BLEU(tokenize="none", force=True).corpus_score(split[0], [split[1]]).score)
+    assert "tok:flores200" in found.signature
+
+
+ENGLISH = "The committee has decided that the meeting will take place tomorrow."
+GERMAN_TEXT = "Der Ausschuss hat beschlossen, dass die Sitzung morgen stattfinden wird."
+
+
+@pytest.mark.parametrize(
+    ("target", "text", "language"),
+    [
+        ("de", GERMAN_TEXT, "de"),
+        ("de", ENGLISH, "en"),
+        ("de", "Ja, bitte.", None),
+        ("de", "", None),
+        ("de", "委员会决定明天举行会议。", "zh"),  # its script tells
+        ("zh", "委员会决定明天举行会议。", "zh"),
+        ("zh", ENGLISH, "en"),
+        ("zh", "USB", None),
+        ("ar", GERMAN_TEXT, "de"),
+        ("en", "قررت اللجنة أن يعقد الاجتماع غدا", "ar"),
+    ],
+)
+def test_language_of_outputs(target, text, language):
+    assert target_judge(Direction("en" if target != "en" else "de", target))(text) == language
+
+
+def test_off_target_outputs_are_told_apart_from_short_ones(tmp_path):
+    one = items([ENGLISH, GERMAN_TEXT, "Ja.", ENGLISH], ["x"] * 4)
+    found = scores_of(one, "de")
+    assert found["off_target"].value == 0.5
+    assert found["language_unknown"].value == 0.25
+    rows = flags(one, Direction("fr", "de"), None).rows()
+    assert rows == [(0, "off_target", "en"), (2, "language_unknown", ""), (3, "off_target", "en")]
+
+
+def test_a_target_that_the_identifier_does_not_know(capsys):
+    assert "off_target" not in marks_of(items(["ojoj"], ["x"]), "szl")
+    assert "does not know szl" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [("a b", True), ("\n a b", True), ("a b\n", False), ("a\nb c", False), ("a\u2028b", False), ("", True)],
+)
+def test_unfinished_translations(raw, expected):
+    assert unfinished(raw) is expected
+
+
+def test_outputs_cut_by_the_length_limit():
+    one = items(["a", "b", "c"], ["x"] * 3, raw=["a", "b\nmore and m", "c"], cut=[True, True, False])
+    found = scores_of(one, "de")
+    assert found["cut"].value == pytest.approx(1 / 3)  # the second is whole: what was cut came after it
+    assert found["cut_raw"].value == pytest.approx(2 / 3)
+    assert "cut" not in scores_of(items(["a"], ["x"]), "de")
+
+
+def test_repeated_ngrams():
+    # "a b a b a b a": abab baba abab baba, 2 of 4 repeated; "a b c d e": 2, none repeated; too short: none
+    assert repeated_share(["a b a b a b a", "a b c d e", "a b c", ""], str) == pytest.approx(2 / 6)
+    assert repeated_share(["a"], str) == 0.0
+    looping = items(["你好你好你好你"], ["你好"])
+    assert scores_of(looping, "zh")["repeated"].value == pytest.approx(2 / 4)
+
+
+def test_segments_keep_scores_and_statistics(tmp_path):
+    one = items(*GERMAN)
+    scored = score(one, "de", flags(one, Direction("en", "de"), None))
+    place = {"method": "m", "variant": "v", "seed": "0", "test": "t", "direction": "en-de"}
+    tables.write(tmp_path / "s.parquet", segments(place, scored.measured), "segments")
+    table = tables.read(tmp_path / "s.parquet", "segments")
+    assert table["metric"].tolist() == ["bleu", "bleu", "chrf2++", "chrf2++"]
+    assert table["line"].tolist() == [0, 1, 0, 1]
+    # "Der Hund läuft schnell nach Hause ." against "... rennt ...": lengths, matches, n-grams
+    assert table["statistics"][0].tolist() == [7, 7, 6, 4, 2, 1, 7, 6, 5, 4]
+    # precisions 6/7, 4/6, 2/5, 1/4
+    assert table["score"][0] == pytest.approx(100 * (6 / 7 * 4 / 6 * 2 / 5 * 1 / 4) ** 0.25)
 
 
 def test_languages_without_spaces_get_a_note(capsys):
@@ -167,12 +293,17 @@ def test_the_command_line(tmp_path):
     assert other["contaminated"] == 1.0
     assert other["copied"] == 1.0
     assert "bleu_unseen" not in other  # nothing is left to score
-    assert (tmp_path / "out/news/de-en.flags.csv").read_text() == "line,flag\n0,contaminated\n0,copied\n"
+    assert (tmp_path / "out/news/de-en.flags.csv").read_text() == (
+        "line,flag,detail\n0,contaminated,\n0,copied,\n0,language_unknown,\n"
+    )
 
     files = sorted((tmp_path / "out").rglob("*.csv"))
-    main(["collect", "--scores", *map(str, files), "--out", str(tmp_path / "scores.csv")])
+    flags = ["--out", str(tmp_path / "scores.csv"), "--parquet", str(tmp_path / "scores.parquet")]
+    main(["collect", "--scores", *map(str, files), *flags])
     with open(tmp_path / "scores.csv", newline="") as stream:
         table = list(csv.DictReader(stream))
+    same = tables.read(tmp_path / "scores.parquet", "scores")
+    assert same.assign(score=same["score"].map("{:.6f}".format)).to_dict("records") == table
     assert tuple(table[0]) == COLUMNS
     assert all(row["signature"] for row in table)
     assert {row["direction"] for row in table} == {"en-de", "de-en", "mean", "mean-into-en", "mean-out-of-en"}
@@ -184,7 +315,10 @@ def test_without_training_texts_nothing_is_said_about_contamination(tmp_path):
         write_translations(tmp_path / f"in/news/{name}.jsonl", [("a", "b", "c", "c")])
     run_score(tmp_path)
     metrics = {row["metric"] for row in read_scores(tmp_path / "out/news/en-de.csv")}
-    assert metrics == {"bleu", "chrf2++", "bleu_raw", "length_ratio", "length_ratio_raw", "empty", "copied"}
+    assert metrics == {
+        "bleu", "chrf2++", "bleu_raw", "length_ratio", "length_ratio_raw", "repeated", "empty", "copied", "off_target",
+        "language_unknown",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -195,6 +329,7 @@ def test_without_training_texts_nothing_is_said_about_contamination(tmp_path):
         (b'{"source": "a", "reference": "b", "raw": "c", "hypothesis": "c"}\n{"source": "a', "line 2 is not JSON"),
         (b'{"source": "a", "reference": "b", "raw": null}\n', "line 1 has no text in raw, hypothesis"),
         (b"[1]\n", "line 1 has no text in source"),
+        (b'{"source": "a", "reference": "b", "raw": "c", "hypothesis": "c", "cut": "no"}\n', "line 1: cut is 'no'"),
         (b'{"source": "\xff"}\n', "not UTF-8"),
     ],
 )

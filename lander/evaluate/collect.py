@@ -5,6 +5,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import pandas as pd
+
+from lander import tables
 from lander.errors import UserError
 from lander.evaluate.bleu import base_language
 from lander.files import whole_file
@@ -49,6 +52,12 @@ def write_scores(path: str | Path, rows: Iterable[Row]) -> None:
         writer.writerows(rows)
 
 
+def write_table(path: str | Path, rows: Iterable[Row]) -> None:
+    """Write the scores as Parquet (table "scores")."""
+    table = pd.DataFrame(list(rows), columns=list(COLUMNS))
+    tables.write(path, table.astype({"score": float}), "scores")
+
+
 def collect(files: Sequence[str | Path]) -> list[Row]:
     """All rows of the files and their means, sorted.
 
@@ -82,13 +91,14 @@ def means(rows: Sequence[Row]) -> list[Row]:
     found = []
     for (*run, metric), scores in groups.items():
         for name in MEANS:
-            members = sorted(direction for direction in directions[tuple(run)] if _belongs(direction, name))
+            members = sorted(direction for direction in directions[tuple(run)] if belongs(direction, name))
             if members and all(direction in scores for direction in members):
                 found.append(_mean_row([*run, name, metric], [scores[direction] for direction in members]))
     return found
 
 
-def _belongs(direction: str, mean: str) -> bool:
+def belongs(direction: str, mean: str) -> bool:
+    """Whether a mean is over a direction."""
     pair = parse_direction(direction)
     side = {"mean-into-en": pair.target, "mean-out-of-en": pair.source}.get(mean)
     return side is None or base_language(side) == "en"

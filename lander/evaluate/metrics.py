@@ -5,23 +5,37 @@
 | `bleu` | sacreBLEU of the hypotheses, tokenizer by target language | 0-100 |
 | `chrf2++` | sacreBLEU's chrF with word order 2 (chrF++) | 0-100 |
 | `bleu_raw` | BLEU of the raw output, before it is cut at the first line break | 0-100 |
+| `spbleu` | BLEU on the pieces of the flores200 model, where it is asked for | 0-100 |
+| `bleu_13a` | BLEU with tokenizer 13a whatever the target, as in the paper's signature, where it is asked for | 0-100 |
 | `length_ratio`, `length_ratio_raw` | characters of all hypotheses (raw outputs) / of all references | ratio |
+| `repeated` | share of the hypotheses' 4-grams (BLEU's words) that stand earlier in the same hypothesis | 0-1 |
 | `empty` | share of hypotheses without a visible character | 0-1 |
 | `copied` | share of hypotheses that repeat the source where the reference does not | 0-1 |
+| `cut` | share of hypotheses that the length limit cut off: no end token, and no line break behind them | 0-1 |
+| `cut_raw` | share of raw outputs that ended at the length limit, whatever was written by then | 0-1 |
+| `off_target` | share of hypotheses identified as another language than the target | 0-1 |
+| `language_unknown` | share of hypotheses with too few letters to tell their language (also the empty ones) | 0-1 |
 | `contaminated` | share of items whose source or reference occurs in training, in any direction | 0-1 |
 | `bleu_unseen`, `chrf2++_unseen` | the same over the items that are not contaminated; absent if there is none | 0-100 |
 
-The last three are there only when training texts are given.
+`cut` and `cut_raw` are there only where the translations say what was cut, `off_target` and `language_unknown` where
+the identifier knows the target, the last three where training texts are given.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sacrebleu.metrics import CHRF
-from sacrebleu.metrics.base import Metric
+import pyarrow as pa
 
-from lander.evaluate.bleu import bleu_for
-from lander.evaluate.contamination import normalise
+from lander.evaluate.outputs import Flags, repeated_share
+from lander.evaluate.statistics import Extractor, Measured, chrf_metric
+from lander.evaluate.tokenizers import bleu_with, extra_bleu
 from lander.evaluate.translations import Translations
+
+DETAILS = {
+    "off_target": "unit:share|by:py3langid+script",
+    "language_unknown": "unit:share|by:py3langid+script",
+}
 
 
 @dataclass(frozen=True)
@@ -33,53 +47,79 @@ class Score:
     signature: str
 
 
-def flags(items: Translations, seen: set[str] | None) -> dict[str, list[bool]]:
-    """Which items are `empty`, `copied` and (if `seen`, the normalised texts of training, is given) `contaminated`."""
-    sources, references, hypotheses = (
-        [normalise(text) for text in texts] for texts in (items.source, items.reference, items.hypothesis)
-    )
-    found = {
-        "empty": [not text.strip() for text in items.hypothesis],
-        "copied": [
-            bool(hypothesis) and hypothesis == source != reference
-            for source, reference, hypothesis in zip(sources, references, hypotheses, strict=True)
-        ],
-    }
-    if seen is not None:
-        found["contaminated"] = [a in seen or b in seen for a, b in zip(sources, references, strict=True)]
-    return found
+@dataclass(frozen=True)
+class Scored:
+    """All scores of a test set and direction, and the metrics whose sentence statistics are kept."""
+
+    scores: list[Score]
+    measured: list[Measured]
 
 
-def score(items: Translations, target: str, flagged: dict[str, list[bool]]) -> list[Score]:
+def score(
+    items: Translations,
+    target: str,
+    flagged: Flags,
+    tokenizer: str | None = None,
+    extras: Sequence[str] = (),
+) -> Scored:
     """All metrics of one test set and direction.
 
     Args:
         items: at least one translation.
         target: code of the target language, which decides BLEU's tokenizer.
-        flagged: from `flags`.
+        flagged: from `outputs.flags`.
+        tokenizer: another one for BLEU.
+        extras: further metrics, of `tokenizers.EXTRAS`.
     """
-    bleu, chrf = bleu_for(target), CHRF(word_order=2)
-    scores = [
-        _corpus("bleu", bleu, items.hypothesis, items.reference),
-        _corpus("chrf2++", chrf, items.hypothesis, items.reference),
-        _corpus("bleu_raw", bleu, items.raw, items.reference),
+    bleu, chrf = Extractor(bleu_with(target, tokenizer), items.reference), Extractor(chrf_metric(), items.reference)
+    measured = [_measure("bleu", bleu, items.hypothesis), _measure("chrf2++", chrf, items.hypothesis)]
+    raw = bleu.changed(measured[0].statistics, items.hypothesis, items.raw)
+    measured += [_measure(name, Extractor(extra_bleu(name), items.reference), items.hypothesis) for name in extras]
+    scores = [_corpus(one) for one in (*measured, Measured("bleu_raw", bleu.signature, raw))]
+    scores += [
         _own("length_ratio", _length_ratio(items.hypothesis, items.reference), "unit:characters"),
         _own("length_ratio_raw", _length_ratio(items.raw, items.reference), "unit:characters"),
+        _own(
+            "repeated",
+            repeated_share(items.hypothesis, bleu.metric.tokenizer),
+            f"unit:share|n:4|tok:{bleu.metric.tokenizer_signature}",
+        ),
     ]
-    scores += [_own(name, sum(marks) / len(marks), "unit:share") for name, marks in flagged.items()]
-    if "contaminated" in flagged:
-        unseen = [index for index, mark in enumerate(flagged["contaminated"]) if not mark]
-        hypotheses = [items.hypothesis[index] for index in unseen]
-        references = [items.reference[index] for index in unseen]
-        if unseen:
-            scores.append(_corpus("bleu_unseen", bleu, hypotheses, references))
-            scores.append(_corpus("chrf2++_unseen", chrf, hypotheses, references))
-    return scores
+    marks = flagged.marks
+    scores += [_own(name, sum(one) / len(one), DETAILS.get(name, "unit:share")) for name, one in marks.items()]
+    unseen = [line for line, mark in enumerate(marks.get("contaminated", [])) if not mark]
+    if unseen:
+        scores += [Score(f"{one.metric}_unseen", one.score(unseen), one.signature) for one in measured[:2]]
+    return Scored(scores, measured)
 
 
-def _corpus(name: str, metric: Metric, hypotheses: list[str], references: list[str]) -> Score:
-    value = metric.corpus_score(hypotheses, [references]).score
-    return Score(name, value, str(metric.get_signature()))
+def segments(place: dict[str, str], measured: Sequence[Measured]) -> pa.Table:
+    """The table "segments" of one model, test set and direction (`place`: method, variant, seed, test, direction)."""
+    parts = []
+    for one in measured:
+        lines, width = one.statistics.shape
+        offsets = pa.array(range(0, lines * width + 1, width), pa.int32())
+        same = {name: [value] * lines for name, value in (*place.items(), ("metric", one.metric))}
+        parts.append(
+            pa.table(
+                {
+                    **same,
+                    "line": range(lines),
+                    "score": one.sentence_scores(),
+                    "statistics": pa.ListArray.from_arrays(offsets, one.statistics.reshape(-1)),
+                    "signature": [one.signature] * lines,
+                }
+            )
+        )
+    return pa.concat_tables(parts)
+
+
+def _measure(name: str, extractor: Extractor, hypotheses: Sequence[str]) -> Measured:
+    return Measured(name, extractor.signature, extractor.statistics(hypotheses))
+
+
+def _corpus(measured: Measured) -> Score:
+    return Score(measured.metric, measured.score(), measured.signature)
 
 
 def _own(name: str, value: float, detail: str) -> Score:

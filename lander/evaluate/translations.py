@@ -14,13 +14,15 @@ REMEDY = "remove it and run snakemake again: it is translated anew"
 class Translations:
     """Parallel lists, one entry per test item.
 
-    `raw` is all that the model wrote, `hypothesis` what is left of it after it was cut at the first line break.
+    `raw` is all that the model wrote, `hypothesis` what is left of it after it was cut at the first line break. `cut`
+    says which outputs ended at the length limit rather than with the end token; None where the file does not.
     """
 
     source: list[str]
     reference: list[str]
     raw: list[str]
     hypothesis: list[str]
+    cut: list[bool] | None = None
 
     def __len__(self) -> int:
         return len(self.source)
@@ -47,10 +49,12 @@ def read(path: str | Path) -> Translations:
         raise UserError(f"{path}: cannot be read ({error.strerror}); {REMEDY}") from None
     if not rows:
         raise UserError(f"{path}: no translations in it, the test set is empty; give it at least one line")
-    return Translations(*(list(column) for column in zip(*rows, strict=True)))
+    *texts, cut = (list(column) for column in zip(*rows, strict=True))
+    return Translations(*texts, cut=None if None in cut else cut)
 
 
-def _fields(path: Path, number: int, line: str) -> tuple[str, ...]:
+def _fields(path: Path, number: int, line: str) -> tuple[str | bool | None, ...]:
+    """The four texts of a line, and `cut`, which older files do not have."""
     try:
         row = json.loads(line)
     except ValueError:
@@ -59,4 +63,7 @@ def _fields(path: Path, number: int, line: str) -> tuple[str, ...]:
     if len(values) != len(FIELDS) or not all(isinstance(value, str) for value in values):
         wrong = [name for name in FIELDS if not (isinstance(row, dict) and isinstance(row.get(name), str))]
         raise UserError(f"{path}: line {number} has no text in {', '.join(wrong)}; {REMEDY}")
-    return values
+    cut = row.get("cut")
+    if cut is not None and not isinstance(cut, bool):
+        raise UserError(f"{path}: line {number}: cut is {cut!r}, not true or false; {REMEDY}")
+    return (*values, cut)

@@ -1,0 +1,210 @@
+"""COMET and other neural metrics, run as an executable of another environment (their pins clash with ours).
+
+The executable is handed three files, one sentence a line (UTF-8, nothing in a sentence breaks a line), and the name of
+the file for its scores. `{source}`, `{hypothesis}`, `{reference}` and `{scores}` stand for them in the arguments; where
+no argument has one, all four are appended in this order. It is started once for all models, without a shell, and writes
+
+- one number a line, or a JSON list of numbers, or
+- what `comet-score --to_json` writes: {"<hypothesis file>": [{"src": ..., "mt": ..., "ref": ..., "COMET": 0.83}, ...]}.
+
+COMET-22 from a local checkpoint (or, instead of it, the hub's name `Unbabel/wmt22-comet-da`):
+
+    python -m lander.evaluate neural --metric comet --signature 'wmt22-comet-da|comet:2.2.2' \\
+        --command '["/envs/comet/bin/comet-score", "-s", "{source}", "-t", "{hypothesis}", "-r", "{reference}",
+                    "--model", "/models/wmt22-comet-da/model.ckpt", "--gpus", "0", "--to_json", "{scores}"]' \\
+        --models lora/main/s0=results/demo/translate/lora/main/s0 --tests '["cldr"]' --directions en-de de-en \\
+        --cache results/demo/evaluate/.neural --out-dir results/demo/evaluate
+
+What has been scored with the same metric, signature and texts is taken from the cache; without anything new the
+executable is not started. The signature must name the checkpoint: it decides what is the same.
+
+Writes, below `<out-dir>/<method>/<variant>/s<seed>/<test>/`: `<direction>.<metric>.csv` (as `score` does) and
+`<direction>.<metric>.segments.parquet`, which `significance` tests.
+"""
+
+import hashlib
+import json
+import math
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lander import tables
+from lander.errors import UserError
+from lander.evaluate import translations
+from lander.evaluate.collect import number, write_scores
+from lander.evaluate.segments import Model
+from lander.files import read_json, whole_file, write_json
+
+PLACES = ("source", "hypothesis", "reference", "scores")
+Texts = tuple[str, str, str]  # source, hypothesis, reference
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of another environment: name and signature in the tables, and how it is run."""
+
+    name: str
+    signature: str
+    command: list[str]
+
+
+def parse_command(text: str) -> list[str]:
+    """The executable and its arguments, from a JSON list; a path alone is an executable without arguments.
+
+    Raises:
+        UserError: neither.
+    """
+    if not text.lstrip().startswith("["):
+        parts: Any = [text]
+    else:
+        try:
+            parts = json.loads(text)
+        except ValueError:
+            parts = None
+    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts) or not "".join(parts[:1]):
+        raise UserError(f'--command {text}: write a JSON list, for example \'["comet-score", "-s", "{{source}}"]\'')
+    return parts
+
+
+def parse_models(values: Sequence[str]) -> dict[Model, Path]:
+    """Read METHOD/VARIANT/sSEED=FOLDER."""
+    found = {}
+    for value in values:
+        name, _, folder = value.partition("=")
+        parts = name.split("/")
+        if not folder or len(parts) != 3 or not all(parts) or not parts[2].startswith("s"):
+            raise UserError(f"--models {value}: write METHOD/VARIANT/sSEED=FOLDER")
+        found[Model(parts[0], parts[1], parts[2][1:])] = Path(folder)
+    return found
+
+
+def score_models(
+    models: Mapping[Model, Path], tests: Mapping[str, Sequence[str]], metric: Metric, cache: Path, out: Path
+) -> None:
+    """Score the translations of all models (folders) and write their files."""
+    items: dict[tuple[Model, str, str], list[Texts]] = {}
+    for model, folder in models.items():
+        for test, served in tests.items():
+            for name in served:
+                items[model, test, name] = _texts(folder / test / f"{name}.jsonl")
+    scores = cached_scores((text for texts in items.values() for text in texts), metric, cache)
+    for (model, test, name), texts in items.items():
+        place = {**model._asdict(), "test": test, "direction": name, "metric": metric.name}
+        found = [scores[text] for text in texts]
+        path = out.joinpath(*str(model).split("/"), test, f"{name}.{metric.name}.segments.parquet")
+        rows = pd.DataFrame({"line": range(len(found)), "score": found}).assign(
+            statistics=None, signature=metric.signature
+        )
+        tables.write(path, rows.assign(**place), "segments")
+        mean = {**place, "score": number(float(np.mean(found))), "signature": metric.signature}
+        write_scores(path.with_name(f"{name}.{metric.name}.csv"), [mean])
+
+
+def _texts(path: Path) -> list[Texts]:
+    read = translations.read(path)
+    columns = ([" ".join(text.split()) for text in texts] for texts in (read.source, read.hypothesis, read.reference))
+    return list(zip(*columns, strict=True))
+
+
+# ---------------------------------------------------------------- cache
+
+
+def cached_scores(texts: Iterable[Texts], metric: Metric, folder: Path) -> dict[Texts, float]:
+    """Scores of texts, from the cache and, for those that it lacks, from the executable.
+
+    The cache is a folder of JSON files, {digest: score}, which are only ever added: two jobs may use it at once.
+    """
+    wanted = {text: _digest(metric, text) for text in texts}
+    known: dict[str, float] = {}
+    for path in sorted((folder / metric.name).glob("*.json")):
+        known |= read_json(path)
+    missing = [text for text, digest in wanted.items() if digest not in known]
+    if missing:
+        new = dict(zip((wanted[text] for text in missing), run(metric, missing), strict=True))
+        name = hashlib.sha256("".join(new).encode()).hexdigest()[:16]
+        write_json(folder / metric.name / f"{name}.json", new)
+        known |= new
+    return {text: known[digest] for text, digest in wanted.items()}
+
+
+def _digest(metric: Metric, texts: Texts) -> str:
+    key = json.dumps([metric.name, metric.signature, *texts])
+    return hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
+# ---------------------------------------------------------------- the executable
+
+
+def run(metric: Metric, texts: Sequence[Texts]) -> list[float]:
+    """Scores of texts by the executable.
+
+    Raises:
+        UserError: it cannot be started, fails, or does not return one finite number for each sentence.
+    """
+    with tempfile.TemporaryDirectory(prefix="lander-neural-") as folder:
+        files = {name: str(Path(folder, f"{name}.txt")) for name in PLACES}
+        for place, name in enumerate(PLACES[:3]):
+            with whole_file(files[name]) as temporary:
+                temporary.write_text("".join(f"{text[place]}\n" for text in texts), encoding="utf-8", newline="\n")
+        command = [_filled(part, files) for part in metric.command]
+        if command == metric.command:
+            command += files.values()
+        _start(metric, command)
+        return _read_scores(metric, Path(files["scores"]), len(texts))
+
+
+def _filled(part: str, files: Mapping[str, str]) -> str:
+    for name, path in files.items():
+        part = part.replace(f"{{{name}}}", path)
+    return part
+
+
+def _start(metric: Metric, command: Sequence[str]) -> None:
+    """Run it and wait; what it says goes to our stderr."""
+    what = f"metric {metric.name}: {command[0]}"
+    environment = os.environ | {"PYTHONUTF8": "1"}  # comet-score opens files in the locale's encoding
+    environment.pop("PYTHONPATH", None)  # ours is not for the other environment
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=2, env=environment, check=False)
+    except OSError as error:
+        raise UserError(f"{what} cannot be started ({error.strerror}); name an executable in --command") from None
+    if done.returncode:
+        raise UserError(f"{what} failed with status {done.returncode}; what it said stands above")
+
+
+def _read_scores(metric: Metric, path: Path, wanted: int) -> list[float]:
+    what = f"metric {metric.name}"
+    try:
+        content = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(
+            f"{what}: the executable wrote no scores; it must write the file that {{scores}} names"
+        ) from None
+    try:
+        values = _numbers(content)
+    except (ValueError, TypeError, KeyError, StopIteration):
+        raise UserError(f"{what}: the scores are neither a number a line, nor a JSON list, nor comet-score's") from None
+    if len(values) != wanted:
+        raise UserError(f"{what}: {len(values)} scores came back for {wanted} sentences; it must score each line once")
+    bad = next((line for line, value in enumerate(values, start=1) if not math.isfinite(value)), None)
+    if bad:
+        raise UserError(f"{what}: the score of sentence {bad} is {values[bad - 1]}, not a finite number")
+    return values
+
+
+def _numbers(content: str) -> list[float]:
+    """Numbers from lines, from a JSON list, or from comet-score's JSON."""
+    if content.lstrip().startswith("{"):
+        (rows,) = json.loads(content).values()
+        return [float(row["COMET"]) for row in rows]
+    if content.lstrip().startswith("["):
+        return [float(value) for value in json.loads(content)]
+    return [float(line) for line in content.splitlines()]

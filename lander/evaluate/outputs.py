@@ -1,0 +1,115 @@
+"""What went wrong in outputs, item by item: nothing written, source copied, cut short, another language, seen before.
+
+The language is identified by `lander.data.langid` (offline; a script test first, then py3langid among a few candidates)
+with the cleaning's measured thresholds: an output is off-target only where the target language is *im*probable. Texts
+with too few letters to tell are counted apart, as `language_unknown`.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from lander.data import settings
+from lander.data.langid import OWN_SCRIPT, Judge
+from lander.data.measures import letters, script_of, script_share
+from lander.evaluate.contamination import normalise
+from lander.evaluate.translations import Translations
+from lander.languages import Direction
+
+SCRIPT_LETTERS = 8  # letters that settle a script; the language within a script takes more (see lander.data.settings)
+REPEATED_ORDER = 4
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Which items have which fault."""
+
+    marks: dict[str, list[bool]]  # name of the flag -> a mark for each item
+    languages: dict[int, str] = field(default_factory=dict)  # off-target item -> the language that it seems to be in
+
+    def rows(self) -> list[tuple[int, str, str]]:
+        """`line, flag, detail` of everything that is marked, sorted; the detail of `off_target` is the language."""
+        return sorted(
+            (line, name, self.languages.get(line, "") if name == "off_target" else "")
+            for name, marks in self.marks.items()
+            for line, mark in enumerate(marks)
+            if mark
+        )
+
+
+def flags(items: Translations, direction: Direction, seen: set[str] | None) -> Flags:
+    """All flags of the items.
+
+    Args:
+        seen: normalised texts of training; `contaminated` is there only where it is given.
+
+    `cut` and `cut_raw` are there only where the translations say which outputs ended at the length limit, `off_target`
+    and `language_unknown` only where the identifier knows the target language.
+    """
+    sources, references, hypotheses = (
+        [normalise(text) for text in texts] for texts in (items.source, items.reference, items.hypothesis)
+    )
+    marks = {
+        "empty": [not text.strip() for text in items.hypothesis],
+        "copied": [
+            bool(hypothesis) and hypothesis == source != reference
+            for source, reference, hypothesis in zip(sources, references, hypotheses, strict=True)
+        ],
+    }
+    if items.cut is not None:
+        marks["cut"] = [cut and unfinished(raw) for cut, raw in zip(items.cut, items.raw, strict=True)]
+        marks["cut_raw"] = list(items.cut)
+    found = {}
+    if judge := target_judge(direction):
+        verdicts = [judge(text) for text in items.hypothesis]
+        marks["off_target"] = [verdict is not None and verdict != direction.target for verdict in verdicts]
+        marks["language_unknown"] = [verdict is None for verdict in verdicts]
+        found = {line: verdicts[line] or "" for line, mark in enumerate(marks["off_target"]) if mark}
+    if seen is not None:
+        marks["contaminated"] = [a in seen or b in seen for a, b in zip(sources, references, strict=True)]
+    return Flags(marks, found)
+
+
+def unfinished(raw: str) -> bool:
+    """Whether the first line that is not empty, which is the translation, has no line break behind it."""
+    lines = [line for line in raw.splitlines(keepends=True) if line.strip()]
+    return not lines or lines[0].splitlines()[0] == lines[0]
+
+
+def target_judge(direction: Direction) -> Callable[[str], str | None] | None:
+    """A function from a text to its language: the target, or the likeliest other candidate, or None where it has too
+    few letters to tell. None (with a note) where the identifier does not know the target.
+    """
+    target = direction.target
+    candidates = sorted({direction.source, target, *settings.DEFAULTS["candidates"]})
+    judge = Judge(target, candidates)
+    if not judge.knows:
+        print(f"lander evaluate: note: the language identifier does not know {target}; off-target outputs are not told",
+              file=sys.stderr)  # fmt: skip
+        return None
+    limits = settings.thresholds(settings.DEFAULTS, target, "language")
+    script = script_of(target)
+    others = {code: Judge(code, candidates) for code in candidates if code != target}
+    others = {code: other for code, other in others.items() if other.knows}
+
+    def language(text: str) -> str | None:
+        count = len(letters(text))
+        foreign = bool(script) and count >= SCRIPT_LETTERS and script_share(text, script) < OWN_SCRIPT
+        if not foreign and count < limits["letters"]:
+            return None
+        if not foreign and judge.probability(text, 0) >= limits["probability"]:
+            return target
+        return max(others, key=lambda code: others[code].probability(text, 0))
+
+    return language
+
+
+def repeated_share(texts: Sequence[str], tokenize: Callable[[str], str]) -> float:
+    """Share of the 4-grams of words that stand earlier in the same text; 0 where no text has four words."""
+    total = distinct = 0
+    for text in texts:
+        words = tokenize(text.rstrip()).split()
+        grams = list(zip(*(words[start:] for start in range(REPEATED_ORDER)), strict=False))
+        total += len(grams)
+        distinct += len(set(grams))
+    return (total - distinct) / total if total else 0.0

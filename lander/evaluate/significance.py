@@ -1,0 +1,342 @@
+"""How surely methods differ: intervals, and paired tests of every method against each baseline.
+
+For each metric, test set and direction, and for the means over directions:
+
+- `score`: of a method, the mean over its seeds; `spread` is their standard deviation.
+- `low`, `high`: the middle 95% of a bootstrap over sentences and, with several seeds, over seeds too (hierarchical:
+  each resample draws sentences, the same for all systems, and seeds, apart for each method). Three seeds show little of
+  how seeds vary; no resampling mends that.
+- `difference`: method minus baseline, with the same interval.
+- `p_bootstrap`: paired bootstrap as by sacreBLEU's PairedTest (one tail), seeds included.
+- `p_randomisation`: paired approximate randomisation, two tails: the outputs of both are swapped in random sentences.
+  The seeds are taken as they are: those that both have, in pairs; a single seed (training-free methods) goes with all.
+- `p_bootstrap_holm`, `p_holm`: both p's after Holm's correction for all comparisons (`comparisons`) of the metric on
+  the test set, over methods, baselines and directions; the means are a family of their own. Two baselines that are
+  compared with each other count once.
+
+The statistics are sacreBLEU's, counted once by `score`; metrics without statistics (COMET) are means of segment scores.
+"""
+
+import math
+import sys
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from lander.errors import UserError
+from lander.evaluate import resampling
+from lander.evaluate.collect import MEANS, belongs, merge_signatures
+from lander.evaluate.segments import Compared, Model, Place, read_all
+from lander.evaluate.statistics import scorer
+from lander.files import whole_file
+
+SEED = 12345  # sacreBLEU's
+RESAMPLES = 10_000
+LEVEL = 0.05
+COLUMNS = (
+    "method", "variant", "baseline", "test", "direction", "metric", "score", "spread", "low", "high", "difference",
+    "difference_low", "difference_high", "p_bootstrap", "p_randomisation", "p_bootstrap_holm", "p_holm", "comparisons",
+    "seeds", "segments", "signature",
+)  # fmt: skip
+Row = dict[str, Any]
+
+
+class Method(NamedTuple):
+    """A method and its variant, all seeds together."""
+
+    name: str
+    variant: str
+
+    def __str__(self) -> str:
+        return self.name if self.variant == "main" else f"{self.name}/{self.variant}"
+
+
+Pair = tuple[Method, Method]
+
+
+@dataclass(frozen=True)
+class Design:
+    """What is compared with what, and how often it is resampled."""
+
+    baselines: list[Method]
+    resamples: int  # of the bootstrap and of the randomisation
+    seed: int
+
+    def pairs(self, methods: Iterable[Method]) -> list[Pair]:
+        """Every method with every baseline that is there, two baselines once."""
+        there, found = list(methods), []
+        for place, baseline in enumerate(self.baselines):
+            earlier = self.baselines[: place + 1]
+            found += [(method, baseline) for method in there if method not in earlier and baseline in there]
+        return found
+
+
+@dataclass
+class Sampled:
+    """A metric of all methods in one place: what was observed, and what resampling makes of it."""
+
+    observed: dict[Method, np.ndarray]  # the scores of the seeds
+    bootstrap: dict[Method, np.ndarray]  # (resamples,) means over seeds
+    swapped: dict[Pair, np.ndarray]  # (1 + trials,) the difference of paired seeds, and what swapping makes of it
+    segments: int
+    signature: str
+
+    def score(self, method: Method) -> float:
+        return float(self.observed[method].mean())
+
+
+def table(files: Sequence[str | Path], baselines: Sequence[str], resamples: int = 0, seed: int = SEED) -> list[Row]:
+    """The rows of the table of tests.
+
+    Args:
+        files: segment scores, see `lander.evaluate.segments`.
+        baselines: `full`, `zero-shot/best-prompt`; what every method is compared with.
+        resamples: of the bootstrap and of the randomisation; 0: 10,000, or more where the correction needs them.
+
+    Raises:
+        UserError: a file cannot be used, or nothing is scored of a baseline.
+    """
+    data = read_all(files)
+    if not data:
+        raise UserError("--segments: no segment scores in the files; `python -m lander.evaluate score` writes them")
+    methods = _methods(data)
+    design = Design(_baselines(baselines, {method for found in methods.values() for method in found}), resamples, seed)
+    families: dict[tuple[str, str], list[Place]] = defaultdict(list)
+    for place in sorted(data):
+        families[place.test, place.metric].append(place)
+    if not resamples:
+        sizes = [sum(len(design.pairs(methods[place])) for place in places) for places in families.values()]
+        design = replace(design, resamples=enough(max(sizes)))
+    rows = [row for places in families.values() for row in _family({place: data[place] for place in places}, design)]
+    return sorted(rows, key=lambda row: tuple(str(row[name]) for name in (*COLUMNS[:2], *COLUMNS[3:6], "baseline")))
+
+
+def enough(comparisons: int) -> int:
+    """Resamples with which the smallest p that they can give stays below `LEVEL` / 2 after correction."""
+    return max(RESAMPLES, math.ceil(2 * comparisons / LEVEL))
+
+
+# ---------------------------------------------------------------- who is compared with whom
+
+
+def _methods(data: Mapping[Place, Compared]) -> dict[Place, dict[Method, list[Model]]]:
+    """The methods of each place, with their models in the order of the seeds."""
+    found: dict[Place, dict[Method, list[Model]]] = {}
+    for place, compared in data.items():
+        models: dict[Method, list[Model]] = defaultdict(list)
+        for model in sorted(compared.statistics, key=lambda model: (model.seed.zfill(9), model)):
+            models[Method(model.method, model.variant)].append(model)
+        found[place] = dict(sorted(models.items()))
+    return found
+
+
+def _baselines(names: Sequence[str], there: set[Method]) -> list[Method]:
+    found = []
+    for name in names:
+        method, _, variant = name.partition("/")
+        if Method(method, variant or "main") not in there:
+            known = ", ".join(sorted(map(str, there)))
+            raise UserError(f"--baselines {name}: no segment scores of it; there are {known}")
+        found.append(Method(method, variant or "main"))
+    return found
+
+
+def _paired(one: Sequence[Model], other: Sequence[Model]) -> list[tuple[Model, Model]]:
+    """Models of two methods, seed by seed; a single one goes with each of the other's."""
+    if len(one) == 1 or len(other) == 1:
+        return [(a, b) for a in one for b in other]
+    by_seed = {model.seed: model for model in other}
+    return [(model, by_seed[model.seed]) for model in one if model.seed in by_seed]
+
+
+# ---------------------------------------------------------------- resampling
+
+
+def sample(compared: Compared, design: Design) -> Sampled:
+    """Resample the sentences of one place."""
+    models = list(compared.statistics)
+    stack = np.stack([compared.statistics[model].T for model in models], axis=1).astype(np.float64)
+    width, _, sentences = stack.shape  # (width, models, sentences)
+    score = scorer(width)
+    observed = score(stack.sum(axis=2), sentences)
+    groups: dict[Method, list[int]] = defaultdict(list)
+    for place, model in sorted(enumerate(models), key=lambda item: item[1].seed.zfill(9)):
+        groups[Method(model.method, model.variant)].append(place)
+
+    weights = resampling.bootstrap_weights(sentences, design.resamples, design.seed)
+    drawn = np.concatenate([score(_sums(stack, block), sentences) for block in weights], axis=1)  # (models, resamples)
+    bootstrap = {
+        method: resampling.over_seeds(drawn[places], [design.seed, zlib.crc32(str(method).encode())])
+        for method, places in groups.items()
+    }
+    paired = {
+        (one, other): _paired([models[place] for place in groups[one]], [models[place] for place in groups[other]])
+        for one, other in design.pairs(groups)
+    }
+    places = {pair: [(models.index(a), models.index(b)) for a, b in found] for pair, found in paired.items() if found}
+    swapped = _swap(stack, list(places.values()), design)
+    return Sampled(
+        {method: observed[places] for method, places in groups.items()},
+        bootstrap,
+        dict(zip(places, swapped, strict=True)),
+        sentences,
+        compared.signature,
+    )
+
+
+def _sums(stack: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted sums over sentences: (width, models, rows) of (width, models, sentences) and (rows, sentences)."""
+    width, models, sentences = stack.shape
+    return (stack.reshape(-1, sentences) @ weights.T).reshape(width, models, -1)
+
+
+def _swap(stack: np.ndarray, pairs: Sequence[Sequence[tuple[int, int]]], design: Design) -> list[np.ndarray]:
+    """Differences of each pair of methods, the mean over its pairs of seeds: as observed, then after each swapping.
+
+    Args:
+        stack: statistics (width, models, sentences).
+        pairs: for each pair of methods, its pairs of models.
+    """
+    if not pairs:
+        return []
+    first, second = np.array([pair for one in pairs for pair in one]).T
+    score, sentences = scorer(len(stack)), stack.shape[2]
+    total = stack.sum(axis=2)[:, :, None]
+    observed = score(total, sentences)
+    blocks = [observed[first] - observed[second]]
+    for picked in resampling.halves(sentences, design.resamples, design.seed):
+        half = _sums(stack, picked)
+        moved = half[:, second] - half[:, first]
+        blocks.append(score(total[:, first] + moved, sentences) - score(total[:, second] - moved, sentences))
+    ends = np.cumsum([len(one) for one in pairs])
+    return [part.mean(axis=0) for part in np.split(np.concatenate(blocks, axis=1), ends[:-1])]
+
+
+class Mean:
+    """The mean over directions of what was sampled in each, for methods that have all of them, at the same seeds."""
+
+    def __init__(self, name: str, members: Sequence[str], methods: Sequence[dict[Method, list[Model]]]):
+        """`methods`: of each member."""
+        self.name, self.members, self.number = name, set(members), len(members)
+        seeds = [{method: [model.seed for model in models] for method, models in found.items()} for found in methods]
+        self.methods = [method for method in seeds[0] if all(one.get(method) == seeds[0][method] for one in seeds)]
+        self.sampled: Sampled | None = None
+        self.signatures: list[str] = []
+
+    def add(self, one: Sampled) -> None:
+        """Add a member's samples."""
+        self.signatures.append(one.signature)
+        before = self.sampled
+        observed = {method: one.observed[method] / self.number for method in self.methods}
+        bootstrap = {method: one.bootstrap[method] / self.number for method in self.methods}
+        swapped = {pair: values / self.number for pair, values in one.swapped.items() if set(pair) <= set(self.methods)}
+        if before is not None:
+            observed = {method: values + before.observed[method] for method, values in observed.items()}
+            bootstrap = {method: values + before.bootstrap[method] for method, values in bootstrap.items()}
+            swapped = {pair: values + before.swapped[pair] for pair, values in swapped.items()}
+        segments = one.segments + (before.segments if before else 0)
+        signature = f"{merge_signatures(self.signatures)}|mean:{self.number}"
+        self.sampled = Sampled(observed, bootstrap, swapped, segments, signature)
+
+
+# ---------------------------------------------------------------- rows
+
+
+def _family(data: Mapping[Place, Compared], design: Design) -> list[Row]:
+    """All rows of a metric on a test set, corrected."""
+    methods = _methods(data)
+    means = []
+    for name in MEANS:
+        members = [place for place in data if belongs(place.direction, name)]
+        if members:
+            means.append(Mean(name, [one.direction for one in members], [methods[one] for one in members]))
+    rows: list[Row] = []
+    for number, (place, compared) in enumerate(data.items(), start=1):
+        print(f"evaluate: significance: {' '.join(place)} {number}/{len(data)}", file=sys.stderr, flush=True)
+        sampled = sample(compared, design)
+        rows += _rows(sampled, place, design)
+        for mean in means:
+            if place.direction in mean.members:
+                mean.add(sampled)
+    averaged = [
+        row
+        for mean in means
+        if mean.sampled
+        for row in _rows(mean.sampled, place._replace(direction=mean.name), design)
+    ]
+    return _corrected(rows) + _corrected(averaged)
+
+
+def _rows(sampled: Sampled, place: Place, design: Design) -> list[Row]:
+    """A row for each method, with its interval, and one for each comparison, both ways between two baselines."""
+    alone = {method: _alone(sampled, method, place, design) for method in sampled.observed}
+    rows = list(alone.values())
+    for pair in design.pairs(sampled.observed):
+        compared = _compared(sampled, pair)
+        rows.append({**alone[pair[0]], "baseline": str(pair[1]), **compared})
+        if pair[0] in design.baselines:
+            rows.append({**alone[pair[1]], "baseline": str(pair[0]), **_reversed(compared)})
+    return rows
+
+
+def _alone(sampled: Sampled, method: Method, place: Place, design: Design) -> Row:
+    seeds = sampled.observed[method]
+    low, high = resampling.interval(sampled.bootstrap[method])
+    return {
+        **dict.fromkeys(COLUMNS, None),
+        **{"method": method.name, "variant": method.variant, "baseline": ""},
+        **place._asdict(),
+        **{"score": sampled.score(method), "low": low, "high": high},
+        "spread": float(seeds.std(ddof=1)) if len(seeds) > 1 else None,
+        **{"seeds": len(seeds), "segments": sampled.segments},
+        "signature": f"{sampled.signature}|bs:{design.resamples}|ar:{design.resamples}|rs:{design.seed}|ci:95",
+    }
+
+
+def _compared(sampled: Sampled, pair: Pair) -> Row:
+    one, other = pair
+    difference = sampled.score(one) - sampled.score(other)
+    drawn = sampled.bootstrap[one] - sampled.bootstrap[other]
+    low, high = resampling.interval(drawn)
+    found: Row = {"difference": difference, "difference_low": low, "difference_high": high, "pair": pair}
+    found["p_bootstrap"] = resampling.p_bootstrap(drawn, difference) if sampled.segments > 1 else 1.0
+    if pair in sampled.swapped:
+        observed, swapped = sampled.swapped[pair][0], sampled.swapped[pair][1:]
+        found["p_randomisation"] = resampling.p_randomisation(swapped, observed)
+    return found
+
+
+def _reversed(compared: Row) -> Row:
+    """The same comparison seen from the other side."""
+    return {
+        **compared,
+        "difference": -compared["difference"],
+        "difference_low": -compared["difference_high"],
+        "difference_high": -compared["difference_low"],
+    }
+
+
+def _corrected(rows: list[Row]) -> list[Row]:
+    """Add the corrected p's of a family; a comparison that stands there both ways counts once."""
+    for name, corrected in (("p_bootstrap", "p_bootstrap_holm"), ("p_randomisation", "p_holm")):
+        ps = {(row["direction"], row["pair"]): row[name] for row in rows if row.get("pair") and row[name] is not None}
+        found = dict(zip(ps, resampling.holm(list(ps.values())), strict=True))
+        for row in rows:
+            if row.get("pair"):
+                row[corrected] = found.get((row["direction"], row["pair"]))
+                row["comparisons"] = len(ps)
+    return [{name: row[name] for name in COLUMNS} for row in rows]
+
+
+def write(path: str | Path, rows: Iterable[Row]) -> None:
+    """Write the table as CSV; six digits after the point, empty where there is nothing to tell."""
+    found = pd.DataFrame(list(rows), columns=list(COLUMNS))
+    found["comparisons"] = found["comparisons"].astype("Int64")
+    with whole_file(path) as temporary:
+        found.to_csv(temporary, index=False, float_format="%.6f", lineterminator="\n")

@@ -1,0 +1,72 @@
+"""BLEU with a tokenizer that was asked for, rather than with the target language's own (`lander.evaluate.bleu`).
+
+What misleads is refused: 13a splits at spaces and punctuation, and Chinese has no spaces. The paper's signature says
+`tok.13a` for all its directions, en-zh too; such a score is a metric of its own, `bleu_13a`, never `bleu`.
+"""
+
+from pathlib import Path
+
+from sacrebleu.metrics import BLEU
+
+from lander.errors import UserError
+from lander.evaluate.bleu import TOKENIZER_LANGUAGE, base_language, bleu_for
+
+AT_SPACES = ("13a", "intl", "none")  # tokenizers that split at spaces and punctuation only
+CHOICES = (*AT_SPACES, "char", "zh", "ja-mecab", "ko-mecab")
+WITHOUT_SPACES = ("zh", "ja")
+FLORES = "flores200"
+EXTRAS = ("spbleu", "bleu_13a")
+
+
+def bleu_with(language: str, tokenizer: str | None) -> BLEU:
+    """BLEU into a language with a tokenizer of `CHOICES`; None: the language's own.
+
+    Raises:
+        UserError: the tokenizer cannot split the language into words, or its package is missing.
+    """
+    if tokenizer is None:
+        return bleu_for(language)
+    code = base_language(language)
+    code = TOKENIZER_LANGUAGE.get(code, code)
+    if tokenizer in AT_SPACES and code in WITHOUT_SPACES:
+        own = "zh" if code == "zh" else "ja-mecab"
+        raise UserError(
+            f"--tokenizer {tokenizer}: refused for {language}, which is written without spaces: {tokenizer} splits at "
+            f"spaces and punctuation, so that whole phrases count as words and BLEU can be 20 points off; leave it out "
+            f"(then it is {own}), or ask for the metric bleu_13a (`readings: paper`), which is named apart"
+        )
+    return _make(tokenizer)
+
+
+def extra_bleu(metric: str) -> BLEU:
+    """The BLEU behind a metric of `EXTRAS`.
+
+    Raises:
+        UserError: spBLEU without its sentencepiece model on this machine.
+    """
+    if metric == "bleu_13a":
+        return _make("13a")
+    path = flores_path()
+    if not path.is_file() or not path.stat().st_size:
+        raise UserError(
+            f"metric spbleu: sacreBLEU's {FLORES} model is not on this machine ({path} is missing or empty); with a "
+            f"network, `echo a | sacrebleu --tokenize {FLORES} <(echo a)` fetches it once; else copy the file there, "
+            "or leave the metric out"
+        )
+    return _make(FLORES)
+
+
+def flores_path() -> Path:
+    """Where sacreBLEU keeps the sentencepiece model of spBLEU; the variable SACREBLEU names another folder."""
+    from sacrebleu.tokenizers import tokenizer_spm
+
+    return Path(tokenizer_spm.SACREBLEU_DIR, "models", Path(tokenizer_spm.SPM_MODELS[FLORES]["url"]).name)
+
+
+def _make(tokenizer: str) -> BLEU:
+    try:
+        return BLEU(tokenize=tokenizer, force=True)
+    except (RuntimeError, ImportError):
+        raise UserError(
+            f'--tokenizer {tokenizer}: its package is not installed; run `pip install "sacrebleu[{tokenizer[:2]}]"`'
+        ) from None

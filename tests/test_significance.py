@@ -1,0 +1,402 @@
+"""Tests of the intervals and paired tests, against sacreBLEU's own and against numbers worked out by hand."""
+
+import json
+import math
+import os
+import random
+
+import numpy as np
+import pandas as pd
+import pytest
+from sacrebleu.metrics import BLEU, CHRF
+from sacrebleu.significance import PairedTest
+
+from lander import tables
+from lander.errors import UserError
+from lander.evaluate import significance
+from lander.evaluate.__main__ import main
+from lander.evaluate.metrics import segments
+from lander.evaluate.resampling import holm, interval, over_seeds, p_bootstrap, p_randomisation
+from lander.evaluate.statistics import Extractor, Measured, chrf_metric
+
+WORDS = ["der", "die", "das", "Haus", "Hund", "läuft", "schnell", "heute", "nicht", "immer,", "und.", "gut", "neu"]
+
+
+def sentences(number, seed):
+    draw = random.Random(seed)
+    return [" ".join(draw.choices(WORDS, k=draw.randint(1, 12))) for _ in range(number)]
+
+
+def damaged(texts, share, seed):
+    draw = random.Random(seed)
+    return [" ".join(w if draw.random() > share else draw.choice(WORDS) for w in text.split()) for text in texts]
+
+
+def write_segments(folder, method, hypotheses, references, direction="en-de", seed="0", variant="main", test="news"):
+    place = {"method": method, "variant": variant, "seed": seed, "test": test, "direction": direction}
+    found = []
+    for name, metric in (("bleu", BLEU(force=True)), ("chrf2++", chrf_metric())):
+        extractor = Extractor(metric, references)
+        found.append(Measured(name, extractor.signature, extractor.statistics(hypotheses)))
+    path = folder / f"{method}-{variant}-{seed}-{test}-{direction}.parquet"
+    tables.write(path, segments(place, found), "segments")
+    return path
+
+
+def rows_of(files, baselines, resamples=1000, **filters):
+    table = pd.DataFrame(significance.table(files, baselines, resamples))
+    for name, value in filters.items():
+        table = table[table[name] == value]
+    return table
+
+
+# ---------------------------------------------------------------- scores from sums
+
+
+def test_scores_of_sums_are_those_of_sacrebleu():
+    references = [*sentences(30, 1), "", "ein", "Haus!"]
+    hypotheses = [*damaged(references[:30], 0.3, 2), "etwas", "", "Haus!"]
+    for metric in (BLEU(force=True), CHRF(word_order=2)):
+        measured = Measured("m", "s", Extractor(metric, references).statistics(hypotheses))
+        whole = metric.corpus_score(hypotheses, [references]).score
+        assert measured.score() == pytest.approx(whole, abs=1e-10)
+        part = [0, 5, 30, 31, 32]
+        chosen = [[texts[line] for line in part] for texts in (hypotheses, references)]
+        assert measured.score(part) == pytest.approx(metric.corpus_score(chosen[0], [chosen[1]]).score, abs=1e-10)
+        single = BLEU(force=True, effective_order=True) if isinstance(metric, BLEU) else metric
+        for found, hypothesis, reference in zip(measured.sentence_scores(), hypotheses, references, strict=True):
+            assert found == pytest.approx(single.sentence_score(hypothesis, [reference]).score, abs=1e-10)
+
+
+def test_statistics_of_raw_outputs_are_counted_where_they_differ():
+    references = sentences(5, 1)
+    extractor = Extractor(BLEU(force=True), references)
+    raw = [*references[:3], references[3] + "\nund mehr", ""]
+    both = extractor.changed(extractor.statistics(references), references, raw)
+    assert np.array_equal(both, extractor.statistics(raw))
+
+
+# ---------------------------------------------------------------- against PairedTest
+
+
+@pytest.mark.parametrize("other_share", [0.28, 0.35])
+def test_same_scores_ps_and_intervals_as_sacrebleu(tmp_path, monkeypatch, other_share):
+    monkeypatch.setitem(os.environ, "SACREBLEU_SEED", "12345")
+    references = sentences(120, 0)
+    systems = [("base", damaged(references, 0.35, 1)), ("new", damaged(references, other_share, 2))]
+    files = [write_segments(tmp_path, name, texts, references) for name, texts in systems]
+    ours = rows_of(files, ["base"], 1100, direction="en-de").set_index(["metric", "method", "baseline"])
+    for test_type, p in (("bs", "p_bootstrap"), ("ar", "p_randomisation")):
+        metrics = {"bleu": BLEU(force=True), "chrf2++": CHRF(word_order=2)}
+        _, theirs = PairedTest(systems, metrics, [references], test_type, 1100)()
+        for metric, name in (("bleu", "BLEU"), ("chrf2++", "chrF2++")):
+            row = ours.loc[metric, "new", "base"]
+            assert ours.loc[metric, "base", ""]["score"] == pytest.approx(theirs[name][0].score, abs=1e-9)
+            assert row["score"] == pytest.approx(theirs[name][1].score, abs=1e-9)
+            # the same draws: only where a resample ties with the observed difference do the two count differently
+            assert row[p] == pytest.approx(theirs[name][1].p_value, abs=2 / 1101)
+            if test_type == "bs":
+                low, high = row[["low", "high"]]
+                assert (high - low) / 2 == pytest.approx(theirs[name][1].ci, abs=1e-3)  # theirs adds in float32
+
+
+def test_a_small_randomisation_is_all_swappings():
+    """Four sentences have 16 swappings; their exact p is what many random ones come near."""
+    one, other = np.array([3.0, 1.0, 4.0, 1.0]), np.array([1.0, 1.5, 1.0, 0.5])
+    differences = one - other
+    signs = np.array(np.meshgrid(*[[-1, 1]] * 4)).reshape(4, -1).T
+    exact = np.mean(np.abs(signs @ differences) >= abs(differences.sum()) - 1e-12)
+    design = significance.Design([significance.Method("b", "main")], 4000, 1)
+    models = [significance.Model(name, "main", "0") for name in ("a", "b")]
+    compared = significance.Compared("s", dict(zip(models, (one[:, None], other[:, None]), strict=True)))
+    (swapped,) = significance.sample(compared, design).swapped.values()
+    assert swapped[0] == pytest.approx(differences.mean())
+    assert p_randomisation(swapped[1:], swapped[0]) == pytest.approx(exact, abs=0.03)
+
+
+# ---------------------------------------------------------------- degenerate inputs
+
+
+def test_identical_systems_do_not_differ(tmp_path):
+    references = sentences(20, 0)
+    texts = damaged(references, 0.3, 1)
+    files = [write_segments(tmp_path, name, texts, references) for name in ("a", "b")]
+    row = rows_of(files, ["b"], 500, method="a", baseline="b", direction="en-de").iloc[0]
+    assert (row["difference"], row["difference_low"], row["difference_high"]) == (0, 0, 0)
+    assert row[["p_bootstrap", "p_randomisation", "p_bootstrap_holm", "p_holm"]].tolist() == [1, 1, 1, 1]
+
+
+def test_one_sentence_and_all_empty(tmp_path):
+    one = [
+        write_segments(tmp_path, "a", ["das Haus"], ["das Haus"]),
+        write_segments(tmp_path, "b", ["nein"], ["das Haus"]),
+    ]
+    row = rows_of(one, ["b"], 200, method="a", baseline="b", metric="chrf2++").iloc[0]
+    assert (row["score"], row["low"], row["high"]) == (100, 100, 100)
+    assert (row["p_bootstrap"], row["p_randomisation"]) == (1, 1)
+    references = sentences(5, 0)
+    files = [write_segments(tmp_path, name, [""] * 5, references, test="e") for name in ("a", "b")]
+    table = rows_of(files, ["b"], 200)
+    assert (table[["score", "low", "high"]] == 0).all(axis=None)
+    assert set(table.loc[table["baseline"] == "b", "p_holm"]) == {1.0}
+
+
+# ---------------------------------------------------------------- numbers by hand
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.6]) == [1, 1]
+    assert holm([]) == []
+
+
+def test_ps_count_ties():
+    assert p_randomisation(np.array([0.0, 1.0, -2.0, 0.5]), 1.0) == pytest.approx(3 / 5)
+    assert p_bootstrap(np.array([1.0, 3.0]), 1.0) == pytest.approx(2 / 3)  # sizes minus their mean: -1 and 1
+
+
+def test_interval_leaves_a_fortieth_out():
+    assert interval(np.arange(80.0)) == (2.0, 77.0)
+    assert interval(np.array([4.0])) == (4.0, 4.0)
+
+
+def test_hierarchical_bootstrap_has_the_variance_of_the_mean_of_seeds():
+    scores = np.array([[10.0], [20.0], [60.0]]) @ np.ones((1, 40_000))
+    drawn = over_seeds(scores, [1])
+    assert drawn.mean() == pytest.approx(30, abs=0.3)
+    assert drawn.std() == pytest.approx(math.sqrt(np.var([10, 20, 60]) / 3), rel=0.02)
+
+
+# ---------------------------------------------------------------- seeds, means, families
+
+
+def segment_csv(path, scores, direction="en-de", metric="comet"):
+    """`scores`: (method, seed) -> segment scores."""
+    rows = [
+        (method, "main", seed, "news", direction, metric, line, value)
+        for (method, seed), values in scores.items()
+        for line, value in enumerate(values)
+    ]
+    names = ["method", "variant", "seed", "test", "direction", "metric", "line", "score"]
+    pd.DataFrame(rows, columns=names).to_csv(path, index=False)
+    return path
+
+
+def test_seeds_together(tmp_path):
+    scores = {("lora", "0"): [0.5, 0.7], ("lora", "1"): [0.7, 0.9], ("zero-shot", "0"): [0.1, 0.3]}
+    file = segment_csv(tmp_path / "comet.csv", scores)
+    table = rows_of([file], ["zero-shot"], 2000, direction="en-de").set_index(["method", "baseline"])
+    row = table.loc["lora", "zero-shot"]
+    assert row["score"] == pytest.approx(0.7)
+    assert row["spread"] == pytest.approx(np.std([0.6, 0.8], ddof=1))
+    assert row["seeds"] == 2
+    assert (row["low"], row["high"]) == pytest.approx((0.5, 0.9))  # the worst seed on the worst sentence, and the best
+    assert row["difference"] == pytest.approx(0.5)
+    assert row["p_randomisation"] == pytest.approx(0.5, abs=0.05)  # of 4 swappings 2 are as far apart
+    assert pd.isna(table.loc["zero-shot", ""]["spread"])
+
+
+def test_means_and_families(tmp_path):
+    draw = np.random.default_rng(0)
+    files = []
+    for direction in ("en-de", "de-en", "en-fr"):
+        values = {(name, "0"): draw.normal(size=30) + shift for name, shift in (("a", 0), ("b", 1), ("c", 0.1))}
+        if direction != "en-fr":
+            values["d", "0"] = draw.normal(size=30)
+        files.append(segment_csv(tmp_path / f"{direction}.csv", values, direction))
+    table = rows_of(files, ["a", "b"], 500)
+    # a-b, a-c, b-c in all three directions, a-d and b-d in two
+    plain = table[~table["direction"].str.startswith("mean") & (table["baseline"] != "")]
+    assert set(plain["comparisons"]) == {13}
+    # both ways where both are baselines
+    pairs = set(zip(table["method"], table["baseline"], strict=True))
+    assert {("a", "b"), ("b", "a"), ("c", "a"), ("c", "b"), ("d", "a")} <= pairs
+    means = table[(table["direction"] == "mean") & (table["baseline"] == "")].set_index("method")["score"]
+    assert set(means.index) == {"a", "b", "c"}  # d has no en-fr
+    singles = table[(table["method"] == "b") & (table["baseline"] == "")].set_index("direction")["score"]
+    assert means["b"] == pytest.approx(singles[["en-de", "de-en", "en-fr"]].mean())
+    assert singles["mean-out-of-en"] == pytest.approx(singles[["en-de", "en-fr"]].mean())
+    forth = table.set_index(["direction", "method", "baseline"])
+    assert forth.loc[("mean", "a", "b"), "difference"] == -forth.loc[("mean", "b", "a"), "difference"]
+    assert forth.loc[("mean", "a", "b"), "p_holm"] == forth.loc[("mean", "b", "a"), "p_holm"]
+    # a mean over directions is surer than each of them
+    width = (forth["difference_high"] - forth["difference_low"]).xs(("b", "a"), level=("method", "baseline"))
+    assert width["mean"] < 0.8 * width[["en-de", "de-en", "en-fr"]].min()
+    # corrected p's are Holm's of the family
+    family = plain[plain["baseline"].isin(["a"]) | ((plain["baseline"] == "b") & (plain["method"] != "a"))]
+    assert family["p_holm"].tolist() == pytest.approx(holm(family["p_randomisation"].tolist()))
+
+
+def test_enough_resamples_for_the_correction():
+    assert significance.enough(10) == 10_000
+    assert significance.enough(600) == 24_000
+    assert 600 / (significance.enough(600) + 1) < 0.05
+
+
+def test_the_null_is_rarely_rejected(tmp_path):
+    """Under no difference p_randomisation is below 0.1 in about a tenth of the cases."""
+    draw = np.random.default_rng(3)
+    values = {(f"m{place}", "0"): draw.normal(size=25) for place in range(60)} | {("base", "0"): np.zeros(25)}
+    file = segment_csv(tmp_path / "s.csv", values)
+    table = rows_of([file], ["base"], 400, direction="en-de", baseline="base")
+    assert 0.01 <= (table["p_randomisation"] < 0.1).mean() <= 0.22
+
+
+# ---------------------------------------------------------------- the command, and what it refuses
+
+
+def test_the_command_line(tmp_path):
+    references = sentences(40, 0)
+    files = [write_segments(tmp_path, "full", damaged(references, 0.1, 1), references)]
+    files.append(write_segments(tmp_path, "zero-shot", damaged(references, 0.9, 2), references, variant="best-prompt"))
+    flags = ["--baselines", "zero-shot/best-prompt", "--resamples", "300", "--out", str(tmp_path / "out.csv")]
+    main(["significance", "--segments", *map(str, files), *flags])
+    table = pd.read_csv(tmp_path / "out.csv", keep_default_na=False)
+    assert tuple(table.columns) == significance.COLUMNS
+    row = table[(table["baseline"] == "zero-shot/best-prompt") & (table["metric"] == "bleu")].iloc[0]
+    assert float(row["p_holm"]) == pytest.approx(1 / 301, abs=1e-6)
+    assert "|bs:300|ar:300|rs:12345|ci:95" in row["signature"]
+    assert table["signature"].str.len().gt(0).all()
+    again = (tmp_path / "out.csv").read_bytes()
+    main(["significance", "--segments", *map(str, reversed(files)), *flags])
+    assert (tmp_path / "out.csv").read_bytes() == again  # the order of the files changes nothing
+
+
+def test_what_cannot_be_compared_is_refused(tmp_path):
+    references = sentences(6, 0)
+    one = write_segments(tmp_path, "a", references, references)
+    with pytest.raises(UserError, match="--baselines full: no segment scores of it; there are a"):
+        significance.table([one], ["full"], 10)
+    with pytest.raises(UserError, match="give each file once"):
+        significance.table([one, one], ["a"], 10)
+    with pytest.raises(UserError, match="have other references"):
+        significance.table([one, write_segments(tmp_path, "b", references, [*references[:5], "was"])], ["a"], 10)
+    with pytest.raises(UserError, match="have 5 and 6 lines"):
+        significance.table([one, write_segments(tmp_path, "c", references[:5], references[:5])], ["a"], 10)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"score": ["0.5", "nan"]}, "line 3: the score is not a finite number"),
+        ({"score": ["0.5", "high"]}, "line and score must be numbers"),
+        ({"line": ["0", "2"]}, "are not 0 to 1"),
+        ({"metric": None}, "no column metric"),
+    ],
+)
+def test_bad_segment_files(tmp_path, change, message):
+    rows = pd.read_csv(segment_csv(tmp_path / "s.csv", {("a", "0"): [0.5, 0.6]}), dtype=str)
+    for name, values in change.items():
+        rows = rows.drop(columns=name) if values is None else rows.assign(**{name: values})
+    rows.to_csv(tmp_path / "s.csv", index=False)
+    with pytest.raises(UserError, match=message) as caught:
+        significance.table([tmp_path / "s.csv"], ["a"], 10)
+    assert "s.csv" in str(caught.value)
+
+
+# ---------------------------------------------------------------- neural metrics
+
+STAND_IN = '''#!{python}
+"""Stands for comet-score: checks what it is handed, scores by length."""
+import json, sys
+source, hypothesis, reference, scores, mode, log = sys.argv[1:]
+texts = [open(path, encoding="utf-8", newline="").read() for path in (source, hypothesis, reference)]
+lines = [text.split("\\n")[:-1] for text in texts]
+assert len({{len(one) for one in lines}}) == 1 and all(text.endswith("\\n") for text in texts), lines
+assert not any("\\r" in text or "\\u2028" in text for text in texts)
+with open(log, "a", encoding="utf-8") as stream:
+    stream.write(json.dumps(list(zip(*lines))) + "\\n")
+values = [len(line) / 10 for line in lines[1]]
+if mode == "fail":
+    sys.exit("no checkpoint")
+if mode == "short":
+    values.pop()
+if mode == "nan":
+    values[-1] = float("nan")
+with open(scores, "w") as stream:
+    if mode == "json":
+        rows = [dict(src=s, mt=m, ref=r, COMET=v) for s, m, r, v in zip(*lines, values)]
+        json.dump({{hypothesis: rows}}, stream)
+    elif mode != "nothing":
+        stream.write("".join(f"{{value}}\\n" for value in values) if mode != "words" else "good")
+'''
+
+
+@pytest.fixture
+def comet(tmp_path):
+    """Runs `neural` on two models with the stand-in; its log of what it was handed."""
+    import sys
+
+    script = tmp_path / "comet score; touch x"  # a name that a shell would stumble over
+    script.write_text(STAND_IN.format(python=sys.executable), encoding="utf-8")
+    script.chmod(0o755)
+    log = tmp_path / "log"
+    for method, outputs in (("lora", ["gut\u2028so", "eins\rzwei"]), ("full", ["gut\u2028so", ""])):
+        path = tmp_path / method / "news/en-de.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows = [
+            {"source": f"$(s{n})", "reference": "é", "raw": text, "hypothesis": text} for n, text in enumerate(outputs)
+        ]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+    def run(mode="json", signature="wmt22|v1", arguments=("{source}", "{hypothesis}", "{reference}", "{scores}")):
+        command = json.dumps([str(script), *arguments, mode, str(log)])
+        flags = ["neural", "--metric", "comet", "--signature", signature, "--command", command]
+        flags += ["--models", f"lora/main/s0={tmp_path}/lora", f"full/main/s0={tmp_path}/full"]
+        flags += ["--tests", '["news"]', "--directions", "en-de"]
+        main([*flags, "--cache", str(tmp_path / "cache"), "--out-dir", str(tmp_path / "out")])
+
+    run.log = lambda: (
+        [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.exists() else []
+    )
+    run.out = tmp_path / "out"
+    return run
+
+
+def test_neural_scores(comet, tmp_path):
+    comet()
+    # one call, each text once, nothing that would break a line
+    assert comet.log() == [[["$(s0)", "gut so", "é"], ["$(s1)", "eins zwei", "é"], ["$(s1)", "", "é"]]]
+    found = tables.read(comet.out / "lora/main/s0/news/en-de.comet.segments.parquet", "segments")
+    assert found["score"].tolist() == [0.6, 0.9]
+    assert (comet.out / "full/main/s0/news/en-de.comet.csv").read_text().splitlines()[1] == (
+        "full,main,0,news,en-de,comet,0.300000,wmt22|v1"
+    )
+    comet("fail")  # everything is cached: not started again
+    assert len(comet.log()) == 1
+    comet("lines", signature="wmt22|v2")  # another checkpoint
+    assert len(comet.log()) == 2
+    files = [comet.out / f"{method}/main/s0/news/en-de.comet.segments.parquet" for method in ("lora", "full")]
+    row = rows_of(files, ["full"], 100, method="lora", baseline="full", direction="en-de").iloc[0]
+    assert row["difference"] == pytest.approx(0.45)
+    assert row["metric"] == "comet"
+
+
+@pytest.mark.parametrize(
+    ("mode", "message"),
+    [
+        ("fail", "failed with status 1"),
+        ("short", "2 scores came back for 3 sentences"),
+        ("nan", "the score of sentence 3 is nan"),
+        ("nothing", "0 scores came back"),
+        ("words", "neither a number a line"),
+    ],
+)
+def test_neural_metrics_that_fail(comet, mode, message):
+    with pytest.raises(UserError, match=message) as caught:
+        comet(mode)
+    assert "comet" in str(caught.value)
+    assert not comet.out.exists()
+
+
+def test_neural_commands_that_cannot_be_run(tmp_path):
+    from lander.evaluate.neural import Metric, parse_command, parse_models, run
+
+    with pytest.raises(UserError, match="cannot be started"):
+        run(Metric("comet", "s", [str(tmp_path / "absent")]), [("a", "b", "c")])
+    for text in ("", "[1]", "[", "[]"):
+        with pytest.raises(UserError, match="--command"):
+            parse_command(text)
+    assert parse_command("/env/bin/my score") == ["/env/bin/my score"]
+    with pytest.raises(UserError, match="METHOD/VARIANT/sSEED=FOLDER"):
+        parse_models(["lora=x"])
