@@ -142,17 +142,18 @@ def make_significance(path, scores, baselines, metrics=("bleu",)):
     keys = ["test", "direction", "metric"]
     rows = []
     for baseline in baselines:
-        method, variant = baseline.split("/")
+        method, variant = [*baseline.split("/"), "main"][:2]
         base = scores[(scores["method"] == method) & (scores["variant"] == variant)].set_index(keys)["score"]
         for row in scores.itertuples():
             gap = row.score - base[(row.test, row.direction, row.metric)]
             p = 0.0004 if abs(gap) > 2 else 0.4
-            place = (row.test, row.direction, row.metric)
-            span = (row.score, row.score - 1, row.score + 1)
+            same = (row.test, row.direction, row.metric, row.score, row.score - 1, row.score + 1)
             if (row.method, row.variant) != (method, variant):
-                rows.append((row.method, row.variant, baseline, *place, *span, gap, p / 2, p / 3, p))
-    columns = ["method", "variant", "baseline", *keys, "score", "low", "high", "difference"]
-    table = pd.DataFrame(rows, columns=[*columns, "p_bootstrap", "p_randomisation", "p_holm"])
+                rows.append((row.method, row.variant, baseline, *same, gap, gap - 1, gap + 1, p / 2, p))
+            else:
+                rows.append((row.method, row.variant, "", *same, None, None, None, None, None))
+    columns = ["method", "variant", "baseline", *keys, "score", "low", "high", "difference", "difference_low"]
+    table = pd.DataFrame(rows, columns=[*columns, "difference_high", "p_randomisation", "p_holm"])
     table.to_csv(path, index=False)
 
 
@@ -175,8 +176,8 @@ CONFIG = "run: demo\nmodel:\n  path: lander-tiny\ndata:\n  test:\n  - name: cldr
 
 
 def add_everything(folder, flags, directions=TEN, methods=METHODS, **translations):
-    """Significance, experiments, translations and dropped pairs beside a run of `make_run`. Returns its command line."""
-    make_significance(folder / "significance.csv", folder / "scores.csv", ["full/main", "zero-shot/best-prompt"])
+    """All that a report can show, beside a run of `make_run`. Returns the command line."""
+    make_significance(folder / "significance.csv", folder / "scores.csv", ["full", "zero-shot/best-prompt"])
     make_experiments(folder / "experiments")
     dropped = [
         {"reason": "language", "score": 0.0, "first": "Hallo <b>", "second": "Hi", "origin": "cldr", "line": line}
@@ -186,6 +187,13 @@ def add_everything(folder, flags, directions=TEN, methods=METHODS, **translation
     (folder / "code.json").write_text('{"lander.masks": "e053ee4f2524e22c"}')
     more = ["--significance", f"{folder}/significance.csv", "--experiments", f"{folder}/experiments"]
     more += ["--dropped", f"{folder}/de-en.dropped.jsonl", "--code", f"{folder}/code.json"]
+    pairs = {"source": ["abc", "a" * 40], "target": ["xy", "z" * 38], "template": 0, "origin": "cldr", "line": [0, 1]}
+    tables.write(folder / "train/en-de.parquet", pd.DataFrame(pairs), "train")
+    for stage, seconds in (("data/s0/train/en-de", 4.0), ("data/s0/train/de-en", 6.0), ("report", 90.0)):
+        path = folder / "benchmarks" / f"{stage}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"s\th:m:s\tmax_rss\tcpu_time\n{seconds}\t0:00:04\t{100 * seconds}\t1\n")
+    more += ["--train", f"{folder}/train/en-de.parquet", "--benchmarks", f"{folder}/benchmarks"]
     return [*flags, *more, *make_translations(folder, directions, list(methods), **translations)]
 
 

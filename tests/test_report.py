@@ -16,11 +16,9 @@ import pytest
 from report_runs import (
     add_everything,
     make_counts,
-    make_experiments,
     make_loss,
     make_run,
     make_scores,
-    make_significance,
     make_translations,
 )
 
@@ -29,6 +27,8 @@ from lander.errors import UserError
 from lander.evaluate.collect import COLUMNS
 from lander.report import page as page_module
 from lander.report.__main__ import main
+from lander.report.inputs import Inputs, parse_assignments
+from lander.report.tables import Cell
 
 PACKAGE = Path(page_module.__file__).parent
 
@@ -212,7 +212,6 @@ def test_score_table_by_hand():
 
 
 def test_verdict_by_hand():
-    from lander.report.inputs import Inputs
     from lander.report.summary import verdict
 
     rows = []
@@ -274,6 +273,346 @@ def test_small_helpers():
     assert len(binned_loss([long, long])) == 60
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of a run with everything that a report can show; its report is in `report`."""
+    folder = tmp_path_factory.mktemp("whole")
+    main(add_everything(folder, make_run(folder), lines=12, evil=EVIL))
+    return folder
+
+
+EVIL = "</script></dd><img src=x onerror=alert(1)> \"'& {{ 7 * 7 }} \x00\x1b\ud800 \u202e abc \u200f"
+
+
+def test_a_page_with_everything(whole):
+    page = check_page(whole / "report")
+    text = (whole / "report/index.html").read_bytes()
+    assert not re.search(rb"[\x00-\x08\x0b-\x1f]", text)
+    assert "49 " not in page.text  # a text is no template
+    assert page.text.count("␀␛\ufffd") >= 3 * len(SHAPES)
+    wanted = ["summary", "gain", "scores-section", "beside", "experiments", "detection", "training", "translations"]
+    assert [one for one in page.ids if one in [*wanted, "data", "provenance"]] == [*wanted, "data", "provenance"]
+    figures = re.findall(r"Figure (\d+)\. ([^<]*?)\.</strong>", text.decode())
+    assert figures[0] == ("1", "Title of forgetting")  # the Pareto picture comes first
+    assert [int(number) for number, _ in figures] == list(range(1, len(figures) + 1))
+    for name in ("forgetting", "sweep_k"):
+        assert (whole / f"report/experiments/{name}.svg").read_text() == (whole / f"experiments/{name}.svg").read_text()
+    assert "Examples of dropped pairs, de-en" in page.text
+    assert page.text.count("Hallo <b>") == 3  # of five
+    assert "e053ee4f2524e22c" in page.text
+
+
+def test_texts_say_their_language_and_direction(whole):
+    text = (whole / "report/index.html").read_text()
+    assert '<dd lang="ar" dir="rtl">اجتمعت اللجنة' in text
+    assert '<dd lang="zh" dir="ltr">委员会于5月' in text
+    # off-target: English where Arabic was wanted runs from the left
+    assert re.search(r'off-target: en</em></dt><dd lang="ar" dir="ltr">The committee', text)
+    assert '<td lang="de" dir="ltr">Hallo &lt;b&gt;</td>' in text
+
+
+def significance_file(path, rows):
+    head = "method,variant,seed,baseline,test,direction,metric,score,low,high,difference,p_holm"
+    path.write_text("\n".join([head, *rows]) + "\n")
+    return path
+
+
+def test_significance_by_hand(tmp_path):
+    from lander.report.significance import read_significance
+    from lander.report.summary import winners_table
+    from lander.report.tables import Cell, difference_table, score_table
+
+    rows = ["lora,main,,,news,en-de,bleu,12,11,13,,", "full,main,,,news,en-de,bleu,20,18,22,,"]
+    rows += ["full,main,,lora,news,en-de,bleu,20,18,22,8,0.0004", "landermt,k8,,lora,news,en-de,bleu,13,12.5,14,1,0.2"]
+    # two seeds apart: the larger p and the wider interval count
+    rows += ["full,main,0,lora,news,de-en,bleu,20,19,21,8,0.01", "full,main,1,lora,news,de-en,bleu,22,20,24,10,0.06"]
+    found = read_significance(significance_file(tmp_path / "s.csv", rows))
+    place, back = ("news", "en-de", "bleu"), ("news", "de-en", "bleu")
+    full, lora, k8 = ("full", "main"), ("lora", "main"), ("landermt", "k8")
+    assert found.interval(lora, place) == (11, 13)
+    assert found.interval(full, back) == (19, 24)
+    assert (found.compare(full, lora, back).difference, found.compare(full, lora, back).p) == (9, 0.06)
+    assert (found.compare(lora, full, place).difference, found.compare(lora, full, place).text) == (-8, "p < 0.001")
+    assert found.compare(full, k8, place) is None
+    assert found.beaten(full, place) == [lora]
+    assert found.beaten(full, back) == []
+    scores = table_of([("full", "main", "0", "en-de", 20.0), ("lora", "main", "0", "en-de", 12.0)])
+    table = score_table(scores, "news", "bleu", found)
+    hover = "95% interval 18.0 to 22.0; against lora +8.0, p < 0.001, significant"
+    assert table.rows[0] == ("full", [Cell("20.0", True, "", "18.0–22.0", "a", "lora", hover)])
+    assert table.notes[0].startswith("Letters: significantly ahead (paired test, Holm-corrected p < 0.05) of a lora. ")
+    differences = difference_table(found, "news", "bleu", lora)
+    assert [(label, [(c.text, c.best, c.spread) for c in cells]) for label, cells in differences.rows] == [
+        ("full", [("+8.0", True, "p < 0.001"), ("+9.0", False, "p = 0.060")]),
+        ("landermt (k8)", [("+1.0", False, "p = 0.20"), ("–", False, "")]),
+    ]
+    inputs = Inputs("x", scores, significance=found)
+    assert [cell.text for cell in winners_table(inputs, "news").rows[0][1]] == [
+        "full", "20.0", "lora", "+8.0", "yes, p < 0.001",
+    ]  # fmt: skip
+    untested = winners_table(Inputs("x", scores), "news")
+    assert untested.rows[0][1][-1].text == "not tested"
+    assert "No paired tests" in untested.notes[0]
+
+
+def test_significance_marks_the_cells(whole):
+    text = (whole / "report/index.html").read_text()
+    assert re.search(r'<td title="95% interval [^"]*against full [^"]*significant"', text)
+    assert re.search(r'<sup aria-hidden="true">ab</sup><span class="vh"> significantly ahead of full, zero-shot', text)
+    assert "Direction by direction, landermt is significantly (p < 0.05) ahead of full in" in html.unescape(text)
+
+
+def test_documents_come_back_as_they_were_written(whole):
+    from lander.experiments.documents import markdown
+    from lander.experiments.paper import table1
+    from lander.report.documents import parse, read_documents
+    from lander.report.tables import Cell, Head, Table
+
+    document = read_documents([whole / "experiments"])[1]
+    assert (document.name, document.title) == ("sweep_k", "Title of sweep_k")
+    assert document.paragraphs == ["What sweep_k shows: the k matters."]
+    rows = [("full", [Cell("41.0", True, "±0.3"), Cell("–")]), ("a|b", [Cell("39.1"), Cell("+1.5")])]
+    heads = [Head("BLEU"), Head("gain | cost")]
+    assert document.tables == [Table("Table of sweep_k", "method", heads, rows, notes=["Bold: best."])]
+
+    class Written:
+        first, blocks = "title", [table1(), "between", *document.tables]
+
+    title, blocks = parse(markdown(Written))
+    assert (title, blocks[0].rows, blocks[1].rows) == ("title", table1().rows, rows)
+    assert blocks[0].notes == [*table1().notes, "between"]
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "<script>alert(1)</script>",
+        '<path onclick="alert(1)"/>',
+        '<use xlink:href="https://example.org/x.svg#a"/>',
+        '<image href="https://example.org/x.png"/>',
+        '<path style="fill: url(https://example.org/x)"/>',
+        "<style>@import 'https://example.org/x.css';</style>",
+        '<h:p xmlns:h="http://www.w3.org/1999/xhtml">x</h:p>',
+        "<g>",
+    ],
+)
+def test_pictures_that_are_more_than_pictures_are_refused(tmp_path, inside):
+    from lander.report.documents import check_svg
+
+    head = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">'
+    check_svg(f'{head}<image xlink:href="data:image/png;base64,AA=="/><use xlink:href="#a"/></svg>', tmp_path / "x.svg")
+    with pytest.raises(UserError, match=r"x\.svg"):
+        check_svg(f"{head}{inside}</svg>", tmp_path / "x.svg")
+
+
+def test_translations_small_helpers():
+    from lander.report.translations import spread, text_direction, visible
+
+    assert [spread(3, 5), spread(10, 4), spread(5, 0)] == [[0, 1, 2], [0, 2, 5, 7], []]
+    languages = [("", "ar"), ("", "ar-EG"), ("", "az-Arab"), ("", "de"), ("", "zh-Hant")]
+    assert [text_direction(*one) for one in languages] == ["rtl", "rtl", "rtl", "ltr", "ltr"]
+    mixed = [("Hello", "ar"), ("12.5", "ar"), ("مرحبا", "de"), ("BLEU هو مقياس", "ar"), ("das Wort مرحبا", "de")]
+    assert [text_direction(*one) for one in mixed] == ["ltr", "rtl", "rtl", "rtl", "ltr"]
+    assert visible("a\x00\x7f\x85\r\n\t\udc80\ufffe\u200f\U0001f600") == "a␀␡�␍\n\t��\u200f😀"
+
+
+def test_translations_are_read_scored_and_marked(tmp_path):
+    from sacrebleu import sentence_chrf
+
+    from lander.report.translations import Flag, read_browser
+
+    flags = make_translations(tmp_path, ["en-de"], [("lora", "main"), ("zero-shot", "main")], lines=6)
+    folders, flagged = (
+        parse_assignments(values, "--x") for values in (flags[1:3], flags[4:6])
+    )  # --translations a b --flags a b
+    browser = read_browser(folders, flagged, 100)
+    assert browser.models == ["zero-shot (fixed instruction)", "lora"]
+    assert browser.flags == ["empty", "off-target"]
+    assert browser.notes == []
+    sentence = browser.groups[0].sentences[5]
+    assert sentence.line == 6
+    zero, lora = sentence.outputs
+    assert (zero.flags, lora.flags) == ([Flag("off-target", "en")], [])
+    assert lora.chrf == pytest.approx(sentence_chrf(lora.text, [sentence.reference], word_order=2).score)
+    assert zero.chrf < 30 < lora.chrf
+    capped = read_browser(folders, flagged, 3)
+    assert [one.line for one in capped.groups[0].sentences] == [1, 3, 5]
+    assert capped.notes == ["At most 3 sentences of each direction and test set are shown, spread evenly."]
+    unmarked = read_browser(folders, {}, 100)  # without files, what can be seen at once
+    assert [one.flags for one in unmarked.groups[0].sentences[3].outputs] == [[Flag("empty")]] * 2
+    path = next(folders.values().__iter__()) / "cldr/en-de.jsonl"
+    path.write_text(path.read_text().replace("committee", "board", 1))
+    with pytest.raises(UserError, match="other sentences than"):
+        read_browser(folders, {}, 100)
+
+
+def test_what_one_method_lacks_is_said(tmp_path):
+    flags = make_translations(tmp_path, ["en-de"], [("full", "main")])
+    more = make_translations(tmp_path, ["en-de", "de-en"], [("lora", "main")])
+    make_scores(tmp_path / "scores.csv", ["en-de"])
+    given = ["--translations", flags[1], more[1]]
+    main(["--run", "x", "--scores", f"{tmp_path}/scores.csv", *given, "--out", f"{tmp_path}/report"])
+    assert "cldr, de-en: no translations of full." in check_page(tmp_path / "report").text
+
+
+def test_the_page_keeps_below_its_limit(whole, tmp_path, monkeypatch):
+    size = (whole / "report/index.html").stat().st_size
+    for limit, left in ((size - 50_000, True), (size // 3, False)):
+        monkeypatch.setattr(page_module, "LIMIT", limit)
+        flags = make_run(tmp_path / str(left), updates=20)
+        main(add_everything(tmp_path / str(left), flags, lines=12))
+        page = check_page(tmp_path / f"{left}/report")
+        assert (tmp_path / f"{left}/report/index.html").stat().st_size < limit or not left
+        assert ("the page has no room for more" in page.text) == left
+        assert ("No sentence is shown" in page.text) != left
+
+
+def test_beside_the_paper(whole):
+    from lander.report.beside import beside
+
+    rows = [("landermt", "main", "0", d, 10.0) for d in ("en-de", "de-en", "en-fr", "ca-es")]
+    rows += [("lora", "main", "0", d, v) for d, v in (("en-de", 9.0), ("de-en", 11.0), ("en-fr", 10.0), ("ca-es", 0.0))]
+    (part,) = beside(Inputs("x", table_of(rows)), ["news"])
+    assert part.ahead.rows == [("lora", [Cell("10 of 10", value=1.0), Cell("1 of 3", value=1 / 3)])]
+    assert [head.text for head in part.ours[0].heads] == ["en-de", "en-fr", "de-en"]
+    heads = [head.text for head in part.theirs.heads]
+    assert heads[:3] == ["out of en", "into en", "en-ar"]
+    paper = dict(part.theirs.rows)["LANDeRMT"]
+    assert paper[heads.index("en-de")] == Cell("18.85", True)
+    assert paper[heads.index("zh-en")] == Cell("28.11", True)
+    assert [one.title[:7] for one in beside_of(whole)] == ["Table 1"]
+
+
+def beside_of(folder):
+    from lander.report.beside import beside
+    from lander.report.inputs import read_scores_table
+
+    return beside(Inputs("x", read_scores_table(folder / "scores.csv")), ["cldr"])
+
+
+def test_more_tables_by_hand(whole):
+    from lander.report.inputs import read_benchmarks, read_lengths
+    from lander.report.summary import findings
+    from lander.report.tables import overlap_table, stage_table
+
+    inputs = Inputs("x", table_of([]), benchmarks=read_benchmarks(whole / "benchmarks"))
+    inputs.lengths = read_lengths([whole / "train/en-de.parquet"])
+    assert [(label, [cell.text for cell in cells]) for label, cells in stage_table(inputs).rows] == [
+        ("data", ["2", "10 s", "6 s", "629 MB"]),
+        ("report", ["1", "90 s", "90 s", "9.44 GB"]),
+    ]
+    assert inputs.lengths.values.tolist() == [["de", 2, 1], ["de", 38, 1], ["en", 3, 1], ["en", 40, 1]]
+    shown = pd.read_csv(whole / "report/lengths.csv").query("language == 'de' and sentences > 0")
+    assert shown[["characters", "percent"]].values.tolist() == [[2, 50], [38, 50]]
+    grid = pd.DataFrame({"layer": 0, "neuron": range(40)})
+    one = grid.assign(score=range(40))  # most aware: 38 and 39
+    other = grid.assign(score=[*range(39), 0])  # 37 and 38
+    inputs.awareness = {"de": one, "en": other}
+    rows = [(label, [cell.text for cell in cells]) for label, cells in overlap_table(inputs).rows]
+    assert rows == [("de", ["–", "50"]), ("en", ["50", "–"])]
+    shares = {"en-ar": 0.2, "en-de": 0}
+    rows = [("full", "main", "0", "news", name, "off_target", share, "unit:share") for name, share in shares.items()]
+    inputs = Inputs("x", pd.DataFrame(rows, columns=COLUMNS))
+    assert findings(inputs) == [("Output in another language", "full 20.0% in en-ar (news)", "scores-section")]
+
+
+# ---------------------------------------------------------------- in a browser
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+browsed = pytest.mark.skipif(not CHROMIUM, reason="no chromium on this machine")
+PROBE = """
+const cell = (table, row, column) => table.tBodies[0].rows[row].cells[column].textContent;
+const found = {};
+const table = document.querySelector("#summary table.sortable");
+const button = table.tHead.rows[1].cells[0].querySelector("button");
+const column = () => [...table.tBodies[0].rows].map((row) => row.cells[1].textContent);
+found.made = column();
+for (const order of ["descending", "ascending", "none"]) {
+  button.click();
+  found[order] = [column(), table.tHead.rows[1].cells[0].getAttribute("aria-sort")];
+}
+const total = document.querySelector("table.total");
+total.tHead.rows[1].cells[0].querySelector("button").click();
+found.total = total.tBodies[0].rows[total.tBodies[0].rows.length - 1].cells[0].textContent;
+const form = document.getElementById("browse");
+const articles = () => [...document.querySelectorAll("#translations article")].filter((a) => a.checkVisibility());
+found.numbers = [document.getElementById("found").textContent];
+const set = (values) => {
+  form.reset();
+  for (const [name, value] of Object.entries(values)) {
+    if (name === "two") form.elements[name].checked = value; else form.elements[name].value = value;
+  }
+  form.dispatchEvent(new Event("input", { bubbles: true }));
+  return new Promise((done) => setTimeout(done, 300));
+};
+(async () => {
+  const name = [...form.elements.a.options].map((one) => one.textContent);
+  const a = String(name.indexOf("full")), b = String(name.indexOf("landermt"));
+  await set({ direction: "en-ar" });
+  found.numbers.push(articles().length);
+  await set({ search: "7 MAY", direction: "en-ar" });
+  found.search = articles().map((one) => one.querySelector("h3").textContent);
+  await set({ flag: "off-target", direction: "de-en" });
+  found.flagged = articles().map((one) => one.querySelector("h3").textContent);
+  await set({ direction: "en-de", order: "b", two: true, a, b });
+  found.order = articles().map((one) => {
+    const score = (m) => Number(one.querySelector(`dt[data-m="${m}"]`).dataset.c);
+    return score(b) - score(a);
+  });
+  found.terms = [...articles()[0].querySelectorAll("dt")].filter((one) => one.checkVisibility()).length;
+  found.wide = [document.documentElement.scrollWidth, window.innerWidth];
+  found.marks = [...document.querySelectorAll("figure svg")].map((one) => one.querySelectorAll("path, use").length);
+  found.arabic = getComputedStyle(document.querySelector('dd[lang="ar"][dir="rtl"]')).direction;
+  document.title = JSON.stringify(found);
+})();
+"""
+
+
+def browse(page, *flags):
+    """The page as Chromium has it after its scripts have run, and what went wrong."""
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=8000"]
+    command += ["--enable-logging=stderr", "--dump-dom", *flags, page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+@browsed
+def test_in_a_browser(whole, tmp_path):
+    text = (whole / "report/index.html").read_text()
+    probed = re.sub(r"<meta http-equiv[^>]*>", "", text).replace("</body>", f"<script>{{{PROBE}}}</script></body>")
+    (tmp_path / "page.html").write_text(probed)
+    dom, wrong = browse(tmp_path / "page.html", "--window-size=400,900")
+    assert wrong == []
+    found = json.loads(html.unescape(re.search(r"<title>(.*?)</title>", dom)[1]))
+    numbers = [float(re.match(r"[\d.]+", one)[0]) for one in found["made"]]
+    down, up, none = found["descending"], found["ascending"], found["none"]
+    assert [float(re.match(r"[\d.]+", one)[0]) for one in down[0]] == sorted(numbers, reverse=True)
+    assert up[0] == down[0][::-1]
+    assert [down[1], up[1], none] == ["descending", "ascending", [found["made"], None]]
+    assert found["total"] == "all"  # a sum stays below
+    assert found["numbers"] == ["120 sentences in 10 lists.", 12]
+    assert found["search"] == ["line 7"]
+    assert found["flagged"] == ["line 1", "line 6", "line 11"]
+    assert len(found["order"]) == 12
+    assert found["order"] == sorted(found["order"], reverse=True)
+    assert found["terms"] == 4  # source, reference and the two
+    assert found["wide"][0] <= found["wide"][1] <= 500  # nothing sticks out on a narrow screen
+    assert min(found["marks"]) > 5
+    assert found["arabic"] == "rtl"
+
+
+@browsed
+def test_the_policy_lets_our_script_run_and_no_other(whole, tmp_path):
+    dom, wrong = browse(whole / "report/index.html")
+    assert wrong == []
+    assert "<button" in dom
+    text = (whole / "report/index.html").read_text()
+    (tmp_path / "page.html").write_text(text.replace("</main>", "<script>document.title = 'owned'</script></main>"))
+    dom, wrong = browse(tmp_path / "page.html")
+    assert "<title>owned" not in dom
+    assert len(wrong) == 1
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -286,12 +625,25 @@ def test_small_helpers():
         (["--awareness", "a.parquet", "--awareness-languages", "de", "en"], "1 files and --awareness-languages 2"),
         (["--layers", "missing.parquet"], r"missing\.parquet: no such file"),
         (["--config", "missing.yaml"], r"missing\.yaml: the config cannot be read"),
+        (["--significance", "missing.csv"], r"missing\.csv: no such file"),
+        (["--significance", "scores.csv"], r"scores\.csv: no column baseline, low, high, difference, p_holm"),
+        (["--significance", "words.csv"], r"words\.csv: could not convert"),
+        (["--experiments", "nowhere"], "nowhere: no such file or folder"),
+        (["--translations", "full=."], "no <test>/<direction>.jsonl in it"),
+        (["--translations", "full"], "--translations full: write METHOD"),
+        (["--sentences", "0"], "--sentences 0: give a number of at least 1"),
+        (["--dropped", "de-en.jsonl"], r"de-en\.jsonl: no such file"),
+        (["--dropped", "en-de.list"], r"en-de\.list: not a list of dropped pairs"),
+        (["--code", "list.json"], r"list\.json: not a JSON object"),
+        (["--benchmarks", "nowhere"], "nowhere: no such folder"),
     ],
 )
 def test_bad_inputs_are_named(tmp_path, monkeypatch, flags, message):
     monkeypatch.chdir(tmp_path)
     make_scores(tmp_path / "scores.csv", ["en-de"])
     (tmp_path / "list.json").write_text("[1]")
+    (tmp_path / "en-de.list").write_text("[1]\n")
+    significance_file(tmp_path / "words.csv", ["full,main,0,lora,news,en-de,bleu,20,19,21,much,0.01"])
     with pytest.raises(UserError, match=message):
         main(["--run", "x", "--scores", "scores.csv", "--out", "report", *flags])
     assert not (tmp_path / "report").exists()

@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from lander import tables
 from lander.errors import UserError, run_main
 from lander.files import read_json
@@ -11,7 +13,9 @@ from lander.report.inputs import (
     Inputs,
     parse_assignments,
     read_awareness,
+    read_benchmarks,
     read_dropped,
+    read_lengths,
     read_loss,
     read_prompts,
     read_run,
@@ -54,10 +58,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--awareness-languages", **many, help="their languages, in the same order")
     add("--counts", type=Path, nargs="?", help='table "counts": pairs read, kept and dropped')
     add("--dropped", type=Path, **many, help="<pair>.dropped.jsonl of lander.data, for examples of dropped pairs")
+    add("--train", type=Path, **many, help='tables "train", <direction>.parquet, for the lengths of the sentences')
     add("--loss", **many, metavar="MODEL=FILE", help="loss logs, loss.csv of trainings")
     add("--runs", **many, metavar="MODEL=FILE", help="costs and settings, run.json of trainings")
     add("--prompts", type=Path, nargs="?", help="prompts.csv of zero-shot with the best prompt")
     add("--config", type=Path, nargs="?", help="the config of the run, shown as it is")
+    add("--benchmarks", type=Path, nargs="?", help="folder of Snakemake's benchmarks: time and memory by stage")
     add("--code", type=Path, nargs="?", help="JSON: stage -> digest of its code, for the provenance")
     add("--out", type=Path, required=True, help="folder for index.html and the figures")
     return parser
@@ -96,6 +102,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         config_path=str(args.config) if args.config else None,
         significance=read_significance(args.significance) if args.significance else Significance(),
         dropped=read_dropped(args.dropped, EXAMPLES),
+        benchmarks=read_benchmarks(args.benchmarks) if args.benchmarks else pd.DataFrame(),
+        lengths=read_lengths(args.train),
         code=_read_code(args.code) if args.code else {},
     )
     from lander.report import page, summary  # matplotlib only when the inputs are right

@@ -1,6 +1,6 @@
 """The paper's tables 1 and 2 beside ours."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lander.evaluate.collect import MEANS
 from lander.experiments import paper
@@ -8,9 +8,10 @@ from lander.experiments.samples import PAPER
 from lander.report.inputs import Inputs
 from lander.report.order import run_label
 from lander.report.summary import by_direction
-from lander.report.tables import Cell, Head, Table, score_table
+from lander.report.tables import MEAN_LABELS, Cell, Head, Table, score_columns, score_groups, score_table
 
 OURS = "landermt"
+TRAINED = "trained"  # heading of the parameters trained
 
 
 @dataclass(frozen=True)
@@ -36,20 +37,31 @@ def beside(inputs: Inputs, tests: list[str]) -> list[Beside]:
     for title, table, theirs, directions in made:
         if len(there.intersection(theirs)) < 2:
             continue
+        own = [name for name in directions if (inputs.scores["direction"] == name).any()]
         # where the run has none of the paper's directions, its own
-        own = set(inputs.scores["direction"]).intersection(directions)
-        wanted = [*own, *MEANS[1:]] if own and theirs is theirs1 else list(own)
+        wanted = [*own, *MEANS[1:]] if own and theirs is theirs1 else own
         ours = [score_table(inputs.scores, test, "bleu", inputs.significance, list(theirs), wanted) for test in tests]
-        found.append(
-            Beside(title, [one for one in ours if one], table, _ahead(inputs, tests, theirs, list(directions)))
-        )
+        ahead = _ahead(inputs, tests, theirs, list(directions), own)
+        found.append(Beside(title, [one for one in ours if one], arranged(table), ahead))
     return found
 
 
+def arranged(table: Table) -> Table:
+    """A table of the paper with its columns in the order of ours."""
+    texts = {head.text: place for place, head in enumerate(table.heads)}
+    names = {label: name for name, label in MEAN_LABELS.items()}
+    directions = [names.get(text, text) for text in texts if text != TRAINED]
+    columns = score_columns(directions)
+    order = [texts[MEAN_LABELS.get(name, name)] for _, name in columns] + [texts[TRAINED]] * (TRAINED in texts)
+    rows = [(label, [cells[place] for place in order]) for label, cells in table.rows]
+    groups = score_groups(columns) + [Head("", 1)] * (TRAINED in texts)
+    return replace(table, heads=[table.heads[place] for place in order], rows=rows, groups=groups)
+
+
 def _ahead(
-    inputs: Inputs, tests: list[str], theirs: dict[str, tuple[float, ...]], directions: list[str]
+    inputs: Inputs, tests: list[str], theirs: dict[str, tuple[float, ...]], directions: list[str], own: list[str]
 ) -> Table | None:
-    """In how many directions landermt has the higher BLEU, in the paper and here."""
+    """In how many directions landermt has the higher BLEU, in the paper and here (in `own` of its directions)."""
     columns = {test: by_direction(inputs.scores, test) for test in tests}
     mine = (OURS, "main")
     columns = {test: table for test, table in columns.items() if mine in table.index}
@@ -65,6 +77,7 @@ def _ahead(
                     cells.append(Cell("–"))
                     continue
                 pairs = (table.loc[mine] - table.loc[run]).dropna()
+                pairs = pairs[[name for name in own if name in pairs.index]] if own else pairs
                 wins_here = int((pairs > 0).sum())
                 cells.append(Cell(f"{wins_here} of {len(pairs)}", value=wins_here / len(pairs) if len(pairs) else 0.0))
             rows.append((run_label(run), cells))

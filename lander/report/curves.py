@@ -65,6 +65,45 @@ def loss(inputs: Inputs) -> Drawn | None:
     )
 
 
+def length_bins(longest: int) -> list[int]:
+    """Ends of at most 24 stretches of equal width, a round number of characters, up to the longest sentence."""
+    width = next(size for size in (1, 2, 5, 10, 20, 25, 50, 100, 200, 500, 1000, 10**6) if longest / size <= 24)
+    return list(range(0, longest + width + 1, width))
+
+
+@matplotlib.rc_context(svg.RC)
+def lengths(inputs: Inputs) -> Drawn | None:
+    """Length of the training sentences, by language."""
+    rows = inputs.lengths
+    if not len(rows):
+        return None
+    ends = length_bins(int(rows["characters"].quantile(0.999)))
+    languages = sorted(rows["language"].unique())
+    figure, axes = svg.new_figure(legend_rows=-(-len(languages) // 7))
+    parts, medians = [], {}
+    for index, language in enumerate(languages):
+        mine = rows[rows["language"] == language].sort_values("characters")
+        capped = mine["characters"].clip(upper=ends[-1] - 1)
+        counts, _ = np.histogram(capped, ends, weights=mine["sentences"])
+        share = 100 * counts / counts.sum()
+        axes.plot(ends[:-1], share, label=language, **svg.line_style(index))
+        below = mine["sentences"].cumsum()
+        medians[language] = int(mine["characters"].iloc[np.searchsorted(below, below.iloc[-1] / 2)])
+        table = {"characters": ends[:-1], "language": language, "percent": share.round(3), "sentences": counts}
+        parts.append(pd.DataFrame(table))
+    axes.set_xlabel(f"length in characters (from; stretches of {ends[1]}, the last takes all longer ones)")
+    axes.set_ylabel("sentences (%)")
+    axes.set_ylim(bottom=0)
+    svg.legend_below(figure, axes, min(7, len(languages)))
+    title = "Length of the training sentences, by language"
+    listed = ", ".join(f"{language} {median}" for language, median in medians.items())
+    caption = f"Median characters: {listed}. A sentence counts once for each direction that it trains."
+    description = f"Line chart. {title}. {caption}"
+    data = pd.concat(parts)
+    drawing = svg.to_svg(figure, "lengths", title)
+    return Drawn("lengths", title, caption, description, drawing, data, ("characters", "language", "percent"))
+
+
 def _seeds(inputs: Inputs) -> str:
     return " and seeds" if len({run.seed for run in inputs.losses}) > 1 else ""
 

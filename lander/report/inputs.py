@@ -45,6 +45,8 @@ class Inputs:
     config_path: str | None = None
     significance: Significance = field(default_factory=Significance)
     dropped: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # pair -> examples: reason, first, second
+    benchmarks: pd.DataFrame = field(default_factory=pd.DataFrame)  # stage, seconds, memory (bytes), a row a job
+    lengths: pd.DataFrame = field(default_factory=pd.DataFrame)  # language, characters, sentences
     code: dict[str, Any] = field(default_factory=dict)  # stage -> digest of its code
 
     def setting(self, *keys: str) -> Any:
@@ -132,6 +134,38 @@ def read_dropped(files: Sequence[Path], number: int) -> dict[str, list[dict[str,
             raise UserError(f"{path}: not a list of dropped pairs ({error}); remove it and run snakemake") from None
         found[pair] = sorted(kept, key=lambda row: list(seen).index(str(row["reason"])))
     return found
+
+
+def read_benchmarks(folder: Path) -> pd.DataFrame:
+    """Time and memory of every job from Snakemake's benchmark files: <folder>/<stage>/**.tsv, or <stage>.tsv."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; leave --benchmarks out")
+    rows = []
+    for path in sorted(folder.rglob("*.tsv")):
+        table = pd.read_csv(path, sep="\t")
+        if not {"s", "max_rss"} <= set(table):
+            raise UserError(f"{path}: not a benchmark of Snakemake (no columns s and max_rss); remove it")
+        found = table[["s", "max_rss"]].apply(pd.to_numeric, errors="coerce").dropna(subset="s")
+        stage = path.relative_to(folder).parts[0].removesuffix(".tsv")
+        rows += [(stage, seconds, memory * 2**20) for seconds, memory in found.itertuples(index=False, name=None)]
+    return pd.DataFrame(rows, columns=["stage", "seconds", "memory"])
+
+
+def read_lengths(files: Sequence[Path]) -> pd.DataFrame:
+    """Characters of the training sentences: how many sentences of each language have each length.
+
+    A sentence counts once for each direction in which it is trained.
+    """
+    parts = []
+    for path in files:
+        pair = parse_direction(path.stem)
+        table = tables.read(path, "train", ["source", "target"])
+        for side, language in (("source", pair.source), ("target", pair.target)):
+            counts = table[side].str.len().value_counts()
+            parts.append(pd.DataFrame({"language": language, "characters": counts.index, "sentences": counts.values}))
+    if not parts:
+        return pd.DataFrame()
+    return pd.concat(parts).groupby(["language", "characters"], as_index=False)["sentences"].sum()
 
 
 def parse_assignments(values: Sequence[str], flag: str) -> dict[Run, Path]:

@@ -107,7 +107,12 @@ function makeBrowser(form) {
     const apart = difference(item);
     if (!wanted || Number.isNaN(apart)) return void place?.remove();
     if (!place) heading.append(place = Object.assign(document.createElement("span"), { className: "apart" }));
-    place.textContent = ` B \u2212 A: ${apart < 0 ? "\u2212" : "+"}${Math.abs(apart).toFixed(1)}`;
+    place.textContent = ` B \u2212 A: ${signed(apart)}`;
+  }
+
+  function signed(value) {
+    const text = Math.abs(value).toFixed(1);
+    return text === "0.0" ? text : (value < 0 ? "\u2212" : "+") + text;
   }
 
   function update() {

@@ -33,8 +33,10 @@ from lander.report.tables import (
     data_table,
     difference_table,
     dropped_table,
+    overlap_table,
     prompt_table,
     score_table,
+    stage_table,
     version_table,
 )
 from lander.report.translations import Browser, cap_for, readable, text_direction, visible
@@ -44,38 +46,49 @@ FOLDER = "experiments"  # beside index.html: pictures and numbers of the experim
 LIMIT = 4_800_000  # bytes of the page
 PICTURES = 2_500_000  # bytes of the experiments' pictures that are in the page
 NO_ROOM = "No sentence is shown: the rest of the page leaves no room for them."
-FIGURES = ("scores", "activation", "delta", "awareness", "awareness-general", "awareness-specific", "owners", "loss")
+FIGURES = (
+    "scores",
+    "activation",
+    "delta",
+    "awareness",
+    "awareness-general",
+    "awareness-specific",
+    "owners",
+    "loss",
+    "lengths",
+)
 
 
-def write(
-    inputs: Inputs, out: Path, documents: Sequence[Document] = (), browser: Browser | None = None, limit: int = LIMIT
-) -> None:
+def write(inputs: Inputs, out: Path, documents: Sequence[Document] = (), browser: Browser | None = None) -> None:
     """Write index.html and every figure as .svg and .csv; an earlier report's figures that are not made now go away.
 
     Args:
         documents: experiments; forgetting is the first figure of the page.
-        browser: the translations; as many sentences of each direction as `limit` bytes have room for.
+        browser: the translations; as many sentences of each direction as the page has room for.
     """
     tests = summary.test_names(inputs)
     score_figures = _drawn([curves.scores(inputs, tests[0])])
     detection = _drawn([make(inputs) for make in figures.DETECTION])
     training = _drawn([curves.loss(inputs)])
-    drawn = [*score_figures, *detection, *training]
+    data = _drawn([curves.lengths(inputs)])
+    drawn = [*score_figures, *detection, *training, *data]
     pictures = [one for one in documents if one.svg]
     first = [one.name for one in pictures if one.name == PICTURE_FIRST]
     order = first + [one.name for one in score_figures] + [one.name for one in pictures if one.name not in first]
-    numbers = {name: place for place, name in enumerate(order + [one.name for one in [*detection, *training]], start=1)}
-    parts = {"score_figures": score_figures, "detection": detection, "training": training}
+    numbers = {
+        name: place for place, name in enumerate(order + [one.name for one in [*detection, *training, *data]], start=1)
+    }
+    parts = {"score_figures": score_figures, "detection": detection, "training": training, "data_figures": data}
     shown = {key: [_shown(one, numbers[one.name]) for one in items] for key, items in parts.items()}
     shown_documents = _shown_documents(documents, numbers)
     text = render(inputs, tests, shown, shown_documents, Markup("")) if browser else ""
-    part = render_browser(browser, limit - len(text.encode())) if browser else Markup("")
+    part = render_browser(browser, LIMIT - len(text.encode())) if browser else Markup("")
     text = render(inputs, tests, shown, shown_documents, part)
     _write_files(out, drawn, documents)
     write_text(out / "index.html", text)
-    if len(text.encode()) > limit:
+    if len(text.encode()) > LIMIT:
         print(
-            f"lander report: warning: {out / 'index.html'} is larger than {limit / 1e6:.1f} MB; "
+            f"lander report: warning: {out / 'index.html'} is larger than {LIMIT / 1e6:.1f} MB; "
             "give fewer score tables, figures or run files",
             file=sys.stderr,
         )
@@ -149,7 +162,7 @@ def render(
         "detection": ("Layers and neurons", bool(shown["detection"])),
         "training": ("Training", bool(shown["training"])),
         "translations": ("Translations", bool(browser)),
-        "data": ("Data", inputs.counts is not None),
+        "data": ("Data", bool(inputs.counts is not None or inputs.dropped or shown["data_figures"])),
         "provenance": ("Provenance", True),
     }
     there = {key for key, (_, is_there) in sections.items() if is_there} | {
@@ -181,6 +194,8 @@ def render(
             command=command(inputs),
             versions=version_table(inputs),
             code=code_table(inputs),
+            stages=stage_table(inputs),
+            overlap=overlap_table(inputs),
             config=inputs.config,
             runs=[
                 (f"{run_label(run[:2])}, seed {run.seed}", json.dumps(content, ensure_ascii=False, indent=2))

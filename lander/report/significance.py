@@ -1,4 +1,4 @@
-"""Paired tests of methods against baselines, looked up by what the tables show.
+"""Paired tests of methods against baselines (`lander.evaluate.significance`), looked up by what the tables show.
 
 A pair counts as different where the corrected p is below `LEVEL`. Where the file has a method's seeds apart, they are
 taken together with caution: the mean difference, the largest p, the widest interval.
@@ -14,6 +14,7 @@ from lander.report.order import run_label
 
 LEVEL = 0.05
 COLUMNS = ["method", "variant", "baseline", "test", "direction", "metric", "low", "high", "difference", "p_holm"]
+SPAN = ("difference_low", "difference_high")  # where the file has them
 JOINT = ("", "all", "mean")  # values of `seed` that stand for all seeds
 Method = tuple[str, str]  # method, variant
 Place = tuple[str, str, str]  # test, direction (or a mean of directions), metric
@@ -21,10 +22,12 @@ Place = tuple[str, str, str]  # test, direction (or a mean of directions), metri
 
 @dataclass(frozen=True)
 class Outcome:
-    """A method against a baseline: the difference (positive: the method scores higher) and the corrected p."""
+    """A method against a baseline: the difference (positive: the method is ahead), its interval, the corrected p."""
 
     difference: float
     p: float
+    low: float = float("nan")
+    high: float = float("nan")
 
     @property
     def significant(self) -> bool:
@@ -33,7 +36,7 @@ class Outcome:
     @property
     def reversed(self) -> "Outcome":
         """The baseline against the method."""
-        return Outcome(-self.difference, self.p)
+        return Outcome(-self.difference, self.p, -self.high, -self.low)
 
     @property
     def text(self) -> str:
@@ -99,7 +102,8 @@ def read_significance(path: Path) -> Significance:
         raise UserError(f"{path}: cannot be read as CSV ({error}); remove it and run snakemake again") from None
     if missing := [name for name in COLUMNS if name not in rows]:
         raise UserError(f"{path}: no column {', '.join(missing)}; it should have {', '.join(COLUMNS)}")
-    numbers = ["low", "high", "difference", "p_holm"]
+    rows = rows.assign(**{name: "" for name in SPAN if name not in rows})
+    numbers = ["low", "high", "difference", *SPAN, "p_holm"]
     try:
         rows[numbers] = rows[numbers].replace("", "nan").astype(float)
     except ValueError as error:
@@ -121,11 +125,12 @@ def _collect(rows: pd.DataFrame) -> Significance:
     for key, low, high in spans.itertuples(name=None):
         intervals[(key[:2], key[2:])] = (low, high)
     paired = rows[rows["baseline"] != ""].dropna(subset=["difference", "p_holm"])
-    found = paired.groupby(keys, sort=False).agg({"difference": "mean", "p_holm": "max"})
-    for key, difference, p in found.itertuples(name=None):
+    how = {"difference": "mean", "p_holm": "max", SPAN[0]: "min", SPAN[1]: "max"}
+    found = paired.groupby(keys, sort=False).agg(how)
+    for key, *numbers in found.itertuples(name=None):
         method, baseline = key[:2], baseline_run(key[2])
         if method != baseline:
-            tests[(method, baseline, key[3:])] = Outcome(difference, p)
+            tests[(method, baseline, key[3:])] = Outcome(*numbers)
     return Significance(intervals, tests, apart)
 
 

@@ -9,18 +9,23 @@ from lander.evaluate.collect import MEANS
 from lander.report.inputs import Inputs
 from lander.report.order import method_key, run_label, sort_directions, sort_tests
 from lander.report.significance import LEVEL
-from lander.report.tables import MEAN_LABELS, MISSING, Cell, Head, Table, score_columns
+from lander.report.tables import MEAN_LABELS, MISSING, Cell, Head, Table, duration, quantity, score_columns
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The outcome of one test set, in sentences; `gain` in BLEU over the better zero-shot."""
+    """The outcome of one test set, in sentences; `gain` in BLEU over the better zero-shot.
+
+    `sides` has the best method out of English and into English where there are both: a mean over all directions mixes
+    BLEU of several tokenizers.
+    """
 
     test: str
     best: str
     mean: str
     gain: str
     sentence: str
+    sides: tuple[tuple[str, str], ...] = ()  # heading, method and its mean
 
 
 def test_names(inputs: Inputs) -> list[str]:
@@ -30,9 +35,9 @@ def test_names(inputs: Inputs) -> list[str]:
     return sort_tests(inputs.scores["test"], wanted)
 
 
-def means_by_run(scores: pd.DataFrame, test: str, metric: str) -> pd.Series:
+def means_by_run(scores: pd.DataFrame, test: str, metric: str, direction: str = "mean") -> pd.Series:
     """Mean over seeds of the mean over directions, by (method, variant), best first; missing means are not made up."""
-    rows = scores.query("test == @test and metric == @metric and direction == 'mean'")
+    rows = scores.query("test == @test and metric == @metric and direction == @direction")
     return rows.groupby(["method", "variant"])["score"].mean().sort_values(ascending=False, kind="stable")
 
 
@@ -69,19 +74,28 @@ def verdict(inputs: Inputs, test: str) -> Verdict | None:
     if ("landermt", "main") in means.index and best != ("landermt", "main"):
         own = means[("landermt", "main")]
         sentence += f" landermt has {own:.1f}, {top - own:.1f} less than the highest."
-    sentence += _tests_sentence(inputs, test, best)
-    return Verdict(test, run_label(best), f"{top:.1f}", gain, sentence)
+    sentence += "".join(_tests_sentence(inputs, test, run) for run in dict.fromkeys([best, ("landermt", "main")]))
+    return Verdict(test, run_label(best), f"{top:.1f}", gain, sentence, _sides(inputs.scores, test))
 
 
-def _tests_sentence(inputs: Inputs, test: str, best: tuple[str, str]) -> str:
-    """In how many directions the best method is significantly ahead of each baseline, and behind it."""
+def _sides(scores: pd.DataFrame, test: str) -> tuple[tuple[str, str], ...]:
+    found = []
+    for direction, heading in (("mean-out-of-en", "best out of English"), ("mean-into-en", "best into English")):
+        means = means_by_run(scores, test, "bleu", direction)
+        if len(means):
+            found.append((heading, f"{run_label(means.index[0])} {means.iloc[0]:.1f}"))
+    return tuple(found) if len(found) == 2 else ()
+
+
+def _tests_sentence(inputs: Inputs, test: str, run: tuple[str, str]) -> str:
+    """In how many directions a method is significantly ahead of each baseline, and behind it."""
     tested = inputs.significance
     names = list(by_direction(inputs.scores, test).columns)
     parts = []
     for baseline in tested.baselines:
-        outcomes = [tested.compare(best, baseline, (test, name, "bleu")) for name in names]
+        outcomes = [tested.compare(run, baseline, (test, name, "bleu")) for name in names]
         found = [one for one in outcomes if one]
-        if not found or baseline == best:
+        if not found or baseline == run:
             continue
         ahead = sum(one.significant and one.difference > 0 for one in found)
         behind = sum(one.significant and one.difference < 0 for one in found)
@@ -89,9 +103,7 @@ def _tests_sentence(inputs: Inputs, test: str, best: tuple[str, str]) -> str:
         parts.append(f"{text} and behind in {behind}" if behind else text)
     if not parts:
         return ""
-    return f" Significantly (Holm-corrected p < {LEVEL:g}), direction by direction: {run_label(best)} is " + (
-        "; ".join(parts) + "."
-    )
+    return f" Direction by direction, {run_label(run)} is significantly (p < {LEVEL:g}) {'; '.join(parts)}."
 
 
 def winners_table(inputs: Inputs, test: str) -> Table | None:
@@ -171,25 +183,6 @@ def signed(value: float) -> str:
     """`+1.2`, `−3.4`, and `0.0` for what rounds to it."""
     text = f"{value:+.1f}".replace("-", "−")
     return "0.0" if text[1:] == "0.0" else text
-
-
-def duration(seconds: float | None) -> str:
-    """`45 s`, `12 min`, `3.4 h`."""
-    if seconds is None:
-        return MISSING
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
-
-
-def quantity(value: float | None, unit: str = "") -> str:
-    """`950`, `12.3k`, `4.56M`, `7.07G`, `1.3 GB`, with three digits."""
-    if value is None:
-        return MISSING
-    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.3g}{unit and ' '}{letter}{unit}"
-    return f"{value:.0f}{unit and ' '}{unit}"
 
 
 def glance_table(inputs: Inputs, tests: list[str]) -> Table:

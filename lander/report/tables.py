@@ -13,6 +13,7 @@ from lander.report.order import GROUPS, direction_group, group_heading, method_k
 from lander.report.significance import LEVEL, Method, Outcome, Place, Significance
 
 MISSING = "–"
+TOP = 0.05  # share of the neurons of which the overlap between languages is told
 MEAN_LABELS = {"mean": "all", "mean-out-of-en": "out of en", "mean-into-en": "into en"}
 METRICS = {  # metric -> heading, digits, factor, whether more is better
     "bleu": ("BLEU", 1, 1, True),
@@ -91,6 +92,15 @@ def score_columns(directions: Sequence[str]) -> list[tuple[str, str]]:
     return columns
 
 
+def score_groups(columns: Sequence[tuple[str, str]]) -> list[Head]:
+    """Headings above those columns."""
+    groups: list[Head] = []
+    for group, _ in columns:
+        span = groups.pop().span + 1 if groups and groups[-1].text == group else 1
+        groups.append(Head(group, span))
+    return groups
+
+
 def metric_look(metric: str, rows: pd.DataFrame) -> tuple[str, int, float, bool]:
     """Heading, digits, factor and whether more is better; of a metric that is not listed, from its signature."""
     if metric in METRICS:
@@ -143,13 +153,10 @@ def score_table(
             extra = _tested(tested, run, (test, name, metric), digits, factor) if tested else {}
             cells.append(Cell(f"{value:.{digits}f}", best, text, **extra))
         table.append((run_label(run), cells))
-    groups: list[Head] = []
-    for group, _ in columns:
-        span = groups.pop().span + 1 if groups and groups[-1].text == group else 1
-        groups.append(Head(group, span))
     heads = [Head(MEAN_LABELS.get(name, name)) for _, name in columns]
     marked = any(cell.interval or cell.marks for _, cells in table for cell in cells)
     notes = [tested.legend()] if marked else []
+    groups = score_groups(columns)
     return Table(f"{heading}, on {test}", "method", heads, table, groups, notes + _score_notes(rows))
 
 
@@ -189,7 +196,7 @@ def difference_table(tested: Significance, test: str, metric: str, baseline: Met
             cells.append(_difference_cell(found) if found else Cell(MISSING))
         rows.append((run_label(run), cells))
     heading = METRICS[metric][0] if metric in METRICS else metric
-    notes = [f"Below: the Holm-corrected p of the paired test. Bold: p < {LEVEL:g}."]
+    notes = [f"Below: the Holm-corrected p of the paired test, and the 95% interval. Bold: p < {LEVEL:g}."]
     title = f"{heading} minus that of {run_label(baseline)}, on {test}"
     heads = [Head(MEAN_LABELS.get(name, name)) for _, name in columns]
     return Table(title, "method", heads, rows, [], notes, word="significant")
@@ -197,8 +204,11 @@ def difference_table(tested: Significance, test: str, metric: str, baseline: Met
 
 def _difference_cell(found: Outcome) -> Cell:
     text = f"{found.difference:+.1f}".replace("-", "−")
-    said = " (significant)" if found.significant else ""
-    return Cell(text, found.significant, found.text, hover=f"{text}, {found.text}{said}")
+    sure = "significant" if found.significant else "not significant"
+    span = [f"{end:+.1f}".replace("-", "−") for end in (found.low, found.high) if end == end]
+    said = [text, f"95% interval {' to '.join(span)}"] if span else [text]
+    hover = "; ".join([*said, found.text, sure])
+    return Cell(text, found.significant, found.text, " to ".join(span), hover=hover)
 
 
 def _score_notes(rows: pd.DataFrame) -> list[str]:
@@ -237,6 +247,61 @@ def data_table(counts: pd.DataFrame) -> Table:
             f"Does not add up for {', '.join(off)}: read is not kept + dropped." if off else "Read = kept + dropped."
         )
     return Table("Pairs read, kept and dropped", "direction", heads, rows, groups, notes, total=True)
+
+
+def overlap_table(inputs: Inputs) -> Table | None:
+    """How many of the neurons that matter most to one language matter most to another: % of the `TOP` share."""
+    if len(inputs.awareness) < 2:
+        return None
+    tops = {}
+    for language, rows in inputs.awareness.items():
+        best = rows.nlargest(max(1, round(TOP * len(rows))), "score")
+        tops[language] = set(zip(best["layer"], best["neuron"], strict=True))
+    rows = []
+    for one, mine in tops.items():
+        shares = [100 * len(mine & other) / min(len(mine), len(other)) for other in tops.values()]
+        cells = [Cell(f"{share:.0f}") for share in shares]
+        rows.append((one, [Cell(MISSING) if name == one else cell for name, cell in zip(tops, cells, strict=True)]))
+    notes = [
+        f"Of the {100 * TOP:.0f}% of neurons with the highest awareness for a language, over all layers, the share "
+        f"that is among another's. Chance is {100 * TOP:.0f}%; near 100% the languages use the same neurons."
+    ]
+    return Table("Overlap between languages, %", "language", [Head(name) for name in tops], rows, notes=notes)
+
+
+def stage_table(inputs: Inputs) -> Table | None:
+    """What each stage took: jobs, time, memory."""
+    if not len(inputs.benchmarks):
+        return None
+    rows = []
+    for stage, part in inputs.benchmarks.groupby("stage", sort=False):
+        total, longest, memory = part["seconds"].sum(), part["seconds"].max(), part["memory"].max()
+        cells = [Cell(f"{len(part):,}", value=len(part)), Cell(duration(total), value=total)]
+        cells += [Cell(duration(longest), value=longest)]
+        cells += [Cell(MISSING) if memory != memory else Cell(quantity(memory, "B"), value=memory)]
+        rows.append((str(stage), cells))
+    heads = [Head(text) for text in ("jobs", "time of all jobs", "longest job", "peak memory")]
+    notes = ["Wall-clock time; jobs may have run side by side. Memory: the highest of a job's resident memory."]
+    return Table("Time and memory by stage", "stage", heads, rows, notes=notes)
+
+
+def duration(seconds: float | None) -> str:
+    """`45 s`, `12 min`, `3.4 h`."""
+    if seconds is None:
+        return MISSING
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def quantity(value: float | None, unit: str = "") -> str:
+    """`950`, `12.3k`, `4.56M`, `7.07G`, `1.3 GB`, with three digits."""
+    if value is None:
+        return MISSING
+    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g}{unit and ' '}{letter}{unit}"
+    return f"{value:.0f}{unit and ' '}{unit}"
 
 
 def dropped_table(pair: str, rows: Sequence[Mapping[str, Any]]) -> Table:
