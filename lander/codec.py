@@ -5,6 +5,9 @@
 - What the tokenizer's own convention puts before a text (LLaMA: `<s>`; BLOOM and Qwen: nothing) stands once before the
   prompt and never before the translation; what it puts behind a text is left out, the end token is ours to place.
 - Special-token strings in a text stay text (`split_special_tokens`).
+- Where the model is a chat model, and the config wants it (`model.prompt`), a prompt stands as a user's turn in the
+  tokenizer's chat template, and the token that ends a turn ends a translation (lander.chat). The tokenizer remembers
+  it: saved and loaded again, as with a trained model, it encodes as it did.
 - Padding is known by its place, never by its token: it may have the same number as the end token.
 """
 
@@ -13,8 +16,11 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from lander.chat import Chat
 from lander.errors import UserError
 
+PROMPTS = ("plain", "chat", "auto")
+MEMORY = "lander_prompt"  # key of tokenizer_config.json
 IGNORED = -100  # label of tokens without loss, torch's convention
 
 
@@ -38,13 +44,44 @@ class Batch:
 class Codec:
     """A tokenizer with Lander's conventions."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase):
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, prompt: str | None = None):
+        """
+        Args:
+            tokenizer: of the model.
+            prompt: `plain`, `chat`, or `auto` (chat where there is a template); None is what the tokenizer remembers,
+                or plain.
+
+        Raises:
+            UserError: no end token, or no chat template where one is wanted.
+        """
         if tokenizer.eos_token_id is None:
             raise UserError(f"{tokenizer.name_or_path}: the tokenizer has no end token; a translation could not end")
         self.tokenizer = tokenizer
-        self.end: int = tokenizer.eos_token_id
-        self.pad: int = self.end if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        self.chat = self._chat(prompt or tokenizer.init_kwargs.get(MEMORY, "plain"))
+        self.end: int = self.chat.end if self.chat else tokenizer.eos_token_id
+        self.pad: int = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         self.prefix: list[int] = self._prefix()
+
+    def _chat(self, prompt: str) -> Chat | None:
+        """The chat template, where it is to be used; the tokenizer is told to remember."""
+        if prompt not in PROMPTS:
+            raise UserError(f"model.prompt: {prompt!r} is none of {', '.join(PROMPTS)}")
+        if prompt == "plain" or (prompt == "auto" and not self.tokenizer.chat_template):
+            self.tokenizer.init_kwargs.pop(MEMORY, None)
+            return None
+        chat = Chat(self.tokenizer)
+        self.tokenizer.init_kwargs[MEMORY] = "chat"
+        return chat
+
+    @property
+    def style(self) -> str:
+        """`plain` or `chat`, as the argument `prompt` takes it."""
+        return "chat" if self.chat else "plain"
+
+    @property
+    def ends(self) -> list[int]:
+        """Tokens that end an output: a chat model may use its tokenizer's end token as well as that of a turn."""
+        return list(dict.fromkeys([self.end, self.tokenizer.eos_token_id]))
 
     def _prefix(self) -> list[int]:
         """What the tokenizer's convention puts before a text."""
@@ -64,8 +101,8 @@ class Codec:
         return self.tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
 
     def prompt(self, text: str) -> list[int]:
-        """Tokens of a prompt, the convention's first."""
-        return self.prefix + self._encode(text)
+        """Tokens of a prompt, the convention's first; in a chat template's frame where there is one."""
+        return self.chat.encode([text])[0] if self.chat else self.prefix + self._encode(text)
 
     def target(self, text: str) -> list[int]:
         """Tokens of a translation, the end token last."""
@@ -73,6 +110,8 @@ class Codec:
 
     def prompts(self, texts: list[str]) -> list[list[int]]:
         """`prompt` of many texts at once."""
+        if self.chat:
+            return self.chat.encode(texts)
         return [self.prefix + tokens for tokens in self._encode_all(texts)]
 
     def targets(self, texts: list[str]) -> list[list[int]]:
@@ -81,13 +120,13 @@ class Codec:
 
     def sentence(self, text: str) -> list[int]:
         """Tokens of a sentence by itself, as the model met it in pretraining."""
-        return [*self.prefix, *self._encode(text), self.end]
+        return [*self.prefix, *self._encode(text), self.tokenizer.eos_token_id]
 
     def decode(self, tokens: list[int]) -> str:
         """Text of generated tokens, up to the first end token."""
-        if self.end in tokens:
-            tokens = tokens[: tokens.index(self.end)]
-        return self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        ends = self.ends
+        length = next((place for place, token in enumerate(tokens) if token in ends), len(tokens))
+        return self.tokenizer.decode(tokens[:length], skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
     def pad_right(self, sequences: list[list[int]], prompt_lengths: list[int]) -> Batch:
         """A batch to train or score on: loss on what follows the first `prompt_lengths` tokens of each sequence."""

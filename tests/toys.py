@@ -1,5 +1,6 @@
 """Small models and tokenizers, built here, never downloaded."""
 
+import copy
 from functools import cache
 
 import numpy as np
@@ -118,6 +119,28 @@ def _byte_level(special: list[str]) -> Tokenizer:
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+CHAT_TEMPLATES = {
+    "qwen": """{% for turn in messages %}<|im_start|>{{ turn.role }}
+{{ turn.content }}<|im_end|>
+{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
+{% if enable_thinking is defined and not enable_thinking %}<think>
+
+</think>
+
+{% endif %}{% endif %}""",
+    "llama": """<s>{% for turn in messages %}{% set text = turn.content | trim %}{% if turn.role == 'user' %}
+[{{ strftime_now('%d %b %Y') }}] {{ text }}
+:{% else %} {{ text }} </s>{% endif %}{% endfor %}""",
+}
+
+
+def chat_tokenizer(name: str) -> PreTrainedTokenizerFast:
+    """A tokenizer with a chat template: Qwen's turns end otherwise than its texts, LLaMA's trims and tells the day."""
+    tokenizer = copy.deepcopy(TOKENIZERS[name]())
+    tokenizer.chat_template = CHAT_TEMPLATES[name]
     return tokenizer
 
 
