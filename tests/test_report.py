@@ -467,7 +467,7 @@ def test_the_page_keeps_below_its_limit(whole, tmp_path, monkeypatch):
         assert ("No sentence is shown" in page.text) != left
 
 
-def test_beside_the_paper(whole):
+def test_beside_the_paper():
     from lander.report.beside import beside
 
     rows = [("landermt", "main", "0", d, 10.0) for d in ("en-de", "de-en", "en-fr", "ca-es")]
@@ -480,14 +480,12 @@ def test_beside_the_paper(whole):
     paper = dict(part.theirs.rows)["LANDeRMT"]
     assert paper[heads.index("en-de")] == Cell("18.85", True)
     assert paper[heads.index("zh-en")] == Cell("28.11", True)
-    assert [one.title[:7] for one in beside_of(whole)] == ["Table 1"]
-
-
-def beside_of(folder):
-    from lander.report.beside import beside
-    from lander.report.inputs import read_scores_table
-
-    return beside(Inputs("x", read_scores_table(folder / "scores.csv")), ["cldr"])
+    rows = [("landermt-ls", "main", "0", "ca-es", 9.0), ("landermt", "main", "0", "ca-es", 10.0)]
+    _, two = beside(Inputs("x", table_of([*rows, ("lora", "main", "0", "ca-es", 0.0)])), ["news"])
+    assert two.title.startswith("Table 2")
+    assert two.ahead.rows == [("landermt-ls", [Cell("4 of 4", value=1.0), Cell("1 of 1", value=1.0)])]
+    assert [head.text for head in two.ours[0].heads] == ["ca-es"]  # none of the paper's: the run's own
+    assert [head.text for head in two.theirs.heads] == ["en-fr", "en-zh", "fr-en", "zh-en"]
 
 
 def test_more_tables_by_hand(whole):

@@ -52,9 +52,10 @@ def arranged(table: Table) -> Table:
     names = {label: name for name, label in MEAN_LABELS.items()}
     directions = [names.get(text, text) for text in texts if text != TRAINED]
     columns = score_columns(directions)
-    order = [texts[MEAN_LABELS.get(name, name)] for _, name in columns] + [texts[TRAINED]] * (TRAINED in texts)
+    last = [texts[TRAINED]] if TRAINED in texts else []
+    order = [texts[MEAN_LABELS.get(name, name)] for _, name in columns] + last
     rows = [(label, [cells[place] for place in order]) for label, cells in table.rows]
-    groups = score_groups(columns) + [Head("", 1)] * (TRAINED in texts)
+    groups = score_groups(columns) + [Head("")] * len(last)
     return replace(table, heads=[table.heads[place] for place in order], rows=rows, groups=groups)
 
 
