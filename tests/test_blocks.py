@@ -382,3 +382,19 @@ def test_neurons_of_several_owners_are_a_block():
     assert [group.routes.get("it-en", (None,))[0] for group in ffn.groups] == ["general", None, "target", "source"]
     with pytest.raises(UserError, match="zh-de: the model knows de, en, fr, it, not zh"):
         ffn.add_direction(Direction("zh", "de"))
+
+
+def test_masks_of_untrained_directions_route_and_train_nothing():
+    """One direction is trained, and all have masks: its blocks alone move, and the others run as their masks say."""
+    every = toys.masks([1], 64, ["en-de", "de-en", "en-fr"])
+    prepared = prepare("landermt", toys.bloom(3), masks=every, trained_in=frozenset(["en-de"]), scope="ffn")
+    ffn = prepared.network.transformer.h[1].mlp
+    thawed = {
+        group.owner for block, group in zip(ffn.blocks, ffn.groups, strict=True) if block.down.weight.requires_grad
+    }
+    assert thawed == {None, "en", "de"}
+    assert [name for name, gate in ffn.gates.items() if gate.shift.requires_grad] == ["en-de"]
+    assert {group.directions for group in prepared.groups if group.directions} == {frozenset(["en-de"])}
+    prepared.router.direction = "en-fr"
+    scales = dict(zip([group.owner for group in ffn.groups], ffn.scales({}), strict=True))
+    assert (scales["en"], scales["fr"], scales["de"]) == (0.2, 0.2, None)

@@ -83,7 +83,7 @@ def read_pairs(args: argparse.Namespace, codec: Codec) -> dict[str, Pairs]:
 
 def fingerprint(args: argparse.Namespace, base: str, pairs: dict[str, Pairs], masks: dict[str, pd.DataFrame]) -> str:
     """What a checkpoint must share with the run that resumes from it: settings, base, data and masks."""
-    free = ("out", "checkpoints", "checkpoint_every", "threads", "zero_stage")  # may change on the way
+    free = ("out", "checkpoints", "checkpoint_every", "threads", "zero_stage", "recompute")  # may change on the way
     same = {key: str(value) for key, value in vars(args).items() if key not in free}
     digest = hashlib.sha256(json.dumps([same, base]).encode())
     for name, value in pairs.items():
@@ -143,6 +143,7 @@ def parse_args() -> argparse.Namespace:
     add("--weight-decay", type=float, default=0.01)
     add("--clip", type=float, default=1.0, help="gradient norm; 0: no clipping")
     add("--max-length", type=int, default=1024, help="tokens of prompt and translation; longer pairs are left out")
+    add("--recompute", action="store_true", help="gradient checkpointing: less memory, a third more time")
     add("--zero-stage", type=int, choices=range(4), default=0)
     add("--precision", choices=["auto", "float32", "bfloat16"], default="auto", help="arithmetic on a CPU")
     add("--threads", type=int, default=1)
@@ -230,6 +231,7 @@ def make_settings(args: argparse.Namespace, schedule: Schedule, accumulate: int)
         seed=args.seed,
         autocast=machine.autocasts(args.precision),
         checkpoint_every=args.checkpoint_every,
+        recompute=args.recompute,
         keep_diverged=args.keep_diverged,
     )
 

@@ -63,7 +63,7 @@ class Gate(nn.Module):
 
     def __init__(self, like: torch.Tensor):
         super().__init__()
-        self.shift = nn.Parameter(torch.zeros(1, dtype=like.dtype, device=like.device))
+        self.shift = nn.Parameter(torch.zeros(1, dtype=like.dtype, device=like.device), requires_grad=False)
 
     def forward(self) -> torch.Tensor:
         return self.shift * 1  # (1,); a new tensor: the parameter may be gathered for this call only (ZeRO-3)

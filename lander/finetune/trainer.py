@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy
 
 from lander.codec import IGNORED, Batch, Codec
 from lander.errors import UserError
-from lander.finetune import checkpoint
+from lander.finetune import checkpoint, frozen
 from lander.finetune.methods import Prepared
 from lander.finetune.optimizer import BlockAdamW, learning_rate
 from lander.finetune.schedule import Schedule
@@ -50,6 +50,7 @@ class Settings:
     seed: int = 0
     autocast: bool = False  # bfloat16 arithmetic on float32 weights
     checkpoint_every: int = 0  # updates; 0: never
+    recompute: bool = False  # gradient checkpointing
     keep_diverged: bool = False  # a training whose loss is no number ends there, and its model is written
 
 
@@ -213,6 +214,10 @@ class Trainer:
             self.engine.step()
         for group, decay in zip(self.optimizer.param_groups, decays, strict=True):
             group["weight_decay"] = decay
+        wrapper = self.engine.optimizer
+        if hasattr(wrapper, "_hp_optimizer_states_linked"):  # ZeRO 1 and 2 link right after the first group has its state
+            wrapper._hp_optimizer_states_linked = False
+            wrapper._lazy_init_hp_params_optimizer_state()
 
 
 def train(
@@ -223,10 +228,16 @@ def train(
     Returns:
         The trained parameters by name, float32 masters, on the CPU (rank 0; empty elsewhere), and the loss log:
         update, direction, loss (nats per token), tokens, learning_rate.
+    Raises:
+        Moved: a parameter that is not trained has changed.
     """
     if not prepared.groups:
         _say("no layer is chosen (layers.k: 0), so there is nothing to train: the model is the base")
         return {}, pd.DataFrame(columns=LOG_COLUMNS)
+    before = frozen.digests(prepared.network)
+    if settings.recompute:
+        network = prepared.network
+        network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     engine, optimizer = make_engine(prepared, settings, schedule.batch_size)
     state = checkpoint.State(engine, optimizer, prepared)
     trainer = Trainer(engine, optimizer, prepared, schedule, codec, settings, state)
@@ -251,6 +262,7 @@ def train(
         due = settings.checkpoint_every and (update + 1) % settings.checkpoint_every == 0
         if checkpoints and due and update + 1 < settings.updates:
             checkpoint.save(checkpoints, state, update + 1, log, fingerprint)
+    frozen.check(prepared.network, before)
     return state.masters(), pd.DataFrame(log, columns=LOG_COLUMNS)
 
 

@@ -1,4 +1,4 @@
-"""`python -m lander.finetune` that is killed (SIGKILL) right after its checkpoint at update 4."""
+"""`python -m lander.finetune` whose rank 0 is killed (SIGKILL) right after its checkpoint at update 4."""
 
 import os
 import runpy
@@ -11,7 +11,7 @@ save = checkpoint.save
 
 def save_and_die(folder, state, update, log, fingerprint):
     save(folder, state, update, log, fingerprint)
-    if update == 4:
+    if update == 4 and int(os.environ.get("RANK", 0)) == 0:
         os.kill(os.getpid(), signal.SIGKILL)
 
 

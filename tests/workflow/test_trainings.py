@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM
 import lander
 from lander import tables
 from lander.errors import UserError
-from lander.translator import export
+from lander.export import export
 
 pytestmark = pytest.mark.workflow
 DIRECTIONS = ["en-de", "de-en", "en-fr"]
@@ -84,7 +84,7 @@ def test_what_is_not_trained_is_the_base_and_what_is_trained_has_moved(folder, s
     assert {name.split(".")[2] for name in straight} == {"1"}  # the chosen layer alone
 
 
-@pytest.mark.parametrize("machine", [(), ("--dtype", "bfloat16"), ("--zero-stage", "3")])
+@pytest.mark.parametrize("machine", [(), ("--dtype", "bfloat16"), ("--zero-stage", "2"), ("--zero-stage", "3")])
 def test_resumed_equals_uninterrupted(folder, machine):
     """A run that is killed behind its checkpoint at update 4 goes on from there, bit for bit."""
     steps = ["--steps", "6", "--accumulate", "2", *machine]
@@ -111,6 +111,33 @@ def test_a_checkpoint_of_other_settings_is_neither_used_nor_kept(folder):
     finetune(folder, "after-stale", *flags, entry=[str(Path(__file__).with_name("dying_finetune.py"))], check=False)
     assert [path.name for path in (folder / "stale").iterdir()] == ["update-00000004"]
     assert "resuming at update 4 of 6" in finetune(folder, "after-stale", *flags).stderr
+
+
+def test_a_frozen_weight_that_moves_stops_the_run(folder):
+    """Every run compares what it has not trained with the base before it writes anything."""
+    meddling = [str(Path(__file__).with_name("meddling_finetune.py"))]
+    done = finetune(folder, "meddled", "--steps", "2", entry=meddling, check=False)
+    assert done.returncode != 0
+    assert "frozen parameters have changed in training, transformer.ln_f.weight among them" in done.stderr
+    assert not (folder / "meddled" / "trained.safetensors").exists()
+
+
+def test_recomputing_activations_changes_nothing(folder, straight):
+    finetune(folder, "recomputed", "--steps", "6", "--accumulate", "2", "--recompute")
+    found = trained(folder, "recomputed")
+    assert all((value - straight[name]).abs().max() < 1e-6 for name, value in found.items())
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
+def test_a_checkpoint_goes_on_with_another_number_of_ranks(folder, straight, before, after):
+    name = f"ranks-{before}-{after}"
+    flags = ["--steps", "6", "--accumulate", "2", "--zero-stage", "2", "--checkpoint-every", "2", "--checkpoints", name]
+    dying = [str(Path(__file__).with_name("dying_finetune.py"))]
+    assert finetune(folder, f"{name}-out", *flags, ranks=before, entry=dying, check=False).returncode != 0
+    done = finetune(folder, f"{name}-out", *flags, ranks=after)
+    assert "resuming at update 4 of 6" in done.stderr
+    found = trained(folder, f"{name}-out")
+    assert all((value - straight[key]).abs().max() < 1e-6 for key, value in found.items())
 
 
 @pytest.mark.parametrize(("stage", "ranks"), [(0, 2), (1, 1), (2, 2), (3, 1), (3, 2)])
