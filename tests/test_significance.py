@@ -17,6 +17,8 @@ from lander.evaluate import significance
 from lander.evaluate.__main__ import main
 from lander.evaluate.metrics import segments
 from lander.evaluate.resampling import holm, interval, over_seeds, p_bootstrap, p_randomisation
+from lander.evaluate.sampled import Design, Method, sample
+from lander.evaluate.segments import Compared, Model
 from lander.evaluate.statistics import Extractor, Measured, chrf_metric
 
 WORDS = ["der", "die", "das", "Haus", "Hund", "läuft", "schnell", "heute", "nicht", "immer,", "und.", "gut", "neu"]
@@ -106,10 +108,10 @@ def test_a_small_randomisation_is_all_swappings():
     differences = one - other
     signs = np.array(np.meshgrid(*[[-1, 1]] * 4)).reshape(4, -1).T
     exact = np.mean(np.abs(signs @ differences) >= abs(differences.sum()) - 1e-12)
-    design = significance.Design([significance.Method("b", "main")], 4000, 1)
-    models = [significance.Model(name, "main", "0") for name in ("a", "b")]
-    compared = significance.Compared("s", dict(zip(models, (one[:, None], other[:, None]), strict=True)))
-    (swapped,) = significance.sample(compared, design).swapped.values()
+    design = Design([Method("b", "main")], 4000, 1)
+    models = [Model(name, "main", "0") for name in ("a", "b")]
+    compared = Compared("s", dict(zip(models, (one[:, None], other[:, None]), strict=True)))
+    (swapped,) = sample(compared, design).swapped.values()
     assert swapped[0] == pytest.approx(differences.mean())
     assert p_randomisation(swapped[1:], swapped[0]) == pytest.approx(exact, abs=0.03)
 
@@ -131,9 +133,10 @@ def test_one_sentence_and_all_empty(tmp_path):
         write_segments(tmp_path, "a", ["das Haus"], ["das Haus"]),
         write_segments(tmp_path, "b", ["nein"], ["das Haus"]),
     ]
-    row = rows_of(one, ["b"], 200, method="a", baseline="b", metric="chrf2++").iloc[0]
-    assert (row["score"], row["low"], row["high"]) == (100, 100, 100)
-    assert (row["p_bootstrap"], row["p_randomisation"]) == (1, 1)
+    rows = rows_of(one, ["b", "b"], 200, method="a", baseline="b", metric="chrf2++")
+    assert rows["direction"].tolist() == ["en-de", "mean", "mean-out-of-en"]
+    assert (rows[["score", "low", "high"]] == 100).all(axis=None)
+    assert (rows[["p_bootstrap", "p_randomisation", "p_holm"]] == 1).all(axis=None)
     references = sentences(5, 0)
     files = [write_segments(tmp_path, name, [""] * 5, references, test="e") for name in ("a", "b")]
     table = rows_of(files, ["b"], 200)

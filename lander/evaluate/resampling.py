@@ -69,8 +69,11 @@ def p_bootstrap(differences: np.ndarray, observed: float) -> float:
     """sacreBLEU's p of the paired bootstrap: how often the resamples' absolute differences exceed their own mean by at
     least the observed one. It looks at one tail: about half of a two-sided p.
 
-    Ties count, so that two identical systems have p = 1 (sacreBLEU: 1 / (resamples + 1), its smallest p).
+    Ties count, so that two identical systems have p = 1 (sacreBLEU: 1 / (resamples + 1), its smallest p). Where nothing
+    varies, as with a single sentence, nothing can be said: p = 1 as well.
     """
+    if np.ptp(differences) <= TOLERANCE:
+        return 1.0
     sizes = np.abs(differences)
     return _share(sizes - sizes.mean(), abs(observed))
 
