@@ -215,7 +215,7 @@ class Trainer:
         for group, decay in zip(self.optimizer.param_groups, decays, strict=True):
             group["weight_decay"] = decay
         wrapper = self.engine.optimizer
-        if hasattr(wrapper, "_hp_optimizer_states_linked"):  # ZeRO 1 and 2 link right after the first group has its state
+        if hasattr(wrapper, "_hp_optimizer_states_linked"):  # ZeRO 1 and 2 link once the first group has its state
             wrapper._hp_optimizer_states_linked = False
             wrapper._lazy_init_hp_params_optimizer_state()
 
