@@ -87,7 +87,7 @@ def measure(methods: int, directions: int, sentences: int, baselines: int, resam
         def score() -> None:
             for place in range(methods):
                 run = {"method": f"m{place}", "variant": "main", "seed": "0"}
-                score_all(folder / f"m{place}", {"t": names}, [], run, folder / "scores" / f"m{place}")
+                score_all(folder / f"m{place}", {"t": names}, None, run, folder / "scores" / f"m{place}")
 
         scoring = seconds(score)
         files = sorted(folder.glob("scores/*/t/*.segments.parquet"))

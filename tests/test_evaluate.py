@@ -310,6 +310,26 @@ def test_the_command_line(tmp_path):
     assert {row["direction"] for row in table if row["metric"] == "bleu_unseen"} == {"en-de", "mean-out-of-en"}
 
 
+def test_what_training_has_seen_is_looked_up_once(tmp_path):
+    write_translations(tmp_path / "in/news/en-de.jsonl", [("seen", "gesehen", "a", "a"), ("new", "neu", "b", "b")])
+    write_translations(tmp_path / "in/news/de-en.jsonl", [("gesehen", "seen", "a", "a")])
+    write_train(tmp_path / "train.parquet", [("Seen.", "anderes")])
+    rows = pd.DataFrame({"source": ["seen", "new"], "target": ["gesehen", "neu"], "origin": "o", "line": [0, 1]})
+    tables.write(tmp_path / "test.parquet", rows, "heldout")
+    main(["seen", "--heldout", str(tmp_path / "test.parquet"), "--train", str(tmp_path / "train.parquet"),
+          "--out", str(tmp_path / "seen.json")])  # fmt: skip
+    assert json.loads((tmp_path / "seen.json").read_text()) == ["seen"]
+    run_score(tmp_path, "--train", tmp_path / "train.parquet")
+    apart = [path.read_bytes() for path in sorted((tmp_path / "out").rglob("*.csv"))]
+    run_score(tmp_path, "--seen", tmp_path / "seen.json")
+    assert [path.read_bytes() for path in sorted((tmp_path / "out").rglob("*.csv"))] == apart
+    with pytest.raises(UserError, match="give one of them"):
+        run_score(tmp_path, "--seen", tmp_path / "seen.json", "--train", tmp_path / "train.parquet")
+    (tmp_path / "seen.json").write_text("{}")
+    with pytest.raises(UserError, match=r"seen\.json: not a JSON list"):
+        run_score(tmp_path, "--seen", tmp_path / "seen.json")
+
+
 def test_without_training_texts_nothing_is_said_about_contamination(tmp_path):
     for name in ("en-de", "de-en"):
         write_translations(tmp_path / f"in/news/{name}.jsonl", [("a", "b", "c", "c")])

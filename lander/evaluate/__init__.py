@@ -11,6 +11,7 @@ Writes:
                                                      off-target (detail: the language), contaminated ...
              <out-dir>/<test>/<direction>.segments.parquet   table "segments": scores and statistics of each sentence
     collect: scores.csv, scores.parquet   all scores, and their means over directions
+    seen:    seen.json                    test texts that occur in training, looked up once for all models
     significance: significance.csv        intervals, and paired tests of every method against each baseline
     neural:  <direction>.<metric>.csv and .segments.parquet of COMET or another metric of another environment
 

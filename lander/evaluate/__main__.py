@@ -3,7 +3,7 @@
 import argparse
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lander import tables
@@ -14,31 +14,28 @@ from lander.evaluate.contamination import normalise, seen_in_training
 from lander.evaluate.metrics import score, segments
 from lander.evaluate.outputs import Flags, flags
 from lander.evaluate.tokenizers import CHOICES, EXTRAS, bleu_with, extra_bleu
-from lander.files import whole_file
+from lander.files import read_json, whole_file, write_json
 from lander.languages import parse_direction
 
 
 def score_all(
     folder: Path,
     tests: Mapping[str, Sequence[str]],
-    train: Sequence[Path],
+    seen: set[str] | None,
     run: dict[str, str],
     out: Path,
     tokenizer: str | None = None,
     extras: Sequence[str] = (),
 ) -> None:
-    """Score every test set in its directions; `run` holds method, variant and seed. Writes the files of `score`."""
+    """Score every test set in its directions. Writes the files of `score`.
+
+    Args:
+        seen: normalised test texts that training has seen; None: nothing is said about contamination.
+        run: method, variant and seed.
+    """
     directions = {name: parse_direction(name) for served in tests.values() for name in served}
-    for target in {direction.target for direction in directions.values()}:
-        bleu_with(target, tokenizer)  # what is missing or refused is told before anything is read
-    for name in extras:
-        extra_bleu(name)
     places = [(test, name) for test, served in tests.items() for name in served]
     items = {(test, name): translations.read(folder / test / f"{name}.jsonl") for test, name in places}
-    seen = None
-    if train:  # all test items are looked up together, so that training is read once
-        texts = (normalise(text) for one in items.values() for side in (one.source, one.reference) for text in side)
-        seen = seen_in_training(texts, train)
     for (test, name), one in items.items():
         flagged = flags(one, directions[name], seen)
         place = {**run, "test": test, "direction": name}
@@ -49,6 +46,37 @@ def score_all(
         write_flags(out / test / f"{name}.flags.csv", flagged)
         tables.write(out / test / f"{name}.segments.parquet", segments(place, scored.measured), "segments")
         write_scores(out / test / f"{name}.csv", rows)
+
+
+def check_tokenizers(tests: Mapping[str, Sequence[str]], tokenizer: str | None, extras: Sequence[str]) -> None:
+    """Tell what is missing or refused before anything is read."""
+    for target in {parse_direction(name).target for served in tests.values() for name in served}:
+        bleu_with(target, tokenizer)
+    for name in extras:
+        extra_bleu(name)
+
+
+def read_seen(args: argparse.Namespace) -> set[str] | None:
+    """What training has seen of the test sets: from --seen, or looked up in --train; None without either."""
+    if args.seen:
+        if args.train:
+            raise UserError("--seen and --train: give one of them, --seen is what was found in the training tables")
+        found = read_json(args.seen)
+        if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
+            raise UserError(f"{args.seen}: not a JSON list of texts; `python -m lander.evaluate seen` makes it")
+        return set(found)
+    if not args.train:
+        return None
+    tests = _tests(args.tests, args.directions)
+    files = [args.translations / test / f"{name}.jsonl" for test, served in tests.items() for name in served]
+    items = (translations.read(path) for path in files)
+    return look_up(((one.source, one.reference) for one in items), args.train)
+
+
+def look_up(sides: Iterable[tuple[Sequence[str], Sequence[str]]], train: Sequence[Path]) -> set[str]:
+    """Normalised texts of test sets that training has seen; all are looked up together, so it is read once."""
+    texts = (normalise(text) for pair in sides for side in pair for text in side)
+    return seen_in_training(texts, train)
 
 
 def write_flags(path: Path, flagged: Flags) -> None:
@@ -80,12 +108,17 @@ def _parser() -> argparse.ArgumentParser:
     one("--tests", required=True, help="JSON: test set -> directions, or a list of test sets")
     one("--directions", nargs="*", default=[], help="directions, where --tests is a list")
     one("--train", nargs="*", type=Path, default=[], help="training tables, to flag test items seen there")
+    one("--seen", type=Path, help="instead of --train: what `seen` has found there, once for all models")
     one("--tokenizer", choices=CHOICES, help="of BLEU (default: by target language); what cannot be right is refused")
     one("--extra", nargs="*", default=[], choices=EXTRAS, help="further metrics, each under its own name")
     one("--method", required=True, help="method that made the translations")
     one("--variant", default="main", help="variant of the method")
     one("--seed", type=int, default=0, help="seed of the method")
     one("--out-dir", type=Path, required=True, help="folder for <test>/<direction>.csv")
+    known = commands.add_parser("seen", help="look up which test items occur in training").add_argument
+    known("--heldout", nargs="+", type=Path, required=True, help="test sets, tables of `lander.data`")
+    known("--train", nargs="*", type=Path, default=[], help="training tables")
+    known("--out", type=Path, required=True, help="the texts, JSON, for `score --seen`")
     every = commands.add_parser(
         "collect", help="join the scores of all models and add means over directions"
     ).add_argument
@@ -140,6 +173,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         write_scores(args.out, rows)
         if args.parquet:
             write_table(args.parquet, rows)
+    elif args.command == "seen":
+        tests = (tables.read(path, "heldout", ["source", "target"]) for path in args.heldout)
+        write_json(args.out, sorted(look_up(((one["source"], one["target"]) for one in tests), args.train)))
     elif args.command == "significance":
         from lander.evaluate import significance
 
@@ -156,7 +192,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     else:
         run = {"method": args.method, "variant": args.variant, "seed": str(args.seed)}
         tests = _tests(args.tests, args.directions)
-        score_all(args.translations, tests, args.train, run, args.out_dir, args.tokenizer, args.extra)
+        check_tokenizers(tests, args.tokenizer, args.extra)
+        score_all(args.translations, tests, read_seen(args), run, args.out_dir, args.tokenizer, args.extra)
 
 
 if __name__ == "__main__":
