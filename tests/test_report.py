@@ -428,7 +428,7 @@ def test_translations_are_read_scored_and_marked(tmp_path):
     browser = read_browser(folders, flagged, 100)
     assert browser.models == ["zero-shot (fixed instruction)", "lora"]
     assert browser.flags == ["empty", "off-target"]
-    assert browser.notes == []
+    assert (browser.cap, browser.notes) == ("", [])
     sentence = browser.groups[0].sentences[5]
     assert sentence.line == 6
     zero, lora = sentence.outputs
@@ -437,7 +437,7 @@ def test_translations_are_read_scored_and_marked(tmp_path):
     assert zero.chrf < 30 < lora.chrf
     capped = read_browser(folders, flagged, 3)
     assert [one.line for one in capped.groups[0].sentences] == [1, 3, 5]
-    assert capped.notes == ["At most 3 sentences of each direction and test set are shown, spread evenly."]
+    assert capped.cap == "At most 3 sentences of each direction and test set are shown, spread evenly."
     unmarked = read_browser(folders, {}, 100)  # without files, what can be seen at once
     assert [one.flags for one in unmarked.groups[0].sentences[3].outputs] == [[Flag("empty")]] * 2
     path = next(folders.values().__iter__()) / "cldr/en-de.jsonl"
@@ -463,7 +463,7 @@ def test_the_page_keeps_below_its_limit(whole, tmp_path, monkeypatch):
         main(add_everything(tmp_path / str(left), flags, lines=12))
         page = check_page(tmp_path / f"{left}/report")
         assert (tmp_path / f"{left}/report/index.html").stat().st_size < limit or not left
-        assert ("the page has no room for more" in page.text) == left
+        assert ("spread evenly: no room for more" in page.text) == left
         assert ("No sentence is shown" in page.text) != left
 
 
@@ -471,6 +471,7 @@ def test_beside_the_paper():
     from lander.report.beside import beside
 
     rows = [("landermt", "main", "0", d, 10.0) for d in ("en-de", "de-en", "en-fr", "ca-es")]
+    rows += [("landermt", "k8", "0", "en-de", 90.0)]  # an experiment: not the paper's
     rows += [("lora", "main", "0", d, v) for d, v in (("en-de", 9.0), ("de-en", 11.0), ("en-fr", 10.0), ("ca-es", 0.0))]
     (part,) = beside(Inputs("x", table_of(rows)), ["news"])
     assert part.ahead.rows == [("lora", [Cell("10 of 10", value=1.0), Cell("1 of 3", value=1 / 3)])]

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+import pandas as pd
+
 from lander.evaluate.collect import MEANS
 from lander.experiments import paper
 from lander.experiments.samples import PAPER
@@ -11,6 +13,7 @@ from lander.report.summary import by_direction
 from lander.report.tables import MEAN_LABELS, Cell, Head, Table, score_columns, score_groups, score_table
 
 OURS = "landermt"
+VARIANTS = ("main", "best-prompt")  # the others are experiments of ours
 TRAINED = "trained"  # heading of the parameters trained
 
 
@@ -32,16 +35,17 @@ def beside(inputs: Inputs, tests: list[str]) -> list[Beside]:
         ("Table 1: all methods", paper.table1(), theirs1, PAPER),
         ("Table 2: which neurons are trained", paper.table2(), theirs2, paper.TABLE2_DIRECTIONS),
     ]
-    there = set(inputs.scores["method"])
+    scores = inputs.scores[inputs.scores["variant"].isin(VARIANTS)]
+    there = set(scores["method"])
     found = []
     for title, table, theirs, directions in made:
         if len(there.intersection(theirs)) < 2:
             continue
-        own = [name for name in directions if (inputs.scores["direction"] == name).any()]
+        own = [name for name in directions if (scores["direction"] == name).any()]
         # where the run has none of the paper's directions, its own
         wanted = [*own, *MEANS[1:]] if own and theirs is theirs1 else own
-        ours = [score_table(inputs.scores, test, "bleu", inputs.significance, list(theirs), wanted) for test in tests]
-        ahead = _ahead(inputs, tests, theirs, list(directions), own)
+        ours = [score_table(scores, test, "bleu", inputs.significance, list(theirs), wanted) for test in tests]
+        ahead = _ahead(scores, tests, theirs, list(directions), own)
         found.append(Beside(title, [one for one in ours if one], arranged(table), ahead))
     return found
 
@@ -60,10 +64,10 @@ def arranged(table: Table) -> Table:
 
 
 def _ahead(
-    inputs: Inputs, tests: list[str], theirs: dict[str, tuple[float, ...]], directions: list[str], own: list[str]
+    scores: pd.DataFrame, tests: list[str], theirs: dict[str, tuple[float, ...]], directions: list[str], own: list[str]
 ) -> Table | None:
     """In how many directions landermt has the higher BLEU, in the paper and here (in `own` of its directions)."""
-    columns = {test: by_direction(inputs.scores, test) for test in tests}
+    columns = {test: by_direction(scores, test) for test in tests}
     mine = (OURS, "main")
     columns = {test: table for test, table in columns.items() if mine in table.index}
     rivals = [name for name in theirs if name != OURS]
@@ -71,7 +75,7 @@ def _ahead(
     for name in rivals:
         wins = sum(a > b for a, b in zip(theirs[OURS], theirs[name], strict=True))
         runs = sorted({run for table in columns.values() for run in table.index if run[0] == name})
-        for run in [one for one in runs if one[1] in ("main", "best-prompt")]:
+        for run in runs:
             cells = [Cell(f"{wins} of {len(directions)}", value=wins / len(directions))]
             for table in columns.values():
                 if run not in table.index:

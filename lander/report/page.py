@@ -136,7 +136,7 @@ def render_browser(browser: Browser, room: int) -> Markup:
     text = template.render(b=browser)
     while number and (size := len(text.encode())) > room:
         number = min(number - 1, cap_for(size, room, number))
-        why = f"{number} sentences of each direction and test set are shown: the page has no room for more."
+        why = f"At most {number:,} sentences of each direction and test set are shown, spread evenly: no room for more."
         text = template.render(b=browser.shortened(number, why if number else NO_ROOM))
     return Markup(text)
 

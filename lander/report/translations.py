@@ -88,13 +88,19 @@ class Browser:
         models: labels, in the order of the tables.
         groups: tests in the run's order, directions in that of the tables.
         flags: all that occur.
-        notes: what is left out, and what could not be read.
+        cap: how many sentences are left out, and why; empty where all are shown.
+        notes: which models lack which directions.
     """
 
     models: list[str]
     groups: list[Group]
     flags: list[str] = field(default_factory=list)
+    cap: str = ""
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def all_notes(self) -> list[str]:
+        return [self.cap, *self.notes] if self.cap else self.notes
 
     @property
     def tests(self) -> list[str]:
@@ -105,9 +111,9 @@ class Browser:
         return sort_directions({group.direction for group in self.groups})
 
     def shortened(self, number: int, why: str) -> "Browser":
-        """With at most `number` sentences of each group, and a note that says why."""
+        """With at most `number` sentences of each group, and why there are no more."""
         groups = [group.shortened(number) for group in self.groups]
-        return Browser(self.models, groups, self.flags, [*self.notes, why])
+        return Browser(self.models, groups, self.flags, why, self.notes)
 
 
 def read_browser(
@@ -144,9 +150,9 @@ def read_browser(
             groups.append(group)
             if lacking := [labels[model] for model in range(len(runs)) if model not in files]:
                 notes.append(f"{test}, {direction}: no translations of {', '.join(lacking)}.")
-    if any(len(group.sentences) < group.total for group in groups):
-        notes.insert(0, f"At most {sentences} sentences of each direction and test set are shown, spread evenly.")
-    return Browser(labels, groups, sorted(known), notes)
+    cut = any(len(group.sentences) < group.total for group in groups)
+    cap = f"At most {sentences:,} sentences of each direction and test set are shown, spread evenly." if cut else ""
+    return Browser(labels, groups, sorted(known), cap, notes)
 
 
 def _files(folder: Path) -> list[Path]:
