@@ -535,6 +535,8 @@ total.tHead.rows[1].cells[0].querySelector("button").click();
 found.total = total.tBodies[0].rows[total.tBodies[0].rows.length - 1].cells[0].textContent;
 const form = document.getElementById("browse");
 const articles = () => [...document.querySelectorAll("#translations article")].filter((a) => a.checkVisibility());
+const cells = ["12 min", "3.4 h", "45 s", "1.3 GB", "\\u22124.6", "1,234", "90k", "3 heads", "1e-05", "p < 0.1"];
+found.parsed = cells.map((text) => numberOf(Object.assign(document.createElement("td"), { textContent: text })));
 found.numbers = [document.getElementById("found").textContent];
 const set = (values) => {
   form.reset();
@@ -588,6 +590,7 @@ def test_in_a_browser(whole, tmp_path):
     assert [float(re.match(r"[\d.]+", one)[0]) for one in down[0]] == sorted(numbers, reverse=True)
     assert up[0] == down[0][::-1]
     assert [down[1], up[1], none] == ["descending", "ascending", [found["made"], None]]
+    assert found["parsed"] == [720, 12240, 45, 1.3e9, -4.6, 1234, 90_000, 3, 1e-5, None]
     assert found["total"] == "all"  # a sum stays below
     assert found["numbers"] == ["120 sentences in 10 lists.", 12]
     assert found["search"] == ["line 7"]

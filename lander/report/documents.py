@@ -19,6 +19,7 @@ ORDER = (
     "clusters", "second_model", "claims", "tune",
 )  # fmt: skip
 OURS = ("layers", "awareness")  # the report draws these figures itself
+SENTENCE = 60  # characters of a cell that are more than a name or a number: it may be broken into lines
 CELLS = re.compile(r"(?<!\\)\|")
 RULE = re.compile(r"\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?$")
 BOLD = re.compile(r"\*\*(.+?)\*\*\s*(.*)$")
@@ -58,19 +59,23 @@ def read_documents(paths: Sequence[Path]) -> list[Document]:
         if not path.exists():
             raise UserError(f"{path}: no such file or folder; --experiments takes what `lander.experiments` wrote")
         for file in sorted(path.glob("*.md")) if path.is_dir() else [path]:
-            base = file.with_suffix("")
+            base = file.with_suffix("")  # <folder>/<name>
             if bases.setdefault(base.name, base) != base:
                 raise UserError(f"--experiments: {base.name} is in {bases[base.name].parent} and {base.parent}")
-    found = [_read(base) for name, base in bases.items() if base.with_suffix(".md").is_file() and name not in OURS]
+    found = [_read(base) for name, base in bases.items() if _file(base, ".md").is_file() and name not in OURS]
     return sorted(found, key=lambda one: (ORDER.index(one.name) if one.name in ORDER else len(ORDER), one.name))
 
 
 def _read(base: Path) -> Document:
-    text, svg, csv = (_text(base.with_suffix(suffix)) for suffix in (".md", ".svg", ".csv"))
+    text, svg, csv = (_text(_file(base, suffix)) for suffix in (".md", ".svg", ".csv"))
     title, blocks = parse(text or "")
     if svg is not None:
-        check_svg(svg, base.with_suffix(".svg"))
+        check_svg(svg, _file(base, ".svg"))
     return Document(base.name, title or base.name, blocks, svg, csv)
+
+
+def _file(base: Path, suffix: str) -> Path:
+    return base.with_name(base.name + suffix)  # a name may have dots
 
 
 def _text(path: Path) -> str | None:
@@ -116,7 +121,8 @@ def _table(caption: str, lines: list[str]) -> Table:
     for line in lines[2:]:
         label, *cells = [*_cells(line), *[""] * len(heads)][: len(heads) + 1]
         rows.append((plain(label), [_cell(text) for text in cells]))
-    return Table(plain(caption), plain(corner), [Head(plain(head)) for head in heads], rows)
+    wide = any(len(cell.text) > SENTENCE for _, cells in rows for cell in cells)
+    return Table(plain(caption), plain(corner), [Head(plain(head)) for head in heads], rows, wide=wide)
 
 
 def _cells(line: str) -> list[str]:

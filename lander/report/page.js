@@ -3,12 +3,13 @@
 
 // ---------------------------------------------------------------- tables
 
-const SCALE = { k: 1e3, M: 1e6, G: 1e9, T: 1e12 };
+const SCALE = { k: 1e3, M: 1e6, G: 1e9, T: 1e12, s: 1, min: 60, h: 3600 };
 
-// The number at the start of a cell's text, null where there is none.
+// The number at the start of a cell's text (before marks and intervals) with its unit, null where there is none.
 function numberOf(cell) {
   if (cell.dataset.v !== undefined) return Number(cell.dataset.v);
-  const found = /^\s*([+\u2212-]?)([\d,]*\.?\d+(?:e[+-]?\d+)?)\s?([kMGT]?)/.exec(cell.textContent);
+  const text = cell.firstChild ? cell.firstChild.textContent : "";
+  const found = /^\s*([+\u2212-]?)([\d,]*\.?\d+(?:e[+-]?\d+)?)(?:\s?([kMGT]|(?:s|min|h)(?![a-z])))?/.exec(text);
   if (!found) return null;
   const value = Number(found[2].replaceAll(",", "")) * (SCALE[found[3]] || 1);
   return found[1] && found[1] !== "+" ? -value : value;
