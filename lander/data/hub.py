@@ -1,5 +1,6 @@
 """Datasets in the layout of the Hugging Face hub: from the hub, or from a local folder, through `datasets`.
 
+Where HF_HUB_OFFLINE is set, a data set of the hub is read from the hub's cache, where `lander prefetch` has put it.
 Rows are streamed: nothing is copied into a cache that could go stale when a local folder changes. A row is either
 `{"translation": {"en": ..., "de": ...}}`, as in opus-100, or has a column per language, named by its code or by the
 source's `columns` (which name the keys of `translation` just as well: `columns: {zh-Hant: zh, en: en}`).
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import datasets
 
+from lander.data import layout
+from lander.data.testsets import offline
 from lander.errors import UserError
 
 
@@ -48,6 +51,8 @@ def _open(source: dict, languages: Sequence[str]) -> datasets.IterableDataset:
     folder, config = _locate(source)
     split = source.get("split", "train")
     options = {"split": split, "streaming": True, "revision": source.get("revision")}
+    if not Path(folder).is_dir() and offline():
+        return open_cached(source, languages)
     try:
         names = datasets.get_dataset_config_names(folder, revision=source.get("revision"))
         name = _pick_config(source, names, config, languages)
@@ -63,6 +68,69 @@ def _open(source: dict, languages: Sequence[str]) -> datasets.IterableDataset:
         ) from None
     except Exception as error:  # datasets raises nearly anything for a folder that it does not understand
         raise UserError(f"dataset {source['hf']}, split {split}: {_brief(error)}") from None
+
+
+def open_cached(source: dict, languages: Sequence[str]) -> datasets.IterableDataset:
+    """A data set of the hub from the hub's cache."""
+    import huggingface_hub
+
+    place, split = source["hf"], source.get("split", "train")
+    try:
+        folder = Path(
+            huggingface_hub.snapshot_download(
+                place, repo_type="dataset", revision=source.get("revision"), local_files_only=True
+            )
+        )
+        files = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file()]
+        chosen = files_of(source, languages, files, read_card(folder))
+    except (OSError, ValueError, UserError) as error:
+        raise UserError(
+            f"dataset {place}: HF_HUB_OFFLINE is set and it is not in the cache ({_brief(error)}); run `lander "
+            "prefetch` with the same config where there is a network"
+        ) from None
+    paths = [str(folder / name) for name in chosen]
+    options = {"sep": "\t"} if chosen[0].removesuffix(".gz").endswith(".tsv") else {}
+    try:
+        return datasets.load_dataset(
+            layout.builder(chosen[0]), data_files=paths, split="train", streaming=True, **options
+        )
+    except Exception as error:  # see `_open`
+        raise UserError(f"dataset {place}, split {split}: {_brief(error)}") from None
+
+
+def check_cached(source: dict, languages: Sequence[str]) -> None:
+    """Read a row of a data set of the hub from the hub's cache.
+
+    Raises:
+        UserError: it is not there, or has no such languages.
+    """
+    row = next(iter(open_cached(source, languages)), None)
+    if row is None:
+        raise UserError(f"dataset {source['hf']}: the split {source.get('split', 'train')!r} holds no row")
+    _columns(source, row, languages)
+
+
+def files_of(source: dict, languages: Sequence[str], files: list[str], card: str) -> list[str]:
+    """The files of a data set that a source reads for some languages.
+
+    Args:
+        files: all files of the data set.
+        card: text of its README.md.
+
+    Raises:
+        UserError: no such config or split.
+    """
+    names = layout.configurations(files, card)
+    config = source.get("config")
+    if config is not None or names:
+        config = _pick_config(source, names, config, languages)
+    return layout.select(source["hf"], files, card, config, source.get("split", "train"))
+
+
+def read_card(folder: Path) -> str:
+    """README.md of a data set, empty where it has none."""
+    card = folder / "README.md"
+    return card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
 
 
 def _locate(source: dict) -> tuple[str, str | None]:

@@ -1,0 +1,225 @@
+"""Prefetch, with a hub that is a folder: what is fetched, what is said, and that a run can then read it offline."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import huggingface_hub
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import toys
+import yaml
+
+from lander import config, model, prefetch
+from lander.data import testsets
+from lander.data.sources import read
+from lander.errors import UserError
+
+COMMIT = "0123456789abcdef"
+CARD = """---
+configs:
+- config_name: de-en
+  data_files: [{split: train, path: de-en/train-*}, {split: test, path: de-en/test-*}]
+- config_name: en-it
+  data_files: [{split: train, path: en-it/train-*}, {split: test, path: en-it/test-*}]
+---
+"""
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A folder of repositories in place of the hub, and empty caches."""
+    remote, cache = tmp_path / "remote", tmp_path / "home" / "hub"
+    fetched: list[str] = []
+
+    def list_files(repository, kind, revision):
+        folder = remote / kind / repository
+        if not folder.is_dir():
+            raise OSError(f"404 for {repository}\nwith hf_abcDEF123 as token")
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        return prefetch.Listing(COMMIT, {str(path.relative_to(folder)): path.stat().st_size for path in files})
+
+    def fetch_files(repository, kind, revision, names):
+        entry = cache / f"{kind}s--{repository.replace('/', '--')}"
+        snapshot = entry / "snapshots" / COMMIT
+        for name in names:
+            (snapshot / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(remote / kind / repository / name, snapshot / name)
+            fetched.append(f"{repository}/{name}")
+        (entry / "refs").mkdir(exist_ok=True)
+        (entry / "refs" / "main").write_text(COMMIT)
+        return snapshot
+
+    def download(name, langpair):
+        folder = tmp_path / "sacrebleu" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for end in ("src", "ref"):
+            (folder / f"{name}.{langpair}.{end}").write_text("x\n")
+
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setenv("SACREBLEU", str(tmp_path / "sacrebleu"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(prefetch, "list_files", list_files)
+    monkeypatch.setattr(prefetch, "fetch_files", fetch_files)
+    monkeypatch.setattr(testsets, "_download", download)
+    network, tokenizer = toys.bloom(2, vocabulary=300), toys.bloom_tokenizer()
+    network.save_pretrained(remote / "model" / "big" / "base")
+    tokenizer.save_pretrained(remote / "model" / "big" / "base")
+    for name in ("modeling.py", "pytorch_model.bin", "tf_model.h5", "onnx/model.safetensors", "README.md"):
+        (remote / "model" / "big" / "base" / name).parent.mkdir(exist_ok=True)
+        (remote / "model" / "big" / "base" / name).write_text("x")
+    opus = remote / "dataset" / "big" / "opus"
+    for pair in ("de-en", "en-it"):
+        one, other = pair.split("-")
+        for split in ("train", "test"):
+            (opus / pair).mkdir(parents=True, exist_ok=True)
+            rows = [{"translation": {one: f"{one} {split} {n}", other: f"{other} {split} {n}"}} for n in range(3)]
+            pq.write_table(pa.Table.from_pylist(rows), opus / pair / f"{split}-00000-of-00001.parquet")
+    (opus / "README.md").write_text(CARD)
+    return fetched
+
+
+def configured(tmp_path, **changes):
+    raw = {
+        "run": "far",
+        "languages": ["en", "de"],
+        "directions": ["en-de", "de-en"],
+        "layers": {"k": 1},
+        "model": {"path": "big/base"},
+        "awareness": {"languages": ["en", "de"]},
+        "data": {
+            "train": [{"hf": "big/opus", "config": "de-en", "split": "train"}],
+            "dev": [{"hf": "big/opus", "split": "test", "directions": ["en-de", "de-en"]}],
+            "test": [{"name": "wmt16", "sacrebleu": "wmt16", "directions": ["en-de", "de-en"]}],
+            "exclude": [],
+        },
+    }
+    path = tmp_path / "far.yaml"
+    path.write_text(yaml.safe_dump(config.merge(raw, changes)))
+    return path
+
+
+def test_what_is_fetched_and_that_it_can_be_read_offline(tmp_path, hub, monkeypatch, capsys):
+    path = configured(tmp_path)
+    prefetch.main(["--configfile", str(path)])
+    told = capsys.readouterr().out
+    assert sorted(set(hub)) == [
+        "big/base/config.json",
+        "big/base/generation_config.json",
+        "big/base/model.safetensors",
+        "big/base/tokenizer.json",
+        "big/base/tokenizer_config.json",
+        "big/opus/README.md",
+        "big/opus/de-en/test-00000-of-00001.parquet",
+        "big/opus/de-en/train-00000-of-00001.parquet",
+    ]
+    assert f"model     big/base at {COMMIT[:12]}" in told
+    assert "big/opus de-en train" in told
+    assert "sacrebleu wmt16 de-en" in told
+    assert f"HF_HUB_OFFLINE=1 snakemake --cores 2 --configfile {path}" in told
+    assert f"HF_HOME={tmp_path}/home" in told
+    assert f"SACREBLEU={tmp_path}/sacrebleu" in told
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    train, dev, test = (
+        [{**source.json} for source in getattr(config.read(path).data, key)] for key in ("train", "dev", "test")
+    )
+    assert next(read(train[0], ("de", "en"))) == (0, ("de train 0", "en train 0"))
+    assert [texts for _, texts in read(dev[0], ("en", "de"))][2] == ("en test 2", "de test 2")
+    assert list(read(test[0], ("en", "de"))) == [(0, ("x", "x"))]
+    code = "from lander import model; network, codec = model.load('big/base'); print(codec.prompt('a'))"
+    environment = {**os.environ, "HF_HUB_CACHE": str(tmp_path / "home" / "hub"), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stdout.strip() == str(model.load_codec(str(tmp_path / "remote" / "model" / "big" / "base")).prompt("a"))
+
+
+def test_a_dry_run_fetches_no_data(tmp_path, hub, capsys):
+    prefetch.main(["--configfile", str(configured(tmp_path)), "--dry-run"])
+    assert set(hub) == {"big/opus/README.md"}
+    assert not (tmp_path / "sacrebleu").exists()
+    assert "run without --dry-run to fetch" in capsys.readouterr().out
+
+
+def test_a_local_config_needs_nothing(tmp_path, hub, capsys, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # as the workflow sets it then
+    effective = json.dumps(config.effective(config.read()))
+    prefetch.main(["--effective", effective])
+    assert capsys.readouterr().out.startswith("Nothing is needed from the network")
+    assert not hub
+
+
+def complaint(path) -> str:
+    with pytest.raises(UserError) as error:
+        prefetch.main(["--configfile", str(path)])
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_what_goes_wrong_is_one_line(tmp_path, hub, monkeypatch):
+    assert complaint(configured(tmp_path, model={"path": "big/none"})) == (
+        "big/none: cannot be fetched from the hub (404 for big/none with hf_... as token)"
+    )
+    fault = configured(tmp_path, data={"dev": [{"hf": "big/opus", "config": "de-en", "split": "dev"}]})
+    assert "big/opus: no file of the split 'dev' of de-en" in complaint(fault)
+    fault = configured(
+        tmp_path, data={"dev": [{"hf": "big/opus", "config": "de-fr", "directions": ["en-de", "de-en"]}]}
+    )
+    assert "no config 'de-fr'; there are: de-en, en-it" in complaint(fault)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert "HF_HUB_OFFLINE is set; unset it" in complaint(configured(tmp_path))
+
+
+def test_a_full_disk_is_told_before_the_download(tmp_path, hub, monkeypatch):
+    monkeypatch.setattr(prefetch.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 9, 0))
+    assert "has 0 B free; make room, or set HF_HOME" in complaint(configured(tmp_path))
+    assert not hub
+
+
+def test_offline_without_prefetch(tmp_path, hub, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(
+        UserError, match=r"dataset big/opus: HF_HUB_OFFLINE is set and it is not in the cache .*`lander pre"
+    ):
+        next(read({"hf": "big/opus", "config": "de-en"}, ("de", "en")))
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    prefetch.fetch_files("big/opus", "dataset", None, ["README.md", "de-en/test-00000-of-00001.parquet"])
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(UserError, match="no file of the split 'train'"):
+        next(read({"hf": "big/opus", "config": "de-en"}, ("de", "en")))
+
+
+def test_weights_of_a_model():
+    shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    files = [
+        "config.json",
+        "consolidated.safetensors",
+        "pytorch_model.bin",
+        "x.py",
+        "original/model.safetensors",
+        *shards,
+    ]
+    assert prefetch.model_files("x", [*files, "model.safetensors.index.json"]) == [
+        "config.json", "model.safetensors.index.json", *shards
+    ]  # fmt: skip
+    assert prefetch.model_files("x", ["pytorch_model.bin", "flax_model.msgpack"]) == ["pytorch_model.bin"]
+    with pytest.raises(UserError, match=r"model\.path: x: has no weights"):
+        prefetch.model_files("x", ["config.json", "model.gguf"])
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (2.5e9, "2.5 GB"), (7e15, "7000.0 TB")]
+)
+def test_sizes_for_people(size, text):
+    assert prefetch.readable(size) == text
+
+
+def test_patterns_of_names():
+    from fnmatch import fnmatch
+
+    assert fnmatch("a[1]*.json", prefetch._literal("a[1]*.json"))
+    assert not fnmatch("a1.json", prefetch._literal("a[1]*.json"))
+    assert Path(prefetch.cache_folder())

@@ -1,0 +1,21 @@
+# Target prefetch: what the config needs from the network, fetched on a login node for compute nodes without one.
+
+
+localrules:
+    prefetch,
+
+
+rule prefetch:
+    """Fetch the model and the data of the config into the caches, for runs without a network."""
+    log:
+        "<logs>/prefetch.log",
+    benchmark:
+        "<benchmarks>/prefetch.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=1440,
+    params:
+        effective=json.dumps(effective(settings), ensure_ascii=False),
+    shell:
+        "python -m lander.prefetch --effective {params.effective:q} 2>&1 | tee {log:q} >&2"
