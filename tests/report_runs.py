@@ -7,7 +7,7 @@ import pandas as pd
 
 from lander import tables
 from lander.evaluate.collect import COLUMNS, means, write_scores
-from lander.experiments import documents
+from lander.experiments import documents, paper
 from lander.languages import parse_direction
 from lander.report import svg
 from lander.report.tables import Cell, Head, Table
@@ -157,7 +157,7 @@ def make_significance(path, scores, baselines, metrics=("bleu",)):
     table.to_csv(path, index=False)
 
 
-def make_experiments(folder, names=("forgetting", "sweep_k")):
+def make_experiments(folder, names=("forgetting", "table1", "sweep_k")):
     """Experiments as `lander.experiments` writes them."""
     for name in names:
         figure, axes = svg.new_figure()
@@ -165,7 +165,7 @@ def make_experiments(folder, names=("forgetting", "sweep_k")):
         axes.set_xlabel("nats per character")
         rows = [("full", [Cell("41.0", True, "±0.3"), Cell("–")]), ("a|b", [Cell("39.1"), Cell("+1.5")])]
         table = Table(f"Table of {name}", "method", [Head("BLEU"), Head("gain | cost")], rows, notes=["Bold: best."])
-        blocks = [f"What {name} shows: the `k` matters.", table]
+        blocks = [f"What {name} shows: the `k` matters.", table, *([paper.table1()] if name == "table1" else [])]
         data = pd.DataFrame({"method": ["full"], "mean": [41.0]})
         documents.write(
             documents.Document(name, f"Title of {name}", blocks, data, svg.to_svg(figure, name, name)), folder

@@ -297,6 +297,7 @@ def test_a_page_with_everything(whole):
     assert [int(number) for number, _ in figures] == list(range(1, len(figures) + 1))
     for name in ("forgetting", "sweep_k"):
         assert (whole / f"report/experiments/{name}.svg").read_text() == (whole / f"experiments/{name}.svg").read_text()
+    assert page.text.count("The paper's table 1: BLEU") == 1  # not again in the experiment
     assert "Examples of dropped pairs, de-en" in page.text
     assert page.text.count("Hallo <b>") == 3  # of five
     assert "e053ee4f2524e22c" in page.text
@@ -368,7 +369,9 @@ def test_documents_come_back_as_they_were_written(whole):
     from lander.report.documents import parse, read_documents
     from lander.report.tables import Cell, Head, Table
 
-    document = read_documents([whole / "experiments"])[1]
+    found = read_documents([whole / "experiments"])
+    assert [one.name for one in found] == ["forgetting", "table1", "sweep_k"]
+    document = found[2]
     assert (document.name, document.title) == ("sweep_k", "Title of sweep_k")
     assert document.paragraphs == ["What sweep_k shows: the k matters."]
     rows = [("full", [Cell("41.0", True, "±0.3"), Cell("–")]), ("a|b", [Cell("39.1"), Cell("+1.5")])]

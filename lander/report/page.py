@@ -151,6 +151,8 @@ def render(
     """The page as HTML."""
     script = (HERE / "page.js").read_text(encoding="utf-8").strip()
     compared = beside(inputs, tests)
+    once = {part.theirs.caption for part in compared}  # the paper's tables stand there, and not again below
+    documents = [{**one, "tables": [t for t in one["tables"] if t.caption not in once]} for one in documents]
     experiments = [one for one in documents if one["name"] != PICTURE_FIRST]
     pareto = next((one for one in documents if one["name"] == PICTURE_FIRST), None)
     sections = {
@@ -261,7 +263,7 @@ def _shown_documents(documents: Sequence[Document], numbers: dict[str, int]) -> 
                 "svg": Markup(svg.inline(one.svg, name, description)) if inside else None,
                 "left_out": f"Figure {numbers[one.name]} is too large for the page." if one.svg and not inside else "",
                 "paragraphs": one.paragraphs,
-                "tables": [table for table in one.tables if not table.caption.startswith("The paper's table")],
+                "tables": one.tables,
                 "files": [f"{FOLDER}/{one.name}{end}" for end, text in files.items() if text is not None],
             }
         )
