@@ -36,7 +36,7 @@ from lander.errors import UserError, run_main
 from lander.evaluate.contamination import normalise
 from lander.files import whole_file, write_json
 from lander.languages import Direction, parse_direction
-from lander.translator import Translator, first_line, load, own_templates
+from lander.translator import Output, Translator, first_line, load, own_templates
 
 
 class TestSet(NamedTuple):
@@ -116,11 +116,12 @@ def positions(translator: Translator) -> float:
     return getattr(config, "max_position_embeddings", None) or getattr(config, "seq_length", None) or math.inf
 
 
-def write_translations(path: Path, items: pd.DataFrame, raw: list[str]) -> None:
-    """One JSON object a line: source, reference, raw output, hypothesis (its first line)."""
+def write_translations(path: Path, items: pd.DataFrame, outputs: list[Output]) -> None:
+    """One JSON object a line: source, reference, raw output, hypothesis (its first line), whether it was cut off."""
     with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as stream:
-        for source, reference, output in zip(items["source"], items["target"], raw, strict=True):
-            row = {"source": source, "reference": reference, "raw": output, "hypothesis": first_line(output)}
+        for source, reference, output in zip(items["source"], items["target"], outputs, strict=True):
+            texts = {"source": source, "reference": reference, "raw": output.text}
+            row = texts | {"hypothesis": first_line(output.text), "cut": output.cut}
             stream.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
@@ -220,13 +221,13 @@ def decode(
     items = tables.read(test.path, "heldout")
     facts = {"test": test.name, "direction": str(test.direction), "sentences": len(items)}
     if examples is None:
-        raw = translator.outputs(items["source"].tolist(), test.direction, template=template, **decoding)
+        outputs = translator.outputs(items["source"].tolist(), test.direction, template=template, **decoding)
     else:
         prompts, kept = few_shot(translator, items, template, examples, decoding["max_new_tokens"])
-        raw = translator.complete(prompts, test.direction, **decoding)
+        outputs = translator.complete(prompts, test.direction, **decoding)
         lost = [examples.shots - count for count in kept]
         facts |= {"shots_dropped": sum(lost), "sentences_with_fewer_shots": sum(count > 0 for count in lost)}
-    write_translations(out_dir / test.name / f"{test.direction}.jsonl", items, raw)
+    write_translations(out_dir / test.name / f"{test.direction}.jsonl", items, outputs)
     return facts | {"seconds": round(time.monotonic() - began, 2)}
 
 

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -20,6 +20,13 @@ from lander.codec import Codec
 from lander.data.templates import Template, load_templates
 from lander.finetune import blocks, saved
 from lander.languages import Direction, language_name, parse_direction
+
+
+class Output(NamedTuple):
+    """What a model wrote; `cut`: it had not come to its end token when it was stopped."""
+
+    text: str
+    cut: bool
 
 
 class Translator:
@@ -62,7 +69,7 @@ class Translator:
 
     def translate(self, sentences: list[str], direction: str | Direction, **decoding: Any) -> list[str]:
         """Translations of sentences, in their order: the first line of each of `outputs` (same keywords)."""
-        return [first_line(output) for output in self.outputs(sentences, direction, **decoding)]
+        return [first_line(output.text) for output in self.outputs(sentences, direction, **decoding)]
 
     def outputs(
         self,
@@ -71,7 +78,7 @@ class Translator:
         *,
         template: Template | None = None,
         **decoding: Any,
-    ) -> list[str]:
+    ) -> list[Output]:
         """Everything that the model writes for each sentence: `complete` of its prompt (same keywords)."""
         if isinstance(direction, str):
             direction = parse_direction(direction)
@@ -86,15 +93,15 @@ class Translator:
         beams: int = 1,
         max_new_tokens: int = 256,
         batch_size: int = 32,
-    ) -> list[str]:
+    ) -> list[Output]:
         """Everything that the model writes behind each prompt (tokens), up to its end token or `max_new_tokens`."""
         self.route(direction)
-        outputs = [""] * len(prompts)
+        outputs = [Output("", False)] * len(prompts)
         progress = Progress(str(direction), len(prompts))
         for places in by_length(prompts, batch_size):
             generated = self.generate([prompts[place] for place in places], beams, max_new_tokens)
             for place, tokens in zip(places, generated, strict=True):
-                outputs[place] = self.codec.decode(tokens)
+                outputs[place] = Output(self.codec.decode(tokens), self.codec.end not in tokens)
             progress.add(len(places))
         return outputs
 

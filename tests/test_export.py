@@ -103,7 +103,7 @@ def test_the_cards_own_code_translates_without_lander(tmp_path: Path, monkeypatc
     assert "lander" not in code
     capsys.readouterr()
     exec(code.replace("256", "8"), {})
-    (expected,) = lander.load(str(made.path)).outputs([export.EXAMPLE], "en-de", max_new_tokens=8)
+    expected = lander.load(str(made.path)).outputs([export.EXAMPLE], "en-de", max_new_tokens=8)[0].text
     assert capsys.readouterr().out == expected + "\n"
 
 

@@ -14,7 +14,7 @@ from lander.data.templates import Template
 from lander.errors import UserError
 from lander.languages import Direction, language_name, parse_direction
 from lander.translate import Examples, choose_prompts, few_shot, main, parse_test, write_translations
-from lander.translator import Translator, by_length, first_line
+from lander.translator import Output, Translator, by_length, first_line
 
 
 @pytest.fixture
@@ -77,10 +77,12 @@ def test_choosing_prompts_takes_the_best_per_direction(translator, monkeypatch):
 
 def test_translations_are_one_json_object_a_line(tmp_path):
     items = pd.DataFrame({"source": ['say "x"\n', "ف"], "target": ["\u2028", "{}"]})
-    write_translations(tmp_path / "t.jsonl", items, ["y\nz", ""])
+    write_translations(tmp_path / "t.jsonl", items, [Output("y\nz", False), Output("", True)])
     lines = (tmp_path / "t.jsonl").read_text(encoding="utf-8").split("\n")
     assert len(lines) == 3
-    assert json.loads(lines[0]) == {"source": 'say "x"\n', "reference": "\u2028", "raw": "y\nz", "hypothesis": "y"}
+    texts = {"source": 'say "x"\n', "reference": "\u2028", "raw": "y\nz", "hypothesis": "y"}
+    assert json.loads(lines[0]) == {**texts, "cut": False}
+    assert json.loads(lines[1])["cut"]
 
 
 def test_a_test_set_on_the_command_line():

@@ -133,19 +133,21 @@ def test_models_and_seeds(make) -> None:
 @pytest.mark.parametrize(
     ("methods", "wanted"),
     [
-        (["zero-shot"], {"prompts"}),
-        (["lora"], {"counts", "loss", "runs"}),
-        (["landermt"], {"counts", "loss", "runs", "layers", "neurons", "awareness"}),
+        (["zero-shot"], {"prompts", "significance"}),
+        (["lora"], {"counts", "dropped", "train", "loss", "runs", "significance"}),
+        (["landermt"], {"counts", "dropped", "train", "loss", "runs", "layers", "neurons", "awareness"}),
     ],
 )
 def test_the_report_shows_what_there_is(make, methods: list[str], wanted: set[str]) -> None:
     plan = make(methods=methods)
     files = plan.report_files(wildcards())
-    assert set(files) == wanted
+    assert set(files) == wanted | {"translations", "flags"}
     flags = plan.report_flags(wildcards(), files)
-    assert {flag for flag in flags if flag.startswith("--")} - {"--awareness-languages"} == {
+    always = {"--translations", "--flags", "--benchmarks", "--code"}
+    assert {flag for flag in flags if flag.startswith("--")} - {"--awareness-languages"} == always | {
         f"--{key}" for key in wanted
     }
+    assert f"{methods[0]}/main/s0=results/r/translate/{methods[0]}/main/s0" in flags
     if "loss" in wanted:
         assert f"{methods[0]}/main/s0=<results>/finetune/{methods[0]}/main/s0/loss.csv" in flags
 

@@ -47,6 +47,9 @@ __all__ = [
 ]
 
 
+BASELINES = ("zero-shot/best-prompt", "full", "lora", "adapter-lora", "random")  # of tests of significance
+
+
 def load(raw: Mapping[str, Any]) -> Config:
     """Check a config and give it types.
 
@@ -61,6 +64,7 @@ def load(raw: Mapping[str, Any]) -> Config:
     config["awareness"] = _awareness(config["awareness"], list(config["languages"]), train)
     config["pretrain"] = _pretrain(config["pretrain"], train)
     config["finetune"] = _finetune(config["finetune"], len(config["directions"]))
+    config["evaluate"] = _evaluate(config["evaluate"], config)
     config["experiments"] = _experiments(config["experiments"], config)
     typed = _build(Config, config)
     checks.check(typed)
@@ -140,6 +144,17 @@ def _finetune(finetune: dict[str, Any], directions: int) -> dict[str, Any]:
         for name in TRAINED
     }
     return resolved
+
+
+def _evaluate(evaluate: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """Resolve `null`: the usual baselines that the run has. The paper's own BLEU comes with its readings."""
+    usual = [name for name in BASELINES if name.split("/")[0] in config["methods"]]
+    given = usual if evaluate["baselines"] is None else evaluate["baselines"]
+    for name in given:
+        if name.split("/")[0] not in config["methods"]:
+            raise UserError(f"evaluate.baselines: {name} is not in `methods`; add it there, or remove it here")
+    paper = ["bleu_13a"] if config["readings"] == "paper" and "bleu_13a" not in evaluate["metrics"] else []
+    return {"baselines": given, "metrics": [*evaluate["metrics"], *paper]}
 
 
 def _experiments(experiments: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:

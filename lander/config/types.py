@@ -128,6 +128,12 @@ class Translate:
 
 
 @dataclass(frozen=True)
+class Evaluate:
+    baselines: tuple[str, ...]
+    metrics: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Experiments:
     draws: int
     sweep_k: tuple[int, ...] | None
@@ -168,6 +174,7 @@ class Config:
     finetune: Finetune
     ablation: Ablation
     translate: Translate
+    evaluate: Evaluate
     experiments: Experiments
     workflow: Workflow
 

@@ -68,6 +68,10 @@ class Plan:
         """<language>:<table> of the text on which forgetting is measured, as --text takes it."""
         return [f"{language}:{self.results}/data/kept/{language}.parquet" for language in self.settings.languages]
 
+    def seen_flags(self, wildcards: Any) -> list[str]:
+        """The flag that names the test items that occur in training, where something is trained."""
+        return ["--seen", f"{self.results}/evaluate/seen-s{wildcards.seed}.json"] if self.trained else []
+
     @property
     def compared(self) -> list[Model]:
         """All models of the run's methods."""
@@ -93,11 +97,19 @@ class Plan:
 
     def report_files(self, _wildcards: Any) -> dict[str, list[str]]:
         """What the report shows, by the name of its flag; what this run does not have is left out."""
-        number = self.settings.seeds[0]
-        seed = f"s{number}"
-        files: dict[str, list[str]] = {}
+        seed = f"s{self.settings.seeds[0]}"
+        items = [(model, item) for model in self.compared for item in self.test_items]
+        files = {
+            "translations": [f"<results>/translate/{model}/{item}.jsonl" for model, item in items],
+            "flags": [f"<results>/evaluate/{model}/{item}.flags.csv" for model, item in items],
+            "experiments": sorted(str(path) for path in Path(self.results, "experiments").glob("*.md")),
+        }
+        if self.settings.evaluate.baselines:
+            files["significance"] = ["<results>/evaluate/significance.csv"]
         if self.trained:
             files["counts"] = [f"<results>/data/{seed}/counts.parquet"]
+            files["dropped"] = [f"<results>/data/clean/{pair}.dropped.jsonl" for pair in self._pairs()]
+            files["train"] = [f"<results>/data/{seed}/train/{direction}.parquet" for direction in self.directions]
             files["loss"] = [f"<results>/finetune/{model}/loss.csv" for model in self.trained_models]
             files["runs"] = [f"<results>/finetune/{model}/run.json" for model in self.trained_models]
         if "zero-shot" in self.settings.methods:
@@ -106,16 +118,23 @@ class Plan:
             files |= {stage: [self.main_table(stage)] for stage in ("layers", "neurons")}
             languages = self.settings.awareness.languages
             files["awareness"] = [f"<results>/awareness/{seed}/{language}.parquet" for language in languages]
-        return files
+        return {name: found for name, found in files.items() if found}
+
+    def _pairs(self) -> list[str]:
+        return list(dict.fromkeys(str(direction.pair) for direction in self.settings.directions))
 
     def report_flags(self, wildcards: Any, input: Any) -> list[str]:
         """The flags of the report that go with `report_files`."""
+        folders = {"translations": "translate", "flags": "evaluate"}
         flags: list[str] = []
         for name in self.report_files(wildcards):
             files = input[name] if isinstance(input[name], list) else [input[name]]
             if name in ("loss", "runs"):
                 files = [f"{model}={file}" for model, file in zip(self.trained_models, files, strict=True)]
-            flags += [f"--{name}", *files]
+            elif name in folders:
+                files = [f"{model}={self.results}/{folders[name]}/{model}" for model in self.compared]
+            flags += [f"--{name}", *map(str, files)]
+        flags += ["--benchmarks", f"{self.results}/benchmarks", "--code", str(self.ledger)]
         return [*flags, "--awareness-languages", *self.settings.awareness.languages] if self.detects else flags
 
     # ------------------------------------------------------------ code digests

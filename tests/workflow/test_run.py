@@ -49,9 +49,9 @@ CONFIG: dict[str, Any] = {
     "translate": {"max_new_tokens": 12, "dev_sentences": 2},
     "experiments": {"draws": 2},
 }
-SCORING = {"score": 5, "scores": 1, "report": 1, "all": 1}
+SCORING = {"score": 5, "scores": 1, "significance": 1, "report": 1, "all": 1}
 DECODING = {"best_prompt": 1, "translate": 4, **SCORING}
-ONE_METHOD = {"finetune": 1, "translate": 1, "score": 1, "scores": 1, "report": 1, "all": 1}
+ONE_METHOD = {"finetune": 1, "translate": 1, "score": 1, "scores": 1, "significance": 1, "report": 1, "all": 1}
 
 pytestmark = pytest.mark.workflow
 
@@ -163,7 +163,7 @@ CHANGES = [
     ({"finetune": {"full": {"learning_rate": 0.5}}}, ONE_METHOD),
     ({"finetune": {"steps": 5}}, {"finetune": 3, **DECODING, "best_prompt": 0, "translate": 3, "score": 3}),
     ({"finetune": {"checkpoint_every": 3, "zero_stage": 2, "ranks": 2}}, {"report": 1, "all": 1}),
-    ({"methods": ["zero-shot", "landermt"]}, {"scores": 1, "report": 1, "all": 1}),
+    ({"methods": ["zero-shot", "landermt"]}, {"scores": 1, "significance": 1, "report": 1, "all": 1}),
     ({"workflow": {"code_triggers": False}}, {}),
 ]
 
@@ -177,18 +177,24 @@ def test_a_changed_key_reruns_what_it_touches(project: Project, changes: dict[st
 ZERO_SHOT = {"pretrain": 1, "dev": 2, "test": 2, "translate": 1, "best_prompt": 1}
 FEW_SCORES = {"scores": 1, "report": 1, "effective_config": 1, "all": 1}
 SHAPES = [
-    ({"methods": ["zero-shot"]}, {**ZERO_SHOT, "score": 2}),
+    ({"methods": ["zero-shot"]}, {**ZERO_SHOT, "score": 2, "significance": 1}),
     (
         {"methods": ["lora"], "seeds": [0, 1]},
-        {"pretrain": 1, "clean": 1, "sample": 4, "counts": 1, "test": 2, "finetune": 2, "translate": 2, "score": 2},
+        {
+            **{"pretrain": 1, "clean": 1, "sample": 4, "counts": 1, "test": 2, "finetune": 2, "translate": 2},
+            **{"seen": 2, "score": 2, "significance": 1},
+        },
     ),
     (
         {"methods": ["landermt"], "neurons": {"masks": "results/tiny/masks/main/s0"}},
-        {"pretrain": 1, "clean": 1, "sample": 2, "counts": 1, "test": 2, "finetune": 1, "translate": 1, "score": 1},
+        {
+            **{"pretrain": 1, "clean": 1, "sample": 2, "counts": 1, "test": 2, "finetune": 1, "translate": 1},
+            **{"seen": 1, "score": 1},
+        },
     ),
     (
         {"methods": ["zero-shot"], "directions": ["en-de"], "data": {"dev": CONFIG["data"]["test"]}},
-        {"pretrain": 1, "dev": 1, "test": 1, "translate": 1, "best_prompt": 1, "score": 2},
+        {"pretrain": 1, "dev": 1, "test": 1, "translate": 1, "best_prompt": 1, "score": 2, "significance": 1},
     ),
 ]
 
@@ -226,7 +232,7 @@ def test_an_edited_test_set_retrains_nothing(project: Project) -> None:
     text = file.read_text(encoding="utf-8")
     file.write_text(text.replace("\n", " x\n", 1), encoding="utf-8")
     try:
-        assert project.jobs() == {"test": 2, **DECODING}
+        assert project.jobs() == {"test": 2, "seen": 1, **DECODING}
     finally:
         file.write_text(text, encoding="utf-8")
     assert project.jobs() == {}

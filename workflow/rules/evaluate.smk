@@ -1,6 +1,36 @@
 # Stage evaluate: scores with their signatures (paper 4.3-4.4).
 
 
+rule seen:
+    """Test items that occur in training, looked up once for all models."""
+    input:
+        heldout=expand("<results>/data/test/{item}.parquet", item=plan.test_items),
+        train=expand(
+            "<results>/data/s{{seed}}/train/{direction}.parquet",
+            direction=plan.directions,
+        ),
+    output:
+        "<results>/evaluate/seen-s{seed}.json",
+    log:
+        "<logs>/evaluate/seen-s{seed}.log",
+    benchmark:
+        "<benchmarks>/evaluate/seen-s{seed}.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        code=plan.code("evaluate.contamination"),
+    shell:
+        """
+        python -m lander.evaluate seen \
+            --heldout {input.heldout:q} \
+            --train {input.train:q} \
+            --out {output:q} \
+            2>&1 | tee {log:q} >&2
+        """
+
+
 rule score:
     """Score all translations of one model; test items that occur in training are flagged."""
     input:
@@ -8,18 +38,16 @@ rule score:
             "<results>/translate/{{method}}/{{variant}}/s{{seed}}/{item}.jsonl",
             item=plan.test_items,
         ),
-        train=expand(
-            "<results>/data/s{{seed}}/train/{direction}.parquet",
-            direction=plan.directions if plan.trained else [],
-        ),
+        seen="<results>/evaluate/seen-s{seed}.json" if plan.trained else [],
     output:
         expand(
             "<results>/evaluate/{{method}}/{{variant}}/s{{seed}}/{item}.csv",
             item=plan.test_items,
         ),
         expand(
-            "<results>/evaluate/{{method}}/{{variant}}/s{{seed}}/{item}.flags.csv",
+            "<results>/evaluate/{{method}}/{{variant}}/s{{seed}}/{item}.{kind}",
             item=plan.test_items,
+            kind=["flags.csv", "segments.parquet"],
         ),
     log:
         "<logs>/evaluate/{method}/{variant}/s{seed}.log",
@@ -36,13 +64,16 @@ rule score:
         variant="{variant}",
         seed="{seed}",
         tests=json.dumps(plan.tests),
+        seen=plan.seen_flags,
+        metrics=settings.evaluate.metrics,
         code=plan.code("evaluate"),
     shell:
         """
         python -m lander.evaluate score \
             --translations {params.translations:q} \
             --tests {params.tests:q} \
-            --train {input.train:q} \
+            {params.seen:q} \
+            --extra {params.metrics:q} \
             --method {params.method} \
             --variant {params.variant} \
             --seed {params.seed} \
@@ -59,15 +90,16 @@ if plan.untrained_items:
                 "<results>/translate/{{method}}/{{variant}}/s{{seed}}/{item}.jsonl",
                 item=plan.untrained_items,
             ),
-            train=[],
+            seen=[],
         output:
             expand(
                 "<results>/evaluate/{{method}}/{{variant}}/s{{seed}}/{item}.csv",
                 item=plan.untrained_items,
             ),
             expand(
-                "<results>/evaluate/{{method}}/{{variant}}/s{{seed}}/{item}.flags.csv",
+                "<results>/evaluate/{{method}}/{{variant}}/s{{seed}}/{item}.{kind}",
                 item=plan.untrained_items,
+                kind=["flags.csv", "segments.parquet"],
             ),
         log:
             "<logs>/evaluate/{method}/{variant}/s{seed}.untrained.log",
@@ -80,6 +112,8 @@ if plan.untrained_items:
             variant="{variant}",
             seed="{seed}",
             tests=json.dumps(plan.untrained),
+            seen=[],
+            metrics=settings.evaluate.metrics,
             code=plan.code("evaluate"),
 
 
@@ -92,7 +126,8 @@ rule scores:
             item=plan.test_items,
         ),
     output:
-        "<results>/evaluate/scores.csv",
+        table="<results>/evaluate/scores.csv",
+        parquet="<results>/evaluate/scores.parquet",
     log:
         "<logs>/evaluate/scores.log",
     benchmark:
@@ -107,6 +142,38 @@ rule scores:
         """
         python -m lander.evaluate collect \
             --scores {input:q} \
+            --out {output.table:q} \
+            --parquet {output.parquet:q} \
+            2>&1 | tee {log:q} >&2
+        """
+
+
+rule significance:
+    """Intervals of all scores, and every method against the baselines, corrected for the number of comparisons."""
+    input:
+        expand(
+            "<results>/evaluate/{model}/{item}.segments.parquet",
+            model=plan.compared,
+            item=plan.test_items,
+        ),
+    output:
+        "<results>/evaluate/significance.csv",
+    log:
+        "<logs>/evaluate/significance.log",
+    benchmark:
+        "<benchmarks>/evaluate/significance.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        baselines=settings.evaluate.baselines,
+        code=plan.code("evaluate.significance"),
+    shell:
+        """
+        python -m lander.evaluate significance \
+            --segments {input:q} \
+            --baselines {params.baselines:q} \
             --out {output:q} \
             2>&1 | tee {log:q} >&2
         """
