@@ -90,6 +90,11 @@ class Plan:
         text = ", ".join(source.name for source in self.settings.data.train)
         return f"Run {self.settings.run}: base {self.settings.model.path}, trained on {text}"
 
+    @property
+    def shown(self) -> list[Model]:
+        """The models whose translations the report shows: those of the first seed."""
+        return [model for model in self.compared if model.seed == self.settings.seeds[0]]
+
     def main_table(self, stage: str) -> str:
         """The table of layers or neurons of `landermt`, at the first seed."""
         folder = selection(self.settings, stage, "landermt", MAIN)
@@ -98,7 +103,7 @@ class Plan:
     def report_files(self, _wildcards: Any) -> dict[str, list[str]]:
         """What the report shows, by the name of its flag; what this run does not have is left out."""
         seed = f"s{self.settings.seeds[0]}"
-        items = [(model, item) for model in self.compared for item in self.test_items]
+        items = [(model, item) for model in self.shown for item in self.test_items]
         files = {
             "translations": [f"<results>/translate/{model}/{item}.jsonl" for model, item in items],
             "flags": [f"<results>/evaluate/{model}/{item}.flags.csv" for model, item in items],
@@ -132,7 +137,7 @@ class Plan:
             if name in ("loss", "runs"):
                 files = [f"{model}={file}" for model, file in zip(self.trained_models, files, strict=True)]
             elif name in folders:
-                files = [f"{model}={self.results}/{folders[name]}/{model}" for model in self.compared]
+                files = [f"{model}={self.results}/{folders[name]}/{model}" for model in self.shown]
             flags += [f"--{name}", *map(str, files)]
         flags += ["--benchmarks", f"{self.results}/benchmarks", "--code", str(self.ledger)]
         return [*flags, "--awareness-languages", *self.settings.awareness.languages] if self.detects else flags
