@@ -1,0 +1,46 @@
+"""What a run will cost, before it starts: from the model's config alone, the sizes of the texts and the machine.
+
+base.py      the base without weights (meta device), from its config.json
+corpus.py    pairs per direction, tokens per pair
+training.py  what each method trains, and its arithmetic
+memory.py    memory of each stage and ZeRO stage
+jobs.py      the number of jobs, as Snakemake counts them
+plan.py      all of it together, and what does not fit
+page.py      the same as a table
+
+lander plan --configfile my.yaml
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from lander.planning.machine import Machine, this_machine
+from lander.planning.page import page
+from lander.planning.plan import make
+
+__all__ = ["Machine", "make", "show", "this_machine"]
+
+
+def show(
+    configfile: Path | None,
+    *,
+    flops: float | None = None,
+    memory: float | None = None,
+    devices: str = "auto",
+    count_jobs: bool = True,
+    as_json: bool = False,
+) -> None:
+    """Print the plan of a config, its warnings to stderr.
+
+    Args:
+        flops: FLOP/s of a device; memory: its GB; devices: `auto`, `cpu` or `gpu`. Defaults: this machine's.
+    """
+    from lander import config
+
+    settings = config.read(configfile)
+    machine = this_machine(devices, flops, memory, settings.threads)
+    plan = make(settings, machine, configfile if count_jobs else None, count_jobs=count_jobs)
+    print(json.dumps(plan, ensure_ascii=False, indent=2) if as_json else page(plan))
+    for warning in plan["warnings"]:
+        print(f"warning: {warning}", file=sys.stderr)

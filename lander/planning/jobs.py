@@ -1,0 +1,45 @@
+"""The number of jobs that are left to do, by rule, as Snakemake counts them (a dry run)."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+SNAKEFILE = Path(__file__).parents[2] / "workflow" / "Snakefile"
+SECONDS = 300
+ROW = re.compile(r"^(\w+)\s+(\d+)$")
+
+
+def jobs(configfile: Path | None) -> dict[str, int] | None:
+    """Rule -> jobs; None where the workflow is not here or does not run."""
+    if not SNAKEFILE.is_file():
+        return None
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        str(SNAKEFILE),
+        "--dry-run",
+        "--quiet",
+        "host",
+        "reason",
+    ]
+    command += ["--configfile", str(configfile)] if configfile else []
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return counts(done.stdout + done.stderr) if done.returncode == 0 else None
+
+
+def counts(output: str) -> dict[str, int]:
+    """The last table of jobs in what Snakemake prints; its `total` and the target `all` are left out."""
+    _, found, table = output.rpartition("Job stats:")
+    rows: dict[str, int] = {}
+    for line in table.splitlines()[1:] if found else []:
+        if row := ROW.match(line.strip()):
+            rows[row[1]] = int(row[2])
+        elif rows:
+            break
+    return {name: number for name, number in rows.items() if name not in ("total", "all")}
