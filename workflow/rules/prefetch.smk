@@ -9,8 +9,6 @@ rule prefetch:
     """Fetch the model and the data of the config into the caches, for runs without a network."""
     log:
         "<logs>/prefetch.log",
-    benchmark:
-        "<benchmarks>/prefetch.tsv"
     threads: 1
     resources:
         mem_mb=2000,
