@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from lander import families, machine, model, tables
-from lander.codec import Batch, Codec
+from lander.codec import PROMPTS, Batch, Codec
 from lander.data.templates import Template, load_templates
 from lander.errors import run_main
 from lander.languages import Direction, parse_direction
@@ -84,6 +84,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="lander.activations", description=__doc__.splitlines()[0])
     parser.add_argument("--model", required=True, help="built-in name, local folder or hub id")
     parser.add_argument("--revision", default="", help="revision of a hub model")
+    parser.add_argument("--prompt", choices=PROMPTS, help="how instructions are put to the model (default: plain)")
     parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
     parser.add_argument("--data", type=Path, required=True, help="the direction's training pairs")
     parser.add_argument("--direction", type=parse_direction, required=True)
@@ -104,7 +105,7 @@ def main() -> None:
     direction: Direction = args.direction
     names = (args.languages[direction.source], args.languages[direction.target])
     pairs = tables.read(args.data, "train").head(args.sentences)
-    network, codec = model.load(args.model, args.revision, args.dtype)
+    network, codec = model.load(args.model, args.revision, args.dtype, args.prompt)
     read = batches(pairs, codec, load_templates(args.templates), names, args.text, args.batch_size)
     means, tokens = mean_activations(network, read)
     counts = np.full(means.shape, tokens, dtype=np.int64)

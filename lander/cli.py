@@ -56,6 +56,13 @@ def check(args: argparse.Namespace) -> None:
     print("\n".join(f"{key:14} {value}" for key, value in rows.items()))
 
 
+def prefetch(args: argparse.Namespace) -> None:
+    """Fetch what a config needs from the network."""
+    from lander import prefetch
+
+    prefetch.run(args)
+
+
 def scores(args: argparse.Namespace) -> None:
     """Print a run's scores of one metric: a Markdown table per test set, means first, means over seeds."""
     import pandas as pd
@@ -266,6 +273,12 @@ def _parser() -> argparse.ArgumentParser:
     one = commands.add_parser("plan", help="say what a run will cost, and whether it fits into the machine")
     _add_plan(one)
     one.set_defaults(action=plan)
+    one = commands.add_parser("prefetch", help="fetch a config's model and data, for a run without a network")
+    one.add_argument(
+        "--configfile", type=Path, help="YAML that is merged over config.yaml (default: config.yaml alone)"
+    )
+    one.add_argument("--dry-run", action="store_true", help="fetch nothing, say how much it would be")
+    one.set_defaults(action=prefetch, effective=None)
     one = commands.add_parser("scores", help="print a run's scores as a table")
     one.add_argument("run", metavar="RUN", type=Path, help="folder of a run, as in results/demo")
     one.add_argument("--metric", default="bleu", help="as in scores.csv (default: bleu)")

@@ -93,7 +93,7 @@ class Delta:
         Raises:
             UserError: it has another vocabulary than the one of the training.
         """
-        codec = model.load_codec(base, revision)
+        codec = model.load_codec(base, revision, self.manifest.get("prompt"))
         if vocabulary_digest(codec) != self.tokenizer:
             raise UserError(f"{base}: not the tokenizer that {self.path} was trained with; pass the right base")
         return codec

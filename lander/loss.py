@@ -24,7 +24,7 @@ import pandas as pd
 import torch
 
 from lander import machine, tables
-from lander.codec import Codec
+from lander.codec import PROMPTS, Codec
 from lander.data.templates import Template, load_templates
 from lander.errors import UserError, run_main
 from lander.files import whole_file
@@ -130,6 +130,7 @@ def main() -> None:
     add = parser.add_argument
     add("--model", required=True, help="a trained model's folder, or a base (built-in name, folder, hub id)")
     add("--revision", default="", help="revision of a hub model")
+    add("--prompt", choices=PROMPTS, help="how instructions are put to a base; a trained model knows (default: plain)")
     add("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
     add("--languages", type=json.loads, required=True, help="JSON: code -> name in the prompts")
     add("--templates", type=Path, help="YAML of instruction templates (default: the project's ten)")
@@ -149,7 +150,7 @@ def main() -> None:
         if ":" not in value:
             raise UserError(f"{value}: write DIRECTION:FILE (for --text LANGUAGE:FILE)")
     machine.prepare(args.threads)
-    translator = load(args.model, args.dtype, args.revision)
+    translator = load(args.model, args.dtype, args.revision, prompt=args.prompt)
     texts = read_texts(args, translator.codec)
     found = list(rows(translator, "trained", texts, args.batch_size))
     if translator.ffns:

@@ -49,7 +49,7 @@ def main() -> None:
     average(base, tuned, args.share)
     with whole_folder(args.out) as folder:
         for path in args.model.iterdir():
-            if path.is_file() and path.suffix == ".json" and path.name not in ("lander.json", "run.json"):
+            if path.is_file() and path.suffix in (".json", ".jinja") and path.name not in ("lander.json", "run.json"):
                 shutil.copyfile(path, folder / path.name)
         tuned.save_pretrained(folder)
         digests = {path.name: sha256(path) for path in sorted(folder.glob("*.safetensors"))}

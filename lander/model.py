@@ -60,9 +60,11 @@ def load_model(path: str, revision: str | None = None, dtype: str = "auto") -> n
     return model.eval().requires_grad_(False).to(machine.device())
 
 
-def load_codec(path: str, revision: str | None = None) -> Codec:
+def load_codec(path: str, revision: str | None = None, prompt: str | None = None) -> Codec:
     """The tokenizer of a model, or of any folder that holds tokenizer files.
 
+    Args:
+        prompt: plain, chat or auto (`model.prompt`); None is what the tokenizer remembers.
     Raises:
         UserError: no such model, or it has no tokenizer that can be read.
     """
@@ -70,14 +72,17 @@ def load_codec(path: str, revision: str | None = None) -> Codec:
 
     where = path if (Path(path) / "tokenizer_config.json").is_file() else resolve(path)
     try:
-        return Codec(AutoTokenizer.from_pretrained(where, revision=revision or None))
+        tokenizer = AutoTokenizer.from_pretrained(where, revision=revision or None)
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"model.path: {where}: no tokenizer can be loaded: {_first_line(error)}") from None
+    return Codec(tokenizer, prompt)
 
 
-def load(path: str, revision: str | None = None, dtype: str = "auto") -> tuple[nn.Module, Codec]:
+def load(
+    path: str, revision: str | None = None, dtype: str = "auto", prompt: str | None = None
+) -> tuple[nn.Module, Codec]:
     """A base model and its tokenizer; see `load_model` and `load_codec`."""
-    return load_model(path, revision, dtype), load_codec(path, revision)
+    return load_model(path, revision, dtype), load_codec(path, revision, prompt)
 
 
 def facts(path: str) -> dict[str, Any]:

@@ -31,6 +31,7 @@ import numpy as np
 import pandas as pd
 
 from lander import machine, tables
+from lander.codec import PROMPTS
 from lander.data.templates import Template, load_templates
 from lander.errors import UserError, run_main
 from lander.evaluate.contamination import normalise
@@ -158,6 +159,7 @@ def parse_args() -> argparse.Namespace:
     add = parser.add_argument
     add("--model", required=True, help="a trained model's folder, or a base (built-in name, folder, hub id)")
     add("--revision", default="", help="revision of a hub model")
+    add("--prompt", choices=PROMPTS, help="how instructions are put to a base; a trained model knows (default: plain)")
     add("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
     add("--languages", type=json.loads, required=True, help="JSON: code -> name in the prompts")
     add("--templates", type=Path, help="YAML of instruction templates (default: the project's ten)")
@@ -191,7 +193,7 @@ def main() -> None:
         raise UserError(f"translate.template: no template is named {args.template!r}; there are {names}")
     examples = read_examples(args) if args.shots else {}
     started = time.monotonic()
-    translator = load(args.model, args.dtype, args.revision)
+    translator = load(args.model, args.dtype, args.revision, prompt=args.prompt)
     translator.languages = args.languages
     decoding = {"beams": args.beams, "max_new_tokens": args.max_new_tokens, "batch_size": args.batch_size}
     prompts: dict[Direction, Template] = {}

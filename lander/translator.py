@@ -115,7 +115,7 @@ class Translator:
             max_new_tokens=max_new_tokens,
             num_beams=beams,
             do_sample=False,
-            eos_token_id=self.codec.end,
+            eos_token_id=self.codec.ends,
             pad_token_id=self.codec.pad,
             bos_token_id=self.codec.tokenizer.bos_token_id,
         )
@@ -141,6 +141,7 @@ def load(
     base: str | None = None,
     *,
     start: bool = False,
+    prompt: str | None = None,
 ) -> Translator:
     """Load a trained model's folder, or a base (built-in name, folder, hub id), ready to translate.
 
@@ -149,13 +150,14 @@ def load(
         dtype: of the weights, `float32`, `bfloat16` or `auto`.
         base: where the base is now, if it has moved since the training.
         start: the blocks as their training began: routed, with the base's weights.
+        prompt: how instructions are put to a base (`model.prompt`); a trained model knows how it was trained.
     Raises:
         UserError: not a model, damaged, or its base is missing or another one.
     """
     path = str(path)
     trained = open_trained(path)
     if trained is None:
-        network, codec = model.load(path, revision, dtype)
+        network, codec = model.load(path, revision, dtype, prompt)
         return Translator(network, codec, directions=[], languages={}, templates=own_templates(path))
     manifest, router = trained.manifest, blocks.Router()
     network, codec, ffns = _network(trained, router, dtype, base, start=start)

@@ -174,7 +174,7 @@ def test_in_context_on_the_command_line(translator, tmp_path, monkeypatch):
         [(s, "r", "toy", i) for i, s in enumerate(["a", "b c"])], columns=tables.SCHEMAS["heldout"].names
     )
     tables.write(tmp_path / "test.parquet", test, "heldout")
-    monkeypatch.setattr("lander.translate.load", lambda *_: translator)
+    monkeypatch.setattr("lander.translate.load", lambda *_, **__: translator)
     monkeypatch.setattr(Translator, "generate", lambda _self, prompts, *_: prompts)  # it writes its prompt again
 
     def run(name: str, *flags: str) -> str:

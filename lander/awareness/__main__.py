@@ -23,7 +23,7 @@ from lander import machine, model, tables
 from lander.awareness import ESTIMATORS, SITES, ablation, estimators, texts
 from lander.awareness.output import parts_table, random_scores, table_of
 from lander.awareness.texts import Sample
-from lander.codec import Batch, Codec
+from lander.codec import PROMPTS, Batch, Codec
 from lander.data.templates import load_templates
 from lander.errors import UserError, run_main
 from lander.languages import Direction, parse_direction
@@ -56,6 +56,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="lander.awareness", description=__doc__.splitlines()[0])
     parser.add_argument("--model", required=True, help="built-in name, local folder or hub id")
     parser.add_argument("--revision", default="", help="revision of a hub model")
+    parser.add_argument("--prompt", choices=PROMPTS, help="how instructions are put to the model (default: plain)")
     parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
     text = parser.add_mutually_exclusive_group(required=True)
     text.add_argument("--text", type=Path, help="sentences of the language")
@@ -86,7 +87,7 @@ def main() -> None:
     """Score all neurons on the text of one language, write the table."""
     args = parse_args()
     machine.prepare(args.threads)
-    network, codec = model.load(args.model, args.revision, args.dtype)
+    network, codec = model.load(args.model, args.revision, args.dtype, args.prompt)
     shape = estimators.shape_of(network)
     if args.estimator == "random":
         tables.write(args.out, table_of(random_scores(shape, args.seed, args.language), 0), "awareness")

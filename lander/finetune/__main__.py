@@ -33,7 +33,7 @@ import torch.distributed as dist
 from torch import nn
 
 from lander import machine, model, tables
-from lander.codec import Codec
+from lander.codec import PROMPTS, Codec
 from lander.data.templates import Template, load_templates
 from lander.errors import UserError, run_main
 from lander.files import whole_file, write_json
@@ -125,6 +125,7 @@ def parse_args() -> argparse.Namespace:
     add("--method", choices=TRAINED, required=True)
     add("--model", required=True, help="base: built-in name, local folder or hub id")
     add("--revision", default="", help="revision of a hub model")
+    add("--prompt", choices=PROMPTS, help="how instructions are put to the model (default: plain)")
     add("--dtype", choices=["auto", "float32", "bfloat16"], default="auto", help="of the weights")
     add("--train", type=Path, nargs="+", required=True, help="training pairs, one table per direction")
     add("--directions", type=parse_direction, nargs="+", required=True, help="their directions, in the same order")
@@ -172,7 +173,7 @@ def main() -> None:
     machine.prepare(args.threads)
     start_processes()
     torch.manual_seed(args.seed)
-    network, codec = model.load(args.model, args.revision, args.dtype)
+    network, codec = model.load(args.model, args.revision, args.dtype, args.prompt)
     names = [str(direction) for direction in args.directions]
     masks = saved.read_masks(args.masks, [str(name) for name in args.routes or args.directions]) if masked else {}
     pairs = read_pairs(args, codec)
@@ -246,6 +247,7 @@ def write_model(args, prepared, masters, codec, masks, base, log, record, starte
         "method": args.method,
         "seed": args.seed,
         "base": base,
+        "prompt": codec.style,
         "directions": [str(direction) for direction in args.directions],
         "languages": args.languages,
         "templates": [template.text for template in load_templates(args.templates)],

@@ -51,6 +51,12 @@ class Models:
         """The flag --revision, where the config has one."""
         return [f"--revision={self.settings.model.revision}"] if self.settings.model.revision else []
 
+    @property
+    def base_flags(self) -> list[str]:
+        """Flags of the stages that give instructions to the base: its revision, and how they are put to it."""
+        prompt = self.settings.model.prompt
+        return [*self.revision, *([] if prompt == "plain" else ["--prompt", prompt])]
+
     def memory(self, copies: int) -> int:
         """MB of memory of a job that holds so many copies of the weights (gradients and moments count)."""
         if self.base.kind == "hub":
@@ -277,7 +283,7 @@ class Models:
     def decoder_flags(self, wildcards: Any) -> list[str]:
         """The flags that say which model is decoded, or its loss measured."""
         if wildcards.method in config.TRAINING_FREE:
-            return ["--model", self.model(wildcards), *self.revision]
+            return ["--model", self.model(wildcards), *self.base_flags]
         folder = f"{self.results}/finetune/{wildcards.method}/{wildcards.variant}/s{wildcards.seed}"
         return ["--model", folder]
 

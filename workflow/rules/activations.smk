@@ -22,7 +22,7 @@ rule activations:
     params:
         direction="{direction}",
         model=models.model,
-        revision=models.revision,
+        revision=models.base_flags,
         dtype=settings.model.dtype,
         languages=models.prompt_names,
         text=models.activation_text,

@@ -22,7 +22,7 @@ rule awareness:
     params:
         language="{language}",
         model=models.model,
-        revision=models.revision,
+        revision=models.base_flags,
         dtype=settings.model.dtype,
         flags=models.awareness_flags,
         batch_size=settings.awareness.batch_size,
@@ -54,7 +54,7 @@ use rule awareness as awareness_parts with:
     params:
         language="{language}",
         model=models.model,
-        revision=models.revision,
+        revision=models.base_flags,
         dtype=settings.model.dtype,
         flags=models.parts_flags,
         batch_size=settings.awareness.batch_size,

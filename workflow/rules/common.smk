@@ -12,7 +12,7 @@ from lander.errors import UserError
 from lander.workflow import Plan, show_errors, sources_json
 
 RULES = os.path.join(workflow.basedir, "rules")
-NO_STAGE = ("common.smk", "tune.smk", "analyses.smk", "prefetch.smk")
+NO_STAGE = ("common.smk", "prefetch.smk", "tune.smk", "analyses.smk", "prefetch.smk")
 STAGES = [name.removesuffix(".smk") for name in os.listdir(RULES) if name not in NO_STAGE]
 
 try:

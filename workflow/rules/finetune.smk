@@ -33,7 +33,7 @@ rule finetune:
         method="{method}",
         seed="{seed}",
         model=models.model,
-        revision=models.revision,
+        revision=models.base_flags,
         dtype=settings.model.dtype,
         directions=models.trained_directions,
         languages=models.prompt_names,

@@ -118,7 +118,7 @@ rule best_prompt:
     params:
         folder=subpath(output.run, parent=True),
         model=models.model,
-        revision=models.revision,
+        revision=models.base_flags,
         dtype=settings.model.dtype,
         languages=models.prompt_names,
         template=settings.translate.template,
