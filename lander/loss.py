@@ -10,7 +10,7 @@ Writes: <run>/loss/<method>/<variant>/s<seed>.csv   method, variant, seed, state
             loss_per_character
 
 Example:
-    python -m lander.loss --model lander-tiny --languages '{"en": "English", "de": "German"}' --template plain \\
+    python -m lander.loss --model lander-tiny --languages '{"en": "English", "de": "German"}' --template sentence \\
         --dev en-de:en-de.parquet --method zero-shot --out loss.csv
 """
 

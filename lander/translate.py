@@ -16,7 +16,7 @@ Writes: <run>/translate/<method>/<variant>/s<seed>/<test>/<direction>.jsonl   so
 
 Example:
     python -m lander.translate --model lander-tiny --languages '{"en": "English", "de": "German"}' \\
-        --template plain --test cldr:en-de:en-de.parquet --out-dir zero-shot
+        --template sentence --test cldr:en-de:en-de.parquet --out-dir zero-shot
 """
 
 import argparse

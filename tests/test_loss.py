@@ -1,0 +1,86 @@
+"""Losses of references and of text: against a loop over sentences, before and after training, as a table."""
+
+import sys
+
+import pandas as pd
+import pytest
+import torch
+import toys
+import trained
+from torch.nn.functional import cross_entropy
+
+import lander
+from lander import loss, tables
+from lander.data.templates import Template
+from lander.translator import load
+
+TEMPLATE = Template("plain", "{source_language}: {source}\n")
+NAMES = ("English", "German")
+PAIRS = pd.DataFrame({"source": ["a", "bcd", "e f"], "target": ["xy", "z", "w v u"]})
+
+
+def one_by_one(translator, direction) -> tuple[float, int]:
+    """Summed loss and predicted tokens, a sentence at a time, without padding."""
+    translator.route(direction)
+    total, tokens = 0.0, 0
+    for row in PAIRS.itertuples():
+        prompt = translator.codec.prompt(TEMPLATE.fill(row.source, *NAMES))
+        target = translator.codec.target(row.target)
+        with torch.inference_mode():
+            logits = translator.network(input_ids=torch.tensor([prompt + target])).logits[0]
+        predicted = logits[len(prompt) - 1 : -1]
+        total += float(cross_entropy(predicted, torch.tensor(target), reduction="sum"))
+        tokens += len(target)
+    return total, tokens
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 8])
+@pytest.mark.parametrize("direction", ["en-de", None])
+def test_batches_and_padding_change_nothing(tmp_path, batch_size, direction) -> None:
+    translator = load(str(trained.make(tmp_path, "landermt").path))
+    text = loss.references("test", "toy", "en-de", PAIRS, translator.codec, TEMPLATE, NAMES)._replace(
+        direction=direction
+    )
+    total, tokens = loss.measure(translator, text, batch_size)
+    expected, count = one_by_one(translator, direction)
+    assert tokens == count == 3 + 2 + 6  # characters and an end token each: the toy's tokens are bytes
+    assert total == pytest.approx(expected, rel=1e-5)
+    assert text.characters == 8
+
+
+def test_the_start_is_routed_and_untrained(tmp_path) -> None:
+    """In the start the neurons of a direction have the base's weights, so that only routing tells it from the base."""
+    made = trained.make(tmp_path, "landermt")
+    start, end = (load(str(made.path), start=flag) for flag in (True, False))
+    base = lander.load(str(made.base))
+    ids = toys.ids()
+    mask = torch.ones_like(ids)
+    assert torch.allclose(start.logits(ids, mask, None), base.logits(ids, mask, None), atol=1e-5)
+    assert not torch.allclose(start.logits(ids, mask, "en-de"), base.logits(ids, mask, None), atol=1e-3)
+    assert not torch.allclose(start.logits(ids, mask, "en-de"), end.logits(ids, mask, "en-de"), atol=1e-3)
+
+
+def test_the_table(tmp_path, monkeypatch) -> None:
+    made = trained.make(tmp_path, "landermt")
+    heldout = PAIRS.assign(origin="toy", line=range(3))
+    tables.write(tmp_path / "heldout.parquet", heldout, "heldout")
+    text = pd.DataFrame({"text": ["one", "two"], "origin": "toy", "line": [0, 1]})
+    tables.write(tmp_path / "text.parquet", text, "text")
+    flags = ["--model", str(made.path), "--dtype", "float32", "--template", "sentence", "--method", "landermt"]
+    flags += ["--languages", '{"en": "English", "de": "German", "fr": "French"}', "--dev", "en-de:heldout.parquet"]
+    flags += ["--test", "toy:en-de:heldout.parquet", "--untrained", "toy:de-fr:heldout.parquet"]
+    flags += ["--text", "de:text.parquet", "--out", "loss.csv"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["loss", *flags])
+    loss.main()
+    table = pd.read_csv("loss.csv")
+    assert list(table) == loss.COLUMNS
+    assert table[["state", "kind"]].value_counts().eq(1).all()
+    assert set(table["state"]) == {"start", "trained"}
+    # each sentence: three characters and the end token, of which the first is not predicted
+    assert table.loc[table["kind"] == "text", ["direction", "characters", "tokens"]].to_numpy().tolist() == [
+        ["de", 6, 6],
+        ["de", 6, 6],
+    ]
+    rows = table[table["kind"] != "text"]
+    assert (rows["loss"] * rows["tokens"] / rows["characters"] - rows["loss_per_character"]).abs().max() < 1e-4
