@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 import lander
-from lander import cli, export, tables
+from lander import cli, export, flags, tables
 from lander.errors import UserError
 
 
@@ -134,3 +135,45 @@ def test_awareness_refuses(
     assert error.startswith("lander awareness: error: ")
     assert message in error
     assert not Path("out").exists()
+
+
+def test_every_command_and_every_flag_is_explained() -> None:
+    parser = flags.parser(cli.ACTIONS)
+    (commands,) = (action for action in parser._actions if action.dest == "command")
+    assert set(commands.choices) == set(cli.ACTIONS)
+    for name, one in commands.choices.items():
+        assert one.description.endswith("."), name
+        assert all(action.help for action in one._actions), name
+        assert one.format_help()
+        assert f"    {name}" in parser.format_help()
+
+
+@pytest.mark.parametrize("command", ["export", "delta", "card", "translate"])
+def test_folders_that_are_no_models(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """One line, whatever lies there."""
+    monkeypatch.chdir(tmp_path)
+    given = {
+        "export": ["--direction", "en-de", "--out", "x"],
+        "delta": ["--out", "x.safetensors"],
+        "card": [],
+        "translate": ["--direction", "en-de"],
+    }[command]
+    manifest = {"format": "lander-model-1", "method": "full", "directions": [], "languages": {}, "templates": []}
+    manifest |= {"masked": [], "routing": None, "sizes": {}, "files": {}}
+    contents = ["", "{", "[]", "3", '{"format": "lander-model-1"}', manifest | {"base": [1]}, manifest | {"base": {}}]
+    base = {"path": "x", "digest": "y"}
+    contents += [manifest | {"base": base, "files": {"../f": "y"}}, manifest | {"base": base, "files": []}]
+    contents += [manifest | {"base": base, "method": "landermt"}, manifest | {"base": base, "method": ["full"]}]
+    for content in contents:
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"hello\n")))
+        Path("m").mkdir(exist_ok=True)
+        Path("m/lander.json").write_text(content if isinstance(content, str) else json.dumps(content))
+        with pytest.raises(SystemExit) as stopped:
+            cli.main([command, *given, "--", "m"])
+        error = capsys.readouterr().err
+        assert stopped.value.code == 1, content
+        assert error.startswith(f"lander {command}: error: m"), error
+        assert error.count("\n") == 1
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["m"]

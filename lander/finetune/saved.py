@@ -199,7 +199,8 @@ def check_manifest(manifest: Any, where: Path) -> None:
         UserError: one is not; a method of another version.
     """
     wrong = [key for key, kind in MANIFEST.items() if not isinstance(manifest.get(key, ...), kind)]
-    wrong += [f"base.{key}" for key in ("path", "digest") if not isinstance((manifest.get("base") or {}).get(key), str)]
+    if "base" not in wrong:
+        wrong += [f"base.{key}" for key in ("path", "digest") if not isinstance(manifest["base"].get(key), str)]
     for key in ("directions", "templates", "masked"):
         if key not in wrong and not all(isinstance(value, str) for value in manifest[key]):
             wrong.append(key)
