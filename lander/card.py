@@ -112,11 +112,12 @@ def write(
     name: str,
     directions: Sequence[str],
     prompt: str = "",
+    chat: bool = False,
     scores: Sequence[dict] = (),
     license: str | None = None,
 ) -> None:
     """Write a card; see `text`."""
-    write_text(path, text(manifest, made, kind, name, directions, prompt, scores, license))
+    write_text(path, text(manifest, made, kind, name, directions, prompt, chat, scores, license))
 
 
 def text(
@@ -126,6 +127,7 @@ def text(
     name: str,
     directions: Sequence[str],
     prompt: str = "",
+    chat: bool = False,
     scores: Sequence[dict] = (),
     license: str | None = None,
 ) -> str:
@@ -138,6 +140,7 @@ def text(
         name: of the folder or file, as the card's examples call it.
         directions: which it translates.
         prompt: what the plain model is asked, for an example sentence.
+        chat: as a user's turn in the tokenizer's chat template.
         license: as on the hub, "apache-2.0"; by default the base's.
     """
     base = manifest["base"]["path"]
@@ -148,7 +151,7 @@ def text(
         _head(manifest, kind, directions, license),
         f"# {_plain(title)}",
         _what(manifest, kind, directions, languages),
-        "## How to load\n\n" + _loading(kind, name, base, directions, prompt),
+        "## How to load\n\n" + _loading(kind, name, base, directions, prompt, chat),
         "## Scores\n\n" + (_scores(scores) if scores else "None were given for this card."),
         "## How it was made\n\n" + _made(manifest, made),
         "## Limitations\n\n" + _limitations(kind, manifest),
@@ -184,12 +187,16 @@ def _what(manifest: dict[str, Any], kind: str, directions: Sequence[str], langua
     return f"{what} It translates {'; '.join(pairs)}."
 
 
-def _loading(kind: str, name: str, base: str, directions: Sequence[str], prompt: str) -> str:
+def _loading(kind: str, name: str, base: str, directions: Sequence[str], prompt: str, chat: bool) -> str:
     if kind == "plain":
+        asked = f"tokenizer({prompt!r}, return_tensors='pt', return_token_type_ids=False)"
+        if chat:
+            options = "add_generation_prompt=True, enable_thinking=False, return_tensors='pt', return_dict=True"
+            asked = f"tokenizer.apply_chat_template([{{'role': 'user', 'content': {prompt!r}}}], {options})"
         lines = [
             "from transformers import AutoModelForCausalLM, AutoTokenizer",
             f"tokenizer, model = (kind.from_pretrained({name!r}) for kind in (AutoTokenizer, AutoModelForCausalLM))",
-            f"prompt = tokenizer({prompt!r}, return_tensors='pt', return_token_type_ids=False)",
+            f"prompt = {asked}",
             "output = model.generate(**prompt, max_new_tokens=256, do_sample=False)",
             "print(tokenizer.decode(output[0, prompt['input_ids'].shape[1] :], skip_special_tokens=True))",
         ]

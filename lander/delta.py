@@ -6,8 +6,8 @@ Ten directions cost one base and megabytes, and one file is easily sent. It is s
               model/<parameter>: of the method `full`, everything
               masks/<direction>: the bytes of the Parquet table
     metadata  format, manifest (method, base with its path, revision and digest, directions, routing, prompts ...),
-              adapter_config (PEFT's), provenance (how it was made), tokenizer (digest of the base's vocabulary),
-              digest (of all of this)
+              adapter_config (PEFT's), provenance (how it was made), tokenizer (digest of the base's), prompt (plain or
+              chat), digest (of all of this)
 
 The base is checked by its digest before anything is put on it. The logits are those of the folder, bit for bit.
 
@@ -34,7 +34,7 @@ from lander.finetune import saved
 
 FORMAT = "lander-delta-1"
 SUFFIX = ".safetensors"
-KEYS = ("format", "manifest", "adapter_config", "provenance", "tokenizer")  # of the metadata, beside `digest`
+KEYS = ("format", "manifest", "adapter_config", "provenance", "tokenizer", "prompt")  # of the metadata, with `digest`
 
 
 class Delta:
@@ -54,9 +54,10 @@ class Delta:
             digest = _digest(metadata, ((name, file.get_tensor(name)) for name in sorted(keys)))
         if metadata.get("digest") != digest:
             raise UserError(f"{path}: damaged (its digest is not that of its contents); copy or make it again")
-        values = {key: _json(metadata.get(key), key, self.path) for key in KEYS if key not in ("format", "tokenizer")}
-        self.manifest, self._adapter_config, self.provenance = values.values()
-        self.tokenizer: str = metadata.get("tokenizer", "")
+        self.manifest, self._adapter_config, self.provenance = (
+            _json(metadata.get(key), key, self.path) for key in ("manifest", "adapter_config", "provenance")
+        )
+        self.tokenizer, self.prompt = metadata.get("tokenizer", ""), metadata.get("prompt", "plain")
         saved.check_manifest(self.manifest, self.path)
         self._names = [tuple(name.partition("/")[::2]) for name in keys]
 
@@ -91,10 +92,10 @@ class Delta:
         """The base's tokenizer.
 
         Raises:
-            UserError: it has another vocabulary than the one of the training.
+            UserError: it has another vocabulary or chat template than that of the training.
         """
-        codec = model.load_codec(base, revision, self.manifest.get("prompt"))
-        if vocabulary_digest(codec) != self.tokenizer:
+        codec = model.load_codec(base, revision, self.prompt)
+        if tokenizer_digest(codec) != self.tokenizer:
             raise UserError(f"{base}: not the tokenizer that {self.path} was trained with; pass the right base")
         return codec
 
@@ -125,13 +126,15 @@ def write(folder: str | Path, out: str | Path, provenance: dict[str, Any]) -> No
     for direction in trained.manifest["masked"] if "blocks" in parts else []:
         data = (folder / "masks" / f"{direction}.parquet").read_bytes()
         tensors[f"masks/{direction}"] = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+    codec = model.load_codec(str(folder))
     manifest = {key: value for key, value in trained.manifest.items() if key not in ("files", "format")}
     metadata = {
         "format": FORMAT,
         "manifest": _text(manifest),
         "adapter_config": _text(trained.lora_config() if "lora" in parts else {}),
         "provenance": _text(provenance),
-        "tokenizer": vocabulary_digest(model.load_codec(str(folder))),
+        "tokenizer": tokenizer_digest(codec),
+        "prompt": codec.style,
     }
     metadata["digest"] = _digest(metadata, ((name, tensors[name]) for name in sorted(tensors)))
     with whole_file(out) as temporary:
@@ -213,10 +216,10 @@ def check_base(trained: saved.Trained, base: str | None = None) -> tuple[str, st
     return where, revision
 
 
-def vocabulary_digest(codec: Codec) -> str:
-    """SHA-256 of a tokenizer's tokens and their numbers."""
-    vocabulary = sorted(codec.tokenizer.get_vocab().items())
-    return hashlib.sha256(json.dumps(vocabulary, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()
+def tokenizer_digest(codec: Codec) -> str:
+    """SHA-256 of a tokenizer's tokens and their numbers, and of the chat template where it is used."""
+    parts = [sorted(codec.tokenizer.get_vocab().items()), codec.tokenizer.chat_template if codec.chat else None]
+    return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _digest(metadata: dict[str, str], tensors: Any) -> str:

@@ -144,6 +144,10 @@ def _fold(translator: Translator, trained: saved.Trained | None, direction: str,
 
 
 def _write(folder: Path, network: nn.Module, translator: Translator, dtype: str) -> None:
+    """A plain model's folder; `generate` ends where the translator ends."""
+    ends = translator.codec.ends
+    network.generation_config.eos_token_id = ends if len(ends) > 1 else ends[0]
+    network.generation_config.pad_token_id = translator.codec.pad
     network.to({"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]).save_pretrained(folder)
     translator.codec.tokenizer.save_pretrained(folder)
 
@@ -171,7 +175,7 @@ def _cards(
         own = [row for row in rows if row["direction"] == direction]
         card.write(
             folder / card.NAME, manifest, made, kind="plain", name=name, directions=[direction], prompt=prompt,
-            scores=own, license=license,
+            chat=translator.codec.style == "chat", scores=own, license=license,
         )  # fmt: skip
 
     return write

@@ -47,6 +47,17 @@ def test_other_families_and_layers_of_some_directions(family: str, tmp_path: Pat
         assert torch.equal(logits(tmp_path / "d.safetensors", direction), made.logits(direction))
 
 
+def test_a_delta_remembers_how_it_is_asked(tmp_path: Path) -> None:
+    """The base's tokenizer does not know that the training was on turns of a chat."""
+    made = trained.make(tmp_path, "lora", chat=True)
+    delta.write(made.path, tmp_path / "d.safetensors", {})
+    delta.apply(tmp_path / "d.safetensors", tmp_path / "again")
+    assert model.load_codec(str(made.base)).style == "plain"
+    prompts = [lander.load(str(path)).codec.prompt("a") for path in (made.path, tmp_path / "d.safetensors")]
+    assert prompts == [lander.load(str(tmp_path / "again")).codec.prompt("a")] * 2
+    assert len(prompts[0]) > 3
+
+
 def test_a_delta_holds_what_was_trained_and_nothing_else(tmp_path: Path) -> None:
     made = trained.make(tmp_path, "landermt")
     delta.write(made.path, tmp_path / "d.safetensors", {"seed": 3})

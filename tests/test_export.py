@@ -93,9 +93,10 @@ def load(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "model.safetensors")
 
 
-def test_the_cards_own_code_translates_without_lander(tmp_path: Path, monkeypatch, capsys) -> None:
+@pytest.mark.parametrize("chat", [False, True])
+def test_the_cards_own_code_translates_without_lander(chat: bool, tmp_path: Path, monkeypatch, capsys) -> None:
     """The code block of an exported model's card, run as it stands, says what `lander translate` says."""
-    made = trained.make(tmp_path, "landermt")
+    made = trained.make(tmp_path, "landermt", chat=chat)
     monkeypatch.chdir(tmp_path)
     export.export(made.path, "en-de", Path("ein Ördner 'x'"))
     text = Path("ein Ördner 'x'", "README.md").read_text()
@@ -105,6 +106,12 @@ def test_the_cards_own_code_translates_without_lander(tmp_path: Path, monkeypatc
     exec(code.replace("256", "8"), {})
     expected = lander.load(str(made.path)).outputs([export.EXAMPLE], "en-de", max_new_tokens=8)[0].text
     assert capsys.readouterr().out == expected + "\n"
+    assert ("apply_chat_template" in code) == chat
+    made_again = lander.load("ein Ördner 'x'").codec
+    assert json.loads(Path("ein Ördner 'x'", "generation_config.json").read_text())["eos_token_id"] in (
+        made_again.ends,
+        made_again.end,
+    )
 
 
 @pytest.fixture

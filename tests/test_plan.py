@@ -137,6 +137,7 @@ def test_memory_by_hand() -> None:
     shape = base.Shape(0, 3, 10, 40, False, 2, 10, 100)
     numbers = 10 * 10 + 4 * 40 + 3 * 2 * 5
     assert memory.kept(shape, 20, 3, 5, "float32") == 20 * 3 * numbers * 4
+    assert memory.kept(shape, 20, 3, 5, "float32", frozen=2) == 20 * (3 * numbers - 2 * 70) * 4
     assert memory.kept(shape, 20, 3, 5, "float32", recompute=True) == 20 * (3 * 10 + numbers) * 4
     assert memory.decoding(shape, 2, 8, "float32") == 2 * (2 * 2 * 3 * 10 * 8 * 4 + 800)
 

@@ -8,7 +8,6 @@ import toys
 from torch import nn
 
 from lander import model
-from lander.codec import Codec
 from lander.finetune import saved
 from lander.finetune.blocks import Routing
 from lander.finetune.methods import Lora, prepare
@@ -32,21 +31,22 @@ class Trained:
             return self.network(toys.ids()).logits
 
 
-def base(folder: Path, family: str = "bloom") -> Path:
+def base(folder: Path, family: str = "bloom", tokenizer=None) -> Path:
     """A base of three layers whose vocabulary holds the tokenizer's."""
     network = toys.bloom(3, vocabulary=300) if family == "bloom" else toys.FAMILIES[family]()
     network.save_pretrained(folder)
-    toys.bloom_tokenizer().save_pretrained(folder)
+    (tokenizer or toys.bloom_tokenizer()).save_pretrained(folder)
     return folder
 
 
-def make(folder: Path, method: str, *, family: str = "bloom", partly: bool = False) -> Trained:
+def make(folder: Path, method: str, *, family: str = "bloom", partly: bool = False, chat: bool = False) -> Trained:
     """A trained model in folder/model, its base in folder/base.
 
     Args:
         partly: en-fr has not chosen layer 2.
+        chat: trained on turns of a chat.
     """
-    where = base(folder / "base", family)
+    where = base(folder / "base", family, toys.chat_tokenizer("qwen") if chat else None)
     network = model.load_model(str(where), dtype="float32")
     neurons = {"bloom": 64}.get(family, 24)
     masks = toys.masks([1, 2], neurons, DIRECTIONS) if METHODS[method].masked else {}
@@ -72,6 +72,7 @@ def make(folder: Path, method: str, *, family: str = "bloom", partly: bool = Fal
         "sizes": prepared.sizes,
     }
     masters = {name: parameter.detach().clone() for name, parameter in prepared.trained().items()}
-    saved.save(folder / "model", prepared, masters, Codec(toys.bloom_tokenizer()), masks, manifest)
+    codec = model.load_codec(str(where), prompt="chat" if chat else None)
+    saved.save(folder / "model", prepared, masters, codec, masks, manifest)
     network = prepared.network.eval().requires_grad_(False)
     return Trained(folder / "model", where, network, prepared.router)

@@ -88,19 +88,21 @@ def kept(
     longest: float,
     dtype: str,
     *,
+    frozen: float = 0.0,
     lora: bool = False,
     recompute: bool = False,
 ) -> float:
-    """What the backward pass keeps of so many tokens in `depth` layers.
+    """What the backward pass keeps of so many tokens in `depth` layers, of which `frozen` are passed and not trained.
 
     Numbers per token and layer: 10 d of attention and norms, 4 of each neuron (5 where it is gated), 3 weights of
-    attention for each head and token of the sentence, and with LoRA the outputs of all linear maps twice more.
+    attention for each head and token of the sentence, and with LoRA the outputs of all linear maps twice more. A
+    frozen layer needs no inputs of its linear maps: 3 d and a number of each neuron less.
     """
     d, p = shape.d_model, shape.n_neurons
     layer = 10 * d + (5 if shape.gated else 4) * p + 3 * shape.heads * longest
     if lora:
         layer += 2 * (3 * d + 2 * shape.kv_width + (2 if shape.gated else 1) * p)
-    numbers = (d * depth + layer) if recompute else layer * depth
+    numbers = (d * depth + layer) if recompute else layer * depth - (3 * d + p) * min(frozen, depth)
     return tokens * numbers * SIZE[dtype]
 
 

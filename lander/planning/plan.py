@@ -66,7 +66,14 @@ def _method(
     longest = max(text.longest for text in texts.values())
     predicted = batch * max(text.target for text in texts.values())
     kept = memory.kept(
-        shape, batch * longest, one.depth, longest, dtype, lora="lora" in one.parts, recompute=finetune.recompute
+        shape,
+        batch * longest,
+        one.depth,
+        longest,
+        dtype,
+        frozen=one.frozen,
+        lora="lora" in one.parts,
+        recompute=finetune.recompute,
     )
     together = 1 if machine.gpu else finetune.ranks  # processes that share the device's memory
     peaks = {
@@ -125,7 +132,7 @@ def _stages(
         work = 2 * shape.parameters * read * length * len(settings.seeds)
         add("activations", memory.forward(shape, batch * longest, dtype), work)
         batch, read = settings.awareness.batch_size, settings.awareness.sentences * len(settings.awareness.languages)
-        kept = memory.kept(shape, batch * longest / 2, shape.n_layer, longest / 2, dtype)
+        kept = memory.kept(shape, batch * longest / 2, shape.n_layer, longest / 2, dtype, frozen=shape.n_layer)
         kept += memory.logits(shape, batch * sentence)
         add("awareness", kept, 4 * shape.parameters * read * sentence * len(settings.seeds))
     new, beams = settings.translate.max_new_tokens, settings.translate.beams

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from lander import config, variants
+from lander import config, families, variants
 from lander.finetune import saved
 from lander.finetune.adapters import base_of
 from lander.finetune.blocks import Routing
@@ -28,12 +28,14 @@ from lander.planning.corpus import Text
 
 @dataclass(frozen=True)
 class Training:
-    """One method. `depth`: layers that the gradient passes; `flops`: None where the length is not known."""
+    """One method. `depth`: layers that the gradient passes, of which in `frozen` no linear map of the base is trained
+    or has an update; `flops`: None where the length is not known."""
 
     method: str
     trained: int
     parameters: int  # of the network, what was added included
     depth: float
+    frozen: float
     updates: int | None
     flops: float | None
     sizes: dict[str, int]
@@ -56,7 +58,7 @@ def training(
     trained = count(prepared.groups)
     steps = updates(settings, texts)
     if not prepared.groups:
-        return Training(method, 0, shape.parameters, 0.0, 0, 0.0, {})
+        return Training(method, 0, shape.parameters, 0.0, 0.0, 0, 0.0, {})
     network = base_of(prepared.network)
     head = network.get_output_embeddings().weight
     depth, flops = 0.0, 0.0
@@ -68,7 +70,10 @@ def training(
         flops += 2 * share * text.length * (run + above + moved)
         flops += 2 * share * text.target * head.numel() * (3 if head.requires_grad else 2)
     total = sum(parameter.numel() for parameter in prepared.network.parameters())
-    return Training(method, trained, total, depth, steps, flops if steps is not None else None, prepared.sizes)
+    layers = families.layers_of(network)
+    moving = sum(any(p.requires_grad for p in layer.parameters()) for layer in layers)
+    frozen = depth if METHODS[method].parts == ("bottlenecks",) else max(0.0, depth - moving)
+    return Training(method, trained, total, depth, frozen, steps, flops if steps is not None else None, prepared.sizes)
 
 
 def batch(pairs: int | None, size: int) -> float:
