@@ -7,3 +7,8 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent))
+
+import hypothesis  # noqa: E402 (after the environment is set)
+
+hypothesis.settings.register_profile("lander", deadline=None)  # tests never assert on time
+hypothesis.settings.load_profile("lander")

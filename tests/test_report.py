@@ -580,6 +580,7 @@ def browse(page, *flags):
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 
+@pytest.mark.workflow
 @browsed
 def test_in_a_browser(whole, tmp_path):
     text = (whole / "report/index.html").read_text()
@@ -606,6 +607,7 @@ def test_in_a_browser(whole, tmp_path):
     assert found["arabic"] == "rtl"
 
 
+@pytest.mark.workflow
 @browsed
 def test_the_policy_lets_our_script_run_and_no_other(whole, tmp_path):
     dom, wrong = browse(whole / "report/index.html")
