@@ -11,27 +11,15 @@ import argparse
 import json
 import platform
 import statistics
-import time
 from collections.abc import Callable
 
 import torch
 from transformers import BloomConfig, BloomForCausalLM
 
+from benchmarks._measuring import measure
 from lander.activations import mean_activations
 from lander.awareness.estimators import scores
 from lander.codec import Batch
-
-
-def measure(systems: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each system in each round, the systems taking turns; one round before does not count."""
-    seconds: dict[str, list[float]] = {name: [] for name in systems}
-    for round_ in range(rounds + 1):
-        for name, run in systems.items():
-            began = time.perf_counter()
-            run()
-            if round_:
-                seconds[name].append(time.perf_counter() - began)
-    return seconds
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent))
 
-import hypothesis  # noqa: E402 (after the environment is set)
+import hypothesis
 
 hypothesis.settings.register_profile("lander", deadline=None)  # tests never assert on time
 hypothesis.settings.load_profile("lander")

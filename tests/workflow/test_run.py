@@ -128,7 +128,7 @@ def test_the_run_is_complete(project: Project) -> None:
     assert {row["metric"] for row in rows} >= {"bleu", "chrf2++", "bleu_raw"}
     lines = (results / "translate/landermt/main/s0/news/en-de.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 5
-    assert list(json.loads(lines[0])) == ["source", "reference", "raw", "hypothesis"]
+    assert list(json.loads(lines[0])) == ["source", "reference", "raw", "hypothesis", "cut"]
     assert "<html" in (results / "report" / "index.html").read_text(encoding="utf-8")
     effective = yaml.safe_load((results / "config.yaml").read_text(encoding="utf-8"))
     assert effective["finetune"]["accumulate"] == 2
