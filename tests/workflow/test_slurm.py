@@ -1,0 +1,225 @@
+"""A tiny run of the workflow as jobs of a real SLURM, whose daemons run here (see `cluster`), through its profile.
+
+Two ranks train on one node, then on two; the training is cancelled in the middle. Skipped where SLURM's programs or
+Snakemake's plugin for it are not installed; `LANDER_SLURM=install` installs both (Debian's packages munge and
+slurm-wlm, as root; the plugin into a folder of its own).
+
+    pytest -m workflow tests/workflow/test_slurm.py
+"""
+
+import csv
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cluster as slurm
+import pytest
+import yaml
+from test_run import CONFIG, ROOT, Project
+
+from lander import config
+
+pytestmark = pytest.mark.workflow
+PLUGIN = "snakemake_executor_plugin_slurm"
+STEPS = 120
+CHANGES = {
+    "methods": ["landermt"],
+    "awareness": {"languages": ["en", "de"]},
+    "finetune": {"ranks": 2, "zero_stage": 2, "steps": STEPS, "checkpoint_every": 5},
+}
+FLAGS = ["--jobs", "4", "--slurm-init-seconds-before-status-checks", "5", "--latency-wait", "20"]  # of a fast test
+CHECKPOINTS = "results/tiny/checkpoints/landermt/main/s0"
+FINETUNE = "results/tiny/finetune/landermt/main/s0"
+
+
+@pytest.fixture(scope="module")
+def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the executor plugin is in."""
+    install = os.environ.get("LANDER_SLURM") == "install"
+    if slurm.missing() and install:
+        slurm.install()
+    if missing := slurm.missing():
+        pytest.skip(f"no SLURM here: {', '.join(missing)} not found; LANDER_SLURM=install installs it, as root")
+    if found := importlib.util.find_spec(PLUGIN):
+        return Path(str(found.origin)).parent.parent
+    if not install:
+        pytest.skip(f"{PLUGIN} is not installed (pip install 'lander[slurm]', or LANDER_SLURM=install)")
+    folder = tmp_path_factory.mktemp("plugins")
+    slurm.install_plugins(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cluster(plugins: Path) -> Iterator[slurm.Cluster]:
+    """A cluster of two nodes."""
+    folder = Path(tempfile.mkdtemp(prefix="slurm-"))  # sockets need short paths
+    made = slurm.Cluster(folder)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass
+class Run:
+    """A project whose workflow has gone through SLURM."""
+
+    project: Project
+    cluster: slurm.Cluster
+    plugins: Path
+    output: str = ""
+    interrupted: dict[str, int] = field(default_factory=dict)  # job of the training -> update of its last checkpoint
+    record: dict[str, str] = field(default_factory=dict)  # what SLURM knew of it
+
+    @property
+    def environment(self) -> dict[str, str]:
+        path = f"{self.project.code}{os.pathsep}{self.plugins}"
+        return os.environ | self.cluster.environment | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+
+    def snakemake(self, *flags: str) -> subprocess.CompletedProcess[str]:
+        """Run the workflow; a cluster is not given --cores."""
+        text = yaml.safe_dump(config.merge(CONFIG, CHANGES))
+        (self.project.work / "my.yaml").write_text(text, encoding="utf-8")
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(self.project.code / "workflow" / "Snakefile")]
+        command += ["--configfile", str(self.project.work / "my.yaml"), *FLAGS, *flags]
+        options = {"cwd": self.project.work, "env": self.environment, "timeout": 1800}
+        return subprocess.run(command, **options, capture_output=True, text=True)
+
+    def interrupt(self, done: threading.Event) -> None:
+        """Cancel the training at its first checkpoint, and put its next job back into the queue at a later one."""
+        commands, checkpoints = [["scancel"], ["scontrol", "requeue"]], self.project.work / CHECKPOINTS
+        while commands and not done.wait(0.2):
+            saved = [int(path.name.removeprefix("update-")) for path in checkpoints.glob("update-*[0-9]")]
+            jobs = self.cluster.jobs("finetune")
+            if (
+                jobs
+                and jobs[0] not in self.interrupted
+                and max(saved, default=0) > max(self.interrupted.values(), default=0)
+            ):
+                text = self.cluster.run("scontrol", "show", "job", jobs[0]).stdout
+                self.record = dict(word.split("=", 1) for word in text.split() if "=" in word)
+                self.interrupted[jobs[0]] = max(saved)
+                self.cluster.run(*commands.pop(0), jobs[0], check=True)
+
+
+@pytest.fixture(scope="module")
+def run(cluster: slurm.Cluster, plugins: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The tiny run through SLURM, its training interrupted twice."""
+    project = Project(tmp_path_factory.mktemp("slurm"))
+    profile = project.code / "workflow" / "profiles" / "slurm"
+    project.edit("workflow/profiles/slurm/config.yaml", "gpu: 1  # as many", "gpu: 2  # as many")
+    made, done = Run(project, cluster, plugins), threading.Event()
+    killer = threading.Thread(target=made.interrupt, args=[done])
+    killer.start()
+    try:
+        result = made.snakemake("--workflow-profile", str(profile))
+    finally:
+        done.set()
+        killer.join()
+    made.output = result.stdout + result.stderr
+    assert result.returncode == 0, made.output
+    return made
+
+
+def test_the_run_is_complete(run: Run) -> None:
+    results = run.project.work / "results" / "tiny"
+    with open(results / "evaluate" / "scores.csv", encoding="utf-8", newline="") as stream:
+        methods = {row["method"] for row in csv.DictReader(stream)}
+    assert methods == {"landermt"}
+    assert (results / "report" / "index.html").is_file()
+    waiting = run.cluster.run("squeue", "-h", "--states=PENDING,RUNNING,COMPLETING").stdout
+    assert waiting == ""
+
+
+def test_jobs_ask_for_what_the_rules_and_the_profile_say(run: Run) -> None:
+    allotted = dict(item.split("=") for item in run.record["TRES"].split(","))
+    assert (allotted["cpu"], allotted["node"], run.record["TresPerJob"]) == ("2", "1", "gres:gpu:2")
+    assert run.record["MinMemoryNode"] == "2500M"
+    assert run.record["TimeLimit"] == "1-00:00:00"
+    assert run.record["Requeue"] == "1"
+
+
+def test_an_interrupted_training_goes_on(run: Run) -> None:
+    """Cancelled, it is submitted again by Snakemake; requeued, SLURM starts the same job again."""
+    first, second = run.interrupted.values()
+    assert 0 < first < second < STEPS
+    log = (run.project.work / "results/tiny/logs/finetune/landermt/main/s0.log").read_text(encoding="utf-8")
+    resumed = int(log.split("resuming at update ")[1].split()[0])
+    assert second <= resumed < STEPS
+    assert losses(run.project.work / FINETUNE).keys() == set(range(STEPS))
+    assert not (run.project.work / CHECKPOINTS).exists()
+
+
+def test_what_slurm_says_of_a_failed_job_is_kept(run: Run) -> None:
+    paths = run.project.work.glob("results/slurm-logs/**/*.log")
+    logs = {path.stem: path.read_text(encoding="utf-8") for path in paths}
+    cancelled, requeued = run.interrupted
+    assert list(logs) == [cancelled]
+    assert "CANCELLED" in logs[cancelled]
+    assert run.output.count(f"SLURM jobid {requeued} ") == 1
+
+
+def test_a_second_run_submits_nothing(run: Run) -> None:
+    """Through `--profile`, which leaves the default profile in force."""
+    result = run.snakemake("--profile", str(run.project.code / "workflow" / "profiles" / "slurm"))
+    assert result.returncode == 0, result.stderr
+    assert "Nothing to be done" in result.stdout + result.stderr
+
+
+def test_the_profile_knows_the_rules() -> None:
+    """Needs no SLURM: the profile repeats which rules want a GPU, and the memory of some at the first attempt."""
+    text = (ROOT / "workflow/profiles/slurm/config.yaml").read_text(encoding="utf-8")
+    given = yaml.safe_load(text)["set-resources"]
+    rules: dict[str, str] = {}
+    for path in (ROOT / "workflow" / "rules").glob("*.smk"):
+        _, *blocks = re.split(r"^rule (?=\w+:)", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        rules |= {block.split(":", 1)[0]: block for block in blocks}
+    assert {name for name, values in given.items() if "gpu" in values} == {n for n, b in rules.items() if " gpu=" in b}
+    for name, values in given.items():
+        if "mem_mb" in values:
+            assert f"mem_mb={values['mem_mb'].split(' ')[0]}," in rules[name], name
+
+
+def losses(folder: Path) -> dict[int, float]:
+    """Update -> loss summed over directions."""
+    found: dict[int, float] = {}
+    with open(folder / "loss.csv", encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            found[int(row["update"])] = found.get(int(row["update"]), 0.0) + float(row["loss"])
+    return found
+
+
+def test_two_nodes_train_as_two_ranks_of_one_node_do(run: Run) -> None:
+    """One job with two tasks, each a torchrun that finds the other at the first node (docs/cluster.md)."""
+    data = "results/tiny/data/s0/train"
+    directions = ["en-de", "de-en"]
+    flags = ["-m", "lander.finetune", "--method", "full", "--model", "results/tiny/pretrain", "--steps", "4"]
+    flags += ["--train", *(f"{data}/{name}.parquet" for name in directions), "--directions", *directions]
+    flags += ["--languages", json.dumps({"en": "English", "de": "German"}), "--batch-size", "4", "--zero-stage", "2"]
+    flags += ["--precision", "float32", "--learning-rate", "0.001"]
+    options = {"cwd": run.project.work, "env": run.environment, "capture_output": True, "text": True, "timeout": 600}
+    torchrun = [sys.executable, "-m", "torch.distributed.run"]
+
+    one = [*torchrun, "--nproc_per_node", "2", *flags, "--out", "one"]
+    done = subprocess.run(one, **options)
+    assert done.returncode == 0, done.stderr
+
+    port = slurm.free_ports(1)[0]
+    nodes = ["srun", "--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--mem=8000", *torchrun, "--nnodes", "2"]
+    nodes += ["--nproc_per_node", "1", "--rdzv_backend", "c10d", "--rdzv_endpoint", f"localhost:{port}"]
+    nodes += ["--rdzv_id", str(time.time_ns())]
+    done = subprocess.run([*nodes, *flags, "--out", "two"], **options)
+    assert done.returncode == 0, done.stderr
+    assert losses(run.project.work / "two") == pytest.approx(losses(run.project.work / "one"), abs=1e-5)
