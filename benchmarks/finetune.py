@@ -1,0 +1,114 @@
+"""What a training step costs: landermt beside full finetuning and LoRA, and beside its bare arithmetic.
+
+    python -m benchmarks.finetune
+    python -m benchmarks.finetune --chosen 0,1,2,3 --loops plain
+
+Bound: the forward pass and the part of the backward pass that a system needs (`lander.finetune.cost`: gradients of
+activations down to the lowest trained layer, gradients of the trained weights), at the rate of floating point
+operations of the base's plain forward pass in the same round. All systems take turns; a ratio is the median over
+rounds. `benchmarks/_training.py` says what the systems and the loops are.
+
+The JSON line has the first loop's ratios at the top, all loops' under `loops`. Where several sets of chosen layers are
+given the first is `ffn` and `layer`, the others have their layers in their names.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+
+from benchmarks import _training as training
+from benchmarks._measuring import measure, ratio
+from lander import machine
+from lander.finetune.trainer import end_processes, start_processes
+
+FORWARD = "forward"
+SPEEDUPS = {"full": "speedup_vs_full", "lora": "speedup_vs_lora", "lora-default": "speedup_vs_lora_default"}
+
+
+def systems(args: argparse.Namespace) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Row name -> system and its chosen layers; the scopes once for each set of layers."""
+    found = {}
+    for name in args.systems:
+        sets = args.chosen if name in ("ffn", "layer") else args.chosen[:1]
+        for place, chosen in enumerate(sets):
+            found[name if place == 0 else f"{name} {','.join(map(str, chosen))}"] = name, chosen
+    return found
+
+
+def ratios(seconds: dict[str, list[float]], steps: dict[str, training.Step], loop: str) -> dict[str, float]:
+    """The JSON keys of a loop: of scope `ffn`, the same with `_layer`, and of further sets of layers."""
+    found = {}
+    for row in (name for name in steps if name.split()[0] in (f"{loop}:ffn", f"{loop}:layer")):
+        scope, _, chosen = row.partition(":")[2].partition(" ")
+        suffix = ("_layer" if scope == "layer" else "") + (f"_{chosen}" if chosen else "")
+        for other, key in SPEEDUPS.items():
+            if f"{loop}:{other}" in seconds:
+                found[key + suffix] = ratio(seconds[f"{loop}:{other}"], seconds[row])
+        found["bound_ratio" + suffix] = bound_ratio(seconds, steps, row)
+    return found
+
+
+def bound_ratio(seconds: dict[str, list[float]], steps: dict[str, training.Step], row: str) -> float:
+    """Seconds of a step to those of its arithmetic at the forward pass's rate."""
+    return ratio(seconds[row], seconds[FORWARD]) * steps[FORWARD].flops / steps[row].flops
+
+
+def print_table(seconds: dict[str, list[float]], steps: dict[str, training.Step], tokens: int) -> None:
+    """A line per system and loop."""
+    print(
+        f"{'loop':<8}{'system':<22}{'trained':>12}{'GFLOP':>9}{'median s':>10}{'tokens/s':>10}"
+        f"{'x full':>8}{'x lora':>8}{'x default':>11}{'x bound':>9}"
+    )
+    for row, step in steps.items():
+        loop, _, name = row.partition(":")
+        median = statistics.median(seconds[row])
+        line = (
+            f"{loop:<8}{name:<22}{step.parameters:>12,}{step.flops / 1e9:>9.1f}{median:>10.4f}{tokens / median:>10,.0f}"
+        )
+        for other, width in zip(SPEEDUPS, (8, 8, 11), strict=True):
+            known = f"{loop}:{other}" in seconds
+            line += f"{ratio(seconds[f'{loop}:{other}'], seconds[row]):>{width}.2f}" if known else " " * width
+        print(line + f"{bound_ratio(seconds, steps, row):>9.2f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="benchmarks.finetune", description=__doc__.splitlines()[0])
+    training.add_flags(parser)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument(
+        "--chosen",
+        type=training.layer_list,
+        nargs="+",
+        default=[(3, 4, 10, 11), (0, 4, 10, 11)],
+        help="sets of chosen layers: autograd stops below the lowest",
+    )
+    args = parser.parse_args()
+    machine.prepare(args.threads)
+    start_processes()
+    size = training.size_of(args)
+    steps = {FORWARD: training.forward_step(size)}
+    for loop in args.loops:
+        for name, (system, chosen) in systems(args).items():
+            steps[f"{loop}:{name}"] = training.make(system, loop, size, chosen)
+    seconds = measure(dict(steps), args.rounds)
+    print(f"{size.words}, {args.threads} thread(s), {machine.device()}, {args.rounds} rounds")
+    print(f"chosen layers {', '.join(map(str, args.chosen[0]))}; {args.absent:.0%} of their neurons do not run")
+    print_table(seconds, steps, size.rows * size.tokens)
+    loops = {loop: ratios(seconds, steps, loop) for loop in args.loops}
+    record = {
+        "benchmark": "finetune",
+        "machine": platform.machine(),
+        "device": str(machine.device()),
+        **loops[args.loops[0]],
+        "loops": loops,
+        "seconds": {name: statistics.median(values) for name, values in seconds.items()},
+        "losses": {name: step.loss for name, step in steps.items()},
+        "flops": {name: step.flops for name, step in steps.items()},
+    }
+    end_processes()
+    print(json.dumps(record))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""What a training takes of memory: landermt beside full finetuning and LoRA, each in a process of its own.
+
+    python -m benchmarks.memory
+
+The peak of a process while it makes its model and some updates, above what it has once everything is imported: resident
+memory on a CPU, what PyTorch has allocated on a GPU. `weights` is the base model alone in bfloat16; `bound` is what
+must be there: the weights, and for each trained parameter a float32 master, two moments and a gradient (14 bytes with
+a bfloat16 gradient). `benchmarks/_training.py` says what the systems and the loops are.
+"""
+
+import argparse
+import json
+import platform
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from benchmarks import _training as training
+from lander import machine
+
+STATUS = Path("/proc/self/status")
+
+
+def resident(field: str) -> int:
+    """Bytes of this process: `VmRSS` now, `VmHWM` at most so far. Where there is no /proc, the most so far."""
+    if not STATUS.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    line = next(line for line in STATUS.read_text().splitlines() if line.startswith(f"{field}:"))
+    return int(line.split()[1]) * 1024
+
+
+def measure_one(args: argparse.Namespace) -> dict[str, int]:
+    """In a process of its own: a system's peak above its imports, in bytes."""
+    import peft  # noqa: F401
+    from transformers import BloomForCausalLM  # noqa: F401
+
+    from lander.finetune.trainer import end_processes, import_deepspeed, start_processes
+
+    machine.prepare(args.threads)
+    import_deepspeed()
+    start_processes()
+    gpu = torch.cuda.is_available()
+    before = torch.cuda.memory_allocated() if gpu else resident("VmRSS")
+    step = training.make(args.systems[0], args.loops[0], training.size_of(args), args.chosen)
+    for _ in range(args.steps):
+        step()
+    peak = (torch.cuda.max_memory_allocated() if gpu else resident("VmHWM")) - before
+    end_processes()
+    return {"peak": peak, "parameters": step.parameters}
+
+
+def measure(args: argparse.Namespace, argv: list[str]) -> dict[str, dict[str, dict[str, int]]]:
+    """Loop -> system -> what its process says."""
+    found: dict[str, dict[str, dict[str, int]]] = {loop: {} for loop in args.loops}
+    for loop in args.loops:
+        for system in args.systems:
+            command = [sys.executable, "-m", "benchmarks.memory", *argv, "--one", "--systems", system, "--loops", loop]
+            output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+            found[loop][system] = json.loads(output.splitlines()[-1])
+    return found
+
+
+def ratios(found: dict[str, dict[str, int]]) -> dict[str, float]:
+    """The JSON keys of a loop: of scope `ffn`, and the same with `_layer`."""
+    keys = {"full": "ratio_vs_full", "lora": "ratio_vs_lora", "lora-default": "ratio_vs_lora_default"}
+    scopes = {scope: suffix for scope, suffix in {"ffn": "", "layer": "_layer"}.items() if scope in found}
+    return {
+        key + suffix: found[scope]["peak"] / found[other]["peak"]
+        for scope, suffix in scopes.items()
+        for other, key in keys.items()
+        if other in found
+    }
+
+
+def weights(size: training.Size) -> int:
+    """Bytes of the base."""
+    with torch.device("meta"):
+        from transformers import BloomConfig, BloomForCausalLM
+
+        config = BloomConfig(vocab_size=size.vocabulary, hidden_size=size.width, n_layer=size.layers, n_head=size.heads)
+        return 2 * sum(parameter.numel() for parameter in BloomForCausalLM(config).parameters())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="benchmarks.memory", description=__doc__.splitlines()[0])
+    training.add_flags(parser)
+    parser.add_argument("--chosen", type=training.layer_list, default=(3, 4, 10, 11), help="layers, as 3,4,10,11")
+    parser.add_argument("--steps", type=int, default=3, help="updates")
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one:
+        print(json.dumps(measure_one(args)))
+        return
+    size = training.size_of(args)
+    found, base = measure(args, sys.argv[1:]), weights(size)
+    print(f"{size.words}, {args.threads} thread(s), {machine.device()}")
+    print(f"weights {base / 1e6:,.0f} MB; chosen layers {', '.join(map(str, args.chosen))}")
+    print(f"{'loop':<8}{'system':<14}{'trained':>12}{'peak MB':>10}{'bound MB':>10}{'x full':>9}{'x lora':>9}")
+    for loop, rows in found.items():
+        for system, row in rows.items():
+            line = f"{loop:<8}{system:<14}{row['parameters']:>12,}{row['peak'] / 1e6:>10,.0f}"
+            line += f"{(base + 14 * row['parameters']) / 1e6:>10,.0f}"
+            for other in ("full", "lora"):
+                line += f"{row['peak'] / rows[other]['peak']:>9.2f}" if other in rows else " " * 9
+            print(line)
+    loops = {loop: ratios(rows) for loop, rows in found.items()}
+    record = {"benchmark": "memory", "machine": platform.machine(), "device": str(machine.device())}
+    print(json.dumps({**record, **loops[args.loops[0]], "loops": loops, "bytes": found}))
+
+
+if __name__ == "__main__":
+    main()
