@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "squeue", "scancel")
@@ -145,7 +145,7 @@ class Cluster:
     def run(self, *command: str, check: bool = False) -> subprocess.CompletedProcess[str]:
         """Run a command of SLURM."""
         environment = os.environ | self.environment
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=check)
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=check)
 
     def jobs(self, rule: str) -> list[str]:
         """Ids of the jobs of a rule that are running."""
@@ -154,8 +154,11 @@ class Cluster:
 
     def stop(self) -> None:
         """End all jobs and daemons."""
-        self.run("scancel", "--user", getpass.getuser())
-        time.sleep(1)
+        with suppress(subprocess.TimeoutExpired):  # a cluster that has not come up does not answer
+            self.run("scancel", "--user", getpass.getuser())
+            end = time.monotonic() + 45  # SLURM kills after 30 s; without its daemons a job's own process would stay
+            while self.run("squeue", "-h").stdout.strip() and time.monotonic() < end:
+                time.sleep(0.5)
         for daemon in reversed(self.daemons):
             daemon.send_signal(signal.SIGTERM)
         for daemon in reversed(self.daemons):
@@ -167,11 +170,8 @@ class Cluster:
 
 def free_ports(count: int) -> list[int]:
     """Ports of this machine that nothing listens on."""
-    with_sockets = [socket.socket() for _ in range(count)]
-    for one in with_sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in with_sockets]
-    for one in with_sockets:
-        with closing(one):
-            pass
-    return ports
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]

@@ -102,15 +102,12 @@ class Run:
         commands, checkpoints = [["scancel"], ["scontrol", "requeue"]], self.project.work / CHECKPOINTS
         while commands and not done.wait(0.2):
             saved = [int(path.name.removeprefix("update-")) for path in checkpoints.glob("update-*[0-9]")]
-            jobs = self.cluster.jobs("finetune")
-            if (
-                jobs
-                and jobs[0] not in self.interrupted
-                and max(saved, default=0) > max(self.interrupted.values(), default=0)
-            ):
+            last, before = max(saved, default=0), max(self.interrupted.values(), default=0)
+            jobs = [job for job in self.cluster.jobs("finetune") if job not in self.interrupted]
+            if jobs and last > before:
                 text = self.cluster.run("scontrol", "show", "job", jobs[0]).stdout
                 self.record = dict(word.split("=", 1) for word in text.split() if "=" in word)
-                self.interrupted[jobs[0]] = max(saved)
+                self.interrupted[jobs[0]] = last
                 self.cluster.run(*commands.pop(0), jobs[0], check=True)
 
 
