@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from lander import config
+from lander.errors import UserError
 from lander.workflow import Plan, show_errors
 
 STAGES = ("layers", "data")
@@ -179,8 +180,13 @@ def test_the_hub_is_asked_only_where_it_is_needed(make, monkeypatch: pytest.Monk
 def test_what_changes_no_result_is_no_parameter(make) -> None:
     """Snakemake does not compare parameters that are functions of `resources`."""
     plan = make(finetune={"ranks": 3})
-    assert plan.models.launcher(wildcards(), resources=None) == "torchrun --nproc_per_node 3"
-    assert make().models.launcher(wildcards(), resources=None) == "python"
+    assert plan.models.launcher(wildcards(), resources={}) == "torchrun --nproc_per_node 3"
+    assert make().models.launcher(wildcards(), resources={}) == "python"
+    with pytest.raises(UserError, match=r"finetune.ranks: 3 cannot be shared by the profile's 2 nodes"):
+        plan.models.launcher(wildcards(), resources={"nodes": 2})
+    across = make(finetune={"ranks": 3}).models.launcher(wildcards(), resources={"nodes": 3})
+    assert across.startswith("srun --nodes=3 --ntasks=3 --ntasks-per-node=1")
+    assert "torchrun --nnodes 3 --nproc_per_node 1 " in across
     assert plan.models.machine_flags(wildcards(), resources=None) == ["--zero-stage", "0", "--checkpoint-every", "200"]
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lander import config, variants
+from lander.errors import UserError
 from lander.methods import MASKED, METHODS
 from lander.workflow.texts import as_json
 
@@ -262,9 +263,16 @@ class Models:
     # gives. Processes, ZeRO stage and checkpoints change no result, so a change of theirs must rerun nothing.
 
     def launcher(self, _wildcards: Any, resources: Any) -> str:
-        """What runs the finetuning: one process, or torchrun with several."""
-        ranks = self.settings.finetune.ranks
-        return "python" if ranks == 1 else f"torchrun --nproc_per_node {ranks}"
+        """What runs the finetuning: one process, torchrun with several, or a torchrun on each node of a SLURM job."""
+        ranks, nodes = self.settings.finetune.ranks, int(resources.get("nodes", 1))
+        if nodes == 1:
+            return "python" if ranks == 1 else f"torchrun --nproc_per_node {ranks}"
+        if ranks % nodes:
+            raise UserError(f"finetune.ranks: {ranks} cannot be shared by the profile's {nodes} nodes; use a multiple")
+        srun = f"srun --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1 --kill-on-bad-exit=1"
+        meeting = "--rdzv_backend c10d --rdzv_id $SLURM_JOB_ID"
+        place = "--rdzv_endpoint $(hostname):$((20000 + SLURM_JOB_ID % 20000))"
+        return f"{srun} torchrun --nnodes {nodes} --nproc_per_node {ranks // nodes} {meeting} {place}"
 
     def machine_flags(self, _wildcards: Any, resources: Any) -> list[str]:
         """Flags of the finetuning that change no result."""
