@@ -207,7 +207,7 @@ def test_runs_of_other_shapes_do_what_they_need(
 
 
 def test_an_experiment_trains_what_is_missing(project: Project) -> None:
-    result = project.snakemake("sweep_epsilon", experiments={"sweep_epsilon": [0.5, 0.9]})
+    result = project.snakemake("--", "sweep_epsilon", experiments={"sweep_epsilon": [0.5, 0.9]})
     assert result.returncode == 0, result.stdout + result.stderr
     text = (project.work / "results/tiny/experiments/sweep_epsilon.md").read_text(encoding="utf-8")
     assert "0.5" in text
