@@ -1,5 +1,6 @@
 """A run: its texts, models and experiments, the digests of its code, and the machine that it runs on."""
 
+import hashlib
 import os
 import re
 import sys
@@ -107,7 +108,6 @@ class Plan:
         files = {
             "translations": [f"<results>/translate/{model}/{item}.jsonl" for model, item in items],
             "flags": [f"<results>/evaluate/{model}/{item}.flags.csv" for model, item in items],
-            "experiments": sorted(str(path) for path in Path(self.results, "experiments").glob("*.md")),
         }
         if self.settings.evaluate.baselines:
             files["significance"] = ["<results>/evaluate/significance.csv"]
@@ -125,6 +125,15 @@ class Plan:
             files["awareness"] = [f"<results>/awareness/{seed}/{language}.parquet" for language in languages]
         return {name: found for name, found in files.items() if found}
 
+    # Not inputs: the report shows the experiments that there are, and must not bring them up to date.
+
+    def _experiments(self) -> list[Path]:
+        return sorted(Path(self.results, "experiments").glob("*.md"))
+
+    def experiments_digest(self, _wildcards: Any) -> str:
+        """Digest of the experiments that the report shows: it is made anew when they are."""
+        return hashlib.sha256(b"".join(path.read_bytes() for path in self._experiments())).hexdigest()[:16]
+
     def _pairs(self) -> list[str]:
         return list(dict.fromkeys(str(direction.pair) for direction in self.settings.directions))
 
@@ -139,6 +148,8 @@ class Plan:
             elif name in folders:
                 files = [f"{model}={self.results}/{folders[name]}/{model}" for model in self.shown]
             flags += [f"--{name}", *map(str, files)]
+        if shown := self._experiments():
+            flags += ["--experiments", *map(str, shown)]
         flags += ["--benchmarks", f"{self.results}/benchmarks", "--code", str(self.ledger)]
         return [*flags, "--awareness-languages", *self.settings.awareness.languages] if self.detects else flags
 

@@ -206,15 +206,6 @@ def test_runs_of_other_shapes_do_what_they_need(
     assert project.jobs(run="other", **changes) == {**jobs, **FEW_SCORES}
 
 
-def test_an_experiment_trains_what_is_missing(project: Project) -> None:
-    result = project.snakemake("--", "sweep_epsilon", experiments={"sweep_epsilon": [0.5, 0.9]})
-    assert result.returncode == 0, result.stdout + result.stderr
-    text = (project.work / "results/tiny/experiments/sweep_epsilon.md").read_text(encoding="utf-8")
-    assert "0.5" in text
-    assert "0.9" in text
-    assert project.jobs(experiments={"sweep_epsilon": [0.5, 0.9]}) == {}
-
-
 EXPERIMENTS = ["table1", "table2", "transfer", "forgetting", "readings", "sweep_k", "sweep_epsilon", "estimators"]
 ANALYSES = ["second_model", "clusters", "claims", "agreement", "figures_layers", "figures_awareness", "tune"]
 
@@ -269,3 +260,14 @@ def test_a_bad_config_starts_nothing(project: Project) -> None:
     assert (
         result.stderr.strip().splitlines()[-1] == "lander config: error: layers.kk: no such key; did you mean layers.k?"
     )
+
+
+def test_an_experiment_trains_what_is_missing(project: Project) -> None:
+    result = project.snakemake("--", "sweep_epsilon", experiments={"sweep_epsilon": [0.5, 0.9]})
+    assert result.returncode == 0, result.stdout + result.stderr
+    text = (project.work / "results/tiny/experiments/sweep_epsilon.md").read_text(encoding="utf-8")
+    assert "0.5" in text
+    assert "0.9" in text
+    assert project.jobs() == {"report": 1, "all": 1}  # which shows it now; nothing of it is brought up to date
+    assert project.snakemake().returncode == 0
+    assert "sweep_epsilon" in (project.work / "results/tiny/report/index.html").read_text(encoding="utf-8")

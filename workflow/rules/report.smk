@@ -39,6 +39,7 @@ rule report:
         run=settings.run,
         flags=plan.report_flags,
         folder=subpath(output[0], parent=True),
+        experiments=plan.experiments_digest,
         code=plan.code("report"),
     shell:
         """
