@@ -224,7 +224,8 @@ def test_no_layer_is_the_base(folder, monkeypatch):
 
 @pytest.mark.parametrize("method", ["full", "lora", "adapter-lora"])
 def test_other_methods_train_save_and_load(folder, monkeypatch, method):
-    finetune(folder, method, "--steps", "2", method=method)
+    sizes = ["--budget-layers", "2", "--lora-rank", "2"] if method == "adapter-lora" else []
+    finetune(folder, method, "--steps", "2", *sizes, method=method)
     monkeypatch.chdir(folder)
     model = lander.load(method)
     base = lander.load("base")
