@@ -210,7 +210,8 @@ def test_the_command(own, capsys: pytest.CaptureFixture) -> None:
 
 
 @pytest.mark.workflow
-def test_jobs_are_snakemakes() -> None:
+def test_jobs_are_snakemakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # nothing has been run here
     found = jobs.jobs(None)
     assert found
     assert found["finetune"] <= 3
