@@ -113,15 +113,18 @@ def count(groups: list[ParameterGroup]) -> int:
 
 
 def full(network: nn.Module, _options: Options) -> Prepared:
+    """Everything is trained."""
     return Prepared(network, Router(), [ParameterGroup("all", dict(network.named_parameters()))])
 
 
 def lora(network: nn.Module, options: Options) -> Prepared:
+    """Low-rank updates (PEFT)."""
     network = with_lora(network, options.lora)
     return Prepared(network, Router(), [lora_group(network)], {"lora_rank": options.lora.rank})
 
 
 def lora_matched(network: nn.Module, options: Options) -> Prepared:
+    """LoRA on every linear map, of the rank whose parameters come nearest to those of `budget_layers` layers."""
     budget = adapters.layers_budget(network, options.budget_layers, options.scope)
     per_rank = sum(part.in_features + part.out_features for part in linear_maps(network).values())
     rank = max(1, round(budget / per_rank))
@@ -129,12 +132,14 @@ def lora_matched(network: nn.Module, options: Options) -> Prepared:
 
 
 def adapter(network: nn.Module, options: Options) -> Prepared:
+    """A bottleneck behind every layer's FFN."""
     size = adapter_size(network, options)
     adapters.install(network, size)
     return Prepared(network, Router(), [bottleneck_group(network)], {"bottleneck": size})
 
 
 def adapter_lora(network: nn.Module, options: Options) -> Prepared:
+    """Low-rank updates, and bottlenecks of the largest width with which both stay within the adapter's parameters."""
     budget = adapters.n_parameters(network, adapter_size(network, options))
     network = with_lora(network, options.lora)
     low_rank = lora_group(network)

@@ -148,7 +148,7 @@ class Models:
     def _directions_with(self, language: str) -> list[str]:
         return [str(d) for d in self.settings.directions if language in (d.source, d.target)]
 
-    def neuron_layers(self, wildcards: Any) -> str:
+    def layers_table(self, wildcards: Any) -> str:
         """The table of layers that a selection uses."""
         return self._table("layers", wildcards, "layers")
 
@@ -167,12 +167,8 @@ class Models:
             flags["permute"] = self.draw_seed(wildcards)
         return as_flags(flags)
 
-    def mask_layers(self, wildcards: Any) -> str:
-        """The table of layers that a selection's masks use."""
-        return self._table("layers", wildcards, "layers")
-
-    def mask_neurons(self, wildcards: Any) -> str:
-        """The table of neurons that a selection's masks use."""
+    def neurons_table(self, wildcards: Any) -> str:
+        """The table of neurons that a selection uses."""
         return self._table("neurons", wildcards, "neurons")
 
     def _table(self, stage: str, wildcards: Any, name: str) -> str:

@@ -13,7 +13,7 @@ from lander.digest import code_digest, record_digests, recorded_digest
 from lander.languages import Direction
 from lander.methods import MASKED
 from lander.variants import MAIN, Model, selection
-from lander.workflow.experiments import Experiments, has_loss
+from lander.workflow.experiments import Experiments
 from lander.workflow.models import Models
 from lander.workflow.texts import Texts
 
@@ -199,6 +199,3 @@ def show_errors(logs: Iterable[str]) -> None:
     """Say once more, after all that Snakemake prints, which errors of the user's input made a run fail."""
     lines = [line for log in logs for line in Path(log).read_text(encoding="utf-8", errors="replace").splitlines()]
     print("\n".join(dict.fromkeys(line for line in lines if ERROR.match(line))), file=sys.stderr)
-
-
-__all__ = ["Plan", "has_loss", "items", "show_errors"]

@@ -4,8 +4,8 @@
 rule masks:
     """One table per direction: the role, owner and scale of every neuron of the chosen layers."""
     input:
-        neurons=models.mask_neurons,
-        layers=models.mask_layers,
+        neurons=models.neurons_table,
+        layers=models.layers_table,
         awareness=models.awareness_files,
     output:
         expand(
