@@ -5,11 +5,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from lander import machine
-from lander.codec import Codec
+from lander.codec import IGNORED, Batch, Codec
 from lander.errors import UserError
+from lander.families import fuse_activations
 from lander.files import read_json, sha256
 
 BUILT_IN = Path(__file__).parent / "models"
@@ -57,6 +59,7 @@ def load_model(path: str, revision: str | None = None, dtype: str = "auto") -> n
         if type(error).__name__ != "SafetensorError":
             raise
         raise UserError(f"model.path: {where}: its weights are damaged: {_first_line(error)}") from None
+    fuse_activations(model)
     return model.eval().requires_grad_(False).to(machine.device())
 
 
@@ -83,6 +86,23 @@ def load(
 ) -> tuple[nn.Module, Codec]:
     """A base model and its tokenizer; see `load_model` and `load_codec`."""
     return load_model(path, revision, dtype), load_codec(path, revision, prompt)
+
+
+def predictions(network: nn.Module, batch: Batch, **inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits of the tokens that are to be predicted, float32 or finer, (predicted, vocabulary), and these tokens' ids.
+
+    The output head runs on their positions only: on the others its result would be thrown away.
+
+    Args:
+        inputs: input_ids or inputs_embeds.
+    """
+    hidden = network.base_model(**inputs, attention_mask=batch.attention_mask, use_cache=False)[0]
+    labels = batch.labels[:, 1:]  # the token at t is predicted at t - 1
+    predicted = labels != IGNORED
+    logits = network.get_output_embeddings()(hidden[:, :-1][predicted])
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    cap = getattr(network.config, "final_logit_softcapping", None)  # Gemma 2
+    return (cap * torch.tanh(logits / cap) if cap else logits), labels[predicted]
 
 
 def facts(path: str) -> dict[str, Any]:

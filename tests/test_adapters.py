@@ -127,7 +127,9 @@ def folder(tmp_path, request):
     """A trained model: as if training had moved everything that the method trains."""
     toys.bloom(3, vocabulary=300).save_pretrained(tmp_path / "base")
     toys.bloom_tokenizer().save_pretrained(tmp_path / "base")
-    prepared = prepare(request.param, toys.bloom(3, vocabulary=300), budget_layers=2, lora=Lora(rank=2))
+    prepared = prepare(
+        request.param, lander.model.load_model(str(tmp_path / "base")), budget_layers=2, lora=Lora(rank=2)
+    )
     torch.manual_seed(3)
     for parameter in prepared.trained().values():
         parameter.data.normal_()

@@ -29,11 +29,12 @@ from torch.utils.hooks import RemovableHandle
 
 from lander import families
 from lander.awareness.sums import Sums, predicting
-from lander.codec import IGNORED, Batch
+from lander.codec import Batch
 from lander.families import FFN
+from lander.model import predictions
 
 GRADIENT: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "taylor": torch.abs,
+    "taylor": torch.abs_,  # the product is ours to overwrite
     "taylor_squared": torch.square,
     "summed": lambda product: product,  # its absolute value is taken at the end
 }
@@ -155,6 +156,5 @@ def at_least_float32(values: torch.Tensor) -> torch.Tensor:
 def summed_loss(network: nn.Module, batch: Batch) -> torch.Tensor:
     """L, the sum of the token losses, with a graph from the embeddings on although all parameters are frozen."""
     embedded = network.get_input_embeddings()(batch.input_ids).detach().requires_grad_(True)
-    output = network(inputs_embeds=embedded, attention_mask=batch.attention_mask, use_cache=False)
-    logits = at_least_float32(output.logits[:, :-1])  # (batch, tokens - 1, vocabulary)
-    return cross_entropy(logits.flatten(0, 1), batch.labels[:, 1:].flatten(), ignore_index=IGNORED, reduction="sum")
+    logits, tokens = predictions(network, batch, inputs_embeds=embedded)
+    return cross_entropy(logits, tokens, reduction="sum")

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from torch.nn import functional
 from transformers import BloomConfig, BloomForCausalLM
 
+from lander.families import fuse_activations
 from lander.files import whole_file
 from lander.machine import autocasts
 from lander.pretrain.documents import END, SPECIAL, Documents, train_tokenizer, windows
@@ -59,6 +60,7 @@ class Trainer:
             self.tokenizer = train_tokenizer(documents, recipe["vocabulary"])
         size = self.tokenizer.get_vocab_size()
         self.model = build_model(size, recipe["d_model"], recipe["n_layer"], recipe["n_head"], recipe["seed"])
+        fuse_activations(self.model)
         self.model.to(self.device)
         self.optimizer = self._build_optimizer()
         if saved:
@@ -106,7 +108,7 @@ class Trainer:
             {"params": matrices, "weight_decay": self.recipe["weight_decay"]},
             {"params": vectors, "weight_decay": 0.0},
         ]
-        return torch.optim.AdamW(groups, lr=self.recipe["learning_rate"], betas=(0.9, 0.95))
+        return torch.optim.AdamW(groups, lr=self.recipe["learning_rate"], betas=(0.9, 0.95), fused=True)
 
     def _tell(self, loss: float, seconds: float) -> None:
         tokens = self.rows * self.recipe["context"]
@@ -165,5 +167,6 @@ class Trainer:
             tensors = [state["tensors"][f"{kind} {name}"].to(self.device) for kind in ("weight", "first", "second")]
             parameter.data.copy_(tensors[0])
             self.optimizer.state[parameter] = {
-                "step": torch.tensor(float(self.update)), "exp_avg": tensors[1], "exp_avg_sq": tensors[2],
+                "step": torch.tensor(float(self.update), device=self.device),
+                "exp_avg": tensors[1], "exp_avg_sq": tensors[2],
             }  # fmt: skip
