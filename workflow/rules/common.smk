@@ -24,6 +24,12 @@ except UserError as error:
 texts, models, experiments = plan.texts, plan.models, plan.experiments
 plan.set_environment()
 
+# Snakemake's own limit of 100 jobs a second wakes its scheduler a second after every round, and each waking once more:
+# after 150 jobs that took half a core (9.27). It would never be reached here; another limit is somebody's wish.
+limit = workflow.scheduling_settings and workflow.scheduling_settings.max_jobs_per_timespan
+if limit and (limit.max_jobs, limit.timespan) == (100, 1):
+    workflow.scheduling_settings.max_jobs_per_timespan = None
+
 
 pathvars:
     results=plan.results,
