@@ -2,15 +2,18 @@
 
 import json
 import os
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from snakemake.scheduling.job_scheduler import JobScheduler
 
 from lander import config
 from lander.errors import UserError
 from lander.workflow import Plan, show_errors
+from lander.workflow.waking import look_once
 
 STAGES = ("layers", "data")
 
@@ -195,3 +198,25 @@ def test_errors_are_said_once_more(tmp_path: Path, capsys: pytest.CaptureFixture
     log.write_text("Error in rule dev\nlander data: error: a is empty\nx\nlander data: error: a is empty\n")
     show_errors([str(log)])
     assert capsys.readouterr().err == "lander data: error: a is empty\n"
+
+
+def test_the_scheduler_has_one_alarm_at_a_time() -> None:
+    class Scheduler:
+        def __init__(self) -> None:
+            self._open_jobs = threading.Semaphore(0)
+
+        def _schedule_reevalutation(self, delay: float) -> None:
+            raise AssertionError
+
+    look_once(Scheduler)
+    scheduler = Scheduler()
+    for _ in range(2):  # an alarm that has rung makes room for another
+        for _ in range(5):
+            scheduler._schedule_reevalutation(0.05)
+        assert scheduler._open_jobs.acquire(timeout=10)
+        assert not scheduler._open_jobs.acquire(timeout=0.3)
+    look_once(object)  # a Snakemake without alarms
+
+
+def test_snakemake_still_sets_the_alarm_that_is_replaced() -> None:
+    assert callable(JobScheduler._schedule_reevalutation)

@@ -10,6 +10,8 @@ import sys
 from lander.config import effective, load
 from lander.errors import UserError
 from lander.workflow import Plan, show_errors, sources_json
+from lander.workflow.waking import look_once
+from snakemake.scheduling.job_scheduler import JobScheduler
 
 RULES = os.path.join(workflow.basedir, "rules")
 NO_STAGE = ("common.smk", "prefetch.smk", "tune.smk", "analyses.smk", "prefetch.smk")
@@ -23,12 +25,7 @@ except UserError as error:
 
 texts, models, experiments = plan.texts, plan.models, plan.experiments
 plan.set_environment()
-
-# Snakemake's own limit of 100 jobs a second wakes its scheduler a second after every round, and each waking once more:
-# after 150 jobs that took half a core (9.27). It would never be reached here; another limit is somebody's wish.
-limit = workflow.scheduling_settings and workflow.scheduling_settings.max_jobs_per_timespan
-if limit and (limit.max_jobs, limit.timespan) == (100, 1):
-    workflow.scheduling_settings.max_jobs_per_timespan = None
+look_once(JobScheduler)
 
 
 pathvars:
