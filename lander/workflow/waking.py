@@ -6,9 +6,9 @@ import threading
 def look_once(scheduler: type) -> None:
     """Let a scheduler wait for one alarm at a time.
 
-    For its limit on jobs per second Snakemake (9.27, see its pull request 3744) sets an alarm after every round in which
-    a job was ready; each alarm is a round again, and each finished job adds one more for ever. After 150 jobs of the
-    experiments the scheduler took half of a core from the trainings. An alarm that is set already is enough.
+    For its limit on jobs per second Snakemake (9.27; its pull request 3744 is about the same) sets an alarm after every
+    round in which a job was ready; each alarm is a round again, and each finished job adds one more for ever. After
+    150 jobs of the experiments the scheduler took half of a core from the trainings. One alarm is enough.
 
     Args:
         scheduler: snakemake.scheduling.job_scheduler.JobScheduler; left as it is where it has no such alarm any more.
