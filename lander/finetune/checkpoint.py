@@ -7,11 +7,13 @@ last one is kept.
 
 import shutil
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 
+from lander import deadline
 from lander.errors import UserError
 from lander.files import read_json, whole_folder, write_json
 from lander.finetune.methods import Prepared
@@ -75,6 +77,40 @@ class State:
         self.updates = list(updates)
 
 
+class Turn:
+    """The time that this job has for its training, by the clock of rank 0. All ranks must make one and ask it."""
+
+    def __init__(self, state: State):
+        trained = sum(_shape(parameter).numel() for parameter in state.prepared.trained().values())
+        size = 4 * trained * (1 + len(MOMENTS))  # bytes of a checkpoint
+        self.device = state.engine.device
+        self.timer = deadline.Timer(deadline.job_end() if dist.get_rank() == 0 else None, size)
+        self.ends = self._agreed(self.timer.end is not None)
+
+    def is_over(self) -> bool:
+        """Whether to save and leave; to be asked once after each update."""
+        return self.ends and self._agreed(self.timer.is_up())
+
+    def _agreed(self, value: bool) -> bool:
+        if dist.get_world_size() == 1:
+            return value
+        said = torch.tensor(float(value), device=self.device)
+        dist.broadcast(said, src=0)
+        return bool(said)
+
+    def leave(self, update: int, updates: int) -> NoReturn:
+        """End the job, whose state is saved; all ranks, together.
+
+        Raises:
+            UserError: if it is not ended by being put back into the queue.
+        """
+        if dist.get_rank() == 0:
+            deadline.requeue()
+        if dist.get_world_size() > 1:
+            dist.barrier()
+        raise deadline.stopped(update, updates)
+
+
 def save(folder: Path, state: State, update: int, log: list[dict], fingerprint: str) -> None:
     """Write a checkpoint after `update` updates and remove all others. All ranks must call it."""
     written = folder / f"update-{update:08d}"
@@ -90,6 +126,7 @@ def save(folder: Path, state: State, update: int, log: list[dict], fingerprint: 
                 {"fingerprint": fingerprint, "update": update, "updates": state.updates, "log": log},
             )
         for other in set(folder.glob("update-*")) - {written}:  # a later one can be left of a run with other settings
+            (other / "state.json").unlink(missing_ok=True)  # first: without it, what a kill leaves is no checkpoint
             shutil.rmtree(other)
     if dist.get_world_size() > 1:
         dist.barrier()
@@ -97,22 +134,33 @@ def save(folder: Path, state: State, update: int, log: list[dict], fingerprint: 
 
 def latest(folder: Path, fingerprint: str) -> Path | None:
     """The last checkpoint, if it was made with the same settings and data; others are of no use."""
-    found = sorted(folder.glob("update-*"))
-    if found and read_json(found[-1] / "state.json")["fingerprint"] == fingerprint:
-        return found[-1]
+    for path in sorted(folder.glob("update-*"), reverse=True):
+        if (path / "state.json").is_file() and _record(path)["fingerprint"] == fingerprint:
+            return path
     return None
 
 
 def restore(path: Path, state: State) -> tuple[int, list[dict]]:
     """Load a checkpoint into the engine. Returns the update to go on with and the loss log so far."""
-    record = read_json(path / "state.json")
+    record = _record(path)
     try:
         masters = load_file(path / "weights.safetensors")
         moments = {key: load_file(path / f"{key}.safetensors") for key in MOMENTS}
     except Exception as error:
-        raise UserError(f"{path}: the checkpoint is damaged ({error}); remove it and run again") from None
+        raise UserError(f"{path}: the checkpoint is damaged ({error}); {_remedy(path)}") from None
     state.put(masters, moments, record["updates"])
     return record["update"], record["log"]
+
+
+def _record(path: Path) -> dict:
+    record = read_json(path / "state.json")
+    if not isinstance(record, dict) or not {"fingerprint", "update", "updates", "log"} <= record.keys():
+        raise UserError(f"{path}/state.json: not the state of a training; {_remedy(path)}")
+    return record
+
+
+def _remedy(path: Path) -> str:
+    return f"`rm -r {path}` and run snakemake again: the training starts anew"
 
 
 def _shape(parameter: torch.nn.Parameter) -> torch.Size:

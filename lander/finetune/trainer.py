@@ -247,6 +247,7 @@ def train(
         first, log = checkpoint.restore(found, state)
         _say(f"resuming at update {first} of {settings.updates}")
     progress = Progress(settings.updates, first)
+    turn = checkpoint.Turn(state) if checkpoints else None
     for update in range(first, settings.updates):
         try:
             rows = trainer.update(update)
@@ -257,9 +258,12 @@ def train(
             break
         log.extend(rows)
         progress.report(update, rows)
-        due = settings.checkpoint_every and (update + 1) % settings.checkpoint_every == 0
+        over = turn is not None and turn.is_over()
+        due = over or (settings.checkpoint_every and (update + 1) % settings.checkpoint_every == 0)
         if checkpoints and due and update + 1 < settings.updates:
             checkpoint.save(checkpoints, state, update + 1, log, fingerprint)
+            if over:
+                turn.leave(update + 1, settings.updates)
     frozen.check(prepared.network, before)
     return state.masters(), pd.DataFrame(log, columns=LOG_COLUMNS)
 

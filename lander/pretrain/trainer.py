@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from torch.nn import functional
 from transformers import BloomConfig, BloomForCausalLM
 
+from lander import deadline
 from lander.families import fuse_activations
 from lander.files import whole_file
 from lander.machine import autocasts
@@ -71,6 +72,7 @@ class Trainer:
         source = windows(self.documents, self.tokenizer, self.recipe["context"], self.document)
         started = told = kept = time.monotonic()
         first = self.update
+        timer = deadline.Timer(deadline.job_end(), 12 * sum(p.numel() for p in self.model.parameters()))
         while self.update < self.updates:
             batch = [next(source) for _ in range(self.rows)]
             self.document = batch[-1][1]
@@ -79,9 +81,13 @@ class Trainer:
             if now - told > 10 or self.update == self.updates:
                 self._tell(loss, (now - started) / (self.update - first))
                 told = now
-            if now - kept > self.every and self.update < self.updates:
+            over = timer.is_up()
+            if (over or now - kept > self.every) and self.update < self.updates:
                 self.save_checkpoint()
                 kept = now
+                if over:
+                    deadline.requeue()
+                    raise deadline.stopped(self.update, self.updates)
 
     def _step(self, ids: torch.Tensor) -> float:
         """One update on `ids` (rows, context); returns the loss per token in nats."""
