@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -25,12 +26,32 @@ from report_runs import (
 from lander import tables
 from lander.errors import UserError
 from lander.evaluate.collect import COLUMNS
+from lander.report import __main__ as command
 from lander.report import page as page_module
 from lander.report.__main__ import main
 from lander.report.inputs import Inputs, parse_assignments
 from lander.report.tables import Cell
 
 PACKAGE = Path(page_module.__file__).parent
+MADE = {
+    "git": {"commit": "c0ffee" * 7, "changed": ["lander/masks.py"]},
+    "machine": {
+        "processor": "Chip 9000",
+        "cores": 2,
+        "memory_bytes": 24 * 10**9,
+        "gpus": ["X", "X"],
+        "system": "Linux",
+    },
+    "versions": {"sacrebleu": "2.6.0", "torch": "2.13.0"},
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def made():
+    """Git and the machine, the same for every report."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "collect", lambda: MADE)
+        yield
 
 
 class Page(html.parser.HTMLParser):
@@ -122,7 +143,7 @@ def test_every_shape_of_run_gives_a_sound_page(tmp_path, shape):
     page = check_page(tmp_path / "report")
     for section in ("summary", "scores-section", "detection", "training", "data", "provenance"):
         assert section in page.ids
-    assert len(list((tmp_path / "report").glob("*.svg"))) == (7 if shape.get("n_layer") == 1 else 8)
+    assert len(list((tmp_path / "report").glob("*.svg"))) == (9 if shape.get("n_layer") == 1 else 10)
 
 
 @pytest.fixture(scope="module")
@@ -230,17 +251,22 @@ def test_verdict_by_hand():
 
 
 def test_data_table_says_whether_it_adds_up(tmp_path):
-    from lander.report.tables import data_table
+    from lander.report.texts import data_tables
 
     make_counts(tmp_path / "c.parquet", ["en-de", "de-en"])
     counts = tables.read(tmp_path / "c.parquet", "counts")
-    table = data_table(counts)
+    (table,) = data_tables(counts)
     heads = [head.text for head in table.heads]
     assert heads == ["read", "kept", "empty", "too long", "language", "duplicate", "max pairs"]
     assert [cell.text for cell in table.rows[-1][1]] == ["2,000", "1,600", "24", "6", "80", "200", "90"]
     assert table.notes == ["Filters that dropped nothing: copied.", "Read = kept + dropped."]
     counts.loc[counts["reason"].eq("kept") & counts["direction"].eq("de-en"), "pairs"] = 1
-    assert data_table(counts).notes[-1] == "Does not add up for de-en: read is not kept + dropped."
+    assert data_tables(counts)[0].notes[-1] == "Does not add up for de-en: read is not kept + dropped."
+    more = counts[counts["direction"] == "en-de"].assign(origin="news")
+    _, by_source = data_tables(pd.concat([counts, more]))
+    assert [(label, cells[0].text) for label, cells in by_source.rows] == [
+        ("cldr", "2,000"), ("news", "1,000"), ("all", "3,000"),
+    ]  # fmt: skip
 
 
 def test_prompts_of_the_dev_set_are_shown(tmp_path):
@@ -290,8 +316,10 @@ def test_a_page_with_everything(whole):
     assert not re.search(rb"[\x00-\x08\x0b-\x1f]", text)
     assert "49 " not in page.text  # a text is no template
     assert page.text.count("␀␛\ufffd") >= 3 * len(SHAPES)
-    wanted = ["summary", "gain", "scores-section", "beside", "experiments", "detection", "training", "translations"]
-    assert [one for one in page.ids if one in [*wanted, "data", "provenance"]] == [*wanted, "data", "provenance"]
+    wanted = ["summary", "gain-section", "scores-section", "beside", "experiments", "detection", "training"]
+    wanted += ["translations", "data", "cost", "provenance"]
+    assert [one for one in page.ids if one in wanted] == wanted
+    assert "gain" not in page.ids  # forgetting was measured
     figures = re.findall(r"Figure (\d+)\. ([^<]*?)\.</strong>", text.decode())
     assert figures[0] == ("1", "Title of forgetting")  # the Pareto picture comes first
     assert [int(number) for number, _ in figures] == list(range(1, len(figures) + 1))
@@ -349,7 +377,7 @@ def test_significance_by_hand(tmp_path):
     ]
     inputs = Inputs("x", scores, significance=found)
     assert [cell.text for cell in winners_table(inputs, "news").rows[0][1]] == [
-        "full", "20.0", "lora", "+8.0", "yes, p < 0.001",
+        "full", "20.0", "lora", "+8.0", "yes, p < 0.001", "lora",
     ]  # fmt: skip
     untested = winners_table(Inputs("x", scores), "news")
     assert untested.rows[0][1][-1].text == "not tested"
@@ -493,9 +521,10 @@ def test_beside_the_paper():
 
 
 def test_more_tables_by_hand(whole):
+    from lander.report.costs import stage_table
     from lander.report.inputs import read_benchmarks, read_lengths
-    from lander.report.summary import findings
-    from lander.report.tables import overlap_table, stage_table
+    from lander.report.maps import overlap, overlap_shares
+    from lander.report.texts import languages_table
 
     inputs = Inputs("x", table_of([]), benchmarks=read_benchmarks(whole / "benchmarks"))
     inputs.lengths = read_lengths([whole / "train/en-de.parquet"])
@@ -510,12 +539,127 @@ def test_more_tables_by_hand(whole):
     one = grid.assign(score=range(40))  # most aware: 38 and 39
     other = grid.assign(score=[*range(39), 0])  # 37 and 38
     inputs.awareness = {"de": one, "en": other}
-    rows = [(label, [cell.text for cell in cells]) for label, cells in overlap_table(inputs).rows]
-    assert rows == [("de", ["–", "50"]), ("en", ["50", "–"])]
-    shares = {"en-ar": 0.2, "en-de": 0}
-    rows = [("full", "main", "0", "news", name, "off_target", share, "unit:share") for name, share in shares.items()]
+    shares = overlap_shares(inputs).dropna()
+    assert shares.values.tolist() == [["de", "en", 50], ["en", "de", 50]]
+    drawn = overlap(inputs)
+    assert drawn.svg.count(">50<") == 2
+    assert [cell.text for cell in page_module.parts.figure_table(drawn).rows[0][1]] == ["–", "50"]
+    inputs.counts = pd.DataFrame({"direction": ["en-de", "en-fr"]})
+    assert [(label, [cell.text for cell in cells]) for label, cells in languages_table(inputs).rows] == [
+        ("German (de)", ["0", "1", "2", "2", "38", "38"]),
+        ("English (en)", ["2", "0", "2", "3", "40", "40"]),
+    ]
+
+
+def test_answers_by_hand():
+    from lander.report.findings import findings, owners_table
+
+    off = {"full": {"en-ar": 0.2, "en-de": 0, "en-fr": 0.3, "en-it": 0.02}, "lora": {"en-ar": 0.01, "en-de": 0}}
+    rows = [
+        (method, "main", "0", "news", name, "off_target", share, "unit:share")
+        for method, shares in off.items()
+        for name, share in shares.items()
+    ]
     inputs = Inputs("x", pd.DataFrame(rows, columns=COLUMNS))
-    assert findings(inputs) == [("Output in another language", "full 20.0% in en-ar (news)", "scores-section")]
+    answer = "full 30.0% in en-fr, 20.0% in en-ar and 1 more; at most 1% in every direction: lora"
+    assert findings(inputs) == [("Output in another language", answer, "scores-section")]
+    inputs.layers = pd.DataFrame(
+        {"direction": "en-de", "layer": [0, 1, 2], "delta": [np.nan, 0.5, 0.25], "selected": [False, True, False]}
+    )
+    kinds = {"kind": ["general", *["specific"] * 3], "language": [None, "ar", "de", "ar"]}
+    inputs.neurons = pd.DataFrame({"layer": [0, 1, 1, 2], "neuron": 0, **kinds, "selected": [False, True, True, False]})
+    layers, neurons, _ = findings(inputs)
+    why = (
+        "1 (of 3, counted from 0): there the activation changes most from layer to layer; mean D is largest at 1 (0.5)"
+    )
+    assert layers[1:] == (why, "delta")
+    assert neurons[1] == "Arabic (ar) 2, German (de) 1 (of 4); in the chosen layers Arabic (ar) 1, German (de) 1 (of 2)"
+    assert [(label, [cell.text for cell in cells]) for label, cells in owners_table(inputs).rows] == [
+        ("Arabic (ar)", ["2", "1", "66.7%"]),
+        ("German (de)", ["1", "1", "33.3%"]),
+        ("all", ["3", "2", "100.0%"]),
+    ]
+
+
+def test_gain_against_cost_by_hand(small):
+    from lander.report.costs import gains
+    from lander.report.inputs import Run
+
+    folder, _ = small
+    mean = {"zero-shot": 10.0, "full": 30.0, "lora": 25.0, "layers": 24.0, "adapter": 30.0}
+    inputs = Inputs("x", table_of([(method, "main", "0", "mean", value) for method, value in mean.items()]))
+    sizes = {"full": 1000, "lora": 10, "layers": 10, "adapter": 500}
+    inputs.runs = {Run(one, "main", "0"): {"parameters_trained": size, "seconds": 2} for one, size in sizes.items()}
+    table = gains(inputs, ["news"])
+    assert table[["label", "gain", "parameters", "best"]].values.tolist() == [
+        ["full", 20.0, 1000, False],  # the adapter does as well with fewer
+        ["layers", 14.0, 10, False],
+        ["lora", 15.0, 10, True],
+        ["adapter", 20.0, 500, True],
+    ]
+    text = (folder / "report/index.html").read_text()
+    assert re.findall(r"Figure (\d+)\. ([^<]*?)\.</strong>", text)[0] == ("1", "Gain against cost")
+    assert f"--configfile {folder}/config.yaml -- forgetting</code>" in text
+    shown = pd.read_csv(folder / "report/gain.csv").query("method == 'lora'").iloc[0]
+    scores = pd.read_csv(folder / "scores.csv").query("metric == 'bleu' and direction == 'mean'").set_index("method")
+    zero = scores.loc["zero-shot", "score"].max()
+    assert shown["gain"] == pytest.approx(scores.loc["lora", "score"] - zero)
+
+
+def test_estimators_agree_as_their_numbers_say():
+    from lander.report.documents import Document
+    from lander.report.maps import agreement
+
+    rows = ["kind,a,b,layer,language,value,n", "estimators_correlation,taylor,lape,0,en,0.9,8"]
+    rows += ["estimators_correlation,taylor,lape,1,de,0.1,8", "estimators_correlation,taylor,lape,1,en,0.7,8"]
+    rows += ["estimators_overlap,taylor,lape,0,en,0.99,8", "estimators_overlap,taylor,lape,0,any,0.25,8"]
+    rows += ["estimators_overlap,taylor,lape,1,any,,0", "running_overlap,taylor,8,0,any,1,8"]
+    drawn = agreement([Document("agreement", "t", [], csv="\n".join(rows))])
+    assert drawn.data["value"].tolist() == [0.7, 0.25]  # medians over layers; of the sets of all languages
+    assert drawn.svg.count(">0.70<") == drawn.svg.count(">0.25<") == 2
+    assert agreement([]) is None
+    assert agreement([Document("agreement", "t", [], csv="kind,a\n")]) is None
+
+
+def test_commands_that_make_a_number_again(tmp_path, monkeypatch):
+    """The last one prints the score that it says; `python` and `sacrebleu` are those of the tests."""
+    from lander.report.inputs import Run
+    from lander.report.origin import commands, made_table, signature_table, version_table
+
+    scores = table_of([("zero-shot", "main", "0", "en-zh", 1.0), ("full", "main", "0", "en-zh", 0.0)])
+    inputs = Inputs("demo", scores, config_path="results/demo/config.yaml")
+    config = "snakemake --cores 2 --configfile results/demo/config.yaml"
+    (_, first), (_, second), (what, third), (_, last) = commands(inputs, ["table1", "tune"])
+    assert [first, second] == [config, f"{config} -- table1 tune"]
+    assert third == f"{config} -- results/demo/evaluate/full/main/s0/news/en-zh.csv"
+    assert what == "One model's scores, with its training (full, seed 0, en-zh on news)"
+    folder = tmp_path / "results/demo/translate/full/main/s0/news"
+    folder.mkdir(parents=True)
+    lines = [
+        {"reference": "委员会于5月开会", "hypothesis": "委员会于5月开会"},
+        {"reference": "“猫”", "hypothesis": "“狗”"},
+    ]
+    (folder / "en-zh.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
+    done = subprocess.run(last, shell=True, cwd=tmp_path, capture_output=True, text=True, check=True)
+    from sacrebleu.metrics import BLEU
+
+    texts = ([one[key] for one in lines] for key in ("hypothesis", "reference"))
+    wanted = BLEU(tokenize="zh").corpus_score(next(texts), [next(texts)])
+    assert done.stdout.strip() == f"{wanted.score:.1f}"
+    inputs.runs = {
+        Run("full", "main", "0"): {"git": {"commit": "ab" * 20, "changed": []}, "versions": {"torch": "2.12"}}
+    }
+    inputs.made = MADE
+    page, training = made_table(inputs).rows
+    assert page[0] == "this page"
+    assert page[1][0].text == "c0ffee" * 7 + ", changed since: lander/masks.py"
+    assert [cell.text for cell in page[1][1:5]] == ["Chip 9000", "2", "24 GB", "2 × X"]
+    assert (training[0], training[1][0].text) == ("full (seed 0)", "ab" * 20 + ", nothing changed")
+    assert [(name, [cell.text for cell in cells]) for name, cells in version_table(inputs).rows] == [
+        ("sacrebleu", ["–", "2.6.0"]), ("torch", ["2.12", "2.13.0"]),
+    ]  # fmt: skip
+    assert signature_table(scores).rows == [("BLEU", [Cell("all directions"), Cell("tok:zh")])]
 
 
 # ---------------------------------------------------------------- in a browser

@@ -9,6 +9,7 @@ import pandas as pd
 from lander import tables
 from lander.errors import UserError, run_main
 from lander.files import read_json
+from lander.provenance import collect
 from lander.report.inputs import (
     Inputs,
     parse_assignments,
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--config", type=Path, nargs="?", help="the config of the run, shown as it is")
     add("--benchmarks", type=Path, nargs="?", help="folder of Snakemake's benchmarks: time and memory by stage")
     add("--code", type=Path, nargs="?", help="JSON: stage -> digest of its code, for the provenance")
+    add("--figures", **many, metavar="NAME", help="figures that must have a file, empty where there is nothing to show")
     add("--out", type=Path, required=True, help="folder for index.html and the figures")
     return parser
 
@@ -105,8 +107,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         benchmarks=read_benchmarks(args.benchmarks) if args.benchmarks else pd.DataFrame(),
         lengths=read_lengths(args.train),
         code=_read_code(args.code) if args.code else {},
+        made=collect(),
     )
     from lander.report import page, summary  # matplotlib only when the inputs are right
+    from lander.report.declared import fill
     from lander.report.documents import read_documents
     from lander.report.translations import read_browser
 
@@ -117,6 +121,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     browser = read_browser(folders, flagged, args.sentences, summary.test_names(inputs))
     page.write(inputs, args.out, documents, browser)
+    fill(args.out, args.figures)
 
 
 if __name__ == "__main__":

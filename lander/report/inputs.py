@@ -13,7 +13,7 @@ from lander import tables
 from lander.errors import UserError
 from lander.evaluate.collect import read_scores
 from lander.files import read_json
-from lander.languages import parse_direction
+from lander.languages import language_name, parse_direction
 from lander.report.significance import Significance
 
 LOSS_COLUMNS = ["update", "direction", "loss", "tokens"]
@@ -48,6 +48,7 @@ class Inputs:
     benchmarks: pd.DataFrame = field(default_factory=pd.DataFrame)  # stage, seconds, memory (bytes), a row a job
     lengths: pd.DataFrame = field(default_factory=pd.DataFrame)  # language, characters, sentences
     code: dict[str, Any] = field(default_factory=dict)  # stage -> digest of its code
+    made: dict[str, Any] = field(default_factory=dict)  # git, machine and versions with which the page is made
 
     def setting(self, *keys: str) -> Any:
         """A value of the config, or None where there is no config, no such key, or it is not readable."""
@@ -59,6 +60,14 @@ class Inputs:
         for key in keys:
             value = value.get(key) if isinstance(value, dict) else None
         return value
+
+    def language(self, code: str) -> str:
+        """`Arabic (ar)`: the name that the config or CLDR has for a language; the code alone where there is none."""
+        name = self.setting("languages", code)
+        try:
+            return f"{name if isinstance(name, str) else language_name(code)} ({code})"
+        except UserError:
+            return code
 
 
 def read_scores_table(path: Path) -> pd.DataFrame:

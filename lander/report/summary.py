@@ -7,8 +7,8 @@ import pandas as pd
 
 from lander.evaluate.collect import MEANS
 from lander.report.inputs import Inputs
-from lander.report.order import method_key, run_label, sort_directions, sort_tests
-from lander.report.significance import LEVEL
+from lander.report.order import method_key, run_label, sort_tests
+from lander.report.significance import LEVEL, Method, Place
 from lander.report.tables import MEAN_LABELS, MISSING, Cell, Head, Table, duration, quantity, score_columns
 
 
@@ -127,52 +127,37 @@ def winners_table(inputs: Inputs, test: str) -> Table | None:
             sure = ("yes, " if outcome.significant else "no, ") + outcome.text if outcome else "not tested"
             gap = order.iloc[0] - order.iloc[1]
             cells += [Cell(run_label(order.index[1])), Cell(signed(gap)), Cell(sure)]
+        if tested.tests:
+            cells.append(_beaten_cell(inputs, best, place))
         table.append((MEAN_LABELS.get(name, name), cells))
-    heads = [Head(text) for text in ("best", "BLEU", "second", "ahead by", "significant")]
+    texts = ["best", "BLEU", "second", "ahead by", "significant", *(["significantly ahead of"] if tested.tests else [])]
+    heads = [Head(text) for text in texts]
     notes = ["No paired tests were made: a small lead may be chance."]
     if tested.tests:
         notes = [
-            f"Significant: Holm-corrected p < {LEVEL:g}. “not tested”: neither of the two is one of the baselines."
+            f"Significant: Holm-corrected p < {LEVEL:g}. “not tested”: neither of the two is one of the baselines "
+            f"({', '.join(map(run_label, tested.baselines))}). The last column is about the baselines alone."
         ]
     return Table(f"Which method won where, BLEU on {test}", "direction", heads, table, notes=notes)
 
 
-def findings(inputs: Inputs) -> list[tuple[str, str, str]]:
-    """(question, answer, place in the page): what people ask of a run, in a sentence each."""
-    found = []
-    if inputs.layers is not None:
-        sets = {
-            str(name): tuple(sorted(int(layer) for layer in rows.loc[rows["selected"], "layer"]))
-            for name, rows in inputs.layers.groupby("direction", sort=False)
-        }
-        if len(set(sets.values())) == 1:
-            text = ", ".join(map(str, next(iter(sets.values())))) or "none"
-            text += ", for every direction" if len(sets) > 1 else ""
-        else:
-            text = "; ".join(f"{name}: {', '.join(map(str, sets[name])) or 'none'}" for name in sort_directions(sets))
-        number = inputs.layers["layer"].nunique()
-        found.append(("Layers chosen", f"{text} (of {number}; where the activation changes most)", "delta"))
-    if inputs.neurons is not None:
-        owned = inputs.neurons.loc[inputs.neurons["kind"] == "specific", "language"].value_counts()
-        listed = ", ".join(f"{name} {number:,}" for name, number in owned.items()) or "none"
-        found.append(("Neurons each language owns", f"{listed} (of {len(inputs.neurons):,})", "owners"))
-    if inputs.counts is not None:
-        sums = inputs.counts.groupby("reason")["pairs"].sum()
-        dropped = sums.drop(["read", "kept"], errors="ignore").sort_values(ascending=False, kind="stable")
-        reasons = ", ".join(f"{name.replace('_', ' ')} {number:,}" for name, number in dropped[dropped > 0].items())
-        text = f"{sums.get('kept', 0):,} of {sums.get('read', 0):,} pairs kept; dropped: {reasons or 'none'}"
-        found.append(("Data", text, "data"))
-    rows = inputs.scores[(inputs.scores["metric"] == "off_target") & ~inputs.scores["direction"].isin(MEANS)]
-    if len(rows):
-        means = rows.groupby(["method", "variant", "test", "direction"])["score"].mean()
-        worst = means[means > 0.01].sort_values(ascending=False, kind="stable")
-        texts = [f"{run_label(key[:2])} {100 * share:.1f}% in {key[3]} ({key[2]})" for key, share in worst.items()]
-        answer = _first(texts, 5) if texts else "no method above 1% in any direction"
-        found.append(("Output in another language", answer, "scores-section"))
-    return found
+def _beaten_cell(inputs: Inputs, best: Method, place: Place) -> Cell:
+    """The baselines that a method is significantly ahead of; where those are most, the ones that it is not."""
+    tested = inputs.significance
+    outcomes = [one for one in tested.baselines if one != best and tested.compare(best, one, place)]
+    beaten = [one for one in tested.beaten(best, place) if one in outcomes]
+    others = [run_label(one) for one in outcomes if one not in beaten]
+    if not outcomes:
+        return Cell(MISSING)
+    if not beaten:
+        return Cell("none of the baselines", value=0)
+    names = f"all {len(outcomes)} baselines" if not others and len(beaten) > 2 else ", ".join(map(run_label, beaten))
+    if others and len(others) < len(beaten):
+        names = f"all baselines but {', '.join(others)}"
+    return Cell(names, value=len(beaten) / len(outcomes))
 
 
-def _average(inputs: Inputs, run: tuple[str, str], key: str) -> float | None:
+def average(inputs: Inputs, run: tuple[str, str], key: str) -> float | None:
     """Mean over seeds of a number in run.json."""
     values = [content.get(key) for one, content in inputs.runs.items() if one[:2] == run]
     numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
@@ -222,9 +207,9 @@ def _glance_cells(run: tuple[str, str], bleu: pd.Series, chrf: pd.Series, floor:
 def _cost_cells(inputs: Inputs, run: tuple[str, str]) -> list[Cell]:
     if not inputs.runs:
         return []
-    trained, total = (_average(inputs, run, f"parameters_{name}") for name in ("trained", "total"))
+    trained, total = (average(inputs, run, f"parameters_{name}") for name in ("trained", "total"))
     share = f"{100 * trained / total:.3g}%" if trained is not None and total else MISSING
-    seconds, tokens, memory = (_average(inputs, run, key) for key in ("seconds", "tokens", "peak_memory_bytes"))
+    seconds, tokens, memory = (average(inputs, run, key) for key in ("seconds", "tokens", "peak_memory_bytes"))
     return [
         Cell(quantity(trained), value=trained),
         Cell(share),

@@ -1,19 +1,15 @@
-"""The tables of the page: scores, costs, data, versions. Text only; page.html makes them HTML and escapes it."""
+"""Tables, and those of the scores and prompts. Text only; table.html makes them HTML and escapes it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import pandas as pd
 
 from lander.evaluate.collect import MEANS
-from lander.languages import parse_direction
-from lander.report.inputs import Inputs
 from lander.report.order import GROUPS, direction_group, group_heading, method_key, run_label, sort_directions
 from lander.report.significance import LEVEL, Method, Outcome, Place, Significance
 
 MISSING = "–"
-TOP = 0.05  # share of the neurons of which the overlap between languages is told
 MEAN_LABELS = {"mean": "all", "mean-out-of-en": "out of en", "mean-into-en": "into en"}
 METRICS = {  # metric -> heading, digits, factor, whether more is better
     "bleu": ("BLEU", 1, 1, True),
@@ -226,65 +222,6 @@ def _score_notes(rows: pd.DataFrame) -> list[str]:
     return notes
 
 
-def data_table(counts: pd.DataFrame) -> Table:
-    """What became of the pairs that were read, for each direction: kept, or dropped by which filter."""
-    sums = counts.groupby(["direction", "reason"], sort=False)["pairs"].sum().unstack(fill_value=0)
-    reasons = [name for name in counts["reason"].unique() if name not in ("read", "kept")]
-    used = [name for name in reasons if sums[name].any()]
-    columns = [name for name in ("read", "kept") if name in sums] + used
-    order = sort_directions(sums.index)
-    rows = [(name, [Cell(f"{sums.loc[name, column]:,}") for column in columns]) for name in order]
-    rows.append(("all", [Cell(f"{sums[column].sum():,}") for column in columns]))
-    heads = [Head(column.replace("_", " ")) for column in columns]
-    dropped = len(columns) - len(used)
-    groups = [Head("pairs", dropped)] + ([Head("dropped because of", len(used))] if used else [])
-    notes = []
-    if idle := [name.replace("_", " ") for name in reasons if name not in used]:
-        notes.append(f"Filters that dropped nothing: {', '.join(idle)}.")
-    if {"read", "kept"} <= set(sums):
-        off = [name for name in order if sums.loc[name, "read"] != sums.loc[name].sum() - sums.loc[name, "read"]]
-        notes.append(
-            f"Does not add up for {', '.join(off)}: read is not kept + dropped." if off else "Read = kept + dropped."
-        )
-    return Table("Pairs read, kept and dropped", "direction", heads, rows, groups, notes, total=True)
-
-
-def overlap_table(inputs: Inputs) -> Table | None:
-    """How many of the neurons that matter most to one language matter most to another: % of the `TOP` share."""
-    if len(inputs.awareness) < 2:
-        return None
-    tops = {}
-    for language, rows in inputs.awareness.items():
-        best = rows.nlargest(max(1, round(TOP * len(rows))), "score")
-        tops[language] = set(zip(best["layer"], best["neuron"], strict=True))
-    rows = []
-    for one, mine in tops.items():
-        shares = [100 * len(mine & other) / min(len(mine), len(other)) for other in tops.values()]
-        cells = [Cell(f"{share:.0f}") for share in shares]
-        rows.append((one, [Cell(MISSING) if name == one else cell for name, cell in zip(tops, cells, strict=True)]))
-    notes = [
-        f"Of the {100 * TOP:.0f}% of neurons with the highest awareness for a language, over all layers, the share "
-        f"that is among another's. Chance is {100 * TOP:.0f}%; near 100% the languages use the same neurons."
-    ]
-    return Table("Overlap between languages, %", "language", [Head(name) for name in tops], rows, notes=notes)
-
-
-def stage_table(inputs: Inputs) -> Table | None:
-    """What each stage took: jobs, time, memory."""
-    if not len(inputs.benchmarks):
-        return None
-    rows = []
-    for stage, part in inputs.benchmarks.groupby("stage", sort=False):
-        total, longest, memory = part["seconds"].sum(), part["seconds"].max(), part["memory"].max()
-        cells = [Cell(f"{len(part):,}", value=len(part)), Cell(duration(total), value=total)]
-        cells += [Cell(duration(longest), value=longest)]
-        cells += [Cell(MISSING) if memory != memory else Cell(quantity(memory, "B"), value=memory)]
-        rows.append((str(stage), cells))
-    heads = [Head(text) for text in ("jobs", "time of all jobs", "longest job", "peak memory")]
-    notes = ["Wall-clock time; jobs may have run side by side. Memory: the highest of a job's resident memory."]
-    return Table("Time and memory by stage", "stage", heads, rows, notes=notes)
-
-
 def duration(seconds: float | None) -> str:
     """`45 s`, `12 min`, `3.4 h`."""
     if seconds is None:
@@ -304,22 +241,6 @@ def quantity(value: float | None, unit: str = "") -> str:
     return f"{value:.0f}{unit and ' '}{unit}"
 
 
-def dropped_table(pair: str, rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Examples of pairs that were dropped, with the filter that dropped each."""
-    sides = parse_direction(pair)
-    shown = []
-    for row in rows:
-        place = f"{row.get('origin', '')}, line {row.get('line', MISSING)}"
-        texts = [Cell(_short(row["first"]), lang=sides.source), Cell(_short(row["second"]), lang=sides.target)]
-        shown.append((str(row["reason"]).replace("_", " "), [*texts, Cell(place)]))
-    heads = [Head(sides.source), Head(sides.target), Head("from")]
-    return Table(f"Examples of dropped pairs, {pair}", "dropped because of", heads, shown, wide=True)
-
-
-def _short(text: str, length: int = 200) -> str:
-    return text if len(text) <= length else f"{text[:length]}…"
-
-
 def prompt_table(prompts: pd.DataFrame) -> Table:
     """BLEU of every prompt on the dev set, direction by direction; the chosen ones marked as best."""
     columns = sort_directions(prompts["direction"].unique())
@@ -333,24 +254,3 @@ def prompt_table(prompts: pd.DataFrame) -> Table:
     return Table(
         "BLEU of the untrained base on the dev set", "prompt", [Head(name) for name in columns], rows, [], notes
     )
-
-
-def version_table(inputs: Inputs) -> Table | None:
-    """Versions of the libraries that trained the models; several where runs differ."""
-    found: dict[str, set[str]] = {}
-    for content in inputs.runs.values():
-        versions = content.get("versions")
-        for name, version in (versions if isinstance(versions, dict) else {}).items():
-            found.setdefault(str(name), set()).add(str(version))
-    if not found:
-        return None
-    rows = [(name, [Cell(", ".join(sorted(found[name])))]) for name in sorted(found, key=str.lower)]
-    return Table("Versions", "library", [Head("version")], rows)
-
-
-def code_table(inputs: Inputs) -> Table | None:
-    """Digest of each stage's code."""
-    if not inputs.code:
-        return None
-    rows = [(str(name), [Cell(str(digest))]) for name, digest in inputs.code.items()]
-    return Table("Code of the stages", "stage", [Head("digest")], rows)
