@@ -1,9 +1,10 @@
-"""The command `lander`: check a config, plan a run, show scores, translate with a trained model, hand it on, convert a
-base, score a model's neurons, import masks.
+"""The command `lander`: check a config, plan a run, show scores, compare runs, translate with a trained model, hand it
+on, convert a base, score a model's neurons, import masks.
 
 lander check --configfile my.yaml
 lander plan --configfile my.yaml
 lander scores results/demo
+lander compare results/demo results/deeper
 lander translate results/demo/finetune/landermt/main/s0 --direction en-de < in.txt > out.txt
 lander export results/demo/finetune/landermt/main/s0 --direction en-de --out my-model
 lander export results/demo/finetune/landermt/main/s0 --all --out my-models
@@ -83,6 +84,13 @@ def scores(args: argparse.Namespace) -> None:
         for (method, variant), row in rows.iterrows():
             name = method if variant == "main" else f"{method} {variant}"
             print(f"| {name} | {' | '.join(f'{value:.1f}' for value in row)} |")
+
+
+def compare(args: argparse.Namespace) -> None:
+    """Put several runs side by side: what differs in their configs, scores, how sure the differences are, and cost."""
+    from lander.compare import page
+
+    page.compare(args.runs, args.out, args.resamples)
 
 
 def translate(args: argparse.Namespace) -> None:
@@ -237,6 +245,7 @@ ACTIONS = {
     "check": check,
     "prefetch": prefetch,
     "scores": scores,
+    "compare": compare,
     "translate": translate,
     "plan": plan,
     "export": export,

@@ -40,6 +40,7 @@ EPILOG = """\
 A run:      snakemake --cores 2 --configfile my.yaml      (the README has more)
 Before it:  lander check --configfile my.yaml; lander plan --configfile my.yaml
 After it:   lander scores results/demo
+            lander compare results/demo results/deeper
             lander translate results/demo/finetune/landermt/main/s0 --direction en-de < in.txt > out.txt
             lander export results/demo/finetune/landermt/main/s0 --all --out my-models
 
@@ -83,6 +84,14 @@ def parser(actions: Mapping[str, Action]) -> argparse.ArgumentParser:
     one = command("scores", "print a run's scores as a table")
     one.add_argument("run", metavar="RUN", type=Path, help="folder of a run, as in results/demo")
     one.add_argument("--metric", default="bleu", help="as in scores.csv (default: bleu)")
+    one = command("compare", "put several runs side by side: configs, scores, significance, cost")
+    one.add_argument(
+        "runs", metavar="RUN", type=Path, nargs="+", help="folders of runs, two or more; the first is the base"
+    )
+    one.add_argument("--out", type=Path, default=Path("compare.html"), help="page to write (default: compare.html)")
+    one.add_argument(
+        "--resamples", type=_positive, default=0, help="of the tests (default: 10,000 or as many as needed)"
+    )
     one = command("translate", "translate standard input, one sentence a line")
     _add_model(one, "; a base works too")
     one.add_argument("--direction", required=True, help="as in en-de, or zh-Hant--en")

@@ -8,7 +8,13 @@ rule clusters:
         text=expand("<results>/data/kept/{language}.parquet", language=settings.languages),
         neurons=plan.main_table("neurons"),
     output:
-        multiext("<results>/experiments/clusters", ".csv", ".md", ".svg"),
+        multiext("<results>/experiments/clusters", ".csv", ".md"),
+        report(
+            "<results>/experiments/clusters.svg",
+            caption="../report/clusters.rst",
+            category="Layers and neurons",
+            labels={"figure": "clusters"},
+        ),
         "<results>/experiments/clusters_points.csv",
     log:
         "<logs>/experiments/clusters.log",
@@ -127,8 +133,20 @@ rule figures_layers:
     input:
         plan.main_table("layers"),
     output:
-        multiext("<results>/experiments/activation", ".csv", ".svg"),
-        multiext("<results>/experiments/delta", ".csv", ".svg"),
+        "<results>/experiments/activation.csv",
+        report(
+            "<results>/experiments/activation.svg",
+            caption="../report/activation.rst",
+            category="Layers and neurons",
+            labels={"figure": "activation"},
+        ),
+        "<results>/experiments/delta.csv",
+        report(
+            "<results>/experiments/delta.svg",
+            caption="../report/delta.rst",
+            category="Layers and neurons",
+            labels={"figure": "delta"},
+        ),
         "<results>/experiments/layers.md",
     log:
         "<logs>/experiments/figures_layers.log",
@@ -161,10 +179,34 @@ rule figures_awareness:
             language=settings.awareness.languages,
         ),
     output:
-        multiext("<results>/experiments/awareness", ".csv", ".svg", ".md"),
-        multiext("<results>/experiments/awareness-general", ".csv", ".svg"),
-        multiext("<results>/experiments/awareness-specific", ".csv", ".svg"),
-        multiext("<results>/experiments/owners", ".csv", ".svg"),
+        multiext("<results>/experiments/awareness", ".csv", ".md"),
+        report(
+            "<results>/experiments/awareness.svg",
+            caption="../report/awareness.rst",
+            category="Layers and neurons",
+            labels={"figure": "awareness"},
+        ),
+        "<results>/experiments/awareness-general.csv",
+        report(
+            "<results>/experiments/awareness-general.svg",
+            caption="../report/awareness-general.rst",
+            category="Layers and neurons",
+            labels={"figure": "awareness-general"},
+        ),
+        "<results>/experiments/awareness-specific.csv",
+        report(
+            "<results>/experiments/awareness-specific.svg",
+            caption="../report/awareness-specific.rst",
+            category="Layers and neurons",
+            labels={"figure": "awareness-specific"},
+        ),
+        "<results>/experiments/owners.csv",
+        report(
+            "<results>/experiments/owners.svg",
+            caption="../report/owners.rst",
+            category="Layers and neurons",
+            labels={"figure": "owners"},
+        ),
     log:
         "<logs>/experiments/figures_awareness.log",
     benchmark:
@@ -195,6 +237,16 @@ rule agreement:
         experiments.estimator_tables,
     output:
         multiext("<results>/experiments/agreement", ".csv", ".md"),
+        (
+            report(
+                "<results>/experiments/agreement.svg",
+                caption="../report/agreement.rst",
+                category="Layers and neurons",
+                labels={"figure": "agreement"},
+            )
+            if set(settings.experiments.estimators) - {"random"}
+            else []
+        ),
     log:
         "<logs>/experiments/agreement.log",
     benchmark:

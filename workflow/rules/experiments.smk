@@ -13,7 +13,12 @@ for name in experiments.compared:
         output:
             table=f"<results>/experiments/{name}.csv",
             text=f"<results>/experiments/{name}.md",
-            figure=f"<results>/experiments/{name}.svg",
+            figure=report(
+                f"<results>/experiments/{name}.svg",
+                caption=f"../report/{name}.rst",
+                category="Experiments",
+                labels={"figure": name},
+            ),
         log:
             f"<logs>/experiments/{name}.log",
         benchmark:

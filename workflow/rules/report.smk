@@ -1,4 +1,17 @@
-# Stage report: one page of tables and figures, readable offline (paper 5, A.3-A.5).
+# Stage report: one page of tables and figures, readable offline (paper 5, A.3-A.5). `snakemake --report FILE.html` shows
+# the same figures, and those of the experiments among its targets, with the captions of workflow/report/.
+
+
+report: "../report/run.rst"
+
+
+# Figures by category. Which there are must be known before the run: one that has nothing to show is written empty.
+REPORTED = {"Scores": ["gain", "scores"], "Cost": ["stages"]}
+if plan.detects:
+    awareness = ["awareness", "awareness-general", "awareness-specific"]
+    REPORTED["Layers and neurons"] = ["activation", "delta", *awareness, "owners", "overlap"]
+if plan.trained:
+    REPORTED |= {"Training": ["loss"], "Data": ["lengths"]}
 
 
 rule effective_config:
@@ -27,6 +40,17 @@ rule report:
         config="<results>/config.yaml",
     output:
         "<results>/report/index.html",
+        [
+            report(
+                f"<results>/report/{name}.svg",
+                caption=f"../report/{name}.rst",
+                category=category,
+                labels={"figure": name},
+            )
+            for category, names in REPORTED.items()
+            for name in names
+        ],
+        expand("<results>/report/{name}.csv", name=sum(REPORTED.values(), [])),
     log:
         "<logs>/report.log",
     benchmark:
@@ -39,6 +63,7 @@ rule report:
         run=settings.run,
         flags=plan.report_flags,
         folder=subpath(output[0], parent=True),
+        figures=sum(REPORTED.values(), []),
         experiments=plan.experiments_digest,
         code=plan.code("report"),
     shell:
@@ -48,6 +73,7 @@ rule report:
             --scores {input.scores:q} \
             {params.flags:q} \
             --config {input.config:q} \
+            --figures {params.figures:q} \
             --out {params.folder:q} \
             2>&1 | tee {log:q} >&2
         """

@@ -1,0 +1,150 @@
+"""Paired tests between runs: each method against itself in the first run that has it, on the same sentences.
+
+Intervals, randomisation and correction are those of `lander.evaluate.significance`; what is corrected together are all
+comparisons of one metric on one test set, the means apart.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from lander.compare.runs import Finished, Item, bases
+from lander.evaluate import resampling
+from lander.evaluate.collect import MEANS, belongs
+from lander.evaluate.sampled import Mean, Method, Pair, Sampled, sample
+from lander.evaluate.segments import REFERENCE_COUNTS, Compared, Model, Place, read_all
+from lander.evaluate.significance import SEED, enough
+from lander.report.significance import Outcome, Significance
+
+MAIN = "main"  # the variant of all labels
+
+
+@dataclass(frozen=True)
+class Across:
+    """What is compared with what, and how often it is resampled; stands where a run's own tests have a `Design`."""
+
+    pairs_of: dict[Method, Method]
+    resamples: int
+    seed: int = SEED
+
+    def pairs(self, there: Mapping[Method, object]) -> list[Pair]:
+        """The methods that are there, each with its base."""
+        return [(one, base) for one, base in self.pairs_of.items() if one in there and base in there]
+
+
+def paired(runs: Sequence[Finished], items: Sequence[Item], resamples: int = 0) -> tuple[Significance, list[str]]:
+    """Intervals of all scores, and the tests, by the labels of the methods.
+
+    Args:
+        resamples: of the bootstrap and of the randomisation; 0: 10,000, or more where the correction needs them.
+
+    Returns:
+        the tests, and what could not be tested.
+    """
+    joint, notes = _joint(runs, items)
+    families: dict[tuple[str, str], list[Place]] = defaultdict(list)
+    for place in sorted(joint):
+        families[place.test, place.metric].append(place)
+    design = Across({Method(one, MAIN): Method(base, MAIN) for one, base in bases(runs).items()}, resamples)
+    if not resamples and joint:
+        sizes = [sum(len(design.pairs(_methods(joint[one]))) for one in places) for places in families.values()]
+        design = Across(design.pairs_of, enough(max(sizes)))
+    found = Significance()
+    for places in families.values():
+        _family({place: joint[place] for place in places}, items, design, found)
+    return found, notes
+
+
+def _joint(runs: Sequence[Finished], items: Sequence[Item]) -> tuple[dict[Place, Compared], list[str]]:
+    """Segment scores of all runs together, the method being its label; and which of them do not go together."""
+    joint: dict[Place, Compared] = {}
+    untested: dict[str, list[str]] = defaultdict(list)
+    for run in runs:
+        found = read_all(_files(run, items))
+        if not found:
+            untested[f"no segment scores in {run.name}"] = []
+        for place, compared in found.items():
+            there = joint.setdefault(place, Compared(compared.signature))
+            if why := _apart(there, compared):
+                untested[f"{run.name}: {why}"].append(" ".join(place))
+                continue
+            for model, statistics in compared.statistics.items():
+                label = run.label((model.method, model.variant))
+                there.statistics[Model(label, MAIN, model.seed)] = statistics
+    return joint, [f"Not tested: {why}{_where(places)}." for why, places in untested.items()]
+
+
+def _where(places: Sequence[str]) -> str:
+    more = f" and {len(places) - 3} more" if len(places) > 3 else ""
+    return f" ({', '.join(places[:3])}{more})" if places else ""
+
+
+def _files(run: Finished, items: Sequence[Item]) -> list[Path]:
+    """Files of segment scores: sacreBLEU's, and those of neural metrics."""
+    folders = [run.folder / "evaluate" / one.method / one.variant / f"s{one.seed}" for one in run.models]
+    known = [folder / test / direction for folder in folders for test, direction in items]
+    names = [(one.parent, f"{one.name}.segments.parquet") for one in known]
+    files = [folder / name for folder, name in names if (folder / name).is_file()]
+    return files + [path for one in known for path in sorted(one.parent.glob(f"{one.name}.*.segments.parquet"))]
+
+
+def _apart(there: Compared, other: Compared) -> str:
+    """Why segment scores of two runs cannot stand beside each other; empty where they can."""
+    if not there.statistics:
+        return ""
+    one, two = next(iter(there.statistics.values())), next(iter(other.statistics.values()))
+    if len(one) != len(two):
+        return f"{len(two)} test sentences where the others have {len(one)}"
+    if one.shape != two.shape or there.signature != other.signature:
+        return f"computed differently, {other.signature} and not {there.signature}"
+    fixed = REFERENCE_COUNTS.get(one.shape[1], [])
+    return "" if np.array_equal(one[:, fixed], two[:, fixed]) else "other references"
+
+
+def _methods(compared: Compared) -> dict[Method, list[Model]]:
+    """The methods with their models in the order of the seeds."""
+    found: dict[Method, list[Model]] = defaultdict(list)
+    for model in sorted(compared.statistics, key=lambda model: (model.seed.zfill(9), model)):
+        found[Method(model.method, model.variant)].append(model)
+    return found
+
+
+def _family(data: Mapping[Place, Compared], items: Sequence[Item], design: Across, found: Significance) -> None:
+    """Add the outcomes of one metric on one test set; of means only where all their directions can be tested."""
+    places = list(data)
+    means = []
+    for name in MEANS:
+        members = [place for place in places if belongs(place.direction, name)]
+        number = sum(test == places[0].test and belongs(direction, name) for test, direction in items)
+        if members and len(members) == number:
+            means.append(Mean(name, [one.direction for one in members], [_methods(data[one]) for one in members]))
+    single: dict[tuple[Pair, Place], Outcome] = {}
+    for place in places:
+        sampled = sample(data[place], design)
+        single |= _outcomes(sampled, place, found)
+        for mean in means:
+            if place.direction in mean.members:
+                mean.add(sampled)
+    averaged: dict[tuple[Pair, Place], Outcome] = {}
+    for mean in means:
+        if mean.sampled:
+            averaged |= _outcomes(mean.sampled, places[0]._replace(direction=mean.name), found)
+    for part in (single, averaged):
+        corrected = resampling.holm([outcome.p for outcome in part.values()])
+        for ((one, base), place), p in zip(part, corrected, strict=True):
+            found.tests[tuple(one), tuple(base), tuple(place)] = replace(part[(one, base), place], p=p)
+
+
+def _outcomes(sampled: Sampled, place: Place, found: Significance) -> dict[tuple[Pair, Place], Outcome]:
+    """The tests in one place, not yet corrected; the intervals of the scores go to `found`."""
+    for method, drawn in sampled.bootstrap.items():
+        found.intervals[tuple(method), tuple(place)] = resampling.interval(drawn)
+    outcomes = {}
+    for (one, base), swapped in sampled.swapped.items():
+        p = resampling.p_randomisation(swapped[1:], swapped[0])
+        span = resampling.interval(sampled.bootstrap[one] - sampled.bootstrap[base])
+        outcomes[(one, base), place] = Outcome(sampled.score(one) - sampled.score(base), p, *span)
+    return outcomes

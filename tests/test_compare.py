@@ -1,0 +1,241 @@
+"""Tests of `lander compare`, on small runs whose translations are scored for real."""
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from report_runs import make_translations
+from test_report import browse, browsed, check_page
+
+from lander import cli, tables
+from lander.compare import page, runs
+from lander.compare.paired import MAIN, paired
+from lander.compare.tables import config_table, cost_table, flat, glance_table, software_table, stage_table
+from lander.errors import UserError
+from lander.evaluate import significance
+from lander.evaluate.__main__ import score_all
+from lander.evaluate.collect import collect, write_scores
+from lander.report.tables import Cell
+
+PAIR = ["en-de", "de-en"]
+ORDER = [("full", "main"), ("lora", "main")]
+
+
+def make(folder, models=ORDER, directions=PAIR, tests=("cldr",), config=None, seconds=10, lines=12, segments=True):
+    """A finished run: the model at an even place writes well, that at an odd one adds letters."""
+    files = []
+    for test in tests:
+        make_translations(folder, directions, models, lines=lines, test=test)
+    for method, variant in models:
+        model = {"method": method, "variant": variant, "seed": "0"}
+        own = Path(method, variant, "s0")
+        score_all(folder / "translate" / own, dict.fromkeys(tests, directions), None, model, folder / "evaluate" / own)
+        files += [folder / "evaluate" / own / test / f"{one}.csv" for test in tests for one in directions]
+        record = {"seconds": seconds, "parameters_trained": 1000, "peak_memory_bytes": 2e9, "versions": {"torch": "2"}}
+        (folder / "finetune" / own).mkdir(parents=True, exist_ok=True)
+        (folder / "finetune" / own / "run.json").write_text(json.dumps(record))
+    if not segments:
+        for path in (folder / "evaluate").rglob("*.segments.parquet"):
+            path.unlink()
+    write_scores(folder / "evaluate/scores.csv", collect(files))
+    (folder / "config.yaml").write_text(yaml.safe_dump(config or {"run": folder.name}))
+    (folder / "benchmarks").mkdir(exist_ok=True)
+    (folder / "benchmarks/report.tsv").write_text(f"s\tmax_rss\n{seconds}\t1\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """Two runs: `a` with full and lora, `b` whose full writes as the lora of `a`; b has one more direction."""
+    folder = tmp_path_factory.mktemp("two")
+    a = make(folder / "a", config={"run": "a", "layers": {"k": 4}, "methods": ["full", "lora"]})
+    b = make(
+        folder / "b",
+        [("random", "main"), ("full", "main")],
+        [*PAIR, "en-fr"],
+        config={"run": "b", "layers": {"k": 8}, "methods": ["full", "lora"], "seeds": [0]},
+        seconds=25,
+    )
+    return a, b
+
+
+@pytest.fixture(scope="module")
+def made(two):
+    """What is made of them: the runs, common items, scores, tests."""
+    found = runs.read_runs(two)
+    shared = runs.common(found)
+    return found, shared, runs.scores_of(found, shared.items), paired(found, shared.items)
+
+
+def test_what_runs_have_in_common(made):
+    _, shared, scores, _ = made
+    assert shared.items == [("cldr", "en-de"), ("cldr", "de-en")]
+    assert shared.notes == ["Left out, not in all runs: cldr (en-fr) of b."]
+    assert set(scores["method"]) == {"full · a", "lora · a", "full · b", "random · b"}
+    # a mean is over the common directions, not over the three of b
+    bleu = scores[(scores["method"] == "full · b") & (scores["metric"] == "bleu")].set_index("direction")["score"]
+    assert bleu["mean"] == pytest.approx((bleu["en-de"] + bleu["de-en"]) / 2, abs=1e-6)
+    assert bleu["mean-into-en"] == bleu["de-en"]
+    assert "en-fr" not in bleu
+
+
+def test_tests_are_those_of_one_run(two, made):
+    """The same outputs as two methods of one run, tested by `lander.evaluate`."""
+    found, _, _, (tested, untested) = made
+    files = [two[0] / f"evaluate/full/main/s0/cldr/{one}.segments.parquet" for one in PAIR]
+    renamed = [two[1] / f"evaluate/full/main/s0/cldr/{one}.segments.parquet" for one in PAIR]
+    for path in renamed:
+        copy = two[1] / f"renamed-{path.name}"
+        tables.write(copy, tables.read(path, "segments").assign(method="other"), "segments")
+        files.append(copy)
+    wanted = [row for row in significance.table(files, ["full"]) if row["baseline"]]
+    assert len(wanted) == 2 * (2 + 3)  # two metrics; two directions and their means
+    for row in wanted:
+        place = (row["test"], row["direction"], row["metric"])
+        outcome = tested.compare(("full · b", MAIN), ("full · a", MAIN), place)
+        assert outcome.difference == pytest.approx(row["difference"])
+        assert (outcome.low, outcome.high) == pytest.approx((row["difference_low"], row["difference_high"]))
+        assert outcome.p == pytest.approx(row["p_holm"])
+    assert len(tested.tests) == len(wanted)
+    assert untested == []
+    assert tested.interval(("lora · a", MAIN), ("cldr", "en-de", "bleu"))
+    assert runs.bases(found) == {"full · b": "full · a"}
+
+
+def test_tables_by_hand(made):
+    found, _, scores, (tested, _) = made
+    table = config_table(found)
+    assert [head.text for head in table.heads] == ["a", "b"]
+    assert table.rows == [("layers.k", [Cell("4"), Cell("8")]), ("seeds", [Cell("–"), Cell("[0]")])]
+    assert flat({"a": {"b": [{"c": "d, e"}], "f": {}}, "g": None, "h": "no"}) == {
+        "a.b": "[{c: 'd, e'}]", "a.f": "{}", "g": "null", "h": "'no'",
+    }  # fmt: skip
+    assert software_table(found) is None
+    full = dict(cost_table(found).rows)["full · b"]
+    assert [(cell.text, cell.spread) for cell in full] == [
+        ("1k", "×1.00"), ("25 s", "×2.50"), ("–", ""), ("2 GB", "×1.00"),
+    ]  # fmt: skip
+    assert stage_table(found).rows[0][0] == "report"
+    assert [cell.text for cell in stage_table(found).rows[0][1]] == ["10 s", "25 s", "1.05 MB", "1.05 MB"]
+    ((label, cells),) = glance_table(found, scores, ["cldr"], tested).rows
+    assert label == "full · b − a"
+    bleu = scores[scores["metric"] == "bleu"].set_index(["method", "direction"])["score"]
+    expected = bleu["full · b", "en-de"] - bleu["full · a", "en-de"]
+    assert cells[0].text == f"{expected:+.1f}".replace("-", "−")
+    outcomes = [tested.compare(("full · b", MAIN), ("full · a", MAIN), ("cldr", one, "bleu")) for one in PAIR]
+    worse = sum(one.significant and one.difference < 0 for one in outcomes)
+    assert [cell.text for cell in cells[2:]] == ["0 of 2", f"{worse} of 2", "×1.00", "×2.50", "×1.00"]
+
+
+def test_the_command_prints_and_writes(two, tmp_path, capsys):
+    cli.main(["compare", *map(str, two), "--out", str(tmp_path / "index.html"), "--resamples", "50"])
+    out = capsys.readouterr().out
+    for text in ("## What differs in the configs", "| layers.k |", "## Differences in BLEU, on cldr", "full · b − a"):
+        assert text in out
+    shown = check_page(tmp_path)
+    assert {"summary", "config", "scores-section", "cost", "provenance", "scores-0"} <= set(shown.ids)
+    assert "Left out, not in all runs: cldr (en-fr) of b." in shown.text
+    assert f"lander compare {two[0]} {two[1]}" in shown.text
+
+
+def test_without_segments_and_without_a_common_method(two, tmp_path, capsys):
+    c = make(tmp_path / "x" / "a", [("layers", "main")], segments=False)
+    (c / "config.yaml").unlink()
+    page.compare([two[0], c], tmp_path / "index.html", resamples=50)
+    shown = check_page(tmp_path)
+    assert "No method is in two of the runs" in shown.text
+    assert "Not tested: no segment scores in x/a." in shown.text
+    assert "x/a has no config.yaml that can be read." in shown.text
+    assert f"full · {two[0].parent.name}/a" in capsys.readouterr().out  # both folders are called a
+
+
+def test_other_sentences_are_not_compared(two, tmp_path):
+    c = make(tmp_path / "c", tests=("cldr", "news"))
+    d = make(tmp_path / "d", tests=("cldr", "news"))
+    for path in (d / "translate").rglob("news/en-de.jsonl"):
+        path.write_text(path.read_text().replace("committee", "board"))
+    shared = runs.common(runs.read_runs([c, d]))
+    assert ("news", "en-de") not in shared.items
+    assert len(shared.items) == 3
+    assert shared.notes == ["Left out, same name but other sentences: news (en-de)."]
+    for path in (d / "translate").rglob("*.jsonl"):
+        path.write_text(path.read_text().replace("May", "June").replace("Mai", "Juni"))
+    with pytest.raises(UserError, match="and other sentences: cldr"):
+        runs.common(runs.read_runs([c, d]))
+    for path in (d / "translate").rglob("*.jsonl"):
+        path.unlink()
+    assert runs.common(runs.read_runs([c, d])).notes == [
+        "Not checked, no translations there: whether d had the same test sentences."
+    ]
+
+
+def test_segments_that_do_not_go_together(two, tmp_path):
+    d = make(tmp_path / "d", lines=11)
+    for path in (d / "translate").rglob("*.jsonl"):
+        path.unlink()
+    found = runs.read_runs([two[0], d])
+    tested, notes = paired(found, runs.common(found).items, 20)
+    assert not tested.tests
+    wanted = r"Not tested: d: 11 test sentences where the others have 12 \(cldr .*, cldr .*, cldr .* and 1 more\)\."
+    assert len(notes) == 1
+    assert re.fullmatch(wanted, notes[0])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["a"], "a: one run only; name two or more"),
+        (["a", "a"], "a: the run is given twice"),
+        (["a", "nowhere"], "nowhere: no such folder; name the folder of a finished run"),
+        (["a", "empty"], r"empty: not a finished run, there is no evaluate/scores\.csv in it"),
+        (["a", "french"], r"french: no test set and direction that all runs have: a has cldr \(en-de, de-en\); french"),
+        (["a", "b", "--out", "."], r"--out \.: a folder; name a file"),
+    ],
+)
+def test_errors(two, tmp_path, monkeypatch, capsys, given, message):
+    monkeypatch.chdir(tmp_path)
+    for path in two:
+        Path(path.name).symlink_to(path)
+    Path("empty").mkdir()
+    Path("french/evaluate").mkdir(parents=True)
+    rows = pd.read_csv("a/evaluate/scores.csv", dtype=str)
+    rows[rows["direction"] == "en-de"].assign(direction="en-fr").to_csv("french/evaluate/scores.csv", index=False)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["compare", *given])
+    assert stopped.value.code == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert re.search(f"lander compare: error: {message}", error), error
+    assert not Path("compare.html").exists()
+
+
+PROBE = """
+const first = document.querySelector("#scores-section table.sortable");
+const column = () => [...first.tBodies[0].rows].map((row) => numberOf(row.cells[1]));
+[...first.tHead.rows[1].cells][0].querySelector("button").click();
+document.title = JSON.stringify({
+  sorted: column(), wide: [document.documentElement.scrollWidth, window.innerWidth],
+  marks: [...document.querySelectorAll("figure svg")].map((one) => one.querySelectorAll("path, use").length),
+});
+"""
+
+
+@pytest.mark.workflow
+@browsed
+def test_in_a_browser(two, tmp_path):
+    page.compare(two, tmp_path / "page.html", resamples=50)
+    text = (tmp_path / "page.html").read_text()
+    _, wrong = browse(tmp_path / "page.html")
+    assert wrong == []
+    probed = re.sub(r"<meta http-equiv[^>]*>", "", text).replace("</body>", f"<script>{{{PROBE}}}</script></body>")
+    (tmp_path / "probed.html").write_text(probed)
+    dom, wrong = browse(tmp_path / "probed.html", "--window-size=400,900")
+    assert wrong == []
+    found = json.loads(re.search(r"<title>(.*?)</title>", dom)[1])
+    assert found["sorted"] == sorted(found["sorted"], reverse=True)
+    assert len(found["sorted"]) == 4
+    assert found["wide"][0] <= found["wide"][1] <= 500
+    assert min(found["marks"]) > 5
