@@ -147,10 +147,15 @@ class Cluster:
         environment = os.environ | self.environment
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=check)
 
-    def jobs(self, rule: str) -> list[str]:
-        """Ids of the jobs of a rule that are running."""
-        lines = self.run("squeue", "-h", "--states=RUNNING", "-o", "%i %k").stdout.splitlines()
+    def jobs(self, rule: str, states: str = "RUNNING") -> list[str]:
+        """Ids of the jobs of a rule that are running, or in other states."""
+        lines = self.run("squeue", "-h", f"--states={states}", "-o", "%i %k").stdout.splitlines()
         return [line.split()[0] for line in lines if line.split()[1].startswith(f"rule_{rule}")]
+
+    def record(self, job: str) -> dict[str, str]:
+        """What SLURM knows of a job."""
+        text = self.run("scontrol", "show", "job", job).stdout
+        return dict(word.split("=", 1) for word in text.split() if "=" in word)
 
     def stop(self) -> None:
         """End all jobs and daemons."""

@@ -1,8 +1,9 @@
 """A tiny run of the workflow as jobs of a real SLURM, whose daemons run here (see `cluster`), through its profile.
 
-Two ranks train on one node, then on two; the training is cancelled in the middle. Skipped where SLURM's programs or
-Snakemake's plugin for it are not installed; `LANDER_SLURM=install` installs both (Debian's packages munge and
-slurm-wlm, as root; the plugin into a folder of its own).
+Two ranks train on one node, then on two; the training is cancelled in the middle; one that has less time than it needs
+comes back by itself. Skipped where SLURM's programs or Snakemake's plugin for it are not installed;
+`LANDER_SLURM=install` installs both (Debian's packages munge and slurm-wlm, as root; the plugin into a folder of its
+own).
 
     pytest -m workflow tests/workflow/test_slurm.py
 """
@@ -21,6 +22,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cluster as slurm
 import pytest
@@ -81,19 +83,20 @@ class Run:
     plugins: Path
     output: str = ""
     interrupted: dict[str, int] = field(default_factory=dict)  # job of the training -> update of its last checkpoint
-    record: dict[str, str] = field(default_factory=dict)  # what SLURM knew of it
+    records: list[dict[str, str]] = field(default_factory=list)  # what SLURM knew of them
 
     @property
     def environment(self) -> dict[str, str]:
         path = f"{self.project.code}{os.pathsep}{self.plugins}"
         return os.environ | self.cluster.environment | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
-    def snakemake(self, *flags: str) -> subprocess.CompletedProcess[str]:
-        """Run the workflow; a cluster is not given --cores."""
-        text = yaml.safe_dump(config.merge(CONFIG, CHANGES))
+    def snakemake(self, *flags: str, **changes: Any) -> subprocess.CompletedProcess[str]:
+        """Run the workflow through the profile; a cluster is not given --cores."""
+        text = yaml.safe_dump(config.merge(config.merge(CONFIG, CHANGES), changes))
         (self.project.work / "my.yaml").write_text(text, encoding="utf-8")
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(self.project.code / "workflow" / "Snakefile")]
-        command += ["--configfile", str(self.project.work / "my.yaml"), *FLAGS, *flags]
+        command += ["--configfile", str(self.project.work / "my.yaml"), *FLAGS]
+        command += ["--profile", str(self.project.code / "workflow" / "profiles" / "slurm"), *flags]
         options = {"cwd": self.project.work, "env": self.environment, "timeout": 1800}
         return subprocess.run(command, **options, capture_output=True, text=True)
 
@@ -105,23 +108,27 @@ class Run:
             last, before = max(saved, default=0), max(self.interrupted.values(), default=0)
             jobs = [job for job in self.cluster.jobs("finetune") if job not in self.interrupted]
             if jobs and last > before:
-                text = self.cluster.run("scontrol", "show", "job", jobs[0]).stdout
-                self.record = dict(word.split("=", 1) for word in text.split() if "=" in word)
+                self.records.append(self.cluster.record(jobs[0]))
                 self.interrupted[jobs[0]] = last
                 self.cluster.run(*commands.pop(0), jobs[0], check=True)
 
 
 @pytest.fixture(scope="module")
-def run(cluster: slurm.Cluster, plugins: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The project, its profile with two GPUs for trainings."""
+    made = Project(tmp_path_factory.mktemp("slurm"))
+    made.edit("workflow/profiles/slurm/config.yaml", "gpu: 1  # as many", "gpu: 2  # as many")
+    return made
+
+
+@pytest.fixture(scope="module")
+def run(project: Project, cluster: slurm.Cluster, plugins: Path) -> Run:
     """The tiny run through SLURM, its training interrupted twice."""
-    project = Project(tmp_path_factory.mktemp("slurm"))
-    profile = project.code / "workflow" / "profiles" / "slurm"
-    project.edit("workflow/profiles/slurm/config.yaml", "gpu: 1  # as many", "gpu: 2  # as many")
     made, done = Run(project, cluster, plugins), threading.Event()
     killer = threading.Thread(target=made.interrupt, args=[done])
     killer.start()
     try:
-        result = made.snakemake("--workflow-profile", str(profile))
+        result = made.snakemake()
     finally:
         done.set()
         killer.join()
@@ -141,11 +148,12 @@ def test_the_run_is_complete(run: Run) -> None:
 
 
 def test_jobs_ask_for_what_the_rules_and_the_profile_say(run: Run) -> None:
-    allotted = dict(item.split("=") for item in run.record["TRES"].split(","))
-    assert (allotted["cpu"], allotted["node"], run.record["TresPerJob"]) == ("2", "1", "gres:gpu:2")
-    assert run.record["MinMemoryNode"] == "2500M"
-    assert run.record["TimeLimit"] == "1-00:00:00"
-    assert run.record["Requeue"] == "1"
+    first, second = run.records
+    allotted = dict(item.split("=") for item in first["TRES"].split(","))
+    assert (allotted["cpu"], allotted["node"], first["TresPerJob"]) == ("2", "1", "gres:gpu:2")
+    assert (first["MinMemoryNode"], second["MinMemoryNode"]) == ("2500M", "3750M")  # the second attempt asks for more
+    assert {record["TimeLimit"] for record in run.records} == {"1-00:00:00"}
+    assert {record["Requeue"] for record in run.records} == {"1"}
 
 
 def test_an_interrupted_training_goes_on(run: Run) -> None:
@@ -169,24 +177,22 @@ def test_what_slurm_says_of_a_failed_job_is_kept(run: Run) -> None:
 
 
 def test_a_second_run_submits_nothing(run: Run) -> None:
-    """Through `--profile`, which leaves the default profile in force."""
-    result = run.snakemake("--profile", str(run.project.code / "workflow" / "profiles" / "slurm"))
+    result = run.snakemake()
     assert result.returncode == 0, result.stderr
     assert "Nothing to be done" in result.stdout + result.stderr
 
 
 def test_the_profile_knows_the_rules() -> None:
-    """Needs no SLURM: the profile repeats which rules want a GPU, and the memory of some at the first attempt."""
-    text = (ROOT / "workflow/profiles/slurm/config.yaml").read_text(encoding="utf-8")
-    given = yaml.safe_load(text)["set-resources"]
+    """Needs no SLURM: the profile repeats which rules want a GPU, and nothing of the default one, which would win."""
+    given = yaml.safe_load((ROOT / "workflow/profiles/slurm/config.yaml").read_text(encoding="utf-8"))
+    default = yaml.safe_load((ROOT / "workflow/profiles/default/config.yaml").read_text(encoding="utf-8"))
+    assert not given.keys() & default.keys()
     rules: dict[str, str] = {}
     for path in (ROOT / "workflow" / "rules").glob("*.smk"):
         _, *blocks = re.split(r"^rule (?=\w+:)", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
         rules |= {block.split(":", 1)[0]: block for block in blocks}
-    assert {name for name, values in given.items() if "gpu" in values} == {n for n, b in rules.items() if " gpu=" in b}
-    for name, values in given.items():
-        if "mem_mb" in values:
-            assert f"mem_mb={values['mem_mb'].split(' ')[0]}," in rules[name], name
+    wanting = {name for name, values in given["set-resources"].items() if "gpu" in values}
+    assert wanting == {name for name, block in rules.items() if " gpu=" in block}
 
 
 def losses(folder: Path) -> dict[int, float]:
@@ -220,3 +226,24 @@ def test_two_nodes_train_as_two_ranks_of_one_node_do(run: Run) -> None:
     done = subprocess.run([*nodes, *flags, "--out", "two"], **options)
     assert done.returncode == 0, done.stderr
     assert losses(run.project.work / "two") == pytest.approx(losses(run.project.work / "one"), abs=1e-5)
+
+
+def test_a_training_that_nears_its_limit_comes_back(project: Project, cluster: slurm.Cluster, plugins: Path) -> None:
+    """60 updates of over a second, in jobs of a minute (SLURM's shortest): one job, which SLURM starts again.
+
+    The last test: it changes the code, and needs no run before it.
+    """
+    made, updates = Run(project, cluster, plugins), 60
+    project.edit("lander/finetune/trainer.py", "log.extend(rows)\n", "log.extend(rows); time.sleep(1)\n")
+    finetune = {"steps": updates, "checkpoint_every": 1000}
+    flags = ["--set-resources", "finetune:runtime=1", "--", "results/tiny/finetune/full/main/s0/lander.json"]
+    result = made.snakemake(*flags, methods=["full"], finetune=finetune)
+    assert result.returncode == 0, result.stdout + result.stderr
+    (job,) = cluster.jobs("finetune_wildcards_full", "all")
+    record = cluster.record(job)
+    assert (record["JobState"], record["TimeLimit"]) == ("COMPLETED", "00:01:00")
+    assert int(record["Restarts"]) >= 1
+    log = (project.work / "results/tiny/logs/finetune/full/main/s0.log").read_text(encoding="utf-8")
+    assert 0 < int(log.split("resuming at update ")[1].split()[0]) < updates
+    assert losses(project.work / "results/tiny/finetune/full/main/s0").keys() == set(range(updates))
+    assert not (project.work / "results/tiny/checkpoints/full").exists()

@@ -16,8 +16,8 @@ rule activations:
     priority: 3
     threads: settings.threads
     resources:
-        mem_mb=models.memory(copies=1),
-        runtime=60,
+        mem_mb=growing(models.memory(copies=1)),
+        runtime=growing(60),
         gpu=plan.gpu,
     params:
         direction="{direction}",

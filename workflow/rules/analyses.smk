@@ -22,8 +22,8 @@ rule clusters:
         "<benchmarks>/experiments/clusters.tsv"
     threads: settings.threads
     resources:
-        mem_mb=models.memory(copies=1),
-        runtime=60,
+        mem_mb=growing(models.memory(copies=1)),
+        runtime=growing(60),
         gpu=plan.gpu,
     params:
         folder=subpath(output[0], parent=True),

@@ -16,8 +16,8 @@ rule awareness:
     priority: 3
     threads: settings.threads
     resources:
-        mem_mb=models.memory(copies=2),
-        runtime=120,
+        mem_mb=growing(models.memory(copies=2)),
+        runtime=growing(120),
         gpu=plan.gpu,
     params:
         language="{language}",

@@ -27,6 +27,14 @@ texts, models, experiments = plan.texts, plan.models, plan.experiments
 plan.set_environment()
 look_once(JobScheduler)
 
+# What the jobs of this machine may take together; a job that asks for more gets this much. A profile's `resources` and
+# the command line win; with --jobs there is a cluster, which shares itself out.
+if workflow.is_main_process and workflow.nodes is None:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1_000_000
+    for name, most in {"mem_mb": memory, "gpu": 1}.items():
+        if name not in workflow.global_resources:
+            workflow.register_resource(name, most)
+
 
 pathvars:
     results=plan.results,
@@ -64,3 +72,12 @@ def losses_of_all(_wildcards):
     """Losses of all trials: those of the first round that asks for nothing."""
     rounds = map(planned, range(1000))
     return experiments.trial_losses(next(found for found in rounds if found["done"]))
+
+
+def growing(amount):
+    """What a job asks for, half as much again with each attempt: it may have failed for want of it."""
+
+    def asked(_wildcards, attempt):
+        return amount * (1 + attempt) // 2
+
+    return asked

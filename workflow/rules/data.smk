@@ -17,8 +17,8 @@ rule clean:
     priority: 3
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=240,
+        mem_mb=growing(2000),
+        runtime=growing(240),
     params:
         pair="{pair}",
         sources=texts.training_sources,
@@ -55,8 +55,8 @@ rule sample:
     priority: 3
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=growing(2000),
+        runtime=growing(60),
     params:
         direction="{direction}",
         seed="{seed}",

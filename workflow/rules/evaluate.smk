@@ -17,8 +17,8 @@ rule seen:
         "<benchmarks>/evaluate/seen-s{seed}.tsv"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         code=plan.code("evaluate.contamination"),
     shell:
@@ -164,8 +164,8 @@ rule significance:
         "<benchmarks>/evaluate/significance.tsv"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         baselines=settings.evaluate.baselines,
         code=plan.code("evaluate.significance"),

@@ -24,7 +24,7 @@ rule finetune:
     priority: 2
     threads: settings.threads * settings.finetune.ranks
     resources:
-        mem_mb=models.memory(copies=8),
+        mem_mb=growing(models.memory(copies=8)),
         runtime=1440,
         gpu=plan.gpu * settings.finetune.ranks,
     params:
@@ -98,8 +98,8 @@ rule mix:
         variant=r"mix[0-9.e-]+",
     threads: 1
     resources:
-        mem_mb=models.memory(copies=3),
-        runtime=60,
+        mem_mb=growing(models.memory(copies=3)),
+        runtime=growing(60),
     params:
         tuned=subpath(input.full, parent=True),
         folder=subpath(output[0], parent=True),

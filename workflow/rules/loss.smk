@@ -21,8 +21,8 @@ rule loss:
         "<benchmarks>/loss/{method}/{variant}/s{seed}.tsv"
     threads: settings.threads
     resources:
-        mem_mb=models.memory(copies=3),
-        runtime=120,
+        mem_mb=growing(models.memory(copies=3)),
+        runtime=growing(120),
         gpu=plan.gpu,
     params:
         model=models.decoder_flags,

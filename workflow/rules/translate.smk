@@ -23,8 +23,8 @@ rule translate:
         variant=r"(?!best-prompt)[A-Za-z0-9._-]+",
     threads: settings.threads
     resources:
-        mem_mb=models.memory(copies=2),
-        runtime=480,
+        mem_mb=growing(models.memory(copies=2)),
+        runtime=growing(480),
         gpu=plan.gpu,
     params:
         model=models.decoder_flags,
@@ -112,8 +112,8 @@ rule best_prompt:
         "<benchmarks>/translate/zero-shot/best-prompt/s{seed}.tsv"
     threads: settings.threads
     resources:
-        mem_mb=models.memory(copies=2),
-        runtime=480,
+        mem_mb=growing(models.memory(copies=2)),
+        runtime=growing(480),
         gpu=plan.gpu,
     params:
         folder=subpath(output.run, parent=True),
