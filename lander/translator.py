@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from lander import delta, model
+from lander import decoding, delta, model
 from lander.codec import Codec
 from lander.data.templates import Template, load_templates
 from lander.finetune import blocks, saved
@@ -107,7 +107,8 @@ class Translator:
 
     @torch.inference_mode()
     def generate(self, prompts: list[list[int]], beams: int, max_new_tokens: int) -> list[list[int]]:
-        """New tokens for each prompt, greedy or by beam search; padding behind the end token is still there."""
+        """New tokens for each prompt. Greedy (rows leave the batch as they end), or by the library's beam search,
+        which keeps them: padding behind the end token is still there."""
         from transformers import GenerationConfig
 
         batch = self.codec.pad_left(prompts).to(self.network.device)
@@ -118,11 +119,12 @@ class Translator:
             eos_token_id=self.codec.ends,
             pad_token_id=self.codec.pad,
             bos_token_id=self.codec.tokenizer.bos_token_id,
+            cache_implementation="dynamic",  # its rows can be dropped
         )
-        output = self.network.generate(
-            input_ids=batch.input_ids, attention_mask=batch.attention_mask, generation_config=config
-        )
-        return output[:, batch.input_ids.shape[1] :].tolist()
+        inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "generation_config": config}
+        if beams == 1:
+            return self.network.generate(**inputs, custom_generate=decoding.greedy)
+        return self.network.generate(**inputs)[:, batch.input_ids.shape[1] :].tolist()
 
     @torch.inference_mode()
     def logits(

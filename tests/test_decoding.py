@@ -1,0 +1,83 @@
+"""Decoding in a batch that shrinks: the tokens of Hugging Face's own loop, and no row that waits."""
+
+from itertools import combinations
+
+import pytest
+import torch
+import toys
+from transformers import GenerationConfig
+
+from lander.codec import Codec
+from lander.decoding import greedy
+from lander.translator import Translator
+
+PROMPTS = [[5, 9, 13, 7], [6], [8, 11], [12, 5, 6, 31, 40, 33], [41, 42, 43], [50]]
+STEPS = 12
+NEVER = 999  # no token
+
+
+def generate(network, ends: list[int], **more) -> list[list[int]]:
+    """New tokens of each prompt up to its end; repetitions are punished, so that they vary."""
+    batch = Codec(toys.bloom_tokenizer()).pad_left(PROMPTS)
+    config = GenerationConfig(
+        max_new_tokens=STEPS, do_sample=False, eos_token_id=ends, pad_token_id=3, repetition_penalty=3.0
+    )
+    inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "generation_config": config}
+    with torch.inference_mode():
+        rows = network.generate(**inputs, **more)
+    if more:
+        return rows
+    return [cut(row, ends) for row in rows[:, batch.input_ids.shape[1] :].tolist()]
+
+
+def cut(row: list[int], ends: list[int]) -> list[int]:
+    """Tokens up to and with the first end."""
+    return row[: next((place + 1 for place, token in enumerate(row) if token in ends), len(row))]
+
+
+def ends_of(network) -> list[int]:
+    """Two tokens which, as end tokens, end the rows at as many different steps as can be."""
+    free = generate(network, [NEVER])
+    written = sorted({token for row in free for token in row})
+    return list(max(combinations(written, 2), key=lambda ends: len({len(cut(row, ends)) for row in free})))
+
+
+def sliding() -> torch.nn.Module:
+    options = {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1}
+    return toys._random(toys.Qwen2ForCausalLM, toys.Qwen2Config(**toys._gated, **toys._heads, **options))
+
+
+@pytest.mark.parametrize("family", [*toys.FAMILIES, "sliding"])
+def test_tokens_are_those_of_the_librarys_loop(family):
+    network = sliding() if family == "sliding" else toys.FAMILIES[family]()
+    ends = ends_of(network)
+    ours = generate(network, ends, custom_generate=greedy)
+    assert ours == generate(network, ends)
+    assert len({len(row) for row in ours}) > 2  # otherwise nothing has been tried
+
+
+def test_no_row_is_computed_after_its_end():
+    network, rows = toys.bloom(), []
+    ends = ends_of(network)
+    hook = network.register_forward_pre_hook(
+        lambda _m, _a, given: rows.append(len(given["input_ids"])), with_kwargs=True
+    )
+    outputs = generate(network, ends, custom_generate=greedy)
+    hook.remove()
+    assert rows[0] == len(PROMPTS)
+    assert sum(rows) == sum(map(len, outputs)) < len(rows) * len(PROMPTS)
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_the_translator_writes_what_the_library_writes(beams):
+    """Prompts one by one, by a call of `generate` as anybody would write it."""
+    codec = Codec(toys.bloom_tokenizer())
+    network = toys.bloom(vocabulary=300)
+    translator = Translator(network, codec, directions=[], languages={}, templates=[])
+    prompts = [codec.prompt(text) for text in ("ab", "x", "a longer text", "cd e")]
+    ours = [codec.decode(row) for row in translator.generate(prompts, beams, 8)]
+    for text, prompt in zip(ours, prompts, strict=True):
+        ids = torch.tensor([prompt])
+        options = {"num_beams": beams, "do_sample": False, "max_new_tokens": 8, "eos_token_id": codec.ends}
+        alone = network.generate(ids, attention_mask=torch.ones_like(ids), pad_token_id=codec.pad, **options)
+        assert text == codec.decode(alone[0, len(prompt) :].tolist())
