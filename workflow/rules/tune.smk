@@ -39,7 +39,13 @@ rule tune:
     input:
         losses_of_all,
     output:
-        multiext("<results>/experiments/tune", ".csv", ".md", ".svg", ".yaml"),
+        multiext("<results>/experiments/tune", ".csv", ".md", ".yaml"),
+        report(
+            "<results>/experiments/tune.svg",
+            caption="../report/tune.rst",
+            category="Experiments",
+            labels={"figure": "tune"},
+        ),
     log:
         "<logs>/experiments/tune.log",
     benchmark:
