@@ -405,6 +405,24 @@ def test_collect_is_sorted_and_refuses_what_is_scored_twice(tmp_path):
         collect([tmp_path / "b.csv", tmp_path / "b.csv"])
 
 
+def test_losses_stand_beside_the_scores(tmp_path):
+    write_scores(tmp_path / "s.csv", [row("en-de", 1), row("de-en", 2)])
+    losses = pd.DataFrame(
+        [("trained", "test", "en-de", 0.5), ("trained", "test", "de-en", 0.7), ("start", "test", "en-de", 9),
+         ("trained", "dev", "en-de", 8), ("trained", "untrained", "de-fr", 7)],
+        columns=["state", "kind", "direction", "loss_per_character"],
+    )  # fmt: skip
+    losses = losses.assign(method="full", variant="main", seed=0, name="news", loss=1, tokens=1, characters=1)
+    losses.to_csv(tmp_path / "l.csv", index=False)
+    rows = collect([tmp_path / "s.csv"], [tmp_path / "l.csv"])
+    found = {r["direction"]: float(r["score"]) for r in rows if r["metric"] == "loss_per_character"}
+    assert found == {"en-de": 0.5, "de-en": 0.7, "mean": 0.6, "mean-into-en": 0.7, "mean-out-of-en": 0.5}
+    assert {r["direction"]: float(r["score"]) for r in rows if r["metric"] == "bleu"}["mean"] == 1.5
+    losses.drop(columns="state").to_csv(tmp_path / "l.csv", index=False)
+    with pytest.raises(UserError, match=r"l\.csv: no table of losses"):
+        collect([], [tmp_path / "l.csv"])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

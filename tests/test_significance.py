@@ -1,5 +1,6 @@
 """Tests of the intervals and paired tests, against sacreBLEU's own and against numbers worked out by hand."""
 
+import hashlib
 import json
 import math
 import os
@@ -265,6 +266,17 @@ def test_the_command_line(tmp_path):
     assert (tmp_path / "out.csv").read_bytes() == again  # the order of the files changes nothing
 
 
+def test_without_baselines_there_are_intervals_and_spreads(tmp_path):
+    file = segment_csv(tmp_path / "s.csv", {("a", "0"): [0.1, 0.5], ("a", "1"): [0.3, 0.9], ("b", "0"): [0.2, 0.2]})
+    main(["significance", "--segments", str(file), "--baselines", "--out", str(tmp_path / "out.csv")])
+    table = pd.read_csv(tmp_path / "out.csv").query("direction == 'en-de'").set_index("method")
+    assert table["baseline"].isna().all()
+    assert table.loc["a", ["score", "spread", "seeds"]].tolist() == pytest.approx(
+        [0.45, 0.3 / math.sqrt(2), 2], abs=1e-6
+    )
+    assert (table.loc["b", "low"], table.loc["b", "high"]) == (0.2, 0.2)
+
+
 def test_what_cannot_be_compared_is_refused(tmp_path):
     references = sentences(6, 0)
     one = write_segments(tmp_path, "a", references, references)
@@ -390,6 +402,71 @@ def test_neural_metrics_that_fail(comet, mode, message):
         comet(mode)
     assert "comet" in str(caught.value)
     assert not comet.out.exists()
+
+
+COMET_SCORE = """#!{python}
+import argparse, json, os, sys
+parser = argparse.ArgumentParser()
+for flag in ("-s", "-t", "-r", "--model", "--gpus", "--to_json"):
+    parser.add_argument(flag, required=True)
+parser.add_argument("--only_system", action="store_true")
+args = parser.parse_args()
+assert "PYTHONPATH" not in os.environ and os.environ["PYTHONUTF8"] == "1"
+lines = open(args.t, encoding="utf-8").read().splitlines()
+with open(args.to_json, "w") as stream:
+    json.dump({{args.t: [dict(COMET=len(line) / 8, model=args.model) for line in lines]}}, stream)
+with open(os.path.join(os.path.dirname(sys.argv[0]), "log"), "a") as stream:
+    stream.write(json.dumps([args.model, args.gpus, lines, os.environ.get("HF_HUB_OFFLINE")]) + "\\n")
+"""
+
+
+@pytest.fixture
+def comet_score(tmp_path):
+    """An environment with an executable comet-score, and the folder of a checkpoint."""
+    import sys
+
+    script = tmp_path / "env/bin/comet-score"
+    script.parent.mkdir(parents=True)
+    script.write_text(COMET_SCORE.format(python=sys.executable), encoding="utf-8")
+    script.chmod(0o755)
+    (tmp_path / "env/lib/python3.9/site-packages/unbabel_comet-2.2.7.dist-info").mkdir(parents=True)
+    model = tmp_path / "models/wmt22-comet-da"
+    (model / "checkpoints").mkdir(parents=True)
+    (model / "checkpoints/model.ckpt").write_bytes(b"weights")
+    (model / "hparams.yaml").write_text("class_identifier: regression_metric\n")
+    return script, model
+
+
+def test_comet_score_gets_its_arguments(comet_score, monkeypatch):
+    from lander.evaluate.neural import make_metric, run
+
+    script, model = comet_score
+    monkeypatch.setenv("PYTHONPATH", "ours")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    digest = hashlib.sha256(b"weights").hexdigest()[:12]
+    for given in (model, model / "checkpoints/model.ckpt"):
+        metric = make_metric("comet", [str(script)], str(given), gpus=2)
+        assert metric.signature == f"model:wmt22-comet-da|sha256:{digest}|comet:2.2.7"
+        assert run(metric, [("a b", "gut", "x"), ("c", "", "y")]) == [3 / 8, 0]
+    hub = make_metric("comet", [str(script)], "Unbabel/wmt22-comet-da")
+    assert hub.signature == "model:Unbabel/wmt22-comet-da|comet:2.2.7"
+    run(hub, [("a", "b", "c")])
+    found = [json.loads(line) for line in (script.parent / "log").read_text().splitlines()]
+    assert found[0] == found[1] == [str(model / "checkpoints/model.ckpt"), "2", ["gut", ""], "1"]
+    assert found[2][:2] == ["Unbabel/wmt22-comet-da", "0"]
+
+
+def test_checkpoints_that_comet_could_not_read(comet_score):
+    from lander.evaluate.neural import make_metric
+
+    script, model = comet_score
+    with pytest.raises(UserError, match="metric comet: --model is missing"):
+        make_metric("comet", [str(script)])
+    with pytest.raises(UserError, match=r"models/checkpoints/model\.ckpt: no checkpoint of COMET"):
+        make_metric("comet", [str(script)], str(model.parent))
+    (model / "hparams.yaml").unlink()
+    with pytest.raises(UserError, match=r"wmt22-comet-da/hparams\.yaml: no such file"):
+        make_metric("comet", [str(script)], str(model))
 
 
 def test_neural_commands_that_cannot_be_run(tmp_path):

@@ -24,7 +24,7 @@ from lander.config import checks, readings
 from lander.config.base import Base, find_base
 from lander.config.schema import choices, shipped, validate
 from lander.config.sources import Source, parse_sources
-from lander.config.types import Config
+from lander.config.types import Config, Neural
 from lander.data import settings
 from lander.errors import UserError
 from lander.languages import Direction, language_name, parse_direction
@@ -154,7 +154,13 @@ def _evaluate(evaluate: dict[str, Any], config: dict[str, Any]) -> dict[str, Any
         if name.split("/")[0] not in config["methods"]:
             raise UserError(f"evaluate.baselines: {name} is not in `methods`; add it there, or remove it here")
     paper = ["bleu_13a"] if config["readings"] == "paper" and "bleu_13a" not in evaluate["metrics"] else []
-    return {"baselines": given, "metrics": [*evaluate["metrics"], *paper]}
+    return {"baselines": given, "metrics": [*evaluate["metrics"], *paper], "neural": _neural(evaluate["neural"])}
+
+
+def _neural(given: list[dict[str, Any]]) -> list[Neural]:
+    """The neural metrics; `checks` looks at what they name."""
+    values = ({"command": None, "signature": None, **one} for one in given)
+    return [Neural(**{**one, "command": one["command"] and tuple(one["command"])}) for one in values]
 
 
 def _experiments(experiments: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:

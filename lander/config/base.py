@@ -16,6 +16,7 @@ BUILT_IN = Path(__file__).parent.parent / "models"
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 DEPTH_KEYS = ("n_layer", "num_hidden_layers", "num_layers")  # BLOOM; LLaMA and most others; GPT-Neo
 PRETRAIN = "pretrain"
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def find_base(path: str, pretrain_layers: int) -> Base:
         if folder.is_dir():
             return Base(kind, folder, _n_layer(folder))
     built_in = [folder.name for folder in sorted(BUILT_IN.glob("*")) if folder.is_dir()]
-    if re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", path):
+    if HUB_NAME.fullmatch(path):
         return Base("hub", None, None)
     near = difflib.get_close_matches(path, [*built_in, PRETRAIN], 1)
     remedy = f"did you mean {near[0]}?" if near else f"built in: {', '.join([*built_in, PRETRAIN])}"

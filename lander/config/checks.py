@@ -1,11 +1,12 @@
 """What a schema cannot say about a config: how its keys go together, and what must exist."""
 
 import difflib
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
-from lander.config.base import find_base
+from lander.config.base import HUB_NAME, find_base
 from lander.config.sources import Source
 from lander.config.types import Config
 from lander.data.templates import load_templates
@@ -29,6 +30,7 @@ def check(config: Config) -> None:
     _sources_serve(config)
     _overlap(config)
     _files(config)
+    _neural(config)
     _base(config)
     _pretrain(config)
 
@@ -174,6 +176,19 @@ def _files(config: Config) -> None:
             raise UserError(f"neurons.masks: {folder}: has no <direction>.parquet for any of `directions`")
         if missing:
             _warn(f"neurons.masks: {folder}: no mask of {', '.join(missing)}; they run the base's graph, untrained")
+
+
+def _neural(config: Config) -> None:
+    """Names of neural metrics are their own; what they run and load is on this machine, or on the hub."""
+    _distinct(tuple(metric.name for metric in config.evaluate.neural), "evaluate.neural")
+    for metric in config.evaluate.neural:
+        place = f"evaluate.neural: {metric.name}"
+        if metric.name == "flags" or metric.name.startswith(("bleu", "chrf", "spbleu")):
+            raise UserError(f"{place}: the name is another metric's or file's; choose another, as comet")
+        if metric.remote and (metric.model.endswith(".ckpt") or not HUB_NAME.fullmatch(metric.model)):
+            raise UserError(f"{place}: {metric.model}: no such checkpoint, and not a model on the hub (owner/name)")
+        if metric.command and shutil.which(metric.command[0]) is None:
+            raise UserError(f"{place}: {metric.command[0]}: no such executable; leave command out to install COMET")
 
 
 def _base(config: Config) -> None:

@@ -1,5 +1,6 @@
 """The config as typed, frozen values. The schema (workflow/schemas/config.schema.yaml) says what each key means."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -128,9 +129,23 @@ class Translate:
 
 
 @dataclass(frozen=True)
+class Neural:
+    name: str
+    model: str
+    command: tuple[str, ...] | None
+    signature: str | None
+
+    @property
+    def remote(self) -> bool:
+        """Whether the model is on the hub; a local checkpoint needs no network."""
+        return not os.path.exists(self.model)
+
+
+@dataclass(frozen=True)
 class Evaluate:
     baselines: tuple[str, ...]
     metrics: tuple[str, ...]
+    neural: tuple[Neural, ...]
 
 
 @dataclass(frozen=True)

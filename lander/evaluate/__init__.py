@@ -10,7 +10,7 @@ Writes:
              <out-dir>/<test>/<direction>.flags.csv  `line,flag,detail`: the lines (from 0) that are empty, copied, cut,
                                                      off-target (detail: the language), contaminated ...
              <out-dir>/<test>/<direction>.segments.parquet   table "segments": scores and statistics of each sentence
-    collect: scores.csv, scores.parquet   all scores, and their means over directions
+    collect: scores.csv, scores.parquet   all scores, and their means over directions; with --loss, loss per character
     seen:    seen.json                    test texts that occur in training, looked up once for all models
     significance: significance.csv        intervals, and paired tests of every method against each baseline
     neural:  <direction>.<metric>.csv and .segments.parquet of COMET or another metric of another environment

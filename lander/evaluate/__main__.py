@@ -123,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
         "collect", help="join the scores of all models and add means over directions"
     ).add_argument
     every("--scores", nargs="+", type=Path, required=True, help="files that `score` wrote")
+    every("--loss", nargs="*", default=[], type=Path, help="files of `lander.loss`: nats per character of references")
     every("--out", type=Path, required=True, help="the table of all scores, CSV")
     every("--parquet", type=Path, help="the same as Parquet")
     _significance_flags(
@@ -135,7 +136,8 @@ def _parser() -> argparse.ArgumentParser:
 def _significance_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--segments", nargs="+", type=Path, required=True, help="segment scores: Parquet of `score`, or CSV")
-    add("--baselines", nargs="+", required=True, metavar="METHOD[/VARIANT]", help="what every method is tested against")
+    names = "what every method is tested against; without any there are only intervals and spreads"
+    add("--baselines", nargs="*", default=[], metavar="METHOD[/VARIANT]", help=names)
     add(
         "--resamples", type=int, default=0, help="of bootstrap and randomisation (default: 10,000 or as many as needed)"
     )
@@ -150,9 +152,11 @@ def _neural_flags(parser: argparse.ArgumentParser) -> None:
         "--command",
         dest="executable",
         required=True,
-        help="JSON list: the executable and its arguments, see the module",
+        help="the executable, or a JSON list of it and its arguments; comet-score alone gets its own",
     )
-    add("--signature", required=True, help="what makes the scores comparable: checkpoint and version of the metric")
+    add("--model", default="", help="checkpoint: a local one, or the hub's name of it")
+    add("--gpus", type=int, default=0, help="that the metric may use (default: 0)")
+    add("--signature", default="", help="of the scores (default: the model, its digest, COMET's version)")
     add("--models", nargs="+", required=True, metavar="METHOD/VARIANT/sSEED=FOLDER", help="folders of translations")
     add("--tests", required=True, help="JSON: test set -> directions, or a list of test sets")
     add("--directions", nargs="*", default=[], help="directions, where --tests is a list")
@@ -169,7 +173,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run one of the commands."""
     args = _parser().parse_args(argv)
     if args.command == "collect":
-        rows = collect([path for path in args.scores if not path.name.endswith(".flags.csv")])
+        rows = collect([path for path in args.scores if not path.name.endswith(".flags.csv")], args.loss)
         write_scores(args.out, rows)
         if args.parquet:
             write_table(args.parquet, rows)
@@ -186,7 +190,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     elif args.command == "neural":
         from lander.evaluate import neural
 
-        metric = neural.Metric(args.metric, args.signature, neural.parse_command(args.executable))
+        command = neural.parse_command(args.executable)
+        metric = neural.make_metric(args.metric, command, args.model, args.gpus, args.signature)
         models = neural.parse_models(args.models)
         neural.score_models(models, _tests(args.tests, args.directions), metric, args.cache, args.out_dir)
     else:

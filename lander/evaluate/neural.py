@@ -2,21 +2,26 @@
 
 The executable is handed three files, one sentence a line (UTF-8, nothing in a sentence breaks a line), and the name of
 the file for its scores. `{source}`, `{hypothesis}`, `{reference}` and `{scores}` stand for them in the arguments; where
-no argument has one, all four are appended in this order. It is started once for all models, without a shell, and writes
+no argument has one, all four are appended in this order. `{model}` and `{gpus}` stand for --model and --gpus. It is
+started once for all models, without a shell, and writes
 
 - one number a line, or a JSON list of numbers, or
 - what `comet-score --to_json` writes: {"<hypothesis file>": [{"src": ..., "mt": ..., "ref": ..., "COMET": 0.83}, ...]}.
 
-COMET-22 from a local checkpoint (or, instead of it, the hub's name `Unbabel/wmt22-comet-da`):
+COMET-22 (`comet-score` alone gets its arguments), from a local checkpoint, or by the hub's name Unbabel/wmt22-comet-da:
 
-    python -m lander.evaluate neural --metric comet --signature 'wmt22-comet-da|comet:2.2.2' \\
-        --command '["/envs/comet/bin/comet-score", "-s", "{source}", "-t", "{hypothesis}", "-r", "{reference}",
-                    "--model", "/models/wmt22-comet-da/model.ckpt", "--gpus", "0", "--to_json", "{scores}"]' \\
-        --models lora/main/s0=results/demo/translate/lora/main/s0 --tests '["cldr"]' --directions en-de de-en \\
+    python -m lander.evaluate neural --metric comet --command /envs/comet/bin/comet-score \\
+        --model /models/wmt22-comet-da --models lora/main/s0=results/demo/translate/lora/main/s0 \\
+        --tests '["cldr"]' --directions en-de \\
         --cache results/demo/evaluate/.neural --out-dir results/demo/evaluate
 
+A local checkpoint is the hub's folder: hparams.yaml and checkpoints/model.ckpt. Beside it COMET reads the tokenizer and
+the settings of its encoder (hparams.yaml names it: xlm-roberta-large) from the Hugging Face cache, so with
+HF_HUB_OFFLINE these must be there. The workflow sets that variable where nothing in the config is on the hub.
+
 What has been scored with the same metric, signature and texts is taken from the cache; without anything new the
-executable is not started. The signature must name the checkpoint: it decides what is the same.
+executable is not started. The signature decides what is the same; by default it has the model's name, the digest of a
+local checkpoint, and COMET's version.
 
 Writes, below `<out-dir>/<method>/<variant>/s<seed>/<test>/`: `<direction>.<metric>.csv` (as `score` does) and
 `<direction>.<metric>.segments.parquet`, which `significance` tests.
@@ -26,6 +31,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -41,9 +47,13 @@ from lander.errors import UserError
 from lander.evaluate import translations
 from lander.evaluate.collect import number, write_scores
 from lander.evaluate.segments import Model
-from lander.files import read_json, whole_file, write_json
+from lander.files import read_json, sha256, whole_file, write_json
 
 PLACES = ("source", "hypothesis", "reference", "scores")
+COMET = [
+    *("-s", "{source}", "-t", "{hypothesis}", "-r", "{reference}", "--model", "{model}", "--gpus", "{gpus}"),
+    *("--to_json", "{scores}", "--only_system"),
+]
 Texts = tuple[str, str, str]  # source, hypothesis, reference
 
 
@@ -72,6 +82,54 @@ def parse_command(text: str) -> list[str]:
     if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts) or not "".join(parts[:1]):
         raise UserError(f'--command {text}: write a JSON list, for example \'["comet-score", "-s", "{{source}}"]\'')
     return parts
+
+
+def make_metric(name: str, command: list[str], model: str = "", gpus: int = 0, signature: str = "") -> Metric:
+    """A metric as it is run: what its arguments say of model and GPUs is filled in.
+
+    Raises:
+        UserError: the command needs a model and there is none, or a local checkpoint is not one.
+    """
+    comet = Path(command[0]).name == "comet-score"
+    command = command + COMET if comet and len(command) == 1 else command
+    if not model and (not signature or any("{model}" in part for part in command)):
+        raise UserError(f"metric {name}: --model is missing; give a local checkpoint or the hub's name of it")
+    place = checkpoint(model) if comet and model else model
+    filled = [part.replace("{model}", place).replace("{gpus}", str(gpus)) for part in command]
+    return Metric(name, signature or _signature(model, place, command[0]), filled)
+
+
+def checkpoint(model: str) -> str:
+    """COMET's checkpoint of a local folder or file; a name of the hub is itself.
+
+    Raises:
+        UserError: COMET could not read it: no *.ckpt, or no hparams.yaml where it looks for one.
+    """
+    path = Path(model)
+    if not path.exists():
+        return model
+    file = path / "checkpoints" / "model.ckpt" if path.is_dir() else path
+    if file.suffix != ".ckpt" or not file.is_file():
+        raise UserError(f"{file}: no checkpoint of COMET; give the folder that has checkpoints/model.ckpt")
+    settings = file.absolute().parent.parent / "hparams.yaml"
+    if not settings.is_file():
+        raise UserError(f"{settings}: no such file, and COMET needs it beside checkpoints/; copy it there")
+    return str(file)
+
+
+def _signature(model: str, place: str, executable: str) -> str:
+    """What makes scores comparable: the model's name, a local file's digest, COMET's version where it is known."""
+    file = Path(place)
+    name = model
+    fields = []
+    if file.exists():
+        name = file.absolute().parent.parent.name if file.suffix == ".ckpt" else file.name
+    if file.is_file():
+        fields.append(f"sha256:{sha256(file)[:12]}")
+    home = Path(shutil.which(executable) or executable).absolute().parent.parent
+    found = sorted(home.glob("lib/python*/site-packages/unbabel_comet-*.dist-info"))
+    fields += [f"comet:{folder.name.split('-')[1].removesuffix('.dist')}" for folder in found[:1]]
+    return "|".join([f"model:{name}", *fields])
 
 
 def parse_models(values: Sequence[str]) -> dict[Model, Path]:

@@ -59,6 +59,13 @@ def table(files: Sequence[str | Path], baselines: Sequence[str], resamples: int 
     data = read_all(files)
     if not data:
         raise UserError("--segments: no segment scores in the files; `python -m lander.evaluate score` writes them")
+    return compare(data, baselines, resamples, seed)
+
+
+def compare(
+    data: Mapping[Place, Compared], baselines: Sequence[str], resamples: int = 0, seed: int = SEED
+) -> list[Row]:
+    """The rows of the table of tests, of segment scores that were read."""
     methods = _methods(data)
     design = Design(_baselines(baselines, {method for found in methods.values() for method in found}), resamples, seed)
     families: dict[tuple[str, str], list[Place]] = defaultdict(list)
@@ -191,6 +198,6 @@ def _corrected(rows: list[Row]) -> list[Row]:
 def write(path: str | Path, rows: Iterable[Row]) -> None:
     """Write the table as CSV; six digits after the point, empty where there is nothing to tell."""
     found = pd.DataFrame(list(rows), columns=list(COLUMNS))
-    found["comparisons"] = found["comparisons"].astype("Int64")
+    found["comparisons"] = found["comparisons"].astype(float).astype("Int64")
     with whole_file(path) as temporary:
         found.to_csv(temporary, index=False, float_format="%.6f", lineterminator="\n")

@@ -180,7 +180,8 @@ class Plan:
         data = self.settings.data
         sources = [*data.train, *data.dev, *data.test, *data.exclude, *self.settings.awareness.data]
         sources += self.settings.experiments.text
-        if self.models.base.kind != "hub" and not any(source.remote for source in sources):
+        named = [*sources, *self.settings.evaluate.neural]
+        if self.models.base.kind != "hub" and not any(one.remote for one in named):
             os.environ["HF_HUB_OFFLINE"] = "1"
 
 

@@ -14,7 +14,7 @@ from lander.workflow.waking import look_once
 from snakemake.scheduling.job_scheduler import JobScheduler
 
 RULES = os.path.join(workflow.basedir, "rules")
-NO_STAGE = ("common.smk", "prefetch.smk", "tune.smk", "analyses.smk", "prefetch.smk")
+NO_STAGE = ("common.smk", "prefetch.smk", "tune.smk", "analyses.smk", "neural.smk")
 STAGES = [name.removesuffix(".smk") for name in os.listdir(RULES) if name not in NO_STAGE]
 
 try:

@@ -125,6 +125,12 @@ rule scores:
             model=plan.compared,
             item=plan.test_items,
         ),
+        expand(
+            "<results>/evaluate/{model}/{item}.{metric}.csv",
+            model=plan.compared,
+            item=plan.test_items,
+            metric=neural.names,
+        ),
     output:
         table="<results>/evaluate/scores.csv",
         parquet="<results>/evaluate/scores.parquet",
@@ -155,6 +161,12 @@ rule significance:
             "<results>/evaluate/{model}/{item}.segments.parquet",
             model=plan.compared,
             item=plan.test_items,
+        ),
+        expand(
+            "<results>/evaluate/{model}/{item}.{metric}.segments.parquet",
+            model=plan.compared,
+            item=plan.test_items,
+            metric=neural.names,
         ),
     output:
         "<results>/evaluate/significance.csv",

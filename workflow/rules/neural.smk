@@ -1,0 +1,79 @@
+# Stage evaluate, optional: COMET and other neural metrics, run in an environment of their own (evaluate.neural).
+
+import re
+
+from lander.workflow.neural import COMET, NeuralMetrics
+
+neural = NeuralMetrics(settings, plan.gpu)
+
+
+rule comet_environment:
+    """COMET in a Python environment of its own, once for all runs: its pins clash with ours. Needs the network."""
+    input:
+        os.path.join(workflow.basedir, "envs", "comet.txt"),
+    output:
+        COMET,
+    log:
+        "<logs>/evaluate/comet_environment.log",
+    benchmark:
+        "<benchmarks>/evaluate/comet_environment.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        folder=subpath(output[0], ancestor=2),
+    shell:
+        """
+        (python -m venv --clear {params.folder:q} \
+            && {params.folder:q}/bin/python -m pip install --disable-pip-version-check --requirement {input:q}) \
+            2>&1 | tee {log:q} >&2
+        """
+
+
+rule neural:
+    """Score all translations of the run by a neural metric, sentence by sentence, loaded once for all models."""
+    input:
+        expand(
+            "<results>/translate/{model}/{item}.jsonl",
+            model=plan.compared,
+            item=plan.test_items,
+        ),
+        executable=neural.executable,
+    output:
+        expand(
+            "<results>/evaluate/{model}/{item}.{{metric}}.{kind}",
+            model=plan.compared,
+            item=plan.test_items,
+            kind=["csv", "segments.parquet"],
+        ),
+    log:
+        "<logs>/evaluate/{metric}.neural.log",
+    benchmark:
+        "<benchmarks>/evaluate/{metric}.neural.tsv"
+    wildcard_constraints:
+        metric="|".join(map(re.escape, neural.names)) or "none",
+    threads: settings.threads
+    resources:
+        mem_mb=growing(16000),
+        runtime=growing(480),
+        gpu=plan.gpu,
+    params:
+        metric="{metric}",
+        models=[f"{model}={plan.results}/translate/{model}" for model in plan.compared],
+        tests=json.dumps(plan.tests),
+        flags=neural.flags,
+        cache=f"{plan.results}/evaluate/.neural",
+        folder=subpath(output[0], ancestor=5),
+        code=plan.code("evaluate.neural"),
+    shell:
+        """
+        python -m lander.evaluate neural \
+            --metric {params.metric} \
+            {params.flags:q} \
+            --models {params.models:q} \
+            --tests {params.tests:q} \
+            --cache {params.cache:q} \
+            --out-dir {params.folder:q} \
+            2>&1 | tee {log:q} >&2
+        """
