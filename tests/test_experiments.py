@@ -8,8 +8,12 @@ import pandas as pd
 import pytest
 import yaml
 
+from lander import tables
 from lander.errors import UserError
 from lander.evaluate.collect import COLUMNS, write_scores
+from lander.evaluate.metrics import score, segments
+from lander.evaluate.outputs import flags as flags_of
+from lander.evaluate.translations import Translations
 from lander.experiments import paper
 from lander.experiments.__main__ import main
 from lander.experiments.forgetting import pareto
@@ -17,6 +21,9 @@ from lander.experiments.inputs import LOSS_COLUMNS, read_losses
 from lander.experiments.rates import MOST, best_rate, dev_loss, next_rates, rate_name
 from lander.experiments.samples import loss_samples, score_samples, summarise
 from lander.experiments.transfer import relation
+from lander.experiments.verdict import verdict
+from lander.languages import parse_direction
+from lander.report.significance import Outcome
 
 FOUR = ("en-de", "de-en", "en-fr", "fr-en")
 METRICS = {"bleu": 1.0, "chrf2++": 2.0, "bleu_raw": 0.5}
@@ -125,6 +132,69 @@ def test_means_over_seeds_and_over_draws(tmp_path):
     assert row(text, "method", "## BLEU") == ["en-de", "de-en", "en-fr", "fr-en", "into en", "out of en"]
     widths = {len(line) for line in text.split("## BLEU")[1].split("Bold")[0].splitlines() if "|" in line}
     assert len(widths) == 1  # columns line up
+
+
+def scored(folder, models, references):
+    """Folders of scores and segment scores. `models`: METHOD/VARIANT/sSEED -> direction -> translations."""
+    for model, texts in models.items():
+        method, variant, seed = model.split("/")
+        for direction, hypotheses in texts.items():
+            items = Translations(["?"] * len(references), references, hypotheses, hypotheses)
+            pair = parse_direction(direction)
+            found = score(items, pair.target, flags_of(items, pair, None))
+            place = {"method": method, "variant": variant, "seed": seed[1:], "test": "news", "direction": direction}
+            path = folder / model / "news" / f"{direction}.csv"
+            rows = [{**place, "metric": s.metric, "score": str(s.value), "signature": "s"} for s in found.scores]
+            write_scores(path, rows)
+            tables.write(path.with_suffix(".segments.parquet"), segments(place, found.measured), "segments")
+    return [folder / model for model in models]
+
+
+def test_the_first_paragraph_says_who_won_and_how_surely(tmp_path):
+    references = [f"der alte Hund nummer {n} läuft heute schnell nach Hause" for n in range(40)]
+    same, worse = list(references), [text.replace("heute schnell", "morgen") for text in references]
+    slip = [worse[0], *references[1:]]
+    bad = ["nein"] * 40
+    models = {
+        "full/main/s0": {"en-de": same, "de-en": bad},
+        "lora/main/s0": {"en-de": slip, "de-en": bad},
+        "landermt/main/s0": {"en-de": worse, "de-en": bad},
+    }
+    folders = scored(tmp_path / "evaluate", models, references)
+    text, data = make(tmp_path, "table1", scores=folders)
+    bleu = data[(data["metric"] == "bleu") & (data["direction"] == "en-de")].set_index("method")["mean"].astype(float)
+    gap = f"{round(bleu['full'], 1) - round(bleu['landermt'], 1):.1f}"
+    # one sentence of 40 differs: of two swappings both are as far apart, p = 1
+    assert text.splitlines()[2] == (
+        "On news, nothing is ranked into English, the highest BLEU there is 0.0, below 5; out of English full is best "
+        f"with 100.0 BLEU, {100 - round(bleu['lora'], 1):.1f} ahead of lora (not significant, p = 1.00); landermt has "
+        f"{bleu['landermt']:.1f} there, {gap} less (significant, p < 0.001). Significant: paired randomisation of the "
+        "sentences, Holm-corrected p < 0.05."
+    )
+    (folders[0] / "news/en-de.segments.parquet").unlink()
+    text, _ = make(tmp_path, "table1", scores=folders)
+    assert "ahead of lora; landermt has" in text
+    assert "No paired tests" in text.splitlines()[2]
+
+
+def test_verdicts_name_those_that_are_close_and_those_without_common_seeds():
+    a, b, c, d = runs_ = [(name, "main") for name in "abc"] + [("random", "draws")]
+    names = {run: run[0] for run in runs_}
+    tested = {
+        (a, b, "mean"): Outcome(1.04, 0.02, 0.2, 1.9),
+        (a, c, "mean"): Outcome(2, 0.2, -1, 4),
+        (a, d, "mean"): Outcome(9, float("nan"), 8, 10),
+    }
+    text = verdict("news", {"mean": {a: 30.04, b: 29.0, c: 28.0, d: 21.0}}, names, tested)
+    assert text.startswith(
+        "On news, over all directions a is best with 30.0 BLEU, 1.0 ahead of b (significant, p = 0.020), of the others "
+        "not significantly ahead of c. Significant:"
+    )
+    text = verdict("news", {"mean": {a: 30.0, d: 21.0}}, names, tested)
+    assert "9.0 ahead of random (not tested, 95% interval +8.0 to +10.0)." in text
+    assert (
+        verdict("news", {"mean": {a: 30.0}}, {a: "a"}, {}) == "On news, over all directions a is best with 30.0 BLEU."
+    )
 
 
 def test_no_ranking_below_five(tmp_path):
@@ -391,6 +461,11 @@ def test_readings(tmp_path):
     given = {"scores": scores(tmp_path / "s.csv", models), "runs": runs(tmp_path, dict.fromkeys(models, 500))}
     given["loss"] = losses(tmp_path / "l.csv", rows)
     text, data = make(tmp_path, "readings", **given, main_value="repaired")
+    assert text.splitlines()[2] == (
+        "By the dev loss, 2 of 3 other readings of landermt are better than `readings: repaired`, most of all "
+        "routing.gate-off (-0.0900 nats per token, more than the standard deviation over seeds). All of `paper` "
+        "together: +0.5500 nats per token on dev, -5.0 BLEU into English on news and -5.0 BLEU out of English on news."
+    )
     mine = data[data["method"] == "landermt"]
     assert value(mine, variant="main", metric="dev loss at step 0") == pytest.approx(3.75)  # (100 * 3 + 300 * 4) / 400
     assert value(mine, variant="paper", metric="dev loss") == pytest.approx(3.3)

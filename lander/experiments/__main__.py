@@ -7,7 +7,7 @@ from pathlib import Path
 from lander.errors import UserError, run_main
 from lander.experiments import documents, estimators, forgetting, main_tables, readings, sweeps, transfer, tune
 from lander.experiments.documents import Document
-from lander.experiments.inputs import Inputs, read_all_scores, read_costs, read_directions, read_losses
+from lander.experiments.inputs import Inputs, read_all_scores, read_costs, read_directions, read_losses, segment_files
 
 EXPERIMENTS: dict[str, Callable[[Inputs], Document]] = {
     "table1": main_tables.table1,
@@ -59,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         languages=args.languages,
         title=args.title,
         main_value=args.main_value,
+        segments=segment_files(args.scores, args.items),
     )
     documents.write(EXPERIMENTS[args.name](inputs), args.out)
 

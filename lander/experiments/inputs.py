@@ -27,6 +27,7 @@ class Inputs:
     languages: list[str] = field(default_factory=list)
     title: str = ""
     main_value: str | None = None  # what variant `main` has of the key that the experiment varies
+    segments: list[Path] = field(default_factory=list)  # segment scores that stand beside the files of scores
 
 
 def read_all_scores(paths: Sequence[str | Path], items: Sequence[str] = ()) -> pd.DataFrame:
@@ -45,6 +46,13 @@ def read_all_scores(paths: Sequence[str | Path], items: Sequence[str] = ()) -> p
     scores = pd.DataFrame(rows, columns=columns).astype({"score": float})
     _once(scores, [*KEYS, "test", "direction", "metric"], "--scores")
     return scores
+
+
+def segment_files(paths: Sequence[str | Path], items: Sequence[str] = ()) -> list[Path]:
+    """Segment scores beside the files of scores that `read_all_scores` reads; none where one of them has none."""
+    files = [file for path in paths for file in _score_files(Path(path), items)]
+    found = [file.with_suffix(".segments.parquet") for file in files]
+    return found if all(file.is_file() for file in found) else []
 
 
 def _score_files(path: Path, items: Sequence[str]) -> list[Path]:

@@ -1,5 +1,7 @@
 """Table 1 (all methods), table 2 (the ablation) and figure 9 (a second model): scores by direction, and costs."""
 
+from dataclasses import replace
+
 import pandas as pd
 
 from lander.errors import UserError
@@ -16,11 +18,11 @@ from lander.experiments.samples import (
     sort_columns,
     summarise,
 )
+from lander.experiments.verdict import FLOOR, by_rank, tests, verdict
 from lander.report.order import sort_tests
 from lander.report.summary import duration, quantity
 from lander.report.tables import MISSING, Cell, Table
 
-FLOOR = 5.0  # BLEU below which methods are not ranked
 MEAN_HEADS = {"mean-into-en": "into en", "mean-out-of-en": "out of en"}
 TABLE2 = ("zero-shot", "layers", "landermt-lg", "landermt-ls", "landermt")
 SECOND_MODEL = ("zero-shot", "adapter-lora", "landermt")
@@ -72,7 +74,7 @@ def _only(inputs: Inputs, methods: tuple[str, ...], name: str) -> Inputs:
     scores, losses, costs = (
         rows[rows["method"].isin(methods)] for rows in (inputs.scores, inputs.losses, inputs.costs)
     )
-    return Inputs(scores, losses, costs, inputs.directions, inputs.languages, inputs.title, inputs.main_value)
+    return replace(inputs, scores=scores, losses=losses, costs=costs)
 
 
 def _tables(inputs: Inputs) -> tuple[pd.DataFrame, list[Table | str]]:
@@ -88,7 +90,8 @@ def _tables(inputs: Inputs) -> tuple[pd.DataFrame, list[Table | str]]:
     data = pd.concat(parts, ignore_index=True)
     found = as_cells(data)
     names = labels(data[data["metric"] == "bleu"])
-    blocks: list[Table | str] = [inputs.title] if inputs.title else []
+    blocks: list[Table | str] = [_verdict(inputs, data, found, names, test) for test in _tests(data)]
+    blocks += [inputs.title] if inputs.title else []
     for test in _tests(data):
         blocks.append(_mean_table(data, found, names, test))
         blocks += [_score_table(data, found, names, test, metric, inputs.directions) for metric in METRICS]
@@ -96,6 +99,15 @@ def _tables(inputs: Inputs) -> tuple[pd.DataFrame, list[Table | str]]:
         blocks.append(_cost_table(found, names))
     columns = ["method", "variant", "test", "metric", "direction", "mean", "spread", "number", "over"]
     return data[columns], blocks
+
+
+def _verdict(inputs: Inputs, data: pd.DataFrame, found: Found, names: dict, test: str) -> str:
+    """Who is best into and out of English, by how much, and whether that is more than chance."""
+    sides = {mean: {run: found[(*run, test, "bleu", mean)][0] for run in names} for mean in mean_heads(data)}
+    best = [by_rank(scores, names)[0] for scores in sides.values() if max(scores.values()) >= FLOOR]
+    rows = data[(data["test"] == test) & (data["metric"] == "bleu")]
+    tested = tests(inputs.segments, test, list(rows["direction"].unique()), list(names), best) if best else {}
+    return verdict(test, sides, names, tested)
 
 
 def as_cells(data: pd.DataFrame) -> Found:

@@ -10,6 +10,7 @@ from lander.experiments import charts
 from lander.experiments.documents import Document, heads, listed, number
 from lander.experiments.inputs import KEYS, Inputs
 from lander.experiments.samples import METRICS, against, loss_samples, require, score_samples, summarise
+from lander.experiments.verdict import FLOOR
 from lander.report.order import method_key, sort_tests
 from lander.report.summary import quantity
 from lander.report.tables import Cell, Table
@@ -54,7 +55,8 @@ def readings(inputs: Inputs) -> Document:
     better = {method: better_on_dev(data[data["method"] == method]) for method in methods}
     data["better_on_dev"] = [variant in better[method] for method, variant in _runs(data)]
     default = f"`readings: {inputs.main_value}`" if inputs.main_value else "the config's readings"
-    blocks: list[Table | str] = [inputs.title] if inputs.title else []
+    blocks: list[Table | str] = [_found(methods[0], data[data["method"] == methods[0]], better[methods[0]], default)]
+    blocks += [inputs.title] if inputs.title else []
     for method in methods:
         rows = data[data["method"] == method]
         blocks += [_table(method, rows, default), _sentence(method, rows, better[method], default)]
@@ -64,6 +66,38 @@ def readings(inputs: Inputs) -> Document:
 
 def _runs(data: pd.DataFrame) -> list[tuple[str, str]]:
     return list(zip(data["method"], data["variant"], strict=True))
+
+
+def _found(method: str, rows: pd.DataFrame, better: list[str], default: str) -> str:
+    """What was found, in two sentences: the best reading by dev loss, and the other set of readings as a whole."""
+    dev = rows[rows["metric"] == "dev loss"].set_index("variant")
+    others = len(dev) - 1
+    if better:
+        best = dev.loc[better[0]]
+        size = "with one seed perhaps by chance"
+        if best["difference_spread"] == best["difference_spread"]:
+            larger = abs(best["difference"]) > best["difference_spread"]
+            size = f"{'more' if larger else 'no more'} than the standard deviation over seeds"
+        text = f"By the dev loss, {len(better)} of {others} other readings of {method} are better than {default}"
+        text += f", most of all {better[0]} ({best['difference']:+.4f} nats per token, {size})."
+    else:
+        text = f"By the dev loss, none of {others} other readings of {method} is better than {default}."
+    whole = [name for name in SETS if name in dev.index]
+    return " ".join([text, *(_whole(name, dev.loc[name, "difference"], rows) for name in whole)])
+
+
+def _whole(name: str, difference: float, rows: pd.DataFrame) -> str:
+    """A set of readings against main: dev loss, and mean BLEU where that says something."""
+    found = {(row.variant, row.test, row.metric): row.mean for row in rows.itertuples()}
+    sides = {"bleu-into-en": "into English", "bleu-out-of-en": "out of English"}
+    sides = {side: text for side, text in sides.items() if side in set(rows["metric"])} or {"bleu": "in the mean"}
+    parts = [f"{difference:+.4f} nats per token on dev"]
+    for test in sort_tests([test for test in rows["test"] if test], []):
+        for side, where in sides.items():
+            one, main = found[(name, test, side)], found[(MAIN, test, side)]
+            if max(one, main) >= FLOOR:
+                parts.append(f"{round(one, 1) - round(main, 1):+.1f} BLEU {where} on {test}")
+    return f"All of `{name}` together: {listed(parts)}."
 
 
 def better_on_dev(rows: pd.DataFrame) -> list[str]:
