@@ -13,7 +13,9 @@ import yaml
 import lander
 from lander.errors import UserError
 from lander.files import read_json, write_text
+from lander.finetune.manifest import check_provenance
 from lander.languages import language_name, parse_direction
+from lander.scoretable import SCORES, read_scores
 
 NAME = "README.md"
 SETTINGS = (  # of a training, in the order of the card
@@ -31,7 +33,8 @@ def provenance(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
         folder: results/<run>/finetune/<method>/<variant>/s<seed>; elsewhere run and variant are not known.
     """
     record = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
-    settings = record.get("settings", {})
+    check_provenance(record, folder / "run.json")
+    settings = record.get("settings") or {}
     found = {
         "settings": {key: settings[key] for key in SETTINGS if settings.get(key) not in (None, "", [])},
         "seed": manifest.get("seed"),
@@ -56,7 +59,7 @@ def _sources(tables: Iterable[str]) -> list[str]:
     for path in map(Path, tables):
         try:
             names.update(pa.compute.unique(pq.read_table(path, columns=["origin"])["origin"]).to_pylist())
-        except (OSError, pa.ArrowException, KeyError):
+        except (OSError, pa.ArrowException, KeyError, ValueError):
             continue
     return sorted(names)
 
@@ -67,19 +70,8 @@ def scores_of(file: Path, manifest: dict[str, Any], made: dict[str, Any], direct
     Raises:
         UserError: no such table, or no row of the model in it.
     """
-    import pandas as pd
-
-    columns = ["method", "variant", "seed", "test", "direction", "metric", "score", "signature"]
-    try:
-        table = pd.read_csv(file)
-    except FileNotFoundError:
-        raise UserError(f"--scores: {file}: no such file; a run has results/<run>/evaluate/scores.csv") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"--scores: {file}: not a readable table ({' '.join(str(error).split())[:200]})") from None
-    if missing := [name for name in columns if name not in table]:
-        raise UserError(
-            f"--scores: {file}: no column {missing[0]}; it is results/<run>/evaluate/scores.csv that is meant"
-        )
+    columns = [*SCORES, "seed", "signature"]
+    table = read_scores(file, columns, "--scores: ")
     own = (table["method"] == manifest["method"]) & (table["variant"] == made.get("variant", "main"))
     rows = table[own & (table["seed"] == manifest.get("seed")) & table["direction"].isin(directions)]
     if rows.empty:
@@ -96,7 +88,7 @@ def base_license(base: str) -> str | None:
         try:
             text = (folder / NAME).read_text(encoding="utf-8")
             head = yaml.safe_load(text.split("---")[1]) if text.startswith("---") else {}
-        except (OSError, ValueError, IndexError, yaml.YAMLError):
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, yaml.YAMLError):
             continue
         if isinstance(head, dict) and isinstance(head.get("license"), str):
             return head["license"]

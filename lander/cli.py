@@ -20,12 +20,14 @@ lander masks-from-lape BLOOM-7B.neuron.pth --languages en,zh,fr,es,vi,id,ja --mo
 import argparse
 import codecs
 import io
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import lander
 from lander import flags
+from lander.data.textfiles import LONGEST_SENTENCE
 from lander.errors import UserError, run_main
 
 
@@ -66,12 +68,12 @@ def prefetch(args: argparse.Namespace) -> None:
 
 def scores(args: argparse.Namespace) -> None:
     """Print a run's scores of one metric: a Markdown table per test set, means first, means over seeds."""
-    import pandas as pd
+    from lander.scoretable import SCORES, read_scores
 
     path = args.run / "evaluate" / "scores.csv"
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"{path}: no such file; name the folder of a finished run, as in results/demo")
-    table = pd.read_csv(path)
+    table = read_scores(path, SCORES)
     if args.metric not in set(table["metric"]):
         raise UserError(f"--metric: {args.metric}: not in {path}; there are: {', '.join(table['metric'].unique())}")
     table = table[table["metric"] == args.metric]
@@ -119,15 +121,22 @@ def read_sentences(stream: io.BufferedIOBase) -> list[str]:
     """Lines of UTF-8 text, trimmed.
 
     Raises:
-        UserError: a line that is not UTF-8.
+        UserError: a line that is not UTF-8, or too long to be a sentence.
     """
     sentences = []
     text = stream.read().removeprefix(codecs.BOM_UTF8)
+    if b"\n" not in text and text.count(b"\r") > 1:
+        raise UserError("standard input: its lines end in a carriage return alone; convert it: tr '\\r' '\\n'")
     for number, line in enumerate(text.split(b"\n"), start=1):
         try:
             sentences.append(line.decode("utf-8").strip())
         except UnicodeDecodeError:
             raise UserError(f"standard input, line {number}: not valid UTF-8; convert the text") from None
+        if len(sentences[-1]) > LONGEST_SENTENCE:
+            raise UserError(
+                f"standard input, line {number}: {len(sentences[-1]):,} characters; more than {LONGEST_SENTENCE:,} "
+                "are no sentence (is every sentence on a line of its own?)"
+            )
     return sentences if sentences[-1] else sentences[:-1]
 
 

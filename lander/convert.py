@@ -17,17 +17,17 @@ Example:
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from lander import spm
-from lander.errors import UserError
+from lander.errors import UserError, brief, one_line
 from lander.files import read_json, whole_folder, write_json
+from lander.modelconfig import depth
 
 SHARD_BYTES = 2 << 30
 ROWS = 8192  # of the head, normalised at a time: in float32, as float16 and bfloat16 are too coarse for a norm
@@ -78,10 +78,13 @@ def llama_config(source: dict[str, Any], folder: Path) -> LlamaConfig:
         UserError: not Baichuan, or one of the 13B models.
     """
     where = folder / "config.json"
+    if not isinstance(source, dict):
+        raise UserError(f"{where}: not the config of a model, it has no keys; copy the model again")
     if source.get("model_type") == "llama":
         raise UserError(f"{where}: a LLaMA model already; use the folder as it is")
     if source.get("architectures") not in ([ONE], [TWO]):
-        names = ", ".join(source.get("architectures") or ["no architecture"])
+        names = source.get("architectures") or ["no architecture"]
+        names = ", ".join(map(str, names if isinstance(names, list) else [names]))[:200]
         raise UserError(f"{where}: {names}; only Baichuan-7B ({ONE}) and Baichuan2-7B ({TWO}) can be converted")
     if "max_position_embeddings" not in source or source.get("hidden_size") == 5120:
         raise UserError(
@@ -94,7 +97,19 @@ def llama_config(source: dict[str, Any], folder: Path) -> LlamaConfig:
     if missing:
         raise UserError(f"{where}: has no {', '.join(missing)}; copy the model's own config.json")
     values = OTHERWISE | {key: source[key] for key in (*NEEDED, *OTHERWISE) if key in source}
-    return LlamaConfig(num_key_value_heads=source["num_attention_heads"], **values)  # rotary base 10000: the default
+    depth(where)
+    try:
+        config = LlamaConfig(num_key_value_heads=source["num_attention_heads"], **values)  # rotary base: the default
+        _wanted(config)
+    except Exception as error:  # what a config can say wrong has no end
+        raise UserError(f"{where}: makes no model ({brief(error)}); copy the model's own config.json") from None
+    return config
+
+
+def _wanted(config: LlamaConfig) -> dict[str, tuple[int, ...]]:
+    """Shapes of the weights of the LLaMA model, by name."""
+    with torch.device("meta"):
+        return {name: tuple(value.shape) for name, value in LlamaForCausalLM(config).state_dict().items()}
 
 
 def shards(folder: Path) -> list[Path]:
@@ -107,7 +122,10 @@ def shards(folder: Path) -> list[Path]:
         files = sorted(folder.glob(pattern))
         if files:
             for index in folder.glob(pattern + ".index.json"):
-                named = {folder / name for name in read_json(index)["weight_map"].values()}
+                try:
+                    named = {folder / name for name in read_json(index)["weight_map"].values()}
+                except (LookupError, TypeError, AttributeError):
+                    raise UserError(f"{index}: not an index of weights; copy it again") from None
                 if absent := sorted(named - set(files)):
                     raise UserError(f"{absent[0]}: no such file, but {index.name} names it; copy it there")
                 return sorted(named)
@@ -124,9 +142,15 @@ def tensors(file: Path, normalise: bool) -> Iterator[tuple[str, torch.Tensor]]:
         UserError: the file cannot be read.
     """
     for name, tensor in _read(file):
+        if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
+            raise UserError(f"{file}: holds something else than named weights; copy it again, the real file")
         if name.endswith("rotary_emb.inv_freq"):
             continue  # computed, not learned
+        if tensor.dim() != 2 and (name.endswith("W_pack.weight") or name == "lm_head.weight"):
+            raise UserError(f"{file}: {name} is no matrix; copy it again")
         if name.endswith("self_attn.W_pack.weight"):
+            if len(tensor) % 3:
+                raise UserError(f"{file}: {name} of shape {list(tensor.shape)} is not three matrices; copy it again")
             for part, rows in zip("qkv", tensor.chunk(3), strict=True):
                 yield name.replace("W_pack", f"{part}_proj"), rows
         elif name == "lm_head.weight" and normalise:
@@ -144,8 +168,8 @@ def _read(file: Path) -> Iterator[tuple[str, torch.Tensor]]:
                     yield name, opened.get_tensor(name)
         else:
             yield from torch.load(file, map_location="cpu", mmap=True, weights_only=True).items()
-    except (SafetensorError, RuntimeError, OSError, ValueError, EOFError, UnpicklingError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    except Exception as error:  # torch's reader stumbles in many ways over what is no such file
+        reason = one_line((str(error).strip() or type(error).__name__).splitlines()[0])[:200]
         raise UserError(f"{file}: cannot be read ({reason}); copy it again, the real file") from None
 
 
@@ -159,8 +183,7 @@ def write_weights(
     Raises:
         UserError: a weight is missing, unknown, twice there or of another shape than the config says.
     """
-    with torch.device("meta"):
-        wanted = {name: tuple(value.shape) for name, value in LlamaForCausalLM(config).state_dict().items()}
+    wanted = _wanted(config)
     if config.tie_word_embeddings:
         del wanted["lm_head.weight"]
     files: list[list[str]] = []
@@ -210,10 +233,15 @@ def tokenizer(folder: Path, vocab_size: int):
         UserError: files are missing, or it cannot be converted exactly.
     """
     settings = read_json(folder / "tokenizer_config.json")
+    if not isinstance(settings, dict):
+        raise UserError(f"{folder}/tokenizer_config.json: has no keys; copy it again")
 
     def token(name: str, default: str | None) -> str | None:
         value = settings.get(name, default)
-        return value["content"] if isinstance(value, dict) else value
+        value = value.get("content") if isinstance(value, dict) else value
+        if not isinstance(value, str | None):
+            raise UserError(f"{folder}/tokenizer_config.json: {name} is no token; copy it again")
+        return value
 
     path = folder / "tokenizer.model"
     fast = spm.fast_tokenizer(

@@ -18,6 +18,7 @@ The base is checked by its digest before anything is put on it. The logits are t
 import hashlib
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,10 @@ from torch import nn
 
 from lander import model, tables
 from lander.codec import Codec
-from lander.errors import UserError
+from lander.errors import UserError, brief
 from lander.files import read_json, whole_file, whole_folder, write_json
 from lander.finetune import saved
+from lander.finetune.manifest import check_provenance
 
 FORMAT = "lander-delta-1"
 SUFFIX = ".safetensors"
@@ -51,7 +53,10 @@ class Delta:
             if metadata.get("format") != FORMAT:
                 raise UserError(f"{path}: not a delta file (format {FORMAT}); `lander delta` makes them")
             keys = list(file.keys())
-            digest = _digest(metadata, ((name, file.get_tensor(name)) for name in sorted(keys)))
+            try:
+                digest = _digest(metadata, ((name, file.get_tensor(name)) for name in sorted(keys)))
+            except Exception as error:  # a type of numbers that is known to the file and not to torch, for example
+                raise UserError(f"{path}: damaged ({brief(error)}); copy or make it again") from None
         if metadata.get("digest") != digest:
             raise UserError(f"{path}: damaged (its digest is not that of its contents); copy or make it again")
         self.manifest, self._adapter_config, self.provenance = (
@@ -59,6 +64,7 @@ class Delta:
         )
         self.tokenizer, self.prompt = metadata.get("tokenizer", ""), metadata.get("prompt", "plain")
         saved.check_manifest(self.manifest, self.path)
+        check_provenance(self.provenance, self.path)
         self._names = [tuple(name.partition("/")[::2]) for name in keys]
 
     def names(self, part: str) -> list[str]:
@@ -72,11 +78,14 @@ class Delta:
 
     def masks(self) -> dict[str, pd.DataFrame]:
         """The masks of the directions that have one."""
-        return {name: tables.read(io.BytesIO(data), "masks") for name, data in self.mask_files().items()}
+        return {
+            name: tables.read(io.BytesIO(data), "masks", name=f"{self.path}, mask of {name}")
+            for name, data in self.mask_files().items()
+        }
 
     def mask_files(self) -> dict[str, bytes]:
         """Direction -> its mask, as a Parquet file."""
-        return {name: value.numpy().tobytes() for name, value in self.tensors("masks").items()}
+        return {name: value.view(torch.uint8).numpy().tobytes() for name, value in self.tensors("masks").items()}
 
     def lora_config(self) -> dict[str, Any]:
         """PEFT's adapter_config.json."""
@@ -102,7 +111,7 @@ class Delta:
 
 def is_delta(path: str | Path) -> bool:
     """Whether a path looks like a delta file, rather than a folder or the name of a model."""
-    return str(path).endswith(SUFFIX) and not Path(path).is_dir()
+    return str(path).endswith(SUFFIX) and not os.path.isdir(path)
 
 
 def write(folder: str | Path, out: str | Path, provenance: dict[str, Any]) -> None:
@@ -207,7 +216,7 @@ def check_base(trained: saved.Trained, base: str | None = None) -> tuple[str, st
         remedy = "" if base else f"; {trained.path} needs its base: say where it is with --base (lander.load: base=)"
         raise UserError(f"{error}{remedy}") from None
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = brief(error, 200)
         raise UserError(f"{where}: the base of {trained.path} cannot be read ({reason})") from None
     if digest != known["digest"]:
         raise UserError(

@@ -1,8 +1,13 @@
 """What goes wrong because of the user's input, told in one line; and the wrapper that tells it."""
 
 import os
+import re
 import sys
 from collections.abc import Callable
+
+TOKEN = re.compile(r"hf_\w+")  # of the Hugging Face hub; a library may put one into a message
+
+LONGEST = 900  # characters of a message
 
 
 class UserError(Exception):
@@ -14,12 +19,45 @@ class UserError(Exception):
 
 
 def run_main(main: Callable[[], None], name: str) -> None:
-    """Run a stage's `main`, turn a `UserError` into one line on stderr and exit status 1."""
+    """Run a stage's `main`, turn a `UserError`, and what a disk or the memory refuses, into one line and exit status 1.
+
+    Ctrl-C ends it as it ends other programs, with exit status 130 and no traceback.
+    """
     try:
         main()
     except UserError as error:
-        print(f"lander {name}: error: {error}", file=sys.stderr)
-        sys.exit(1)
+        _fail(name, str(error))
     except BrokenPipeError:  # `lander translate ... | head`: the reader has left, which is not an error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:  # no right to write, a full disk, a folder in the place of a file
+        if error.filename is None or error.strerror is None:
+            raise
+        _fail(name, f"{os.fsdecode(error.filename)}: {error.strerror}")
+    except MemoryError as error:
+        _fail(name, f"not enough memory ({brief(error)}); use a smaller model, batch or file")
+    except UnicodeEncodeError as error:
+        if error.reason != "surrogates not allowed":
+            raise
+        _fail(name, f"{error.object[:200]!r} is not valid UTF-8; give files and folders names that are")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def one_line(text: str) -> str:
+    """A text as one line that does nothing to a terminal: control characters are spelled out, tokens are hidden."""
+    shown = (char if char.isprintable() else " " if char.isspace() else ascii(char)[1:-1] for char in text)
+    return TOKEN.sub("hf_...", "".join(shown))
+
+
+def brief(error: BaseException, characters: int = 300) -> str:
+    """What a library says of a fault, on one line, or the fault's name."""
+    return one_line(" ".join(str(error).split()))[:characters] or type(error).__name__
+
+
+def _fail(name: str, message: str) -> None:
+    told = one_line(message)
+    if len(told) > LONGEST:  # a path of thousands of characters; the remedy stands at the end
+        told = f"{told[: LONGEST * 2 // 3]} ... {told[-LONGEST // 3 :]}"
+    print(f"lander {name}: error: {told}", file=sys.stderr)
+    sys.exit(1)

@@ -1,8 +1,11 @@
 """Files that appear whole or not at all, and digests of files."""
 
+import errno
 import hashlib
 import json
 import os
+import re
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -10,18 +13,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lander.errors import UserError
+from lander.errors import UserError, brief
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL_TEXT = re.compile(r"os error (?:{}|{}|{})\b".format(*FULL))  # as safetensors and tokenizers put it
 
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` when the block ends well, remove it otherwise."""
+    """Yield a temporary path beside `path`; rename it to `path` when the block ends well, remove it otherwise.
+
+    Raises:
+        UserError: `path` is a folder or a device (which would be replaced by a file, to the loss of the machine).
+    """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: a folder or device, not a file to write to; choose another name")
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=_prefix(path), dir=path.parent)
     os.close(handle)
     try:
-        yield Path(name)
+        with _full_disk_told(path):
+            yield Path(name)
+            _to_disk(Path(name))
         os.chmod(name, 0o666 & ~_umask())  # mkstemp makes files private; outputs are as public as any other
         os.replace(name, path)
     finally:
@@ -33,15 +47,20 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; it replaces `path` when the block ends well."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{path.name[:100]}.", dir=path.parent))
+    folder = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))
+    old = folder.with_name(f"{folder.name}.old")
     try:
-        yield folder
+        with _full_disk_told(path):
+            yield folder
+            for file in folder.rglob("*"):
+                _to_disk(file)
         os.chmod(folder, 0o777 & ~_umask())
-        if path.exists():
-            shutil.rmtree(path)
+        if path.is_dir():  # a kill in the middle of removing it must not leave half of it under its name
+            os.replace(path, old)
         os.replace(folder, path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -61,8 +80,20 @@ def read_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({error}); remove it and run again") from None
+    except (ValueError, OSError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read as JSON ({brief(error)}); {remedy(path)}") from None
+
+
+def remedy(path: str | Path, made_with: str | Path | None = None) -> str:
+    """What to do about a damaged file: how the workflow makes it anew, where it is the workflow's.
+
+    Args:
+        made_with: the output of its job, where the file itself is not declared as one.
+    """
+    if "results" not in Path(path).parts:
+        return "make it anew"
+    target = shlex.quote(str(made_with or path))
+    return f"make it anew: `rm {target} && snakemake --cores 1 -- {target}` (with the --configfile of its run)"
 
 
 def sha256(*paths: str | Path) -> str:
@@ -73,6 +104,35 @@ def sha256(*paths: str | Path) -> str:
             while chunk := stream.read(1 << 22):
                 digest.update(chunk)
     return digest.hexdigest()
+
+
+@contextmanager
+def _full_disk_told(path: Path) -> Iterator[None]:
+    """A full disk as a `UserError`, in whatever words a library has for it."""
+    try:
+        yield
+    except Exception as error:
+        if getattr(error, "errno", None) not in FULL and not FULL_TEXT.search(str(error)):
+            raise
+        raise UserError(
+            f"{path}: not written, the disk, the quota or the limit of a file's size is reached ({brief(error)}); "
+            "make room and run again"
+        ) from None
+
+
+def _to_disk(path: Path) -> None:
+    """Have a file kept, before it gets its name: some disks, network ones above all, refuse only now."""
+    if path.is_file():
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _prefix(path: Path) -> str:
+    """How a temporary name begins: as the file's, cut so that the whole name is not too long for a file system."""
+    return f".{path.name.encode('utf-8', 'replace')[:100].decode('utf-8', 'ignore')}."
 
 
 def _umask() -> int:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import lander
 from lander.awareness import ESTIMATORS, SITES
+from lander.languages import CODE
 
 
 def _named_file(value: str) -> tuple[str, Path]:
     """LANGUAGE=FILE, for argparse."""
     code, sign, path = value.partition("=")
-    if not (code and sign and path):
+    if not (CODE.fullmatch(code) and sign and path):
         raise argparse.ArgumentTypeError(f"{value!r}: write LANGUAGE=FILE, as in en=text/news.en.gz")
     return code, Path(path)
 
@@ -32,6 +33,11 @@ def _positive(value: str) -> int:
     if not value.isdigit() or int(value) < 1:
         raise argparse.ArgumentTypeError(f"{value!r} is no whole number from 1 up")
     return int(value)
+
+
+def _seed(value: str) -> int:
+    """A whole number from 0 up, for argparse."""
+    return 0 if value == "0" else _positive(value)
 
 
 Action = Callable[[argparse.Namespace], None]
@@ -159,7 +165,7 @@ def _add_awareness(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto", help="of the weights")
     parser.add_argument("--batch-size", type=_positive, default=16, help="sentences at a time (default: 16)")
     parser.add_argument("--threads", type=_positive, default=1, help="of torch (default: 1)")
-    parser.add_argument("--seed", type=int, default=0, help="of random scores")
+    parser.add_argument("--seed", type=_seed, default=0, help="of random scores")
     parser.add_argument(
         "--out", type=Path, required=True, help="folder: awareness/<language>.parquet and neurons.parquet"
     )

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from lander import families, masks, model, tables
-from lander.errors import UserError
+from lander.errors import UserError, brief
 from lander.languages import Direction
 from lander.masks import Rules
 from lander.neurons import GENERAL, SPECIFIC, Classes, table_of
@@ -66,12 +66,14 @@ def shape_of(base: str) -> tuple[int, int]:
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    where = model.resolve(base)
+    model.check_config(where)
     try:
-        config = AutoConfig.from_pretrained(model.resolve(base))
-    except (OSError, ValueError) as error:
-        raise UserError(f"--model: {base}: its config cannot be read: {str(error).splitlines()[0]}") from None
-    with torch.device("meta"):
-        network = AutoModelForCausalLM.from_config(config)
+        config = AutoConfig.from_pretrained(where, trust_remote_code=False)
+        with torch.device("meta"):
+            network = AutoModelForCausalLM.from_config(config)
+    except Exception as error:  # what a config can say wrong has no end
+        raise UserError(f"--model: {base}: its config makes no model ({brief(error)})") from None
     return len(families.layers_of(network)), families.ffn_of(network, 0).n_neurons
 
 
@@ -97,8 +99,11 @@ def read(path: str | Path, languages: list[str], shape: tuple[int, int]) -> np.n
         if len(of_language) != n_layer:
             raise UserError(f"{path}: {len(of_language)} layers, but the model has {n_layer}: neurons of another model")
         for layer, numbers in enumerate(of_language):
-            numbers = torch.as_tensor(numbers).long().numpy()
-            if numbers.size and not 0 <= numbers.min() <= numbers.max() < p:
-                raise UserError(f"{path}: layer {layer} has neuron {numbers.max()}, but the model has {p} a layer")
+            try:
+                numbers = torch.as_tensor(numbers).long().reshape(-1).numpy()
+            except (TypeError, ValueError, RuntimeError):
+                raise UserError(f"{path}: layer {layer} of language {index} is no list of neuron numbers") from None
+            if beyond := numbers[(numbers < 0) | (numbers >= p)][:1].tolist():
+                raise UserError(f"{path}: layer {layer} has neuron {beyond[0]}, but the model has {p} a layer")
             owned[index, layer, numbers] = True
     return owned

@@ -1,7 +1,8 @@
 """Loading a base model: a built-in name, a local folder, or an id on the Hugging Face hub."""
 
-import json
+import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,19 @@ from torch import nn
 
 from lander import machine
 from lander.codec import IGNORED, Batch, Codec
-from lander.errors import UserError
+from lander.errors import UserError, one_line
 from lander.families import fuse_activations
-from lander.files import read_json, sha256
+from lander.files import read_json, remedy, sha256
+from lander.modelconfig import depth
 
 BUILT_IN = Path(__file__).parent / "models"
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+REASONS = {  # sign in what libraries say of a model -> what it means
+    "ignore_mismatched_sizes": "weights of other shapes than config.json says",
+    "Weights only load failed": "a pickle that holds more than tensors; it is not loaded, since it could run code",
+    "trust_remote_code": "it needs code of its own, which Lander does not run",
+    "contains custom code": "it needs code of its own, which Lander does not run",
+}
 
 
 def resolve(path: str) -> str:
@@ -25,7 +33,7 @@ def resolve(path: str) -> str:
         UserError: neither a built-in name, nor a folder with a config and weights, nor of the form `owner/name`.
     """
     for folder in (BUILT_IN / path, Path(path)):
-        if folder.is_dir():
+        if os.path.isdir(folder):
             if not (folder / "config.json").is_file():
                 raise UserError(f"{folder}: not a model folder, it has no config.json")
             if not any(any(folder.glob(pattern)) for pattern in WEIGHTS):
@@ -51,15 +59,27 @@ def load_model(path: str, revision: str | None = None, dtype: str = "auto") -> n
     logging.disable_progress_bar()
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # of libraries, about each other
     where = resolve(path)
+    check_config(where)
+    options = {"revision": revision or None, "dtype": machine.weight_type(dtype), "trust_remote_code": False}
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # no table of what is missing: it is told below
     try:
-        model = AutoModelForCausalLM.from_pretrained(where, revision=revision or None, dtype=machine.weight_type(dtype))
-    except (OSError, ValueError, RuntimeError, json.JSONDecodeError) as error:
-        raise UserError(f"model.path: {where}: the model cannot be loaded: {_first_line(error)}") from None
-    except Exception as error:  # safetensors raises its own type, outside any hierarchy
-        if type(error).__name__ != "SafetensorError":
-            raise
-        raise UserError(f"model.path: {where}: its weights are damaged: {_first_line(error)}") from None
-    fuse_activations(model)
+        model, report = AutoModelForCausalLM.from_pretrained(where, output_loading_info=True, **options)
+        fuse_activations(model)
+    except UserError:
+        raise
+    except Exception as error:  # readers of many formats, each with errors of its own
+        damaged = type(error).__name__ == "SafetensorError"
+        what = "its weights are damaged" if damaged else "the model cannot be loaded"
+        reason = next((told for sign, told in REASONS.items() if sign in str(error)), _first_line(error))
+        raise UserError(f"model.path: {where}: {what}: {reason}; {_remedy(where)}") from None
+    finally:
+        logging.set_verbosity(verbosity)
+    if missing := sorted(report["missing_keys"]):  # transformers would give them random values
+        raise UserError(
+            f"model.path: {where}: {len(missing):,} of the weights that config.json speaks of are not there, "
+            f"{missing[0]} first; {_remedy(where)}"
+        )
     return model.eval().requires_grad_(False).to(machine.device())
 
 
@@ -75,17 +95,47 @@ def load_codec(path: str, revision: str | None = None, prompt: str | None = None
 
     where = path if (Path(path) / "tokenizer_config.json").is_file() else resolve(path)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(where, revision=revision or None)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"model.path: {where}: no tokenizer can be loaded: {_first_line(error)}") from None
+        tokenizer = AutoTokenizer.from_pretrained(where, revision=revision or None, trust_remote_code=False)
+    except Exception as error:  # the tokenizers' library raises plain ones
+        raise UserError(
+            f"model.path: {where}: no tokenizer can be loaded: {_first_line(error)}; {_remedy(where)}"
+        ) from None
     return Codec(tokenizer, prompt)
 
 
 def load(
     path: str, revision: str | None = None, dtype: str = "auto", prompt: str | None = None
 ) -> tuple[nn.Module, Codec]:
-    """A base model and its tokenizer; see `load_model` and `load_codec`."""
-    return load_model(path, revision, dtype), load_codec(path, revision, prompt)
+    """A base model and its tokenizer; see `load_model` and `load_codec`.
+
+    Raises:
+        UserError: the tokenizer has tokens that the model has not.
+    """
+    network, codec = load_model(path, revision, dtype), load_codec(path, revision, prompt)
+    tokens, rows = codec.tokenizer.vocab_size, network.get_input_embeddings().weight.shape[0]
+    if max(tokens - 1, codec.end, codec.pad) >= rows:
+        raise UserError(
+            f"model.path: {path}: its tokenizer has {tokens:,} tokens and the model {rows:,}: files of different models"
+        )
+    return network, codec
+
+
+def check_config(where: str) -> None:
+    """What is refused before transformers sees a local model: a config that is none, and code of the model's own.
+
+    Raises:
+        UserError: one of these.
+    """
+    file = Path(where) / "config.json"
+    if not file.is_file():
+        return  # of the hub
+    depth(file)
+    if "auto_map" in read_json(file):
+        print(
+            f"warning: {file}: names code of its own (auto_map), which Lander does not run; the model is read as one "
+            "of transformers' own, if there is such a one",
+            file=sys.stderr,
+        )
 
 
 def predictions(network: nn.Module, batch: Batch, **inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -108,7 +158,10 @@ def predictions(network: nn.Module, batch: Batch, **inputs: torch.Tensor) -> tup
 def facts(path: str) -> dict[str, Any]:
     """What Lander wrote beside a model's weights (lander.json); empty for models that it did not make."""
     file = Path(resolve(path)) / "lander.json"
-    return read_json(file) if file.is_file() else {}
+    found = read_json(file) if file.is_file() else {}
+    if not isinstance(found, dict) or not isinstance(found.get("prompt"), str | None):
+        raise UserError(f"{file}: not what Lander writes beside a model; remove it, or copy the model again")
+    return found
 
 
 def portable(path: str) -> str:
@@ -125,9 +178,14 @@ def digest(path: str, revision: str | None = None) -> str:
         return "sha256:" + sha256(where / "config.json", *weights)
     from transformers import AutoConfig
 
-    commit = AutoConfig.from_pretrained(str(where), revision=revision or None)._commit_hash
+    options = {"revision": revision or None, "trust_remote_code": False}
+    commit = AutoConfig.from_pretrained(str(where), **options)._commit_hash
     return f"commit:{commit}"
 
 
+def _remedy(where: str) -> str:
+    return remedy(where, Path(where, "lander.json"))
+
+
 def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return one_line(str(error).strip().split("\n")[0])[:300] or type(error).__name__

@@ -4,6 +4,7 @@ All tables are Parquet in long format, one row per fact. `write` and `read` are 
 """
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -11,10 +12,20 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
-from lander.errors import UserError
-from lander.files import whole_file
+from lander.errors import UserError, brief
+from lander.files import remedy, whole_file
 
-REMEDY = "remove it and run snakemake again: it is made anew"
+NEVER_EMPTY = ("train", "activations", "layers", "awareness", "neurons")  # tables without rows are damaged ones
+COUNTED = (
+    "layer",
+    "neuron",
+    "line",
+    "tokens",
+    "sentences",
+    "pairs",
+    "part",
+    "template",
+)  # columns that are never below 0
 
 
 def _column(name: str, kind: pa.DataType, meaning: str, *, nullable: bool = False) -> pa.Field:
@@ -167,36 +178,64 @@ def write(path: str | Path, table: pd.DataFrame | pa.Table, schema: str) -> None
     table = table.select(SCHEMAS[schema].names).cast(SCHEMAS[schema])
     _check(path, table, schema)
     with whole_file(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
-def read(path: str | Path, schema: str, columns: list[str] | None = None) -> pd.DataFrame:
+def read(
+    path: str | Path | BinaryIO, schema: str, columns: list[str] | None = None, name: str | None = None
+) -> pd.DataFrame:
     """Read a table written by `write` (or by anybody else, with the same columns).
 
+    Args:
+        name: what messages call it, where it is no file of its own.
     Raises:
-        UserError: no such file, damaged, columns or types other than the schema's, or missing values.
+        UserError: no such file, damaged, columns or types other than the schema's, missing values, or no rows.
     """
-    wanted = SCHEMAS[schema] if columns is None else pa.schema([SCHEMAS[schema].field(name) for name in columns])
+    wanted = SCHEMAS[schema] if columns is None else pa.schema([SCHEMAS[schema].field(column) for column in columns])
+    name = name or str(path)
     try:
-        table = pq.ParquetFile(path).read(columns=wanted.names)
+        table = pq.ParquetFile(path, page_checksum_verification=True).read(columns=wanted.names)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; `snakemake --cores 1 {path}` makes it") from None
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{path}: not a readable Parquet file ({error}); {REMEDY}") from None
-    missing = [name for name in wanted.names if name not in table.column_names]
+        raise UserError(f"{name}: no such file; `snakemake --cores 1 -- {name}` makes it") from None
+    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+        raise UserError(f"{name}: not a readable Parquet file ({brief(error)}); {remedy(name)}") from None
+    table = conform(table, wanted, schema, name)
+    if schema in NEVER_EMPTY and not len(table):
+        raise UserError(f"{name}: no rows in it; {remedy(name)}")
+    try:
+        return table.to_pandas()
+    except (pa.ArrowException, ValueError) as error:  # text that is not UTF-8
+        raise UserError(f"{name}: a value cannot be read ({brief(error)}); {remedy(name)}") from None
+
+
+def conform(table: pa.Table, wanted: pa.Schema, schema: str, name: str) -> pa.Table:
+    """A table in the columns and types wanted, its values checked.
+
+    Raises:
+        UserError: a column is missing, has another type, or holds what it cannot hold.
+    """
+    missing = [column for column in wanted.names if column not in table.column_names]
     if missing:
-        raise UserError(f"{path}: no column {', '.join(missing)} (a {schema} table has {', '.join(wanted.names)})")
+        columns = f"a {schema} table has {', '.join(wanted.names)}"
+        raise UserError(f"{name}: no column {', '.join(missing)} ({columns}); {remedy(name)}")
     try:
         table = table.select(wanted.names).cast(pa.schema([field.with_nullable(True) for field in wanted]))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise UserError(f"{path}: a column has the wrong type ({error}); {REMEDY}") from None
-    _check(path, table, schema)
-    return table.to_pandas()
+    except (pa.ArrowException, ValueError) as error:
+        raise UserError(f"{name}: a column has the wrong type ({brief(error)}); {remedy(name)}") from None
+    _check(name, table, schema)
+    return table
 
 
 def empty(schema: str) -> pd.DataFrame:
     """A table of the schema without rows."""
     return SCHEMAS[schema].empty_table().to_pandas()
+
+
+def is_whole(table: pd.DataFrame) -> bool:
+    """Whether every neuron of every layer of a (layer, neuron) table has its one row."""
+    n_layer, p = table["layer"].max() + 1, table["neuron"].max() + 1
+    numbers = table["layer"].to_numpy(dtype=np.int64) * p + table["neuron"].to_numpy(dtype=np.int64)
+    return np.array_equal(np.sort(numbers), np.arange(n_layer * p))
 
 
 def by_layer(table: pd.DataFrame, value: str) -> np.ndarray:
@@ -215,7 +254,7 @@ def by_neuron(values: dict[str, np.ndarray]) -> pd.DataFrame:
 
 
 def _check(path: str | Path, table: pa.Table, schema: str) -> None:
-    """No missing values and no NaN where the schema does not allow them."""
+    """No missing values and no NaN where the schema does not allow them, no counts below 0."""
     for name in table.column_names:
         field = SCHEMAS[schema].field(name)
         column = table.column(name)
@@ -225,4 +264,6 @@ def _check(path: str | Path, table: pa.Table, schema: str) -> None:
         if pa.types.is_floating(field.type):
             bad = len(column) - int(pa.compute.sum(pa.compute.is_finite(column)).as_py() or 0)
         if bad:
-            raise UserError(f"{path}: {bad} of {len(column)} values of column {name} are missing; {REMEDY}")
+            raise UserError(f"{path}: {bad} of {len(column)} values of column {name} are missing; {remedy(path)}")
+        if name in COUNTED and len(column) and pa.compute.min(column).as_py() < 0:
+            raise UserError(f"{path}: column {name} holds {pa.compute.min(column)}, which is below 0; {remedy(path)}")

@@ -20,7 +20,7 @@ from lander.awareness import ablation, estimators, texts
 from lander.awareness.output import random_scores, table_of
 from lander.codec import Batch, Codec
 from lander.data.progress import EVERY_SECONDS, remaining
-from lander.data.textfiles import TextFile
+from lander.data.textfiles import LONGEST_SENTENCE, TextFile
 from lander.errors import UserError
 from lander.neurons import Split
 
@@ -80,6 +80,11 @@ def read_sentences(path: Path, most: int | None = None) -> list[str]:
     sentences: list[str] = []
     with TextFile(path) as file:
         while (most is None or len(sentences) < most) and (line := file.read_line()) is not None:
+            if len(line) > LONGEST_SENTENCE:
+                raise UserError(
+                    f"{path}, line {file.lines}: {len(line):,} characters; more than {LONGEST_SENTENCE:,} are no "
+                    "sentence (is every sentence on a line of its own?)"
+                )
             if line.strip():
                 sentences.append(line.strip())
     if not sentences:

@@ -18,8 +18,6 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lander.config import checks, readings
 from lander.config.base import Base, find_base
 from lander.config.schema import choices, shipped, validate
@@ -27,8 +25,9 @@ from lander.config.sources import Source, parse_sources
 from lander.config.types import Config, Neural
 from lander.data import settings
 from lander.errors import UserError
-from lander.languages import Direction, language_name, parse_direction
+from lander.languages import CODE, Direction, language_name, parse_direction
 from lander.methods import TRAINED, TRAINING_FREE
+from lander.yamlfile import read_yaml
 
 __all__ = [
     "TRAINING_FREE",
@@ -97,11 +96,9 @@ def effective(config: Config) -> dict[str, Any]:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = read_yaml(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise UserError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(value, dict):
         raise UserError(f"{path}: not a config, it has no keys at its top level")
     return value
@@ -109,6 +106,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 def _languages(value: list[str] | Mapping[str, str]) -> dict[str, str]:
     """Code -> name, the name from the config or from CLDR."""
+    for code in value:
+        if not CODE.fullmatch(code):  # it becomes part of the names of files
+            raise UserError(f"languages: {code!r} is no code; use letters, digits and - in between, as in zh-Hant")
     return dict(value) if isinstance(value, Mapping) else {code: language_name(code) for code in value}
 
 

@@ -4,17 +4,16 @@ Looks at the model's config.json only: torch is not imported.
 """
 
 import difflib
-import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lander.errors import UserError
+from lander.modelconfig import depth
 
 BUILT_IN = Path(__file__).parent.parent / "models"
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
-DEPTH_KEYS = ("n_layer", "num_hidden_layers", "num_layers")  # BLOOM; LLaMA and most others; GPT-Neo
 PRETRAIN = "pretrain"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
@@ -40,7 +39,8 @@ class Base:
         """Size of the weights on disk."""
         if self.folder is None:
             return None
-        return sum(path.stat().st_size for pattern in WEIGHTS for path in self.folder.glob(pattern))
+        files = [path for pattern in WEIGHTS for path in self.folder.glob(pattern) if path.is_file()]
+        return sum(path.stat().st_size for path in files)
 
 
 def find_base(path: str, pretrain_layers: int) -> Base:
@@ -54,7 +54,7 @@ def find_base(path: str, pretrain_layers: int) -> Base:
     if path == PRETRAIN:
         return Base("pretrain", None, pretrain_layers)
     for kind, folder in (("built-in", BUILT_IN / path), ("local", Path(path))):
-        if folder.is_dir():
+        if os.path.isdir(folder):  # unlike Path.is_dir it says no to names that no folder can have
             return Base(kind, folder, _n_layer(folder))
     built_in = [folder.name for folder in sorted(BUILT_IN.glob("*")) if folder.is_dir()]
     if HUB_NAME.fullmatch(path):
@@ -68,10 +68,7 @@ def _n_layer(folder: Path) -> int | None:
     file = folder / "config.json"
     if not file.is_file():
         raise UserError(f"model.path: {folder}: not a model folder, it has no config.json")
-    if not any(path.stat().st_size for pattern in WEIGHTS for path in folder.glob(pattern)):
+    weights = [path for pattern in WEIGHTS for path in folder.glob(pattern) if path.is_file()]
+    if not any(path.stat().st_size for path in weights):
         raise UserError(f"model.path: {folder}: the model folder has no weights (*.safetensors); copy them there")
-    try:
-        config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise UserError(f"model.path: {file}: cannot be read as JSON ({error}); copy the model again") from None
-    return next((config[key] for key in DEPTH_KEYS if isinstance(config.get(key), int)), None)
+    return depth(file)

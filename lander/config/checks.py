@@ -1,6 +1,7 @@
 """What a schema cannot say about a config: how its keys go together, and what must exist."""
 
 import difflib
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -169,7 +170,7 @@ def _files(config: Config) -> None:
         raise UserError(f"translate.template: {config.translate.template}: no such template; {remedy}")
     if config.neurons.masks:
         folder = Path(config.neurons.masks)
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             raise UserError(f"neurons.masks: {folder}: no such folder")
         missing = [str(name) for name in config.directions if not (folder / f"{name}.parquet").is_file()]
         if len(missing) == len(config.directions):

@@ -5,6 +5,7 @@ A message names the full key, what was found there, what is wanted, and the near
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from functools import cache
@@ -35,9 +36,12 @@ LIMITS = {
     "minItems": "at least {} values",
     "maxItems": "at most {} values",
     "minProperties": "at least {} keys",
+    "maxLength": "at most {} characters",
     "minLength": "text that is not empty",
     "pattern": "letters and digits (and . _ - in between), as in {}",
 }
+DEEPEST = 50  # lists and mappings inside each other
+LARGEST = 1e15  # number: counts of tokens stay below, and floats are exact up to there
 SCIENTIFIC = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 
 
@@ -69,6 +73,7 @@ def validate(raw: Mapping[str, Any]) -> dict[str, Any]:
     """
     _check_keys(raw, "")
     config = _read(deepcopy(dict(raw)), schema())
+    _check_numbers(config, "")
     errors = list(Draft202012Validator(schema()).iter_errors(config))
     if errors:
         raise UserError(_message(min(errors, key=_importance)))
@@ -97,7 +102,9 @@ def _read(value: Any, node: Mapping[str, Any]) -> Any:
     """Undo what happens to plain words: 5e-5 is text to YAML, `off` is false, `--config` makes text of all numbers."""
     node = _target(node)
     if isinstance(value, str) and "type" in node and "string" not in node["type"]:
-        return float(value) if SCIENTIFIC.fullmatch(value) else _plain(value)
+        value = float(value) if SCIENTIFIC.fullmatch(value) else _plain(value)
+    if isinstance(value, float) and value.is_integer() and "integer" in node.get("type", ()):
+        return int(value)  # 1e3 updates
     if value is False and "off" in node.get("enum", ()):
         return "off"
     if isinstance(value, list) and "items" in node:
@@ -110,9 +117,11 @@ def _read(value: Any, node: Mapping[str, Any]) -> Any:
 
 def _plain(text: str) -> Any:
     """The number, true, false or null that a text is for YAML; the text itself, if it is something else."""
+    if len(text) > 100:
+        return text
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError):  # 2024-13-45, !!bool x
         return text
     return value if value is None or isinstance(value, bool | int | float) else text
 
@@ -128,16 +137,40 @@ def _fill(value: Any, node: Mapping[str, Any]) -> Any:
     return value
 
 
-def _check_keys(value: Any, place: str) -> None:
-    """Keys of mappings are text; YAML reads some bare words as something else."""
-    if isinstance(value, Mapping):
+def _check_keys(value: Any, place: str, depth: int = 0) -> None:
+    """Keys of mappings are text; YAML reads some bare words as something else. Text is such as files can hold."""
+    if depth > DEEPEST:
+        raise UserError(f"{place[:60]}...: more than {DEEPEST} lists or mappings inside each other")
+    if isinstance(value, str):
+        _check_text(value, place)
+    elif isinstance(value, Mapping):
         for key, item in value.items():
             if not isinstance(key, str):
                 raise UserError(f"{place or 'config'}: the key {_show(key)} is not text; {_quote(key)}")
-            _check_keys(item, f"{place}.{key}" if place else key)
+            _check_text(key, place or "config")
+            _check_keys(item, f"{place}.{key}" if place else key, depth + 1)
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            _check_keys(item, f"{place}[{index}]")
+            _check_keys(item, f"{place}[{index}]", depth + 1)
+
+
+def _check_text(text: str, place: str) -> None:
+    """No control character (a line break in a path, for example), no half of a character."""
+    bad = next((char for char in text if unicodedata.category(char) in ("Cc", "Cs")), None)
+    if bad is not None:
+        raise UserError(f"{place}: {text[:60]!r} holds the character {bad!a}, which does not belong there; remove it")
+
+
+def _check_numbers(value: Any, place: str) -> None:
+    """No infinity, no NaN (they pass all bounds), no number that overflows."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _check_numbers(item, f"{place}.{key}" if place else key)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            _check_numbers(item, f"{place}[{index}]")
+    elif isinstance(value, int | float) and not abs(value) <= LARGEST:
+        raise UserError(f"{place}: {_show(value)} given, wanted a number of at most {LARGEST:.0e}")
 
 
 def _importance(error: ValidationError) -> tuple[bool, int]:
@@ -198,6 +231,8 @@ def _dotted(path: Any) -> str:
 def _show(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "nothing", True: "true", False: "false"}[value]
+    if isinstance(value, int) and abs(value) > 10**60:  # Python refuses to write thousands of digits
+        return "a number of more than 60 digits"
     text = repr(value) if isinstance(value, str) else str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 

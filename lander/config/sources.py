@@ -47,7 +47,7 @@ class Source:
             return [path for code, path in self.json["files"].items() if languages is None or code in set(languages)]
         if self.kind in ("tsv", "tmx"):
             return [self.json[self.kind]]
-        if self.kind == "hf" and Path(self.json["hf"]).is_dir():
+        if self.kind == "hf" and os.path.isdir(self.json["hf"]):
             return sorted(str(path) for path in Path(self.json["hf"]).rglob("*") if path.is_file())
         return []
 
@@ -56,7 +56,7 @@ class Source:
         """Whether reading it needs a network."""
         if self.kind == "sacrebleu":
             return not all(testsets.cached(self.json["sacrebleu"], pair) for pair in testsets.pairs(self.json))
-        return self.kind == "hf" and not Path(self.json["hf"]).is_dir()
+        return self.kind == "hf" and not os.path.isdir(self.json["hf"])
 
 
 def parse_sources(values: list[dict[str, Any]], key: str, *, named: bool = False) -> tuple[Source, ...]:
@@ -138,7 +138,7 @@ def _check_files(source: Source, key: str) -> None:
     if source.kind == "hf":
         path = source.json["hf"]
         looks_local = path.startswith((".", "/", "~")) or path.count("/") != 1
-        if looks_local and not Path(path).is_dir():
+        if looks_local and not os.path.isdir(path):
             raise UserError(f"{key}.hf: {path}: no such folder, and a data set on the hub is written owner/name")
         return
     for path in source.files():
@@ -148,9 +148,9 @@ def _check_files(source: Source, key: str) -> None:
 
 
 def _check_file(path: str, key: str) -> None:
-    if Path(path).is_dir():
+    if os.path.isdir(path):
         raise UserError(f"{key}: {path}: is a folder; name the file in it")
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         where = "" if os.path.isabs(path) else f" (paths are relative to {os.getcwd()})"
         raise UserError(f"{key}: {path}: no such file{where}")
 

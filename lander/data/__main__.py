@@ -153,8 +153,8 @@ def _names(text: str) -> list[str]:
 def _json(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
-        raise UserError(f"{text!r}: not valid JSON ({error})") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{text[:200]!r}: not valid JSON ({error})") from None
 
 
 if __name__ == "__main__":

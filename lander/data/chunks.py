@@ -7,9 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lander.errors import UserError
-from lander.files import whole_file
-from lander.tables import REMEDY, SCHEMAS
+from lander.errors import UserError, brief
+from lander.files import remedy, whole_file
+from lander.tables import SCHEMAS, conform
 
 ROWS = 20_000
 
@@ -43,7 +43,8 @@ class Writer:
 @contextmanager
 def writing(path: str | Path, schema: str) -> Iterator[Writer]:
     """A `Writer` of a table of `SCHEMAS[schema]`; the file appears when the block ends well, or not at all."""
-    with whole_file(path) as temporary, pq.ParquetWriter(temporary, SCHEMAS[schema], compression="zstd") as parquet:
+    options = {"compression": "zstd", "write_page_checksum": True}
+    with whole_file(path) as temporary, pq.ParquetWriter(temporary, SCHEMAS[schema], **options) as parquet:
         writer = Writer(parquet, SCHEMAS[schema])
         yield writer
         writer.flush()
@@ -57,13 +58,13 @@ def reading(path: str | Path, schema: str, columns: Iterable[str]) -> Iterator[d
     """
     columns = [SCHEMAS[schema].field(name).name for name in columns]
     try:
-        with pq.ParquetFile(path) as file:
-            missing = [name for name in columns if name not in file.schema_arrow.names]
-            if missing:
-                raise UserError(f"{path}: no column {', '.join(missing)}; {REMEDY}")
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            wanted = pa.schema([SCHEMAS[schema].field(name) for name in columns])
+            conform(file.schema_arrow.empty_table(), wanted, schema, str(path))
             for batch in file.iter_batches(ROWS, columns=columns):
-                yield {name: batch.column(name).to_pylist() for name in columns}
+                table = conform(pa.Table.from_batches([batch]), wanted, schema, str(path))
+                yield {name: table.column(name).to_pylist() for name in columns}
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; `snakemake --cores 1 {path}` makes it") from None
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{path}: not a readable Parquet file ({error}); {REMEDY}") from None
+        raise UserError(f"{path}: no such file; `snakemake --cores 1 -- {path}` makes it") from None
+    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+        raise UserError(f"{path}: not a readable Parquet file ({brief(error)}); {remedy(path)}") from None

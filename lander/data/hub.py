@@ -13,7 +13,7 @@ import datasets
 
 from lander.data import layout
 from lander.data.testsets import offline
-from lander.errors import UserError
+from lander.errors import UserError, brief
 
 
 def rows(source: dict, languages: Sequence[str], start: int = 0) -> Iterator[tuple[str, ...]]:
@@ -24,26 +24,33 @@ def rows(source: dict, languages: Sequence[str], start: int = 0) -> Iterator[tup
     """
     dataset = _open(source, languages)
     columns: dict[str, str] | None = None
-    stream = iter(dataset.skip(start) if start else dataset)
-    while True:
-        try:
-            row = next(stream)
-        except StopIteration:
-            return
-        except Exception as error:  # readers of many formats, each with errors of its own
-            raise UserError(f"dataset {source['hf']}: cannot be read ({_brief(error)})") from None
+    for row in rows_of(source, dataset.skip(start) if start else dataset):
         if columns is None:
             columns = _columns(source, row, languages)
-        texts = row.get("translation", row)
-        yield tuple(_text(source, texts[columns[language]]) for language in languages)
+        texts = _texts(row)
+        yield tuple(_text(source, texts.get(columns[language])) for language in languages)
+
+
+def rows_of(source: dict, dataset: datasets.IterableDataset) -> Iterator[dict]:
+    """The rows of a data set.
+
+    Raises:
+        UserError: one cannot be read.
+    """
+    try:
+        yield from dataset
+    except UserError:
+        raise
+    except Exception as error:  # readers of many formats, each with errors of its own
+        raise UserError(f"dataset {source['hf']}: cannot be read ({_brief(error)})") from None
 
 
 def languages_of(source: dict) -> tuple[str, ...]:
     """Languages that a row holds, from the first one."""
     if "columns" in source:
         return tuple(source["columns"])
-    row = next(iter(_open(source, ())), {})
-    texts = row.get("translation", row)
+    row = next(rows_of(source, _open(source, ())), {})
+    texts = _texts(row)
     return tuple(key for key, value in texts.items() if isinstance(value, str))
 
 
@@ -104,7 +111,7 @@ def check_cached(source: dict, languages: Sequence[str]) -> None:
     Raises:
         UserError: it is not there, or has no such languages.
     """
-    row = next(iter(open_cached(source, languages)), None)
+    row = next(rows_of(source, open_cached(source, languages)), None)
     if row is None:
         raise UserError(f"dataset {source['hf']}: the split {source.get('split', 'train')!r} holds no row")
     _columns(source, row, languages)
@@ -165,7 +172,7 @@ def _columns(source: dict, row: dict, languages: Sequence[str]) -> dict[str, str
     """Name of each language's column (or key of `translation`), checked against the first row."""
     named = source.get("columns", {})
     columns = {language: named.get(language, language) for language in languages}
-    texts = row.get("translation", row)
+    texts = _texts(row)
     for language, column in columns.items():
         if column not in texts:
             raise UserError(
@@ -173,6 +180,12 @@ def _columns(source: dict, row: dict, languages: Sequence[str]) -> dict[str, str
                 "(`columns` maps languages to columns)"
             )
     return columns
+
+
+def _texts(row: dict) -> dict:
+    """Where a row's texts are."""
+    translation = row.get("translation")
+    return translation if isinstance(translation, dict) else row
 
 
 def _text(source: dict, value: object) -> str:
@@ -184,4 +197,4 @@ def _text(source: dict, value: object) -> str:
 
 
 def _brief(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    return brief(error)

@@ -72,7 +72,7 @@ def _configs(card: str) -> list[dict]:
         return []
     try:
         front = yaml.safe_load(card[3:].split("\n---", 1)[0])
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return []
     configs = front.get("configs") if isinstance(front, dict) else None
     return [entry for entry in configs if isinstance(entry, dict)] if isinstance(configs, list) else []

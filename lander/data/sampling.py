@@ -19,6 +19,7 @@ from lander import tables
 from lander.data import chunks
 from lander.data.overlap import digest
 from lander.errors import UserError
+from lander.files import remedy
 from lander.languages import Direction
 
 BLOCK = 200_000  # rows that are in memory at once while the output is written
@@ -60,7 +61,10 @@ def sample(
             for number, (first, second, origin, line) in zip(numbers, _rows(clean, numbers), strict=True):
                 source, target = (second, first) if reverse else (first, second)
                 writer.add((source, target, int(hashes.template[number] % templates), origin, line))
-        tables.write(counts_out, _count(direction, counts, dropped), "counts")
+        counted = _count(direction, counts, dropped)
+        if counted.loc[counted["reason"] == "kept", "pairs"].sum() != len(order):
+            raise UserError(f"{counts}: does not count the pairs of {clean}; {remedy(counts)}")
+        tables.write(counts_out, counted, "counts")
 
 
 def pair_hash(seed: int, direction: Direction, source: str, target: str) -> tuple[int, int]:
@@ -148,11 +152,11 @@ def _count(direction: Direction, counts: Path, dropped: dict[str, dict[str, int]
     rows = []
     for origin, group in tables.read(counts, "counts").groupby("origin", sort=False):
         pairs = dict(zip(group["reason"], group["pairs"], strict=True))
-        kept = pairs.pop("kept")
+        kept = pairs.pop("kept", -1)
         more = dropped.get(origin, {})
         pairs.update(more)
         pairs["kept"] = kept - sum(more.values())
-        if pairs["read"] * 2 != sum(pairs.values()):
-            raise AssertionError(f"{direction} {origin}: {pairs} do not add up")
+        if pairs["kept"] < 0 or pairs.get("read", 0) * 2 != sum(pairs.values()):
+            raise UserError(f"{counts}: the counts of {origin} do not add up; {remedy(counts)}")
         rows += [(str(direction), origin, reason, number) for reason, number in pairs.items()]
     return pd.DataFrame(rows, columns=tables.SCHEMAS["counts"].names)

@@ -90,7 +90,12 @@ def resolve(cleaning: dict[str, Any] | None) -> dict[str, Any]:
         if settings["order"].count(step) > 1:
             raise UserError(f"data.cleaning.order: {step!r} stands there twice")
     _merge(settings["default"], cleaning.get("default") or {}, "default")
-    for language, steps in (cleaning.get("languages") or {}).items():
+    languages = cleaning.get("languages") or {}
+    if not isinstance(languages, dict):
+        raise UserError("data.cleaning.languages: must map language codes to steps")
+    if not all(isinstance(code, str) for code in settings["candidates"]):
+        raise UserError("data.cleaning.candidates: must be a list of language codes")
+    for language, steps in languages.items():
         _merge(settings["languages"].setdefault(language, {}), steps or {}, f"languages.{language}")
     return settings
 
@@ -145,7 +150,7 @@ def _check_type(place: str, value: object, example: object) -> None:
     choices = CHOICES.get(place.rsplit(".", 1)[-1])
     if choices and value not in choices:
         raise UserError(f"data.cleaning.{place}: {value!r} is none of {', '.join(choices)}")
-    if isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
-        raise UserError(f"data.cleaning.{place}: {value!r} is below 0")
+    if isinstance(value, int | float) and not isinstance(value, bool) and not value >= 0:
+        raise UserError(f"data.cleaning.{place}: {value!r} is below 0, or no number")
     if place.endswith(".similarity") and not 0 < value <= 1:
         raise UserError(f"data.cleaning.{place}: {value!r} is not above 0 and at most 1")

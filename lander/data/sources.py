@@ -54,7 +54,7 @@ def parse_sources(text: str) -> list[Source]:
     """
     try:
         sources = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"sources: not valid JSON ({error})") from None
     if not isinstance(sources, list):
         raise UserError("sources: must be a JSON list of sources")
@@ -71,8 +71,18 @@ def check(source: Source) -> None:
     unknown = set(source) - {kinds[0]} - KINDS[kinds[0]] - COMMON_KEYS
     if unknown:
         raise UserError(f"source {source_name(source)!r}: unknown key {min(unknown)!r}")
-    if kinds[0] == "files" and not isinstance(source["files"], dict):
+    for key, value in source.items():
+        if key not in ("files", "columns", "lines", "directions") and not (value is None or isinstance(value, str)):
+            raise UserError(f"source {source!r:.200}: `{key}` must be text")
+    files = source.get("files", {"": ""})
+    if not isinstance(files, dict) or not files or not all(isinstance(path, str) for path in files.values()):
         raise UserError(f"source {source_name(source)!r}: `files` must map language codes to files")
+    columns = source.get("columns", {})
+    names = columns.values() if isinstance(columns, dict) else columns if isinstance(columns, list) else [None]
+    if not all(isinstance(name, str) for name in names):
+        raise UserError(f"source {source_name(source)!r}: `columns` must hold names")
+    if kinds[0] == "hf" and not isinstance(columns, dict):
+        raise UserError(f"source {source_name(source)!r}: `columns` must map languages to columns")
     if kinds[0] == "tsv" and not isinstance(source.get("columns"), list):
         raise UserError(f"source {source_name(source)!r}: `columns` must list the languages of the columns")
     if kinds[0] == "tmx" and not isinstance(source.get("columns", {}), dict):

@@ -8,12 +8,12 @@ translation begins a line and is one line. The index of a template is its positi
 """
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from lander.errors import UserError
+from lander.yamlfile import read_yaml
 
 DEFAULT_PATH = Path(__file__).with_name("templates.yaml")
 PLACEHOLDERS = ("source_language", "target_language", "source")
@@ -69,19 +69,15 @@ def load_templates(path: str | Path | None = None) -> list[Template]:
     """
     path = Path(path) if path else DEFAULT_PATH
     try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+        entries = read_yaml(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file of templates (data.templates)") from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: cannot be read as YAML ({reason})") from None
     if not isinstance(entries, list) or not entries:
         raise UserError(f"{path}: must be a list of templates, each with a name and a text")
     templates = [_template(path, position, entry) for position, entry in enumerate(entries)]
-    names = [template.name for template in templates]
-    for name in names:
-        if names.count(name) > 1:
-            raise UserError(f"{path}: two templates are named {name!r}")
+    name, count = Counter(template.name for template in templates).most_common(1)[0]
+    if count > 1:
+        raise UserError(f"{path}: two templates are named {name!r}")
     return templates
 
 

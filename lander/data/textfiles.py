@@ -16,6 +16,8 @@ from lander.errors import UserError
 
 BOM = b"\xef\xbb\xbf"
 GZIP_MAGIC = b"\x1f\x8b"
+LONGEST_SENTENCE = 10_000  # characters; what a model is asked to read at once
+LONGEST_LINE = 1 << 26  # bytes; a line must fit into the memory, and a packed file can hold one without end
 
 
 class TextFile:
@@ -35,9 +37,9 @@ class TextFile:
             raise UserError(f"{path}: no such file") from None
         except IsADirectoryError:
             raise UserError(f"{path}: is a folder, not a text file") from None
-        except OSError as error:
-            raise UserError(f"{path}: cannot be opened ({error.strerror})") from None
-        zipped = self.path.suffix == ".gz" or self._raw.peek(2)[:2] == GZIP_MAGIC
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: cannot be opened ({getattr(error, 'strerror', None) or error})") from None
+        zipped = self.path.suffix == ".gz" or self._call(self._raw.peek, 2)[:2] == GZIP_MAGIC
         self._stream = gzip.GzipFile(fileobj=self._raw) if zipped else self._raw
 
     def __enter__(self) -> Self:
@@ -49,20 +51,25 @@ class TextFile:
 
     def read_line(self) -> str | None:
         """The next line without its end, or None at the end of the file."""
-        data = self._call(self._stream.readline)
+        data = self._read_line()
         if not data:
             return None
-        if self.lines == 0 and data.startswith(BOM):
-            data = data[len(BOM) :]
+        if self.lines == 0:
+            data = data.removeprefix(BOM)
         self.lines += 1
-        if data.endswith(b"\n"):
-            data = data[:-2] if data.endswith(b"\r\n") else data[:-1]
+        text = self._decode(data)
+        if self.lines == 1:
+            self._check_first(text)
+        return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
+
+    def _decode(self, data: bytes) -> str:
         try:
             return data.decode()
         except UnicodeDecodeError as error:
+            likely = ", is it UTF-16?" if b"\0" in data else ""
             raise UserError(
                 f"{self.path}, line {self.lines}: not valid UTF-8 (byte {error.start + 1} of the line is "
-                f"0x{data[error.start]:02x}); save the file as UTF-8"
+                f"0x{data[error.start]:02x}{likely}); save the file as UTF-8"
             ) from None
 
     def read_bytes(self, size: int) -> bytes:
@@ -71,7 +78,7 @@ class TextFile:
 
     def starts_with(self, magic: bytes) -> bool:
         """Whether the file's first bytes are these, as they are on the disk."""
-        return self._raw.peek(len(magic))[: len(magic)] == magic
+        return self._call(self._raw.peek, len(magic))[: len(magic)] == magic
 
     @property
     def raw(self) -> BinaryIO:
@@ -81,7 +88,7 @@ class TextFile:
     def skip(self, lines: int) -> None:
         """Pass over lines (fewer at the end of the file), without looking at what is in them."""
         for _ in range(lines):
-            if not self._call(self._stream.readline):
+            if not self._read_line():
                 return
             self.lines += 1
 
@@ -98,6 +105,24 @@ class TextFile:
     def share_read(self) -> float:
         """Share of the file's bytes (compressed ones, if it is) read so far."""
         return self._raw.tell() / max(self.size, 1)
+
+    def _read_line(self) -> bytes:
+        data = self._call(self._stream.readline, LONGEST_LINE)
+        if len(data) == LONGEST_LINE and not data.endswith(b"\n"):
+            raise UserError(
+                f"{self.path}, line {self.lines + 1}: more than {LONGEST_LINE:,} bytes; is it text by lines?"
+            )
+        return data
+
+    def _check_first(self, text: str) -> None:
+        """The first line tells of files that are no text by lines though every byte of them is valid."""
+        if "\0" in text:
+            raise UserError(f"{self.path}, line 1: holds bytes of zero; is it UTF-16? save the file as UTF-8")
+        if not text.endswith("\n") and text.count("\r") > 1:
+            raise UserError(
+                f"{self.path}: its lines end in a carriage return alone, as on old Macs, so it is one; convert it: "
+                f"tr '\\r' '\\n' < old > new"
+            )
 
     def _call(self, read: object, *arguments: int) -> bytes:
         try:

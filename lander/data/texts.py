@@ -62,6 +62,8 @@ def write_text(
             file=sys.stderr,
         )
         languages = (language,)
+    if language not in languages:
+        raise UserError(f"language {language}: not one of {', '.join(languages)}")
     chosen = heapq.nsmallest(sentences, _keyed(language, languages, shared, seed))
     if not chosen:
         raise UserError(f"language {language}: no usable line in {', '.join(map(source_name, shared))}")

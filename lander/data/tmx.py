@@ -170,6 +170,8 @@ class _Parser:
         if self._segment is not None:
             self._codes += self._codes > 0 or name in CODES
         elif name == "tu":
+            if self._unit is not None:
+                raise self._fault("a <tu> inside a <tu>; the file is damaged")
             self._unit, self._line = {}, self._expat.CurrentLineNumber
         elif name == "tuv" and self._unit is not None:
             code = attributes.get("xml:lang") or attributes.get("lang")  # TMX 1.1 wrote `lang`

@@ -10,6 +10,7 @@ bottlenecks: bottlenecks.safetensors (by parameter name in the base); their size
 blocks:      trained.safetensors (by parameter name) and masks/<direction>.parquet
 """
 
+import os
 import sys
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -22,25 +23,15 @@ from torch import nn
 
 from lander import families, model, tables
 from lander.codec import Codec
-from lander.errors import UserError
-from lander.files import read_json, sha256, whole_file, write_json
+from lander.errors import UserError, brief
+from lander.files import read_json, remedy, sha256, whole_file, write_json
 from lander.finetune import adapters
+from lander.finetune.manifest import check_manifest, parts_of
 from lander.finetune.methods import Lora, Prepared, with_lora
-from lander.methods import METHODS, TRAINED
 
 FORMAT = "lander-model-1"
 BLOCKS, BOTTLENECKS, LORA = "trained.safetensors", "bottlenecks.safetensors", "adapter_model.safetensors"
 FILES = {"blocks": BLOCKS, "bottlenecks": BOTTLENECKS, "lora": LORA}  # part -> its tensors
-MANIFEST = {  # key -> what the manifest of a trained model has there
-    "method": str,
-    "base": dict,
-    "directions": list,
-    "languages": dict,
-    "templates": list,
-    "masked": list,
-    "routing": dict | None,
-    "sizes": dict,
-}
 
 
 def save(
@@ -185,33 +176,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         path = folder / name
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise UserError(f"{folder}/lander.json: the file {name!r} is outside the folder; train the model again")
-        if not path.is_file():
-            raise UserError(f"{path}: missing; the model is not whole, train it again")
+        if not os.path.isfile(path):
+            raise UserError(f"{path}: missing, the model is not whole; {remedy(path, folder / 'lander.json')}")
         if sha256(path) != digest:
-            raise UserError(f"{path}: damaged (its digest is not the manifest's); train the model again")
+            raise UserError(
+                f"{path}: damaged (its digest is not the manifest's); {remedy(path, folder / 'lander.json')}"
+            )
     return manifest
-
-
-def check_manifest(manifest: Any, where: Path) -> None:
-    """The keys that loading relies on are there and of their types.
-
-    Raises:
-        UserError: one is not; a method of another version.
-    """
-    wrong = [key for key, kind in MANIFEST.items() if not isinstance(manifest.get(key, ...), kind)]
-    if "base" not in wrong:
-        wrong += [f"base.{key}" for key in ("path", "digest") if not isinstance(manifest["base"].get(key), str)]
-    for key in ("directions", "templates", "masked"):
-        if key not in wrong and not all(isinstance(value, str) for value in manifest[key]):
-            wrong.append(key)
-    if wrong:
-        raise UserError(f"{where}: `{wrong[0]}` is missing or wrong; train the model again")
-    parts = parts_of(manifest, where)
-    routing = manifest["routing"] or {}
-    if "blocks" in parts and not {"scale", "gate"} <= set(routing):
-        raise UserError(f"{where}: `routing` is missing or wrong; train the model again")
-    if "bottlenecks" in parts and not isinstance(manifest["sizes"].get("bottleneck"), int):
-        raise UserError(f"{where}: `sizes.bottleneck` is missing or wrong; train the model again")
 
 
 def read_masks(folder: Path, directions: list[str]) -> dict[str, pd.DataFrame]:
@@ -228,17 +199,6 @@ def read_masks(folder: Path, directions: list[str]) -> dict[str, pd.DataFrame]:
     return masks
 
 
-def parts_of(manifest: dict[str, Any], where: Path | str = "lander.json") -> tuple[str, ...]:
-    """What a trained model consists of.
-
-    Raises:
-        UserError: a method of another version.
-    """
-    if manifest["method"] not in TRAINED:
-        raise UserError(f"{where}: the method {manifest['method']!r} is unknown to this version of Lander")
-    return METHODS[manifest["method"]].parts
-
-
 def put_lora(trained: Trained, network: nn.Module) -> nn.Module:
     """The base with the LoRA of a trained model.
 
@@ -252,7 +212,7 @@ def put_lora(trained: Trained, network: nn.Module) -> nn.Module:
         lora = Lora(int(config["r"]), int(config["lora_alpha"]), tuple(map(str, config["target_modules"])))
         network = with_lora(network, lora)
         found = set_peft_model_state_dict(network, trained.tensors("lora"))
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, UserError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError, UserError) as error:
         raise UserError(f"{trained.path}: its LoRA does not fit the base ({_line(error)}); train it again") from None
     missing = [name for name in found.missing_keys if "lora_" in name] + list(found.unexpected_keys)
     if missing:
@@ -317,18 +277,18 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     open_tensors(path)
     try:
         return load_file(path)
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not a readable safetensors file ({_line(error)})") from None
 
 
 def is_trained_model(path: str) -> bool:
     """Whether a path is a trained model's folder, rather than a base."""
     manifest = Path(path) / "lander.json"
-    if not manifest.is_file():
+    if not os.path.isfile(manifest):
         return False
     found = read_json(manifest)
     return isinstance(found, dict) and found.get("format") == FORMAT
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return brief(error, 200)

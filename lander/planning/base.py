@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lander import config, families
-from lander.errors import UserError
+from lander.errors import UserError, brief
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ def network_maker(settings: config.Config) -> Callable[[], nn.Module]:
         try:
             with torch.device("meta"):
                 network = AutoModelForCausalLM.from_config(read)
-        except (ValueError, TypeError, AttributeError, KeyError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
+        except Exception as error:  # what a config can say wrong has no end
+            reason = brief(error, 200)
             raise UserError(f"model.path: {settings.model.path}: its config.json makes no model ({reason})") from None
         return network.eval().requires_grad_(False)
 
@@ -66,15 +66,15 @@ def base_config(settings: config.Config) -> Any:
     where = str(base.folder) if base.folder else settings.model.path
     revision = None if base.folder else settings.model.revision
     try:
-        return AutoConfig.from_pretrained(where, revision=revision, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
+        return AutoConfig.from_pretrained(where, revision=revision, local_files_only=True, trust_remote_code=False)
+    except Exception as error:
         if base.folder is None:
             at = f" --revision {revision}" if revision else ""
             raise UserError(
                 f"model.path: {where}: its config.json is not in this machine's cache of the hub, and a plan downloads "
                 f"nothing; fetch these few kB first: hf download {where} config.json{at}"
             ) from None
-        reason = " ".join(str(error).split())[:200]
+        reason = brief(error, 200)
         raise UserError(f"model.path: {where}: its config.json is not that of a model ({reason})") from None
 
 

@@ -14,7 +14,6 @@ from lander.config.sources import Source
 from lander.data import sources
 from lander.data.templates import load_templates
 from lander.data.textfiles import TextFile
-from lander.errors import UserError
 from lander.languages import Direction
 
 SAMPLE = 100  # pairs
@@ -117,8 +116,10 @@ def token_counter(settings: config.Config) -> Callable[[str], float]:
 
     try:
         where = str(base.folder) if base.folder else settings.model.path
-        tokenizer = AutoTokenizer.from_pretrained(where, revision=settings.model.revision, local_files_only=True)
-    except (OSError, ValueError, RuntimeError, UserError):
+        tokenizer = AutoTokenizer.from_pretrained(
+            where, revision=settings.model.revision, local_files_only=True, trust_remote_code=False
+        )
+    except Exception:  # the tokenizers' library raises plain ones
         return _by_bytes
     return lambda text: float(len(tokenizer(text, add_special_tokens=False)["input_ids"]))
 

@@ -1,5 +1,6 @@
 """The number of jobs that are left to do, by rule, as Snakemake counts them (a dry run)."""
 
+import os
 import re
 import subprocess
 import sys
@@ -25,7 +26,7 @@ def jobs(configfile: Path | None) -> dict[str, int] | None:
         "host",
         "reason",
     ]
-    command += ["--configfile", str(configfile)] if configfile else []
+    command += ["--configfile", os.path.abspath(configfile)] if configfile else []  # a name may begin with a dash
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     except (OSError, subprocess.SubprocessError):

@@ -1,0 +1,103 @@
+"""Configs and templates that nobody expects: they are read, or refused in one line; they never hang and never crash."""
+
+import copy
+import json
+from pathlib import Path
+
+import yaml
+from fuzzing import TRICKY, fuzz, told, values
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lander import config
+from lander.config.schema import keys, shipped
+from lander.data.templates import DEFAULT_PATH, load_templates
+
+TEXT = shipped("config.yaml").read_text(encoding="utf-8")
+DEFAULT = yaml.safe_load(TEXT)
+KEYS = [
+    *(key for key, _ in keys()),
+    "data.train.0.builtin",
+    "data.test.0.lines",
+    "nope",
+    "model.nope",
+    "data.train.0.tmx",
+]
+SNIPPETS = ("\t", "\n", ": ", "- ", "&a ", "*a", "<<: *a", "!!python/object:os.system x", "!!int x", "{", "[", "}", "]",
+            '"\\ud800"', '"\\0"', "---", "...", "%YAML 9", "? ", "|", "'", "\x00", "\x85", *TRICKY[:6])  # fmt: skip
+
+
+def put(mapping: dict, key: str, value: object) -> None:
+    """Set a dotted key of a config, whatever stands in its way."""
+    *above, last = key.split(".")
+    for part in above:
+        if isinstance(mapping, list):
+            mapping = mapping[0]
+        elif part == "0":
+            return
+        else:
+            mapping = mapping.setdefault(part, {}) if part != "0" else mapping
+        if not isinstance(mapping, dict | list):
+            return
+    if isinstance(mapping, dict):
+        mapping[last] = value
+
+
+@fuzz(25)
+@given(st.dictionaries(st.sampled_from(KEYS), values, min_size=1, max_size=2))
+def test_any_value_at_any_key(changes):
+    raw = copy.deepcopy(DEFAULT)
+    for key, value in changes.items():
+        put(raw, key, value)
+    loaded = []
+    if told(lambda: loaded.append(config.load(raw))) is None:
+        plain = config.effective(loaded[0])
+        assert config.effective(config.load(plain)) == plain  # what is accepted can be written down, and read again
+        json.dumps(plain, allow_nan=False).encode()
+
+
+@fuzz(25)
+@given(data=st.data())
+def test_config_files_with_anything_in_them(data, tmp_path_factory):
+    text = TEXT
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(text)))
+        text = text[:place] + data.draw(st.sampled_from(SNIPPETS)) + text[place:]
+    file = tmp_path_factory.getbasetemp() / "fuzzed.yaml"
+    file.write_bytes(text.encode("utf-8", "surrogatepass"))
+    told(lambda: config.read(file))
+
+
+@fuzz(150)
+@given(st.text(max_size=60) | st.lists(st.sampled_from(SNIPPETS), max_size=12).map("".join))
+def test_templates_of_any_text(tmp_path_factory, text):
+    file = tmp_path_factory.getbasetemp() / "fuzzed-templates.yaml"
+    file.write_bytes(text.encode("utf-8", "surrogatepass"))
+    told(lambda: load_templates(file))
+
+
+sound = st.sampled_from(["{source}\n", "a {source} b\n"])
+entries = st.fixed_dictionaries({"name": values, "text": values | sound})
+
+
+@fuzz(100)
+@given(st.lists(entries, max_size=3), st.text(max_size=20))
+def test_templates_of_any_value(tmp_path_factory, entries, sentence):
+    file = tmp_path_factory.getbasetemp() / "fuzzed-templates.yaml"
+    try:
+        file.write_bytes(yaml.dump(entries, allow_unicode=True).encode("utf-8", "surrogatepass"))
+    except ValueError:  # a number of too many digits
+        return
+    templates = []
+    if told(lambda: templates.extend(load_templates(file))) is None:
+        assert len(templates) == len(entries) > 0
+        for template in templates:
+            shown = template.fill(sentence, "German", "English")
+            assert shown.endswith("\n")
+            shown.encode()
+
+
+def test_the_shipped_files_are_sound():
+    assert told(lambda: config.load(DEFAULT)) is None
+    assert told(lambda: load_templates(DEFAULT_PATH)) is None
+    assert Path(DEFAULT_PATH).is_file()

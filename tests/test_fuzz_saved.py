@@ -1,0 +1,198 @@
+"""Saved tables and model folders, damaged or made up: read as they are, or refused by name."""
+
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import trained
+from fuzzing import TRICKY, damaged, fuzz, json_values, told
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+import lander
+from lander import delta, tables
+from lander.data import chunks
+
+NAMES = sorted(tables.SCHEMAS)
+METHODS = ("landermt", "lora", "adapter", "full")
+MANIFEST = (
+    "format", "method", "base", "directions", "languages", "templates", "masked", "routing", "sizes", "files", "seed",
+)  # fmt: skip
+CONFIG = (
+    "architectures", "model_type", "n_layer", "hidden_size", "n_head", "vocab_size", "dtype", "layer_norm_epsilon",
+    "hidden_dropout", "auto_map", "eos_token_id", "quantization_config", "tie_word_embeddings", "nope",
+)  # fmt: skip
+
+
+def example(schema: pa.Schema) -> pa.Table:
+    """Three rows of plausible values."""
+    kinds = {pa.string(): ["a", "b", "c"], pa.bool_(): [True, False, True], pa.list_(pa.int32()): [[1], [2, 3], []]}
+    return pa.table(
+        {field.name: pa.array(kinds.get(field.type, [0, 1, 2]), field.type) for field in schema}, schema=schema
+    )
+
+
+def file_of(table: pa.Table) -> bytes:
+    """A table as the bytes of a Parquet file, with the checksums that ours have."""
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
+    return buffer.getvalue()
+
+
+@fuzz(120)
+@given(data=st.data(), name=st.sampled_from(NAMES))
+def test_damaged_tables(tmp_path_factory, data, name):
+    file = tmp_path_factory.getbasetemp() / "fuzz.parquet"
+    sound = example(tables.SCHEMAS[name])
+    file.write_bytes(data.draw(damaged(file_of(sound))))
+    told(lambda: tables.read(file, name))
+    columns = sound.schema.names
+    told(lambda: [sum(map(len, chunk.values())) for chunk in chunks.reading(file, name, columns)])
+
+
+columns = st.one_of(
+    st.lists(st.none() | st.integers(-2, 2**40), max_size=3),
+    st.lists(st.none() | st.floats(), max_size=3),
+    st.lists(st.none() | st.text(max_size=3), max_size=3),
+    st.lists(st.none() | st.binary(max_size=3), max_size=3),
+    st.lists(st.lists(st.none() | st.integers(0, 9), max_size=2), max_size=3),
+    st.lists(st.booleans(), max_size=3),
+)
+
+
+@fuzz(120)
+@given(data=st.data(), name=st.sampled_from(NAMES))
+def test_tables_with_other_columns(tmp_path_factory, data, name):
+    file = tmp_path_factory.getbasetemp() / "fuzz.parquet"
+    schema = tables.SCHEMAS[name]
+    content = {field.name: list(example(schema)[field.name]) for field in schema}
+    for column in data.draw(st.lists(st.sampled_from([*content, "other"]), max_size=2)):
+        drawn = data.draw(columns)
+        if column == "other" or not drawn:
+            content.pop(column, None)
+        else:
+            content[column] = (drawn * 3)[:3]
+    pq.write_table(pa.table({key: pa.array(value) for key, value in content.items()}), file)
+    found = []
+    if told(lambda: found.append(tables.read(file, name))) is None:
+        assert list(found[0].columns) == schema.names
+        assert len(found[0]) == 3
+        required = [field.name for field in schema if not field.nullable]
+        assert not found[0][required].isna().any(axis=None)
+        assert (found[0][[one for one in tables.COUNTED if one in required]] >= 0).all(axis=None)
+    told(lambda: list(chunks.reading(file, name, schema.names)))
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def model(request, tmp_path_factory):
+    """A trained model's folder, and its delta file; both are to be copied before they are touched."""
+    made = trained.make(tmp_path_factory.mktemp(request.param), request.param)
+    file = made.path.parent / "model.safetensors"
+    delta.write(made.path, file, {"updates": 3})
+    return made.path, made.base, file
+
+
+def copy(folder: Path, name: str) -> Path:
+    """A copy to spoil, in the place of the last one."""
+    spoilt = folder.parent / name
+    shutil.rmtree(spoilt, ignore_errors=True)
+    shutil.copytree(folder, spoilt)
+    return spoilt
+
+
+def use(path: Path, base: Path | None = None) -> None:
+    """Load a model and route it; nothing is written beside it."""
+    translator = lander.load(path, base=str(base) if base else None)
+    translator.translate(["a"], "en-de", max_new_tokens=1)
+
+
+@fuzz(12)
+@given(key=st.sampled_from(MANIFEST), value=json_values, inner=st.booleans())
+def test_manifests(model, key, value, inner):
+    spoilt = copy(model[0], "spoilt")
+    manifest = json.loads((spoilt / "lander.json").read_text())
+    if inner and isinstance(manifest.get(key), dict) and manifest[key]:
+        manifest[key][sorted(manifest[key])[0]] = value
+    else:
+        manifest[key] = value
+    (spoilt / "lander.json").write_text(json.dumps(manifest))
+    told(lambda: use(spoilt))
+
+
+@fuzz(8)
+@given(data=st.data())
+def test_damaged_files_of_a_trained_model(model, data):
+    spoilt = copy(model[0], "spoilt")
+    files = sorted(path for path in spoilt.rglob("*") if path.is_file())
+    chosen = data.draw(st.sampled_from(files))
+    chosen.write_bytes(data.draw(damaged(chosen.read_bytes())))
+    told(lambda: use(spoilt))
+
+
+@fuzz(8)
+@given(data=st.data())
+def test_damaged_deltas(model, data):
+    spoilt = model[0].parent / "spoilt.safetensors"
+    spoilt.write_bytes(data.draw(damaged(model[2].read_bytes())))
+    assert told(lambda: use(spoilt, model[1])) is not None  # its digest tells
+
+
+@fuzz(30)
+@given(key=st.sampled_from(CONFIG), value=json_values)
+def test_configs_of_bases(tmp_path_factory, key, value):
+    folder = tmp_path_factory.getbasetemp() / "base"
+    if not folder.is_dir():
+        trained.base(folder)
+    spoilt = copy(folder, "spoilt-base")
+    config = json.loads((spoilt / "config.json").read_text())
+    (spoilt / "config.json").write_text(json.dumps(config | {key: value}))
+    told(lambda: use(spoilt))
+
+
+@fuzz(30)
+@given(data=st.data())
+def test_damaged_bases(tmp_path_factory, data):
+    folder = tmp_path_factory.getbasetemp() / "base"
+    if not folder.is_dir():
+        trained.base(folder)
+    spoilt = copy(folder, "spoilt-base")
+    chosen = data.draw(st.sampled_from(sorted(spoilt.iterdir())))
+    chosen.write_bytes(data.draw(damaged(chosen.read_bytes())))
+    told(lambda: use(spoilt))
+
+
+@pytest.mark.parametrize("name", ["../evil", "en-../../evil", "/tmp/evil-de", "en-de/..", *TRICKY[:6]])
+def test_no_name_in_a_delta_leads_out_of_the_folder(tmp_path, name):
+    """A delta that somebody else has made, its digest right, with a mask under a name that is a path."""
+    made = trained.make(tmp_path / "made", "landermt")
+    sound = delta.Delta(write_delta(made.path, tmp_path))
+    manifest = sound.manifest | {"masked": [name], "directions": [name]}
+    tensors = {f"blocks/{key}": value for key, value in sound.tensors("blocks").items()}
+    tensors[f"masks/{name}"] = sound.tensors("masks")["en-de"]
+    metadata = {
+        "format": delta.FORMAT, "manifest": json.dumps(manifest), "adapter_config": "{}", "provenance": "{}",
+        "tokenizer": sound.tokenizer, "prompt": sound.prompt,
+    }  # fmt: skip
+    metadata["digest"] = delta._digest(metadata, sorted(tensors.items()))
+    save_file(tensors, tmp_path / "evil.safetensors", metadata)
+    before = set(tmp_path.rglob("*"))
+    message = told(lambda: delta.apply(tmp_path / "evil.safetensors", tmp_path / "out"))
+    assert message is not None
+    assert "is missing or wrong" in message
+    assert set(tmp_path.rglob("*")) == before
+
+
+def write_delta(folder: Path, out: Path) -> Path:
+    """The delta of a trained model."""
+    delta.write(folder, out / "sound.safetensors", {})
+    return out / "sound.safetensors"
+
+
+def test_what_is_written_is_no_pickle(model):
+    for path in model[0].rglob("*"):
+        assert path.suffix in (".safetensors", ".parquet", ".json", ".jinja", "")
