@@ -233,7 +233,7 @@ def test_score_table_by_hand():
 
 
 def test_verdict_by_hand():
-    from lander.report.summary import verdict
+    from lander.report.summary import notes, verdict
 
     rows = []
     numbers = {("zero-shot", "main"): (1, 30), ("zero-shot", "best-prompt"): (20, 24), ("landermt", "main"): (40, 26)}
@@ -247,6 +247,11 @@ def test_verdict_by_hand():
         "full scores highest, mean BLEU 39.0. That is 17.0 BLEU above the better zero-shot, zero-shot (best prompt) "
         "with 22.0; in 1 of 2 directions it is ahead of every zero-shot prompt. "
         "landermt has 33.0, 6.0 less than the highest."
+    )
+    assert not any("BLEU, the best has" in text for text in notes(Inputs("demo", table_of(rows)), ["news"]))
+    low = [(*row[:4], row[4] / 10) for row in rows]
+    assert notes(Inputs("demo", table_of(low)), ["news"])[1].startswith(
+        "news: no method reaches 5 BLEU, the best has 3.9"
     )
 
 
@@ -573,7 +578,7 @@ def test_answers_by_hand():
         "1 (of 3, counted from 0): there the activation changes most from layer to layer; mean D is largest at 1 (0.5)"
     )
     assert layers[1:] == (why, "delta")
-    assert neurons[1] == "Arabic (ar) 2, German (de) 1 (of 4); in the chosen layers Arabic (ar) 1, German (de) 1 (of 2)"
+    assert neurons[1] == "Arabic (ar) 2, German (de) 1 (of 4); in the chosen layers ar 1, de 1 (of 2)"
     assert [(label, [cell.text for cell in cells]) for label, cells in owners_table(inputs).rows] == [
         ("Arabic (ar)", ["2", "1", "66.7%"]),
         ("German (de)", ["1", "1", "33.3%"]),
@@ -677,7 +682,7 @@ for (const order of ["descending", "ascending", "none"]) {
   button.click();
   found[order] = [column(), table.tHead.rows[1].cells[0].getAttribute("aria-sort")];
 }
-const total = document.querySelector("table.total");
+const total = document.querySelector("#data table.total");
 total.tHead.rows[1].cells[0].querySelector("button").click();
 found.total = total.tBodies[0].rows[total.tBodies[0].rows.length - 1].cells[0].textContent;
 const form = document.getElementById("browse");

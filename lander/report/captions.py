@@ -6,7 +6,10 @@ SEE = {
         "has lost on plain text; the larger, the more parameters it trains. No method lies above and to the left of a "
         "filled one. Random neurons or layers as good as landermt's say that the detection gives nothing."
     ),
-    "table1": "A row is a method, a mark its mean with the spread over seeds. Where spreads overlap, nothing is known.",
+    "table1": (
+        "A row is a method, a mark its mean, the line on it the spread over seeds. Marks whose lines overlap cannot be "
+        "told apart."
+    ),
     "table2": "Training all neurons of a direction (landermt), its general ones (lg) or its specific ones alone (ls).",
     "transfer": (
         "The paper's figure 3. A row is the direction that was trained, a column the one that was tested, the number "

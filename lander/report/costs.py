@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from lander.report import svg
 from lander.report.figures import Drawn
@@ -81,8 +82,9 @@ def _gain_panel(axes: Axes, rows: pd.DataFrame, labels: list[str]) -> None:
     axes.plot(front["parameters"], front["gain"], color=svg.MUTED, linestyle=svg.DASHES[2], linewidth=1, zorder=0)
     axes.axhline(0, color=svg.MUTED, linewidth=1, linestyle=svg.DASHES[1], zorder=0)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(lambda value, _: quantity(value))
-    axes.xaxis.set_minor_formatter(lambda value, _: "")
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.margins(x=0.1, y=0.15)
 
 

@@ -103,8 +103,8 @@ def agreement(documents: list[Document]) -> Drawn | None:
 
 def _panels(number: int, size: int) -> tuple[Figure, list[Axes]]:
     """Square panels side by side for matrices of a size; in inches."""
-    side = max(2.4, 0.42 * size + 1.1)
-    figure = Figure(figsize=(max(4.6, side * number), side), layout="constrained")
+    side = max(2.4, 0.42 * size + 1)
+    figure = Figure(figsize=(max(6.4, side * number), side), layout="constrained")
     FigureCanvasSVG(figure)
     return figure, list(figure.subplots(1, number, squeeze=False)[0])
 

@@ -11,6 +11,8 @@ from lander.report.order import method_key, run_label, sort_tests
 from lander.report.significance import LEVEL, Method, Place
 from lander.report.tables import MEAN_LABELS, MISSING, Cell, Head, Table, duration, quantity, score_columns
 
+FLOOR = 5.0  # mean BLEU below which an order of methods says little
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -232,6 +234,12 @@ def notes(inputs: Inputs, tests: list[str]) -> list[str]:
         )
         found.append(f"One seed: small differences between methods may be chance. {tests_made}")
     for test in tests:
+        top = means_by_run(scores, test, "bleu").max()
+        if top < FLOOR:
+            found.append(
+                f"{test}: no method reaches {FLOOR:g} BLEU, the best has {top:.1f}: next to nothing is translated, and "
+                "the order of such scores says little."
+            )
         rows = scores[(scores["test"] == test) & ~scores["direction"].isin(MEANS)]
         values: dict[str, Any] = dict(list(rows.groupby("metric")))
         if "contaminated" in values and (worst := values["contaminated"].nlargest(1, "score").iloc[0])["score"] > 0:
