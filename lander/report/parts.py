@@ -56,7 +56,7 @@ def shown_documents(documents: Sequence[Document], numbers: dict[str, int]) -> l
     """Experiments for the template; once their pictures are too much for the page, the rest are files beside it."""
     found, room = [], PICTURES
     for one in documents:
-        see = SEE.get(one.name, "")
+        see = SEE.get(one.name, "") if one.svg else ""
         description = f"{one.title}. {see} The numbers are in the tables below it and in its file."
         name = f"experiment-{re.sub(r'[^A-Za-z0-9_-]', '-', one.name)}"
         inside = bool(one.svg) and len(one.svg) <= room
