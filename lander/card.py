@@ -3,7 +3,6 @@
 What is not known is left out; text from configs and folders is escaped. No path of this machine gets into a card.
 """
 
-import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from lander.errors import UserError
 from lander.files import read_json, write_text
 from lander.finetune.manifest import check_provenance
 from lander.languages import language_name, parse_direction
+from lander.provenance import git_state
 from lander.scoretable import SCORES, read_scores
 
 NAME = "README.md"
@@ -43,10 +43,11 @@ def provenance(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     place = folder.resolve().parts
     if len(place) > 4 and place[-4] == "finetune" and place[-3] == manifest["method"]:
         found |= {"run": place[-5], "variant": place[-2]}
-    for key in ("updates", "parameters_trained", "parameters_total", "pairs", "tokens", "device", "versions", "commit"):
+    for key in ("updates", "parameters_trained", "parameters_total", "pairs", "tokens", "device", "versions"):
         found[key] = record.get(key)
+    found["commit"] = str((record.get("git") or {}).get("commit") or "")
     found["sources"] = record.get("sources") or _sources(settings.get("train", []))
-    return {key: value for key, value in found.items() if value not in (None, {}, [])}
+    return {key: value for key, value in found.items() if value not in (None, "", {}, [])}
 
 
 def _sources(tables: Iterable[str]) -> list[str]:
@@ -215,7 +216,7 @@ def _made(manifest: dict[str, Any], made: dict[str, Any]) -> str:
     base, settings = manifest["base"], made.get("settings", {})
     trained, total = made.get("parameters_trained"), made.get("parameters_total")
     sizes = manifest.get("sizes") or {}
-    pairs = made.get("pairs", {})
+    pairs, commit = made.get("pairs", {}), git_state().get("commit")
     rows: dict[str, Any] = {
         "base": f"{_base_name(base['path'])} {base.get('revision') or ''} ({base['digest'][:19]}...)",
         "method": manifest["method"] + "".join(f", {key.replace('_', ' ')} {value}" for key, value in sizes.items()),
@@ -231,7 +232,7 @@ def _made(manifest: dict[str, Any], made: dict[str, Any]) -> str:
         "device": made.get("device"),
         "versions": ", ".join(f"{key} {value}" for key, value in made.get("versions", {}).items()) or None,
         "trained with": f"commit {made['commit']}" if made.get("commit") else None,
-        "written with": f"Lander {lander.__version__}" + (f", commit {commit()[:12]}" if commit() else ""),
+        "written with": f"Lander {lander.__version__}" + (f", commit {commit[:12]}" if commit else ""),
     }
     return _table(["", ""], [[key, str(value)] for key, value in rows.items() if value is not None])
 
@@ -253,18 +254,6 @@ def _licence(license: str | None, base: str) -> str:
     terms = "The licence of the base and the terms of the training data apply to what was made of them."
     known = f"The base, {_plain(_base_name(base))}, has the licence {_plain(license)}. " if license else ""
     return f"{known}{terms}"
-
-
-def commit() -> str:
-    """Commit of the code that runs; empty where it is not in a git repository."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
-            capture_output=True, text=True, timeout=10, check=False,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def _language(code: str, languages: dict[str, str]) -> str:

@@ -136,7 +136,7 @@ def in_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "pairs": {"en-de": {"used": 99, "too_long": 1}},
         "device": "cpu",
         "sources": ["news | <b>x</b>\n# head"],
-        "commit": "abc123",
+        "git": {"commit": "abc123", "changed": []},
     }
     (folder / "run.json").write_text(json.dumps(record))
     rows = [

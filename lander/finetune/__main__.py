@@ -32,7 +32,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from lander import machine, model, tables
+from lander import machine, model, provenance, tables
 from lander.codec import PROMPTS, Codec
 from lander.data.templates import Template, load_templates
 from lander.errors import UserError, run_main
@@ -94,21 +94,17 @@ def fingerprint(args: argparse.Namespace, base: str, pairs: dict[str, Pairs], ma
 
 
 def run_record(args: argparse.Namespace, pairs: dict[str, Pairs], log: pd.DataFrame, **facts: Any) -> dict[str, Any]:
-    """What a reader wants to know of the run: settings, versions, cost."""
-    import deepspeed
-    import transformers
-
-    versions = {module.__name__: module.__version__ for module in (torch, deepspeed, transformers)}
+    """What a reader wants to know of the run: settings, code, machine, versions, cost."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     if torch.cuda.is_available():
         peak = torch.cuda.max_memory_allocated()
     return {
         "settings": {key: _plain(value) for key, value in vars(args).items()},
-        "versions": versions,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "tokens": int(log["tokens"].sum()) if len(log) else 0,
         "peak_memory_bytes": int(peak),
         "pairs": {name: {"used": len(value), "too_long": value.too_long} for name, value in pairs.items()},
+        **provenance.collect(),
     } | facts
 
 

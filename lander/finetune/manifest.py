@@ -83,7 +83,7 @@ def check_provenance(made: Any, where: Path) -> None:
         UserError: something is not.
     """
     kinds = {"settings": dict, "versions": dict, "pairs": dict, "sources": list, "updates": int, "variant": str}
-    kinds |= {"parameters_trained": int, "parameters_total": int, "commit": str}
+    kinds |= {"parameters_trained": int, "parameters_total": int, "commit": str, "git": dict}
     wrong = ["it"] if not isinstance(made, dict) else [
         key for key, kind in kinds.items() if not isinstance(made.get(key), kind | None)
     ]  # fmt: skip
