@@ -11,6 +11,7 @@ from lander.config import effective, load
 from lander.errors import UserError
 from lander.workflow import Plan, show_errors, sources_json
 from lander.workflow.waking import look_once
+from lander.yamlfile import read_yaml
 from snakemake.scheduling.job_scheduler import JobScheduler
 
 RULES = os.path.join(workflow.basedir, "rules")
@@ -18,6 +19,8 @@ NO_STAGE = ("common.smk", "prefetch.smk", "tune.smk", "analyses.smk", "neural.sm
 STAGES = [name.removesuffix(".smk") for name in os.listdir(RULES) if name not in NO_STAGE]
 
 try:
+    for file in workflow.configfiles:  # Snakemake takes the last of two equal keys without a word
+        read_yaml(file)
     settings = load(config)
     plan = Plan(settings, STAGES)
 except UserError as error:
