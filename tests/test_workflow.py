@@ -139,7 +139,10 @@ def test_models_and_seeds(make) -> None:
     [
         (["zero-shot"], {"prompts", "significance"}),
         (["lora"], {"counts", "dropped", "train", "loss", "runs", "significance"}),
-        (["landermt"], {"counts", "dropped", "train", "loss", "runs", "layers", "neurons", "awareness"}),
+        (
+            ["landermt"],
+            {"counts", "dropped", "train", "loss", "runs", "layers", "neurons", "awareness", "significance"},
+        ),
     ],
 )
 def test_the_report_shows_what_there_is(make, methods: list[str], wanted: set[str]) -> None:

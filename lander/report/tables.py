@@ -17,6 +17,8 @@ METRICS = {  # metric -> heading, digits, factor, whether more is better
     "bleu_unseen": ("BLEU on items that training has not seen", 1, 1, True),
     "chrf2++_unseen": ("chrF2++ on items that training has not seen", 1, 1, True),
     "spbleu": ("spBLEU", 1, 1, True),
+    "comet": ("COMET", 3, 1, True),
+    "loss_per_character": ("Loss of the references, nats per character", 3, 1, False),
     "bleu_13a": ("BLEU with tokenizer 13a whatever the target, as in the paper", 1, 1, True),
     "bleu_raw": ("BLEU of the raw output, before it is cut at the first line break", 1, 1, True),
     "length_ratio": ("Length ratio: characters of the translations / of the references", 2, 1, False),

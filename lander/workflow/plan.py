@@ -108,9 +108,8 @@ class Plan:
         files = {
             "translations": [f"<results>/translate/{model}/{item}.jsonl" for model, item in items],
             "flags": [f"<results>/evaluate/{model}/{item}.flags.csv" for model, item in items],
+            "significance": ["<results>/evaluate/significance.csv"],
         }
-        if self.settings.evaluate.baselines:
-            files["significance"] = ["<results>/evaluate/significance.csv"]
         if self.trained:
             files["counts"] = [f"<results>/data/{seed}/counts.parquet"]
             files["dropped"] = [f"<results>/data/clean/{pair}.dropped.jsonl" for pair in self._pairs()]

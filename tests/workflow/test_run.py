@@ -189,7 +189,7 @@ SHAPES = [
         {"methods": ["landermt"], "neurons": {"masks": "results/tiny/masks/main/s0"}},
         {
             **{"pretrain": 1, "clean": 1, "sample": 2, "counts": 1, "test": 2, "finetune": 1, "translate": 1},
-            **{"seen": 1, "score": 1},
+            **{"seen": 1, "score": 1, "significance": 1},
         },
     ),
     (
