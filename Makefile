@@ -1,6 +1,8 @@
 # make run      set everything up and run the workflow on the embedded default
 # make test     set everything up and pass the tests
 # make check    formatting, lints, and config, schema and code in step
+# make soak     what takes hours: thousands of damaged inputs, many kills, every key of the config, the tutorial as it stands
+# make docs     write the reference anew (docs/reference/)
 # make bench    side-by-side measurements
 # make pretrain train the built-in base anew, by the recipe in config/lander-tiny.yaml
 # make clean    remove what runs have written
@@ -9,7 +11,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := run
-.PHONY: run test check bench pretrain clean
+.PHONY: run test soak check docs bench pretrain clean
 
 VENV := .venv
 CORES ?= all
@@ -28,6 +30,12 @@ check: $(VENV)/.installed
 	snakefmt --check workflow
 	python -m tests.lint
 	python -m pytest -q tests/test_config.py
+
+soak: $(VENV)/.installed
+	LANDER_SOAK=1 LANDER_TUTORIAL=whole LANDER_FUZZ_CASES=2000 python -m pytest -m "workflow or not workflow"
+
+docs: $(VENV)/.installed
+	python -m docs.make_reference
 
 bench: $(VENV)/.installed
 	@for file in benchmarks/[a-z]*.py; do \

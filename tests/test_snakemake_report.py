@@ -11,7 +11,9 @@ WORKFLOW = Path(__file__).parent.parent / "workflow"
 
 
 def test_every_figure_has_a_caption_and_every_caption_a_figure():
-    rules = {name: (WORKFLOW / "rules" / f"{name}.smk").read_text() for name in ("analyses", "experiments", "tune", "report")}
+    rules = {
+        name: (WORKFLOW / "rules" / f"{name}.smk").read_text() for name in ("analyses", "experiments", "tune", "report")
+    }
     wanted = {"run", "tune", *Experiments(None, None).compared}
     wanted |= set(re.findall(r'caption="\.\./report/([\w-]+)\.rst"', rules["analyses"]))
     listed = rules["report"].split("REPORTED = ", 1)[1].split("rule effective_config", 1)[0]
