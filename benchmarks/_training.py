@@ -58,10 +58,15 @@ class Size:
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Flags of the geometry, the systems and the loops."""
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
+    parser.add_argument("--loops", nargs="+", choices=LOOPS, default=list(LOOPS))
+    parser.add_argument("--threads", type=int, default=1)
+    add_geometry(parser)
+
+
+def add_geometry(parser: argparse.ArgumentParser) -> None:
+    """Flags of `Size`."""
     add = parser.add_argument
-    add("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
-    add("--loops", nargs="+", choices=LOOPS, default=list(LOOPS))
-    add("--threads", type=int, default=1)
     add("--width", type=int, default=768)
     add("--layers", type=int, default=12)
     add("--heads", type=int, default=12)

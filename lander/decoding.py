@@ -1,15 +1,20 @@
-"""Greedy decoding of a batch that shrinks: a row leaves it as soon as it has ended.
+"""Greedy decoding that computes nothing for nothing: no row waits for others, and prompts are read without padding.
 
-Hugging Face's own loop keeps every row until the last one has ended. This one is given to `generate` as
-`custom_generate`: `generate` prepares cache, logits processors and stopping criteria as ever, so the tokens are those
-of its own loop; rows of the cache that have ended are dropped.
+Hugging Face's own loop pads all prompts of a batch to the longest and keeps every row until the last one has ended.
+This one is given to `generate` as `custom_generate`: `generate` prepares cache, logits processors and stopping criteria
+as ever, so the tokens are those of its own loop. Prompts are read in parts of similar length, whose caches are put
+together; then all rows go on together, and each leaves the batch as it ends.
 """
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.functional import pad
+
+SPARE = 0.05  # largest share of padding in a part of the prompts
 
 
 def greedy(
@@ -30,26 +35,77 @@ def greedy(
     """
     cache = inputs["past_key_values"]
     state = {name: inputs[name] for name in NEXT if inputs.get(name) is not None}
-    constant = {"past_key_values": cache, "use_cache": True}
-    constant |= {name: inputs[name] for name in ("logits_to_keep",) if name in inputs}
-    pad, width = inputs["generation_config"].pad_token_id, input_ids.shape[1]
-    rows = torch.arange(len(input_ids), device=input_ids.device)  # those that have not ended
-    tokens = step = input_ids  # tokens: of all rows, as processors and criteria know them; step: of those left
-    lengths = torch.zeros_like(rows)
-    while len(rows):
-        output = network(input_ids=step, **state, **constant)
-        step = process(logits_processor, tokens, rows, output.logits[:, -1].float()).argmax(-1, keepdim=True)
-        tokens = torch.cat([tokens, torch.full_like(tokens[:, :1], pad).index_copy(0, rows, step)], 1)
+    constant = {name: inputs[name] for name in ("logits_to_keep",) if name in inputs} | {"use_cache": True}
+    filler, width = inputs["generation_config"].pad_token_id, input_ids.shape[1]
+    rows, logits = read(network, input_ids, cache, state, constant)  # rows: those that have not ended
+    state = {name: value[rows] for name, value in state.items()}
+    tokens, lengths = input_ids, torch.zeros_like(rows)  # of all rows, as processors and criteria know them
+    while True:
+        step = process(logits_processor, tokens, rows, logits).argmax(-1, keepdim=True)
+        tokens = torch.cat([tokens, torch.full_like(tokens[:, :1], filler).index_copy(0, rows, step)], 1)
         lengths[rows] += 1
         state = {name: NEXT[name](value) for name, value in state.items()}
         ended = stopping_criteria(tokens, None)[rows]
+        if ended.all():
+            break
         if ended.any():
             left = (~ended).nonzero()[:, 0]
             cache.batch_select_indices(left)
             rows, step = rows[left], step[left]
             state = {name: value[left] for name, value in state.items()}
+        logits = network(input_ids=step, past_key_values=cache, **state, **constant).logits[:, -1].float()
     written = tokens[:, width:].tolist()
     return [row[:length] for row, length in zip(written, lengths.tolist(), strict=True)]
+
+
+def read(
+    network: nn.Module,
+    input_ids: torch.Tensor,
+    cache: Any,
+    state: dict[str, torch.Tensor],
+    constant: dict[str, Any],
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Fill the cache with the prompts. Returns the rows in the cache's order, and their last token's logits."""
+    mask = state.get("attention_mask")
+    lengths = [input_ids.shape[1]] * len(input_ids) if mask is None else mask.sum(1).tolist()
+    parts = similar(lengths)
+    if any(cache.is_sliding):  # a window's cache knows how far it has come, all rows alike
+        parts = [list(range(len(input_ids)))]
+    logits, caches = [], []
+    for part in parts:
+        width = input_ids.shape[1] if len(parts) == 1 else lengths[part[0]]
+        own = {name: value[part, -width:] for name, value in state.items()}
+        caches.append(cache if len(parts) == 1 else copy.deepcopy(cache))
+        output = network(input_ids=input_ids[part, -width:], past_key_values=caches[-1], **own, **constant)
+        logits.append(output.logits[:, -1].float())
+    if len(parts) > 1:
+        join(caches, cache, input_ids.shape[1])
+    rows = torch.tensor([row for part in parts for row in part], device=input_ids.device)
+    return rows, torch.cat(logits)
+
+
+def similar(lengths: list[int]) -> list[list[int]]:
+    """Rows in parts, longest first: no part that is padded to its longest row is padding by more than `SPARE`."""
+    parts: list[list[int]] = []
+    held = 0  # tokens of the last part
+    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
+        held += lengths[row]
+        if parts and held >= (1 - SPARE) * (len(parts[-1]) + 1) * lengths[parts[-1][0]]:
+            parts[-1].append(row)
+        else:
+            parts.append([row])
+            held = lengths[row]
+    return parts
+
+
+def join(parts: list[Any], cache: Any, width: int) -> None:
+    """Put the caches of parts into an empty one, padded on the left; the mask hides the padding."""
+    for layer in range(len(parts[0].layers)):
+        states = []
+        for name in ("keys", "values"):
+            own = [getattr(part.layers[layer], name) for part in parts]
+            states.append(torch.cat([pad(one, (0, 0, width - one.shape[-2], 0)) for one in own]))
+        cache.update(*states, layer)
 
 
 def process(logits_processor: Any, tokens: torch.Tensor, rows: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:

@@ -1,17 +1,24 @@
-"""The benchmarks of training, at toy size: that they run, and that what they count is right. Not what they measure."""
+"""The benchmarks, at toy size: that they run, and that what they count is right. Not what they measure."""
 
 import argparse
 import json
 import subprocess
 import sys
 from dataclasses import astuple
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
+import toys
 
+from benchmarks import _detection, activations, awareness, clean, finetune, memory, padding, scale, translate, workflow
 from benchmarks import _training as training
-from benchmarks import finetune, memory
+from lander.awareness import estimators
+from lander.codec import Codec
+from lander.translator import Translator
 
 ROOT = Path(__file__).parent.parent
 WIDTH, LAYERS, VOCABULARY, ROWS, TOKENS, PROMPT = 32, 4, 512, 2, 12, 6
@@ -88,3 +95,142 @@ def test_memory_of_one_process():
 def test_memory_is_compared_within_a_loop():
     rows = {"ffn": {"peak": 3}, "full": {"peak": 6}, "lora": {"peak": 2}}
     assert memory.ratios(rows) == {"ratio_vs_full": 0.5, "ratio_vs_lora": 1.5}
+
+
+def last_line(benchmark: str, *flags: str) -> dict:
+    """A benchmark in a process of its own: its last line."""
+    command = [sys.executable, "-m", f"benchmarks.{benchmark}", *flags]
+    output = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return json.loads(output.splitlines()[-1])
+
+
+DETECTION = ["--width=16", "--layers=2", "--heads=2", "--vocabulary=64", "--batch=2", "--tokens=6", "--rounds=1"]
+
+
+def run_here(benchmark, monkeypatch, capsys, *flags: str) -> dict:
+    """A benchmark in this process: its last line."""
+    monkeypatch.setattr(sys, "argv", [benchmark.__name__, *flags])
+    benchmark.main()
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def test_detection_prints_its_keys(monkeypatch, capsys):
+    found = run_here(activations, monkeypatch, capsys, *DETECTION)
+    matrix, head = 12 * 16 * 16 * 2, 64 * 16
+    assert found["flops"]["forward"] == 2 * 12 * (matrix + head)  # 12 tokens
+    assert found["flops"]["activations"] == 2 * 12 * (matrix + 2 * 64)  # a sum of 64 neurons in each of 2 layers
+    assert found["vs_forward"] > 0
+    found = run_here(awareness, monkeypatch, capsys, *DETECTION)
+    assert found["flops"]["awareness"] == 2 * found["flops"]["forward"]
+    assert found["vs_forward"] > 0
+
+
+def test_captum_scores_as_we_do():
+    pytest.importorskip("captum")
+    args = argparse.Namespace(width=16, layers=2, heads=2, vocabulary=64, batch=2, tokens=6, rounds=1, threads=1)
+    made = _detection.make(args)
+    awareness.check(made)
+    ours = awareness.scores(made.network, iter([made.batch]))[0]
+    np.testing.assert_allclose(awareness.captum_scores(made.network, made.batch, False), ours, rtol=1e-3, atol=1e-7)
+
+
+def test_padding_and_waiting_by_hand():
+    lengths = [np.array([4, 4, 1]), np.array([2])]
+    assert padding.waste("x", lengths) == {"x": 3, "x_all": 14}
+    network, codec = toys.bloom(vocabulary=300), Codec(toys.bloom_tokenizer())
+    model = Translator(network, codec, directions=[], languages={}, templates=[])
+    model.generate = lambda _prompts, _beams, _new: fake(network, [(1, 5), (2, 3), (3, 1), (2, 1), (1, 1)])
+    found = padding.decoded(model, [[5] * 5, [6] * 3, [7] * 2], 4)
+    # 11 tokens were read of prompts that have 10; the rows write 4, 2 and 3 tokens, and the model was run on 9 rows in
+    # all. The library would read 3 x 5 tokens, and run 3 rows 4 times
+    assert {key: found[key] for key in ("decode", "decode_all")} == {"decode": 1, "decode_all": 11}
+    assert {key: found[key] for key in ("decode_wait", "decode_wait_all")} == {"decode_wait": 0, "decode_wait_all": 9}
+    assert [found[f"library_{key}"] for key in ("decode", "decode_all", "wait", "wait_all")] == [5, 15, 3, 12]
+
+
+def fake(network, calls: list[tuple[int, int]]) -> list[list[int]]:
+    """Outputs of 4, 2 and 3 tokens, while the model is called with so many rows and columns."""
+    for shape in calls:
+        network(input_ids=torch.full(shape, 9))
+    return [[9, 9, 9, 9], [9, 2], [9, 9, 2]]
+
+
+def test_padding_prints_its_keys_for_every_text(tmp_path, monkeypatch, capsys):
+    for code in ("en", "de"):
+        (tmp_path / f"{code}.txt").write_text("".join(f"{code} " * n + "\n" for n in range(1, 9)))
+    flags = ["--directions", "en-de", "--pairs=8", "--sentences=4", "--max-new-tokens=3", "--text", str(tmp_path)]
+    found = run_here(padding, monkeypatch, capsys, *flags)
+    assert set(found["texts"]) == {"default", tmp_path.name}
+    assert all(0 <= found[key] < 1 for key in ("train", "decode", "library_wait"))
+    assert found["decode_wait"] == 0
+
+
+def test_translate_prints_its_keys(monkeypatch, capsys):
+    small = ["--width=32", "--layers=2", "--heads=2", "--vocabulary=2560", "--batch=2", "--tokens=6"]
+    found = run_here(translate, monkeypatch, capsys, *small, "--new=3", "--rounds=1", "--chosen=1")
+    matrix, head = 12 * 32 * 32 * 2, 2560 * 32
+    assert found["flops"] == 2 * 2 * (8 * matrix + 3 * head)  # 6 tokens read, 2 of 3 written ones read again
+    assert found["routed_vs_base"] > 0 < found["export_vs_base"]
+
+
+def test_start_up_is_counted_by_stage(tmp_path, monkeypatch, capsys):
+    for name, seconds in (("layers/main/s0", 10), ("masks/a", 4), ("masks/b", 6)):
+        file = tmp_path / "benchmarks" / f"{name}.tsv"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"s\tcpu_time\n{seconds}\t{seconds / 2}\n")
+    monkeypatch.setattr(workflow, "start", lambda stage, _rounds: {"layers": (2.0, 1.0), "masks": (1.0, 1.0)}[stage])
+    found = workflow.startup(tmp_path, 1)
+    assert found["masks"] == {"jobs": 2, "s": 10.0, "cpu": 5.0, "startup_s": 2.0, "startup_cpu": 2.0}
+    assert "layers             1      10.0       2.0    0.20    0.20" in capsys.readouterr().out
+
+
+def test_jobs_of_a_plan_are_counted():
+    assert workflow.planned("Job stats:\njob  count\n----\nclean   5\ntotal   17\n\n") == 17
+    assert workflow.planned("Nothing to be done.") == 0
+
+
+def test_clean_keeps_and_counts_what_lander_does(tmp_path, monkeypatch, capsys):
+    for code, text in (("en", "the house stands on the hill"), ("de", "das Haus steht auf dem Berg")):
+        (tmp_path / f"{code}.txt").write_text("".join(f"{text} {n}\n" for n in (1, 2, 3, 3)))
+    flags = [f"--text={tmp_path}", "--pairs=6", "--sizes", "4", "8", "--rounds=1", "--opusfilter="]
+    found = run_here(clean, monkeypatch, capsys, *flags)
+    assert set(found["peaks_mb"]) == {"4", "8"}
+    assert found["pairs_per_s"] > 0
+    args = argparse.Namespace(text=tmp_path, languages=["de", "en"])
+    assert [second[-3:] for _, second in islice(clean.pairs(args), 6)] == ["l 1", "l 2", "l 3", "l 3", "1 1", "2 1"]
+
+
+def test_opusfilter_is_told_the_same_thresholds():
+    found = {name: options for entry in clean.filters(["de", "zh"], True) for name, options in entry.items()}
+    assert found["LengthFilter"] == {"min_length": 1, "max_length": 200, "unit": "word"}
+    assert found["CharacterScoreFilter"] == {"scripts": ["Latin", "Han"], "thresholds": [0.2, 0.2]}
+    assert "LangidFilter" not in str(clean.filters(["de", "zh"], False))
+
+
+def test_masks_of_several_directions_share_their_general_neurons():
+    found = scale.masks(100, range(1), ["en-de", "de-en", "en-fr"])
+    counts = {name: mask["role"].value_counts().to_dict() for name, mask in found.items()}
+    assert counts["en-de"]["general"] == counts["en-fr"]["general"] == 60
+    german = {name: set(mask.loc[mask["owner"] == "de", "role"]) for name, mask in found.items()}
+    assert german == {"en-de": {"target"}, "de-en": {"source"}, "en-fr": {"absent"}}
+
+
+def test_growth_is_the_slope_of_logarithms():
+    rows = [{"what": "layers", "value": v, "seconds": 3.0 * v, "bytes": 7} for v in (2, 4, 8)]
+    assert scale.exponents(rows) == {"layers": {"seconds": pytest.approx(1), "bytes": 0}}
+
+
+def test_scale_measures_an_update_and_writes_a_table_and_a_figure(tmp_path):
+    flags = ["--what", "directions", "--values", "3", "--width=16", "--vocabulary=64", "--tokens=6", "--rounds=1"]
+    found = last_line("scale", *flags, f"--out={tmp_path / 'scale'}")
+    assert [row["value"] for row in found["rows"]] == [3]
+    assert (tmp_path / "scale.csv").read_text().splitlines()[0] == "what,value,seconds,bytes"
+    assert (tmp_path / "scale.svg").read_text().count('<g id="axes_') == 2
+
+
+def test_scale_scores_so_many_sentences(monkeypatch):
+    read = []
+    monkeypatch.setattr(estimators, "scores", lambda _network, batches: read.extend(map(len, map(astuple, batches))))
+    args = argparse.Namespace(width=16, vocabulary=64, tokens=6)
+    scale.scoring({**scale.POINT, "layers": 1, "neurons": 8, "sentences": 24}, args)()
+    assert len(read) == 3  # batches of 8

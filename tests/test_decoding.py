@@ -8,7 +8,7 @@ import toys
 from transformers import GenerationConfig
 
 from lander.codec import Codec
-from lander.decoding import greedy
+from lander.decoding import SPARE, greedy, similar
 from lander.translator import Translator
 
 PROMPTS = [[5, 9, 13, 7], [6], [8, 11], [12, 5, 6, 31, 40, 33], [41, 42, 43], [50]]
@@ -64,8 +64,18 @@ def test_no_row_is_computed_after_its_end():
     )
     outputs = generate(network, ends, custom_generate=greedy)
     hook.remove()
-    assert rows[0] == len(PROMPTS)
-    assert sum(rows) == sum(map(len, outputs)) < len(rows) * len(PROMPTS)
+    first = [len(part) for part in similar([len(prompt) for prompt in PROMPTS])]
+    assert rows[: len(first)] == first
+    assert sum(rows) == sum(map(len, outputs))
+
+
+def test_prompts_are_read_in_parts_of_similar_length():
+    assert similar([10, 1, 100, 96, 9, 91]) == [[2, 3, 5], [0, 4], [1]]  # 287 of 300 tokens, 19 of 20
+    lengths = [n * n % 97 + 3 for n in range(200)]
+    parts = similar(lengths)
+    assert sorted(row for part in parts for row in part) == list(range(200))
+    assert all(sum(lengths[row] for row in p) >= (1 - SPARE) * len(p) * lengths[p[0]] for p in parts)
+    assert similar([7] * 9) == [list(range(9))]
 
 
 @pytest.mark.parametrize("beams", [1, 3])

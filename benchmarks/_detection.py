@@ -1,0 +1,75 @@
+"""The geometry on which detection is measured: a BLOOM of random float32 weights, and one batch of random tokens."""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from benchmarks._measuring import measure
+from lander import families, machine
+from lander.activations import mean_activations
+from lander.awareness.estimators import scores
+from lander.codec import Batch
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A frozen network in evaluation mode and the batch that it reads; every token but the first is predicted."""
+
+    network: nn.Module
+    batch: Batch
+    words: str
+
+    def forward(self) -> None:
+        """The forward pass with logits of every token: what everything is compared with."""
+        with torch.inference_mode():
+            self.network(input_ids=self.batch.input_ids, attention_mask=self.batch.attention_mask, use_cache=False)
+
+    def activations(self) -> None:
+        mean_activations(self.network, iter([self.batch]))
+
+    def awareness(self) -> None:
+        scores(self.network, iter([self.batch]))
+
+    @property
+    def flops(self) -> dict[str, int]:
+        """Of the linear maps: `forward`, `head` (the output projection, which is in it)."""
+        layers = [m for m in families.layers_of(self.network).modules() if isinstance(m, nn.Linear)]
+        tokens = self.batch.input_ids.numel()
+        head = 2 * tokens * self.network.get_output_embeddings().weight.numel()
+        return {"forward": 2 * tokens * sum(m.weight.numel() for m in layers) + head, "head": head}
+
+    def measured(self, systems: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+        """Seconds of the forward pass and of each system in each round."""
+        return measure({"forward": self.forward, **systems}, rounds)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags of the geometry."""
+    add = parser.add_argument
+    add("--rounds", type=int, default=7)
+    add("--threads", type=int, default=1)
+    add("--width", type=int, default=384)
+    add("--layers", type=int, default=8)
+    add("--heads", type=int, default=8)
+    add("--vocabulary", type=int, default=8000)
+    add("--batch", type=int, default=8, help="sequences")
+    add("--tokens", type=int, default=64, help="of a sequence")
+
+
+def make(args: argparse.Namespace) -> Detection:
+    """The network and batch of the command line, as `lander.model.load` gives a network."""
+    from transformers import BloomConfig, BloomForCausalLM
+
+    machine.prepare(args.threads)
+    torch.manual_seed(0)
+    config = BloomConfig(vocab_size=args.vocabulary, hidden_size=args.width, n_layer=args.layers, n_head=args.heads)
+    network = BloomForCausalLM(config)
+    families.fuse_activations(network)
+    ids = torch.randint(4, args.vocabulary, (args.batch, args.tokens))
+    batch = Batch(ids, torch.ones_like(ids), ids).to(machine.device())
+    words = f"BLOOM, width {args.width}, {args.layers} layers, vocabulary {args.vocabulary}, batch {args.batch} x "
+    words += f"{args.tokens}, float32, {args.threads} thread(s), {machine.device()}, {args.rounds} rounds"
+    return Detection(network.eval().requires_grad_(False).to(machine.device()), batch, words)

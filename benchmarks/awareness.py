@@ -1,0 +1,115 @@
+"""What scoring all neurons costs: one pass over all layers, against a forward pass and against captum.
+
+    pip install -e .[bench]
+    python -m benchmarks.awareness
+
+Systems: `awareness`, `lander.awareness.estimators.scores` (Taylor); captum's LayerGradientXActivation on the same
+loss, `captum-layer` a layer at a time and `captum-all` with all layers in one call, which keeps all activations. Their
+attributions are summed over tokens as absolute values, and must be our scores.
+
+Bound: the backward pass computes gradients of activations only, so it takes the forward pass's operations once more:
+2.0. (Gradients of the embeddings are the lowest: only the query, key and value maps of layer 0 could be spared.) All
+take turns; ratios are medians over rounds. Without captum its rows are left out, with a word.
+"""
+
+import argparse
+import importlib.util
+import json
+import platform
+import statistics
+import sys
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from benchmarks import _detection as detection
+from benchmarks._measuring import ratio
+from lander import families
+from lander.awareness.estimators import scores
+from lander.codec import Batch
+
+
+class Loss(nn.Module):
+    """The summed loss of the tokens as a model that captum can attribute: its layers are reached from the ids."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        embedded = self.network.get_input_embeddings()(ids).detach().requires_grad_(True)  # all weights are frozen
+        logits = self.network(inputs_embeds=embedded, attention_mask=mask, use_cache=False).logits
+        return cross_entropy(logits[:, :-1].flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="sum")[None]
+
+
+def captum_scores(network: nn.Module, batch: Batch, at_once: bool) -> torch.Tensor:
+    """Mean over predicting tokens of |g h|, (n_layer, p), by captum."""
+    from captum.attr import LayerGradientXActivation
+
+    downs = [families.ffn_of(network, layer).down for layer in range(len(families.layers_of(network)))]
+    model, inputs = Loss(network), {"inputs": batch.input_ids, "additional_forward_args": (batch.attention_mask,)}
+    groups: list[list[nn.Module]] = [downs] if at_once else [[down] for down in downs]
+    means = []
+    for group in groups:
+        found = LayerGradientXActivation(model, group).attribute(**inputs, attribute_to_layer_input=True)
+        means += [(of[0] if isinstance(of, tuple) else of).detach().abs().flatten(0, 1).sum(0) for of in found]
+    return torch.stack(means) / batch.predicted
+
+
+def systems(made: detection.Detection) -> dict[str, Callable[[], object]]:
+    """Name -> a pass over all layers."""
+    found: dict[str, Callable[[], object]] = {"awareness": made.awareness}
+    if importlib.util.find_spec("captum") is None:
+        print("captum is not installed and left out: pip install -e .[bench]", file=sys.stderr)
+        return found
+    check(made)
+    for name, at_once in {"captum-all": True, "captum-layer": False}.items():
+        found[name] = lambda at_once=at_once: captum_scores(made.network, made.batch, at_once)
+    return found
+
+
+def check(made: detection.Detection) -> None:
+    """Captum's scores are ours: both sides do the same work."""
+    ours = torch.from_numpy(scores(made.network, iter([made.batch]))[0])
+    torch.testing.assert_close(captum_scores(made.network, made.batch, True).double().cpu(), ours, rtol=1e-2, atol=1e-7)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="benchmarks.awareness", description=__doc__.splitlines()[0])
+    detection.add_flags(parser)
+    args = parser.parse_args()
+    made = detection.make(args)
+    seconds = made.measured(systems(made), args.rounds)
+    forward = made.flops["forward"]
+    flops = {"forward": forward, "awareness": 2 * forward, "captum-all": 2 * forward}
+    flops["captum-layer"] = layer_by_layer(made, args.layers)
+    print(made.words)
+    print(f"{'system':<14}{'GFLOP':>9}{'median s':>10}{'x forward':>11}{'bound':>8}")
+    for name, values in seconds.items():
+        row = f"{name:<14}{flops[name] / 1e9:>9.2f}{statistics.median(values):>10.4f}"
+        print(f"{row}{ratio(values, seconds['forward']):>11.2f}{flops[name] / forward:>8.2f}")
+    record = {
+        "benchmark": "awareness",
+        "machine": platform.machine(),
+        "vs_forward": ratio(seconds["awareness"], seconds["forward"]),
+        **{f"vs_{key}": ratio(seconds["awareness"], seconds[name]) for key, name in PEERS.items() if name in seconds},
+        "bound": 2.0,
+        "seconds": {name: statistics.median(values) for name, values in seconds.items()},
+        "flops": flops,
+    }
+    print(json.dumps(record))
+
+
+PEERS = {"captum": "captum-layer", "captum_all": "captum-all"}  # JSON key -> system: captum takes a layer, or a list
+
+
+def layer_by_layer(made: detection.Detection, layers: int) -> int:
+    """A forward pass per layer, and a backward pass from the loss down to it."""
+    forward, head = made.flops["forward"], made.flops["head"]
+    return sum(forward + head + (forward - head) * (layers - layer) // layers for layer in range(layers))
+
+
+if __name__ == "__main__":
+    main()
