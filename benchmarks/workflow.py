@@ -5,7 +5,8 @@
 - `dry_run_s`: seconds of `snakemake -n` for every experiment of config/paper.yaml, in an empty folder.
 - `no_op_s`: the same command where each output is there already (empty files, marked as made by `--touch`).
 - `startup_share`: of the seconds of a finished run's jobs (the benchmark files of --run, `s`), those in which a job
-  starts Python and imports what its stage needs: jobs of a stage times the seconds of a process that does only that.
+  starts Python and imports what its stage needs: for each job the seconds of a process that does only that, at most the
+  job's own. To be measured on a machine as busy as it was for the run.
   `startup_share_cpu` is the same in CPU seconds, which a busy machine changes less. Snakemake itself is not in it.
 """
 
@@ -135,9 +136,11 @@ def startup(run: Path, rounds: int) -> dict[str, dict[str, float]]:
     for stage, jobs in jobs_of(run).items():
         wall, cpu = start(stage, rounds)
         row = {"jobs": len(jobs), "s": sum(s for s, _ in jobs), "cpu": sum(c for _, c in jobs)}
-        found[stage] = row | {"startup_s": wall * len(jobs), "startup_cpu": cpu * len(jobs)}
-        line = f"{stage:<14}{len(jobs):>6}{row['s']:>10.1f}{found[stage]['startup_s']:>10.1f}"
-        print(f"{line}{wall * len(jobs) / row['s']:>8.2f}{cpu * len(jobs) / max(row['cpu'], 1e-9):>8.2f}")
+        row["startup_s"] = sum(min(wall, s) for s, _ in jobs)
+        row["startup_cpu"] = sum(min(cpu, c) for _, c in jobs)
+        found[stage] = row
+        line = f"{stage:<14}{len(jobs):>6}{row['s']:>10.1f}{row['startup_s']:>10.1f}"
+        print(f"{line}{row['startup_s'] / row['s']:>8.2f}{row['startup_cpu'] / max(row['cpu'], 1e-9):>8.2f}")
     return found
 
 
