@@ -18,6 +18,7 @@ import pandas as pd
 
 from lander import tables
 from lander.errors import UserError, run_main
+from lander.files import remedy
 
 
 def change(means: np.ndarray, difference: str) -> np.ndarray:
@@ -95,6 +96,18 @@ def choose(
     return pd.concat(parts, ignore_index=True)
 
 
+def read_means(path: Path) -> np.ndarray:
+    """Mean activations of a direction, (n_layer, p).
+
+    Raises:
+        UserError: the table is damaged, or some neurons have no row.
+    """
+    table = tables.read(path, "activations")
+    if not tables.is_whole(table):
+        raise UserError(f"{path}: not every neuron of every layer has its one row; {remedy(path)}")
+    return tables.by_layer(table, "mean")
+
+
 def main() -> None:
     """Read the activations of all directions, choose the layers, write the table."""
     parser = argparse.ArgumentParser(prog="lander.layers", description=__doc__.splitlines()[0])
@@ -119,9 +132,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     activations = {
-        direction: tables.by_layer(tables.read(path, "activations"), "mean")
-        for direction, path in zip(args.directions, args.activations, strict=True)
+        direction: read_means(path) for direction, path in zip(args.directions, args.activations, strict=True)
     }
+    for path, means in zip(args.activations, activations.values(), strict=True):
+        if means.shape != next(iter(activations.values())).shape:
+            raise UserError(f"{path}: not of the same model as {args.activations[0]}; {remedy(path)}")
     draw = args.seed if args.choice == "random" else None
     tables.write(args.out, choose(activations, args.k, args.difference, args.side, args.selection, draw), "layers")
 

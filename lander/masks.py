@@ -30,8 +30,9 @@ import pandas as pd
 
 from lander import tables
 from lander.errors import UserError, run_main
+from lander.files import remedy
 from lander.languages import Direction, parse_direction
-from lander.neurons import GENERAL, SPECIFIC, UNACTIVATED, read_awareness
+from lander.neurons import GENERAL, SPECIFIC, UNACTIVATED, read_awareness, read_layers
 
 SOURCE, TARGET, ABSENT, BASE = "source", "target", "absent", "base"
 
@@ -171,8 +172,11 @@ def main() -> None:
     parser.add_argument("--out-dir", type=Path, required=True)
     args = parser.parse_args()
     neurons = joined(tables.read(args.neurons, "neurons"))
-    layers = tables.read(args.layers, "layers")
-    phi = dict(zip(args.awareness_languages, read_awareness(args.awareness, args.normalize), strict=True))
+    scores = read_awareness(args.awareness, args.normalize)
+    if not tables.is_whole(neurons) or len(neurons) != scores[0].size:
+        raise UserError(f"{args.neurons}: not the neurons of {args.awareness[0]}; {remedy(args.neurons)}")
+    layers = read_layers(args.layers, scores.shape[1], [str(direction) for direction in args.directions])
+    phi = dict(zip(args.awareness_languages, scores, strict=True))
     selected = layers[layers["selected"] & layers["direction"].isin(map(str, args.directions))]
     rules = Rules(args.share, args.pool, args.gate != "off", args.unactivated, args.train, args.untrained)
     for direction in args.directions:

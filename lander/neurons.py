@@ -27,7 +27,7 @@ Example:
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -36,6 +36,7 @@ import pandas as pd
 
 from lander import tables
 from lander.errors import UserError, run_main
+from lander.files import remedy
 
 GENERAL, SPECIFIC, UNACTIVATED = "general", "specific", "unactivated"
 Rule = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -59,14 +60,28 @@ def read_awareness(paths: list[Path], normalize: str) -> np.ndarray:
     scores = []
     for path in paths:
         table = tables.read(path, "awareness")
-        array = tables.by_layer(table, "score")
-        if np.isnan(array).any() or table["neuron"].max() >= array.shape[1]:
-            raise UserError(f"{path}: only some neurons have a score; score them all (lander.awareness --neurons)")
-        scores.append(array)
+        if not tables.is_whole(table):
+            all_of_them = "score them all (lander.awareness --neurons)"
+            raise UserError(f"{path}: only some neurons have a score; {all_of_them}, or {remedy(path)}")
+        scores.append(tables.by_layer(table, "score"))
     for path, array in zip(paths, scores, strict=True):
         if array.shape != scores[0].shape:
-            raise UserError(f"{path}: scores {array.shape}, but {paths[0]} has {scores[0].shape}: not the same model")
+            other = f"but {paths[0]} has {scores[0].shape}: not the same model"
+            raise UserError(f"{path}: scores {array.shape}, {other}; {remedy(path)}")
     return normalized(np.stack(scores), normalize)
+
+
+def read_layers(path: Path, n_layer: int, directions: Collection[str] = ()) -> pd.DataFrame:
+    """The layers table.
+
+    Raises:
+        UserError: it is damaged, or has not every layer once for each direction.
+    """
+    table = tables.read(path, "layers")
+    for name in {*directions, *table["direction"]}:
+        if sorted(table.loc[table["direction"] == name, "layer"]) != list(range(n_layer)):
+            raise UserError(f"{path}: {name} has not each of the {n_layer} layers once; {remedy(path)}")
+    return table
 
 
 def normalized(phi: np.ndarray, normalize: str) -> np.ndarray:
@@ -245,7 +260,7 @@ def main() -> None:
     if args.permute is not None:
         classes = permuted(classes, args.permute)
     table = table_of(phi, classes, args.awareness_languages)
-    layers = tables.read(args.layers, "layers")
+    layers = read_layers(args.layers, phi.shape[1])
     table["selected"] = table["layer"].isin(layers.loc[layers["selected"], "layer"])
     tables.write(args.out, table, "neurons")
 

@@ -1,0 +1,241 @@
+"""What each change reruns: the table of `test_reruns.py`.
+
+A row says what a key is changed to and the jobs that are thereby run again *of themselves*; what follows from them runs
+too, by the plan. A job is written as its rule and its wildcards (`finetune method=lora variant=main seed=0`), in a row
+as a pattern of it: `finetune` is every job of the rule, `finetune method=lora` every one that begins so.
+"""
+
+from typing import Any
+
+LANGUAGES = ("de", "en", "fr")
+
+
+def files(name: str) -> dict[str, str]:
+    """The files of a multi-parallel text."""
+    return {code: f"{name}.{code}" for code in LANGUAGES}
+
+
+def train(stop: int) -> dict[str, Any]:
+    """The training text's first lines."""
+    return {"name": "text", "files": files("train"), "lines": [0, stop]}
+
+
+BASE: dict[str, Any] = {
+    "run": "r",
+    "languages": list(LANGUAGES),
+    "directions": ["en-de", "de-en", "en-fr"],
+    "methods": [
+        *("zero-shot", "in-context", "full", "layers", "landermt", "landermt-lg", "landermt-ls", "lora", "adapter"),
+        *("adapter-lora", "random", "random-layers", "lora-matched"),
+    ],
+    "model": {"path": "base"},
+    "data": {
+        "train": [train(3)],
+        "dev": [{"name": "dev", "files": files("dev")}],
+        "test": [{"name": "news", "files": files("test")}],
+        "exclude": [],
+    },
+    "layers": {"k": 1},
+    "awareness": {"data": [{"name": "scoring", "files": files("scoring") | {"it": "scoring.it"}}]},
+    "finetune": {"steps": 4},
+    "experiments": {"sweep_k": [1, 2], "untrained": ["fr-en"]},
+}
+TARGETS = ["all", "sweep_k", "clusters", "figures_layers", "figures_awareness"]  # losses too, and analyses
+SCRATCH: dict[str, Any] = {"run": "p", "model": {"path": "pretrain"}, "methods": ["zero-shot"]}  # over BASE
+
+MASKED = ("layers", "landermt", "landermt-lg", "landermt-ls", "random", "random-layers")
+MASKED_TRAININGS = [f"finetune method={name} " for name in MASKED]
+BASE_READERS = ["activations", "awareness", "finetune", "translate", "best_prompt", "loss", "clusters"]
+PROMPTED = ["activations", "finetune", "translate", "best_prompt", "loss"]
+UNTRAINED_DECODERS = ["translate method=zero-shot", "translate method=in-context", "best_prompt"]
+DECODERS = ["translate", "best_prompt"]
+GROUPED = ["neurons variant=main", "neurons variant=random", "neurons variant=k2"]
+GROUPED_MASKS = ["masks variant=main", "masks variant=landermt-l", "masks variant=random", "masks variant=k2"]
+EXPERIMENT = ["experiment_sweep_k"]  # its title has the base's name and the text's
+CLEANING = ["clean", "sample"]
+
+KEYS: dict[str, tuple[Any, list[str]]] = {
+    "run": ("other", ["*"]),
+    "languages": ({"en": "English", "de": "Deutsch", "fr": "French"}, PROMPTED),
+    "directions": (
+        ["de-en", "en-de", "en-fr"],  # the order counts: of sums over directions, and of turns in training
+        ["layers", "masks", "finetune", "translate", "best_prompt", "loss", "score", *EXPERIMENT],
+    ),
+    "methods": (["zero-shot", "full", "landermt"], ["scores", "significance", "report"]),
+    "seeds": ([0, 1], ["scores", "significance", "report", "* seed=1*"]),
+    "threads": (2, BASE_READERS),
+    "readings": (
+        "paper",
+        ["activations", "layers", "neurons", "masks", *MASKED_TRAININGS, "score"],
+    ),
+    "model.path": ("base2", [*BASE_READERS, *EXPERIMENT]),
+    "model.revision": ("v1", [*BASE_READERS]),
+    "model.dtype": ("float32", BASE_READERS),
+    "model.prompt": ("auto", ["activations", "awareness", "finetune", *UNTRAINED_DECODERS]),
+    "data.train": ([train(2)], ["clean"]),
+    "data.dev": ([{"name": "dev", "files": files("dev"), "lines": [0, 1]}], ["dev", "kept"]),
+    "data.test": ([{"name": "news", "files": files("test"), "lines": [0, 1]}], ["test"]),
+    "data.exclude": ([{"name": "test", "files": files("test")}], ["clean"]),
+    "data.max_pairs": (2, ["sample"]),
+    "data.templates": ("my-templates.yaml", ["sample", *(name for name in BASE_READERS if name != "clusters")]),
+    "data.cleaning.order": (["empty", "duplicates"], CLEANING),
+    "data.cleaning.max_line": (50, CLEANING),
+    "data.cleaning.candidates": (["de", "en"], CLEANING),
+    "data.cleaning.languages": ({"de": {"length": {"max": 30}}}, CLEANING),
+    "pretrain.text": ([train(2)], []),
+    "pretrain.parallel": ([train(2)], []),
+    "pretrain.tokens": (1000, []),
+    "pretrain.d_model": (64, []),
+    "pretrain.n_layer": (3, []),
+    "pretrain.n_head": (2, []),
+    "pretrain.vocabulary": (500, []),
+    "pretrain.context": (64, []),
+    "pretrain.bilingual": (0.5, []),
+    "pretrain.batch_tokens": (1024, []),
+    "pretrain.learning_rate": (0.001, []),
+    "pretrain.seed": (1, []),
+    "activations.text": ("prompt", ["activations"]),
+    "activations.sentences": (10, ["activations"]),
+    "activations.batch_size": (4, ["activations"]),
+    "layers.k": (
+        2,
+        ["layers", "* variant=k1 *", "finetune method=adapter", "finetune method=lora-matched", *EXPERIMENT],
+    ),
+    "layers.difference": ("scalar", ["layers"]),
+    "layers.side": ("lower", ["layers"]),
+    "layers.selection": ("per_direction", ["layers"]),
+    "awareness.languages": (["de", "en", "fr", "it"], ["text", "awareness", "neurons", "masks"]),
+    "awareness.data": ([train(3)], ["text"]),
+    "awareness.sentences": (10, ["text", "kept"]),
+    "awareness.batch_size": (4, ["awareness"]),
+    "awareness.estimator": ("summed", ["awareness", "neurons"]),
+    "awareness.site": ("pre", ["awareness"]),
+    "awareness.text": ("translation", ["awareness"]),
+    "neurons.general_share": (0.5, GROUPED),
+    "neurons.unactivated": (0.1, ["neurons"]),
+    "neurons.unactivated_role": ("absent", GROUPED_MASKS),
+    "neurons.masks": ("mine", ["finetune method=landermt "]),
+    "neurons.normalize": ("none", ["neurons", "masks"]),
+    "neurons.threshold": ("literal", GROUPED),
+    "routing.share": ("literal", ["masks"]),
+    "routing.pool": ("mean", ["masks"]),
+    "routing.scale": ("input", MASKED_TRAININGS),
+    "routing.gate": (
+        "static",
+        [*GROUPED_MASKS, *(name for name in MASKED_TRAININGS if name != "finetune method=layers ")],
+    ),
+    "finetune.steps": (5, ["finetune"]),
+    "finetune.epochs": (2, []),  # steps win
+    "finetune.batch_size": (4, ["finetune"]),
+    "finetune.accumulate": (4, ["finetune"]),
+    "finetune.learning_rate": (0.1, ["finetune"]),
+    "finetune.schedule": ("cosine", ["finetune"]),
+    "finetune.warmup": (1, ["finetune"]),
+    "finetune.weight_decay": (0.1, ["finetune"]),
+    "finetune.clip": (0.5, ["finetune"]),
+    "finetune.max_length": (64, ["finetune"]),
+    "finetune.precision": ("float32", ["finetune"]),
+    "finetune.zero_stage": (2, []),
+    "finetune.recompute": (True, []),
+    "finetune.ranks": (3, []),
+    "finetune.checkpoint_every": (3, []),
+    "finetune.scope": ("ffn", [*MASKED_TRAININGS, "finetune method=lora-matched"]),
+    "finetune.lora.rank": (4, ["finetune method=lora "]),
+    "finetune.lora.alpha": (4, ["finetune method=lora "]),
+    "finetune.lora.targets": (["dense"], ["finetune method=lora "]),
+    "finetune.adapter.bottleneck": (4, ["finetune method=adapter"]),
+    "finetune.adapter-lora.rank": (4, ["finetune method=adapter-lora"]),
+    "finetune.adapter-lora.alpha": (4, ["finetune method=adapter-lora"]),
+    "finetune.lora-matched.alpha": (4, ["finetune method=lora-matched"]),
+    "ablation.untrained": ("absent", ["masks variant=landermt-l"]),
+    "translate.template": ("labels", [*DECODERS, "loss"]),
+    "translate.beams": (2, DECODERS),
+    "translate.max_new_tokens": (5, DECODERS),
+    "translate.batch_size": (4, [*DECODERS, "loss"]),
+    "translate.dev_sentences": (2, ["best_prompt"]),
+    "translate.shots": (2, ["translate method=in-context"]),
+    "evaluate.baselines": (["full"], ["significance"]),
+    "evaluate.metrics": (["spbleu"], ["score"]),
+    "evaluate.neural": (
+        [{"name": "comet", "model": "base/model.safetensors", "command": ["true"], "signature": "s"}],
+        ["neural", "scores", "significance"],
+    ),
+    "experiments.draws": (1, []),
+    "experiments.sweep_k": ([1], ["experiment_sweep_k"]),
+    "experiments.sweep_epsilon": ([0.5], []),
+    "experiments.transfer": (["full"], []),
+    "experiments.untrained": (["fr-en", "de-fr"], ["test test=news direction=de-fr", "loss"]),
+    "experiments.text": ([train(2)], ["kept"]),
+    "experiments.mixes": ([0.5], []),
+    "experiments.estimators": (["taylor"], []),
+    "experiments.tune_share": (0.5, []),
+    "experiments.tune_factor": (3, []),
+    "workflow.code_triggers": (False, []),
+}
+THRESHOLDS = {  # data.cleaning.default.<step>.<threshold>
+    "repair.form": "NFKC",
+    "repair.encoding": False,
+    "length.unit": "characters",
+    "length.min": 2,
+    "length.max": 100,
+    "length_ratio.weight": 2.0,
+    "length_ratio.slack": 5,
+    "length_ratio.max": 2.0,
+    "long_word.max": 30,
+    "markup.max": 1,
+    "markup.links": "any",
+    "alphabet.letters": 0.5,
+    "alphabet.script": 0.5,
+    "numbers.max": 0.5,
+    "copied.letters": 10,
+    "language.letters": 10,
+    "language.probability": 0.5,
+    "near_excluded.similarity": 0.7,
+    "duplicates.pair": False,
+    "duplicates.source": True,
+    "duplicates.target": True,
+}
+KEYS |= {f"data.cleaning.default.{name}": (value, CLEANING) for name, value in THRESHOLDS.items()}
+RATES = ("full", *MASKED, "lora", "adapter", "adapter-lora", "lora-matched")
+KEYS |= {f"finetune.{name}.learning_rate": (0.3, [f"finetune method={name} "]) for name in RATES}
+UNRECORDED = ("workflow.code_triggers",)  # results/<run>/config.yaml has every other key
+
+SCRATCH_KEYS = {key: value for key, (value, _) in KEYS.items() if key.startswith("pretrain.")}
+
+CODE = {  # a module of each stage, and the jobs that it is the code of
+    "lander/data/cleaning.py": ["clean", "sample", "counts", "dev", "test", "kept", "text"],
+    "lander/activations.py": ["activations"],
+    "lander/layers.py": ["layers"],
+    "lander/awareness/sums.py": ["awareness"],
+    "lander/neurons.py": ["neurons", "masks"],  # masks read scores as neurons do
+    "lander/masks.py": ["masks"],
+    "lander/finetune/trainer.py": ["finetune"],
+    "lander/translate.py": [*DECODERS, "loss"],  # both read test sets
+    "lander/loss.py": ["loss"],
+    "lander/evaluate/metrics.py": ["score", "scores"],
+    "lander/evaluate/contamination.py": [
+        "seen",
+        "score",
+        "scores",
+        *DECODERS,
+        "loss",
+    ],  # no example of in-context is a test item
+    "lander/evaluate/resampling.py": ["significance", "score", "scores"],
+    "lander/experiments/sweeps.py": ["experiment_sweep_k"],
+    "lander/analyses/clusters.py": ["clusters"],
+    "lander/analyses/figures.py": ["figures_layers", "figures_awareness"],
+    "lander/report/page.py": ["report"],
+    "lander/mix.py": [],
+    "lander/config/readings.py": [],
+    "lander/workflow/plan.py": [],
+}
+INPUTS = {
+    "train.en": ["clean"],
+    "train.fr": ["clean pair=en-fr"],
+    "dev.de": ["dev direction=en-de", "dev direction=de-en", "kept language=de"],
+    "scoring.fr": ["text"],
+    "test.de": ["test test=news direction=en-de", "test test=news direction=de-en"],
+    "test.fr": ["test test=news direction=en-fr", "test test=news direction=fr-en"],
+    "base/model.safetensors": BASE_READERS,
+    "lander/data/templates.yaml": ["sample", *(name for name in BASE_READERS if name != "clusters")],
+}

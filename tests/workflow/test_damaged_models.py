@@ -1,0 +1,112 @@
+"""As `test_damaged.py`, of the stages that load a model: tables that they read, models, checkpoints."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import trained
+from test_damaged import DAMAGES, cut, emptied, files, limited, run, told_with_its_command  # noqa: F401 (a fixture)
+
+from lander import model
+from lander.errors import UserError
+from lander.files import whole_folder, write_json
+from lander.finetune import checkpoint, saved
+
+pytestmark = pytest.mark.workflow
+
+COMMANDS = {  # stage: what reads a table -> module, its command line, the tables that it names
+    "activations": (
+        "lander.activations",
+        "--model {base} --data {train} --direction en-de --languages {names} --out {out}",
+        ["train"],
+    ),
+    "awareness": ("lander.awareness.__main__", "--model {base} --language en --text {text} --out {out}", ["text"]),
+    "translate": (
+        "lander.translate",
+        "--model {base} --languages {names} --template sentence --test t:en-de:{heldout} --out-dir {out}",
+        ["heldout"],
+    ),
+    "loss": (
+        "lander.loss",
+        "--model {base} --languages {names} --template sentence --dev en-de:{heldout} --text en:{text} "
+        "--method zero-shot --out {out}",
+        ["heldout", "text"],
+    ),
+}
+CASES = [(stage, name) for stage, (_, _, names) in COMMANDS.items() for name in names]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained.base(tmp_path_factory.mktemp("base"))
+
+
+@pytest.mark.parametrize("stage", COMMANDS)
+def test_whole_files_are_read(stage, base, files, monkeypatch) -> None:  # noqa: F811
+    run(COMMANDS[stage], files | {"base": base}, monkeypatch)
+    assert files["out"].exists()
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize(("stage", "name"), CASES)
+def test_a_damaged_table(stage, name, damage, base, files, monkeypatch) -> None:  # noqa: F811
+    damage(files[name])
+    told_with_its_command(COMMANDS[stage], files | {"base": base}, name, monkeypatch)
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_a_damaged_mask(damage, files) -> None:  # noqa: F811
+    folder = files["masks"].parent / "masks"
+    folder.mkdir()
+    mask = files["masks"].rename(folder / "en-de.parquet")
+    damage(mask)
+    with pytest.raises(UserError, match=rf"{mask}: .*snakemake --cores 1 -- {mask}"):
+        saved.read_masks(folder, ["en-de"])
+
+
+@pytest.mark.parametrize("damage", [cut, emptied])
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_a_damaged_base(damage, file, base, tmp_path) -> None:
+    folder = Path(shutil.copytree(base, tmp_path / "results" / "r" / "pretrain"))
+    damage(folder / file)
+    with pytest.raises(UserError) as told:
+        model.load(str(folder), dtype="float32")
+    assert str(folder) in str(told.value)
+    remedy = "copy the model again" if file == "config.json" else f"snakemake --cores 1 -- {folder}/lander.json"
+    assert remedy in str(told.value)
+
+
+@pytest.mark.parametrize("damage", [cut, emptied, Path.unlink])
+@pytest.mark.parametrize("file", ["lander.json", "trained.safetensors", "masks/en-de.parquet"])
+def test_a_damaged_trained_model(damage, file, tmp_path) -> None:
+    made = trained.make(tmp_path / "results" / "r", "landermt").path
+    damage(made / file)
+    with pytest.raises(UserError, match=str(made / file)):
+        saved.Folder(made)
+
+
+def test_checkpoints(tmp_path) -> None:
+    """The newest of the same settings counts; what a kill has left of others is none."""
+    for number, settings in ((2, "mine"), (4, "mine"), (6, "other's")):
+        with whole_folder(tmp_path / f"update-{number:08d}") as folder:
+            write_json(folder / "state.json", {"fingerprint": settings, "update": number, "updates": [], "log": []})
+    assert checkpoint.latest(tmp_path, "mine") == tmp_path / "update-00000004"
+    (tmp_path / "update-00000006" / "state.json").unlink()
+    assert checkpoint.latest(tmp_path, "mine") == tmp_path / "update-00000004"
+    assert checkpoint.latest(tmp_path, "other's") is None
+    state = tmp_path / "update-00000004" / "state.json"
+    for content in ("[]", "{}", '{"fingerprint": "mi'):
+        state.write_text(content)
+        with pytest.raises(UserError, match=str(state)):
+            checkpoint.latest(tmp_path, "mine")
+
+
+def write_tensors(path: Path) -> None:
+    saved.save_tensors(path, {"a": torch.zeros(50_000)})
+
+
+def test_a_full_disk_leaves_whole_models(tmp_path) -> None:
+    kind, message = limited(write_tensors, tmp_path / "made.safetensors")
+    assert kind == "UserError", message
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,192 @@
+"""The whole workflow is killed (SIGKILL, with all jobs) at random moments and started again, as docs/resuming.md says.
+
+What it ends with is what an undisturbed run makes, byte by byte; only logs, benchmark files and the timings in a few
+files are its own. While it runs, a second run in its folder is refused.
+
+`LANDER_SOAK=1` kills a larger run, with a base from scratch, all kinds of methods and two ranks, many times;
+`LANDER_KILLS=N` says how often, `LANDER_SEED=N` when.
+"""
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trained
+import yaml
+from test_run import CONFIG, ROOT, Project
+
+from lander import config
+
+SOAK = bool(os.environ.get("LANDER_SOAK"))
+KILLS = int(os.environ.get("LANDER_KILLS", 40 if SOAK else 3))
+SEED = int(os.environ.get("LANDER_SEED", 1))
+SHORT: dict[str, Any] = {
+    "model": {"path": "base"},
+    "methods": ["landermt"],
+    "directions": ["en-de"],
+    "data": {"max_pairs": 40},
+    "awareness": {"languages": ["en", "de"]},
+    "finetune": {"steps": 8, "batch_size": 2, "checkpoint_every": 2},
+}
+LONG: dict[str, Any] = {
+    "methods": ["zero-shot", "full", "lora", "adapter", "landermt"],
+    "finetune": {"steps": 12, "ranks": 2, "zero_stage": 2, "checkpoint_every": 2},
+}
+CHANGES, TARGETS = (LONG, ["all"]) if SOAK else (SHORT, ["results/tiny/finetune/landermt/main/s0/lander.json"])
+OWN = ("logs", "benchmarks", "checkpoints", "report")  # folders whose files have times, or show those of others
+TIMES = ("seconds", "peak_memory_bytes")  # keys of run.json that are of the machine
+
+pytestmark = pytest.mark.workflow
+
+
+class Attempt:
+    """A run of the workflow that can be killed, with everything that it has started."""
+
+    def __init__(self, project: Project) -> None:
+        self.project, self.mark = project, f"LANDER_ATTEMPT={uuid.uuid4()}"
+        self.began = time.time()
+        environment = {**os.environ, "PYTHONPATH": str(project.code), "OMP_NUM_THREADS": "1"}
+        name, value = self.mark.split("=")
+        self.log = open(project.work / "attempt.log", "w", encoding="utf-8")  # noqa: SIM115 (closed by `wait`)
+        self.process = subprocess.Popen(
+            command(project), cwd=project.work, env={**environment, name: value},
+            stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+
+    def wait_for(self, log: Path, seconds: float) -> bool:
+        """Wait until a job has run for some seconds, by its log; False if the run has ended before."""
+        while self.process.poll() is None:
+            if log.is_file() and log.stat().st_mtime >= self.began:
+                time.sleep(seconds)
+                return self.process.poll() is None
+            time.sleep(0.02)
+        return False
+
+    def kill(self) -> None:
+        """SIGKILL for the process group, and for whatever has left it."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        while left := [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if self._started(pid)]:
+            for pid in left:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+            time.sleep(0.02)
+        self.process.wait()
+        self.log.close()
+
+    def _started(self, pid: int) -> bool:
+        try:
+            alive = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+            return alive and self.mark.encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        except OSError:
+            return False
+
+    def wait(self) -> str:
+        """What it says, when it has ended by itself."""
+        self.process.wait(timeout=3600)
+        self.log.close()
+        return (self.project.work / "attempt.log").read_text(encoding="utf-8")
+
+
+def command(project: Project, *flags: str) -> list[str]:
+    """The command line that is typed again after each kill."""
+    snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(project.code / "workflow" / "Snakefile")]
+    return [*snakemake, "--cores", "2", "--configfile", "my.yaml", *flags, "--", *TARGETS]
+
+
+def snakemake(project: Project, *flags: str) -> subprocess.CompletedProcess[str]:
+    """Run it to its end."""
+    environment = {**os.environ, "PYTHONPATH": str(project.code), "OMP_NUM_THREADS": "1"}
+    options = {"cwd": project.work, "env": environment, "timeout": 3600, "capture_output": True, "text": True}
+    return subprocess.run(command(project, *flags), **options)
+
+
+def artifacts(results: Path) -> dict[str, bytes | str]:
+    """File -> content of all that a run has made, without what is of the machine and the hour."""
+    files = [path for path in results.rglob("*") if path.is_file() and path.relative_to(results).parts[0] not in OWN]
+    return {str(path.relative_to(results)): content(path) for path in files if not path.name.startswith(".")}
+
+
+def content(path: Path) -> bytes | str:
+    """A file's content."""
+    if path.name != "run.json":
+        return path.read_bytes()
+    values = json.loads(path.read_text(encoding="utf-8"))
+    return json.dumps({key: value for key, value in values.items() if key not in TIMES})
+
+
+def moments(results: Path, kills: int, seed: int) -> list[tuple[str, float]]:
+    """Jobs and how long after their start they are killed: drawn at random, in the order in which they ran."""
+    dice = random.Random(seed)
+    files = sorted((results / "benchmarks").rglob("*.tsv"), key=lambda path: path.stat().st_mtime)
+    lasted = []
+    for path in files:
+        with open(path, encoding="utf-8", newline="") as stream:
+            lasted.append(float(next(csv.DictReader(stream, delimiter="\t"))["s"]))
+    drawn = sorted(dice.choices(range(len(files)), weights=lasted, k=kills))  # long jobs are hit more often
+    names = [str(files[number].relative_to(results / "benchmarks").with_suffix(".log")) for number in drawn]
+    return [(name, dice.uniform(0, lasted[number])) for name, number in zip(names, drawn, strict=True)]
+
+
+def second_run_is_refused(project: Project) -> None:
+    refused = snakemake(project)
+    assert refused.returncode != 0
+    assert "cannot be locked" in refused.stdout + refused.stderr
+    assert "--unlock" in refused.stdout + refused.stderr  # what to do where no other run is there
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    made = Project(tmp_path)
+    trained.base(made.work / "base")
+    (made.work / "my.yaml").write_text(yaml.safe_dump(config.merge(CONFIG, CHANGES)), encoding="utf-8")
+    return made
+
+
+def test_a_killed_run_ends_as_an_undisturbed_one(project: Project) -> None:
+    results, undisturbed = project.work / "results" / "tiny", project.work / "undisturbed"
+    whole = Attempt(project)
+    said = whole.wait()
+    assert whole.process.returncode == 0, said
+    plan = moments(results, KILLS, SEED)
+    wanted = artifacts(results)
+    results.rename(undisturbed)
+    (project.work / ".snakemake").rename(project.work / "snakemake-undisturbed")
+
+    kills = 0
+    for log, seconds in plan:
+        if (results / "benchmarks" / log).with_suffix(".tsv").is_file():  # its job was done before an earlier kill
+            continue
+        attempt = Attempt(project)
+        if not attempt.wait_for(results / "logs" / log, seconds):  # it was quicker this time
+            said = attempt.wait()
+            assert attempt.process.returncode == 0, said
+            break
+        if not kills:
+            second_run_is_refused(project)
+        if attempt.process.poll() is None:
+            attempt.kill()
+            kills += 1
+        if (project.work / ".snakemake" / "locks").is_dir():
+            assert snakemake(project, "--unlock").returncode == 0
+    assert kills
+    last = snakemake(project)
+    assert last.returncode == 0, last.stdout + last.stderr
+    made = artifacts(results)
+    assert sorted(made) == sorted(wanted)
+    assert [name for name in wanted if made[name] != wanted[name]] == []
+    assert not list((results / "checkpoints").rglob("*.safetensors"))
+
+
+def test_the_documents_say_how_to_go_on() -> None:
+    assert "snakemake --unlock" in (ROOT / "docs" / "resuming.md").read_text(encoding="utf-8")
