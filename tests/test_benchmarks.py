@@ -51,6 +51,7 @@ def test_ratios_are_medians_over_rounds():
     assert finetune.ratios(seconds, steps, "plain") == {"speedup_vs_full": 2.0, "bound_ratio": 1.0}
 
 
+@pytest.mark.workflow  # by its seconds
 def test_finetune_prints_its_keys_and_both_loops_make_the_same_updates():
     flags = ["--rounds=1", "--chosen", "1,3", "0,3", "--systems", "full", "lora-default", "ffn"]
     command = [sys.executable, "-m", "benchmarks.finetune", *FLAGS, *flags]  # DeepSpeed starts only once in a process
@@ -220,6 +221,7 @@ def test_growth_is_the_slope_of_logarithms():
     assert scale.exponents(rows) == {"layers": {"seconds": pytest.approx(1), "bytes": 0}}
 
 
+@pytest.mark.workflow
 def test_scale_measures_an_update_and_writes_a_table_and_a_figure(tmp_path):
     flags = ["--what", "directions", "--values", "3", "--width=16", "--vocabulary=64", "--tokens=6", "--rounds=1"]
     found = last_line("scale", *flags, f"--out={tmp_path / 'scale'}")

@@ -32,11 +32,11 @@ class Bytes:
 CPU = {
     ("float32", 0): Bytes(20, 0, 8),  # gradients 4, moments 8; at the end a buffer 4 and masters 4
     ("float32", 1): Bytes(20, 21, 12),
-    ("float32", 2): Bytes(16, 23, 12),
-    ("float32", 3): Bytes(16, 30, 12),
+    ("float32", 2): Bytes(16, 17, 12),
+    ("float32", 3): Bytes(16, 24, 12),
     ("bfloat16", 1): Bytes(14, 21, 12),
-    ("bfloat16", 2): Bytes(12, 23, 12),
-    ("bfloat16", 3): Bytes(12, 23, 12),
+    ("bfloat16", 2): Bytes(12, 33, 12),
+    ("bfloat16", 3): Bytes(12, 35, 12),
 }
 GPU = {
     ("float32", 0): Bytes(12, 0, 0),  # gradients 4, moments 8

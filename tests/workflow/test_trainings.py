@@ -110,7 +110,7 @@ def test_a_checkpoint_of_other_settings_is_neither_used_nor_kept(folder):
     """What an earlier run left behind, further on than this one, must not cost this one its own checkpoints."""
     stale = folder / "stale" / "update-00000099"
     stale.mkdir(parents=True)
-    (stale / "state.json").write_text('{"fingerprint": "another"}')
+    (stale / "state.json").write_text('{"fingerprint": "another", "update": 99, "updates": [99], "log": []}')
     flags = ["--steps", "6", "--accumulate", "2", "--checkpoint-every", "2", "--checkpoints", "stale"]
     finetune(folder, "after-stale", *flags, entry=[str(Path(__file__).with_name("dying_finetune.py"))], check=False)
     assert [path.name for path in (folder / "stale").iterdir()] == ["update-00000004"]
