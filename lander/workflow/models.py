@@ -129,21 +129,32 @@ class Models:
             ]
         }
 
-    def awareness_flags(self, wildcards: Any, input: Any) -> list[str]:
+    # Snakemake does not compare a parameter whose function takes `input` or `output` either: what changes a result must
+    # stand in one that takes wildcards alone.
+
+    def awareness_flags(self, wildcards: Any) -> list[str]:
         """Flags of the stage awareness that hang on the reading."""
         awareness = self.scores_of(wildcards)
         flags = as_flags({"estimator": awareness.estimator, "site": awareness.site, "seed": wildcards.seed})
         if awareness.text == "monolingual":
-            return [*flags, "--text", str(input.text)]
+            return flags
+        return [*flags, "--languages", self.prompt_names, "--sentences", str(awareness.sentences)]
+
+    def awareness_inputs(self, wildcards: Any, input: Any) -> list[str]:
+        """The flags that name its files."""
+        if self.scores_of(wildcards).text == "monolingual":
+            return ["--text", str(input.text)]
         files = [input.data] if isinstance(input.data, str) else list(input.data)
         pairs = zip(self._directions_with(wildcards.language), files, strict=True)
-        data = [f"{direction}:{file}" for direction, file in pairs]
-        names = ["--languages", self.prompt_names, "--templates", str(input.templates)]
-        return [*flags, "--data", *data, *names, "--sentences", str(awareness.sentences)]
+        return ["--data", *(f"{direction}:{file}" for direction, file in pairs), "--templates", str(input.templates)]
 
-    def parts_flags(self, wildcards: Any, input: Any, output: Any) -> list[str]:
-        """The same, with the sums of parts of the text."""
-        return [*self.awareness_flags(wildcards, input), "--parts", str(PARTS), "--parts-out", str(output.parts)]
+    def parts_flags(self, wildcards: Any) -> list[str]:
+        """Flags of the scores of parts of the text."""
+        return [*self.awareness_flags(wildcards), "--parts", str(PARTS)]
+
+    def parts_inputs(self, wildcards: Any, input: Any, output: Any) -> list[str]:
+        """The flags that name their files."""
+        return [*self.awareness_inputs(wildcards, input), "--parts-out", str(output.parts)]
 
     def _directions_with(self, language: str) -> list[str]:
         return [str(d) for d in self.settings.directions if language in (d.source, d.target)]

@@ -25,6 +25,7 @@ rule awareness:
         revision=models.base_flags,
         dtype=settings.model.dtype,
         flags=models.awareness_flags,
+        inputs=models.awareness_inputs,
         batch_size=settings.awareness.batch_size,
         threads=settings.threads,
         code=plan.code("awareness"),
@@ -35,6 +36,7 @@ rule awareness:
             {params.revision:q} \
             --dtype {params.dtype} \
             {params.flags:q} \
+            {params.inputs:q} \
             --language {params.language:q} \
             --batch-size {params.batch_size} \
             --threads {params.threads} \
@@ -57,6 +59,7 @@ use rule awareness as awareness_parts with:
         revision=models.base_flags,
         dtype=settings.model.dtype,
         flags=models.parts_flags,
+        inputs=models.parts_inputs,
         batch_size=settings.awareness.batch_size,
         threads=settings.threads,
         code=plan.code("awareness"),
