@@ -15,8 +15,6 @@ from lander.errors import UserError
 from lander.workflow import Plan, show_errors
 from lander.workflow.waking import look_once
 
-STAGES = ("layers", "data")
-
 
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -50,7 +48,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
                 "exclude": [{"tsv": "c.tsv", "columns": ["de", "en"]}],
             },
         }
-        return Plan(config.load(config.merge(raw, changes)), STAGES)
+        return Plan(config.load(config.merge(raw, changes)))
 
     return made
 

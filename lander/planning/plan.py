@@ -29,7 +29,7 @@ def make(
     shape = shape_of(network())
     texts = corpus.texts(settings)
     dtype = machine.weight_type(settings.model.dtype)
-    models = Plan(settings, []).trained_models
+    models = Plan(settings).trained_models
     methods = [
         _method(settings, machine, shape, texts, dtype, training(settings, name, network, shape, texts))
         | {"trainings": sum(model.method == name for model in models)}
@@ -116,7 +116,7 @@ def _stages(
     longest = max(text.longest for text in texts.values())
     length = sum(text.length for text in texts.values()) / len(texts)
     sentence = sum(text.target for text in texts.values()) / len(texts)
-    plan, rows = Plan(settings, []), []
+    plan, rows = Plan(settings), []
 
     def add(stage: str, peak: float, flops: float | None, rate: float = machine.flops) -> None:
         hours = None if flops is None else flops / rate / 3600

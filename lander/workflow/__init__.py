@@ -8,7 +8,7 @@ The rules (workflow/rules/*.smk) hold no logic: what depends on the config is he
     models.py       bases, trained models, and the tables that select what they train
     experiments.py  which models each experiment compares
 
-    plan = Plan(load(config), stages)
+    plan = Plan(load(config))
     plan.texts.training_files(wildcards)  ->  ["corpora/bible/de.txt.gz", "corpora/bible/en.txt.gz"]
 """
 

@@ -23,9 +23,9 @@ ERROR = re.compile(r"lander [a-z-]+: error: ")
 class Plan:
     """What a checked config asks for."""
 
-    def __init__(self, settings: config.Config, stages: Iterable[str]) -> None:
+    def __init__(self, settings: config.Config) -> None:
         self.settings = settings
-        self.stages = sorted(stages)
+        self.stages: set[str] = set()  # modules whose code is a parameter of a rule
         self.results = f"results/{settings.run}"
         self.ledger = Path(self.results, ".code.json")
         self.texts = Texts(settings)
@@ -157,12 +157,13 @@ class Plan:
     def code(self, stage: str) -> str:
         """Digest of a stage's code, a parameter of its rules; without triggers, the one that the run began with."""
         module = f"lander.{stage}"
+        self.stages.add(module)
         return code_digest(module) if self.settings.workflow.code_triggers else recorded_digest(module, self.ledger)
 
     def record_code(self, keep: bool) -> None:
         """Note the digests that the run is made with; `keep` those of stages that have one."""
         if self.settings.workflow.code_triggers:
-            record_digests([f"lander.{stage}" for stage in self.stages], self.ledger, keep=keep)
+            record_digests(sorted(self.stages), self.ledger, keep=keep)
 
     # ------------------------------------------------------------ machine
 

@@ -14,15 +14,11 @@ from lander.workflow.waking import look_once
 from lander.yamlfile import read_yaml
 from snakemake.scheduling.job_scheduler import JobScheduler
 
-RULES = os.path.join(workflow.basedir, "rules")
-NO_STAGE = ("common.smk", "prefetch.smk", "tune.smk", "analyses.smk", "neural.smk")
-STAGES = [name.removesuffix(".smk") for name in os.listdir(RULES) if name not in NO_STAGE]
-
 try:
     for file in workflow.configfiles:  # Snakemake takes the last of two equal keys without a word
         read_yaml(file)
     settings = load(config)
-    plan = Plan(settings, STAGES)
+    plan = Plan(settings)
 except UserError as error:
     sys.exit(f"lander config: error: {error}")
 
