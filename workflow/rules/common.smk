@@ -1,4 +1,4 @@
-# What the rules share: the checked config, the plan of the run (lander/workflow.py), folders, wildcards.
+# What the rules share: the checked config, the plan of the run (lander/workflow), folders, wildcards.
 #
 # Priorities: 4 for dev and test sets (a fault in them must not show after the trainings), 3 for what detection waits
 # for, 2 for trainings (the longest jobs), 0 for the rest, which fills the gaps.
