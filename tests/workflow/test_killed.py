@@ -121,8 +121,8 @@ def content(path: Path) -> bytes | str:
     """A file's content."""
     if path.name != "run.json":
         return path.read_bytes()
-    values = json.loads(path.read_text(encoding="utf-8"))
-    return json.dumps({key: value for key, value in values.items() if key not in TIMES})
+    timeless = lambda pairs: {key: value for key, value in pairs if key not in TIMES}  # noqa: E731
+    return json.dumps(json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=timeless))
 
 
 def moments(results: Path, kills: int, seed: int) -> list[tuple[str, float]]:
