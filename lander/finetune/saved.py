@@ -92,6 +92,7 @@ def _save_lora(folder: Path, network: nn.Module, weights: dict[str, torch.Tensor
 
     config = network.peft_config["default"]
     config.inference_mode = True
+    config.target_modules = sorted(config.target_modules)  # PEFT has a set: in another order in each process
     config.save_pretrained(folder)
     save_tensors(folder / LORA, get_peft_model_state_dict(network, state_dict=weights))
 
