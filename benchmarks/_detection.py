@@ -1,13 +1,16 @@
 """The geometry on which detection is measured: a BLOOM of random float32 weights, and one batch of random tokens."""
 
 import argparse
+import json
+import platform
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from benchmarks._measuring import measure
+from benchmarks._measuring import measure, ratio
 from lander import families, machine
 from lander.activations import mean_activations
 from lander.awareness.estimators import scores
@@ -44,6 +47,18 @@ class Detection:
     def measured(self, systems: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
         """Seconds of the forward pass and of each system in each round."""
         return measure({"forward": self.forward, **systems}, rounds)
+
+    def show(self, name: str, seconds: dict[str, list[float]], flops: dict[str, int], **figures: float) -> None:
+        """Print the table of the systems, and the last line of JSON with `figures`."""
+        forward = flops["forward"]
+        print(self.words)
+        print(f"{'system':<14}{'GFLOP':>9}{'median s':>10}{'x forward':>11}{'bound':>8}")
+        for system, values in seconds.items():
+            row = f"{system:<14}{flops[system] / 1e9:>9.2f}{statistics.median(values):>10.4f}"
+            print(f"{row}{ratio(values, seconds['forward']):>11.2f}{flops[system] / forward:>8.2f}")
+        medians = {system: statistics.median(values) for system, values in seconds.items()}
+        machine_is = {"benchmark": name, "machine": platform.machine()}
+        print(json.dumps(machine_is | figures | {"seconds": medians, "flops": flops}))
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

@@ -8,9 +8,6 @@ over rounds. Timed is `lander.activations.mean_activations`, hooks included.
 """
 
 import argparse
-import json
-import platform
-import statistics
 
 from benchmarks import _detection as detection
 from benchmarks._measuring import ratio
@@ -25,20 +22,8 @@ def main() -> None:
     seconds = made.measured({"activations": made.activations}, args.rounds)
     sums = 2 * made.batch.input_ids.numel() * args.layers * families.ffn_of(made.network, 0).n_neurons
     flops = {"forward": made.flops["forward"], "activations": made.flops["forward"] - made.flops["head"] + sums}
-    print(made.words)
-    print(f"{'system':<14}{'GFLOP':>9}{'median s':>10}{'x forward':>11}{'bound':>8}")
-    for name, values in seconds.items():
-        row = f"{name:<14}{flops[name] / 1e9:>9.2f}{statistics.median(values):>10.4f}"
-        print(f"{row}{ratio(values, seconds['forward']):>11.2f}{flops[name] / flops['forward']:>8.2f}")
-    record = {
-        "benchmark": "activations",
-        "machine": platform.machine(),
-        "vs_forward": ratio(seconds["activations"], seconds["forward"]),
-        "bound": flops["activations"] / flops["forward"],
-        "seconds": {name: statistics.median(values) for name, values in seconds.items()},
-        "flops": flops,
-    }
-    print(json.dumps(record))
+    bound = flops["activations"] / flops["forward"]
+    made.show("activations", seconds, flops, vs_forward=ratio(seconds["activations"], seconds["forward"]), bound=bound)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,6 @@ take turns; ratios are medians over rounds. Without captum its rows are left out
 
 import argparse
 import importlib.util
-import json
-import platform
-import statistics
 import sys
 from collections.abc import Callable
 
@@ -85,24 +82,16 @@ def main() -> None:
     forward = made.flops["forward"]
     flops = {"forward": forward, "awareness": 2 * forward, "captum-all": 2 * forward}
     flops["captum-layer"] = layer_by_layer(made, args.layers)
-    print(made.words)
-    print(f"{'system':<14}{'GFLOP':>9}{'median s':>10}{'x forward':>11}{'bound':>8}")
-    for name, values in seconds.items():
-        row = f"{name:<14}{flops[name] / 1e9:>9.2f}{statistics.median(values):>10.4f}"
-        print(f"{row}{ratio(values, seconds['forward']):>11.2f}{flops[name] / forward:>8.2f}")
-    record = {
-        "benchmark": "awareness",
-        "machine": platform.machine(),
-        "vs_forward": ratio(seconds["awareness"], seconds["forward"]),
-        **{f"vs_{key}": ratio(seconds["awareness"], seconds[name]) for key, name in PEERS.items() if name in seconds},
-        "bound": 2.0,
-        "seconds": {name: statistics.median(values) for name, values in seconds.items()},
-        "flops": flops,
-    }
-    print(json.dumps(record))
+    vs_forward = ratio(seconds["awareness"], seconds["forward"])
+    made.show("awareness", seconds, flops, vs_forward=vs_forward, **against(seconds), bound=2.0)
 
 
 PEERS = {"captum": "captum-layer", "captum_all": "captum-all"}  # JSON key -> system: captum takes a layer, or a list
+
+
+def against(seconds: dict[str, list[float]]) -> dict[str, float]:
+    """Our time in those of the peers that were measured."""
+    return {f"vs_{key}": ratio(seconds["awareness"], seconds[name]) for key, name in PEERS.items() if name in seconds}
 
 
 def layer_by_layer(made: detection.Detection, layers: int) -> int:

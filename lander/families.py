@@ -42,7 +42,7 @@ BLOOM = Family(
     down="dense_4h_to_h",
     act="gelu_impl",
     adds_residual=True,
-    fused=lambda: nn.GELU(approximate="tanh"),  # theirs makes twenty passes over the memory, a third of a step's time
+    fused=lambda: nn.GELU(approximate="tanh"),  # theirs makes many passes over the memory
 )
 LLAMA = Family(layers="model.layers", ffn="mlp", up="up_proj", gate="gate_proj", down="down_proj", act="act_fn")
 GPT_NEOX = Family(layers="gpt_neox.layers", ffn="mlp", up="dense_h_to_4h", down="dense_4h_to_h", act="act")

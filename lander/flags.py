@@ -91,21 +91,9 @@ def parser(actions: Mapping[str, Action]) -> argparse.ArgumentParser:
     one.add_argument("run", metavar="RUN", type=Path, help="folder of a run, as in results/demo")
     one.add_argument("--metric", default="bleu", help="as in scores.csv (default: bleu)")
     one = command("compare", "put several runs side by side: configs, scores, significance, cost")
-    one.add_argument(
-        "runs", metavar="RUN", type=Path, nargs="+", help="folders of runs, two or more; the first is the base"
-    )
-    one.add_argument("--out", type=Path, default=Path("compare.html"), help="page to write (default: compare.html)")
-    one.add_argument(
-        "--resamples", type=_positive, default=0, help="of the tests (default: 10,000 or as many as needed)"
-    )
+    _add_compare(one)
     one = command("translate", "translate standard input, one sentence a line")
-    _add_model(one, "; a base works too")
-    one.add_argument("--direction", required=True, help="as in en-de, or zh-Hant--en")
-    one.add_argument("--dtype", choices=["float32", "bfloat16", "auto"], default="float32", help="of the weights")
-    one.add_argument("--beams", type=_positive, default=1, help="1 is greedy (default)")
-    one.add_argument("--max-new-tokens", type=_positive, default=256, help="longest translation (default: 256)")
-    one.add_argument("--batch-size", type=_positive, default=32, help="sentences at a time (default: 32)")
-    one.add_argument("--threads", type=_positive, default=1, help="of torch (default: 1)")
+    _add_translate(one)
     one = command("export", "write directions of a model as plain Hugging Face model folders")
     _add_export(one)
     one = command("delta", "write what was trained as one safetensors file, without the base")
@@ -127,6 +115,26 @@ def parser(actions: Mapping[str, Action]) -> argparse.ArgumentParser:
     one = command("masks-from-lape", "make masks of the neurons that LAPE publishes")
     _add_lape(one)
     return parser
+
+
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "runs", metavar="RUN", type=Path, nargs="+", help="folders of runs, two or more; the first is the base"
+    )
+    parser.add_argument("--out", type=Path, default=Path("compare.html"), help="page to write (default: compare.html)")
+    parser.add_argument(
+        "--resamples", type=_positive, default=0, help="of the tests (default: 10,000 or as many as needed)"
+    )
+
+
+def _add_translate(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser, "; a base works too")
+    parser.add_argument("--direction", required=True, help="as in en-de, or zh-Hant--en")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16", "auto"], default="float32", help="of the weights")
+    parser.add_argument("--beams", type=_positive, default=1, help="1 is greedy (default)")
+    parser.add_argument("--max-new-tokens", type=_positive, default=256, help="longest translation (default: 256)")
+    parser.add_argument("--batch-size", type=_positive, default=32, help="sentences at a time (default: 32)")
+    parser.add_argument("--threads", type=_positive, default=1, help="of torch (default: 1)")
 
 
 def _add_awareness(parser: argparse.ArgumentParser) -> None:

@@ -87,7 +87,11 @@ def render(**parts: Any) -> str:
     sections = {"summary": "Summary", "config": "Config", "scores-section": "Scores"}
     sections |= {"cost": "Cost"} if parts["costs"] else {}
     sections["provenance"] = "Provenance"
-    return environment(HERE).get_template("compare.html").render(**look(), **parts, sections=list(sections.items()))
+    return (
+        environment(HERE)
+        .get_template("compare.html")
+        .render(**look(), **parts, kind="comparison", sections=list(sections.items()))
+    )
 
 
 def _score_tables(

@@ -146,6 +146,7 @@ def render(
     experiments = [one for one in documents if one["name"] != PICTURE_FIRST]
     pareto = next((one for one in documents if one["name"] == PICTURE_FIRST), None)
     data = [] if inputs.counts is None else data_tables(inputs.counts)
+    drawn = {one["drawn"].name for items in shown.values() for one in items}
     sections = {
         "summary": ("Summary", True),
         "gain-section": ("Gain, forgetting, cost", bool(pareto or shown["gain"])),
@@ -159,19 +160,18 @@ def render(
         "cost": ("Time and memory", bool(shown["cost"])),
         "provenance": ("Provenance", True),
     }
-    there = {key for key, (_, is_there) in sections.items() if is_there} | {
-        one["drawn"].name for items in shown.values() for one in items
-    }
+    headings = {key: heading for key, (heading, is_there) in sections.items() if is_there}
     return (
         environment()
         .get_template("page.html")
         .render(
-            name=inputs.name,
+            title=inputs.name,
+            kind="report",
             **look(),
             facts=parts.facts(inputs, tests),
-            sections=[(key, title) for key, (title, is_there) in sections.items() if is_there],
+            sections=list(headings.items()),
             verdicts=[v for v in (summary.verdict(inputs, test) for test in tests) if v],
-            findings=[one for one in findings(inputs) if one[2] in there],
+            findings=[one for one in findings(inputs) if one[2] in headings.keys() | drawn],
             glance=summary.glance_table(inputs, tests),
             winners=[t for t in (summary.winners_table(inputs, test) for test in tests) if t],
             cautions=summary.notes(inputs, tests),
