@@ -21,14 +21,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-import torch
 
 from lander import machine, tables
 from lander.codec import PROMPTS, Codec
 from lander.data.templates import Template, load_templates
 from lander.errors import UserError, run_main
 from lander.files import whole_file
-from lander.finetune.trainer import TranslationLoss
 from lander.translate import parse_test
 from lander.translator import Translator, load
 
@@ -69,19 +67,8 @@ def sentences(language: str, texts: list[str], codec: Codec) -> Text:
 
 def measure(translator: Translator, text: Text, batch_size: int) -> tuple[float, int]:
     """Summed loss in nats, and the number of predicted tokens."""
-    translator.route(text.direction)
-    mean_loss = TranslationLoss(translator.network)
-    total, tokens = 0.0, 0
-    order = sorted(range(len(text.sequences)), key=lambda place: len(text.sequences[place]))
-    with torch.inference_mode():
-        for start in range(0, len(order), batch_size):
-            places = order[start : start + batch_size]
-            chosen = [text.sequences[place] for place in places]
-            batch = translator.codec.pad_right(chosen, [text.skips[place] for place in places])
-            if batch.predicted:
-                total += float(mean_loss(batch.to(translator.network.device))) * batch.predicted
-                tokens += batch.predicted
-    return total, tokens
+    tokens = sum(max(len(tokens) - max(skip, 1), 0) for tokens, skip in zip(text.sequences, text.skips, strict=True))
+    return sum(translator.losses(text.sequences, text.skips, text.direction, batch_size)), tokens
 
 
 def rows(translator: Translator, state: str, texts: list[Text], batch_size: int) -> Iterator[dict]:

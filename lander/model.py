@@ -146,6 +146,7 @@ def predictions(network: nn.Module, batch: Batch, **inputs: torch.Tensor) -> tup
     Args:
         inputs: input_ids or inputs_embeds.
     """
+    network = network.get_base_model() if hasattr(network, "get_base_model") else network  # behind peft's LoRA
     hidden = network.base_model(**inputs, attention_mask=batch.attention_mask, use_cache=False)[0]
     labels = batch.labels[:, 1:]  # the token at t is predicted at t - 1
     predicted = labels != IGNORED

@@ -9,7 +9,8 @@ direction and the sentence alone. Pairs with the test item's source or reference
 
 Reads:  <run>/data/test/<test>/<direction>.parquet, a trained model's folder or a base,
         <run>/data/s<seed>/train/<direction>.parquet with --shots
-Writes: <run>/translate/<method>/<variant>/s<seed>/<test>/<direction>.jsonl   source, reference, raw, hypothesis
+Writes: <run>/translate/<method>/<variant>/s<seed>/<test>/<direction>.jsonl   source, reference, raw, hypothesis,
+                          cut (it had not come to an end), loss (of the reference behind the same prompt, nats)
         .../run.json      seconds and sentences per test and direction; with --shots also shots_dropped (they did not
                           fit into the model's positions) and sentences_with_fewer_shots
         .../prompts.csv   with --choose-prompt: direction, prompt, bleu, chrf2++ on the dev set, chosen
@@ -117,12 +118,25 @@ def positions(translator: Translator) -> float:
     return getattr(config, "max_position_embeddings", None) or getattr(config, "seq_length", None) or math.inf
 
 
-def write_translations(path: Path, items: pd.DataFrame, outputs: list[Output]) -> None:
-    """One JSON object a line: source, reference, raw output, hypothesis (its first line), whether it was cut off."""
+def reference_losses(
+    translator: Translator, prompts: list[list[int]], items: pd.DataFrame, direction: Direction, batch_size: int
+) -> list[float]:
+    """What each reference costs behind its prompt, in nats."""
+    targets = translator.codec.targets(items["target"].tolist())
+    sequences = [prompt + target for prompt, target in zip(prompts, targets, strict=True)]
+    return translator.losses(sequences, [len(prompt) for prompt in prompts], direction, batch_size)
+
+
+def write_translations(path: Path, items: pd.DataFrame, outputs: list[Output], losses: list[float]) -> None:
+    """One JSON object a line: source, reference, raw output, hypothesis (its first line), whether it was cut off, loss.
+
+    The loss of a model that has diverged is no number: null.
+    """
     with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as stream:
-        for source, reference, output in zip(items["source"], items["target"], outputs, strict=True):
-            texts = {"source": source, "reference": reference, "raw": output.text}
-            row = texts | {"hypothesis": first_line(output.text), "cut": output.cut}
+        for source, reference, output, loss in zip(items["source"], items["target"], outputs, losses, strict=True):
+            row: dict[str, Any] = {"source": source, "reference": reference, "raw": output.text}
+            row |= {"hypothesis": first_line(output.text), "cut": output.cut}
+            row["loss"] = round(loss, 4) if math.isfinite(loss) else None
             stream.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
@@ -223,13 +237,14 @@ def decode(
     items = tables.read(test.path, "heldout")
     facts = {"test": test.name, "direction": str(test.direction), "sentences": len(items)}
     if examples is None:
-        outputs = translator.outputs(items["source"].tolist(), test.direction, template=template, **decoding)
+        prompts = translator.prompts(items["source"].tolist(), test.direction, template)
     else:
         prompts, kept = few_shot(translator, items, template, examples, decoding["max_new_tokens"])
-        outputs = translator.complete(prompts, test.direction, **decoding)
         lost = [examples.shots - count for count in kept]
         facts |= {"shots_dropped": sum(lost), "sentences_with_fewer_shots": sum(count > 0 for count in lost)}
-    write_translations(out_dir / test.name / f"{test.direction}.jsonl", items, outputs)
+    outputs = translator.complete(prompts, test.direction, **decoding)
+    losses = reference_losses(translator, prompts, items, test.direction, decoding["batch_size"])
+    write_translations(out_dir / test.name / f"{test.direction}.jsonl", items, outputs, losses)
     return facts | {"seconds": round(time.monotonic() - began, 2)}
 
 

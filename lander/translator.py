@@ -14,12 +14,15 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.nn.functional import cross_entropy
 
 from lander import decoding, delta, model
-from lander.codec import Codec
+from lander.codec import IGNORED, Codec
 from lander.data.templates import Template, load_templates
 from lander.finetune import blocks, saved
 from lander.languages import Direction, language_name, parse_direction
+
+LOGITS = 2**27  # of one batch of `losses`, in numbers: half a gigabyte
 
 
 class Output(NamedTuple):
@@ -67,6 +70,10 @@ class Translator:
         names = [self.languages.get(code) or language_name(code) for code in (direction.source, direction.target)]
         return (template or self.templates[0]).fill(sentence, *names)
 
+    def prompts(self, sentences: list[str], direction: Direction, template: Template | None = None) -> list[list[int]]:
+        """Tokens of the prompt of each sentence."""
+        return self.codec.prompts([self.prompt(sentence, direction, template) for sentence in sentences])
+
     def translate(self, sentences: list[str], direction: str | Direction, **decoding: Any) -> list[str]:
         """Translations of sentences, in their order: the first line of each of `outputs` (same keywords)."""
         return [first_line(output.text) for output in self.outputs(sentences, direction, **decoding)]
@@ -82,8 +89,7 @@ class Translator:
         """Everything that the model writes for each sentence: `complete` of its prompt (same keywords)."""
         if isinstance(direction, str):
             direction = parse_direction(direction)
-        prompts = [self.codec.prompt(self.prompt(sentence, direction, template)) for sentence in sentences]
-        return self.complete(prompts, direction, **decoding)
+        return self.complete(self.prompts(sentences, direction, template), direction, **decoding)
 
     def complete(
         self,
@@ -125,6 +131,33 @@ class Translator:
         if beams == 1:
             return self.network.generate(**inputs, custom_generate=decoding.greedy)
         return self.network.generate(**inputs)[:, batch.input_ids.shape[1] :].tolist()
+
+    @torch.inference_mode()
+    def losses(
+        self, sequences: list[list[int]], skips: list[int], direction: str | Direction | None, batch_size: int = 32
+    ) -> list[float]:
+        """How well the model predicts each sequence (tokens) behind its first `skips` tokens.
+
+        The first token of a sequence is never predicted. Batches are smaller where the vocabulary is large.
+
+        Returns:
+            The summed loss of each sequence's predicted tokens, in nats.
+        """
+        self.route(direction)
+        found = [0.0] * len(sequences)
+        most = LOGITS // self.network.config.get_text_config().vocab_size
+        for places in by_length(sequences, batch_size, most):
+            batch = self.codec.pad_right([sequences[place] for place in places], [skips[place] for place in places])
+            batch = batch.to(self.network.device)
+            if not batch.predicted:
+                continue
+            logits, labels = model.predictions(self.network, batch, input_ids=batch.input_ids)
+            rows = (batch.labels[:, 1:] != IGNORED).nonzero()[:, 0]
+            losses = cross_entropy(logits, labels, reduction="none").double()
+            sums = torch.zeros(len(places), dtype=losses.dtype, device=losses.device).index_add_(0, rows, losses)
+            for place, nats in zip(places, sums.tolist(), strict=True):
+                found[place] = nats
+        return found
 
     @torch.inference_mode()
     def logits(
@@ -223,11 +256,19 @@ def first_line(output: str) -> str:
     return next((line.strip() for line in output.splitlines() if line.strip()), "")
 
 
-def by_length(prompts: list[list[int]], batch_size: int) -> Iterator[list[int]]:
-    """Places of prompts, in batches of similar length, the longest first (a lack of memory shows at once)."""
-    order = sorted(range(len(prompts)), key=lambda place: -len(prompts[place]))
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
+def by_length(sequences: list[list[int]], batch_size: int, tokens: int | None = None) -> Iterator[list[int]]:
+    """Places of sequences, in batches of similar length, the longest first (a lack of memory shows at once).
+
+    Args:
+        tokens: at most so many in a batch, padding included, if it has more than one sequence.
+    """
+    order = sorted(range(len(sequences)), key=lambda place: -len(sequences[place]))
+    start = 0
+    while start < len(order):
+        longest = max(len(sequences[order[start]]), 1)
+        size = batch_size if tokens is None else max(1, min(batch_size, tokens // longest))
+        yield order[start : start + size]
+        start += size
 
 
 class Progress:

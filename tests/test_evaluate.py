@@ -350,6 +350,7 @@ def test_without_training_texts_nothing_is_said_about_contamination(tmp_path):
         (b'{"source": "a", "reference": "b", "raw": null}\n', "line 1 has no text in raw, hypothesis"),
         (b"[1]\n", "line 1 has no text in source"),
         (b'{"source": "a", "reference": "b", "raw": "c", "hypothesis": "c", "cut": "no"}\n', "line 1: cut is 'no'"),
+        (b'{"source": "a", "reference": "b", "raw": "c", "hypothesis": "c", "loss": NaN}\n', "line 1: loss is nan"),
         (b'{"source": "\xff"}\n', "not UTF-8"),
     ],
 )
@@ -405,22 +406,17 @@ def test_collect_is_sorted_and_refuses_what_is_scored_twice(tmp_path):
         collect([tmp_path / "b.csv", tmp_path / "b.csv"])
 
 
-def test_losses_stand_beside_the_scores(tmp_path):
-    write_scores(tmp_path / "s.csv", [row("en-de", 1), row("de-en", 2)])
-    losses = pd.DataFrame(
-        [("trained", "test", "en-de", 0.5), ("trained", "test", "de-en", 0.7), ("start", "test", "en-de", 9),
-         ("trained", "dev", "en-de", 8), ("trained", "untrained", "de-fr", 7)],
-        columns=["state", "kind", "direction", "loss_per_character"],
-    )  # fmt: skip
-    losses = losses.assign(method="full", variant="main", seed=0, name="news", loss=1, tokens=1, characters=1)
-    losses.to_csv(tmp_path / "l.csv", index=False)
-    rows = collect([tmp_path / "s.csv"], [tmp_path / "l.csv"])
-    found = {r["direction"]: float(r["score"]) for r in rows if r["metric"] == "loss_per_character"}
-    assert found == {"en-de": 0.5, "de-en": 0.7, "mean": 0.6, "mean-into-en": 0.7, "mean-out-of-en": 0.5}
-    assert {r["direction"]: float(r["score"]) for r in rows if r["metric"] == "bleu"}["mean"] == 1.5
-    losses.drop(columns="state").to_csv(tmp_path / "l.csv", index=False)
-    with pytest.raises(UserError, match=r"l\.csv: no table of losses"):
-        collect([], [tmp_path / "l.csv"])
+def test_the_references_loss_is_a_metric_with_segments():
+    one = Translations(["?"] * 3, ["ab", "abcd", ""], ["x"] * 3, ["x"] * 3, loss=[1.0, 2.5, 0.5])
+    scored = score(one, "de", flags(one, Direction("en", "de"), None))
+    found = {s.metric: s for s in scored.scores}["loss_per_character"]
+    assert found.value == pytest.approx(4.0 / 6)  # nats of all references by their characters, no mean of means
+    assert found.signature == "lander:loss_per_character|unit:nats|v:1"
+    table = segments({"method": "m", "variant": "v", "seed": "0", "test": "t", "direction": "en-de"}, scored.measured)
+    rows = table.to_pandas().query("metric == 'loss_per_character'")
+    assert rows["score"].tolist() == pytest.approx([0.5, 0.625, 0.5])
+    assert [list(counts) for counts in rows["statistics"]] == [[1000, 2], [2500, 4], [500, 0]]
+    assert "loss_per_character" not in scores_of(items(["a"], ["x"]), "de")
 
 
 @pytest.mark.parametrize(

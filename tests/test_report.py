@@ -351,6 +351,29 @@ def significance_file(path, rows):
     return path
 
 
+def test_of_losses_the_lowest_is_the_best_and_ahead(tmp_path):
+    from lander.report.significance import read_significance
+    from lander.report.tables import difference_table, score_table
+
+    metric, lora = "loss_per_character", ("lora", "main")
+    rows = [f"full,main,,lora,news,en-de,{metric},0.5,0.4,0.6,-0.125,0.001"]
+    rows += [f"adapter,main,,lora,news,en-de,{metric},0.75,0.7,0.8,0.125,0.001"]
+    found = read_significance(significance_file(tmp_path / "s.csv", rows))
+    place = ("news", "en-de", metric)
+    assert found.beaten(("full", "main"), place) == [lora]
+    assert found.beaten(("adapter", "main"), place) == []
+    runs = [("full", 0.5), ("lora", 0.625), ("adapter", 0.75)]
+    scores = table_of([(name, "main", "0", "en-de", value) for name, value in runs]).assign(metric=metric)
+    cells = {label: cells[0] for label, cells in score_table(scores, "news", metric, found).rows}
+    assert {label: (cell.text, cell.best, cell.ahead) for label, cell in cells.items()} == {
+        "full": ("0.500", True, "lora"),
+        "lora": ("0.625", False, ""),
+        "adapter": ("0.750", False, ""),
+    }
+    differences = difference_table(found, "news", metric, lora)
+    assert {label: cells[0].text for label, cells in differences.rows} == {"full": "−0.125", "adapter": "+0.125"}
+
+
 def test_significance_by_hand(tmp_path):
     from lander.report.significance import read_significance
     from lander.report.summary import winners_table

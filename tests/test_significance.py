@@ -20,7 +20,7 @@ from lander.evaluate.metrics import segments
 from lander.evaluate.resampling import holm, interval, over_seeds, p_bootstrap, p_randomisation
 from lander.evaluate.sampled import Design, Method, sample
 from lander.evaluate.segments import Compared, Model
-from lander.evaluate.statistics import Extractor, Measured, chrf_metric
+from lander.evaluate.statistics import Extractor, Measured, chrf_metric, loss_statistics
 
 WORDS = ["der", "die", "das", "Haus", "Hund", "läuft", "schnell", "heute", "nicht", "immer,", "und.", "gut", "neu"]
 
@@ -69,6 +69,21 @@ def test_scores_of_sums_are_those_of_sacrebleu():
         single = BLEU(force=True, effective_order=True) if isinstance(metric, BLEU) else metric
         for found, hypothesis, reference in zip(measured.sentence_scores(), hypotheses, references, strict=True):
             assert found == pytest.approx(single.sentence_score(hypothesis, [reference]).score, abs=1e-10)
+
+
+def test_loss_is_tested_as_a_ratio_of_sums(tmp_path):
+    place = {"variant": "main", "seed": "0", "test": "news", "direction": "en-de"}
+    texts = sentences(40, 1)
+    losses = {"base": [len(text) * 2.0 for text in texts], "tuned": [len(text) * 1.0 for text in texts]}
+    files = []
+    for method, nats in losses.items():
+        found = [Measured("loss_per_character", "s", loss_statistics(nats, texts))]
+        files.append(tmp_path / f"{method}.parquet")
+        tables.write(files[-1], segments({"method": method, **place}, found), "segments")
+    [row] = rows_of(files, ["base"], method="tuned", baseline="base", direction="en-de").to_dict("records")
+    assert (row["score"], row["difference"]) == pytest.approx((1, -1))
+    assert row["p_randomisation"] < 0.01
+    assert row["low"] == row["high"] == pytest.approx(1)  # every sentence costs the same by character
 
 
 def test_statistics_of_raw_outputs_are_counted_where_they_differ():

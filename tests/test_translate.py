@@ -1,6 +1,7 @@
 """Decoding: order, truncation, prompts; and the languages and directions that it is asked for."""
 
 import json
+import math
 import sys
 from collections import Counter
 
@@ -38,6 +39,8 @@ def test_batches_are_of_similar_length_and_hold_every_place_once():
     prompts = [[0] * n for n in (3, 9, 1, 7, 5)]
     batches = list(by_length(prompts, 2))
     assert batches == [[1, 3], [4, 0], [2]]
+    assert list(by_length(prompts, 3, tokens=14)) == [[1], [3, 4], [0, 2]]
+    assert list(by_length(prompts, 3, tokens=1)) == [[1], [3], [4], [0], [2]]  # at least one
 
 
 def test_outputs_keep_their_order_whatever_the_batch_size(translator, monkeypatch):
@@ -77,12 +80,13 @@ def test_choosing_prompts_takes_the_best_per_direction(translator, monkeypatch):
 
 def test_translations_are_one_json_object_a_line(tmp_path):
     items = pd.DataFrame({"source": ['say "x"\n', "ف"], "target": ["\u2028", "{}"]})
-    write_translations(tmp_path / "t.jsonl", items, [Output("y\nz", False), Output("", True)])
+    write_translations(tmp_path / "t.jsonl", items, [Output("y\nz", False), Output("", True)], [1.23456, math.inf])
     lines = (tmp_path / "t.jsonl").read_text(encoding="utf-8").split("\n")
     assert len(lines) == 3
     texts = {"source": 'say "x"\n', "reference": "\u2028", "raw": "y\nz", "hypothesis": "y"}
-    assert json.loads(lines[0]) == {**texts, "cut": False}
+    assert json.loads(lines[0]) == {**texts, "cut": False, "loss": 1.2346}
     assert json.loads(lines[1])["cut"]
+    assert json.loads(lines[1])["loss"] is None
 
 
 def test_a_test_set_on_the_command_line():

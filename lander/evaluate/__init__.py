@@ -3,14 +3,14 @@
 Paper: section 4.3 (BLEU by sacreBLEU). Every score carries the signature that makes it comparable.
 
 Reads:
-    <translations>/<test>/<direction>.jsonl   one JSON object a line: source, reference, raw, hypothesis, perhaps cut
+    <translations>/<test>/<direction>.jsonl   one JSON object a line: source, reference, raw, hypothesis (cut, loss)
     <train>/<direction>.parquet               table "train": to tell which test items training has seen
 Writes:
     score:   <out-dir>/<test>/<direction>.csv        columns `method,variant,seed,test,direction,metric,score,signature`
              <out-dir>/<test>/<direction>.flags.csv  `line,flag,detail`: the lines (from 0) that are empty, copied, cut,
                                                      off-target (detail: the language), contaminated ...
              <out-dir>/<test>/<direction>.segments.parquet   table "segments": scores and statistics of each sentence
-    collect: scores.csv, scores.parquet   all scores, and their means over directions; with --loss, loss per character
+    collect: scores.csv, scores.parquet   all scores, and their means over directions
     seen:    seen.json                    test texts that occur in training, looked up once for all models
     significance: significance.csv        intervals, and paired tests of every method against each baseline
     neural:  <direction>.<metric>.csv and .segments.parquet of COMET or another metric of another environment

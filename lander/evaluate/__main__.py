@@ -123,7 +123,6 @@ def _parser() -> argparse.ArgumentParser:
         "collect", help="join the scores of all models and add means over directions"
     ).add_argument
     every("--scores", nargs="+", type=Path, required=True, help="files that `score` wrote")
-    every("--loss", nargs="*", default=[], type=Path, help="files of `lander.loss`: nats per character of references")
     every("--out", type=Path, required=True, help="the table of all scores, CSV")
     every("--parquet", type=Path, help="the same as Parquet")
     _significance_flags(
@@ -173,7 +172,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run one of the commands."""
     args = _parser().parse_args(argv)
     if args.command == "collect":
-        rows = collect([path for path in args.scores if not path.name.endswith(".flags.csv")], args.loss)
+        rows = collect([path for path in args.scores if not path.name.endswith(".flags.csv")])
         write_scores(args.out, rows)
         if args.parquet:
             write_table(args.parquet, rows)

@@ -15,7 +15,7 @@ from lander.languages import parse_direction
 
 COLUMNS = ("method", "variant", "seed", "test", "direction", "metric", "score", "signature")
 MEANS = ("mean", "mean-into-en", "mean-out-of-en")
-LOSS_SIGNATURE = "lander:loss_per_character|unit:nats|v:1"
+LESS_IS_BETTER = ("loss_per_character",)  # metrics
 Row = dict[str, str]
 
 
@@ -59,36 +59,16 @@ def write_table(path: str | Path, rows: Iterable[Row]) -> None:
     tables.write(path, table.astype({"score": float}), "scores")
 
 
-def read_losses(path: str | Path) -> list[Row]:
-    """Nats per character of the references of test sets, as rows of metric `loss_per_character`; lower is better.
-
-    Raises:
-        UserError: no such file, or not one of `lander.loss`.
-    """
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        table = table[(table["kind"] == "test") & (table["state"] == "trained")]
-        losses = table["loss_per_character"].replace("", "inf").astype(float)  # a training that has diverged
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; `python -m lander.loss` makes it") from None
-    except (ValueError, KeyError, OSError) as error:  # pandas' parser errors are ValueErrors
-        raise UserError(f"{path}: no table of losses ({error}); remove it and run snakemake again") from None
-    rows = table.rename(columns={"name": "test"}).assign(
-        metric="loss_per_character", score=losses.map(number), signature=LOSS_SIGNATURE
-    )
-    return rows[list(COLUMNS)].to_dict("records")
-
-
-def collect(files: Sequence[str | Path], losses: Sequence[str | Path] = ()) -> list[Row]:
-    """All rows of the files of scores and of losses, and their means, sorted.
+def collect(files: Sequence[str | Path]) -> list[Row]:
+    """All rows of the files of scores, and their means, sorted.
 
     Raises:
         UserError: a file cannot be read, or two files score the same thing.
     """
     origin: dict[tuple[str, ...], str | Path] = {}
     rows = []
-    for path in [*files, *losses]:
-        for row in read_losses(path) if path in losses else read_scores(path):
+    for path in files:
+        for row in read_scores(path):
             key = tuple(row[name] for name in COLUMNS[:6])
             if key in origin:
                 raise UserError(f"{path}: {' '.join(key)} is scored in {origin[key]} too; give each file once")

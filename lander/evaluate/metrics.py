@@ -7,6 +7,7 @@
 | `bleu_raw` | BLEU of the raw output, before it is cut at the first line break | 0-100 |
 | `spbleu` | BLEU on the pieces of the flores200 model, where it is asked for | 0-100 |
 | `bleu_13a` | BLEU with tokenizer 13a whatever the target, as in the paper's signature, where it is asked for | 0-100 |
+| `loss_per_character` | loss of the references behind the same prompts, by their characters; lower is better | nats |
 | `length_ratio`, `length_ratio_raw` | characters of all hypotheses (raw outputs) / of all references | ratio |
 | `repeated` | share of the hypotheses' 4-grams (BLEU's words) that stand earlier in the same hypothesis | 0-1 |
 | `empty` | share of hypotheses without a visible character | 0-1 |
@@ -18,8 +19,9 @@
 | `contaminated` | share of items whose source or reference occurs in training, in any direction | 0-1 |
 | `bleu_unseen`, `chrf2++_unseen` | the same over the items that are not contaminated; absent if there is none | 0-100 |
 
-`cut` and `cut_raw` are there only where the translations say what was cut, `off_target` and `language_unknown` where
-the identifier knows the target, the last three where training texts are given.
+`loss_per_character` is there only where the translations say what the references cost (those of a model that has
+diverged do not), `cut` and `cut_raw` where they say what was cut, `off_target` and `language_unknown` where the
+identifier knows the target, the last three where training texts are given.
 """
 
 from collections.abc import Sequence
@@ -28,10 +30,12 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from lander.evaluate.outputs import Flags, repeated_share
-from lander.evaluate.statistics import Extractor, Measured, chrf_metric
+from lander.evaluate.statistics import Extractor, Measured, chrf_metric, loss_statistics
 from lander.evaluate.tokenizers import bleu_with, extra_bleu
 from lander.evaluate.translations import Translations
 
+LOSS = "loss_per_character"
+LOSS_SIGNATURE = "lander:loss_per_character|unit:nats|v:1"
 DETAILS = {
     "off_target": "unit:share|by:py3langid+script",
     "language_unknown": "unit:share|by:py3langid+script",
@@ -75,6 +79,8 @@ def score(
     measured = [_measure("bleu", bleu, items.hypothesis), _measure("chrf2++", chrf, items.hypothesis)]
     raw = bleu.changed(measured[0].statistics, items.hypothesis, items.raw)
     measured += [_measure(name, Extractor(extra_bleu(name), items.reference), items.hypothesis) for name in extras]
+    if items.loss is not None:
+        measured.append(Measured(LOSS, LOSS_SIGNATURE, loss_statistics(items.loss, items.reference)))
     scores = [_corpus(one) for one in (*measured, Measured("bleu_raw", bleu.signature, raw))]
     scores += [
         _own("length_ratio", _length_ratio(items.hypothesis, items.reference), "unit:characters"),

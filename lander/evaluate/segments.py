@@ -14,11 +14,15 @@ import pandas as pd
 
 from lander import tables
 from lander.errors import UserError
-from lander.evaluate.statistics import BLEU_WIDTH, CHRF_WIDTH
+from lander.evaluate.statistics import BLEU_WIDTH, CHRF_WIDTH, LOSS_WIDTH
 
 KEYS = ["test", "direction", "metric", "method", "variant", "seed"]
 CSV_COLUMNS = [*KEYS, "line", "score"]
-REFERENCE_COUNTS = {BLEU_WIDTH: [1], CHRF_WIDTH: list(range(1, CHRF_WIDTH, 3))}  # what depends on the reference alone
+REFERENCE_COUNTS = {  # what depends on the reference alone
+    BLEU_WIDTH: [1],
+    CHRF_WIDTH: list(range(1, CHRF_WIDTH, 3)),
+    LOSS_WIDTH: [1],
+}
 
 
 class Model(NamedTuple):

@@ -14,6 +14,7 @@ from sacrebleu.metrics import CHRF
 from sacrebleu.metrics.base import Metric
 
 BLEU_WIDTH = 10  # hypothesis and reference length, matches of orders 1-4, n-grams of orders 1-4
+LOSS_WIDTH = 2  # thousandths of a nat, characters of the reference
 CHRF_WIDTH = 24  # n-grams of hypothesis, of reference, matches; 6 orders of characters, 2 of words
 ORDERS = 4
 BETA = 2
@@ -70,15 +71,19 @@ class Measured:
     def sentence_scores(self) -> np.ndarray:
         """Score of each sentence; BLEU counts only the orders that a sentence has (sacreBLEU's effective order)."""
         columns = self.statistics.T.astype(np.float64)
-        return bleu(columns, effective_order=True) if len(columns) == BLEU_WIDTH else chrf(columns)
+        if len(columns) == BLEU_WIDTH:
+            return bleu(columns, effective_order=True)
+        return scorer(len(columns))(columns, 1)
 
 
 def scorer(width: int) -> Scorer:
-    """The function from sums to scores: BLEU, chrF2++, or the mean of a segment score (width 1)."""
+    """The function from sums to scores: BLEU, chrF2++, loss per character, or the mean of a segment score (width 1)."""
     if width == BLEU_WIDTH:
         return lambda sums, _sentences: bleu(sums)
     if width == CHRF_WIDTH:
         return lambda sums, _sentences: chrf(sums)
+    if width == LOSS_WIDTH:
+        return lambda sums, _sentences: loss_per_character(sums)
     if width == 1:
         return lambda sums, sentences: sums[0] / sentences
     raise ValueError(f"no metric has {width} statistics")
@@ -106,6 +111,20 @@ def bleu(sums: np.ndarray, effective_order: bool = False) -> np.ndarray:
         mean = logs / (np.maximum(order, 1) if effective_order else ORDERS)
         found = 100 * brevity * np.exp(mean)
     return np.where(sums[2 : 2 + ORDERS].sum(axis=0) > 0, found, 0.0)
+
+
+def loss_statistics(losses: Sequence[float], references: Sequence[str]) -> np.ndarray:
+    """Counts (sentences, 2) of losses in nats and of the references' characters, int32."""
+    return np.array([(round(1000 * nats), len(text)) for nats, text in zip(losses, references, strict=True)], np.int32)
+
+
+def loss_per_character(sums: np.ndarray) -> np.ndarray:
+    """Nats per character of the reference; of an empty one, of its end alone.
+
+    Args:
+        sums: (2, ...): thousandths of a nat, characters.
+    """
+    return sums[0] / 1000 / np.maximum(sums[1], 1)
 
 
 def chrf(sums: np.ndarray) -> np.ndarray:

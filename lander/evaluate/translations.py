@@ -7,6 +7,7 @@ from pathlib import Path
 from lander.errors import UserError
 
 FIELDS = ("source", "reference", "raw", "hypothesis")
+MOST = 1e6  # nats of a line
 REMEDY = "remove it and run snakemake again: it is translated anew"
 
 
@@ -15,7 +16,8 @@ class Translations:
     """Parallel lists, one entry per test item.
 
     `raw` is all that the model wrote, `hypothesis` what is left of it after it was cut at the first line break. `cut`
-    says which outputs ended at the length limit rather than with the end token; None where the file does not.
+    says which outputs ended at the length limit rather than with the end token, `loss` what each reference cost the
+    model behind the same prompt, in nats; None where the file does not.
     """
 
     source: list[str]
@@ -23,6 +25,7 @@ class Translations:
     raw: list[str]
     hypothesis: list[str]
     cut: list[bool] | None = None
+    loss: list[float] | None = None
 
     def __len__(self) -> int:
         return len(self.source)
@@ -49,12 +52,12 @@ def read(path: str | Path) -> Translations:
         raise UserError(f"{path}: cannot be read ({error.strerror}); {REMEDY}") from None
     if not rows:
         raise UserError(f"{path}: no translations in it, the test set is empty; give it at least one line")
-    *texts, cut = (list(column) for column in zip(*rows, strict=True))
-    return Translations(*texts, cut=None if None in cut else cut)
+    *texts, cut, loss = (list(column) for column in zip(*rows, strict=True))
+    return Translations(*texts, cut=None if None in cut else cut, loss=None if None in loss else loss)
 
 
-def _fields(path: Path, number: int, line: str) -> tuple[str | bool | None, ...]:
-    """The four texts of a line, and `cut`, which older files do not have."""
+def _fields(path: Path, number: int, line: str) -> tuple[str | bool | float | None, ...]:
+    """The four texts of a line, and `cut` and `loss`, which translations of other tools do not have."""
     try:
         row = json.loads(line)
     except ValueError:
@@ -66,4 +69,7 @@ def _fields(path: Path, number: int, line: str) -> tuple[str | bool | None, ...]
     cut = row.get("cut")
     if cut is not None and not isinstance(cut, bool):
         raise UserError(f"{path}: line {number}: cut is {cut!r}, not true or false; {REMEDY}")
-    return (*values, cut)
+    loss = row.get("loss")
+    if loss is not None and not (type(loss) in (int, float) and 0 <= loss < MOST):
+        raise UserError(f"{path}: line {number}: loss is {loss!r}, not a number of nats; {REMEDY}")
+    return (*values, cut, loss)

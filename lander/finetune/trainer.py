@@ -64,8 +64,7 @@ class TranslationLoss(nn.Module):
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Loss of a batch in nats per token, a scalar."""
-        network = self.network.get_base_model() if hasattr(self.network, "get_base_model") else self.network
-        return cross_entropy(*predictions(network, batch, input_ids=batch.input_ids))
+        return cross_entropy(*predictions(self.network, batch, input_ids=batch.input_ids))
 
 
 def start_processes() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from lander.errors import UserError
+from lander.evaluate.collect import LESS_IS_BETTER
 from lander.report.order import run_label
 
 LEVEL = 0.05
@@ -22,7 +23,7 @@ Place = tuple[str, str, str]  # test, direction (or a mean of directions), metri
 
 @dataclass(frozen=True)
 class Outcome:
-    """A method against a baseline: the difference (positive: the method is ahead), its interval, the corrected p."""
+    """A method against a baseline: the difference of their scores, its interval, the corrected p."""
 
     difference: float
     p: float
@@ -74,7 +75,8 @@ class Significance:
     def beaten(self, method: Method, place: Place) -> list[Method]:
         """The baselines that a method is significantly ahead of."""
         outcomes = ((baseline, self.compare(method, baseline, place)) for baseline in self.baselines)
-        return [one for one, found in outcomes if found and found.significant and found.difference > 0]
+        sign = -1 if place[2] in LESS_IS_BETTER else 1
+        return [one for one, found in outcomes if found and found.significant and sign * found.difference > 0]
 
     def letters(self) -> dict[Method, str]:
         """A letter for each baseline, as it marks scores in tables."""

@@ -11,26 +11,26 @@ from lander.report.significance import LEVEL, Method, Outcome, Place, Significan
 
 MISSING = "–"
 MEAN_LABELS = {"mean": "all", "mean-out-of-en": "out of en", "mean-into-en": "into en"}
-METRICS = {  # metric -> heading, digits, factor, whether more is better
-    "bleu": ("BLEU", 1, 1, True),
-    "chrf2++": ("chrF2++", 1, 1, True),
-    "bleu_unseen": ("BLEU on items that training has not seen", 1, 1, True),
-    "chrf2++_unseen": ("chrF2++ on items that training has not seen", 1, 1, True),
-    "spbleu": ("spBLEU", 1, 1, True),
-    "comet": ("COMET", 3, 1, True),
-    "loss_per_character": ("Loss of the references, nats per character", 3, 1, False),
-    "bleu_13a": ("BLEU with tokenizer 13a whatever the target, as in the paper", 1, 1, True),
-    "bleu_raw": ("BLEU of the raw output, before it is cut at the first line break", 1, 1, True),
-    "length_ratio": ("Length ratio: characters of the translations / of the references", 2, 1, False),
-    "length_ratio_raw": ("Length ratio of the raw output", 2, 1, False),
-    "empty": ("Empty translations, % of items", 1, 100, False),
-    "copied": ("Translations that repeat the source, % of items", 1, 100, False),
-    "off_target": ("Off-target translations: in another language, % of items", 1, 100, False),
-    "language_unknown": ("Translations too short to tell their language, % of items", 1, 100, False),
-    "cut": ("Translations cut off by the limit of length, % of items", 1, 100, False),
-    "cut_raw": ("Raw outputs that ended at the limit of length, % of items", 1, 100, False),
-    "repeated": ("Repetition: 4-grams that stand earlier in the same translation, %", 1, 100, False),
-    "contaminated": ("Test items of which training has seen the source or the reference, %", 1, 100, False),
+METRICS: dict[str, tuple[str, int, float, str]] = {  # metric -> heading, digits, factor, the best score (max, min)
+    "bleu": ("BLEU", 1, 1, "max"),
+    "chrf2++": ("chrF2++", 1, 1, "max"),
+    "bleu_unseen": ("BLEU on items that training has not seen", 1, 1, "max"),
+    "chrf2++_unseen": ("chrF2++ on items that training has not seen", 1, 1, "max"),
+    "spbleu": ("spBLEU", 1, 1, "max"),
+    "comet": ("COMET", 3, 1, "max"),
+    "loss_per_character": ("Loss of the references, nats per character (less is better)", 3, 1, "min"),
+    "bleu_13a": ("BLEU with tokenizer 13a whatever the target, as in the paper", 1, 1, "max"),
+    "bleu_raw": ("BLEU of the raw output, before it is cut at the first line break", 1, 1, "max"),
+    "length_ratio": ("Length ratio: characters of the translations / of the references", 2, 1, ""),
+    "length_ratio_raw": ("Length ratio of the raw output", 2, 1, ""),
+    "empty": ("Empty translations, % of items", 1, 100, ""),
+    "copied": ("Translations that repeat the source, % of items", 1, 100, ""),
+    "off_target": ("Off-target translations: in another language, % of items", 1, 100, ""),
+    "language_unknown": ("Translations too short to tell their language, % of items", 1, 100, ""),
+    "cut": ("Translations cut off by the limit of length, % of items", 1, 100, ""),
+    "cut_raw": ("Raw outputs that ended at the limit of length, % of items", 1, 100, ""),
+    "repeated": ("Repetition: 4-grams that stand earlier in the same translation, %", 1, 100, ""),
+    "contaminated": ("Test items of which training has seen the source or the reference, %", 1, 100, ""),
 }
 
 
@@ -99,14 +99,14 @@ def score_groups(columns: Sequence[tuple[str, str]]) -> list[Head]:
     return groups
 
 
-def metric_look(metric: str, rows: pd.DataFrame) -> tuple[str, int, float, bool]:
-    """Heading, digits, factor and whether more is better; of a metric that is not listed, from its signature."""
+def metric_look(metric: str, rows: pd.DataFrame) -> tuple[str, int, float, str]:
+    """Heading, digits, factor and which score is best, if any; of a metric that is not listed, from its signature."""
     if metric in METRICS:
         return METRICS[metric]
     words = metric.replace("_", " ")
     if rows["signature"].str.contains("unit:share", regex=False).all():
-        return f"{words}, % of items", 1, 100, False
-    return words, 2, 1, False
+        return f"{words}, % of items", 1, 100, ""
+    return words, 2, 1, ""
 
 
 def score_table(
@@ -130,12 +130,12 @@ def score_table(
     if rows.empty:
         return None
     tested = significance or Significance()
-    heading, digits, factor, rank = metric_look(metric, rows)
+    heading, digits, factor, best = metric_look(metric, rows)
     columns = score_columns(rows["direction"].unique())
     by = rows.assign(score=rows["score"] * factor).groupby(["method", "variant", "direction"])["score"]
     mean, spread, seeds = by.mean(), by.std(), by.count()
     runs = sorted({key[:2] for key in mean.index}, key=method_key)
-    tops = {name: round(top, digits) for name, top in mean.groupby("direction").max().items()} if rank else {}
+    tops = mean.groupby("direction").agg(best).round(digits).to_dict() if best else {}
     table = []
     for run in runs:
         cells = []
@@ -147,9 +147,9 @@ def score_table(
             many = seeds[(*run, name)] > 1
             text = f"±{spread[(*run, name)]:.{digits}f}" if many else ""
             # compared as printed: no bold for a difference that the reader cannot see
-            best = len(runs) > 1 and round(value, digits) == tops.get(name)
+            top = len(runs) > 1 and round(value, digits) == tops.get(name)
             extra = _tested(tested, run, (test, name, metric), digits, factor) if tested else {}
-            cells.append(Cell(f"{value:.{digits}f}", best, text, **extra))
+            cells.append(Cell(f"{value:.{digits}f}", top, text, **extra))
         table.append((run_label(run), cells))
     heads = [Head(MEAN_LABELS.get(name, name)) for _, name in columns]
     marked = any(cell.interval or cell.marks for _, cells in table for cell in cells)
@@ -186,24 +186,24 @@ def difference_table(tested: Significance, test: str, metric: str, baseline: Met
     if not outcomes:
         return None
     columns = score_columns(list(dict.fromkeys(name for _, name in outcomes)))
+    heading, digits, _, _ = METRICS.get(metric, (metric, 2, 1, ""))
     rows = []
     for run in sorted({run for run, _ in outcomes}, key=method_key):
         cells = []
         for _, name in columns:
             found = outcomes.get((run, name))
-            cells.append(_difference_cell(found) if found else Cell(MISSING))
+            cells.append(_difference_cell(found, digits) if found else Cell(MISSING))
         rows.append((run_label(run), cells))
-    heading = METRICS[metric][0] if metric in METRICS else metric
     notes = [f"Below: the Holm-corrected p of the paired test, and the 95% interval. Bold: p < {LEVEL:g}."]
     title = f"{heading} minus that of {run_label(baseline)}, on {test}"
     heads = [Head(MEAN_LABELS.get(name, name)) for _, name in columns]
     return Table(title, "method", heads, rows, [], notes, word="significant")
 
 
-def _difference_cell(found: Outcome) -> Cell:
-    text = f"{found.difference:+.1f}".replace("-", "−")
+def _difference_cell(found: Outcome, digits: int) -> Cell:
+    text = f"{found.difference:+.{digits}f}".replace("-", "−")
     sure = "significant" if found.significant else "not significant"
-    span = [f"{end:+.1f}".replace("-", "−") for end in (found.low, found.high) if end == end]
+    span = [f"{end:+.{digits}f}".replace("-", "−") for end in (found.low, found.high) if end == end]
     said = [text, f"95% interval {' to '.join(span)}"] if span else [text]
     hover = "; ".join([*said, found.text, sure])
     return Cell(text, found.significant, found.text, " to ".join(span), hover=hover)

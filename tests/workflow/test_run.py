@@ -124,10 +124,10 @@ def test_the_run_is_complete(project: Project) -> None:
         ("landermt", "main"),
     ]
     assert scored >= {(*model, direction) for model in models for direction in ("en-de", "de-en", "mean")}
-    assert {row["metric"] for row in rows} >= {"bleu", "chrf2++", "bleu_raw"}
+    assert {row["metric"] for row in rows} >= {"bleu", "chrf2++", "bleu_raw", "loss_per_character"}
     lines = (results / "translate/landermt/main/s0/news/en-de.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 5
-    assert list(json.loads(lines[0])) == ["source", "reference", "raw", "hypothesis", "cut"]
+    assert list(json.loads(lines[0])) == ["source", "reference", "raw", "hypothesis", "cut", "loss"]
     assert "<html" in (results / "report" / "index.html").read_text(encoding="utf-8")
     effective = yaml.safe_load((results / "config.yaml").read_text(encoding="utf-8"))
     assert effective["finetune"]["accumulate"] == 2
