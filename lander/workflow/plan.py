@@ -10,9 +10,11 @@ from typing import Any
 
 from lander import config
 from lander.digest import code_digest, record_digests, recorded_digest
+from lander.errors import UserError
 from lander.languages import Direction
 from lander.methods import MASKED
 from lander.variants import MAIN, Model, selection
+from lander.workflow import guard
 from lander.workflow.experiments import Experiments
 from lander.workflow.models import Models
 from lander.workflow.texts import Texts
@@ -151,6 +153,15 @@ class Plan:
             flags += ["--experiments", *map(str, shown)]
         flags += ["--benchmarks", f"{self.results}/benchmarks", "--code", str(self.ledger)]
         return [*flags, "--awareness-languages", *self.settings.awareness.languages] if self.detects else flags
+
+    # ------------------------------------------------------------ guard
+
+    def hold(self) -> None:
+        """Keep other Snakemakes out of the run until this one ends."""
+        try:
+            self.guard = guard.hold(Path(self.results))
+        except UserError as error:
+            sys.exit(f"lander: error: {error}")
 
     # ------------------------------------------------------------ code digests
 

@@ -259,6 +259,24 @@ def test_a_bad_config_starts_nothing(project: Project) -> None:
     )
 
 
+def test_another_run_takes_over_what_is_the_same(project: Project) -> None:
+    result = project.snakemake("--until", "neurons", run="again", neurons={"general_share": 0.5})
+    assert result.returncode == 0, result.stdout + result.stderr
+    first, again = (project.work / "results" / run for run in ("tiny", "again"))
+    shared = [
+        file
+        for name in ("data/clean", "data/s0", "activations", "awareness")
+        for file in (again / name).rglob("*.parquet")
+    ]
+    assert len(shared) > 10
+    for file in shared:
+        assert file.read_bytes() == (first / file.relative_to(again)).read_bytes()
+    for log in ("data/clean/de-en", "data/s0/train/en-de", "activations/s0/en-de", "awareness/s0/fr"):
+        assert "copied from results/tiny/" in (again / "logs" / f"{log}.log").read_text(encoding="utf-8"), log
+    log = (again / "logs/neurons/main/s0.log").read_text(encoding="utf-8")
+    assert "copied" not in log
+
+
 def test_an_experiment_trains_what_is_missing(project: Project) -> None:
     result = project.snakemake("--", "sweep_epsilon", experiments={"sweep_epsilon": [0.5, 0.9]})
     assert result.returncode == 0, result.stdout + result.stderr

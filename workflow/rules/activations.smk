@@ -20,6 +20,7 @@ rule activations:
         runtime=growing(60),
         gpu=plan.gpu,
     params:
+        files=made_of,
         direction="{direction}",
         model=models.model,
         revision=models.base_flags,
@@ -32,7 +33,8 @@ rule activations:
         code=plan.code("activations"),
     shell:
         """
-        python -m lander.activations \
+        python -m lander.reuse --files {params.files:q} \
+            lander.activations \
             --model {params.model:q} \
             {params.revision:q} \
             --dtype {params.dtype} \

@@ -20,6 +20,7 @@ rule awareness:
         runtime=growing(120),
         gpu=plan.gpu,
     params:
+        files=made_of,
         language="{language}",
         model=models.model,
         revision=models.base_flags,
@@ -31,7 +32,8 @@ rule awareness:
         code=plan.code("awareness"),
     shell:
         """
-        python -m lander.awareness \
+        python -m lander.reuse --files {params.files:q} \
+            lander.awareness \
             --model {params.model:q} \
             {params.revision:q} \
             --dtype {params.dtype} \
@@ -54,6 +56,7 @@ use rule awareness as awareness_parts with:
     benchmark:
         "<benchmarks>/awareness_parts/{reading}s{seed}/{language}.tsv"
     params:
+        files=made_of,
         language="{language}",
         model=models.model,
         revision=models.base_flags,

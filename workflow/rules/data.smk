@@ -20,6 +20,7 @@ rule clean:
         mem_mb=growing(2000),
         runtime=growing(240),
     params:
+        files=made_of,
         pair="{pair}",
         sources=texts.training_sources,
         exclude=sources_json(settings.data.exclude),
@@ -27,7 +28,8 @@ rule clean:
         code=plan.code("data"),
     shell:
         """
-        python -m lander.data clean \
+        python -m lander.reuse --files {params.files:q} \
+            lander.data clean \
             --pair {params.pair:q} \
             --sources {params.sources:q} \
             --exclude {params.exclude:q} \
@@ -58,6 +60,7 @@ rule sample:
         mem_mb=growing(2000),
         runtime=growing(60),
     params:
+        files=made_of,
         direction="{direction}",
         seed="{seed}",
         origins=texts.origins,
@@ -66,7 +69,8 @@ rule sample:
         code=plan.code("data"),
     shell:
         """
-        python -m lander.data sample \
+        python -m lander.reuse --files {params.files:q} \
+            lander.data sample \
             --direction {params.direction:q} \
             --clean {input.table:q} \
             --counts {input.counts:q} \
@@ -217,6 +221,7 @@ rule text:
         mem_mb=2000,
         runtime=60,
     params:
+        files=made_of,
         language="{language}",
         seed="{seed}",
         languages=json.dumps(settings.awareness.languages),
@@ -225,7 +230,8 @@ rule text:
         code=plan.code("data"),
     shell:
         """
-        python -m lander.data text \
+        python -m lander.reuse --files {params.files:q} \
+            lander.data text \
             --language {params.language:q} \
             --languages {params.languages:q} \
             --sources {params.sources:q} \
