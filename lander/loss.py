@@ -146,7 +146,7 @@ def main() -> None:
     place = {"method": args.method, "variant": args.variant, "seed": args.seed}
     table = pd.DataFrame([place | row for row in found], columns=COLUMNS)
     with whole_file(args.out) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.6f")
+        table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.6f", na_rep="nan")
 
 
 if __name__ == "__main__":

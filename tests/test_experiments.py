@@ -16,6 +16,7 @@ from lander.evaluate.outputs import flags as flags_of
 from lander.evaluate.translations import Translations
 from lander.experiments import paper
 from lander.experiments.__main__ import main
+from lander.experiments.charts import apart
 from lander.experiments.forgetting import pareto
 from lander.experiments.inputs import LOSS_COLUMNS, read_losses
 from lander.experiments.rates import MOST, best_rate, dev_loss, next_rates, rate_name
@@ -209,19 +210,34 @@ def test_no_ranking_below_five(tmp_path):
     assert "No ranking in any column" in text
 
 
-def test_loss_per_character_is_of_all_nats_by_all_characters(tmp_path):
-    models = {"zero-shot/main/s0": 10.0, "full/main/s0": 20.0}
-    rows = []
-    for model, loss in (("zero-shot/main/s0", 4.0), ("full/main/s0", 2.0)):
-        rows += [(model, "trained", "test", "news", name, loss, 100) for name in FOUR[:3]]
-        rows.append((model, "trained", "test", "news", "fr-en", 2 * loss, 300))
-    given = {"scores": scores(tmp_path / "s.csv", models), "loss": losses(tmp_path / "l.csv", rows)}
-    text, data = make(tmp_path, "table1", **given)
-    loss = data[(data["metric"] == "loss") & (data["method"] == "full")]
-    assert value(loss, direction="mean-into-en") == pytest.approx((100 * 2 + 300 * 4) / (4 * 400))
+def test_loss_per_character_stands_beside_the_scores(tmp_path):
+    models = {"zero-shot/main/s0": 10.0, "full/main/s0": 20.0, "lora/main/s0": 30.0}
+    path = scores(tmp_path / "s.csv", models)
+    loss = {"zero-shot": 1.0, "full": 0.5, "lora": 0.25}
+    rows = [
+        (method, "main", "0", "news", name, "loss_per_character", nats * (1 + (name == "fr-en")), "lander:loss")
+        for method, nats in loss.items()
+        for name in FOUR
+        if (method, name) != ("lora", "fr-en")  # it has diverged there
+    ]
+    pd.concat([pd.read_csv(path), pd.DataFrame(rows, columns=COLUMNS)]).to_csv(path, index=False)
+    text, data = make(tmp_path, "table1", scores=path)
+    loss = data[(data["metric"] == "loss_per_character") & (data["method"] == "full")]
+    assert value(loss, direction="mean-into-en") == pytest.approx((0.5 + 1.0) / 2)  # a mean of directions, as of BLEU
     assert value(loss, direction="mean-out-of-en") == 0.5
-    assert value(loss, direction="mean") == pytest.approx(0.75)
-    assert row(text, "full", "## Means")[-2:] == ["0.875", "0.500"]
+    assert row(text, "full", "## Means")[-2:] == ["0.750", "0.500"]
+    assert row(text, "lora", "## Means")[-2:] == ["–", "0.250"]
+
+
+def test_test_sets_may_have_other_directions(tmp_path):
+    models = {"zero-shot/main/s0": 10.0, "full/main/s0": 20.0}
+    news, talks = (
+        pd.read_csv(scores(tmp_path / f"{n}.csv", models, d, (n,))) for n, d in (("news", FOUR), ("talks", ["en-de"]))
+    )
+    path = tmp_path / "s.csv"
+    pd.concat([news, talks]).to_csv(path, index=False)
+    text, _ = make(tmp_path, "table1", scores=path)
+    assert row(text, "full", "## Means over directions on talks") == ["**20.0**", "**40.0**"]
 
 
 def test_gaps_are_named(tmp_path):
@@ -282,7 +298,7 @@ def test_losses_that_diverged(tmp_path):
     found = loss_samples(read_losses([path]), "dev")
     assert found["value"].tolist() == [math.inf]
     assert math.isnan(dev_loss(path))
-    path.write_text(path.read_text().replace("nan", ""))
+    path.write_text(path.read_text().replace("nan", ""))  # cut off
     with pytest.raises(UserError, match=r"l\.csv"):
         read_losses([path])
 
@@ -605,3 +621,10 @@ def test_tune(tmp_path):
     bad = losses(tmp_path / "bad.csv", dev("full/lr0.001/s0", None, math.nan))
     with pytest.raises(UserError, match="full diverged at every learning rate"):
         make(tmp_path, "tune", loss=bad)
+
+
+def test_labels_of_an_axis_do_not_touch():
+    assert apart([0.1, 0.5, 0.9, 0.91, 0.92, 0.99]) == [0.1, 0.5, 0.9, 0.99]
+    assert apart([1e-4, 2e-4, 4e-4, 8e-4], log=True) == [1e-4, 2e-4, 4e-4, 8e-4]
+    assert apart([3.0]) == [3.0]
+    assert apart([]) == []

@@ -1,5 +1,6 @@
 """Losses of references and of text: against a loop over sentences, before and after training, as a table."""
 
+import math
 import sys
 
 import pandas as pd
@@ -12,7 +13,10 @@ from torch.nn.functional import cross_entropy
 import lander
 from lander import loss, tables
 from lander.data.templates import Template
-from lander.translator import load
+from lander.experiments.inputs import read_losses
+from lander.experiments.rates import dev_loss
+from lander.experiments.samples import loss_samples
+from lander.translator import Translator, load
 
 TEMPLATE = Template("plain", "{source_language}: {source}\n")
 NAMES = ("English", "German")
@@ -84,3 +88,16 @@ def test_the_table(tmp_path, monkeypatch) -> None:
     ]
     rows = table[table["kind"] != "text"]
     assert (rows["loss"] * rows["tokens"] / rows["characters"] - rows["loss_per_character"]).abs().max() < 1e-4
+
+
+def test_a_model_that_has_diverged_has_a_loss_that_is_no_number(tmp_path, monkeypatch) -> None:
+    """The search for a learning rate counts it as the worst."""
+    made = trained.make(tmp_path, "lora")
+    tables.write(tmp_path / "heldout.parquet", PAIRS.assign(origin="toy", line=range(3)), "heldout")
+    monkeypatch.setattr(Translator, "losses", lambda _self, sequences, *_: [math.nan] * len(sequences))
+    flags = ["--model", str(made.path), "--dtype", "float32", "--template", "sentence", "--method", "lora"]
+    flags += ["--languages", '{"en": "English", "de": "German"}', "--dev", f"en-de:{tmp_path}/heldout.parquet"]
+    monkeypatch.setattr(sys, "argv", ["loss", *flags, "--out", f"{tmp_path}/loss.csv"])
+    loss.main()
+    assert math.isnan(dev_loss(tmp_path / "loss.csv"))
+    assert loss_samples(read_losses([tmp_path / "loss.csv"]), "dev")["value"].tolist() == [math.inf]

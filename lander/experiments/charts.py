@@ -1,5 +1,6 @@
 """The charts of the experiments, in the look of the report: dots, curves, bars, heat maps, a scatter plot."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -67,7 +68,7 @@ def dots(name: str, title: str, panels: Sequence[Panel]) -> str:
             rows = panel.data[panel.data["series"] == one]
             offset = 0.16 * (index - (len(series) - 1) / 2)
             style = svg.line_style(index) | {"linestyle": "", "markerfacecolor": "none", "capsize": 2.5}
-            at = rows["label"].map(places) + offset
+            at = np.array([places[label] for label in rows["label"]]) + offset  # empty where it has no such series
             axis.errorbar(_finite(rows["mean"]), at, xerr=_spreads(rows), label=one, **style)
         _reference(axis, panel.line, vertical=True)
         axis.set_yticks(range(len(labels)), labels)
@@ -105,13 +106,23 @@ def curves(name: str, title: str, panels: Sequence[Panel], log: bool = False) ->
 
 
 def _value_axis(axis: Axes, values: list[float], log: bool) -> None:
-    """Ticks at the values that were tried."""
+    """Ticks at the values that were tried, where their labels do not touch."""
     if log:
         axis.set_xscale("log")
         axis.xaxis.set_minor_locator(NullLocator())
         axis.xaxis.set_minor_formatter(NullFormatter())
-    step = -(-len(values) // 12)
-    axis.set_xticks(values[::step], [f"{value:.3g}" for value in values[::step]], rotation=30 if log else 0)
+    shown = apart(values, log)
+    axis.set_xticks(shown, [f"{value:.3g}" for value in shown], rotation=30 if log else 0)
+
+
+def apart(values: Sequence[float], log: bool = False, share: float = 0.07) -> list[float]:
+    """Those of sorted values that lie behind the last one kept by at least a share of the whole range."""
+    places = [math.log(value) if log else value for value in values]
+    kept = list(range(min(1, len(values))))
+    for place in range(1, len(values)):
+        if places[place] - places[kept[-1]] >= share * (places[-1] - places[0]):
+            kept.append(place)
+    return [values[place] for place in kept]
 
 
 @matplotlib.rc_context(svg.RC)

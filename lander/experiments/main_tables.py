@@ -10,6 +10,7 @@ from lander.experiments.documents import Document, heads, listed, number
 from lander.experiments.inputs import Inputs
 from lander.experiments.samples import (
     DRAWS,
+    LOSS,
     METRICS,
     labels,
     reference_losses,
@@ -81,9 +82,9 @@ def _tables(inputs: Inputs) -> tuple[pd.DataFrame, list[Table | str]]:
     """All numbers, and the tables of scores and costs."""
     samples = score_samples(inputs.scores, inputs.directions)
     parts = [summarise(samples)]
-    if len(inputs.losses):
-        require(inputs.losses, inputs.scores, "--loss")
-        parts.append(summarise(reference_losses(inputs.losses, inputs.directions)))
+    losses = reference_losses(inputs.scores, inputs.directions)
+    if len(losses):
+        parts.append(summarise(losses))
     if len(inputs.costs):
         require(inputs.costs, inputs.scores, "--runs")
         parts.append(summarise(inputs.costs.assign(test="", direction="")))
@@ -103,7 +104,7 @@ def _tables(inputs: Inputs) -> tuple[pd.DataFrame, list[Table | str]]:
 
 def _verdict(inputs: Inputs, data: pd.DataFrame, found: Found, names: dict, test: str) -> str:
     """Who is best into and out of English, by how much, and whether that is more than chance."""
-    sides = {mean: {run: found[(*run, test, "bleu", mean)][0] for run in names} for mean in mean_heads(data)}
+    sides = {mean: {run: found[(*run, test, "bleu", mean)][0] for run in names} for mean in mean_heads(data, test)}
     best = [by_rank(scores, names)[0] for scores in sides.values() if max(scores.values()) >= FLOOR]
     rows = data[(data["test"] == test) & (data["metric"] == "bleu")]
     tested = tests(inputs.segments, test, list(rows["direction"].unique()), list(names), best) if best else {}
@@ -118,37 +119,37 @@ def as_cells(data: pd.DataFrame) -> Found:
 
 def _mean_table(data: pd.DataFrame, found: Found, names: dict, test: str) -> Table:
     """Means over directions of both metrics, with the loss per character beside them."""
-    means = mean_heads(data)
+    means = mean_heads(data, test)
     columns = [(metric, mean, f"{text} {side}") for metric, text in METRICS.items() for mean, side in means.items()]
-    losses = [mean for mean in means if ((data["test"] == test) & (data["metric"] == "loss")).any()]
+    losses = [mean for mean in means if any(key[2:] == (test, LOSS, mean) for key in found)]
     ranked = _ranked(found, names, test, list(means))
     rows = []
     for run, label in names.items():
         cells = [_cell(found, names, run, test, metric, mean, ranked) for metric, mean, _ in columns]
         for mean in losses:
-            value, spread = found.get((*run, test, "loss", mean), (None, None))
+            value, spread = found.get((*run, test, LOSS, mean), (None, None))
             cells.append(number(value, 3, spread))
         rows.append((label, cells))
     titles = [text for *_, text in columns] + [f"nats/char {means[mean]}" for mean in losses]
     notes = _notes(data, names, list(means), ranked)
     if losses:
         notes.append(
-            "nats/char: loss per character of the references after training, lower is better. "
-            f"{MISSING}: a prompt whose loss is not measured."
+            "nats/char: loss per character of the references behind the same prompts, lower is better. "
+            f"{MISSING}: it has none, or is no number because the training has diverged."
         )
     return Table(f"Means over directions on {test}", "method", heads(titles), rows, notes=notes)
 
 
-def mean_heads(data: pd.DataFrame) -> dict[str, str]:
-    """The means of a run and what they are called: over all directions only where there is no English."""
-    there = set(data["direction"])
+def mean_heads(data: pd.DataFrame, test: str) -> dict[str, str]:
+    """The means of a test set and what they are called: over all directions only where there is no English."""
+    there = set(data.loc[data["test"] == test, "direction"])
     return {mean: text for mean, text in MEAN_HEADS.items() if mean in there} or {"mean": "mean"}
 
 
 def _score_table(data: pd.DataFrame, found: Found, names: dict, test: str, metric: str, directions: list[str]) -> Table:
     """Methods x directions, and the means."""
     there = data[(data["test"] == test) & (data["metric"] == metric)]["direction"].unique()
-    means = {mean: text for mean, text in mean_heads(data).items() if mean in there}
+    means = mean_heads(data, test)
     columns = [*sort_columns(there, directions), *means]
     ranked = _ranked(found, names, test, columns)
     rows = [
@@ -215,11 +216,11 @@ def _cost_table(found: Found, names: dict) -> Table:
 
 def _dots(name: str, inputs: Inputs, data: pd.DataFrame) -> str:
     """Mean BLEU of each method, into and out of English apart where there is English."""
-    sides = mean_heads(data)
     names = labels(data[data["metric"] == "bleu"])
     order = list(names.values())
     panels = []
     for test in _tests(data):
+        sides = mean_heads(data, test)
         rows = data[(data["test"] == test) & (data["metric"] == "bleu") & data["direction"].isin(sides)]
         rows = rows.assign(label=[names[run] for run in _runs(rows)], series=rows["direction"].map(sides))
         rows = rows.sort_values(["label"], key=lambda column: column.map(order.index), kind="stable")

@@ -15,6 +15,7 @@ from lander.experiments.inputs import KEYS
 from lander.report.order import direction_group, method_key, run_label, sort_directions
 
 METRICS = {"bleu": "BLEU", "chrf2++": "chrF2++"}
+LOSS = "loss_per_character"
 SIDES = dict(zip(MEANS, (None, "into English", "out of English"), strict=True))  # mean -> its directions
 PAPER = ("en-de", "de-en", "en-it", "it-en", "en-fr", "fr-en", "en-ar", "ar-en", "en-zh", "zh-en")
 TRAINING_FREE = ("zero-shot", "in-context")
@@ -85,18 +86,21 @@ def loss_samples(
     return sums.assign(value=sums["nats"] / sums[weight]).drop(columns=["nats", weight])
 
 
-def reference_losses(losses: pd.DataFrame, directions: Sequence[str] = ()) -> pd.DataFrame:
-    """Nats per character of the references of each test set, as samples of metric `loss` beside the scores."""
-    rows = losses[losses["direction"].isin(directions)] if len(directions) else losses
-    parts = []
-    for mean in MEANS:
-        members = _members(rows[rows["kind"] == "test"], mean)
-        if len(members):
-            found = loss_samples(members, "test", unit="character", by=["name"])
-            parts.append(found.rename(columns={"name": "test"}).assign(metric="loss", direction=mean))
-    if not parts:
-        raise UserError("--loss: no loss of kind test; give the files of losses of all models")
-    return pd.concat(parts, ignore_index=True)
+def reference_losses(scores: pd.DataFrame, directions: Sequence[str] = ()) -> pd.DataFrame:
+    """Loss per character of the references, in each direction and in the mean over directions, as `score_samples`.
+
+    A model that has diverged has none in some direction, and no mean over it.
+    """
+    rows = scores[scores["metric"] == LOSS]
+    rows = rows[rows["direction"].isin(directions)] if len(directions) else rows
+    parts = [rows.rename(columns={"score": "value"})[[*KEYS, "test", "direction", "value"]]]
+    for test, part in rows.groupby("test", sort=False):
+        table = part.pivot(index=KEYS, columns="direction", values="score")
+        for mean in MEANS:
+            if members := [name for name in table if SIDES[mean] in (None, direction_group(name))]:
+                values = table[members].mean(axis=1, skipna=False).dropna()
+                parts.append(values.rename("value").reset_index().assign(test=test, direction=mean))
+    return pd.concat(parts, ignore_index=True).assign(metric=LOSS)
 
 
 def complete(rows: pd.DataFrame, cells: list[str], flag: str) -> None:

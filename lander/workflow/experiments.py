@@ -32,7 +32,7 @@ class Experiments:
         measured: experiments whose job reads losses too.
     """
 
-    measured = ("table1", "forgetting", "readings", "sweep_k", "sweep_epsilon", "estimators")
+    measured = ("forgetting", "readings", "sweep_k", "sweep_epsilon", "estimators")
 
     def __init__(self, settings: Config, n_layer: int | None) -> None:
         self.settings = settings
@@ -169,6 +169,10 @@ class Experiments:
             models = [model for model in self.models(name) if model.variant != BEST_PROMPT]
             found += [f"<results>/evaluate/{model}/{item}.csv" for model in models for item in untrained]
         return found
+
+    def scores_of(self, names: list[str], items: list[str]) -> list[str]:
+        """Score files of several experiments, each once."""
+        return list(dict.fromkeys(file for name in names for file in self.scores(name, items, [])))
 
     def losses(self, name: str) -> list[str]:
         """Loss files of an experiment."""

@@ -105,8 +105,7 @@ rule claims:
 rule claims_scores:
     """Scores of the models of tables 1 and 2, for the claims about them."""
     input:
-        experiments.scores("table1", plan.test_items, []),
-        experiments.scores("table2", plan.test_items, []),
+        experiments.scores_of(["table1", "table2"], plan.test_items),
     output:
         temp("<results>/experiments/claims.scores.csv"),
     log:

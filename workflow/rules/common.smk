@@ -7,6 +7,7 @@ import json
 import os
 import sys
 
+from lander import variants
 from lander.config import effective, load
 from lander.errors import UserError
 from lander.workflow import Plan, show_errors, sources_json
@@ -85,3 +86,9 @@ def growing(amount):
 def made_of(_wildcards, input, output):
     """What a job reads and writes, for `lander.reuse`."""
     return json.dumps({"inputs": list(input), "outputs": list(output)})
+
+
+def unless_trial(files):
+    """Files that a trial of a learning rate does not see: it is chosen on the dev sets alone."""
+    found = list(files)
+    return lambda wildcards: [] if variants.is_trial(wildcards.variant) else found
