@@ -170,6 +170,10 @@ class Experiments:
             found += [f"<results>/evaluate/{model}/{item}.csv" for model in models for item in untrained]
         return found
 
+    def forgets(self, wildcards: Any) -> bool:
+        """Whether the experiment `forgetting` compares the model of a job."""
+        return Model(wildcards.method, wildcards.variant, int(wildcards.seed)) in self.models("forgetting")
+
     def scores_of(self, names: list[str], items: list[str]) -> list[str]:
         """Score files of several experiments, each once."""
         return list(dict.fromkeys(file for name in names for file in self.scores(name, items, [])))

@@ -7,7 +7,6 @@ import json
 import os
 import sys
 
-from lander import variants
 from lander.config import effective, load
 from lander.errors import UserError
 from lander.workflow import Plan, show_errors, sources_json
@@ -88,7 +87,7 @@ def made_of(_wildcards, input, output):
     return json.dumps({"inputs": list(input), "outputs": list(output)})
 
 
-def unless_trial(files):
-    """Files that a trial of a learning rate does not see: it is chosen on the dev sets alone."""
+def where_forgetting(files):
+    """Files for models whose forgetting is measured; of all others only the dev loss is asked for."""
     found = list(files)
-    return lambda wildcards: [] if variants.is_trial(wildcards.variant) else found
+    return lambda wildcards: found if experiments.forgets(wildcards) else []

@@ -1,14 +1,14 @@
-# Stage loss: what each model predicts of references and of plain text, beside what it decodes.
+# Stage loss: how well each model predicts dev references, and what it has forgotten. Test sets are scored by `translate`.
 
 
 rule loss:
-    """Loss on dev and test sets, on untrained directions and on plain text, before and after the training."""
+    """Loss on dev sets, on untrained directions and on plain text, before and after the training."""
     input:
         model=models.decoded,
         base=models.model_files,
         dev=expand("<results>/data/dev/{direction}.parquet", direction=plan.directions),
-        test=unless_trial(f"<results>/data/test/{item}.parquet" for item in plan.test_items + plan.untrained_items),
-        text=unless_trial(f"<results>/data/kept/{language}.parquet" for language in settings.languages),
+        untrained=where_forgetting(f"<results>/data/test/{item}.parquet" for item in plan.untrained_items),
+        text=where_forgetting(f"<results>/data/kept/{language}.parquet" for language in settings.languages),
         templates=texts.templates,
     output:
         "<results>/loss/{method}/{variant}/s{seed}.csv",
@@ -27,9 +27,8 @@ rule loss:
         languages=models.prompt_names,
         template=settings.translate.template,
         dev=plan.dev_flags,
-        test=unless_trial(plan.test_flags),
-        untrained=unless_trial(plan.untrained_flags),
-        text=unless_trial(plan.text_flags),
+        untrained=where_forgetting(plan.untrained_flags),
+        text=where_forgetting(plan.text_flags),
         batch_size=settings.translate.batch_size,
         threads=settings.threads,
         method="{method}",
@@ -45,7 +44,6 @@ rule loss:
             --templates {input.templates:q} \
             --template {params.template:q} \
             --dev {params.dev:q} \
-            --test {params.test:q} \
             --untrained {params.untrained:q} \
             --text {params.text:q} \
             --batch-size {params.batch_size} \
