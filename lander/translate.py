@@ -13,7 +13,8 @@ Writes: <run>/translate/<method>/<variant>/s<seed>/<test>/<direction>.jsonl   so
                           cut (it had not come to an end), loss (of the reference behind the same prompt, nats)
         .../run.json      seconds and sentences per test and direction; with --shots also shots_dropped (they did not
                           fit into the model's positions) and sentences_with_fewer_shots
-        .../prompts.csv   with --choose-prompt: direction, prompt, bleu, chrf2++ on the dev set, chosen
+        .../prompts.csv   with --choose-prompt: direction, prompt, bleu, chrf2++ on the dev set, chosen; a direction
+                          without a dev set gets the prompt with the best mean BLEU
 
 Example:
     python -m lander.translate --model lander-tiny --languages '{"en": "English", "de": "German"}' \\
@@ -167,6 +168,12 @@ def choose_prompts(
     return chosen, pd.DataFrame(rows, columns=["direction", "prompt", "bleu", "chrf2++", "chosen"])
 
 
+def best_in_mean(table: pd.DataFrame, candidates: list[Template]) -> Template:
+    """The prompt with the highest mean BLEU over the dev sets. Args: table: that of `choose_prompts`."""
+    name = table.groupby("prompt", sort=False)["bleu"].mean().idxmax()
+    return next(template for template in candidates if template.name == name)
+
+
 def parse_args() -> argparse.Namespace:
     """The flags of the command line."""
     parser = argparse.ArgumentParser(prog="lander.translate", description=__doc__.splitlines()[0])
@@ -192,6 +199,7 @@ def parse_args() -> argparse.Namespace:
     add("--batch-size", type=int, default=32)
     add("--threads", type=int, default=1)
     add("--record", default="run.json", help="name of the record of seconds and sentences, in --out-dir")
+    add("--prompts", default="prompts.csv", help="name of the table of prompts that were tried, in --out-dir")
     add("--out-dir", type=Path, required=True)
     return parser.parse_args()
 
@@ -212,10 +220,13 @@ def main() -> None:
     decoding = {"beams": args.beams, "max_new_tokens": args.max_new_tokens, "batch_size": args.batch_size}
     prompts: dict[Direction, Template] = {}
     if args.choose_prompt:
+        if not args.dev:
+            raise UserError("--choose-prompt: it needs --dev, the sentences on which prompts are compared")
         dev = {direction: tables.read(path, "heldout").head(args.dev_sentences) for direction, path in args.dev}
         own = [template for template in own_templates(args.model) if template.name == "own"]
         prompts, table = choose_prompts(translator, own + templates, dev, decoding)
-        with whole_file(args.out_dir / "prompts.csv") as temporary:
+        fixed = best_in_mean(table, own + templates)
+        with whole_file(args.out_dir / args.prompts) as temporary:
             table.to_csv(temporary, index=False, lineterminator="\n")
     parts = []
     for test in args.test:

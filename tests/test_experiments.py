@@ -366,6 +366,15 @@ def test_transfer(tmp_path):
     assert value(data, method="landermt", trained="de-en", tested="fr-en", metric="chrf2++") == -12
     assert row(text, "full", "## Mean change")[:5] == ["+10.0 ±0.0", "+4.0 ±0.0", "-3.0 ±0.0", "+1.0 ±0.0", "0.0 ±0.0"]
     assert row(text, "de-en", "## landermt: change of BLEU") == ["+2.0", "**+20.0**", "0.0", "-6.0"]
+    prompted = base | {"zero-shot/best-prompt/s0": lambda _, name: {"de-en": 13.0, "fr-en": 9.0}.get(name, 4.0)}
+    text, data = make(tmp_path, "transfer", scores=scores(tmp_path / "s.csv", prompted | models))
+    cells = data[(data["metric"] == "bleu") & (data["method"] == "full") & (data["trained"] == "en-de")]
+    assert cells.set_index("tested")["mean_to_better"].astype(float).to_dict() == {
+        "en-de": 8, "de-en": -2, "en-fr": 2, "fr-en": 1
+    }  # fmt: skip
+    assert row(text, "full", "## Mean change against the better")[3] == "-0.5 ±1.7"  # reverse: 1 - (3, 2, -1, 2)
+    assert "the base's best prompt alone is worth 1.5 BLEU over the fixed one" in text
+    assert "against the better one: full +0.5 and -1.0; landermt +1.0 and -0.5." in text  # of 1 4 0, 1 -3 0
     drawn = (tmp_path / "out" / "transfer.svg").read_text()
     assert drawn.count("+20.0") == 4
     assert "change of BLEU (points)" in drawn
@@ -393,7 +402,9 @@ def forgetting_files(folder):
     plain |= {"landermt/main/s0": 24.0, "landermt/main/s1": 26.0}
     files = [
         scores(folder / "a.csv", plain | {"zero-shot/best-prompt/s0": 9.0}, trained),
-        scores(folder / "b.csv", {model: bleu / 2 for model, bleu in plain.items()}, other),
+        scores(
+            folder / "b.csv", {m: bleu / 2 for m, bleu in plain.items()} | {"zero-shot/best-prompt/s0": 14.0}, other
+        ),
     ]
     levels = {"zero-shot": 0.0, "full": 1.2, "landermt": 0.4}
     rows = []
@@ -415,7 +426,12 @@ def test_forgetting(tmp_path):
     mine = data[(data["method"] == "landermt")]
     assert value(mine, metric="gain bleu") == 16  # 25 - 9, the better prompt
     assert value(mine, metric="gain_fixed bleu") == 21
-    assert value(mine, metric="untrained bleu") == 10.5  # 12.5 - 2
+    assert value(mine, metric="untrained_fixed bleu") == 10.5  # 12.5 - 2
+    assert value(mine, metric="untrained bleu") == -1.5  # 12.5 - 14: what seemed a gain is a loss
+    assert row(text, "landermt", "## Directions that were not trained")[:2] == ["-1.5 ±0.7", "+10.5 ±0.7"]
+    assert (
+        "best prompt alone gives +12.0 BLEU over the fixed one. Against the better of the two, 2 of 3 trained" in text
+    )
     parts = {part: value(mine, metric=f"untrained {part}") for part in ("routing", "training", "total")}
     assert parts == pytest.approx({"routing": 0.025, "training": 0.075, "total": 0.1})
     assert value(mine, metric="text routing") == pytest.approx(0)

@@ -3,30 +3,33 @@
 Forgetting is the increase of the loss, in nats per character, on directions that were not trained and on plain text.
 It has two parts: that of routing (state `start` minus the base: scaled neurons, and neurons that take no part) and that
 of training (state `trained` minus `start`). A method without routing starts as the base.
+
+Scores are compared with both prompts of the base. Behind the fixed instruction a base may fail for want of knowing it,
+and whoever learns its form in any direction seems to gain in all.
 """
 
 import numpy as np
 import pandas as pd
 
 from lander.errors import UserError
-from lander.experiments import charts
-from lander.experiments.documents import Document, heads, listed, number
+from lander.experiments import forgetting_tables as tables
+from lander.experiments.documents import Document, listed
+from lander.experiments.forgetting_tables import KINDS
 from lander.experiments.inputs import KEYS, Inputs
 from lander.experiments.samples import (
-    METRICS,
+    LOSS,
     TRAINING_FREE,
     labels,
     loss_samples,
     minus,
+    reference_losses,
     require,
     score_samples,
     summarise,
 )
 from lander.report.order import sort_tests
-from lander.report.summary import quantity
-from lander.report.tables import Cell, Table
+from lander.report.tables import Table
 
-KINDS = {"untrained": "untrained directions", "text": "text"}
 BASE = ("zero-shot", "main")
 
 
@@ -35,7 +38,7 @@ def forgetting(inputs: Inputs) -> Document:
     trained = inputs.directions or trained_directions(inputs.losses)
     samples = pd.concat(
         [
-            gains(inputs.scores, trained),
+            gains(inputs.scores, trained, "gain"),
             untrained_changes(inputs.scores, trained),
             *(damage(inputs.losses, kind) for kind in KINDS),
             text_by_language(inputs.losses, inputs.languages),
@@ -51,14 +54,15 @@ def forgetting(inputs: Inputs) -> Document:
     tests = sort_tests([test for test in data["test"] if test], [])
     points = {test: pareto_points(found, names, test) for test in tests}
     blocks: list[Table | str] = [inputs.title] if inputs.title else []
-    blocks += [_gain_table(found, names, test, points[test]) for test in tests]
-    blocks += [_damage_table(found, names), _language_table(data, found, names)]
+    blocks += [block for test in tests for block in tables.untrained(found, names, test)]
+    blocks += [tables.gain_table(found, names, test, points[test]) for test in tests]
+    blocks += [tables.damage_table(found, names), tables.language_table(data, found, names)]
     first = "Forgetting: gain on the trained directions against damage to untrained directions and to plain text"
     flags = [rows.assign(test=test) for test, rows in points.items()]
     marks = pd.concat(flags)[["method", "variant", "test", "best", "best_of_three"]]
     data = data.merge(marks, on=["method", "variant", "test"], how="left")
     data = data.rename(columns={"best": "pareto", "best_of_three": "pareto_with_cost"})
-    return Document("forgetting", first, blocks, data, _picture(points, inputs.title))
+    return Document("forgetting", first, blocks, data, tables.picture(points, inputs.title))
 
 
 def _rows(data: pd.DataFrame):
@@ -80,26 +84,27 @@ def trained_directions(losses: pd.DataFrame) -> list[str]:
 # ---------------------------------------------------------------- numbers
 
 
-def gains(scores: pd.DataFrame, trained: list[str]) -> pd.DataFrame:
-    """Mean score on the trained directions minus that of zero-shot, with its better prompt and with the fixed one.
+def gains(scores: pd.DataFrame, directions: list[str], name: str) -> pd.DataFrame:
+    """Mean score on some directions minus that of zero-shot, with its better prompt and with the fixed one.
 
     Returns:
-        Samples of metric `gain bleu`, `gain_fixed bleu` and so on.
+        Samples of metric `<name> bleu`, `<name>_fixed bleu` and so on, and of the loss per character where it is known.
     """
-    samples = score_samples(scores, trained)
+    samples = pd.concat([score_samples(scores, directions), reference_losses(scores, directions)])
     means = samples[samples["direction"] == "mean"].drop(columns="direction")
     zero = means[means["method"] == "zero-shot"]
     fixed = zero[zero["variant"] == "main"]
     if fixed.empty:
-        raise UserError("--scores: no zero-shot/main to compare with; give its score files too")
-    best = zero.groupby(["variant", "test", "metric"], as_index=False)["value"].mean()
-    best = best.groupby(["test", "metric"], as_index=False)["value"].max()
-    parts = {"gain": minus(means, best, ["test", "metric"]), "gain_fixed": minus(means, fixed, ["test", "metric"])}
-    return pd.concat([rows.assign(metric=f"{name} " + rows["metric"]) for name, rows in parts.items()])
+        raise UserError(f"--scores: {name}: no zero-shot/main to compare with; give its score files too")
+    levels = zero.groupby(["variant", "test", "metric"], as_index=False)["value"].mean()
+    groups = levels.groupby(["test", "metric"])["value"]
+    best = groups.max().where(groups.max().index.get_level_values("metric") != LOSS, groups.min()).reset_index()
+    parts = {name: minus(means, best, ["test", "metric"]), f"{name}_fixed": minus(means, fixed, ["test", "metric"])}
+    return pd.concat([rows.assign(metric=f"{part} " + rows["metric"]) for part, rows in parts.items()])
 
 
 def untrained_changes(scores: pd.DataFrame, trained: list[str]) -> pd.DataFrame:
-    """Mean score on the other directions minus the base's: samples of metric `untrained bleu` and so on.
+    """`gains` on the other directions, by the name `untrained`.
 
     Raises:
         UserError: there is no other direction.
@@ -109,13 +114,7 @@ def untrained_changes(scores: pd.DataFrame, trained: list[str]) -> pd.DataFrame:
         raise UserError("--scores: no direction that is not trained; give score files of experiments.untrained")
     models = scores[~scores["method"].isin(TRAINING_FREE)]
     require(rows, models, "--scores of untrained directions")
-    samples = score_samples(rows)
-    means = samples[samples["direction"] == "mean"].drop(columns="direction")
-    base = means[(means["method"] == BASE[0]) & (means["variant"] == BASE[1])]
-    if base.empty:
-        raise UserError("--scores: zero-shot/main lacks the untrained directions; give these score files too")
-    changed = minus(means, base, ["test", "metric"])
-    return changed.assign(metric="untrained " + changed["metric"])
+    return gains(rows, [], "untrained")
 
 
 def damage(losses: pd.DataFrame, kind: str, by: tuple[str, ...] = ()) -> pd.DataFrame:
@@ -200,87 +199,3 @@ def pareto_points(found: dict, names: dict, test: str) -> pd.DataFrame:
     points["best"] = pareto(points, ["x"], ["y"])
     points["best_of_three"] = pareto(points, ["x", "parameters"], ["y"])
     return points
-
-
-# ---------------------------------------------------------------- tables and picture
-
-
-def _gain_table(found: dict, names: dict, test: str, points: pd.DataFrame) -> Table:
-    rows = []
-    for (run, label), point in zip(names.items(), points.itertuples(), strict=True):
-        cells = [
-            number(*_value(found, run, test, f"{kind} {metric}", 1), sign=True)
-            for metric in METRICS
-            for kind in ("gain", "gain_fixed", "untrained")
-        ]
-        loss = number(point.x, 3, point.spread_x, sign=True)
-        mark = "gain, loss" if point.best else "with cost" if point.best_of_three else ""
-        rows.append((label, [*cells, loss, Cell(quantity(point.parameters)), Cell(mark)]))
-    columns = [
-        f"{metric} {text}" for metric in METRICS.values() for text in ("gain", "over fixed prompt", "on untrained")
-    ]
-    notes = [
-        "Gain: mean over the trained directions minus the better zero-shot prompt's; over fixed prompt: minus "
-        "zero-shot/main's. On untrained: mean over the directions that were not trained, minus zero-shot/main's. "
-        "Text: increase of the loss on plain text, nats per character.",
-        "Pareto `gain, loss`: no other model has as much gain for as little increase of the loss on text; `with cost`: "
-        "only when parameters trained count as a third. ±: standard deviation over seeds, of controls over draws.",
-    ]
-    caption = f"Gain and forgetting, {test} (points; nats per character)"
-    return Table(caption, "model", heads([*columns, "text", "parameters trained", "Pareto"]), rows, notes=notes)
-
-
-def _value(found: dict, run: tuple[str, str], test: str, metric: str, digits: int) -> tuple:
-    value, spread = found.get((*run, test, metric), (None, None))
-    return value, digits, spread
-
-
-def _damage_table(found: dict, names: dict) -> Table:
-    parts = [f"{kind} {part}" for kind in KINDS for part in ("routing", "training", "total")]
-    rows = []
-    for run, label in names.items():
-        if run[0] not in TRAINING_FREE:
-            rows.append((label, [number(*_value(found, run, "", part, 4), sign=True) for part in parts]))
-    columns = [f"{KINDS[kind]}: {part}" for kind in KINDS for part in ("by routing", "by training", "in all")]
-    notes = [
-        "By routing: before the first update, against the base. By training: from there on. – : the method routes "
-        "nothing, it starts as the base, and all of its damage is training's. Text without a direction runs the "
-        "base's graph, so routing itself cannot harm it."
-    ]
-    return Table("Increase of the loss (nats per character)", "model", heads(columns), rows, notes=notes)
-
-
-def _language_table(data: pd.DataFrame, found: dict, names: dict) -> Table:
-    parts = [name for name in dict.fromkeys(data["metric"]) if name.startswith("text ")]
-    parts = [name for name in parts if name.split()[1] not in ("total", "routing", "training")]
-    rows = [
-        (label, [number(*_value(found, run, "", part, 4), sign=True) for part in parts])
-        for run, label in names.items()
-        if run[0] not in TRAINING_FREE
-    ]
-    columns = heads([part.split()[1] for part in parts])
-    return Table("Increase of the loss on text, by language (nats per character)", "model", columns, rows)
-
-
-def _picture(points: dict[str, pd.DataFrame], title: str) -> str:
-    """Gain over increase of the loss on text; the size of a marker grows with the parameters trained."""
-    panels = []
-    most = max(1.0, *(rows["parameters"].max() for rows in points.values()))
-    for test, rows in points.items():
-        size = 5 + 5 * np.sqrt(rows["parameters"] / most)
-        small = [
-            name if p == 0 else f"{name} {quantity(p)}"
-            for name, p in zip(rows["label"], rows["parameters"], strict=True)
-        ]
-        x = "increase of the loss on text (nats per character)"
-        y = f"gain on {test} (BLEU)"
-        panels.append(
-            charts.Panel(
-                rows.assign(size=size, label=small),
-                x,
-                y,
-                "Up and left is better; filled: Pareto-optimal; size: parameters trained",
-            )
-        )
-    heading = f"Gain against forgetting{', ' + title if title else ''}"
-    return charts.scatter("forgetting", heading, panels)

@@ -11,6 +11,7 @@ from typing import Any
 from lander import variants
 from lander.config import Config, choices
 from lander.experiments.rates import rate_name
+from lander.languages import parse_direction
 from lander.methods import TRAINING_FREE
 from lander.variants import MAIN, Model
 
@@ -166,9 +167,19 @@ class Experiments:
         """
         found = [f"<results>/evaluate/{model}/{item}.csv" for model in self.models(name) for item in items]
         if name == "forgetting":
-            models = [model for model in self.models(name) if model.variant != BEST_PROMPT]
-            found += [f"<results>/evaluate/{model}/{item}.csv" for model in models for item in untrained]
+            found += [f"<results>/evaluate/{model}/{item}.csv" for model in self.models(name) for item in untrained]
         return found
+
+    def prompt_dev(self, items: list[str]) -> list[str]:
+        """Directions whose dev sets choose the base's prompts for others: their own, and where one has none, the run's.
+
+        Args:
+            items: <test>/<direction> that are decoded.
+        """
+        wanted = list(dict.fromkeys(parse_direction(item.rpartition("/")[2]) for item in items))
+        served = [d for d in wanted if any(source.serves(d) for source in self.settings.data.dev)]
+        more = () if len(served) == len(wanted) else self.settings.directions
+        return [str(direction) for direction in (*served, *more)]
 
     def forgets(self, wildcards: Any) -> bool:
         """Whether the experiment `forgetting` compares the model of a job."""

@@ -125,6 +125,7 @@ rule best_prompt:
         dev=plan.dev_flags,
         dev_sentences=settings.translate.dev_sentences,
         test=plan.test_flags,
+        names=[],
         beams=settings.translate.beams,
         max_new_tokens=settings.translate.max_new_tokens,
         batch_size=settings.translate.batch_size,
@@ -147,6 +148,50 @@ rule best_prompt:
             --max-new-tokens {params.max_new_tokens} \
             --batch-size {params.batch_size} \
             --threads {params.threads} \
+            {params.names:q} \
             --out-dir {params.folder:q} \
             2>&1 | tee {log:q} >&2
         """
+
+
+if plan.untrained_items:
+
+    use rule best_prompt as best_prompt_untrained with:
+        input:
+            base=models.model_files,
+            dev=expand(
+                "<results>/data/dev/{direction}.parquet",
+                direction=experiments.prompt_dev(plan.untrained_items),
+            ),
+            test=expand("<results>/data/test/{item}.parquet", item=plan.untrained_items),
+            templates=texts.templates,
+        output:
+            expand(
+                "<results>/translate/zero-shot/best-prompt/s{{seed}}/{item}.jsonl",
+                item=plan.untrained_items,
+            ),
+            prompts="<results>/translate/zero-shot/best-prompt/s{seed}/prompts-untrained.csv",
+            run="<results>/translate/zero-shot/best-prompt/s{seed}/untrained.json",
+        log:
+            "<logs>/translate/zero-shot/best-prompt/s{seed}.untrained.log",
+        benchmark:
+            "<benchmarks>/translate/zero-shot/best-prompt/s{seed}.untrained.tsv"
+        params:
+            folder=subpath(output.run, parent=True),
+            model=models.model,
+            revision=models.base_flags,
+            dtype=settings.model.dtype,
+            languages=models.prompt_names,
+            template=settings.translate.template,
+            dev=[
+                f"{direction}:{plan.results}/data/dev/{direction}.parquet"
+                for direction in experiments.prompt_dev(plan.untrained_items)
+            ],
+            dev_sentences=settings.translate.dev_sentences,
+            test=plan.untrained_flags,
+            names=["--record", "untrained.json", "--prompts", "prompts-untrained.csv"],
+            beams=settings.translate.beams,
+            max_new_tokens=settings.translate.max_new_tokens,
+            batch_size=settings.translate.batch_size,
+            threads=settings.threads,
+            code=plan.code("translate"),
