@@ -63,6 +63,19 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def sweep(*paths: str | Path) -> None:
+    """Remove what writers of these files and folders have left beside them when they were killed.
+
+    For their only writer (`lander.guard`): what another one is writing looks the same.
+    """
+    for path in map(Path, paths):
+        left = re.compile(re.escape(_prefix(path)) + r"[a-z0-9_]{8}(\.old)?")
+        for name in os.listdir(path.parent) if path.parent.is_dir() else ():
+            if left.fullmatch(name):
+                found = path.with_name(name)
+                shutil.rmtree(found) if found.is_dir() else found.unlink()
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write UTF-8 text whole or not at all."""
     with whole_file(path) as temporary:

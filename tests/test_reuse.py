@@ -1,4 +1,4 @@
-"""Work of other runs is taken over where it is the same, and only there; one process at a time works on a run."""
+"""Work of other runs is taken over where it is the same, and only there."""
 
 import json
 import os
@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 
 from lander import reuse
-from lander.errors import UserError
-from lander.workflow import guard
 
 
 @pytest.fixture
@@ -110,17 +108,3 @@ def test_a_stage_that_fails_leaves_no_note(place: Path) -> None:
     assert result.returncode == 1
     assert result.stderr.startswith("lander data: error: no.parquet")
     assert not Path("results/.made").exists()
-
-
-def test_a_run_belongs_to_one_process(tmp_path: Path) -> None:
-    code = "import sys; from pathlib import Path; from lander.workflow.guard import hold\n"
-    code += "lock = hold(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
-    holder = subprocess.Popen(
-        [sys.executable, "-c", code, tmp_path / "r"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert holder.stdout.readline() == "held\n"
-    with pytest.raises(UserError, match=f"r: process {holder.pid} on .* works on this run; wait for it"):
-        guard.hold(tmp_path / "r")
-    holder.kill()
-    holder.communicate()
-    guard.hold(tmp_path / "r").close()

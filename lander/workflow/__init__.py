@@ -7,7 +7,6 @@ The rules (workflow/rules/*.smk) hold no logic: what depends on the config is he
     texts.py        sources and files of parallel and plain text
     models.py       bases, trained models, and the tables that select what they train
     experiments.py  which models each experiment compares
-    guard.py        one Snakemake at a time for a run
 
     plan = Plan(load(config))
     plan.texts.training_files(wildcards)  ->  ["corpora/bible/de.txt.gz", "corpora/bible/en.txt.gz"]

@@ -8,13 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lander import config
+from lander import config, guard
 from lander.digest import code_digest, record_digests, recorded_digest
 from lander.errors import UserError
 from lander.languages import Direction
 from lander.methods import MASKED
 from lander.variants import MAIN, Model, selection
-from lander.workflow import guard
 from lander.workflow.experiments import Experiments
 from lander.workflow.models import Models
 from lander.workflow.texts import Texts
@@ -159,7 +158,7 @@ class Plan:
     def hold(self) -> None:
         """Keep other Snakemakes out of the run until this one ends."""
         try:
-            self.guard = guard.hold(Path(self.results))
+            self.guard = guard.hold_run(Path(self.results))
         except UserError as error:
             sys.exit(f"lander: error: {error}")
 

@@ -1,0 +1,74 @@
+"""One process at a time works on a run and on a model; what a killed one has left goes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lander import guard
+from lander.errors import UserError
+from lander.files import sweep, whole_file, whole_folder
+
+HOLD = "import sys; from pathlib import Path; from lander import guard\n"
+RUN = f"{HOLD}lock = guard.hold_run(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
+MODEL = f"{HOLD}with guard.output_held(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+
+
+def holder(code: str, folder: Path) -> subprocess.Popen[str]:
+    """A process that holds a folder until its input ends."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    process = subprocess.Popen([sys.executable, "-c", code, folder], **pipes)
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_run_belongs_to_one_process(tmp_path: Path) -> None:
+    other = holder(RUN, tmp_path / "r")
+    with pytest.raises(UserError, match=f"r: process {other.pid} on .* works on this run; wait for it"):
+        guard.hold_run(tmp_path / "r")
+    other.kill()
+    other.communicate()
+    guard.hold_run(tmp_path / "r").close()
+
+
+def test_a_model_is_made_by_one_process_and_the_lock_is_no_part_of_it(tmp_path: Path) -> None:
+    other = holder(MODEL, tmp_path / "models" / "m")
+    with (
+        pytest.raises(UserError, match=f"m: process {other.pid} on .* makes this model, .*; wait for it, or end it"),
+        guard.output_held(tmp_path / "models" / "m"),
+    ):
+        pass
+    other.kill()
+    other.communicate()
+    with guard.output_held(tmp_path / "models" / "m"), guard.output_held(tmp_path / "models" / "n"):
+        assert sorted(os.listdir(tmp_path / "models")) == [".m.lock", ".n.lock"]
+    assert os.listdir(tmp_path / "models") == []
+
+
+def test_a_lock_whose_file_was_removed_meanwhile_does_not_count(tmp_path: Path, monkeypatch) -> None:
+    """The last holder ends between the moment at which the file is opened and the one at which it is locked."""
+    lock, removed = guard.fcntl.flock, []
+
+    def late(file, operation):
+        if not removed:
+            removed.append(Path(file.name).unlink())
+        lock(file, operation)
+
+    monkeypatch.setattr(guard.fcntl, "flock", late)
+    with guard.output_held(tmp_path / "m"):
+        assert (tmp_path / ".m.lock").read_text().startswith(f"process {os.getpid()} ")
+
+
+def test_what_a_killed_writer_has_left_goes_and_nothing_else(tmp_path: Path) -> None:
+    with whole_file(tmp_path / "table") as file, whole_folder(tmp_path / "model") as folder:
+        pass
+    kept = ["table", "model", ".model.lock", ".model.json", ".model.SETTINGS", ".models.abcdefgh", "model.abcdefgh"]
+    for name in kept[2:]:
+        (tmp_path / name).write_text("kept")
+    file.touch()
+    for left in (folder, folder.with_name(f"{folder.name}.old")):
+        (left / "inside").mkdir(parents=True)
+    sweep(tmp_path / "model", tmp_path / "table", tmp_path / "no" / "such")
+    assert sorted(os.listdir(tmp_path)) == sorted(kept)
