@@ -196,8 +196,8 @@ def apply(path: str | Path, out: Path, base: str | None = None) -> None:
                 raise UserError(f"{path}: a mask of {direction!r}, which the manifest does not name; make it again")
             (folder / "masks").mkdir(exist_ok=True)
             (folder / "masks" / f"{direction}.parquet").write_bytes(data)
-        place = {"path": model.portable(where), "revision": revision}
-        saved.write_manifest(folder, delta.manifest | {"base": delta.manifest["base"] | place})
+        base_now = delta.manifest["base"] | model.place(where, revision)
+        saved.write_manifest(folder, delta.manifest | {"base": base_now})
 
 
 def check_base(trained: saved.Trained, base: str | None = None) -> tuple[str, str | None]:
@@ -209,7 +209,8 @@ def check_base(trained: saved.Trained, base: str | None = None) -> tuple[str, st
         UserError: it is another one, or is missing.
     """
     known = trained.manifest["base"]
-    where, revision = base or known["path"], known.get("revision")
+    where = base or known["path"]
+    revision = known.get("revision") if where == known["path"] else None  # of another place's history it says nothing
     try:
         digest = model.digest(where, revision)
     except UserError as error:

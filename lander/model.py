@@ -14,7 +14,8 @@ from lander.codec import IGNORED, Batch, Codec
 from lander.errors import UserError, one_line
 from lander.families import fuse_activations
 from lander.files import read_json, remedy, sha256
-from lander.modelconfig import depth
+from lander.modelconfig import WEIGHTS as KINDS
+from lander.modelconfig import depth, weights
 
 BUILT_IN = Path(__file__).parent / "models"
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
@@ -172,16 +173,41 @@ def portable(path: str) -> str:
 
 
 def digest(path: str, revision: str | None = None) -> str:
-    """Identity of a base: SHA-256 of its config and weights, or the commit of a hub id."""
-    where = Path(resolve(path))
-    if where.is_dir():
-        weights = sorted(file for pattern in WEIGHTS for file in where.glob(pattern))
-        return "sha256:" + sha256(where / "config.json", *weights)
-    from transformers import AutoConfig
+    """Identity of a base, wherever it lies: SHA-256 of its config and weights.
 
-    options = {"revision": revision or None, "trust_remote_code": False}
-    commit = AutoConfig.from_pretrained(str(where), **options)._commit_hash
-    return f"commit:{commit}"
+    Raises:
+        UserError: no such model, or it cannot be had from the hub.
+    """
+    folder = snapshot(path, revision)
+    names = weights(file.name for file in folder.iterdir())
+    return "sha256:" + sha256(folder / "config.json", *(folder / name for name in names))
+
+
+def place(path: str, revision: str | None = None) -> dict[str, str | None]:
+    """Where a trained model finds its base again: `path` (see `portable`), and of a hub id the commit as `revision`."""
+    on_hub = not os.path.isdir(resolve(path))
+    return {"path": portable(path), "revision": snapshot(path, revision).name if on_hub else revision or None}
+
+
+def snapshot(path: str, revision: str | None = None) -> Path:
+    """The folder of a model's config and weights; that of a hub id is in the hub's cache, and is named by its commit.
+
+    What the cache lacks is fetched, where there is a network.
+    """
+    where = resolve(path)
+    if os.path.isdir(where):
+        return Path(where)
+    import huggingface_hub
+
+    options = {"revision": revision or None}
+    try:
+        for kind in KINDS:
+            folder = Path(huggingface_hub.snapshot_download(where, allow_patterns=["config.json", kind], **options))
+            if any(folder.glob(kind)):
+                return folder
+    except Exception as error:  # of the hub, the libraries beneath it, the disk
+        raise UserError(f"model.path: {where}: cannot be had from the hub ({_first_line(error)})") from None
+    raise UserError(f"model.path: {where}: {folder} has no weights ({', '.join(KINDS)})")
 
 
 def _remedy(where: str) -> str:

@@ -1,6 +1,8 @@
-"""A look at a model's config.json before anybody builds a network from it."""
+"""A look at a model's files before anybody builds a network from them."""
 
 import json
+from collections.abc import Iterable
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,14 @@ from lander.errors import UserError, brief
 
 DEPTH_KEYS = ("n_layer", "num_hidden_layers", "num_layers")  # BLOOM; LLaMA and most others; GPT-Neo
 MOST_LAYERS = 1_000  # a config with more is nonsense, and to build them would take for ever
+WEIGHTS = ("model.safetensors", "model*-of-*.safetensors", "pytorch_model.bin", "pytorch_model*-of-*.bin")  # or shards
+
+
+def weights(names: Iterable[str]) -> list[str]:
+    """The weights that transformers reads, among the names of a model's files: those of the first kind that is there."""
+    names = sorted(names)
+    kinds = ([name for name in names if fnmatch(name, pattern)] for pattern in WEIGHTS)
+    return next(filter(None, kinds), [])
 
 
 def depth(file: Path) -> int | None:

@@ -1,0 +1,83 @@
+"""A base on the hub, in a cache that holds it, without a network: its digest, and trained models that stand on it."""
+
+import shutil
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+import torch
+import toys
+import trained
+from huggingface_hub.utils import OfflineModeIsEnabled
+
+import lander
+from lander import delta, export, model
+from lander.errors import UserError
+from lander.files import read_json, sha256, write_json
+from lander.finetune import saved
+
+COMMIT, NEXT = "0123456789abcdef0123456789abcdef01234567", "89abcdef0123456789abcdef0123456789abcdef"
+NAME = "big/base"
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache's folder of a model, which has no snapshot yet; whatever asks the hub is told that it is offline."""
+
+    def refused(*_args: object, **_kwargs: object) -> None:
+        raise OfflineModeIsEnabled("offline")
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(huggingface_hub.HfApi, "repo_info", refused)
+    folder = tmp_path / "cache" / "models--big--base"
+    (folder / "refs").mkdir(parents=True)
+    return folder
+
+
+def put(base: Path, cache: Path, commit: str = COMMIT) -> Path:
+    """Put a model into the cache, as the latest commit."""
+    (cache / "refs" / "main").write_text(commit)
+    return shutil.copytree(base, cache / "snapshots" / commit)
+
+
+def test_a_snapshot_has_the_digest_of_a_copy(tmp_path: Path, cache: Path) -> None:
+    folder = trained.base(tmp_path / "base")
+    put(folder, cache)
+    expected = "sha256:" + sha256(folder / "config.json", folder / "model.safetensors")
+    (folder / "pytorch_model.bin").write_text("the same weights in another format, which nobody reads")
+    assert [model.digest(NAME), model.digest(NAME, COMMIT), model.digest(str(folder))] == [expected] * 3
+    assert model.place(NAME) == {"path": NAME, "revision": COMMIT}
+    assert model.place(str(folder)) == {"path": str(folder), "revision": None}
+
+
+def test_a_model_trained_on_a_hub_id(tmp_path: Path, cache: Path) -> None:
+    """It is loaded, exported and sent, with its base in the cache, in a folder, and where the hub has a newer one."""
+    made = trained.make(tmp_path, "landermt")
+    snapshot = put(made.base, cache)
+    manifest = {key: value for key, value in read_json(made.path / "lander.json").items() if key != "base"}
+    write_json(made.path / "lander.json", manifest | {"base": model.place(NAME) | {"digest": model.digest(NAME)}})
+    moved = made.base.rename(tmp_path / "moved")
+    newer = put(moved, cache, NEXT)
+    (newer / "model.safetensors").write_bytes(b"other weights")
+    delta.write(made.path, tmp_path / "d.safetensors", {})
+    delta.apply(tmp_path / "d.safetensors", tmp_path / "again")
+    assert saved.Folder(tmp_path / "again").manifest["base"]["revision"] == COMMIT == snapshot.name
+    export.export(made.path, "en-de", tmp_path / "plain")
+    mask, expected = torch.ones_like(toys.ids()), made.logits("en-de")
+    for path, base in ((made.path, None), (made.path, moved), (tmp_path / "d.safetensors", moved)):
+        loaded = lander.load(str(path), base=str(base) if base else None)
+        assert torch.equal(loaded.logits(toys.ids(), mask, "en-de"), expected)
+    plain = lander.load(str(tmp_path / "plain")).logits(toys.ids(), mask, None)
+    torch.testing.assert_close(plain, expected, atol=1e-5, rtol=1e-4)
+    with pytest.raises(UserError, match="not the base that"):
+        delta.check_base(saved.Folder(made.path), str(newer))
+
+
+def test_a_model_that_is_not_there(tmp_path: Path, cache: Path) -> None:
+    with pytest.raises(UserError, match=r"^model\.path: big/base: cannot be had from the hub \(.*\)$"):
+        model.digest(NAME)
+    (cache / "snapshots" / COMMIT).mkdir(parents=True)
+    (cache / "refs" / "main").write_text(COMMIT)
+    with pytest.raises(UserError, match="has no weights"):
+        model.digest(NAME)
