@@ -14,8 +14,7 @@ from lander.codec import IGNORED, Batch, Codec
 from lander.errors import UserError, one_line
 from lander.families import fuse_activations
 from lander.files import read_json, remedy, sha256
-from lander.modelconfig import WEIGHTS as KINDS
-from lander.modelconfig import depth, weights
+from lander.modelconfig import WEIGHT_FILES, depth, weights
 
 BUILT_IN = Path(__file__).parent / "models"
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
@@ -201,13 +200,13 @@ def snapshot(path: str, revision: str | None = None) -> Path:
 
     options = {"revision": revision or None}
     try:
-        for kind in KINDS:
+        for kind in WEIGHT_FILES:
             folder = Path(huggingface_hub.snapshot_download(where, allow_patterns=["config.json", kind], **options))
             if any(folder.glob(kind)):
                 return folder
     except Exception as error:  # of the hub, the libraries beneath it, the disk
         raise UserError(f"model.path: {where}: cannot be had from the hub ({_first_line(error)})") from None
-    raise UserError(f"model.path: {where}: {folder} has no weights ({', '.join(KINDS)})")
+    raise UserError(f"model.path: {where}: {folder} has no weights ({', '.join(WEIGHT_FILES)})")
 
 
 def _remedy(where: str) -> str:

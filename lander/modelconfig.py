@@ -10,13 +10,13 @@ from lander.errors import UserError, brief
 
 DEPTH_KEYS = ("n_layer", "num_hidden_layers", "num_layers")  # BLOOM; LLaMA and most others; GPT-Neo
 MOST_LAYERS = 1_000  # a config with more is nonsense, and to build them would take for ever
-WEIGHTS = ("model.safetensors", "model*-of-*.safetensors", "pytorch_model.bin", "pytorch_model*-of-*.bin")  # or shards
+WEIGHT_FILES = ("model.safetensors", "model*-of-*.safetensors", "pytorch_model.bin", "pytorch_model*-of-*.bin")
 
 
 def weights(names: Iterable[str]) -> list[str]:
-    """The weights that transformers reads, among the names of a model's files: those of the first kind that is there."""
+    """The weights that transformers reads, among the names of a model's files: those of the first kind there is."""
     names = sorted(names)
-    kinds = ([name for name in names if fnmatch(name, pattern)] for pattern in WEIGHTS)
+    kinds = ([name for name in names if fnmatch(name, pattern)] for pattern in WEIGHT_FILES)
     return next(filter(None, kinds), [])
 
 

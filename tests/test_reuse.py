@@ -1,14 +1,21 @@
 """Work of other runs is taken over where it is the same, and only there."""
 
+import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
+import huggingface_hub.constants
 import pytest
 
 from lander import reuse
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -57,7 +64,7 @@ def test_the_same_job_of_another_run_is_copied(stage: Stage, capsys: pytest.Capt
     assert os.stat("results/a/out.txt").st_ino != os.stat("results/b/out.txt").st_ino
 
 
-@pytest.mark.parametrize("what", ["flag", "input", "other input", "code", "package", "turned off"])
+@pytest.mark.parametrize("what", ["flag", "input", "other input", "code", "package", "no package", "turned off"])
 def test_another_job_runs(stage: Stage, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     stage("a", "--k", "1")
     if what == "other input":
@@ -65,12 +72,103 @@ def test_another_job_runs(stage: Stage, what: str, monkeypatch: pytest.MonkeyPat
     elif what == "code":
         stage.code = "edited"
     elif what == "package":
-        monkeypatch.setattr(reuse, "version", lambda _name: "0")
+        monkeypatch.setattr(reuse, "version", lambda name: "0" if name == "ftfy" else version(name))
+    elif what == "no package":
+        monkeypatch.setattr(reuse, "packages", dict)
     elif what == "turned off":
         monkeypatch.setenv("LANDER_REUSE", "0")
     text = "other" if what == "input" else "text"
     assert stage("b", "--k", "2" if what == "flag" else "1", text=text) == text.upper()
     assert stage.runs == 2
+
+
+def test_all_that_a_job_makes_stays_there() -> None:
+    """An output that Snakemake deletes could not be copied, and nothing of its job either."""
+    files = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
+    rules = [rule for file in files for rule in re.split(r"^(?:use )?rule ", file.read_text("utf-8"), flags=re.M)[1:]]
+    reused = [rule for rule in rules if "files=made_of" in rule]
+    assert {"clean:", "awareness:", "awareness"} <= {rule.split()[0] for rule in reused}
+    assert not [rule for rule in reused if "temp(" in rule]
+
+
+def test_every_package_that_lander_asks_for_counts() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = {re.match(r"[\w-]+", line)[0] for line in project["dependencies"]}
+    assert set(reuse.packages()) == needed
+    assert {"babel", "emoji", "ftfy", "regex", "py3langid", "sacrebleu", "torch"} <= needed
+
+
+@pytest.mark.parametrize(
+    ("visible", "expected"), [(None, True), ("", False), ("-1", False), ("0", True), ("GPU-1a", True)]
+)
+def test_a_hidden_gpu_is_none(visible: str | None, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "exists", lambda path: path == Path("/proc/driver/nvidia/version"))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert reuse.has_gpu() == expected
+
+
+MAIN, PINNED = "0123456789abcdef0123456789abcdef01234567", "89abcdef0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture
+def caches(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model, a data set and a test set in the caches."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(place / "hub"))
+    monkeypatch.setenv("SACREBLEU", str(place / "sacrebleu"))
+    for name in ("models--big--base", "datasets--big--opus"):
+        (place / "hub" / name / "refs").mkdir(parents=True)
+        (place / "hub" / name / "refs" / "main").write_text(MAIN)
+    (place / "sacrebleu" / "wmt16").mkdir(parents=True)
+    for end in ("src", "ref"):
+        (place / "sacrebleu" / "wmt16" / f"wmt16.en-de.{end}").write_text(end)
+    (place / "folder").mkdir()
+    return place
+
+
+def sources(*values: dict) -> list[str]:
+    return ["--sources", json.dumps(values)]
+
+
+OPUS, WMT = {"hf": "big/opus", "config": "en-de"}, {"sacrebleu": "wmt16", "directions": ["en-de"]}
+
+
+@pytest.mark.parametrize(
+    ("flags", "online", "offline"),
+    [
+        (["--model", "big/base"], [None], [MAIN]),
+        (["--model", "big/base", f"--revision={PINNED}"], [PINNED], [PINNED]),
+        (["--model", "big/base", "--revision=v2"], [None], [None]),
+        (["--model", "lander-tiny", "--out", "results/a/b"], [], []),
+        (["--model", "./folder"], [], []),
+        (sources({"files": {"en": "a", "de": "b"}}, {"hf": "./folder"}, {"builtin": "cldr"}), [], []),
+        (sources(OPUS | {"revision": PINNED}, OPUS), [PINNED, None], [PINNED, MAIN]),
+        (sources(WMT), *[[hashlib.sha256(b"srcref").hexdigest()]] * 2),
+        (["--exclude", *sources(WMT | {"directions": ["de-en"]})[1:]], [None], [None]),
+    ],
+)
+def test_what_is_fetched_is_known_by_its_content(
+    flags: list[str], online: list, offline: list, caches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    assert list(reuse.fetched_inputs(flags).values()) == online
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert list(reuse.fetched_inputs(flags).values()) == offline
+
+
+def test_a_model_that_may_change_is_asked_again(stage: Stage, caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    for run in ("a", "b"):
+        stage(run, "--model", "big/base")
+    assert stage.runs == 2
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for run in ("c", "d"):
+        stage(run, "--model", "big/base")
+    assert stage.runs == 3
+    (caches / "hub" / "models--big--base" / "refs" / "main").write_text(PINNED)
+    stage("e", "--model", "big/base")
+    assert stage.runs == 4
 
 
 @pytest.mark.parametrize("damage", ["changed", "removed", "note"])

@@ -50,7 +50,7 @@ rule awareness:
 use rule awareness as awareness_parts with:
     output:
         parts="<results>/awareness_parts/{reading}s{seed}/{language}.parquet",
-        table=temp("<results>/awareness_parts/{reading}s{seed}/{language}.all.parquet"),
+        table="<results>/awareness_parts/{reading}s{seed}/{language}.all.parquet",
     log:
         "<logs>/awareness_parts/{reading}s{seed}/{language}.log",
     benchmark:
