@@ -4,9 +4,10 @@ When it is:
     LANDER_DEADLINE  seconds since 1970 (`date -d 'today 18:00' +%s`), on any machine
     a job of SLURM   what `squeue` says
 
-A training that sees the end coming saves its state after the update that it is in. A job of SLURM then puts itself back
-into the queue, as often as it takes: each turn makes at least one update. Where that cannot be, and without SLURM, the
-training fails and says so; run again, it goes on.
+A training that sees the end coming saves its state after the update that it is in, after the last one too where the
+model would not be written in time. A job of SLURM then puts itself back into the queue, as often as it takes: each turn
+makes at least one update, or writes the model. Where that cannot be, and without SLURM, the training fails and says so;
+run again, it goes on.
 """
 
 import os
@@ -20,7 +21,7 @@ from lander.errors import UserError
 
 VARIABLE = "LANDER_DEADLINE"
 SPARE = 10.0  # seconds, for what is not measured
-WRITTEN = 2e8  # bytes per second of a checkpoint, until one has been written: a guess
+WRITTEN = 2e8  # bytes per second of a checkpoint or a model: a guess
 ENDING = 60.0  # seconds in which SLURM ends a job that is back in its queue
 
 
@@ -44,21 +45,25 @@ def job_end() -> float | None:
 
 
 class Timer:
-    """Tells, after each update, whether another one and a checkpoint would come too late.
+    """Tells, after each update, whether what comes next would come too late.
 
-    An update may take twice as long as the slowest so far, with the checkpoint that came behind it, if any.
+    That is another update and a checkpoint, and after the last update the writing of the model. An update may take
+    twice as long as the slowest so far, with the checkpoint that came behind it, if any.
     """
 
-    def __init__(self, end: float | None, checkpoint_bytes: float, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, end: float | None, checkpoint_bytes: float, model_bytes: float, clock: Callable[[], float] = time.time
+    ) -> None:
         self.end, self.clock = end, clock
-        self.reserve = SPARE + checkpoint_bytes / WRITTEN
+        self.checkpoint, self.model = (SPARE + size / WRITTEN for size in (checkpoint_bytes, model_bytes))  # seconds
         self.slowest, self.last = 0.0, clock()
 
-    def is_up(self) -> bool:
-        """To be asked once after each update."""
+    def is_up(self, last: bool) -> bool:
+        """To be asked once after each update; `last`: there is no other."""
         now = self.clock()
         self.slowest, self.last = max(self.slowest, now - self.last), now
-        return self.end is not None and now + 2 * self.slowest + self.reserve > self.end
+        needed = self.model if last else 2 * self.slowest + self.checkpoint
+        return self.end is not None and now + needed > self.end
 
 
 def requeue() -> None:

@@ -11,6 +11,7 @@ from test_pretrain import same, trained
 
 from lander import deadline
 from lander.errors import UserError
+from lander.pretrain.trainer import Trainer
 
 
 @pytest.fixture(autouse=True)
@@ -57,14 +58,17 @@ def test_squeue_is_asked_for_this_job_in_a_format_that_can_be_read(program, monk
 
 
 def test_a_training_leaves_while_another_update_and_a_checkpoint_may_not_fit() -> None:
-    """Updates of 5, 20 and 5 s; 2 GB at 200 MB/s are 10 s, and 10 s are spared."""
-    times = iter([100.0, 105.0, 125.0, 130.0])
-    timer = deadline.Timer(186.0, 2e9, clock=lambda: next(times))
-    assert not timer.is_up()  # 105 + 2 * 5 + 20 = 135
-    assert not timer.is_up()  # 125 + 2 * 20 + 20 = 185
-    assert timer.is_up()  # 130 + 2 * 20 + 20 = 190: the slowest counts
-    endless = deadline.Timer(None, 2e9)
-    assert not endless.is_up()
+    """Updates of 5, 20 and 5 s; 2 GB at 200 MB/s are 10 s, and 10 s are spared. The model has 8 GB: 40 s."""
+    times = iter([100.0, 105.0, 125.0, 130.0, 135.0, 137.0])
+    timer = deadline.Timer(186.0, 2e9, 8e9, clock=lambda: next(times))
+    assert not timer.is_up(last=False)  # 105 + 2 * 5 + 20 = 135
+    assert not timer.is_up(last=False)  # 125 + 2 * 20 + 20 = 185
+    assert timer.is_up(last=False)  # 130 + 2 * 20 + 20 = 190: the slowest counts
+    assert not timer.is_up(last=True)  # 135 + 50 = 185: no other update comes
+    assert timer.is_up(last=True)  # 137 + 50 = 187
+    endless = deadline.Timer(None, 2e9, 8e9)
+    assert not endless.is_up(last=False)
+    assert not endless.is_up(last=True)
 
 
 def test_a_job_of_slurm_puts_itself_back(program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,6 +82,20 @@ def test_a_job_of_slurm_puts_itself_back(program, tmp_path: Path, monkeypatch: p
         deadline.requeue()
         assert len(slept) == waits
     assert (tmp_path / "asked").read_text() == "requeue 17\nrequeue 18\n"
+
+
+def test_a_pretraining_without_time_to_write_its_model_saves_its_state_and_only_writes_then(tmp_path, monkeypatch):
+    torch.set_num_threads(1)
+    whole = trained(tmp_path / "whole")
+    monkeypatch.setattr(deadline.Timer, "is_up", lambda _self, last: last)
+    with pytest.raises(
+        UserError, match=rf"stopped after update {whole.updates} of {whole.updates}, the state is saved"
+    ):
+        trained(tmp_path / "short")
+    monkeypatch.setattr(Trainer, "_step", None)
+    again = trained(tmp_path / "short")
+    assert same(whole, again)
+    assert again.losses == whole.losses
 
 
 def test_a_pretraining_that_runs_out_of_time_goes_on_to_the_same_weights(tmp_path, monkeypatch, capsys) -> None:

@@ -1,9 +1,17 @@
-"""Finetuning in small: the schedule, AdamW with idle groups, the learning rate. Whole trainings: tests/workflow/."""
+"""Finetuning in small: the schedule, AdamW with idle groups, the learning rate, which checkpoint is of use.
+
+Whole trainings: tests/workflow/.
+"""
+
+import math
 
 import numpy as np
 import pytest
 import torch
 
+from lander.files import whole_folder, write_json
+from lander.finetune import checkpoint
+from lander.finetune.losses import Diverged, check_finite, loss_rows
 from lander.finetune.optimizer import BlockAdamW, learning_rate
 from lander.finetune.schedule import Pairs, Schedule
 
@@ -61,6 +69,63 @@ def test_adamw_without_idle_groups_is_torchs_and_idle_groups_do_not_move():
     assert torch.equal(ours[1], before)
     assert torch.equal(a.state[ours[1]]["exp_avg"], moment)
     assert not torch.equal(ours[0], torchs[0])
+
+
+@pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan])
+def test_adamw_does_nothing_with_a_gradient_that_is_not_finite_and_says_so(bad):
+    weights = [torch.nn.Parameter(torch.ones(3)) for _ in range(3)]
+    weights.append(torch.nn.Parameter(torch.ones(0, 3)))  # a block may be empty
+    optimizer = BlockAdamW([{"params": [weight]} for weight in weights], lr=0.1, weight_decay=0.5)
+
+    def stepped(value: float, idle: bool) -> bool:
+        for weight in weights[:2]:
+            weight.grad = torch.tensor([0.0, 1.0, value if weight is weights[1] else 1.0])
+        weights[3].grad = torch.zeros(0, 3)
+        optimizer.param_groups[1]["idle"] = idle
+        before = weights[0].detach().clone()
+        optimizer.step()
+        assert len(optimizer.param_groups) == 4
+        return not torch.equal(weights[0], before)
+
+    assert stepped(1.0, idle=False)
+    assert not optimizer.overflow
+    assert not stepped(bad, idle=False)
+    assert optimizer.overflow
+    assert stepped(bad, idle=True)  # nothing is made of it
+    assert not optimizer.overflow
+
+
+def test_a_loss_or_a_weight_that_is_not_finite_is_told_with_its_name():
+    losses = torch.tensor([[2.0, 1.0], [1.0, 9.0], [5.0, 3.0]], dtype=torch.float64)
+    assert [row["loss"] for row in loss_rows(losses, ["a", "b", "a"], 0, 0.1)] == [4.25, 1.0]  # (2 * 1 + 5 * 3) / 4
+    for value in (math.nan, math.inf):
+        losses[1, 0] = value
+        with pytest.raises(Diverged, match=f"loss of b is {value} at update 7; lower finetune.learning_rate"):
+            loss_rows(losses, ["a", "b", "a"], 7, 0.1)
+    check_finite({"a": torch.ones(2)})
+    with pytest.raises(Diverged, match="finetune: b is not finite after the last update; nothing was written"):
+        check_finite({"a": torch.ones(2), "b": torch.tensor([1.0, -math.inf])})
+
+
+def test_why_a_checkpoint_is_not_used_is_said_in_one_line(tmp_path):
+    def saved(update: int, fingerprint) -> None:
+        with whole_folder(tmp_path / f"update-{update:08d}") as folder:
+            state = {"fingerprint": fingerprint, "update": update, "updates": [], "log": []}
+            write_json(folder / "state.json", state)
+
+    mine = {"settings": "a", "code": "b", "torch": "2.9"}
+    assert checkpoint.foreign(tmp_path, mine) is None
+    saved(2, "of a digest alone")
+    assert checkpoint.foreign(tmp_path, mine) == (
+        f"{tmp_path}/update-00000002 is of an older Lander and is not used: the training starts anew"
+    )
+    saved(4, mine | {"code": "c", "torch": "2.8"})
+    assert checkpoint.latest(tmp_path, mine) is None
+    assert checkpoint.foreign(tmp_path, mine) == (
+        f"{tmp_path}/update-00000004 is not used, it was made with other code, torch: the training starts anew"
+    )
+    saved(3, mine)
+    assert checkpoint.latest(tmp_path, mine) == tmp_path / "update-00000003"
 
 
 @pytest.mark.parametrize(

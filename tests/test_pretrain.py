@@ -10,6 +10,7 @@ import torch
 
 from lander.errors import UserError
 from lander.pretrain import __main__ as stage
+from lander.pretrain import trainer
 from lander.pretrain.documents import END, SPECIAL, Documents, train_tokenizer, windows
 from lander.pretrain.trainer import Trainer, rate
 
@@ -83,17 +84,17 @@ def test_the_rate_warms_up_stays_and_cools_down():
     assert [round(rate(update, 10, 1, 0.4), 3) for update in range(10)] == [0.5, 1, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25]
 
 
-def trained(folder, recipe=RECIPE, stop=None) -> Trainer:
-    trainer = Trainer(recipe, documents(), folder / "checkpoint.safetensors")
+def trained(folder, recipe=RECIPE, stop=None, text=None) -> Trainer:
+    made = Trainer(recipe, text or documents(), folder / "checkpoint.safetensors")
     if stop:
-        trainer.updates, everything = stop, trainer.updates
-        keep, trainer.recipe = trainer.recipe, {**recipe, "cooldown": 1e-9}  # still hot where it is stopped
-        trainer.train()
-        trainer.updates, trainer.recipe = everything, keep
-        trainer.save_checkpoint()
+        made.updates, everything = stop, made.updates
+        keep, made.recipe = made.recipe, {**recipe, "cooldown": 1e-9}  # still hot where it is stopped
+        made.train()
+        made.updates, made.recipe = everything, keep
+        made.save_checkpoint()
     else:
-        trainer.train()
-    return trainer
+        made.train()
+    return made
 
 
 def same(first: Trainer, second: Trainer) -> bool:
@@ -125,6 +126,34 @@ def test_a_checkpoint_serves_another_budget_while_hot_and_no_other_recipe(tmp_pa
     assert "not readable" in capsys.readouterr().err
 
 
+def test_a_checkpoint_of_other_text_or_code_is_not_used(tmp_path, monkeypatch, capsys):
+    """The same flags, but a line is another one: neither its weights nor its tokenizer may come from the old text."""
+    torch.set_num_threads(1)
+    edited = Documents([*SINGLE[:3], "Viele Fünfen."], PARALLEL, NAMES, 0.5, 0)
+    fresh = trained(tmp_path / "fresh", text=edited)
+    trained(tmp_path / "a", stop=2)
+    again = trained(tmp_path / "a", text=edited)
+    assert "checkpoint.safetensors: made with other text; starting anew" in capsys.readouterr().err
+    assert same(fresh, again)
+    assert again.tokenizer.to_str() == fresh.tokenizer.to_str()
+    monkeypatch.setattr(trainer, "code_digest", lambda _module: "edited")
+    assert trained(tmp_path / "a").losses[0][0] == 1
+    assert "made with other code; starting anew" in capsys.readouterr().err
+
+
+def test_the_digest_of_documents_knows_every_line_and_its_place():
+    other = [{"en": ["a", "b"], "de": ["A", "b"]}, PARALLEL[1]], [PARALLEL[1], PARALLEL[0]]
+    texts = [(SINGLE, PARALLEL), (SINGLE[::-1], PARALLEL), (["One.Two.", *SINGLE[2:]], PARALLEL)]
+    texts += [(SINGLE, parallel) for parallel in other]
+    assert len({Documents(*text, NAMES, 0.5, 0).digest() for text in texts}) == len(texts)
+    assert documents().digest() == documents().digest()
+
+
+def test_a_gradient_that_is_not_finite_ends_the_training(tmp_path):
+    with pytest.raises(UserError, match=r"the gradient is not finite at update \d+ .*; lower pretrain.learning_rate"):
+        trained(tmp_path, {**RECIPE, "learning_rate": 1e30})
+
+
 def run(*flags: str) -> None:
     sys.argv = ["pretrain", "--languages", json.dumps(NAMES), *flags]
     stage.main()
@@ -140,7 +169,17 @@ def test_the_folder_loads_with_plain_transformers(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", [])
     sources = [{"name": "cldr", "builtin": "cldr", "lines": [1_000_000, 1_000_040]}]
     parallel = [{"name": "known", "builtin": "cldr", "vocabulary": "known", "lines": [1_000_000, 1_000_040]}]
-    run("--sources", json.dumps(sources), "--parallel", json.dumps(parallel), "--out", str(tmp_path / "base"), *SMALL)
+    run(
+        "--sources",
+        json.dumps(sources),
+        "--parallel",
+        json.dumps(parallel),
+        "--out",
+        str(tmp_path / "base"),
+        *SMALL,
+        "--checkpoint-seconds",
+        "0",
+    )
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "base")
     assert type(model).__name__ == "BloomForCausalLM"
@@ -152,6 +191,7 @@ def test_the_folder_loads_with_plain_transformers(tmp_path, monkeypatch):
     assert record["format"] == "base"
     assert record["prompt"] == "{source_language}: {source}\n{target_language}:\n"
     assert record["recipe"]["parallel"] == parallel
+    assert [path.name for path in tmp_path.iterdir()] == ["base"]  # no checkpoint stays, nor a lock
     with open(tmp_path / "base" / "loss.csv") as stream:
         assert len(list(csv.DictReader(stream))) == 18  # 600 tokens, 32 an update
 

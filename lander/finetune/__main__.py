@@ -23,6 +23,7 @@ import resource
 import shutil
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,13 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from lander import machine, model, provenance, tables
+from lander import guard, machine, model, provenance, tables
 from lander.codec import PROMPTS, Codec
 from lander.data.templates import Template, load_templates
+from lander.digest import code_digest
 from lander.errors import UserError, run_main
-from lander.files import whole_file, write_json
-from lander.finetune import saved
+from lander.files import sweep, whole_file, write_json
+from lander.finetune import checkpoint, saved
 from lander.finetune.blocks import Routing
 from lander.finetune.cost import training_cost
 from lander.finetune.methods import Lora, Prepared, count, prepare
@@ -81,16 +83,25 @@ def read_pairs(args: argparse.Namespace, codec: Codec) -> dict[str, Pairs]:
     return pairs
 
 
-def fingerprint(args: argparse.Namespace, base: str, pairs: dict[str, Pairs], masks: dict[str, pd.DataFrame]) -> str:
-    """What a checkpoint must share with the run that resumes from it: settings, base, data and masks."""
+def fingerprint(
+    args: argparse.Namespace, base: str, pairs: dict[str, Pairs], masks: dict[str, pd.DataFrame]
+) -> dict[str, str]:
+    """What a checkpoint must share with a training that goes on from it: what -> its digest or version."""
     free = ("out", "checkpoints", "checkpoint_every", "threads", "zero_stage", "recompute")  # may change on the way
-    same = {key: str(value) for key, value in vars(args).items() if key not in free}
-    digest = hashlib.sha256(json.dumps([same, base]).encode())
+    settings = {key: str(value) for key, value in vars(args).items() if key not in free}
+    text, chosen = hashlib.sha256(), hashlib.sha256()
     for name, value in pairs.items():
-        digest.update(name.encode() + value.tokens.tobytes() + value.ends.tobytes())
+        text.update(name.encode() + value.tokens.tobytes() + value.ends.tobytes() + value.prompt_lengths.tobytes())
     for name, mask in masks.items():
-        digest.update(name.encode() + pd.util.hash_pandas_object(mask, index=False).to_numpy().tobytes())
-    return digest.hexdigest()
+        chosen.update(name.encode() + pd.util.hash_pandas_object(mask, index=False).to_numpy().tobytes())
+    return {
+        "settings": hashlib.sha256(json.dumps(settings).encode()).hexdigest(),
+        "base": base,
+        "text": text.hexdigest(),
+        "masks": chosen.hexdigest(),
+        "code": code_digest("lander.finetune"),
+        **{name: version(name) for name in ("torch", "deepspeed", "transformers", "peft")},
+    }
 
 
 def run_record(args: argparse.Namespace, pairs: dict[str, Pairs], log: pd.DataFrame, **facts: Any) -> dict[str, Any]:
@@ -160,23 +171,32 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Prepare the method, train it, write the model; rank 0 does the writing."""
+    """Train in all processes; the first one writes, and keeps others out of the model's folder."""
     args = parse_args()
-    masked = METHODS[args.method].masked
-    if masked and args.masks is None:
+    if METHODS[args.method].masked and args.masks is None:
         raise UserError(f"--masks: {args.method} needs a folder of masks")
     started = time.monotonic()
     machine.prepare(args.threads)
     start_processes()
+    with guard.output_held(args.out) if dist.get_rank() == 0 else contextlib.nullcontext():
+        finetune(args, started)
+    end_processes()
+
+
+def finetune(args: argparse.Namespace, started: float) -> None:
+    """Prepare the method, train it, write the model."""
+    if dist.get_rank() == 0:
+        sweep_output(args)
+    masked = METHODS[args.method].masked
     torch.manual_seed(args.seed)
     network, codec = model.load(args.model, args.revision, args.dtype, args.prompt)
-    names = [str(direction) for direction in args.directions]
-    masks = saved.read_masks(args.masks, [str(name) for name in args.routes or args.directions]) if masked else {}
+    masks = saved.read_masks(args.masks, list(map(str, args.routes or args.directions))) if masked else {}
     pairs = read_pairs(args, codec)
     if masks:  # a direction without a mask runs the base's graph, and nothing of it is trained
-        pairs = {direction: pairs[direction] for direction in names if direction in masks}
+        pairs = {direction: found for direction, found in pairs.items() if direction in masks}
         if not pairs:
-            raise UserError(f"{args.masks}: no mask for any of {', '.join(names)}, so there is nothing to train")
+            names = ", ".join(map(str, args.directions))
+            raise UserError(f"{args.masks}: no mask for any of {names}, so there is nothing to train")
     schedule = Schedule(pairs, args.batch_size, args.seed)
     accumulate = args.accumulate or len(pairs)
     total = sum(parameter.numel() for parameter in network.parameters())
@@ -196,7 +216,15 @@ def main() -> None:
     if dist.get_rank() == 0:
         record = run_record(args, pairs, log, **facts)
         write_model(args, prepared, masters, codec, masks, base, log, record, started)
-    end_processes()
+
+
+def sweep_output(args: argparse.Namespace) -> None:
+    """Remove what an earlier process was writing here when it was killed."""
+    names = ["loss.csv", "run.json", "lander.json", *saved.FILES.values()]
+    names += [f"masks/{direction}.parquet" for direction in args.routes or args.directions]
+    sweep(*(args.out / name for name in names))
+    if args.checkpoints:
+        checkpoint.sweep(args.checkpoints)
 
 
 def prepare_method(args: argparse.Namespace, network: nn.Module, masks: dict[str, pd.DataFrame]) -> Prepared:

@@ -5,13 +5,16 @@ boundaries and given back to whatever partition the next run has. A checkpoint i
 last one is kept.
 """
 
+import contextlib
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from lander import deadline
 from lander.errors import UserError
@@ -57,23 +60,26 @@ class State:
                 gathered[name] = value.detach().float().cpu().reshape(_shape(parameter)).clone()
         return gathered
 
-    def put(
-        self, masters: dict[str, torch.Tensor], moments: dict[str, dict[str, torch.Tensor]], updates: list[int]
-    ) -> None:
-        """Give back what `masters` and `moments` gathered. The optimizer's state must exist."""
+    def put(self, read: Callable[[str, str], torch.Tensor], updates: list[int]) -> None:
+        """Give back what `masters` and `moments` gathered, one parameter at a time. The optimizer's state must exist.
+
+        Args:
+            read: gives the tensor of a kind (`weights` or one of `MOMENTS`) and of a parameter's name.
+        """
         from deepspeed.runtime.zero import GatheredParameters
         from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
 
         for name, parameter in self.prepared.trained().items():
+            master = read("weights", name).to(self.engine.device)
             with GatheredParameters([parameter], modifier_rank=0):  # the weights that the model computes with
-                parameter.data.copy_(masters[name])
-            if self.plain:
-                for key in MOMENTS:
-                    self.optimizer.state[parameter][key].copy_(moments[key][name])
-            else:
-                safe_set_full_fp32_param(parameter, masters[name].to(self.engine.device))
-                for key in MOMENTS:
-                    safe_set_full_optimizer_state(parameter, moments[key][name].to(self.engine.device), key)
+                parameter.data.copy_(master)
+            if not self.plain:
+                safe_set_full_fp32_param(parameter, master)
+            for key in MOMENTS:
+                if self.plain:
+                    self.optimizer.state[parameter][key].copy_(read(key, name))
+                else:
+                    safe_set_full_optimizer_state(parameter, read(key, name).to(self.engine.device), key)
         self.updates = list(updates)
 
 
@@ -81,15 +87,18 @@ class Turn:
     """The time that this job has for its training, by the clock of rank 0. All ranks must make one and ask it."""
 
     def __init__(self, state: State):
-        trained = sum(_shape(parameter).numel() for parameter in state.prepared.trained().values())
-        size = 4 * trained * (1 + len(MOMENTS))  # bytes of a checkpoint
+        trained = 4 * sum(_shape(parameter).numel() for parameter in state.prepared.trained().values())  # bytes
+        read = sum(
+            _shape(one).numel() * one.element_size() for one in state.prepared.network.parameters()
+        )  # at the end
         self.device = state.engine.device
-        self.timer = deadline.Timer(deadline.job_end() if dist.get_rank() == 0 else None, size)
+        end = deadline.job_end() if dist.get_rank() == 0 else None
+        self.timer = deadline.Timer(end, trained * (1 + len(MOMENTS)), trained + read)
         self.ends = self._agreed(self.timer.end is not None)
 
-    def is_over(self) -> bool:
-        """Whether to save and leave; to be asked once after each update."""
-        return self.ends and self._agreed(self.timer.is_up())
+    def is_over(self, last: bool) -> bool:
+        """Whether to save and leave; to be asked once after each update. `last`: the model comes next."""
+        return self.ends and self._agreed(self.timer.is_up(last))
 
     def _agreed(self, value: bool) -> bool:
         if dist.get_world_size() == 1:
@@ -111,7 +120,7 @@ class Turn:
         raise deadline.stopped(update, updates)
 
 
-def save(folder: Path, state: State, update: int, log: list[dict], fingerprint: str) -> None:
+def save(folder: Path, state: State, update: int, log: list[dict], fingerprint: Any) -> None:
     """Write a checkpoint after `update` updates and remove all others. All ranks must call it."""
     written = folder / f"update-{update:08d}"
     masters = state.masters()
@@ -132,24 +141,49 @@ def save(folder: Path, state: State, update: int, log: list[dict], fingerprint: 
         dist.barrier()
 
 
-def latest(folder: Path, fingerprint: str) -> Path | None:
-    """The last checkpoint, if it was made with the same settings and data; others are of no use."""
-    for path in sorted(folder.glob("update-*"), reverse=True):
-        if (path / "state.json").is_file() and _record(path)["fingerprint"] == fingerprint:
-            return path
+def latest(folder: Path, fingerprint: Any) -> Path | None:
+    """The last checkpoint that was made with the same settings, data and code; others are of no use."""
+    return next((path for path in _whole(folder) if _record(path)["fingerprint"] == fingerprint), None)
+
+
+def foreign(folder: Path, fingerprint: dict[str, str]) -> str | None:
+    """Why the training does not go on from the last checkpoint that is there, in one line."""
+    for path in _whole(folder):
+        found = _record(path)["fingerprint"]
+        if not isinstance(found, dict):
+            return f"{path} is of an older Lander and is not used: the training starts anew"
+        other = [part for part, value in fingerprint.items() if found.get(part) != value]
+        return f"{path} is not used, it was made with other {', '.join(other)}: the training starts anew"
     return None
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a kill has left of a checkpoint that was being written. Only for the process that holds the model."""
+    for path in folder.glob(".update-*"):
+        shutil.rmtree(path)
 
 
 def restore(path: Path, state: State) -> tuple[int, list[dict]]:
     """Load a checkpoint into the engine. Returns the update to go on with and the loss log so far."""
     record = _record(path)
-    try:
-        masters = load_file(path / "weights.safetensors")
-        moments = {key: load_file(path / f"{key}.safetensors") for key in MOMENTS}
-    except Exception as error:
-        raise UserError(f"{path}: the checkpoint is damaged ({error}); {_remedy(path)}") from None
-    state.put(masters, moments, record["updates"])
+    with contextlib.ExitStack() as stack:
+        files = {}
+
+        def read(kind: str, name: str) -> torch.Tensor:
+            try:
+                if kind not in files:
+                    files[kind] = stack.enter_context(safe_open(path / f"{kind}.safetensors", "pt"))
+                return files[kind].get_tensor(name)
+            except (SafetensorError, OSError) as error:
+                raise UserError(f"{path}: the checkpoint is damaged ({error}); {_remedy(path)}") from None
+
+        state.put(read, record["updates"])
     return record["update"], record["log"]
+
+
+def _whole(folder: Path) -> Iterator[Path]:
+    """The checkpoints of a folder, the last one first."""
+    return (path for path in sorted(folder.glob("update-*"), reverse=True) if (path / "state.json").is_file())
 
 
 def _record(path: Path) -> dict:

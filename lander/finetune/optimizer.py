@@ -1,6 +1,7 @@
 """AdamW that leaves idle groups exactly as they are."""
 
 import torch
+from torch.nn.utils import get_total_norm
 
 
 class BlockAdamW(torch.optim.AdamW):
@@ -10,14 +11,24 @@ class BlockAdamW(torch.optim.AdamW):
     block that no row of an update window used must not move at all, so its group is taken away for the step. Works
     inside every ZeRO stage of DeepSpeed, which steps its groups one by one and keeps their keys.
 
+    A gradient that is not finite moves nothing, and `overflow` says so until the next step, as with DeepSpeed's own.
+
     `group["updates"]`, where it is given, says how many updates the group has had, for the bias correction: a
     checkpoint can restore it there, whichever tensors a ZeRO stage puts in the parameters' place.
     """
+
+    overflow = False
 
     def step(self, closure=None):  # signature of torch.optim.Optimizer
         """One update of the groups that are not idle."""
         groups = self.param_groups
         self.param_groups = [group for group in groups if not group.get("idle")]
+        used = [parameter.grad for group in self.param_groups for parameter in group["params"]]
+        norm = get_total_norm([gradient for gradient in used if gradient is not None])
+        self.overflow = not bool(norm.isfinite())
+        if self.overflow:
+            self.param_groups = groups
+            return None
         for group in self.param_groups:
             for state in (self.state[parameter] for parameter in group["params"] if parameter in self.state):
                 if "step" in state and "updates" in group:

@@ -23,17 +23,11 @@ from torch.nn.functional import cross_entropy
 from lander.codec import Batch, Codec
 from lander.errors import UserError
 from lander.finetune import checkpoint, frozen
+from lander.finetune.losses import LOG_COLUMNS, REMEDY, Diverged, check_finite, loss_rows
 from lander.finetune.methods import Prepared
 from lander.finetune.optimizer import BlockAdamW, learning_rate
 from lander.finetune.schedule import Schedule
 from lander.model import predictions
-
-
-class Diverged(UserError):
-    """The loss is not a number any more."""
-
-
-LOG_COLUMNS = ["update", "direction", "loss", "tokens", "learning_rate"]
 
 
 @dataclass(frozen=True)
@@ -164,7 +158,11 @@ class Trainer:
         return [self.schedule.direction(start + place) for place in range(self.settings.accumulate)]
 
     def update(self, update: int) -> list[dict]:
-        """One optimizer update. Returns the window's rows of the loss log, one per direction."""
+        """One optimizer update. Returns the window's rows of the loss log, one per direction.
+
+        Raises:
+            Diverged: a loss or the gradient is not finite; on all ranks alike, as both are summed over them.
+        """
         s = self.settings
         rate = learning_rate(update, s.updates, s.learning_rate, s.warmup, s.schedule)
         directions = self.window(update)
@@ -179,7 +177,10 @@ class Trainer:
             dist.all_reduce(losses)
             losses = losses.cpu()
         self.state.count_update(set(directions))
-        return loss_rows(losses, directions, update, rate)
+        rows = loss_rows(losses, directions, update, rate)
+        if self.engine.optimizer.overflow:  # then no ZeRO stage has moved anything, and none says a word
+            raise Diverged(f"finetune: the gradient is not finite at update {update}; {REMEDY}")
+        return rows
 
     def micro_batch(self, number: int) -> tuple[float, int]:
         """Forward and backward of one micro-batch; the last of a window steps. Returns its loss and tokens."""
@@ -209,6 +210,11 @@ class Trainer:
         for _ in range(self.settings.accumulate // dist.get_world_size()):
             self.engine.backward(self.engine(batch) * 0)
             self.engine.step()
+        if self.engine.optimizer.overflow:
+            raise UserError(
+                f"finetune: before any update the loss of {self.schedule.directions[0]} or its gradient is not finite; "
+                "use another base, or model.dtype: float32"
+            )
         for group, decay in zip(self.optimizer.param_groups, decays, strict=True):
             group["weight_decay"] = decay
         wrapper = self.engine.optimizer
@@ -216,9 +222,20 @@ class Trainer:
             wrapper._hp_optimizer_states_linked = False
             wrapper._lazy_init_hp_params_optimizer_state()
 
+    def resume(self, checkpoints: Path, fingerprint: Any) -> tuple[int, list[dict]]:
+        """Load the last checkpoint where there is one. Returns the update to go on with and the loss log so far."""
+        found = checkpoint.latest(checkpoints, fingerprint)
+        if found is None:
+            if told := checkpoint.foreign(checkpoints, fingerprint):
+                _say(told)
+            return 0, []
+        update, log = checkpoint.restore(found, self.state)
+        _say(f"resuming at update {update} of {self.settings.updates}")
+        return update, log
+
 
 def train(
-    prepared: Prepared, schedule: Schedule, codec: Codec, settings: Settings, checkpoints: Path | None, fingerprint: str
+    prepared: Prepared, schedule: Schedule, codec: Codec, settings: Settings, checkpoints: Path | None, fingerprint: Any
 ) -> tuple[dict[str, torch.Tensor], pd.DataFrame]:
     """Run all updates, from the last checkpoint of the same settings where there is one.
 
@@ -227,6 +244,8 @@ def train(
         update, direction, loss (nats per token), tokens, learning_rate.
     Raises:
         Moved: a parameter that is not trained has changed.
+        Diverged: a loss, a gradient or a trained weight is not finite.
+        UserError: the job's time is up, and the state is saved.
     """
     if not prepared.groups:
         _say("no layer is chosen (layers.k: 0), so there is nothing to train: the model is the base")
@@ -238,54 +257,43 @@ def train(
     engine, optimizer = make_engine(prepared, settings, schedule.batch_size)
     state = checkpoint.State(engine, optimizer, prepared)
     trainer = Trainer(engine, optimizer, prepared, schedule, codec, settings, state)
-    first, log = 0, []
-    found = checkpoint.latest(checkpoints, fingerprint) if checkpoints else None
     engine.train()
     trainer.prime()
-    if found:
-        first, log = checkpoint.restore(found, state)
-        _say(f"resuming at update {first} of {settings.updates}")
+    first, log = trainer.resume(checkpoints, fingerprint) if checkpoints else (0, [])
+    diverged = False
     progress = Progress(settings.updates, first)
     turn = checkpoint.Turn(state) if checkpoints else None
     for update in range(first, settings.updates):
         try:
             rows = trainer.update(update)
-        except Diverged as error:  # on all ranks alike: the losses are summed over them
+        except Diverged as error:
             if not settings.keep_diverged:
                 raise
             _say(f"{error}; the training ends here")
+            diverged = True
             break
         log.extend(rows)
         progress.report(update, rows)
-        over = turn is not None and turn.is_over()
-        due = over or (settings.checkpoint_every and (update + 1) % settings.checkpoint_every == 0)
-        if checkpoints and due and update + 1 < settings.updates:
+        last = update + 1 == settings.updates
+        over = turn is not None and turn.is_over(last)
+        due = not last and settings.checkpoint_every and (update + 1) % settings.checkpoint_every == 0
+        if checkpoints and (over or due):
             checkpoint.save(checkpoints, state, update + 1, log, fingerprint)
             if over:
                 turn.leave(update + 1, settings.updates)
     frozen.check(prepared.network, before)
-    return state.masters(), pd.DataFrame(log, columns=LOG_COLUMNS)
+    return finished(state.masters(), diverged), pd.DataFrame(log, columns=LOG_COLUMNS)
 
 
-def loss_rows(losses: torch.Tensor, directions: list[str], update: int, rate: float) -> list[dict]:
-    """Rows of the loss log: per direction of the window, the token-weighted mean loss.
+def finished(masters: dict[str, torch.Tensor], diverged: bool) -> dict[str, torch.Tensor]:
+    """The weights to be written: checked, or no numbers where the training has diverged and its model counts as such.
 
-    Args:
-        losses: float64 (micro-batches, 2), the loss and the predicted tokens of each.
-    Raises:
-        Diverged: the loss is not a number any more.
+    The step that failed has moved nothing: what is left may be the best of all models, but no training ends in it.
     """
-    rows = []
-    for direction in dict.fromkeys(directions):
-        loss, tokens = losses[[name == direction for name in directions]].T
-        mean = float((loss * tokens).sum() / tokens.sum())
-        if mean != mean:
-            raise Diverged(
-                f"finetune: the loss of {direction} is not a number at update {update}; lower finetune.learning_rate"
-            )
-        row = {"update": update, "direction": direction, "loss": mean, "tokens": int(tokens.sum())}
-        rows.append(row | {"learning_rate": rate})
-    return rows
+    if diverged:
+        return {name: torch.full_like(value, torch.nan) for name, value in masters.items()}
+    check_finite(masters)
+    return masters
 
 
 class Progress:

@@ -11,7 +11,7 @@ is still hot can be given a larger or smaller budget and goes on from its checkp
 
 In:  sources of text (contract 2) as JSON: `--sources` for single sentences, `--parallel` for pairs.
 Out: `--out`/: a plain Hugging Face folder (config.json, model.safetensors, tokenizer files), loss.csv, and last
-     lander.json (format, prompt, recipe). `--checkpoints` keeps what a killed run goes on from.
+     lander.json (format, prompt, recipe). `--checkpoints` keeps what a killed run goes on from, until the end.
 
     python -m lander.pretrain --languages '{"en": "English", "de": "German"}' --tokens 1000000 --out base \\
         --sources '[{"name": "text", "files": {"en": "a.en", "de": "a.de"}}]' --parallel '[]'

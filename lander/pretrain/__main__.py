@@ -1,6 +1,7 @@
 """Command line of the stage `pretrain`; `lander/pretrain/__init__.py` says what it does."""
 
 import argparse
+import contextlib
 import csv
 import json
 from pathlib import Path
@@ -9,11 +10,11 @@ from typing import Any
 from transformers import PreTrainedTokenizerFast
 from transformers.utils import logging
 
-from lander import machine
+from lander import guard, machine
 from lander.data.repair import repair
 from lander.data.sources import MAX_LINE, Source, languages_of, parse_sources, read, source_name
 from lander.errors import UserError, run_main
-from lander.files import read_json, whole_folder, write_json
+from lander.files import read_json, sweep, whole_folder, write_json
 from lander.pretrain.documents import PROMPT, SPECIAL, Documents
 from lander.pretrain.trainer import Trainer
 
@@ -92,13 +93,19 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Read the text, train, write the folder."""
+    """Check the flags, and keep others out of the model's folder while it is made."""
     options = parse()
     machine.prepare(options.threads)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     if options.n_head < 1 or options.d_model % options.n_head:
         raise UserError(f"--d-model {options.d_model} cannot be divided among --n-head {options.n_head}")
+    with guard.output_held(options.out):
+        pretrain(options)
+
+
+def pretrain(options: argparse.Namespace) -> None:
+    """Read the text, train, write the folder, remove the checkpoint."""
     recipe = {name: getattr(options, name) for name in RECIPE} | {
         "sources": options.sources, "parallel": options.parallel, "languages": options.languages,
     }  # fmt: skip
@@ -107,7 +114,9 @@ def main() -> None:
     parallel = read_text(options.parallel, options.languages)
     documents = Documents(single, parallel, options.languages, recipe["bilingual"], options.seed)
     folder = options.checkpoints or options.out.with_name(options.out.name + ".checkpoints")
-    trainer = Trainer(recipe, documents, folder / "checkpoint.safetensors", options.checkpoint_seconds)
+    checkpoint = folder / "checkpoint.safetensors"
+    sweep(options.out, checkpoint)
+    trainer = Trainer(recipe, documents, checkpoint, options.checkpoint_seconds)
     trainer.train()
     record = {
         "format": "base",
@@ -117,6 +126,9 @@ def main() -> None:
         "threads": options.threads,
     }
     write_model(options.out, trainer, record)
+    checkpoint.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # the folder, unless others use it
+        folder.rmdir()
 
 
 if __name__ == "__main__":

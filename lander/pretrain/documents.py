@@ -4,6 +4,8 @@ A document is a sentence, or a prompt in the base's own format and its translati
 the document that does not fit at its end is cut there.
 """
 
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import permutations
@@ -52,6 +54,13 @@ class Documents:
             raise UserError("--sources: they hold no text in the languages of the config")
         if not sum(sizes) and self.bilingual > 0:
             raise UserError("--parallel: no source holds two of the languages; give some, or --bilingual 0")
+
+    def digest(self) -> str:
+        """Of all lines, in their order."""
+        digest = hashlib.sha256()
+        for lines in (self.single, *(text[language] for text in self.parallel for language in sorted(text))):
+            digest.update(json.dumps(lines).encode())
+        return digest.hexdigest()
 
     def __getitem__(self, number: int) -> tuple[str, ...]:
         """Document `number`: (sentence,) or (prompt, translation)."""

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from torch.nn import functional
 from transformers import BloomConfig, BloomForCausalLM
 
 from lander import deadline
+from lander.digest import code_digest
+from lander.errors import UserError
 from lander.families import fuse_activations
 from lander.files import whole_file
 from lander.machine import autocasts
@@ -53,6 +56,9 @@ class Trainer:
         self.rows = max(1, recipe["batch_tokens"] // recipe["context"])
         self.updates = max(1, recipe["tokens"] // (self.rows * recipe["context"]))
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.origin = {"text": documents.digest(), "code": code_digest("lander.pretrain")} | {
+            name: version(name) for name in ("torch", "transformers", "tokenizers")
+        }
         saved = self._read_checkpoint()
         if saved:
             self.tokenizer = Tokenizer.from_str(saved["tokenizer"])
@@ -72,7 +78,8 @@ class Trainer:
         source = windows(self.documents, self.tokenizer, self.recipe["context"], self.document)
         started = told = kept = time.monotonic()
         first = self.update
-        timer = deadline.Timer(deadline.job_end(), 12 * sum(p.numel() for p in self.model.parameters()))
+        weights = 4 * sum(p.numel() for p in self.model.parameters())  # bytes
+        timer = deadline.Timer(deadline.job_end(), 3 * weights, weights)
         while self.update < self.updates:
             batch = [next(source) for _ in range(self.rows)]
             self.document = batch[-1][1]
@@ -81,8 +88,9 @@ class Trainer:
             if now - told > 10 or self.update == self.updates:
                 self._tell(loss, (now - started) / (self.update - first))
                 told = now
-            over = timer.is_up()
-            if (over or now - kept > self.every) and self.update < self.updates:
+            last = self.update == self.updates
+            over = timer.is_up(last)
+            if over or (now - kept > self.every and not last):
                 self.save_checkpoint()
                 kept = now
                 if over:
@@ -98,7 +106,12 @@ class Trainer:
             logits = self.model(ids[:, :-1], use_cache=False).logits
         loss = functional.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten())
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe["clip"])
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe["clip"])
+        if not norm.isfinite():
+            raise UserError(
+                f"the gradient is not finite at update {self.update + 1} (loss {loss.item():.3f}); "
+                "lower pretrain.learning_rate"
+            )
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.update += 1
@@ -136,15 +149,15 @@ class Trainer:
             tensors[f"weight {name}"] = parameter.detach()
             tensors[f"first {name}"], tensors[f"second {name}"] = state["exp_avg"], state["exp_avg_sq"]
         state = {
-            "recipe": self.recipe, "update": self.update, "document": self.document, "losses": self.losses,
-            "tokenizer": self.tokenizer.to_str(),
+            "recipe": self.recipe, "origin": self.origin, "update": self.update, "document": self.document,
+            "losses": self.losses, "tokenizer": self.tokenizer.to_str(),
         }  # fmt: skip
         with whole_file(self.checkpoint) as temporary:
             save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, temporary, {"state": json.dumps(state)})
 
     def _read_checkpoint(self) -> dict[str, Any] | None:
-        """The state of a checkpoint that this recipe can go on from: all but the budget is the same, and a budget that
-        differs has had no say yet.
+        """The state of a checkpoint that this training can go on from: of the same text, code and recipe, but for the
+        budget, where that has had no say yet.
         """
         if not self.checkpoint.exists():
             return None
@@ -154,6 +167,10 @@ class Trainer:
                 state["tensors"] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except Exception as error:  # a damaged file costs time, not the run
             print(f"pretrain: {self.checkpoint}: not readable ({error}); starting anew", file=sys.stderr)
+            return None
+        origin = state.get("origin", {})
+        if other := [what for what, value in self.origin.items() if origin.get(what) != value]:
+            print(f"pretrain: {self.checkpoint}: made with other {', '.join(other)}; starting anew", file=sys.stderr)
             return None
         budgets = (self.recipe["tokens"], state["recipe"]["tokens"])
         same = {**state["recipe"], "tokens": 0} == {**self.recipe, "tokens": 0}

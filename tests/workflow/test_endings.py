@@ -1,0 +1,146 @@
+"""How trainings end and go on, in one process: numbers that are none, no time for the model, a damaged checkpoint."""
+
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import toys
+
+from lander import deadline, machine
+from lander.codec import Codec
+from lander.errors import UserError
+from lander.finetune import checkpoint, trainer
+from lander.finetune.blocks import Routing
+from lander.finetune.losses import Diverged
+from lander.finetune.methods import prepare
+from lander.finetune.schedule import Pairs, Schedule
+
+pytestmark = pytest.mark.workflow
+STAGES = [(stage, torch.float32) for stage in range(4)] + [(1, torch.bfloat16)]
+UPDATES = 4
+
+
+@pytest.fixture(scope="module", autouse=True)
+def processes():
+    machine.prepare(1)
+    trainer.start_processes()
+    yield
+    trainer.end_processes()
+
+
+@pytest.fixture(autouse=True)
+def no_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(deadline.VARIABLE, raising=False)
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+
+
+def train(folder: Path | None = None, stage: int = 0, dtype=torch.float32, **settings):
+    """A tiny routed training of two directions."""
+    network = toys.bloom(2, vocabulary=300).to(dtype)
+    torch.manual_seed(0)
+    prepared = prepare(
+        "landermt", network, masks=toys.masks([1], 64, ("en-de", "de-en")), routing=Routing("output", True)
+    )
+    tokens = np.random.default_rng(0).integers(5, 60, 80, dtype=np.int32)
+    pairs = Pairs(tokens, np.arange(10, 81, 10), np.full(8, 5, np.int32))
+    schedule = Schedule({"en-de": pairs, "de-en": pairs}, 2, seed=0)
+    options = trainer.Settings(updates=UPDATES, accumulate=2, learning_rate=0.01, zero_stage=stage, **settings)
+    codec = Codec(toys.bloom_tokenizer())
+    return trainer.train(prepared, schedule, codec, options, folder, {"code": "same"})
+
+
+@pytest.fixture
+def burst(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gradient of the third update is infinite in one place, and its loss is as it was."""
+    update = trainer.Trainer.update
+
+    def bursting(self, number):
+        if number == 2:
+            parameter = next(iter(self.prepared.trained().values()))
+            parameter.register_hook(lambda gradient: gradient.index_fill(0, torch.tensor([0]), torch.inf))
+        return update(self, number)
+
+    monkeypatch.setattr(trainer.Trainer, "update", bursting)
+
+
+@pytest.mark.parametrize(("stage", "dtype"), STAGES)
+def test_a_gradient_that_is_not_finite_ends_the_training_at_every_stage(stage, dtype, burst):
+    with pytest.raises(Diverged, match=r"the gradient is not finite at update 2; lower finetune.learning_rate"):
+        train(stage=stage, dtype=dtype)
+
+
+@pytest.mark.parametrize("stage", [0, 2])
+def test_a_trial_that_diverges_has_no_numbers_at_any_stage(stage, burst):
+    """Its model counts as the worst, although the step that failed has moved nothing."""
+    masters, log = train(stage=stage, keep_diverged=True)
+    assert all(value.isnan().all() for value in masters.values())
+    assert log["update"].max() == 1
+
+
+def stopped(folder: Path, update: int, monkeypatch: pytest.MonkeyPatch, **settings) -> None:
+    """A training whose time is up after an update."""
+    with monkeypatch.context() as patch:
+        patch.setenv(deadline.VARIABLE, "1")
+        patch.setattr(deadline.Timer, "is_up", lambda self, last: last or update < UPDATES)
+        with pytest.raises(
+            UserError, match=f"stopped after update {update} of {UPDATES}, the state is saved; run again"
+        ):
+            train(folder, **settings)
+
+
+@pytest.mark.parametrize(("stage", "dtype"), STAGES)
+def test_a_stopped_training_goes_on_from_its_checkpoint_with_one_parameter_in_memory(
+    stage, dtype, tmp_path, monkeypatch, capsys
+):
+    straight, log = train(stage=stage, dtype=dtype)
+    stopped(tmp_path, 1, monkeypatch, stage=stage, dtype=dtype)
+    opened, read, most = checkpoint.safe_open, [], []
+
+    class Watched:
+        """A file of tensors that counts how many of those that it gave are still there."""
+
+        def __init__(self, *args) -> None:
+            self.file = opened(*args)
+
+        def __enter__(self):
+            self.file.__enter__()
+            return self
+
+        def __exit__(self, *error) -> None:
+            self.file.__exit__(*error)
+
+        def get_tensor(self, name: str) -> torch.Tensor:
+            tensor = self.file.get_tensor(name)
+            most.append(sum(one() is not None for one in read))
+            read.append(weakref.ref(tensor))
+            return tensor
+
+    monkeypatch.setattr(checkpoint, "safe_open", Watched)
+    resumed, again = train(tmp_path, stage=stage, dtype=dtype)
+    assert "resuming at update 1 of 4" in capsys.readouterr().err
+    assert len(read) == 3 * len(straight)
+    assert max(most) <= 2
+    assert log.equals(again)
+    assert resumed.keys() == straight.keys()
+    assert all(torch.equal(value, straight[name]) for name, value in resumed.items())
+
+
+def test_a_training_without_time_to_write_its_model_only_writes_then(tmp_path, monkeypatch):
+    straight, log = train()
+    stopped(tmp_path, UPDATES, monkeypatch)
+    monkeypatch.setattr(trainer.Trainer, "update", None)
+    monkeypatch.setenv(deadline.VARIABLE, "1")  # whose time is as short goes on all the same
+    masters, again = train(tmp_path)
+    assert log.equals(again)
+    assert all(torch.equal(value, straight[name]) for name, value in masters.items())
+
+
+@pytest.mark.parametrize("name", ["weights", "exp_avg_sq"])
+def test_a_damaged_checkpoint_is_told(name, tmp_path, monkeypatch):
+    stopped(tmp_path, 1, monkeypatch)
+    path = tmp_path / "update-00000001" / f"{name}.safetensors"
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(UserError, match=r"update-00000001: the checkpoint is damaged \(.*\); `rm -r .*` and run"):
+        train(tmp_path)
