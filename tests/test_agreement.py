@@ -119,6 +119,23 @@ def test_the_command(monkeypatch, tmp_path):
         "sentences_needed": 1,
     }
     assert table[table["b"] == "sample"]["n"].tolist() == [8, 6] * 4
+    ruled = ["--tables", *named[:1], "--parts", f"one={tmp_path / 'parts'}", "--rules", "one=summed"]
+    monkeypatch.setattr(sys, "argv", ["x", *flags, *ruled, "--unactivated", "0.2"])
+    agreement.main()
+    ruled = pd.read_csv(tmp_path / "out" / "agreement.csv")
+    parts = agreement.Parts([tmp_path / "parts" / f"{language}.parquet" for language in ("en", "de")])
+    sets = [
+        agreement.specific(parts.phi(slice(start, None, 2)), Split(rule="summed"), 0.2).any(axis=0)[0]
+        for start in (0, 1)
+    ]
+    halves = ruled[(ruled["kind"] == "halves_overlap") & (ruled["language"] == "any")]["value"].item()
+    assert halves == pytest.approx(agreement.jaccard(*sets)[0], abs=1e-6)
+    assert halves != table[(table["kind"] == "halves_overlap") & (table["language"] == "any")]["value"].item()
+    monkeypatch.setattr(sys, "argv", ["x", *flags, "--rules", "one=sum"])
+    with pytest.raises(SystemExit):
+        agreement.main()
+    monkeypatch.setattr(sys, "argv", ["x", *flags, "--tables", *named, "--parts", f"one={tmp_path / 'parts'}"])
+    agreement.main()
     text = (tmp_path / "out" / "agreement.md").read_text()
     assert text.startswith("# Agreement of estimators, of halves of the text, and of fewer sentences: one, two and ")
     assert "Overlap of the specific neurons, by sentences read" in (tmp_path / "out" / "agreement.svg").read_text()

@@ -357,20 +357,33 @@ def test_claims_about_transfer():
     assert {row.verdict for row in about_scores.transfer_claims(None, 0)} == {UNTESTABLE}
 
 
+LEVELS = {"main": 19, "draw2": 21, "draw3": 15, "draw4": 17, "draw5": 19}
+DRAWN = [("random", name, level) for name, level in LEVELS.items()]
+
+
 def test_claims_about_methods():
     table = pd.DataFrame(
         [
-            (m, d, base + n)
-            for m, base in (("landermt", 20), ("lora", 18), ("random", 20))
+            (m, v, s, d, base + n)
+            for m, v, base in [("landermt", "main", 20), ("lora", "main", 18), *DRAWN]
+            for s in ("0", "1")
             for n, d in enumerate(DIRECTIONS)
         ],
-        columns=["method", "direction", "score"],
+        columns=["method", "variant", "seed", "direction", "score"],
     )
-    table.loc[table["method"] == "random", "score"] += [1, -1] * 4
     got = verdicts(about_scores.method_claims(table, 0))
     assert got["LANDeRMT is better than LoRA"] == SUPPORTED
-    assert got["(control, not in the paper) detected neurons are better than random ones"] == NOT
     assert got["LANDeRMT is better than Adapter-LoRA"] == UNTESTABLE
+    # levels 20 | 19 21 15 17 19 at both seeds: of 6 x 6 sums 8 are at least 20 + 20 (20 or 21 each, 21 and a 19)
+    found = about_scores.detected_claim(table, 0)
+    assert (found.value, found.control) == (23.5, pytest.approx(21.7))
+    assert (found.p, found.verdict) == (8 / 36, NOT)
+    table.loc[table["method"] == "landermt", "score"] += 2
+    found = about_scores.detected_claim(table, 0)
+    assert (found.p, found.verdict) == (1 / 36, SUPPORTED)
+    one = about_scores.detected_claim(table[table["seed"] == "0"], 0)
+    assert (one.p, one.verdict) == (1 / 6, UNTESTABLE)  # five draws at one seed: no lead could be rarer
+    assert about_scores.detected_claim(table[table["method"] == "landermt"], 0).verdict == UNTESTABLE
 
 
 @pytest.mark.parametrize(
@@ -382,13 +395,16 @@ def test_claims_about_methods():
     ],
 )
 def test_claims_about_the_peak(scores, expected):
-    table = pd.DataFrame({"k": [0, 4, 8, 30], "score": scores})
+    one = pd.DataFrame({"k": [0, 4, 8, 30], "score": scores})
+    assert {row.verdict for row in about_scores.peak_claims(one, "k", "A.3", 4)} == {UNTESTABLE}  # one seed
+    assert {row.verdict for row in about_scores.peak_claims(one.assign(spread=np.nan), "k", "A", 4)} == {UNTESTABLE}
+    table = pd.concat([one.assign(score=one["score"] + noise) for noise in (-0.5, 0.5)])
     assert tuple(row.verdict for row in about_scores.peak_claims(table, "k", "A.3", 4)) == expected
     noisy = pd.concat([table.assign(score=table["score"] + noise) for noise in (-9, 9)])
     assert {row.verdict for row in about_scores.peak_claims(noisy, "k", "A.3", 4)} == {
         NOT
     }  # within the spread of seeds
-    wide = table.assign(spread=[5, np.nan, 5, 5])  # 4.3 in the square mean: more than the peak's lead
+    wide = one.assign(spread=[5, np.nan, 5, 5])  # more than the peak's lead
     assert {row.verdict for row in about_scores.peak_claims(wide, "k", "A.3", 4)} == {NOT}
     assert {row.verdict for row in about_scores.peak_claims(table[:2], "k", "A.3", 4)} == {UNTESTABLE}
 

@@ -1,8 +1,8 @@
 """Whether neuron tables agree: estimators with each other, halves of the text, and some sentences with all of them.
 
 Correlations are Spearman's, over the neurons of a layer. Overlaps are Jaccard's, of sets of specific neurons of a
-layer: those that a language owns, or that any does (`any`). The sets follow from the scores by one rule for all
-(`lander.neurons`), or are given by neurons tables (`--neurons`).
+layer: those that a language owns, or that any does (`any`). The sets follow from the scores by the estimator's rule
+(`--rules`, else `--rule`; `lander.neurons`), or are given by neurons tables (`--neurons`).
 
     kind                     a, b                          n
     estimators_correlation   two names of --tables         neurons that both score
@@ -28,6 +28,7 @@ Example:
 """
 
 import argparse
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -41,6 +42,7 @@ from lander.neurons import SPECIFIC, Split, add_split_flags, classify, split_of
 
 COLUMNS = ["kind", "a", "b", "layer", "language", "value", "n"]
 ANY = "any"
+RULES = ("variance", "summed", "entropy")
 
 
 def spearman(one: np.ndarray, other: np.ndarray) -> float:
@@ -78,9 +80,9 @@ def overlaps(kind: str, names: tuple[str, str], one: np.ndarray, other: np.ndarr
     return rows
 
 
-def specific(phi: np.ndarray, split: Split) -> np.ndarray:
+def specific(phi: np.ndarray, split: Split, unactivated: float | None = None) -> np.ndarray:
     """The specific neurons of each language, bool (language, n_layer, p), from raw Phi of that shape."""
-    return classify(split.prepare(phi), split.function()).owned
+    return classify(split.prepare(phi), split.function(), unactivated).owned
 
 
 def compare_estimators(scores: dict[str, np.ndarray], sets: dict[str, np.ndarray], languages: list[str]) -> list:
@@ -115,26 +117,28 @@ class Parts:
         return np.abs(self.sums[chosen].sum(axis=0) / tokens[:, None, None])
 
 
-def compare_halves(name: str, parts: Parts, split: Split, languages: list[str]) -> list:
+def compare_halves(
+    name: str, parts: Parts, split: Split, languages: list[str], unactivated: float | None = None
+) -> list:
     """Rows of the even parts against the odd ones."""
     halves = [parts.phi(slice(start, None, 2)) for start in (0, 1)]
     names = (f"{name} even", f"{name} odd")
-    sets = [specific(phi, split) for phi in halves]
+    sets = [specific(phi, split, unactivated) for phi in halves]
     return [
         *correlations("halves_correlation", names, *halves, languages),
         *overlaps("halves_overlap", names, *sets, languages),
     ]
 
 
-def compare_running(name: str, parts: Parts, split: Split, wanted: float) -> list:
+def compare_running(name: str, parts: Parts, split: Split, wanted: float, unactivated: float | None = None) -> list:
     """Rows of the sets of the first 1, 2, 4, ... parts against the set of all; where the overlap stays `wanted`."""
     total = len(parts.sums)
     counts = [*(2**power for power in range(total.bit_length()) if 2**power < total), total]
     sentences = parts.sentences.cumsum()
-    of_all = specific(parts.phi(slice(None)), split).any(axis=0)
+    of_all = specific(parts.phi(slice(None)), split, unactivated).any(axis=0)
     rows, close = [], np.ones((len(counts), len(of_all)), dtype=bool)
     for index, count in enumerate(counts):
-        some = specific(parts.phi(slice(count)), split).any(axis=0)
+        some = specific(parts.phi(slice(count)), split, unactivated).any(axis=0)
         for layer, (one, other) in enumerate(zip(some, of_all, strict=True)):
             value, union = jaccard(one, other)
             rows.append(("running_overlap", name, str(sentences[count - 1]), layer, ANY, value, union))
@@ -181,6 +185,14 @@ def in_one_shape(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return arrays
 
 
+def parse_rule(value: str) -> tuple[str, str]:
+    """Read NAME=RULE."""
+    name, _, rule = value.partition("=")
+    if not name or rule not in RULES:
+        raise argparse.ArgumentTypeError(f"{value!r}: write NAME=RULE, one of {', '.join(RULES)}")
+    return name, rule
+
+
 def parse_named(value: str) -> tuple[str, Path]:
     """Read NAME=PATH."""
     name, sign, path = value.partition("=")
@@ -201,24 +213,32 @@ def main() -> None:
         help="neurons tables whose sets are compared; they replace the sets that the rule makes of the same name",
     )  # fmt: skip
     add_split_flags(parser)
+    parser.add_argument(
+        "--rules", type=parse_rule, nargs="+", default=[], metavar="NAME=RULE", help="where it is not that of --rule"
+    )
+    parser.add_argument("--unactivated", type=float, help="neurons of at most this mean Phi are in no set")
     parser.add_argument("--stable", type=float, default=0.95, help="overlap from which a set counts as the same")
     parser.add_argument("--out", type=Path, required=True, help="folder for agreement.csv, .md and .svg")
     args = parser.parse_args()
-    split, languages = split_of(args), args.languages
+    languages, rules = args.languages, dict(args.rules)
+
+    def split(name: str) -> Split:
+        return replace(split_of(args), rule=rules.get(name, args.rule))
 
     def files(folder: Path) -> list[Path]:
         return [folder / f"{language}.parquet" for language in languages]
 
     scores = in_one_shape({name: read_scores(files(folder)) for name, folder in args.tables})
-    sets = {name: specific(phi, split) for name, phi in scores.items() if not np.isnan(phi).any()}
+    whole = {name: phi for name, phi in scores.items() if not np.isnan(phi).any()}
+    sets = {name: specific(phi, split(name), args.unactivated) for name, phi in whole.items()}
     sets |= {name: read_sets(file, languages) for name, file in args.neurons}
     rows = compare_estimators(scores, in_one_shape(sets), languages)
     for name, folder in args.parts:
         parts = Parts(files(folder))
         if len(parts.sums) < 2:
             raise UserError(f"{folder}: one part only; make the tables with --parts 2 or more")
-        rows += compare_halves(name, parts, split, languages)
-        rows += compare_running(name, parts, split, args.stable)
+        rows += compare_halves(name, parts, split(name), languages, args.unactivated)
+        rows += compare_running(name, parts, split(name), args.stable, args.unactivated)
     table = pd.DataFrame(rows, columns=COLUMNS)
     from lander.analyses import agreement_document  # matplotlib only when the inputs are right
 

@@ -132,7 +132,7 @@ class Experiments:
 
     def estimator_tables(self, _wildcards: Any) -> list[str]:
         """Scores, parts of scores and neurons of every estimator."""
-        flags = [flag.partition("=")[2] for flag in self.estimator_flags("<results>") if "=" in flag]
+        flags = [flag.partition("=")[2] for flag in self.estimator_flags("<results>") if "=<results>/" in flag]
         folders = [folder for folder in flags if not folder.endswith(".parquet")]
         files = [folder for folder in flags if folder.endswith(".parquet")]
         languages = self.settings.awareness.languages
@@ -150,7 +150,11 @@ class Experiments:
                 parts.append(f"{name}={results}/awareness_parts/{reading}{seed}")
             folder = variants.selection(self.settings, "neurons", "landermt", variant)
             neurons.append(f"{name}={results}/neurons/{folder}/{seed}/neurons.parquet")
-        return ["--tables", *tables, "--parts", *parts, "--neurons", *neurons]
+        rules = [
+            f"{name}={variants.RULES[name]}" for name in self.settings.experiments.estimators if name in variants.RULES
+        ]
+        flags = ["--tables", *tables, "--parts", *parts, "--neurons", *neurons]
+        return [*flags, "--rules", *rules] if rules else flags
 
     # ------------------------------------------------------------ files
 

@@ -168,7 +168,7 @@ class Models:
         settings = self.of(wildcards)
         neurons = settings.neurons
         flags = {
-            "rule": {"summed": "summed", "probability": "entropy"}.get(settings.awareness.estimator, "variance"),
+            "rule": variants.RULES.get(settings.awareness.estimator, "variance"),
             "normalize": neurons.normalize,
             "threshold": neurons.threshold,
             "general-share": neurons.general_share,

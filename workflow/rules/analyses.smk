@@ -261,6 +261,7 @@ rule agreement:
         general_share=settings.neurons.general_share,
         normalize=settings.neurons.normalize,
         threshold=settings.neurons.threshold,
+        unactivated=settings.neurons.unactivated,
         code=plan.code("analyses.agreement"),
     shell:
         """
@@ -270,6 +271,7 @@ rule agreement:
             --general-share {params.general_share} \
             --normalize {params.normalize} \
             --threshold {params.threshold} \
+            --unactivated {params.unactivated} \
             --out {params.folder:q} \
             2>&1 | tee {log:q} >&2
         """

@@ -4,8 +4,8 @@ A claim is judged by a rule that is written here, before any data is seen, and p
 
     supported       the statistic is on the claimed side, and a permutation test gives p <= 0.05
     not supported   it is not, or chance does as well
-    not testable here   the table for it was not given, or there are too few layers, languages or directions for any
-                        outcome to reach p <= 0.05
+    not testable here   the table for it was not given, or there are too few layers, languages, directions, seeds or
+                        draws for any outcome to pass
 
 Permutation tests (`judge.tested`) take all arrangements where they are few, and seeded random ones otherwise. Those
 that permute layers treat layers as exchangeable; neighbouring layers are alike, so their p is on the small side.

@@ -25,6 +25,7 @@ from lander.analyses.claims.document import document
 from lander.analyses.claims.judge import Verdict
 from lander.errors import UserError, run_main
 from lander.experiments import documents
+from lander.experiments.samples import METRICS
 from lander.neurons import read_awareness
 
 PAPER_K, PAPER_EPSILON = 4, 0.9
@@ -70,9 +71,10 @@ def about_scores(args: argparse.Namespace) -> list[Verdict]:
     transfer = read_experiment(args.transfer, {"mean": "change"}, ["method", "trained", "tested", "change"], args)
     if transfer is not None:
         transfer = only(transfer, "method", args.method, args.transfer)
-    table = read_experiment(args.scores, {}, ["method", "variant", "direction", "score"], args)
+    table = read_experiment(args.scores, {}, ["method", "variant", "seed", "direction", "score"], args)
     if table is not None:
-        table = table[(table["variant"] == "main") & ~table["direction"].str.startswith("mean")]
+        kept = table["variant"].str.fullmatch(r"main|draw\d+") & ~table["direction"].str.startswith("mean")
+        table = table[kept]
     k = read_experiment(args.sweep_k, {"value": "k", "mean": "score"}, ["k", "score"], args)
     epsilon = read_experiment(args.sweep_epsilon, {"value": "epsilon", "mean": "score"}, ["epsilon", "score"], args)
     clusters = read_csv(args.clusters, ["layer", "group", "score", "value", "control_mean", "p"])
@@ -152,7 +154,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--method", default="landermt", help="the method in --transfer (default: landermt)")
     parser.add_argument("--scores", type=Path, help="scores.csv of the run")
-    parser.add_argument("--metric", default="bleu", help="in these tables (default: bleu)")
+    parser.add_argument("--metric", choices=METRICS, default="bleu", help="in these tables (default: bleu)")
     parser.add_argument("--test", help="test set in these tables (default: the one with most rows)")
     parser.add_argument("--sweep-k", type=Path, help="CSV of the experiment sweep_k, or: k, score")
     parser.add_argument("--sweep-epsilon", type=Path, help="CSV of the experiment sweep_epsilon, or: epsilon, score")

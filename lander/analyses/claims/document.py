@@ -25,7 +25,7 @@ def document(found: list[Verdict], data: pd.DataFrame) -> Document:
     blocks: list[Table | str] = [
         "Each claim is a statistic with a rule that says when it is supported. Control: what the value is compared "
         f"with. {MISSING}: none. A claim is {NOT_TESTABLE} where its tables were not made, or where no "
-        "outcome could have passed (too few layers, languages or directions)."
+        "outcome could have passed (too few layers, languages, directions, seeds or draws)."
     ]
     blocks += [_table(name, sections[name]) for name in sorted(sections, key=_order)]
     return Document("claims", f"Claims of the paper: {tally}", blocks, data)

@@ -1,5 +1,7 @@
 """Claims about scores: methods (4.3-4.4, 5.5), transfer (5.1), k and epsilon (A.3-A.4), clusters (A.5)."""
 
+import itertools
+import math
 from collections import Counter
 
 import numpy as np
@@ -70,8 +72,16 @@ def _near_and_far(cells: pd.DataFrame, seed: int) -> tuple[float, float, judge.T
 
 
 def method_claims(scores: pd.DataFrame | None, seed: int) -> list[Verdict]:
-    """Tables 1 and 2, figure 9. Args: scores: method, direction (no means), score; of one test set and metric."""
-    wide = None if scores is None else scores.pivot_table(index="direction", columns="method", values="score")
+    """Tables 1 and 2, figure 9.
+
+    Args:
+        scores: method, variant (main, or draw2 ... of a control), seed, direction (no means), score; of one test set
+            and metric.
+    """
+    wide = None
+    if scores is not None:
+        main = scores[scores["variant"] == "main"]
+        wide = main.pivot_table(index="direction", columns="method", values="score")
     pairs = [
         ("LANDeRMT is better than Adapter-LoRA", "5.5, figure 9; table 1", "landermt", "adapter-lora"),
         ("LANDeRMT is better than full finetuning", "4.3, table 1", "landermt", "full"),
@@ -80,15 +90,53 @@ def method_claims(scores: pd.DataFrame | None, seed: int) -> list[Verdict]:
         ("LANDeRMT is better than training whole layers", "4.4, table 2", "landermt", "layers"),
         ("general neurons alone are better than whole layers", "4.4, table 2", "landermt-lg", "layers"),
         ("specific neurons alone are worse than whole layers", "4.4, table 2", "layers", "landermt-ls"),
-        ("(control, not in the paper) detected neurons are better than random ones", "-", "landermt", "random"),
     ]
-    return [better(*pair, wide, seed) for pair in pairs]
+    return [*(better(*pair, wide, seed) for pair in pairs), detected_claim(scores, seed)]
+
+
+def detected_claim(scores: pd.DataFrame | None, seed: int) -> Verdict:
+    """Whether detected neurons beat random ones. Each draw at each seed is a unit: directions share their model's luck.
+
+    At every seed the detected neurons could be any of the models: the test permutes which of them counts as detected.
+    """
+    claim = "(control, not in the paper) detected neurons are better than random ones"
+    statistic = "mean score over directions, landermt; control: the draws of random at the same seeds"
+    rule = f"value above control, p <= {judge.ALPHA:g} (which model of a seed is landermt's permuted; a unit is a draw)"
+    groups = [] if scores is None else _by_seed(scores)
+    if not groups:
+        return Verdict(claim, "-", statistic, rule=rule)
+    statistic += f" ({len(groups)} seeds, {sum(map(len, groups)) - len(groups)} draws)"
+    own = float(np.mean([group[0] for group in groups]))
+    control = float(np.mean([group[1:].mean() for group in groups]))
+
+    def lead(places: tuple[int, ...]) -> float:
+        return float(np.mean([one[i] - np.delete(one, i).mean() for one, i in zip(groups, places, strict=True)]))
+
+    if math.prod(map(len, groups)) <= judge.ALL:
+        places = itertools.product(*(range(len(group)) for group in groups))
+    else:
+        random = np.random.default_rng(seed)
+        drawn = [tuple(random.integers([len(group) for group in groups])) for _ in range(judge.DRAWS - 1)]
+        places = [(0,) * len(groups), *drawn]
+    test = judge.tested(lead, places)
+    return Verdict(claim, "-", statistic, own, control, test.p, test.verdict, rule)
+
+
+def _by_seed(scores: pd.DataFrame) -> list[np.ndarray]:
+    """For each seed that both have: the mean score of landermt, then those of the draws of random."""
+    means = scores.groupby(["method", "variant", "seed"])["score"].mean().reset_index()
+    own = means[(means["method"] == "landermt") & (means["variant"] == "main")].set_index("seed")["score"]
+    drawn = means[means["method"] == "random"].groupby("seed")["score"]
+    return [np.array([own[number], *values]) for number, values in drawn if number in own.index]
 
 
 def better(claim: str, where: str, first: str, second: str, wide: pd.DataFrame | None, seed: int) -> Verdict:
     """Whether one method beats another over the directions; tested by flipping signs of the differences."""
     statistic = f"mean score over directions, {first}; control: {second}"
-    rule = f"value above control, p <= {judge.ALPHA:g} (signs of the directions' differences flipped)"
+    rule = (
+        f"value above control, p <= {judge.ALPHA:g} (signs of the directions' differences flipped: of these trainings, "
+        "it does not say what other seeds would do)"
+    )
     if wide is None or not {first, second} <= set(wide.columns):
         return Verdict(claim, where, statistic, rule=rule)
     both = wide[[first, second]].dropna()
@@ -103,8 +151,12 @@ def better(claim: str, where: str, first: str, second: str, wide: pd.DataFrame |
 
 
 def peak_claims(table: pd.DataFrame | None, key: str, where: str, best: float) -> list[Verdict]:
-    """Figures 10 and 11. Args: table: the key and score; several rows of a key are seeds, or `spread` is
-    their standard deviation; best: the paper's."""
+    """Figures 10 and 11: not testable with one seed, as any lead could be chance.
+
+    Args:
+        table: the key and score; several rows of a key are seeds, or `spread` is their standard deviation.
+        best: the paper's.
+    """
     inside = f"the score has its peak between the smallest and the largest {key}"
     there = f"the best {key} is the paper's, {best:g}"
     rule_inside = "the best mean lies inside, and above both ends by more than one standard deviation over seeds"
@@ -117,8 +169,8 @@ def peak_claims(table: pd.DataFrame | None, key: str, where: str, best: float) -
         ]
     groups = table.groupby(key)["score"]
     means = groups.mean().sort_index()
-    variance = groups.var(ddof=0) if "spread" not in table else table["spread"].fillna(0) ** 2
-    spread = float(np.sqrt(variance.mean()))
+    variance = groups.var() if "spread" not in table else table["spread"] ** 2
+    spread = float(np.sqrt(variance.mean()))  # of the keys that several seeds have trained
     at = float(means.idxmax())
     peak = at not in (means.index[0], means.index[-1]) and means.max() > max(means.iloc[0], means.iloc[-1]) + spread
     right = peak and abs(at - best) <= np.abs(means.index.to_numpy() - best).min() + 1e-12
@@ -126,6 +178,7 @@ def peak_claims(table: pd.DataFrame | None, key: str, where: str, best: float) -
 
     def row(claim: str, true: bool, rule: str, control: float) -> Verdict:
         verdict = judge.SUPPORTED if true else judge.NOT_SUPPORTED
+        verdict = judge.NOT_TESTABLE if np.isnan(spread) else verdict
         return Verdict(claim, where, f"best {key}: {ends}", at, control, verdict=verdict, rule=rule)
 
     return [row(inside, peak, rule_inside, np.nan), row(there, right, rule_there, best)]
