@@ -7,13 +7,14 @@ import string
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ftfy import fix_encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lander import tables
-from lander.data import measures
+from lander.data import cleaning, langid, measures
 from lander.data.cleaning import EXAMPLE_CHARACTERS, EXAMPLES, Cleaner, clean_pair
 from lander.data.langid import Judge
 from lander.data.overlap import Excluded, normalise
@@ -241,6 +242,17 @@ def test_duplicates():
     assert verdicts(pairs, cleaning={"default": {"duplicates": {"pair": False}}})[3] == (DE, EN)
 
 
+def test_nothing_hangs_on_the_size_of_a_batch(monkeypatch):
+    texts = [DE, DE + " ", FR, "", DE + " Nie.", DE, "<b>x</b>", DE + " Nie.", DE + " Nie!"]
+    pairs = [(text, EN) for text in texts]
+    whole = verdicts(pairs)
+    for most, characters in ((1, 10**6), (4, 10**6), (64, 300)):
+        monkeypatch.setattr(cleaning, "BATCH", most)
+        monkeypatch.setattr(cleaning, "BATCH_CHARACTERS", characters)
+        assert verdicts(pairs) == whole
+    assert {"language", "empty", "markup", "duplicates"} <= set(map(str, whole))
+
+
 @pytest.mark.parametrize(
     ("cleaning", "message"),
     [
@@ -286,6 +298,24 @@ def test_languages_are_told_apart():
         judge = Judge(language, texts)
         for other, text in texts.items():
             assert (judge.probability(text, 10) > 0.5) == (other == language), (language, other)
+
+
+def test_probabilities_of_a_batch_are_those_of_the_models_own_walk():
+    """py3langid goes through a text byte by byte; bytes that are no UTF-8 of ours (surrogates) belong to it too."""
+    model = langid._model()
+    texts = [DE, "x" + FR, EN, "Ça vous dérange?\ud83d", "\x00ÿ" * 30, DE[:-3]]
+    columns = [model.nb_classes.index(code) for code in ("de", "en", "fr")]
+    wanted = []
+    for text in texts:
+        state, scores = 0, model.nb_pc[columns].astype(float)
+        for byte in text.encode("utf-8", "surrogatepass"):
+            state = model.tk_nextmove[(state << 8) + byte]
+            for feature in model.tk_output.get(state, ()):
+                scores = scores + model.nb_ptc[feature, columns]
+        shares = np.exp(scores - scores.max())
+        wanted.append(shares[2] / shares.sum())
+    assert min(wanted) < 1e-6 < 0.5 < max(wanted)
+    assert Judge("fr", ["de", "en"]).probabilities(texts, 0) == pytest.approx(wanted, rel=1e-9)
 
 
 def test_short_texts_and_unknown_languages_are_not_judged(capsys):

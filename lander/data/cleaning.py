@@ -1,12 +1,13 @@
 """Cleaning of a pair of languages: every line of its sources passes the filters or is counted under a reason.
 
 In: sources (`lander.data.sources`), settings (`lander.data.settings`). Out: the table `clean`, the table `counts`, and
-a few dropped examples of each reason as JSON lines. Nothing is kept in memory but 8 bytes of digest per kept pair.
+a few dropped examples of each reason as JSON lines. In memory are a batch of pairs, the digests of the excluded texts,
+and of each kept pair a digest of 8 bytes (16 for moments, see `lander.data.seen`).
 """
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pandas as pd
 
 from lander import tables
 from lander.data import chunks
-from lander.data.filters import build, repairer
+from lander.data.filters import Filter, build, repairer
 from lander.data.overlap import Excluded
 from lander.data.settings import resolve
 from lander.data.sources import Source, read, source_name
@@ -24,7 +25,12 @@ from lander.languages import Direction
 
 EXAMPLES = 10  # kept per origin and reason
 EXAMPLE_CHARACTERS = 500
+BATCH = 64  # pairs that a filter looks at together
+BATCH_CHARACTERS = 1_000_000  # at most, but for the last pair
 UNTRANSLATED = "untranslated"  # the reason of segments without one of the two languages (tmx)
+
+Row = tuple[int, str, str]
+"""A line's number and its two texts."""
 
 
 class Cleaner:
@@ -43,21 +49,29 @@ class Cleaner:
     def clean(self, origin: str, rows: Iterator[tuple[int, tuple[str, str]]]) -> Iterator[tuple[str, str, str, int]]:
         """Yield (first, second, origin, line) of the pairs that stay."""
         counts = self.counts.setdefault(origin, Counter())
-        repair_first, repair_second = self.repairers
-        for line, (first, second) in rows:
-            counts["read"] += 1
+        for batch in _batches(rows):
+            counts["read"] += len(batch)
             if self.repairs:
-                first, second = repair_first(first), repair_second(second)
+                first_side, second_side = self.repairers
+                batch = [(line, first_side(first), second_side(second)) for line, first, second in batch]
             for reason, check in self.filters:
-                score = check(first, second)
-                if score is not None:
-                    counts[reason] += 1
-                    if counts[reason] <= EXAMPLES:
-                        self._remember(reason, score, first, second, origin, line)
-                    break
-            else:
-                counts["kept"] += 1
+                batch = self._drop(origin, counts, reason, check, batch)
+            counts["kept"] += len(batch)
+            for line, first, second in batch:
                 yield first, second, origin, line
+
+    def _drop(self, origin: str, counts: Counter[str], reason: str, check: Filter, batch: list[Row]) -> list[Row]:
+        """The pairs that a filter lets stay; the others are counted."""
+        stay = []
+        scores = check([first for _, first, _ in batch], [second for _, _, second in batch])
+        for row, score in zip(batch, scores, strict=True):
+            if score is None:
+                stay.append(row)
+                continue
+            counts[reason] += 1
+            if counts[reason] <= EXAMPLES:
+                self._remember(reason, score, row, origin)
+        return stay
 
     def skip(self, origin: str, count: int) -> None:
         """Count segments of an origin that lack one of the two languages."""
@@ -73,7 +87,8 @@ class Cleaner:
             for reason in ("read", *reasons, "kept"):
                 yield origin, reason, counts[reason]
 
-    def _remember(self, reason: str, score: object, first: str, second: str, origin: str, line: int) -> None:
+    def _remember(self, reason: str, score: object, row: Row, origin: str) -> None:
+        line, first, second = row
         self.examples.append(
             {
                 "reason": reason,
@@ -84,6 +99,20 @@ class Cleaner:
                 "line": line,
             }
         )
+
+
+def _batches(rows: Iterable[tuple[int, tuple[str, str]]]) -> Iterator[list[Row]]:
+    """The rows, some at a time."""
+    batch: list[Row] = []
+    size = 0
+    for line, (first, second) in rows:
+        batch.append((line, first, second))
+        size += len(first) + len(second)
+        if len(batch) == BATCH or size > BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def clean_pair(

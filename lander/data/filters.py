@@ -1,19 +1,25 @@
 """The filters of the cleaning: each scores a pair and says whether it may stay.
 
-A filter is a function of the two texts that returns None where the pair may stay, and the score that spoke against it
-where not. `build` makes the filters of a pair of languages from the settings (`lander.data.settings`), in their order.
+A filter is a function of some first and as many second texts: for each pair it gives None where the pair may stay, and
+the score that spoke against it where not. `build` makes the filters of a pair of languages from the settings
+(`lander.data.settings`), in their order. Most look at one pair at a time (`_each`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
+
+import numpy as np
 
 from lander.data import measures
 from lander.data.overlap import Excluded, digest
 from lander.data.repair import repair
+from lander.data.seen import Seen
 from lander.data.settings import pair_threshold, thresholds
 
 Score = float | str
-Filter = Callable[[str, str], Score | None]
+Check = Callable[[str, str], Score | None]
+Filter = Callable[[Sequence[str], Sequence[str]], Iterable[Score | None]]
 Settings = dict[str, Any]
 Languages = tuple[str, str]
 
@@ -21,18 +27,18 @@ Languages = tuple[str, str]
 def build(settings: Settings, languages: Languages, excluded: Excluded) -> list[tuple[str, Filter]]:
     """(reason, filter) in the order of the settings, for the steps that drop pairs (all but `repair`)."""
     makers: dict[str, Callable[[], Filter]] = {
-        "empty": lambda: _empty,
-        "damaged": lambda: _damaged,
-        "length": lambda: _length(settings, languages),
-        "long_word": lambda: _long_word(settings, languages),
-        "length_ratio": lambda: _length_ratio(settings, languages),
-        "markup": lambda: _markup(settings, languages),
-        "alphabet": lambda: _alphabet(settings, languages),
-        "numbers": lambda: _numbers(settings, languages),
-        "copied": lambda: _copied(settings, languages),
+        "empty": lambda: _each(_empty),
+        "damaged": lambda: _each(_damaged),
+        "length": lambda: _each(_length(settings, languages)),
+        "long_word": lambda: _each(_long_word(settings, languages)),
+        "length_ratio": lambda: _each(_length_ratio(settings, languages)),
+        "markup": lambda: _each(_markup(settings, languages)),
+        "alphabet": lambda: _each(_alphabet(settings, languages)),
+        "numbers": lambda: _each(_numbers(settings, languages)),
+        "copied": lambda: _each(_copied(settings, languages)),
         "language": lambda: _language(settings, languages),
-        "exclude": lambda: _exclude(excluded),
-        "near_excluded": lambda: _near_excluded(excluded),
+        "exclude": lambda: _each(_exclude(excluded)),
+        "near_excluded": lambda: _each(_near_excluded(excluded)),
         "duplicates": _duplicates,
     }
     off = set() if settings["default"]["duplicates"]["pair"] else {"duplicates"}
@@ -48,6 +54,11 @@ def repairer(settings: Settings, language: str) -> Callable[[str], str]:
     return lambda text: repair(text, form, encoding)
 
 
+def _each(check: Check) -> Filter:
+    """A filter that looks at one pair at a time."""
+    return partial(map, check)
+
+
 def _empty(first: str, second: str) -> Score | None:
     return None if first.strip() and second.strip() else 0.0
 
@@ -57,7 +68,7 @@ def _damaged(first: str, second: str) -> Score | None:
     return float(first.count("\ufffd") + second.count("\ufffd")) if "\ufffd" in first or "\ufffd" in second else None
 
 
-def _length(settings: Settings, languages: Languages) -> Filter:
+def _length(settings: Settings, languages: Languages) -> Check:
     """Both sides hold between `min` and `max` words or characters."""
     limits = [thresholds(settings, language, "length") for language in languages]
     (unit_1, least_1, most_1), (unit_2, least_2, most_2) = ((own["unit"], own["min"], own["max"]) for own in limits)
@@ -72,7 +83,7 @@ def _length(settings: Settings, languages: Languages) -> Filter:
     return check
 
 
-def _long_word(settings: Settings, languages: Languages) -> Filter:
+def _long_word(settings: Settings, languages: Languages) -> Check:
     most_1, most_2 = (thresholds(settings, language, "long_word")["max"] for language in languages)
 
     def check(first: str, second: str) -> Score | None:
@@ -81,7 +92,7 @@ def _long_word(settings: Settings, languages: Languages) -> Filter:
     return check
 
 
-def _length_ratio(settings: Settings, languages: Languages) -> Filter:
+def _length_ratio(settings: Settings, languages: Languages) -> Check:
     weights = tuple(thresholds(settings, language, "length_ratio")["weight"] for language in languages)
     slack = pair_threshold(settings, languages, "length_ratio", "slack", min)
     most = pair_threshold(settings, languages, "length_ratio", "max", min)
@@ -93,7 +104,7 @@ def _length_ratio(settings: Settings, languages: Languages) -> Filter:
     return check
 
 
-def _markup(settings: Settings, languages: Languages) -> Filter:
+def _markup(settings: Settings, languages: Languages) -> Check:
     """No tags and entities beyond `max` on a side; the same web addresses on both sides."""
     most_1, most_2 = (thresholds(settings, language, "markup")["max"] for language in languages)
     same_links = pair_threshold(settings, languages, "markup", "links", max) == "same"  # "same" > "any"
@@ -106,7 +117,7 @@ def _markup(settings: Settings, languages: Languages) -> Filter:
     return check
 
 
-def _alphabet(settings: Settings, languages: Languages) -> Filter:
+def _alphabet(settings: Settings, languages: Languages) -> Check:
     """Enough letters among the characters, and of the right script among the letters, on both sides."""
     sides = []
     for language in languages:
@@ -124,7 +135,7 @@ def _alphabet(settings: Settings, languages: Languages) -> Filter:
     return check
 
 
-def _numbers(settings: Settings, languages: Languages) -> Filter:
+def _numbers(settings: Settings, languages: Languages) -> Check:
     most = pair_threshold(settings, languages, "numbers", "max", min)
     if most >= 1:
         return lambda first, second: None
@@ -136,7 +147,7 @@ def _numbers(settings: Settings, languages: Languages) -> Filter:
     return check
 
 
-def _copied(settings: Settings, languages: Languages) -> Filter:
+def _copied(settings: Settings, languages: Languages) -> Check:
     least = pair_threshold(settings, languages, "copied", "letters", min)
 
     def check(first: str, second: str) -> Score | None:
@@ -152,21 +163,23 @@ def _language(settings: Settings, languages: Languages) -> Filter:
 
     warn_unknown(languages)
     candidates = (*languages, *settings["candidates"])
-    judges = [Judge(language, candidates).probability for language in languages]
+    judges = [Judge(language, candidates) for language in languages]
     limits = [thresholds(settings, language, "language") for language in languages]
-    (letters_1, least_1), (letters_2, least_2) = ((own["letters"], own["probability"]) for own in limits)
 
-    def check(first: str, second: str) -> Score | None:
-        if (probability := judges[0](first, letters_1)) < least_1:
-            return probability
-        if (probability := judges[1](second, letters_2)) < least_2:
-            return probability
-        return None
+    def check(*sides: Sequence[str]) -> list[Score | None]:
+        scores: list[Score | None] = [None] * len(sides[0])
+        for texts, judge, own in zip(sides, judges, limits, strict=True):
+            left = [place for place, score in enumerate(scores) if score is None]
+            found = judge.probabilities([texts[place] for place in left], own["letters"])
+            for place, probability in zip(left, found, strict=True):
+                if probability < own["probability"]:
+                    scores[place] = probability
+        return scores
 
     return check
 
 
-def _exclude(excluded: Excluded) -> Filter:
+def _exclude(excluded: Excluded) -> Check:
     """Neither side is one of the excluded texts, of whatever language."""
 
     def check(first: str, second: str) -> Score | None:
@@ -175,7 +188,7 @@ def _exclude(excluded: Excluded) -> Filter:
     return check
 
 
-def _near_excluded(excluded: Excluded) -> Filter:
+def _near_excluded(excluded: Excluded) -> Check:
     """Neither side is nearly one of the excluded texts."""
 
     def check(first: str, second: str) -> Score | None:
@@ -186,13 +199,10 @@ def _near_excluded(excluded: Excluded) -> Filter:
 
 def _duplicates() -> Filter:
     """The pair has not been seen before; what is seen here has passed every step before this one."""
-    seen: set[int] = set()
+    seen = Seen()
 
-    def check(first: str, second: str) -> Score | None:
-        key = digest(f"{first}\n{second}")
-        if key in seen:
-            return "pair"
-        seen.add(key)
-        return None
+    def check(firsts: Sequence[str], seconds: Sequence[str]) -> list[Score | None]:
+        keys = [digest(f"{first}\n{second}") for first, second in zip(firsts, seconds, strict=True)]
+        return [None if new else "pair" for new in seen.add(np.array(keys, dtype=np.uint64)).tolist()]
 
     return check

@@ -1,4 +1,4 @@
-"""Language identification of one text, offline: a test of the script first, then the model embedded in py3langid.
+"""Language identification of texts, offline: a test of the script first, then the model embedded in py3langid.
 
 The model knows 97 languages; it is asked only for the probabilities of a few candidates (the pair's languages and
 other likely ones), which is faster and errs less. Naive Bayes over byte n-grams is too sure of itself, so a text is
@@ -6,7 +6,7 @@ refused only where its own language is *im*probable.
 """
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import chain
 
@@ -17,8 +17,13 @@ from lander.data.measures import letters, script_of, script_share
 OWN_SCRIPT = 0.1  # of a text's letters; names and terms of another script are normal
 
 
+DEPTH = 4
+"""Bytes of the longest feature: the automaton's state after a byte depends on no more than these last bytes."""
+RESET = b"\xff"  # in no text and no feature: leads from any state to the first one
+
+
 class Judge:
-    """Judges whether a text is in `language` rather than in one of the `candidates`.
+    """Judges whether texts are in `language` rather than in one of the `candidates`.
 
     `knows` is False where the model does not know the language: then nothing is judged.
     """
@@ -33,24 +38,36 @@ class Judge:
         self._alone = rivals == [code]
         if self.knows and not self._alone:
             places = [model.nb_classes.index(other) for other in rivals]
-            self._weights = np.ascontiguousarray(model.nb_ptc[:, places], dtype=np.float64)  # (features, rivals)
-            self._priors = np.asarray(model.nb_pc, dtype=np.float64)[places]
+            self._weights = _by_state(np.asarray(model.nb_ptc[:, places], dtype=np.float64))  # (rivals, states)
+            self._priors = np.asarray(model.nb_pc, dtype=np.float64)[places, None]
             self._place = rivals.index(code)
 
     def probability(self, text: str, min_letters: int) -> float:
-        """Probability of the language among the candidates; 1 for a text too short to be judged.
+        """`probabilities` of one text."""
+        return self.probabilities([text], min_letters)[0]
+
+    def probabilities(self, texts: Sequence[str], min_letters: int) -> list[float]:
+        """Probability of the language among the candidates, of each text; 1 for one too short to be judged.
 
         A text nearly all in another script has probability 0, and one in a script of which no other candidate makes use
         has 1, without asking the model.
         """
-        if not self.knows or len(letters(text)) < min_letters:
-            return 1.0
-        if self._script and script_share(text, self._script) < OWN_SCRIPT:
-            return 0.0
-        if self._alone:
-            return 1.0
-        scores = self._weights[_features(text)].sum(axis=0) + self._priors
-        return float(1 / np.exp(np.minimum(scores - scores[self._place], 700)).sum())
+        found = [1.0] * len(texts)
+        asked = []
+        for place, text in enumerate(texts) if self.knows else ():
+            if len(letters(text)) < min_letters:
+                continue
+            if self._script and script_share(text, self._script) < OWN_SCRIPT:
+                found[place] = 0.0
+            elif not self._alone:
+                asked.append(place)
+        if asked:
+            states, starts = _states([texts[place] for place in asked])
+            scores = np.add.reduceat(self._weights.take(states, axis=1), starts, axis=1) + self._priors
+            own = 1 / np.exp(np.minimum(scores - scores[self._place], 700)).sum(axis=0)
+            for place, probability in zip(asked, own.tolist(), strict=True):
+                found[place] = probability
+        return found
 
 
 def warn_unknown(languages: Iterable[str]) -> None:
@@ -77,13 +94,31 @@ def _model() -> object:
     return LanguageIdentifier.from_pickled_model(MODEL_FILE)
 
 
-def _features(text: str) -> list[int]:
-    """Indices of the model's features in a text, with repeats: its automaton reads the bytes (as `instance2fv`)."""
-    model = _model()
-    moves, outputs = model.tk_nextmove, model.tk_output
-    state = 0
-    states = []
-    for byte in text.encode("utf-8", "surrogatepass"):
-        state = moves[(state << 8) + byte]
-        states.append(state)
-    return list(chain.from_iterable(map(outputs.get, filter(outputs.__contains__, states))))
+@cache
+def _moves() -> np.ndarray:
+    """(states * 256,) int32: 256 times the state that each byte leads to."""
+    return np.array(_model().tk_nextmove, dtype=np.int32) * 256
+
+
+def _by_state(weights: np.ndarray) -> np.ndarray:
+    """(rivals, states): the summed weights, (features, rivals), of the features that end in each state."""
+    outputs = _model().tk_output
+    ends = np.repeat(np.fromiter(outputs, np.int64), [len(features) for features in outputs.values()])
+    found = np.zeros((len(_moves()) // 256, weights.shape[1]))
+    np.add.at(found, ends, weights[list(chain.from_iterable(outputs.values()))])
+    return np.ascontiguousarray(found.T)
+
+
+def _states(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The automaton's states after each byte of some texts, one text after the other, and where each begins.
+
+    All bytes are taken at once: `DEPTH` steps from the first state end where all the steps from the text's beginning
+    do. Before each text stands a `RESET`, whose state has no features.
+    """
+    parts = [RESET + text.encode("utf-8", "surrogatepass") for text in texts]
+    data = np.frombuffer(RESET * (DEPTH - 1) + b"".join(parts), dtype=np.uint8).astype(np.int32)
+    length, moves = len(data) - DEPTH + 1, _moves()
+    states = moves[data[:length]]
+    for step in range(1, DEPTH):
+        states = moves[states + data[step : step + length]]
+    return states >> 8, np.cumsum([0, *map(len, parts[:-1])])

@@ -8,6 +8,8 @@ from babel.core import get_global
 
 from lander.data.overlap import normalise
 
+REMEMBERED = 256  # texts of which filters ask for the same again: those of a batch (lander.data.cleaning), and to spare
+
 # Characters of scripts that put no spaces between words: each counts as a word
 _SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U000323af"
 _SPACELESS_CHARACTER = re.compile(f"[{_SPACELESS}]")
@@ -29,14 +31,20 @@ _NUMBER = re.compile(r"\d+(?:[.,'’٫٬\u00a0\u202f]\d+)*")
 _NO_DIGITS = re.compile(r"\D+")
 
 
+@lru_cache(maxsize=REMEMBERED)
+def _sizes(text: str) -> tuple[int, int, int]:
+    """Words, characters of all and characters of the longest, where a word is what stands between spaces."""
+    sizes = list(map(len, text.split()))
+    return len(sizes), sum(sizes), max(sizes, default=0)
+
+
 def length(text: str, unit: str) -> int:
     """Words (a character of a script without spaces is one) or characters that are no spaces."""
+    words, characters, _ = _sizes(text)
     if unit == "characters":
-        return len("".join(text.split()))
-    if text.isascii():
-        return len(text.split())
-    spaceless = len(_SPACELESS_CHARACTER.findall(text))
-    return len(text.split()) if not spaceless else spaceless + len(_WORD.findall(text))
+        return characters
+    spaceless = 0 if text.isascii() else len(_SPACELESS_CHARACTER.findall(text))
+    return words if not spaceless else spaceless + len(_WORD.findall(text))
 
 
 def longest_word(text: str, at_least: int = 0) -> int:
@@ -44,7 +52,7 @@ def longest_word(text: str, at_least: int = 0) -> int:
 
     Web addresses and characters of scripts without spaces are no words.
     """
-    if len(text) <= at_least or not _run(at_least + 1).search(text):
+    if _sizes(text)[2] <= at_least:
         return 0
     longest = max(map(len, _WORD.findall(_LINK.sub(" ", text))), default=0)
     return longest if longest > at_least else 0
@@ -70,12 +78,11 @@ def links(text: str) -> list[str]:
     return sorted(link.rstrip(".,;:!?)]/*_`").lower() for link in _LINK.findall(text))
 
 
-@lru_cache(maxsize=8)  # several filters ask for the letters of the same two texts
+@lru_cache(maxsize=REMEMBERED)
 def letters(text: str) -> str:
     """The letters of a text, digits and everything else left out."""
-    if text.isascii():
-        return text.encode().translate(None, _ASCII_NO_LETTERS).decode()
-    return _NO_LETTERS.sub("", text)
+    found = text.encode("utf-8", "surrogatepass").translate(None, _ASCII_NO_LETTERS).decode("utf-8", "surrogatepass")
+    return found if text.isascii() else _NO_LETTERS.sub("", found)
 
 
 def letter_share(text: str) -> float:
@@ -83,6 +90,7 @@ def letter_share(text: str) -> float:
     return len(letters(text)) / max(length(text, "characters"), 1)
 
 
+@lru_cache(maxsize=REMEMBERED)
 def script_share(text: str, script: str) -> float:
     """Share of the letters that belong to a script (a code such as `Latn`); 1 for a text without letters."""
     found = letters(text)
@@ -130,20 +138,10 @@ SCRIPT_PARTS = {"Jpan": ("Han", "Hiragana", "Katakana"), "Kore": ("Hangul", "Han
 def _outside_script(script: str) -> re.Pattern[str]:
     """Everything but the letters of a script, as ranges for `re`, which is much faster than `regex` on them."""
     names = SCRIPT_PARTS.get(script, (script,))
-    inside = regex.compile("[" + "".join(rf"\p{{Script={name}}}" for name in (*names, "Common", "Inherited")) + "]")
+    inside = regex.compile("[" + "".join(rf"\p{{Script={name}}}" for name in (*names, "Common", "Inherited")) + "]+")
     ranges: list[list[int]] = []
-    for code in range(LAST_LETTER):
-        if 0xD800 <= code < 0xE000 or not inside.match(chr(code)):
-            continue
-        if ranges and ranges[-1][1] == code - 1:
-            ranges[-1][1] = code
-        else:
-            ranges.append([code, code])
+    for begin, end in ((0, 0xD800), (0xE000, LAST_LETTER)):  # without surrogates
+        every = "".join(map(chr, range(begin, end)))
+        ranges += [[begin + run.start(), begin + run.end() - 1] for run in inside.finditer(every)]
     body = "".join(f"\\U{begin:08x}-\\U{end:08x}" for begin, end in ranges)
     return re.compile(f"[^{body}]+")
-
-
-@cache
-def _run(characters: int) -> re.Pattern[str]:
-    """At least so many characters of one word."""
-    return re.compile(f"{_WORD.pattern[:-1]}{{{characters}}}")

@@ -44,9 +44,10 @@ class Excluded:
 
 def normalise(text: str) -> str:
     """Letters and digits only, in compatibility form and without case: what is equal after this is the same text."""
-    if text.isascii():
-        return text.lower().encode().translate(None, _ASCII_NO_WORD).decode()
-    return _NO_WORD.sub("", unicodedata.normalize("NFKC", text).casefold())
+    ascii_only = text.isascii()
+    folded = text.lower() if ascii_only else unicodedata.normalize("NFKC", text).casefold()
+    found = folded.encode("utf-8", "surrogatepass").translate(None, _ASCII_NO_WORD).decode("utf-8", "surrogatepass")
+    return found if ascii_only else _NO_WORD.sub("", found)
 
 
 def digest(text: str) -> int:
