@@ -1,4 +1,4 @@
-"""Fetch the model and the data of a config where there is a network, so that its run needs none.
+"""Fetch what a config needs from the network (models, data, COMET) where there is one, so that its run needs none.
 
 For clusters: on the login node
 
@@ -6,7 +6,8 @@ For clusters: on the login node
 
 puts what is on the Hugging Face hub, and sacreBLEU's test sets, into their caches (HF_HOME, SACREBLEU), and says what
 it has fetched, how large it is, and how to run afterwards. Of a model its configuration, tokenizer and weights are
-fetched (no code), of a data set the files of the splits that the config names. What is there already is not fetched
+fetched (no code), of a data set the files of the splits that the config names, of a neural metric its model and, where
+that is COMET's, its encoder's tokenizer; COMET itself is installed below results/. What is there already is not fetched
 again; `--dry-run` fetches nothing and says how much it would be.
 """
 
@@ -14,20 +15,22 @@ import argparse
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lander import config
+from lander import comet, config
 from lander.config.sources import Source
+from lander.config.types import Neural
 from lander.data import testsets
 from lander.errors import UserError, run_main
 from lander.languages import Direction
+from lander.modelconfig import WEIGHT_FILES, weights
+from lander.workflow.neural import COMET
 
 TEXT_FILES = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken")
-WEIGHTS = ("model*.safetensors", "*.safetensors", "pytorch_model*.bin")  # the first kind that there is
 SPARE = 1.1  # free space asked for, per byte that is fetched
 
 
@@ -42,9 +45,9 @@ class Listing:
 class Fetched(NamedTuple):
     """One thing that a run needs from the network."""
 
-    kind: str  # model, data set, test set
+    kind: str  # model, data set, test set, program
     name: str
-    bytes: int
+    bytes: int  # 0 where it is not known
     place: str
 
 
@@ -86,6 +89,8 @@ def prefetch(settings: config.Config, *, dry_run: bool = False) -> list[Fetched]
             found |= {_test_set(source.json["sacrebleu"], pair, dry_run): None for pair in testsets.pairs(source.json)}
         else:
             found |= {_data_set(source.json, languages, dry_run): None for languages in _readings(source)}
+    for metric in settings.evaluate.neural:
+        found |= dict.fromkeys(_metric(metric, dry_run))
     return list(found)
 
 
@@ -119,12 +124,41 @@ def model_files(name: str, files: list[str]) -> list[str]:
     Raises:
         UserError: no weights that can be used.
     """
-    here = [file for file in files if "/" not in file]
-    for pattern in WEIGHTS:
-        if weights := [file for file in here if fnmatch(file, pattern)]:
-            texts = [file for file in here if any(fnmatch(file, pattern) for pattern in TEXT_FILES)]
-            return [*texts, *weights]
-    raise UserError(f"model.path: {name}: has no weights ({', '.join(WEIGHTS)}); choose another model")
+    if found := weights(file for file in files if "/" not in file):
+        return [*_texts(files), *found]
+    raise UserError(f"model.path: {name}: has no weights ({', '.join(WEIGHT_FILES)}); choose another model")
+
+
+def _texts(files: Iterable[str]) -> list[str]:
+    """Configuration and tokenizer among a model's files."""
+    return [file for file in files if "/" not in file and any(fnmatch(file, pattern) for pattern in TEXT_FILES)]
+
+
+def _metric(metric: Neural, dry_run: bool) -> Iterator[Fetched]:
+    """A neural metric's model, all files of it; where no command is named, COMET and its encoder's tokenizer too."""
+    name = metric.model
+    if metric.remote:
+        listing = _list(name, "model", None)
+        yield _fetch(name, "model", None, listing, list(listing.sizes), name, dry_run)
+    if metric.command:
+        return
+    settings = comet.settings_of(name)
+    if metric.remote:
+        settings = _ask(name, lambda: fetch_files(name, "model", None, [comet.SETTINGS])) / comet.SETTINGS
+    encoder = comet.encoder(settings) if settings.is_file() else None
+    if encoder and not (testsets.offline() and _snapshot(encoder)):
+        listing = _list(encoder, "model", None)
+        yield _fetch(encoder, "model", None, listing, _texts(listing.sizes), f"{encoder}, tokenizer", dry_run)
+    folder = Path(COMET).parents[1]
+    if not Path(COMET).is_file() and not dry_run:
+        comet.make_environment(folder)
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    yield Fetched("program", "COMET and its libraries, by pip", size, str(folder))
+
+
+def _snapshot(name: str) -> bool:
+    """Whether the cache holds something of a model."""
+    return any((cache_folder() / f"models--{name.replace('/', '--')}").glob("snapshots/*/config.json"))
 
 
 def _data_set(source: dict[str, Any], languages: tuple[str, ...], dry_run: bool) -> Fetched:
@@ -210,7 +244,10 @@ def summary(found: list[Fetched], configfile: str | None, *, dry_run: bool = Fal
     if not found:
         return "Nothing is needed from the network: the model and all data are on this machine."
     width = max(len(one.name) for one in found)
-    lines = [f"{one.kind:8}  {one.name:{width}}  {readable(one.bytes):>9}  {one.place}" for one in found]
+    sizes = [readable(one.bytes) if one.bytes else "?" for one in found]
+    lines = [
+        f"{one.kind:8}  {one.name:{width}}  {size:>9}  {one.place}" for one, size in zip(found, sizes, strict=True)
+    ]
     total = readable(sum(one.bytes for one in found))
     if dry_run:
         return "\n".join([*lines, f"{total} in all; run without --dry-run to fetch what is not there"])
@@ -239,10 +276,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--configfile", type=Path, help="YAML that is merged over config.yaml (default: config.yaml alone)")
     add("--effective", help="the config itself, as JSON; how the workflow passes it")
     add("--dry-run", action="store_true", help="fetch nothing, say how much it would be")
+    add("--environment", type=Path, metavar="FOLDER", help="only install COMET there, for the rule comet_environment")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Fetch, and say what was fetched."""
+    if arguments.environment:
+        comet.make_environment(arguments.environment)
+        return
     if arguments.effective:
         settings = config.load(json.loads(arguments.effective))
     else:

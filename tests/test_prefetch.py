@@ -1,10 +1,8 @@
 """Prefetch, with a hub that is a folder: what is fetched, what is said, and that a run can then read it offline."""
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import huggingface_hub
@@ -14,7 +12,7 @@ import pytest
 import toys
 import yaml
 
-from lander import config, model, prefetch
+from lander import comet, config, model, prefetch
 from lander.data import testsets
 from lander.data.sources import read
 from lander.errors import UserError
@@ -72,6 +70,13 @@ def hub(tmp_path, monkeypatch):
     for name in ("modeling.py", "pytorch_model.bin", "tf_model.h5", "onnx/model.safetensors", "README.md"):
         (remote / "model" / "big" / "base" / name).parent.mkdir(exist_ok=True)
         (remote / "model" / "big" / "base" / name).write_text("x")
+    texts = {"hparams.yaml": "optimizer: AdamW\npretrained_model: xlm-large\n", "checkpoints/model.ckpt": "weights"}
+    encoder = dict.fromkeys(("config.json", "tokenizer.json", "sentencepiece.bpe.model", "model.safetensors"), "{}")
+    for name, files in (("best/comet", texts), ("xlm-large", encoder)):
+        for file, text in files.items():
+            path = remote / "model" / name / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
     opus = remote / "dataset" / "big" / "opus"
     for pair in ("de-en", "en-it"):
         one, other = pair.split("-")
@@ -131,10 +136,11 @@ def test_what_is_fetched_and_that_it_can_be_read_offline(tmp_path, hub, monkeypa
     assert next(read(train[0], ("de", "en"))) == (0, ("de train 0", "en train 0"))
     assert [texts for _, texts in read(dev[0], ("en", "de"))][2] == ("en test 2", "de test 2")
     assert list(read(test[0], ("en", "de"))) == [(0, ("x", "x"))]
-    code = "from lander import model; network, codec = model.load('big/base'); print(codec.prompt('a'))"
-    environment = {**os.environ, "HF_HUB_CACHE": str(tmp_path / "home" / "hub"), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
-    assert done.stdout.strip() == str(model.load_codec(str(tmp_path / "remote" / "model" / "big" / "base")).prompt("a"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)  # the variable, read when it was imported
+    remote = str(tmp_path / "remote" / "model" / "big" / "base")
+    _, codec = model.load("big/base")
+    assert codec.prompt("a") == model.load_codec(remote).prompt("a")
+    assert model.digest("big/base") == model.digest(remote)
 
 
 def test_a_dry_run_fetches_no_data(tmp_path, hub, capsys):
@@ -150,6 +156,77 @@ def test_a_local_config_needs_nothing(tmp_path, hub, capsys, monkeypatch):
     prefetch.main(["--effective", effective])
     assert capsys.readouterr().out.startswith("Nothing is needed from the network")
     assert not hub
+
+
+TOKENIZER = ["xlm-large/config.json", "xlm-large/sentencepiece.bpe.model", "xlm-large/tokenizer.json"]
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """Environments that were made, in a working directory of its own."""
+    folders: list[Path] = []
+
+    def make(folder):
+        (folder / "bin").mkdir(parents=True)
+        (folder / "bin" / "comet-score").write_text("12345")
+        folders.append(folder)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(comet, "make_environment", make)
+    return folders
+
+
+def scored(tmp_path, **metric):
+    """A config that needs the network for a neural metric alone."""
+    path = tmp_path / "scored.yaml"
+    path.write_text(yaml.safe_dump({"run": "scored", "evaluate": {"neural": [{"name": "comet", **metric}]}}))
+    return path
+
+
+def test_comet_is_fetched_with_its_encoders_tokenizer_and_installed_once(tmp_path, hub, installed, capsys):
+    path = scored(tmp_path, model="best/comet")
+    prefetch.main(["--configfile", str(path), "--dry-run"])
+    assert hub == ["best/comet/hparams.yaml"]
+    assert not installed
+    assert "?  results/.environments/comet" in capsys.readouterr().out
+    for _ in range(2):
+        prefetch.main(["--configfile", str(path)])
+    assert sorted(set(hub)) == ["best/comet/checkpoints/model.ckpt", "best/comet/hparams.yaml", *TOKENIZER]
+    assert installed == [Path("results/.environments/comet")]
+    assert "5 B  results/.environments/comet" in capsys.readouterr().out
+
+
+def test_the_encoder_of_a_local_checkpoint_is_fetched_unless_it_is_there(tmp_path, hub, installed, monkeypatch):
+    shutil.copytree(tmp_path / "remote" / "model" / "best" / "comet", tmp_path / "mine")
+    path = scored(tmp_path, model="mine/checkpoints/model.ckpt")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert "xlm-large: HF_HUB_OFFLINE is set" in complaint(path)
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    prefetch.main(["--configfile", str(path)])
+    assert sorted(hub) == TOKENIZER
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    prefetch.main(["--configfile", str(path)])
+
+
+def test_the_model_of_another_metric_is_fetched_whole(tmp_path, hub, installed):
+    prefetch.main(["--configfile", str(scored(tmp_path, model="best/comet", command=["true"]))])
+    assert sorted(hub) == ["best/comet/checkpoints/model.ckpt", "best/comet/hparams.yaml"]
+    assert not installed
+
+
+def test_an_environment_that_cannot_be_made(tmp_path, monkeypatch):
+    called = []
+
+    def pip_fails(command, **_):
+        called.append(command)
+        return subprocess.CompletedProcess(command, returncode=len(called) - 1)
+
+    monkeypatch.setattr(subprocess, "run", pip_fails)
+    with pytest.raises(UserError, match="x: COMET cannot be installed there"):
+        prefetch.main(["--environment", "x"])
+    assert called[0][1:] == ["-m", "venv", "--clear", Path("x")]
+    assert called[1][0] == Path("x/bin/python")
+    assert "unbabel-comet" in Path(called[1][-1]).read_text()
 
 
 def complaint(path) -> str:

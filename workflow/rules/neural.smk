@@ -7,8 +7,12 @@ from lander.workflow.neural import COMET, NeuralMetrics
 neural = NeuralMetrics(settings, plan.gpu)
 
 
+localrules:
+    comet_environment,
+
+
 rule comet_environment:
-    """COMET in a Python environment of its own, once for all runs: its pins clash with ours. Needs the network."""
+    """COMET in an environment of its own, for all runs (its pins clash with ours); made where Snakemake runs."""
     input:
         os.path.join(workflow.basedir, "envs", "comet.txt"),
     output:
@@ -24,11 +28,7 @@ rule comet_environment:
     params:
         folder=subpath(output[0], ancestor=2),
     shell:
-        """
-        (python -m venv --clear {params.folder:q} \
-            && {params.folder:q}/bin/python -m pip install --disable-pip-version-check --requirement {input:q}) \
-            2>&1 | tee {log:q} >&2
-        """
+        "python -m lander.prefetch --environment {params.folder:q} 2>&1 | tee {log:q} >&2"
 
 
 rule neural:

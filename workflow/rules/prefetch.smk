@@ -6,7 +6,7 @@ localrules:
 
 
 rule prefetch:
-    """Fetch the model and the data of the config into the caches, for runs without a network."""
+    """Fetch the models and the data of the config into the caches, and COMET, for runs without a network."""
     log:
         "<logs>/prefetch.log",
     threads: 1
