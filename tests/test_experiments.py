@@ -130,6 +130,14 @@ def test_means_over_seeds_and_over_draws(tmp_path):
     assert row(text, "landermt", "## Means")[:2] == ["**24.5** ±7.8", "14.5 ±6.4"]
     assert row(text, "landermt", "## What training costs") == ["1k", "5k", "60 s", "2T"]
     assert row(text, "zero-shot (best prompt)", "## What training costs") == ["–"] * 4
+    told = runs(tmp_path, TRAINED, settings={"learning_rate": 0.002})
+    text, _ = make(tmp_path, "table1", scores=file, runs=told)
+    assert row(text, "landermt", "## What training costs") == ["1k", "0.002", "5k", "60 s"]
+    assert "All were trained at one learning rate" in text
+    own = runs(tmp_path, {model: 1000 for model in TRAINED if "landermt" in model}, settings={"learning_rate": 3e-4})
+    text, _ = make(tmp_path, "table1", scores=file, runs=[one for one in told if "landermt" not in one] + own)
+    assert row(text, "landermt", "## What training costs")[1] == "0.0003"
+    assert "finds those of the run's `methods`, no others" in text
     assert row(text, "method", "## BLEU") == ["en-de", "de-en", "en-fr", "fr-en", "into en", "out of en"]
     widths = {len(line) for line in text.split("## BLEU")[1].split("Bold")[0].splitlines() if "|" in line}
     assert len(widths) == 1  # columns line up
@@ -543,6 +551,7 @@ def test_sweeps(tmp_path, name, prefix, key):
 
 def test_estimators(tmp_path):
     level = {"landermt/main": 2.0, "landermt/awareness.estimator-activation": 2.6}
+    level["landermt/awareness.estimator-summed"] = 1.0  # groups of other sizes
     level |= {"random/main": 2.1, "random/draw2": 2.14, "random/draw3": 2.12}
     models = {f"{model}/s0": 60 - 20 * loss for model, loss in level.items()}
     rows = [one for model in models for one in dev(model, None, level[model.removesuffix("/s0")])]
@@ -554,7 +563,8 @@ def test_estimators(tmp_path):
         "estimators by more than twice that spread. Better: taylor -0.1200; worse: activation +0.4800." in text
     )
     assert "BLEU on news: random neurons have 17.6 ±0.4" in text
-    assert set(data["estimator"]) == {"taylor", "activation", "control: random (3 draws)"}
+    assert set(data["estimator"]) == {"taylor", "activation", "summed", "control: random (3 draws)"}
+    assert "Summed divides the neurons by another rule, into groups of other sizes: there is no verdict" in text
     one = [file for model, file in zip(models, given["runs"], strict=True) if "draw" not in model]
     kept = {model: bleu for model, bleu in models.items() if "draw" not in model}
     given |= {"scores": scores(tmp_path / "s.csv", kept), "runs": one}

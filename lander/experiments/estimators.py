@@ -1,15 +1,20 @@
-"""The estimators of awareness beside each other, and beside as many random neurons in the same layers."""
+"""The estimators of awareness beside each other, and beside as many random neurons in the same layers.
+
+The control deals out the groups of the config's estimator anew, so it has their sizes. An estimator whose scores divide
+the neurons by another rule has groups of other sizes: of it the control says nothing.
+"""
 
 import pandas as pd
 
 from lander.errors import UserError
 from lander.experiments import charts
-from lander.experiments.documents import Document, heads, number
+from lander.experiments.documents import Document, heads, listed, number
 from lander.experiments.inputs import Inputs
 from lander.experiments.readings import MAIN, dev_samples
 from lander.experiments.samples import DRAWS, METRICS, SUMMARY, labels, summarise
 from lander.experiments.sweeps import shown_columns
 from lander.report.tables import Table
+from lander.variants import RULES
 
 ESTIMATOR = "awareness.estimator-"
 CONTROL = "random"
@@ -29,9 +34,18 @@ def estimators(inputs: Inputs) -> Document:
     names = estimator_names(data, inputs.main_value)
     data = data.assign(estimator=[names[run] for run in zip(data["method"], data["variant"], strict=True)])
     control = data[data["method"] == CONTROL]
-    verdicts = [verdict(data, control, test, metric) for test, metric, *_ in shown_columns(data) if _is_mean(metric)]
+    rule = RULES.get(inputs.main_value)
+    matched = data[(data["method"] == CONTROL) | data["estimator"].map(lambda name: RULES.get(name) == rule)]
+    verdicts = [verdict(matched, control, test, metric) for test, metric, *_ in shown_columns(data) if _is_mean(metric)]
+    others = [name for name in dict.fromkeys(data["estimator"]) if name not in set(matched["estimator"])]
     blocks: list[Table | str] = [inputs.title] if inputs.title else []
     blocks += [_table(data, names), *verdicts]
+    if others:
+        blocks.append(
+            f"The control has groups of the sizes that {inputs.main_value} makes. {listed(others).capitalize()} "
+            f"divide{'s' if len(others) == 1 else ''} the neurons by another rule, into groups of other sizes: there "
+            "is no verdict, and the line of the figure does not hold."
+        )
     first = "Estimators of awareness beside each other and beside random neurons: dev loss, BLEU, chrF2++"
     drawing = _picture(data, names)
     return Document("estimators", first, blocks, data[["estimator", "test", "metric", *SUMMARY]], drawing)

@@ -13,7 +13,10 @@ from lander.report.inputs import parse_assignments, read_run
 
 KEYS = ["method", "variant", "seed"]  # of a model
 LOSS_COLUMNS = [*KEYS, "state", "kind", "name", "direction", "loss", "tokens", "characters", "loss_per_character"]
-COSTS = ("parameters_trained", "parameters_total", "tokens", "seconds", "flops", "peak_memory_bytes", "updates")
+COSTS = (
+    "parameters_trained", "parameters_total", "tokens", "seconds", "flops", "peak_memory_bytes", "updates",
+    "learning_rate",
+)  # fmt: skip
 
 
 @dataclass
@@ -102,7 +105,9 @@ def read_costs(assignments: Sequence[str]) -> pd.DataFrame:
     rows = []
     for run, path in parse_assignments(assignments, "--runs").items():
         content = read_run(path)
-        rows += [(*run, name, float(content[name])) for name in COSTS if isinstance(content.get(name), int | float)]
+        settings = content.get("settings")
+        known = {**content, **({"learning_rate": settings.get("learning_rate")} if isinstance(settings, dict) else {})}
+        rows += [(*run, name, float(known[name])) for name in COSTS if isinstance(known.get(name), int | float)]
         if "parameters_trained" not in content:
             raise UserError(f"{path}: no parameters_trained; remove it and run snakemake again")
     return pd.DataFrame(rows, columns=[*KEYS, "metric", "value"])

@@ -197,9 +197,10 @@ def _spread_note(data: pd.DataFrame, names: dict) -> str:
 
 
 def _cost_table(found: Found, names: dict) -> Table:
-    """Parameters trained, tokens, seconds and FLOPs of each method."""
+    """Parameters trained, learning rate, tokens, seconds and FLOPs of each method."""
     shown = {
         "parameters_trained": ("parameters trained", quantity),
+        "learning_rate": ("learning rate", lambda value: f"{value:g}"),
         "tokens": ("tokens", quantity),
         "seconds": ("time", duration),
         "flops": ("FLOPs", quantity),
@@ -211,6 +212,14 @@ def _cost_table(found: Found, names: dict) -> Table:
         costs = [(one, found.get((*run, "", key, ""), (None, None))[0]) for key, (_, one) in shown.items()]
         rows.append((label, [Cell(show(value) if value is not None else MISSING) for show, value in costs]))
     notes = [f"Of one training, mean over trainings. {MISSING}: nothing is trained, or it was not measured."]
+    rates = {mean for (*_, metric, _), (mean, _) in found.items() if metric == "learning_rate"}
+    if len(rates) == 1:
+        notes.append(
+            "All were trained at one learning rate, which suits some better than others: what is tuned for none is "
+            "compared at a rate that may be right for one. `snakemake tune` finds each method's own on dev."
+        )
+    elif rates:
+        notes.append("Learning rates are the config's; `snakemake tune` finds those of the run's `methods`, no others.")
     return Table("What training costs", "method", heads([text for text, _ in shown.values()]), rows, notes=notes)
 
 
