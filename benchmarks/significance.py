@@ -60,7 +60,7 @@ def write_translations(folder: Path, references: list[str], outputs: list[list[s
             path = folder / f"m{method}" / "t" / f"{direction}.jsonl"
             path.parent.mkdir(parents=True, exist_ok=True)
             rows = (
-                {"source": "?", "reference": r, "raw": o, "hypothesis": o}
+                {"source": "?", "reference": r, "raw": o, "hypothesis": o, "cut": False, "loss": 0.5 * len(r) + method}
                 for r, o in zip(references, texts, strict=True)
             )
             path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -15,6 +15,7 @@ from lander.files import read_json, write_text
 from lander.finetune.manifest import check_provenance
 from lander.languages import language_name, parse_direction
 from lander.provenance import git_state
+from lander.report.metrics import look
 from lander.scoretable import SCORES, read_scores
 
 NAME = "README.md"
@@ -205,9 +206,12 @@ def _loading(kind: str, name: str, base: str, directions: Sequence[str], prompt:
 def _scores(scores: Sequence[dict]) -> str:
     order = {metric: place for place, metric in enumerate(METRICS)}
     rows = sorted(scores, key=lambda row: (row["test"], row["direction"], order.get(row["metric"], 99), row["metric"]))
-    cells = [
-        [row["test"], row["direction"], row["metric"], f"{row['score']:.2f}", str(row["signature"])] for row in rows
-    ]
+    cells = []
+    for row in rows:
+        shown = look(row["metric"], [str(row["signature"])])
+        metric = row["metric"] + (" (less is better)" if shown.best == "min" else "")
+        score = shown.text(row["score"]) + ("%" if shown.factor == 100 else "")
+        cells.append([row["test"], row["direction"], metric, score, str(row["signature"])])
     return _table(["test", "direction", "metric", "score", "signature"], cells)
 
 

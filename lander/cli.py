@@ -68,24 +68,26 @@ def prefetch(args: argparse.Namespace) -> None:
 
 def scores(args: argparse.Namespace) -> None:
     """Print a run's scores of one metric: a Markdown table per test set, means first, means over seeds."""
+    from lander.report.metrics import look
     from lander.scoretable import SCORES, read_scores
 
     path = args.run / "evaluate" / "scores.csv"
     if not os.path.isfile(path):
         raise UserError(f"{path}: no such file; name the folder of a finished run, as in results/demo")
-    table = read_scores(path, SCORES)
+    table = read_scores(path, [*SCORES, "signature"])
     if args.metric not in set(table["metric"]):
         raise UserError(f"--metric: {args.metric}: not in {path}; there are: {', '.join(table['metric'].unique())}")
     table = table[table["metric"] == args.metric]
+    shown = look(args.metric, table["signature"].unique())
     means = ["mean", "mean-into-en", "mean-out-of-en"]
-    directions = [name for name in table["direction"].unique() if name not in means]
-    columns = [name for name in [*means, *directions] if name in set(table["direction"])]
     for test, rows in table.groupby("test"):
+        directions = [name for name in rows["direction"].unique() if name not in means]
+        columns = [name for name in [*means, *directions] if name in set(rows["direction"])]
         rows = rows.pivot_table(index=["method", "variant"], columns="direction", values="score")[columns]
-        print(f"\n{args.metric} on {test}\n\n| method | {' | '.join(columns)} |\n|---|{'---:|' * len(columns)}")
+        print(f"\n{shown.heading}, on {test}\n\n| method | {' | '.join(columns)} |\n|---|{'---:|' * len(columns)}")
         for (method, variant), row in rows.iterrows():
             name = method if variant == "main" else f"{method} {variant}"
-            print(f"| {name} | {' | '.join(f'{value:.1f}' for value in row)} |")
+            print(f"| {name} | {' | '.join(shown.text(value) for value in row)} |")
 
 
 def compare(args: argparse.Namespace) -> None:

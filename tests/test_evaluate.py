@@ -364,6 +364,14 @@ def test_bad_translations_name_the_file(tmp_path, content, message):
     assert "\n" not in str(caught.value)
 
 
+def test_a_diverged_model_has_no_loss(tmp_path):
+    """What `lander.translate` writes for it is read: no remedy would give another number."""
+    row = {"source": "a", "reference": "b", "raw": "c", "hypothesis": "c"}
+    for nats, known in ((999_999, True), (1_000_000, False), (1e300, False), (None, False)):
+        (tmp_path / "en-de.jsonl").write_text("".join(json.dumps({**row, "loss": n}) + "\n" for n in (1.5, nats)))
+        assert translations.read(tmp_path / "en-de.jsonl").loss == ([1.5, nats] if known else None)
+
+
 def test_a_missing_direction_leaves_nothing_behind(tmp_path):
     write_translations(tmp_path / "in/news/en-de.jsonl", [("a", "b", "c", "c")])
     with pytest.raises(UserError, match=r"de-en\.jsonl"):

@@ -33,6 +33,9 @@ def test_flags_of_comet_and_of_another_metric(tmp_path):
     )
     assert metrics.executable(blue) == []
     assert metrics.flags(blue)[3:] == ['["/bin/sh", "{model}"]', "--gpus", "1", "--signature", "v:1"]
+    for less, flags in ((None, []), (True, ["--better", "less"]), (False, ["--better", "more"])):
+        one = {"name": "metricx", "model": str(tmp_path / "model.ckpt"), "command": ["sh"], "less_is_better": less}
+        assert NeuralMetrics(settings(one), gpu=0).flags(SimpleNamespace(metric="metricx"))[6:] == flags
     again = config.load(config.effective(found))
     assert again.evaluate == found.evaluate
 

@@ -369,11 +369,13 @@ def comet(tmp_path):
         ]
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
-    def run(mode="json", signature="wmt22|v1", arguments=("{source}", "{hypothesis}", "{reference}", "{scores}")):
+    places = ("{source}", "{hypothesis}", "{reference}", "{scores}")
+
+    def run(mode="json", signature="wmt22|v1", arguments=places, better=None):
         command = json.dumps([str(script), *arguments, mode, str(log)])
         flags = ["neural", "--metric", "comet", "--signature", signature, "--command", command]
         flags += ["--models", f"lora/main/s0={tmp_path}/lora", f"full/main/s0={tmp_path}/full"]
-        flags += ["--tests", '["news"]', "--directions", "en-de"]
+        flags += ["--tests", '["news"]', "--directions", "en-de", *(["--better", better] if better else [])]
         main([*flags, "--cache", str(tmp_path / "cache"), "--out-dir", str(tmp_path / "out")])
 
     run.log = lambda: (
@@ -394,6 +396,8 @@ def test_neural_scores(comet, tmp_path):
     )
     comet("fail")  # everything is cached: not started again
     assert len(comet.log()) == 1
+    comet("fail", better="less")  # which scores are better changes none of them
+    assert (comet.out / "full/main/s0/news/en-de.comet.csv").read_text().endswith(",wmt22|v1|better:less\n")
     comet("lines", signature="wmt22|v2")  # another checkpoint
     assert len(comet.log()) == 2
     files = [comet.out / f"{method}/main/s0/news/en-de.comet.segments.parquet" for method in ("lora", "full")]

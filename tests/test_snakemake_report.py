@@ -5,6 +5,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 from lander.report.declared import NOTHING, fill
+from lander.report.page import FIGURES
 from lander.workflow.experiments import Experiments
 
 WORKFLOW = Path(__file__).parent.parent / "workflow"
@@ -17,7 +18,9 @@ def test_every_figure_has_a_caption_and_every_caption_a_figure():
     wanted = {"run", "tune", *Experiments(None, None).compared}
     wanted |= set(re.findall(r'caption="\.\./report/([\w-]+)\.rst"', rules["analyses"]))
     listed = rules["report"].split("REPORTED = ", 1)[1].split("rule effective_config", 1)[0]
-    wanted |= set(re.findall(r'"([a-z-]+)"', listed))  # categories begin with a capital
+    figures = re.findall(r'"([a-z-]+)"', listed)  # categories begin with a capital
+    assert sorted(figures) == sorted(FIGURES)
+    wanted |= set(figures)
     assert {path.stem for path in (WORKFLOW / "report").glob("*.rst")} == wanted
     marked = [len(re.findall(r"\breport\(", text)) for text in rules.values()]
     assert marked == [8, 1, 1, 1]

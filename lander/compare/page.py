@@ -18,9 +18,10 @@ from lander.files import write_text
 from lander.report import curves, svg
 from lander.report.figures import Drawn
 from lander.report.inputs import Inputs
+from lander.report.metrics import METRICS
 from lander.report.page import environment, look
 from lander.report.significance import Significance
-from lander.report.tables import METRICS, Table
+from lander.report.tables import Table
 
 HERE = Path(__file__).parent
 MAIN = ("bleu", "chrf2++")  # what everybody reads; the rest is folded away

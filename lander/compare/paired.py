@@ -1,7 +1,8 @@
 """Paired tests between runs: each method against itself in the first run that has it, on the same sentences.
 
-Intervals, randomisation and correction are those of `lander.evaluate.significance`; what is corrected together are all
-comparisons of one metric on one test set, the means apart.
+Intervals, tests and correction are those of `lander.evaluate.significance`; what is corrected together are all
+comparisons of one metric on one test set, the means apart. As in a run's own report the p is that of randomisation and,
+where a method has several seeds, the larger of that and of the bootstrap's, which draws seeds too.
 """
 
 from collections import defaultdict
@@ -17,9 +18,11 @@ from lander.evaluate.collect import MEANS, belongs
 from lander.evaluate.sampled import Mean, Method, Pair, Sampled, sample
 from lander.evaluate.segments import REFERENCE_COUNTS, Compared, Model, Place, read_all
 from lander.evaluate.significance import SEED, enough
+from lander.report.metrics import look
 from lander.report.significance import Outcome, Significance
 
 MAIN = "main"  # the variant of all labels
+Tested = tuple[Outcome, tuple[float, float]]  # the p's of randomisation and of the bootstrap, not yet corrected
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,10 @@ def paired(runs: Sequence[Finished], items: Sequence[Item], resamples: int = 0) 
     if not resamples and joint:
         sizes = [sum(len(design.pairs(_methods(joint[one]))) for one in places) for places in families.values()]
         design = Across(design.pairs_of, enough(max(sizes)))
-    found = Significance()
+    seeds = any(len(models) > 1 for compared in joint.values() for models in _methods(compared).values())
+    found = Significance(seeds=seeds)
     for places in families.values():
+        found.looks[places[0].metric] = look(places[0].metric, {joint[one].signature for one in places})
         _family({place: joint[place] for place in places}, items, design, found)
     return found, notes
 
@@ -121,30 +126,32 @@ def _family(data: Mapping[Place, Compared], items: Sequence[Item], design: Acros
         number = sum(test == places[0].test and belongs(direction, name) for test, direction in items)
         if members and len(members) == number:
             means.append(Mean(name, [one.direction for one in members], [_methods(data[one]) for one in members]))
-    single: dict[tuple[Pair, Place], Outcome] = {}
+    single: dict[tuple[Pair, Place], Tested] = {}
     for place in places:
         sampled = sample(data[place], design)
         single |= _outcomes(sampled, place, found)
         for mean in means:
             if place.direction in mean.members:
                 mean.add(sampled)
-    averaged: dict[tuple[Pair, Place], Outcome] = {}
+    averaged: dict[tuple[Pair, Place], Tested] = {}
     for mean in means:
         if mean.sampled:
             averaged |= _outcomes(mean.sampled, places[0]._replace(direction=mean.name), found)
     for part in (single, averaged):
-        corrected = resampling.holm([outcome.p for outcome in part.values()])
-        for ((one, base), place), p in zip(part, corrected, strict=True):
-            found.tests[tuple(one), tuple(base), tuple(place)] = replace(part[(one, base), place], p=p)
+        corrected = [resampling.holm(ps) for ps in zip(*(ps for _, ps in part.values()), strict=True)]
+        for ((one, base), place), *ps in zip(part, *corrected, strict=True):
+            outcome, _ = part[(one, base), place]
+            p = max(ps) if found.seeds else ps[0]
+            found.tests[tuple(one), tuple(base), tuple(place)] = replace(outcome, p=p)
 
 
-def _outcomes(sampled: Sampled, place: Place, found: Significance) -> dict[tuple[Pair, Place], Outcome]:
-    """The tests in one place, not yet corrected; the intervals of the scores go to `found`."""
+def _outcomes(sampled: Sampled, place: Place, found: Significance) -> dict[tuple[Pair, Place], Tested]:
+    """The tests in one place; the intervals of the scores go to `found`."""
     for method, drawn in sampled.bootstrap.items():
         found.intervals[tuple(method), tuple(place)] = resampling.interval(drawn)
     outcomes = {}
     for (one, base), swapped in sampled.swapped.items():
-        p = resampling.p_randomisation(swapped[1:], swapped[0])
-        span = resampling.interval(sampled.bootstrap[one] - sampled.bootstrap[base])
-        outcomes[(one, base), place] = Outcome(sampled.score(one) - sampled.score(base), p, *span)
+        difference, drawn = sampled.score(one) - sampled.score(base), sampled.bootstrap[one] - sampled.bootstrap[base]
+        ps = resampling.p_randomisation(swapped[1:], swapped[0]), resampling.p_bootstrap(drawn, difference)
+        outcomes[(one, base), place] = Outcome(difference, ps[0], *resampling.interval(drawn)), ps
     return outcomes

@@ -1,6 +1,6 @@
 """The tables of a comparison: what differs in the configs, scores and differences, cost."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,8 +9,11 @@ import yaml
 
 from lander.compare.paired import MAIN
 from lander.compare.runs import Finished, bases, methods
+from lander.report.costs import by_stage
+from lander.report.metrics import look
 from lander.report.order import run_label
-from lander.report.significance import LEVEL, Outcome, Significance
+from lander.report.significance import SIGNIFICANT, Outcome, Significance
+from lander.report.summary import sides
 from lander.report.tables import (
     MEAN_LABELS,
     MISSING,
@@ -18,7 +21,6 @@ from lander.report.tables import (
     Head,
     Table,
     duration,
-    metric_look,
     quantity,
     score_columns,
     score_groups,
@@ -32,7 +34,7 @@ COSTS = {  # heading -> key of run.json, how it is shown
     "memory": ("peak_memory_bytes", lambda value: quantity(value, "B")),
 }
 NAME = "run"  # the key of the config that always differs
-SIDES = ("mean-out-of-en", "mean-into-en")
+COPIED = Cell("copied")  # the time of a stage none of whose jobs was run
 
 
 def flat(value: Any, key: str = "") -> dict[str, str]:
@@ -93,7 +95,7 @@ def differences(
     """Each method in a later run minus the same in the first that has it; None where no method is in two runs."""
     rows = scores[(scores["test"] == test) & (scores["metric"] == metric)]
     values = rows.groupby(["method", "direction"])["score"].mean()
-    heading, digits, factor, _ = metric_look(metric, rows)
+    heading, digits, factor, _ = look(metric, rows["signature"].unique())
     columns = score_columns(rows["direction"].unique())
     table = []
     for label, row_label, one, base in _pairs(runs):
@@ -108,7 +110,7 @@ def differences(
             table.append((f"{label} · {row_label}", cells))
     if not table:
         return None
-    notes = [f"Below: the Holm-corrected p of the paired test, and the 95% interval. Bold: p < {LEVEL:g}."]
+    notes = [f"Below: the Holm-corrected p of {tested.test}, and the 95% interval. Bold: {SIGNIFICANT}."]
     if not tested.tests:
         notes = ["No paired test could be made: a small difference may be chance."]
     heads = [Head(MEAN_LABELS.get(name, name)) for _, name in columns]
@@ -149,12 +151,12 @@ def glance_table(
     """Every method in two runs on one line: change of its means, directions that are better and worse, and of cost."""
     bleu = scores[scores["metric"] == "bleu"]
     values = bleu.groupby(["test", "method", "direction"])["score"].mean()
-    sides = [name for name in SIDES if (bleu["direction"] == name).any()] or ["mean"]
+    wanted = {test: list(sides(scores, test)) for test in tests}
     rows = []
     for label, row_label, one, base in _pairs(runs):
         cells = []
         for test in tests:
-            for name in sides:
+            for name in wanted[test]:
                 ends = [values.get((test, label, name)) for label in (one, base)]
                 outcome = tested.compare((one, MAIN), (base, MAIN), (test, name, "bleu"))
                 missing = None in ends
@@ -163,14 +165,15 @@ def glance_table(
         rows.append((f"{label} · {row_label}", cells + _factors(runs, one, base)))
     if not rows:
         return None
-    heads = [*(MEAN_LABELS[name] for name in sides), "better", "worse"]
-    groups = [Head(f"BLEU on {test}", len(heads)) for test in tests]
+    heads = {test: [*(MEAN_LABELS[name] for name in names), "better", "worse"] for test, names in wanted.items()}
+    groups = [Head(f"BLEU on {test}", len(heads[test])) for test in tests]
     costs = ["trained", "time", "memory"] if any(run.inputs.runs for run in runs) else []
     groups += [Head("training", len(costs))] if costs else []
-    notes = [f"Better, worse: in how many directions, of those tested, significantly (p < {LEVEL:g}). Bold: the mean."]
+    notes = [f"Better, worse: in how many directions, of those tested, significantly ({SIGNIFICANT}). Bold: the mean."]
     if costs:
         notes.append("Training: parameters, time and peak memory of one process as multiples of the first run's.")
-    heads = [Head(text) for text in heads * len(tests) + costs]
+    texts = [*(text for test in tests for text in heads[test]), *costs]
+    heads = [Head(text) for text in texts]
     return Table("Differences at a glance", "method · runs", heads, rows, groups, notes, word="significant")
 
 
@@ -242,17 +245,23 @@ def stage_table(runs: Sequence[Finished]) -> Table | None:
     if not there:
         return None
     stages = list(dict.fromkeys(stage for run in there for stage in run.inputs.benchmarks["stage"]))
-    grouped = [run.inputs.benchmarks.groupby("stage") for run in there]
-    times, memory = [one["seconds"].sum() for one in grouped], [one["memory"].max() for one in grouped]
+    found = [by_stage(run.inputs).set_index("stage") for run in there]
     rows = []
     for stage in stages:
-        seconds, peaks = ([_value(one.get(stage)) for one in part] for part in (times, memory))
-        cells = [Cell(duration(value), value=value) for value in seconds]
-        rows.append((str(stage), cells + [Cell(quantity(value, "B"), value=value) for value in peaks]))
+        jobs = [one.loc[stage] if stage in one.index else None for one in found]
+        seconds = [
+            COPIED if job is not None and not job["jobs"] else _cell_of(job, "seconds", duration) for job in jobs
+        ]
+        peaks = [_cell_of(job, "memory", lambda value: quantity(value, "B")) for job in jobs]
+        rows.append((str(stage), seconds + peaks))
     groups = [Head("time of all jobs", len(there)), Head("peak memory", len(there))]
-    notes = ["Wall-clock time; jobs may have run side by side. What was not run again has the time of its first run."]
+    notes = [
+        "Wall-clock time; jobs may have run side by side. What was not run again has the time of its first run; jobs "
+        "that were copied from another run are not counted."
+    ]
     return Table("Time and memory by stage", "stage", [Head(run.name) for run in there] * 2, rows, groups, notes)
 
 
-def _value(value: float | None) -> float | None:
-    return None if value is None or value != value else float(value)
+def _cell_of(job: pd.Series | None, key: str, shown: Callable[[float | None], str]) -> Cell:
+    value = None if job is None or not job["jobs"] or job[key] != job[key] else float(job[key])
+    return Cell(shown(value), value=value)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from lander.config import checks, readings
-from lander.config.base import Base, find_base
+from lander.config.base import Base, find_base, no_flags
 from lander.config.schema import choices, shipped, validate
 from lander.config.sources import Source, parse_sources
 from lander.config.types import Config, Neural
@@ -55,7 +55,7 @@ def load(raw: Mapping[str, Any]) -> Config:
     Raises:
         UserError: anything wrong with it, one line that names the key and the remedy.
     """
-    config = readings.resolve(validate(raw))
+    config = readings.resolve(no_flags(validate(raw)))
     config["languages"] = _languages(config["languages"])
     config["directions"] = checks.directions([parse_direction(value) for value in config["directions"]], config)
     config["data"] = _data(config["data"])
@@ -159,7 +159,7 @@ def _evaluate(evaluate: dict[str, Any], config: dict[str, Any]) -> dict[str, Any
 
 def _neural(given: list[dict[str, Any]]) -> list[Neural]:
     """The neural metrics; `checks` looks at what they name."""
-    values = ({"command": None, "signature": None, **one} for one in given)
+    values = ({"command": None, "signature": None, "less_is_better": None, **one} for one in given)
     return [Neural(**{**one, "command": one["command"] and tuple(one["command"])}) for one in values]
 
 

@@ -134,6 +134,7 @@ class Neural:
     model: str
     command: tuple[str, ...] | None
     signature: str | None
+    less_is_better: bool | None
 
     @property
     def remote(self) -> bool:

@@ -156,6 +156,7 @@ def _neural_flags(parser: argparse.ArgumentParser) -> None:
     add("--model", default="", help="checkpoint: a local one, or the hub's name of it")
     add("--gpus", type=int, default=0, help="that the metric may use (default: 0)")
     add("--signature", default="", help="of the scores (default: the model, its digest, COMET's version)")
+    add("--better", default="", choices=["less", "more"], help="which score is better (default: not known)")
     add("--models", nargs="+", required=True, metavar="METHOD/VARIANT/sSEED=FOLDER", help="folders of translations")
     add("--tests", required=True, help="JSON: test set -> directions, or a list of test sets")
     add("--directions", nargs="*", default=[], help="directions, where --tests is a list")
@@ -190,7 +191,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         from lander.evaluate import neural
 
         command = neural.parse_command(args.executable)
-        metric = neural.make_metric(args.metric, command, args.model, args.gpus, args.signature)
+        metric = neural.make_metric(args.metric, command, args.model, args.gpus, args.signature, args.better)
         models = neural.parse_models(args.models)
         neural.score_models(models, _tests(args.tests, args.directions), metric, args.cache, args.out_dir)
     else:

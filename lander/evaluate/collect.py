@@ -15,7 +15,6 @@ from lander.languages import parse_direction
 
 COLUMNS = ("method", "variant", "seed", "test", "direction", "metric", "score", "signature")
 MEANS = ("mean", "mean-into-en", "mean-out-of-en")
-LESS_IS_BETTER = ("loss_per_character",)  # metrics
 Row = dict[str, str]
 
 

@@ -64,6 +64,12 @@ class Metric:
     name: str
     signature: str
     command: list[str]
+    better: str = ""  # which score is: less, more, or empty where it is not known
+
+    @property
+    def stamp(self) -> str:
+        """The signature as it stands in the tables, whose readers mark the better scores by it."""
+        return f"{self.signature}|better:{self.better}" if self.better else self.signature
 
 
 def parse_command(text: str) -> list[str]:
@@ -84,7 +90,9 @@ def parse_command(text: str) -> list[str]:
     return parts
 
 
-def make_metric(name: str, command: list[str], model: str = "", gpus: int = 0, signature: str = "") -> Metric:
+def make_metric(
+    name: str, command: list[str], model: str = "", gpus: int = 0, signature: str = "", better: str = ""
+) -> Metric:
     """A metric as it is run: what its arguments say of model and GPUs is filled in.
 
     Raises:
@@ -96,7 +104,7 @@ def make_metric(name: str, command: list[str], model: str = "", gpus: int = 0, s
         raise UserError(f"metric {name}: --model is missing; give a local checkpoint or the hub's name of it")
     place = checkpoint(model) if comet and model else model
     filled = [part.replace("{model}", place).replace("{gpus}", str(gpus)) for part in command]
-    return Metric(name, signature or _signature(model, place, command[0]), filled)
+    return Metric(name, signature or _signature(model, place, command[0]), filled, better)
 
 
 def checkpoint(model: str) -> str:
@@ -158,11 +166,9 @@ def score_models(
         place = {**model._asdict(), "test": test, "direction": name, "metric": metric.name}
         found = [scores[text] for text in texts]
         path = out.joinpath(*str(model).split("/"), test, f"{name}.{metric.name}.segments.parquet")
-        rows = pd.DataFrame({"line": range(len(found)), "score": found}).assign(
-            statistics=None, signature=metric.signature
-        )
+        rows = pd.DataFrame({"line": range(len(found)), "score": found}).assign(statistics=None, signature=metric.stamp)
         tables.write(path, rows.assign(**place), "segments")
-        mean = {**place, "score": number(float(np.mean(found))), "signature": metric.signature}
+        mean = {**place, "score": number(float(np.mean(found))), "signature": metric.stamp}
         write_scores(path.with_name(f"{name}.{metric.name}.csv"), [mean])
 
 

@@ -1,13 +1,14 @@
 """The translations of one test set and direction, as `lander.translate` writes them."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from lander.errors import UserError
 
 FIELDS = ("source", "reference", "raw", "hypothesis")
-MOST = 1e6  # nats of a line
+MOST = 1e6  # nats of a reference; a model with more has diverged, and its loss is no number
 REMEDY = "remove it and run snakemake again: it is translated anew"
 
 
@@ -17,7 +18,7 @@ class Translations:
 
     `raw` is all that the model wrote, `hypothesis` what is left of it after it was cut at the first line break. `cut`
     says which outputs ended at the length limit rather than with the end token, `loss` what each reference cost the
-    model behind the same prompt, in nats; None where the file does not.
+    model behind the same prompt, in nats; None where the file does not, or a reference cost `MOST` or more.
     """
 
     source: list[str]
@@ -70,6 +71,6 @@ def _fields(path: Path, number: int, line: str) -> tuple[str | bool | float | No
     if cut is not None and not isinstance(cut, bool):
         raise UserError(f"{path}: line {number}: cut is {cut!r}, not true or false; {REMEDY}")
     loss = row.get("loss")
-    if loss is not None and not (type(loss) in (int, float) and 0 <= loss < MOST):
+    if loss is not None and not (type(loss) in (int, float) and 0 <= loss < math.inf):
         raise UserError(f"{path}: line {number}: loss is {loss!r}, not a number of nats; {REMEDY}")
-    return (*values, cut, loss)
+    return (*values, cut, None if loss is None or loss >= MOST else loss)

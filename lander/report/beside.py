@@ -4,11 +4,12 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from lander.evaluate.collect import MEANS
+from lander.evaluate.collect import MEANS, means
 from lander.experiments import paper
 from lander.experiments.samples import PAPER
 from lander.report.inputs import Inputs
 from lander.report.order import run_label
+from lander.report.significance import Significance
 from lander.report.summary import by_direction
 from lander.report.tables import MEAN_LABELS, Cell, Head, Table, score_columns, score_groups, score_table
 
@@ -44,10 +45,30 @@ def beside(inputs: Inputs, tests: list[str]) -> list[Beside]:
         own = [name for name in directions if (scores["direction"] == name).any()]
         # where the run has none of the paper's directions, its own
         wanted = [*own, *MEANS[1:]] if own and theirs is theirs1 else own
-        ours = [score_table(scores, test, "bleu", inputs.significance, list(theirs), wanted) for test in tests]
+        parts = [_over(scores, test, own, inputs.significance) for test in tests]
+        ours = [
+            score_table(part, test, "bleu", tested, list(theirs), wanted)
+            for test, (part, tested) in zip(tests, parts, strict=True)
+        ]
+        if own and set(own) < set(directions):
+            note = "Means over the directions shown here; those of the paper are over all of its own."
+            ours = [table and replace(table, notes=[note, *table.notes]) for table in ours]
         ahead = _ahead(scores, tests, theirs, list(directions), own)
         found.append(Beside(title, [one for one in ours if one], arranged(table), ahead))
     return found
+
+
+def _over(
+    scores: pd.DataFrame, test: str, directions: list[str], tested: Significance
+) -> tuple[pd.DataFrame, Significance]:
+    """A test's BLEU in some directions, and its tests; where the run has others, the means are made anew, untested."""
+    rows = scores[(scores["test"] == test) & (scores["metric"] == "bleu")]
+    single = rows[~rows["direction"].isin(MEANS)]
+    shown = single[single["direction"].isin(directions)]
+    if len(shown) in (0, len(single)):
+        return rows, tested
+    made = pd.DataFrame(means(shown.to_dict("records"))).astype({"score": float})
+    return pd.concat([shown, made], ignore_index=True), tested.of_directions()
 
 
 def arranged(table: Table) -> Table:

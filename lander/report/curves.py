@@ -130,8 +130,8 @@ def scores(inputs: Inputs, test: str) -> Drawn | None:
             offset = {"out of English": -0.12, "into English": 0.12}.get(group, 0)
             hollow = {"markerfacecolor": "none", "markeredgecolor": colour, "linestyle": ""}
             axes.plot(values, np.full(len(values), place + offset), marker=marker, markersize=5, **hollow)
-        mean = rows.loc[mine, "score"].mean()
-        axes.plot([mean, mean], [place - 0.36, place + 0.36], color=svg.INK, linewidth=2)
+            mean = values.mean()
+            axes.plot([mean, mean], [place + offset - 0.14, place + offset + 0.14], color=colour, linewidth=2.4)
     for group, (marker, colour) in looks.items():
         if (groups == group).any():
             axes.plot(
@@ -143,7 +143,7 @@ def scores(inputs: Inputs, test: str) -> Drawn | None:
                 markerfacecolor="none",
                 label=group_heading(group, groups),
             )
-    axes.plot([], [], color=svg.INK, marker="|", markersize=10, markeredgewidth=2, linestyle="", label="mean")
+    axes.plot([], [], color=svg.INK, marker="|", markersize=10, markeredgewidth=2, linestyle="", label="mean of these")
     axes.set_yticks(range(len(runs)), [run_label(run) for run in runs])
     axes.invert_yaxis()
     axes.set_xlabel(f"BLEU on {test} (0-100)")
@@ -151,8 +151,8 @@ def scores(inputs: Inputs, test: str) -> Drawn | None:
     svg.legend_below(figure, axes, 4)
     title = f"BLEU by method on {test}"
     caption = (
-        "A mark is a direction, the bar the mean. Two methods whose marks overlap differ less than directions do; "
-        "a mark far to the left of its row is a direction that the method leaves behind."
+        "A mark is a direction, a bar the mean of those of its colour. Two methods whose marks overlap differ less "
+        "than directions do; a mark far to the left of its row is a direction that the method leaves behind."
     )
     data = rows.assign(test=test)[["test", "method", "variant", "direction", "score"]]
     description = f"Dot plot. {title}, {len(runs)} rows. The numbers are in the table of scores. {caption}"

@@ -15,6 +15,7 @@ from lander.report.inputs import Inputs
 from lander.report.order import sort_directions
 
 LAYER_AXIS = "layer (0 = first)"
+SHARED = "A neuron of several languages counts for each of them, and once in all."
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -265,16 +266,22 @@ def owners(inputs: Inputs) -> Drawn | None:
     return Drawn("owners", title, caption, description, drawing, counts, ("layer", "language", "neurons"))
 
 
+def distinct(neurons: pd.DataFrame) -> pd.DataFrame:
+    """Each neuron once: of several owners it has a row for each."""
+    return neurons.drop_duplicates(["layer", "neuron"])
+
+
 def _owners_caption(neurons: pd.DataFrame, specific: pd.DataFrame, languages: list[str]) -> str:
     if specific.empty:
         return "No neuron is specific to a language: all take part in every direction."
-    kinds = neurons["kind"].value_counts()
+    kinds = distinct(neurons)["kind"].value_counts()
     owned = specific["language"].value_counts().reindex(languages, fill_value=0)
+    shared = f" {SHARED}" if len(specific) > kinds["specific"] else ""
     idle = f", {kinds['unactivated']:,} unactivated" if kinds.get("unactivated", 0) else ""
     return (
-        f"Of {len(neurons):,} neurons {kinds.get('general', 0):,} are general, {len(specific):,} specific{idle}. "
+        f"Of {kinds.sum():,} neurons {kinds.get('general', 0):,} are general, {kinds['specific']:,} specific{idle}. "
         f"{owned.idxmax()} owns most ({owned.max():,}), {owned.idxmin()} fewest ({owned.min():,}). "
-        "Bars of uneven parts show layers where one language stands apart."
+        f"Bars of uneven parts show layers where one language stands apart.{shared}"
     )
 
 

@@ -3,7 +3,8 @@
 import pandas as pd
 
 from lander.evaluate.collect import MEANS
-from lander.report.figures import chosen_layers
+from lander.report.cautions import foreign_masks
+from lander.report.figures import SHARED, chosen_layers, distinct
 from lander.report.inputs import Inputs
 from lander.report.order import method_key, run_label, sort_directions
 from lander.report.tables import Cell, Head, Table
@@ -16,6 +17,7 @@ def findings(inputs: Inputs) -> list[tuple[str, str, str]]:
     found = [
         ("Layers chosen, and why", _layers(inputs), "delta"),
         ("Neurons each language owns", _neurons(inputs), "owners"),
+        ("Masks of landermt", foreign_masks(inputs), "provenance"),
         ("What was dropped from the data", _data(inputs), "data"),
         ("Output in another language", _off_target(inputs), "scores-section"),
     ]
@@ -46,9 +48,10 @@ def _neurons(inputs: Inputs) -> str:
     owned = owners(inputs.neurons)
     names = [inputs.language(name) for name in owned.index]
     listed = [f"{name} {n:,}" for name, n in zip(names, owned["neurons"], strict=True)]
-    text = f"{', '.join(listed) or 'none'} (of {len(inputs.neurons):,})"
-    inside = int(inputs.neurons["selected"].sum())
-    if not listed or not 0 < inside < len(inputs.neurons):
+    every = distinct(inputs.neurons)
+    text = f"{', '.join(listed) or 'none'} (of {len(every):,})"
+    inside = int(every["selected"].sum())
+    if not listed or not 0 < inside < len(every):
         return text
     there = [f"{name} {number:,}" for name, number in owned["chosen"].items()]
     return f"{text}; in the chosen layers {', '.join(there)} (of {inside:,})"
@@ -67,16 +70,18 @@ def owners_table(inputs: Inputs) -> Table | None:
     if inputs.neurons is None:
         return None
     owned = owners(inputs.neurons)
-    total = owned["neurons"].sum()
+    specific = distinct(inputs.neurons[inputs.neurons["kind"] == "specific"])
+    total, chosen = len(specific), int(specific["selected"].sum())
     if not total:
         return None
     rows = [
         (inputs.language(str(name)), [Cell(f"{row.neurons:,}"), Cell(f"{row.chosen:,}"), _percent(row.neurons / total)])
         for name, row in zip(owned.index, owned.itertuples(), strict=True)
     ]
-    rows.append(("all", [Cell(f"{total:,}"), Cell(f"{owned['chosen'].sum():,}"), _percent(1)]))
+    rows.append(("all", [Cell(f"{total:,}"), Cell(f"{chosen:,}"), _percent(1)]))
     heads = [Head(text) for text in ("in all layers", "in the chosen layers", "share of specific")]
-    return Table("Specific neurons by owner", "language", heads, rows, total=True)
+    notes = [SHARED] if owned["neurons"].sum() > total else []
+    return Table("Specific neurons by owner", "language", heads, rows, notes=notes, total=True)
 
 
 def _percent(share: float) -> Cell:

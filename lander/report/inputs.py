@@ -45,7 +45,9 @@ class Inputs:
     config_path: str | None = None
     significance: Significance = field(default_factory=Significance)
     dropped: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # pair -> examples: reason, first, second
-    benchmarks: pd.DataFrame = field(default_factory=pd.DataFrame)  # stage, seconds, memory (bytes), a row a job
+    benchmarks: pd.DataFrame = field(
+        default_factory=pd.DataFrame
+    )  # stage, seconds, memory (bytes), copied; a row a job
     lengths: pd.DataFrame = field(default_factory=pd.DataFrame)  # language, characters, sentences
     code: dict[str, Any] = field(default_factory=dict)  # stage -> digest of its code
     made: dict[str, Any] = field(default_factory=dict)  # git, machine and versions with which the page is made
@@ -146,7 +148,10 @@ def read_dropped(files: Sequence[Path], number: int) -> dict[str, list[dict[str,
 
 
 def read_benchmarks(folder: Path) -> pd.DataFrame:
-    """Time and memory of every job from Snakemake's benchmark files: <folder>/<stage>/**.tsv, or <stage>.tsv."""
+    """Time and memory of every job from Snakemake's benchmark files: <folder>/<stage>/**.tsv, or <stage>.tsv.
+
+    A job whose log, in the folder `logs` beside this one, says that it was copied, took nothing (`lander.reuse`).
+    """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; leave --benchmarks out")
     rows = []
@@ -156,8 +161,20 @@ def read_benchmarks(folder: Path) -> pd.DataFrame:
             raise UserError(f"{path}: not a benchmark of Snakemake (no columns s and max_rss); remove it")
         found = table[["s", "max_rss"]].apply(pd.to_numeric, errors="coerce").dropna(subset="s")
         stage = path.relative_to(folder).parts[0].removesuffix(".tsv")
-        rows += [(stage, seconds, memory * 2**20) for seconds, memory in found.itertuples(index=False, name=None)]
-    return pd.DataFrame(rows, columns=["stage", "seconds", "memory"])
+        copied = _copied(folder.parent / "logs" / path.relative_to(folder).with_suffix(".log"))
+        rows += [
+            (stage, seconds, memory * 2**20, copied) for seconds, memory in found.itertuples(index=False, name=None)
+        ]
+    return pd.DataFrame(rows, columns=["stage", "seconds", "memory", "copied"])
+
+
+def _copied(log: Path) -> bool:
+    """Whether a job only copied what another run had made."""
+    try:
+        with open(log, encoding="utf-8", errors="replace") as stream:
+            return any(line.startswith("copied from ") for line in stream)
+    except OSError:
+        return False
 
 
 def read_lengths(files: Sequence[Path]) -> pd.DataFrame:

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from sacrebleu.metrics import BLEU
 
 from lander.evaluate.collect import MEANS
 from lander.report.inputs import Inputs
+from lander.report.metrics import METRICS, look
 from lander.report.order import METHODS, run_label, sort_directions
-from lander.report.tables import METRICS, MISSING, Cell, Head, Table, metric_look, quantity
+from lander.report.tables import MISSING, Cell, Head, Table, quantity
 
 PAGE = "this page"
 READ = "import json, sys; [print(json.loads(line)[sys.argv[1]]) for line in sys.stdin]"  # a column of JSON lines
@@ -48,8 +50,14 @@ def _bleu(row: pd.Series, texts: str) -> str:
     read = f"python -c {shlex.quote(READ)}"
     file = shlex.quote(f"{texts}.jsonl")
     lines = [f"{read} {column} < {file} > {column}.txt" for column in ("reference", "hypothesis")]
-    tokenizer = shlex.quote(parts.get("tok", "13a"))
+    tokenizer = tokenizer_choice(parts.get("tok", "13a"))
     return "\n".join([*lines, f"sacrebleu reference.txt -i hypothesis.txt -m bleu --tokenize {tokenizer} -b"])
+
+
+def tokenizer_choice(signed: str) -> str:
+    """What sacreBLEU's command line calls a tokenizer of its signatures: of `ja-mecab-0.996-IPA` it is `ja-mecab`."""
+    known = [name for name in BLEU.TOKENIZERS if signed == name or signed.startswith(f"{name}-")]
+    return max(known, key=len, default=shlex.quote(signed))
 
 
 def signature_table(scores: pd.DataFrame) -> Table:
@@ -63,7 +71,7 @@ def signature_table(scores: pd.DataFrame) -> Table:
         for signature, own in part.groupby("signature"):
             names = sort_directions(own["direction"].unique())
             where = "all directions" if len(names) == everywhere else ", ".join(names)
-            table.append((metric_look(metric, part)[0], [Cell(where), Cell(str(signature))]))
+            table.append((look(metric, part["signature"].unique()).heading, [Cell(where), Cell(str(signature))]))
     heads = [Head("directions"), Head("signature")]
     notes = ["Means over directions carry the signatures of what they are means of. scores.csv has each score's own."]
     return Table("Signatures of the scores", "metric", heads, table, notes=notes, wide=True)

@@ -13,7 +13,7 @@ import jinja2
 from markupsafe import Markup
 
 from lander.files import whole_folder, write_text
-from lander.report import costs, curves, figures, maps, parts, summary
+from lander.report import cautions, costs, curves, figures, maps, parts, summary
 from lander.report.beside import beside
 from lander.report.documents import PICTURE_FIRST, Document
 from lander.report.figures import Drawn
@@ -174,7 +174,8 @@ def render(
             findings=[one for one in findings(inputs) if one[2] in headings.keys() | drawn],
             glance=summary.glance_table(inputs, tests),
             winners=[t for t in (summary.winners_table(inputs, test) for test in tests) if t],
-            cautions=summary.notes(inputs, tests),
+            cautions=cautions.notes(inputs, tests),
+            foreign=cautions.foreign_masks(inputs),
             pareto=pareto,
             measure=commands(inputs, [])[0][1] + f" -- {PICTURE_FIRST}",
             scores=[(test, *parts.score_tables(inputs, test)) for test in tests],

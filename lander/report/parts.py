@@ -13,7 +13,8 @@ from lander.report.captions import SEE
 from lander.report.documents import Document
 from lander.report.figures import Drawn
 from lander.report.inputs import Inputs
-from lander.report.tables import METRICS, MISSING, Cell, Head, Table, difference_table, score_table
+from lander.report.metrics import METRICS
+from lander.report.tables import MISSING, Cell, Head, Table, difference_table, score_table
 
 FOLDER = "experiments"  # beside index.html: pictures and numbers of the experiments
 PICTURES = 2_500_000  # bytes of the experiments' pictures that are in the page

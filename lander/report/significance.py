@@ -1,21 +1,26 @@
 """Paired tests of methods against baselines (`lander.evaluate.significance`), looked up by what the tables show.
 
-A pair counts as different where the corrected p is below `LEVEL`. Where the file has a method's seeds apart, they are
+A pair counts as different where the corrected p is below `LEVEL` and the interval of the difference leaves 0 out. The p
+is that of approximate randomisation, which takes the seeds as they are; where a method has several seeds, it is the
+larger of that and the p of the bootstrap, which draws seeds too. Where the file has a method's seeds apart, they are
 taken together with caution: the mean difference, the largest p, the widest interval.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 
 from lander.errors import UserError
-from lander.evaluate.collect import LESS_IS_BETTER
+from lander.evaluate.collect import MEANS
+from lander.report.metrics import Look, look
 from lander.report.order import run_label
 
 LEVEL = 0.05
+SIGNIFICANT = f"p < {LEVEL:g}, and 0 is outside the interval"
 COLUMNS = ["method", "variant", "baseline", "test", "direction", "metric", "low", "high", "difference", "p_holm"]
 SPAN = ("difference_low", "difference_high")  # where the file has them
+WITH_SEEDS = "p_bootstrap_holm"  # where the file has it
 JOINT = ("", "all", "mean")  # values of `seed` that stand for all seeds
 Method = tuple[str, str]  # method, variant
 Place = tuple[str, str, str]  # test, direction (or a mean of directions), metric
@@ -23,7 +28,7 @@ Place = tuple[str, str, str]  # test, direction (or a mean of directions), metri
 
 @dataclass(frozen=True)
 class Outcome:
-    """A method against a baseline: the difference of their scores, its interval, the corrected p."""
+    """A method against a baseline: the difference of their scores, the corrected p, the interval of the difference."""
 
     difference: float
     p: float
@@ -32,7 +37,7 @@ class Outcome:
 
     @property
     def significant(self) -> bool:
-        return self.p < LEVEL
+        return self.p < LEVEL and not self.low <= 0 <= self.high  # NaN where no interval is known
 
     @property
     def reversed(self) -> "Outcome":
@@ -51,7 +56,9 @@ class Significance:
 
     intervals: dict[tuple[Method, Place], tuple[float, float]] = field(default_factory=dict)
     tests: dict[tuple[Method, Method, Place], Outcome] = field(default_factory=dict)
-    seeds: bool = False  # some method's seeds were tested apart
+    looks: dict[str, Look] = field(default_factory=dict)  # of metrics, by their signatures
+    apart: bool = False  # some method's seeds were tested apart
+    seeds: bool = False  # some method has several seeds, which the p's take into account
 
     def __bool__(self) -> bool:
         return bool(self.intervals or self.tests)
@@ -60,6 +67,16 @@ class Significance:
     def baselines(self) -> list[Method]:
         """What methods were tested against, in the order of the file."""
         return list(dict.fromkeys(baseline for _, baseline, _ in self.tests))
+
+    @property
+    def test(self) -> str:
+        """What the p's are of."""
+        several = "two paired tests, the larger: randomisation of sentences, and bootstrap over sentences and seeds"
+        return several if self.seeds else "the paired test"
+
+    def look(self, metric: str) -> Look:
+        """How a metric is shown, and which of its scores are better."""
+        return self.looks.get(metric) or look(metric)
 
     def interval(self, method: Method, place: Place) -> tuple[float, float] | None:
         """The 95% interval of a score."""
@@ -73,10 +90,16 @@ class Significance:
         return found.reversed if found else None
 
     def beaten(self, method: Method, place: Place) -> list[Method]:
-        """The baselines that a method is significantly ahead of."""
+        """The baselines that a method is significantly ahead of; none where it is not known which scores are better."""
         outcomes = ((baseline, self.compare(method, baseline, place)) for baseline in self.baselines)
-        sign = -1 if place[2] in LESS_IS_BETTER else 1
+        sign = {"max": 1, "min": -1}.get(self.look(place[2]).best, 0)
         return [one for one, found in outcomes if found and found.significant and sign * found.difference > 0]
+
+    def of_directions(self) -> "Significance":
+        """Without those of means over directions."""
+        intervals = {key: value for key, value in self.intervals.items() if key[1][1] not in MEANS}
+        tests = {key: value for key, value in self.tests.items() if key[2][1] not in MEANS}
+        return replace(self, intervals=intervals, tests=tests)
 
     def letters(self) -> dict[Method, str]:
         """A letter for each baseline, as it marks scores in tables."""
@@ -85,8 +108,8 @@ class Significance:
     def legend(self) -> str:
         """What the letters stand for."""
         listed = ", ".join(f"{letter} {run_label(one)}" for one, letter in self.letters().items())
-        letters = f"Letters: significantly ahead (paired test, Holm-corrected p < {LEVEL:g}) of {listed}. "
-        caution = " Of several seeds: the largest p and the widest interval." if self.seeds else ""
+        letters = f"Letters: significantly ahead ({self.test}, Holm-corrected {SIGNIFICANT}) of {listed}. "
+        caution = " Of several seeds: the largest p and the widest interval." if self.apart else ""
         return f"{letters if listed else ''}Below a score: its 95% bootstrap interval.{caution}"
 
 
@@ -104,8 +127,8 @@ def read_significance(path: Path) -> Significance:
         raise UserError(f"{path}: cannot be read as CSV ({error}); remove it and run snakemake again") from None
     if missing := [name for name in COLUMNS if name not in rows]:
         raise UserError(f"{path}: no column {', '.join(missing)}; it should have {', '.join(COLUMNS)}")
-    rows = rows.assign(**{name: "" for name in SPAN if name not in rows})
-    numbers = ["low", "high", "difference", *SPAN, "p_holm"]
+    rows = rows.assign(**{name: "" for name in (*SPAN, WITH_SEEDS, "seeds", "signature") if name not in rows})
+    numbers = ["low", "high", "difference", *SPAN, "p_holm", WITH_SEEDS, "seeds"]
     try:
         rows[numbers] = rows[numbers].replace("", "nan").astype(float)
     except ValueError as error:
@@ -120,7 +143,9 @@ def _collect(rows: pd.DataFrame) -> Significance:
     together = seed.str.strip().isin(JOINT)
     joint = rows[keys].apply(tuple, axis=1).isin(set(rows.loc[together, keys].itertuples(index=False, name=None)))
     rows = rows[together | ~joint]
-    apart = bool(rows.duplicated(keys).any())
+    apart, seeds = bool(rows.duplicated(keys).any()), bool((rows["seeds"] > 1).any())
+    if seeds:
+        rows = rows.assign(p_holm=rows[["p_holm", WITH_SEEDS]].max(axis="columns", skipna=False))
     intervals, tests = {}, {}
     kept = ["method", "variant", "test", "direction", "metric"]
     spans = rows.dropna(subset=["low", "high"]).groupby(kept, sort=False).agg({"low": "min", "high": "max"})
@@ -133,7 +158,8 @@ def _collect(rows: pd.DataFrame) -> Significance:
         method, baseline = key[:2], baseline_run(key[2])
         if method != baseline:
             tests[(method, baseline, key[3:])] = Outcome(*numbers)
-    return Significance(intervals, tests, apart)
+    looks = {str(metric): look(str(metric), part.unique()) for metric, part in rows.groupby("metric")["signature"]}
+    return Significance(intervals, tests, looks, apart, seeds)
 
 
 def baseline_run(text: str) -> Method:

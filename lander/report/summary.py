@@ -1,33 +1,38 @@
-"""What a busy person reads: which method is best and by how much, what it cost, and what to be careful about."""
+"""What a busy person reads: which method is best and by how much, and what it cost."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
 from lander.evaluate.collect import MEANS
+from lander.methods import TRAINING_FREE
 from lander.report.inputs import Inputs
-from lander.report.order import method_key, run_label, sort_tests
-from lander.report.significance import LEVEL, Method, Place
+from lander.report.order import direction_group, method_key, run_label, sort_tests
+from lander.report.significance import LEVEL, SIGNIFICANT, Method, Place
 from lander.report.tables import MEAN_LABELS, MISSING, Cell, Head, Table, duration, quantity, score_columns
 
-FLOOR = 5.0  # mean BLEU below which an order of methods says little
+SIDES = {"mean-out-of-en": "out of English", "mean-into-en": "into English"}
+GLANCE = {"bleu": "BLEU", "chrf2++": "chrF2++"}
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """The outcome of one test set, in sentences; `gain` in BLEU over the better zero-shot.
+class Side:
+    """The best method by one mean over directions; `gain` in BLEU of the best trained one over the better zero-shot."""
 
-    `sides` has the best method out of English and into English where there are both: a mean over all directions mixes
-    BLEU of several tokenizers.
-    """
-
-    test: str
+    of: str  # which directions
     best: str
     mean: str
     gain: str
     sentence: str
-    sides: tuple[tuple[str, str], ...] = ()  # heading, method and its mean
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of one test set, out of English and into English apart where there are both."""
+
+    test: str
+    sides: list[Side]
+    sentence: str
 
 
 def test_names(inputs: Inputs) -> list[str]:
@@ -50,24 +55,44 @@ def by_direction(scores: pd.DataFrame, test: str) -> pd.DataFrame:
     return rows.groupby(["method", "variant", "direction"])["score"].mean().unstack()
 
 
+def sides(scores: pd.DataFrame, test: str) -> dict[str, str]:
+    """The means by which methods are compared -> what each is of.
+
+    Out of English and into English, where there are both: one mean over all directions mixes BLEU of several
+    tokenizers and languages.
+    """
+    there = set(scores.loc[scores["test"] == test, "direction"])
+    return SIDES if there.issuperset(SIDES) else {"mean": "all directions"}
+
+
 def verdict(inputs: Inputs, test: str) -> Verdict | None:
-    """Best method of a test set by mean BLEU, against the better of the zero-shot prompts."""
-    means = means_by_run(inputs.scores, test, "bleu")
-    if means.empty:
+    """Best methods of a test set by mean BLEU, against the better of the zero-shot prompts."""
+    wanted = sides(inputs.scores, test)
+    means = {of: means_by_run(inputs.scores, test, "bleu", name) for name, of in wanted.items()}
+    found = [_side(inputs, test, of, one) for of, one in means.items() if len(one)]
+    if not found:
         return None
+    shown = dict.fromkeys([*(one.index[0] for one in means.values() if len(one)), ("landermt", "main")])
+    tested = "".join(_tests_sentence(inputs, test, run) for run in shown)
+    return Verdict(test, found, " ".join(one.sentence for one in found) + tested)
+
+
+def _side(inputs: Inputs, test: str, of: str, means: pd.Series) -> Side:
     best, top = means.index[0], means.iloc[0]
     zero = means[[run for run in means.index if run[0] == "zero-shot"]]
-    others = means[[run for run in means.index if run[0] != "zero-shot"]]
-    sentence = f"{run_label(best)} scores highest, mean BLEU {top:.1f}."
+    trained = means[[run for run in means.index if run[0] not in TRAINING_FREE]]
+    start = "" if of == "all directions" else f"{of[0].upper()}{of[1:]}, "
+    sentence = f"{start}{run_label(best)} scores highest, mean BLEU {top:.1f}."
     gain = MISSING
-    if len(zero) and len(others):
-        shown = others.index[0]
-        over = others.iloc[0] - zero.iloc[0]
+    if len(zero) and len(trained):
+        shown = trained.index[0]
+        over = trained.iloc[0] - zero.iloc[0]
         gain = signed(over)
         table = by_direction(inputs.scores, test)
+        table = table[[name for name in table if of in ("all directions", direction_group(name))]]
         floor = table.loc[[run for run in table.index if run[0] == "zero-shot"]].max()
         ahead = int((table.loc[shown] > floor).sum())
-        lead = "" if shown == best else f" The best trained method is {run_label(shown)}, {others.iloc[0]:.1f}."
+        lead = "" if shown == best else f" The best trained method is {run_label(shown)}, {trained.iloc[0]:.1f}."
         side = "above" if over >= 0 else "below"
         sentence += (
             f"{lead} That is {abs(over):.1f} BLEU {side} the better zero-shot, {run_label(zero.index[0])} with "
@@ -76,17 +101,7 @@ def verdict(inputs: Inputs, test: str) -> Verdict | None:
     if ("landermt", "main") in means.index and best != ("landermt", "main"):
         own = means[("landermt", "main")]
         sentence += f" landermt has {own:.1f}, {top - own:.1f} less than the highest."
-    sentence += "".join(_tests_sentence(inputs, test, run) for run in dict.fromkeys([best, ("landermt", "main")]))
-    return Verdict(test, run_label(best), f"{top:.1f}", gain, sentence, _sides(inputs.scores, test))
-
-
-def _sides(scores: pd.DataFrame, test: str) -> tuple[tuple[str, str], ...]:
-    found = []
-    for direction, heading in (("mean-out-of-en", "best out of English"), ("mean-into-en", "best into English")):
-        means = means_by_run(scores, test, "bleu", direction)
-        if len(means):
-            found.append((heading, f"{run_label(means.index[0])} {means.iloc[0]:.1f}"))
-    return tuple(found) if len(found) == 2 else ()
+    return Side(of, run_label(best), f"{top:.1f}", gain, sentence)
 
 
 def _tests_sentence(inputs: Inputs, test: str, run: tuple[str, str]) -> str:
@@ -137,7 +152,7 @@ def winners_table(inputs: Inputs, test: str) -> Table | None:
     notes = ["No paired tests were made: a small lead may be chance."]
     if tested.tests:
         notes = [
-            f"Significant: Holm-corrected p < {LEVEL:g}. “not tested”: neither of the two is one of the baselines "
+            f"Significant: Holm-corrected {SIGNIFICANT}. “not tested”: neither of the two is one of the baselines "
             f"({', '.join(map(run_label, tested.baselines))}). The last column is about the baselines alone."
         ]
     return Table(f"Which method won where, BLEU on {test}", "direction", heads, table, notes=notes)
@@ -174,36 +189,37 @@ def signed(value: float) -> str:
 
 def glance_table(inputs: Inputs, tests: list[str]) -> Table:
     """Every method on one line: mean scores, gain over the better zero-shot, and what training cost."""
-    bleu = {test: means_by_run(inputs.scores, test, "bleu") for test in tests}
-    chrf = {test: means_by_run(inputs.scores, test, "chrf2++") for test in tests}
-    runs = set().union(*(means.index for means in (*bleu.values(), *chrf.values())))
-    floors = {
-        test: max((value for run, value in means.items() if run[0] == "zero-shot"), default=None)
-        for test, means in bleu.items()
-    }
+    columns = [(test, metric, name) for test in tests for metric in GLANCE for name in sides(inputs.scores, test)]
+    means = {column: means_by_run(inputs.scores, *column) for column in columns}
+    runs = set().union(*(one.index for one in means.values()))
     rows = []
     for run in sorted(runs, key=method_key):
-        cells: list[Cell] = []
-        for test in tests:
-            cells += _glance_cells(run, bleu[test], chrf[test], floors[test])
+        cells = [cell for column in columns for cell in _glance_cells(run, means[column], column[1])]
         rows.append((run_label(run), cells + _cost_cells(inputs, run)))
-    heads = [Head(text) for _ in tests for text in ("BLEU", "gain", "chrF2++")]
+    heads, groups = [], []
+    for test in tests:
+        own = [(metric, MEAN_LABELS[name]) for one, metric, name in columns if one == test]
+        texts = [[f"{GLANCE[metric]} {name}", *(["gain"] if metric == "bleu" else [])] for metric, name in own]
+        texts = [text.removesuffix(" all") for part in texts for text in part]
+        heads += texts
+        groups.append(Head(test, len(texts)))
     costs = ["trained", "share", "time", "tokens", "memory"] if inputs.runs else []
-    groups = [Head(test, 3) for test in tests] + ([Head("training", len(costs))] if costs else [])
+    groups += [Head("training", len(costs))] if costs else []
     notes = ["Means over directions. Gain: BLEU over the better zero-shot prompt, by its mean."]
     if costs:
         notes.append("Trained: parameters, and their share of the model's. Memory: the peak of one process.")
-    return Table("Methods at a glance", "method", heads + [Head(text) for text in costs], rows, groups, notes)
+    return Table("Methods at a glance", "method", [Head(text) for text in heads + costs], rows, groups, notes)
 
 
-def _glance_cells(run: tuple[str, str], bleu: pd.Series, chrf: pd.Series, floor: float | None) -> list[Cell]:
-    def shown(means: pd.Series) -> Cell:
-        if run not in means.index:
-            return Cell(MISSING)
-        return Cell(f"{means[run]:.1f}", len(means) > 1 and round(means[run], 1) == round(means.max(), 1))
-
-    known = run in bleu.index and floor is not None
-    return [shown(bleu), Cell(signed(bleu[run] - floor) if known else MISSING), shown(chrf)]
+def _glance_cells(run: tuple[str, str], means: pd.Series, metric: str) -> list[Cell]:
+    """The mean and, of BLEU, the gain."""
+    floor = max((value for one, value in means.items() if one[0] == "zero-shot"), default=None)
+    known = run in means.index
+    best = known and len(means) > 1 and round(means[run], 1) == round(means.max(), 1)
+    cells = [Cell(f"{means[run]:.1f}", best) if known else Cell(MISSING)]
+    if metric == "bleu":
+        cells.append(Cell(signed(means[run] - floor) if known and floor is not None else MISSING))
+    return cells
 
 
 def _cost_cells(inputs: Inputs, run: tuple[str, str]) -> list[Cell]:
@@ -219,64 +235,3 @@ def _cost_cells(inputs: Inputs, run: tuple[str, str]) -> list[Cell]:
         Cell(quantity(tokens), value=tokens),
         Cell(quantity(memory, "B"), value=memory),
     ]
-
-
-def notes(inputs: Inputs, tests: list[str]) -> list[str]:
-    """What to be careful about when reading the scores."""
-    found = []
-    scores = inputs.scores
-    seeds = scores["seed"].nunique()
-    if seeds == 1:
-        tests_made = (
-            "The tests say how sure a difference is on other sentences, not with another seed."
-            if inputs.significance.tests
-            else "No significance test was made."
-        )
-        found.append(f"One seed: small differences between methods may be chance. {tests_made}")
-    for test in tests:
-        top = means_by_run(scores, test, "bleu").max()
-        if top < FLOOR:
-            found.append(
-                f"{test}: no method reaches {FLOOR:g} BLEU, the best has {top:.1f}: next to nothing is translated, and "
-                "the order of such scores says little."
-            )
-        rows = scores[(scores["test"] == test) & ~scores["direction"].isin(MEANS)]
-        values: dict[str, Any] = dict(list(rows.groupby("metric")))
-        if "contaminated" in values and (worst := values["contaminated"].nlargest(1, "score").iloc[0])["score"] > 0:
-            found.append(
-                f"{test}: training has seen up to {100 * worst['score']:.1f}% of the test items "
-                f"({worst['direction']}). The scores without them are under “other measurements”."
-            )
-        for metric, limit, text in (("empty", 0.01, "is empty"), ("copied", 0.05, "repeats the source")):
-            found += _share_notes(test, values.get(metric), limit, text)
-        found += _raw_notes(scores, test)
-        wanted = rows["direction"].nunique()
-        for run, part in sorted(
-            rows[rows["metric"] == "bleu"].groupby(["method", "variant"]), key=lambda p: method_key(p[0])
-        ):
-            if (number := part["direction"].nunique()) < wanted:
-                found.append(
-                    f"{test}: {run_label(run)} has scores in {number} of {wanted} directions; its means are over those."
-                )
-    return found
-
-
-def _share_notes(test: str, rows: pd.DataFrame | None, limit: float, text: str) -> list[str]:
-    if rows is None:
-        return []
-    means = rows.groupby(["method", "variant"])["score"].mean().sort_values(ascending=False, kind="stable")
-    over = [f"{run_label(run)} {100 * value:.1f}%" for run, value in means.items() if value > limit]
-    return [f"{test}: more than {100 * limit:.0f}% of the output {text}: {_first(over)}."] if over else []
-
-
-def _raw_notes(scores: pd.DataFrame, test: str) -> list[str]:
-    """Methods that write on after the translation."""
-    cut, raw = (means_by_run(scores, test, metric) for metric in ("bleu", "bleu_raw"))
-    gaps = (cut - raw).dropna().abs().sort_values(ascending=False, kind="stable")
-    listed = [f"{run_label(run)} {cut[run]:.1f} against {raw[run]:.1f}" for run, gap in gaps.items() if gap >= 1]
-    return [f"{test}: output goes on after the translation; BLEU cut against raw: {_first(listed)}."] if listed else []
-
-
-def _first(texts: list[str], number: int = 3) -> str:
-    """The first few of a list, and how many more there are."""
-    return ", ".join(texts[:number]) + (f" and {len(texts) - number} more" if len(texts) > number else "")

@@ -89,7 +89,15 @@ def legend_below(figure: Figure, axes: Axes, columns: int) -> None:
 
 
 def to_svg(figure: Figure, name: str, title: str) -> str:
-    """The figure as an SVG file, the same bytes every time: no date, ids from the figure's name."""
+    """The figure as an SVG file, the same bytes every time: no date, ids from the figure's name.
+
+    The groups of what shows data have ids of their own, `data-...`; what is drawn at zorder 0 (bands, guide lines) does
+    not show any.
+    """
+    drawn = [one for axes in figure.axes for one in (*axes.lines, *axes.patches, *axes.collections, *axes.images)]
+    for number, one in enumerate(drawn):
+        if one.get_zorder():
+            one.set_gid(f"data-{type(one).__name__}-{number}")
     stream = io.StringIO()
     fixed = {"svg.hashsalt": name}
     with matplotlib.rc_context(RC | fixed), warnings.catch_warnings():
@@ -100,9 +108,12 @@ def to_svg(figure: Figure, name: str, title: str) -> str:
 
 
 def inline(svg: str, name: str, description: str) -> str:
-    """The SVG for the page: ids made unique by the figure's name, colours and font from the page's style sheet."""
+    """The SVG for the page: ids made unique by the figure's name, colours and font from the page's style sheet; what
+    shows data is of the class `data`.
+    """
     text = svg[svg.index("<svg") :]
     text = re.sub(r"<title>.*?</title>\s*", "", text, count=1, flags=re.DOTALL)
+    text = re.sub(r'\sid="data-[^"]+"', ' class="data"', text)
     used = set(re.findall(r"""(?:href="#|url\(#)([^")]+)""", text))
     text = re.sub(r'\sid="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", text)
     text = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", text)

@@ -1,37 +1,18 @@
 """Tables, and those of the scores and prompts. Text only; table.html makes them HTML and escapes it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
 
 from lander.evaluate.collect import MEANS
+from lander.report.metrics import look
 from lander.report.order import GROUPS, direction_group, group_heading, method_key, run_label, sort_directions
-from lander.report.significance import LEVEL, Method, Outcome, Place, Significance
+from lander.report.significance import SIGNIFICANT, Method, Outcome, Place, Significance
 
 MISSING = "–"
 MEAN_LABELS = {"mean": "all", "mean-out-of-en": "out of en", "mean-into-en": "into en"}
-METRICS: dict[str, tuple[str, int, float, str]] = {  # metric -> heading, digits, factor, the best score (max, min)
-    "bleu": ("BLEU", 1, 1, "max"),
-    "chrf2++": ("chrF2++", 1, 1, "max"),
-    "bleu_unseen": ("BLEU on items that training has not seen", 1, 1, "max"),
-    "chrf2++_unseen": ("chrF2++ on items that training has not seen", 1, 1, "max"),
-    "spbleu": ("spBLEU", 1, 1, "max"),
-    "comet": ("COMET", 3, 1, "max"),
-    "loss_per_character": ("Loss of the references, nats per character (less is better)", 3, 1, "min"),
-    "bleu_13a": ("BLEU with tokenizer 13a whatever the target, as in the paper", 1, 1, "max"),
-    "bleu_raw": ("BLEU of the raw output, before it is cut at the first line break", 1, 1, "max"),
-    "length_ratio": ("Length ratio: characters of the translations / of the references", 2, 1, ""),
-    "length_ratio_raw": ("Length ratio of the raw output", 2, 1, ""),
-    "empty": ("Empty translations, % of items", 1, 100, ""),
-    "copied": ("Translations that repeat the source, % of items", 1, 100, ""),
-    "off_target": ("Off-target translations: in another language, % of items", 1, 100, ""),
-    "language_unknown": ("Translations too short to tell their language, % of items", 1, 100, ""),
-    "cut": ("Translations cut off by the limit of length, % of items", 1, 100, ""),
-    "cut_raw": ("Raw outputs that ended at the limit of length, % of items", 1, 100, ""),
-    "repeated": ("Repetition: 4-grams that stand earlier in the same translation, %", 1, 100, ""),
-    "contaminated": ("Test items of which training has seen the source or the reference, %", 1, 100, ""),
-}
 
 
 @dataclass(frozen=True)
@@ -99,16 +80,6 @@ def score_groups(columns: Sequence[tuple[str, str]]) -> list[Head]:
     return groups
 
 
-def metric_look(metric: str, rows: pd.DataFrame) -> tuple[str, int, float, str]:
-    """Heading, digits, factor and which score is best, if any; of a metric that is not listed, from its signature."""
-    if metric in METRICS:
-        return METRICS[metric]
-    words = metric.replace("_", " ")
-    if rows["signature"].str.contains("unit:share", regex=False).all():
-        return f"{words}, % of items", 1, 100, ""
-    return words, 2, 1, ""
-
-
 def score_table(
     scores: pd.DataFrame,
     test: str,
@@ -130,7 +101,7 @@ def score_table(
     if rows.empty:
         return None
     tested = significance or Significance()
-    heading, digits, factor, best = metric_look(metric, rows)
+    heading, digits, factor, best = look(metric, rows["signature"].unique())
     columns = score_columns(rows["direction"].unique())
     by = rows.assign(score=rows["score"] * factor).groupby(["method", "variant", "direction"])["score"]
     mean, spread, seeds = by.mean(), by.std(), by.count()
@@ -186,7 +157,7 @@ def difference_table(tested: Significance, test: str, metric: str, baseline: Met
     if not outcomes:
         return None
     columns = score_columns(list(dict.fromkeys(name for _, name in outcomes)))
-    heading, digits, _, _ = METRICS.get(metric, (metric, 2, 1, ""))
+    heading, digits, _, _ = tested.look(metric)
     rows = []
     for run in sorted({run for run, _ in outcomes}, key=method_key):
         cells = []
@@ -194,7 +165,7 @@ def difference_table(tested: Significance, test: str, metric: str, baseline: Met
             found = outcomes.get((run, name))
             cells.append(_difference_cell(found, digits) if found else Cell(MISSING))
         rows.append((run_label(run), cells))
-    notes = [f"Below: the Holm-corrected p of the paired test, and the 95% interval. Bold: p < {LEVEL:g}."]
+    notes = [f"Below: the Holm-corrected p of {tested.test}, and the 95% interval. Bold: {SIGNIFICANT}."]
     title = f"{heading} minus that of {run_label(baseline)}, on {test}"
     heads = [Head(MEAN_LABELS.get(name, name)) for _, name in columns]
     return Table(title, "method", heads, rows, [], notes, word="significant")
@@ -235,11 +206,12 @@ def duration(seconds: float | None) -> str:
 
 def quantity(value: float | None, unit: str = "") -> str:
     """`950`, `12.3k`, `4.56M`, `7.07G`, `1.3 GB`, with three digits."""
-    if value is None:
+    if value is None or math.isnan(value):
         return MISSING
+    rounded = float(f"{value:.3g}")  # 999,700 is 1M, not 1000k
     for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.3g}{unit and ' '}{letter}{unit}"
+        if rounded >= size:
+            return f"{rounded / size:.3g}{unit and ' '}{letter}{unit}"
     return f"{value:.0f}{unit and ' '}{unit}"
 
 

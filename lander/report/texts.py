@@ -72,7 +72,8 @@ def dropped_table(pair: str, rows: Sequence[Mapping[str, Any]]) -> Table:
         texts = [Cell(_short(row["first"]), lang=sides.source), Cell(_short(row["second"]), lang=sides.target)]
         shown.append((str(row["reason"]).replace("_", " "), [*texts, Cell(place)]))
     heads = [Head(sides.source), Head(sides.target), Head("from")]
-    return Table(f"Examples of dropped pairs, {pair}", "dropped because of", heads, shown, wide=True)
+    notes = ["Lines count from 0, as in the tables and in `lines` of the config."]
+    return Table(f"Examples of dropped pairs, {pair}", "dropped because of", heads, shown, notes=notes, wide=True)
 
 
 def _short(text: str, length: int = 200) -> str:

@@ -52,7 +52,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Sentence:
-    """One item of a test set; `line` counts from 1."""
+    """One item of a test set; `line` counts from 0, as in all tables."""
 
     line: int
     source: str
@@ -208,7 +208,7 @@ def _group(
             for (model, one), found in zip(items.items(), marks, strict=True)
         ]
         common = [Flag(FLAGS[SHARED])] if any(line in found.get(SHARED, ()) for found in marks) else []
-        shown.append(Sentence(line + 1, first.source[line], first.reference[line], outputs, common))
+        shown.append(Sentence(line, first.source[line], first.reference[line], outputs, common))
     sides = [text_direction("", code) for code in (pair.source, pair.target)]
     return Group(test, direction, pair.source, pair.target, *sides, len(first), shown)
 

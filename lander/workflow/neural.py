@@ -33,4 +33,6 @@ class NeuralMetrics:
         metric: Neural = self._metrics[wildcards.metric]
         command = list(metric.command or [COMET])
         flags = ["--model", metric.model, "--command", json.dumps(command), "--gpus", str(self._gpu)]
-        return [*flags, *(["--signature", metric.signature] if metric.signature else [])]
+        flags += ["--signature", metric.signature] if metric.signature else []
+        better = {True: ["--better", "less"], False: ["--better", "more"]}
+        return flags + better.get(metric.less_is_better, [])

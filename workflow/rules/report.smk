@@ -9,7 +9,8 @@ report: "../report/run.rst"
 REPORTED = {"Scores": ["gain", "scores"], "Cost": ["stages"]}
 if plan.detects:
     awareness = ["awareness", "awareness-general", "awareness-specific"]
-    REPORTED["Layers and neurons"] = ["activation", "delta", *awareness, "owners", "overlap"]
+    REPORTED["Layers and neurons"] = ["activation", "delta", *awareness, "owners"]
+    REPORTED["Layers and neurons"] += ["overlap", "estimators-agreement"]
 if plan.trained:
     REPORTED |= {"Training": ["loss"], "Data": ["lengths"]}
 
