@@ -8,7 +8,8 @@ is a job for each model, so two run side by side; testing is one job with one th
 testing grows with the sentences and, less, with the comparisons. Without --full seconds are of CPU time: the machine
 may be busy. With --full two processes score, and the time that counts is the clock's: let the machine be idle.
 
-The text is synthetic: German words and pairs of them, 17 to a sentence of some 150 characters, in no order.
+The text is synthetic: German words and pairs of them, 17 to a sentence of some 150 characters, in no order. What is
+tested is what a run tests: BLEU, chrF2++ and the loss of the references.
 """
 
 import argparse
