@@ -520,6 +520,9 @@ def test_readings(tmp_path):
     assert cells[4:] == ["21.0 ±0.0", "+1.0 ±0.0", "42.0 ±0.0", "+2.0 ±0.0", "500"]
     lines = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")]
     assert lines[:6] == ["variant", "-" * 17, "main", "paper", "layers.side-lower", "routing.gate-off"]
+    talks = scores(tmp_path / "t.csv", {m: bleu + 9 for m, bleu in models.items()}, ["en-de"], ["talks"])
+    text, _ = make(tmp_path, "readings", **(given | {"scores": [given["scores"], talks]}), main_value="repaired")
+    assert "-5.0 BLEU out of English on news and -5.0 BLEU out of English on talks." in text.splitlines()[2]
     no_start = pd.read_csv(given["loss"]).query("state != 'start' or variant != 'paper'")
     no_start.to_csv(given["loss"], index=False)
     with pytest.raises(UserError, match="state start: nothing for landermt/paper/s0, landermt/paper/s1"):

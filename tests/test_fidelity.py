@@ -10,6 +10,8 @@ from torch import nn
 from transformers import BloomConfig, BloomForCausalLM
 
 from lander import config
+from lander.config.readings import READINGS
+from lander.experiments import paper
 from lander.finetune.blocks import Routing
 from lander.finetune.methods import Lora, Prepared, count, prepare
 from lander.finetune.optimizer import BlockAdamW
@@ -17,6 +19,7 @@ from lander.finetune.schedule import Pairs, Schedule
 
 LANGUAGES = ["ar", "de", "en", "fr", "it", "zh"]
 DIRECTIONS = [f"{a}-{b}" for a in LANGUAGES for b in LANGUAGES if (a == "en") != (b == "en")]
+CONFIGS = Path(__file__).parents[1] / "config"
 LAYERS, NEURONS = [0, 1, 28, 29], 16384
 WHOLE_LAYERS, THEIR_FFNS = 805_519_360, 536_952_832
 
@@ -72,9 +75,26 @@ def test_an_adapter_without_a_size_is_just_below_four_layers():
     assert 0 <= WHOLE_LAYERS - count(model.groups) < 30 * (2 * 4096 + 1)  # less than one more unit
 
 
-def test_the_papers_schedule():
+@pytest.fixture(scope="module")
+def settings():
+    """config/paper.yaml."""
+    return config.read(CONFIGS / "paper.yaml")
+
+
+def test_the_papers_config_is_the_paper(settings):
+    """Table 1's methods, the equations as printed, and the sizes with which the baselines have their parameters."""
+    assert sorted(settings.methods) == sorted(paper.TABLE1)
+    read = {
+        part: {key: getattr(getattr(settings, part), key) for key in keys} for part, keys in READINGS["paper"].items()
+    }
+    assert read == READINGS["paper"]
+    assert (settings.layers.k, settings.neurons.general_share, settings.finetune.scope) == (4, 0.9, "layer")
+    assert settings.finetune.method("adapter")["bottleneck"] == 3280
+    assert {settings.finetune.method(name)["rank"] for name in ("lora", "adapter-lora")} == {16}
+
+
+def test_the_papers_schedule(settings):
     """12,500 iterations a direction, batch 8, accumulation 10, one epoch, 5e-5, AdamW."""
-    settings = config.read(Path(__file__).parents[1] / "config" / "paper.yaml")
     finetune, pairs = settings.finetune, settings.data.max_pairs
     assert (pairs, finetune.batch_size, finetune.accumulate, finetune.epochs) == (100_000, 8, 10, 1)
     assert {str(direction) for direction in settings.directions} == set(DIRECTIONS)

@@ -89,10 +89,11 @@ def _found(method: str, rows: pd.DataFrame, better: list[str], default: str) -> 
 def _whole(name: str, difference: float, rows: pd.DataFrame) -> str:
     """A set of readings against main: dev loss, and mean BLEU where that says something."""
     found = {(row.variant, row.test, row.metric): row.mean for row in rows.itertuples()}
-    sides = {"bleu-into-en": "into English", "bleu-out-of-en": "out of English"}
-    sides = {side: text for side, text in sides.items() if side in set(rows["metric"])} or {"bleu": "in the mean"}
+    both = {"bleu-into-en": "into English", "bleu-out-of-en": "out of English"}
     parts = [f"{difference:+.4f} nats per token on dev"]
     for test in sort_tests([test for test in rows["test"] if test], []):
+        there = set(rows.loc[rows["test"] == test, "metric"])
+        sides = {side: text for side, text in both.items() if side in there} or {"bleu": "in the mean"}
         for side, where in sides.items():
             one, main = found[(name, test, side)], found[(MAIN, test, side)]
             if max(one, main) >= FLOOR:

@@ -7,14 +7,14 @@ SEE = {
         "filled one. Random neurons or layers as good as landermt's say that the detection gives nothing."
     ),
     "table1": (
-        "A row is a method, a mark its mean, the line on it the spread over seeds. Marks whose lines overlap cannot be "
-        "told apart."
+        "A row is a method, a mark its mean, the line on it the spread over seeds, where there are several. Which "
+        "leads are more than chance stands in the first paragraph."
     ),
     "table2": "Training all neurons of a direction (landermt), its general ones (lg) or its specific ones alone (ls).",
     "transfer": (
         "The paper's figure 3. A row is the direction that was trained, a column the one that was tested, the number "
-        "the change against zero-shot. Framed: trained and tested are the same. A row that is dark in many columns "
-        "teaches other directions too; a pale column cannot be helped from elsewhere."
+        "the change against zero-shot. Framed: trained and tested are the same. A row of gains in many "
+        "columns teaches other directions too, one of losses harms them; a pale column is moved by nothing elsewhere."
     ),
     "readings": (
         "A row is one switch between readings of the paper, all others as they are. Left of the line is better: "
