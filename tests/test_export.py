@@ -162,7 +162,7 @@ def test_what_a_card_says(in_a_run: Path) -> None:
     }
     for part in (
         "It translates English to German.",
-        "| news | en-de | bleu | 21.34 | nrefs:1\\|case:mixed |",
+        "| news | en-de | bleu | 21.3 | nrefs:1\\|case:mixed |",
         "| run and variant | demo, k3 |",
         "| updates | 30 |",
         "| parameters trained | 1,234 of 5,678 |",
