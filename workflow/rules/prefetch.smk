@@ -1,4 +1,5 @@
 # Target prefetch: what the config needs from the network, fetched on a login node for compute nodes without one.
+# HF_HUB_OFFLINE is set for the jobs of a run that needs no hub; COMET's encoder may be wanted all the same.
 
 
 localrules:
@@ -16,4 +17,4 @@ rule prefetch:
     params:
         effective=json.dumps(effective(settings), ensure_ascii=False),
     shell:
-        "python -m lander.prefetch --effective {params.effective:q} 2>&1 | tee {log:q} >&2"
+        "env -u HF_HUB_OFFLINE python -m lander.prefetch --effective {params.effective:q} 2>&1 | tee {log:q} >&2"
