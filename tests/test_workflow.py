@@ -122,7 +122,25 @@ def test_the_users_masks_replace_detection(make) -> None:
     assert plan.models.mask_files(wildcards(**place)) == ["mine/en-de.parquet"]
     assert plan.models.method_flags(wildcards(**place))[:2] == ["--masks", "mine"]
     assert not plan.detects
+    drawn = {"method": "random", "variant": "draw2", "seed": "3"}
+    assert plan.models.mask_files(wildcards(**drawn)) == ["<results>/masks/given/draw2/s3/en-de.parquet"]
+    assert plan.models.method_flags(wildcards(**drawn))[:2] == ["--masks", "results/r/masks/given/draw2/s3"]
+    layers = {"method": "random-layers", "variant": "main", "seed": "0"}
+    assert plan.models.mask_files(wildcards(**layers))[0] == "<results>/masks/random-layers+main/s0/en-de.parquet"
+    assert plan.experiments.refused("table1") == []
+    with pytest.raises(UserError, match=r"neurons\.masks: sweep_k varies how neurons are found"):
+        plan.experiments.refused("sweep_k")(wildcards())
+    assert make().experiments.refused("sweep_k") == []
     assert not {"layers", "neurons", "awareness"} & set(plan.report_files(wildcards()))
+
+
+def test_the_bases_prompts_are_chosen_on_dev_sets_that_there_are(make) -> None:
+    plan = make()
+    assert plan.experiments.prompt_dev(["t/de-cs", "u/de-cs"]) == ["de-cs"]
+    files = {code: f"a.{code}" for code in ("en", "de", "cs")}
+    dev = {"files": files, "lines": [1, 2], "directions": ["en-de", "de-en", "en-cs", "de-cs"]}
+    pinned = make(data={"dev": [dev]})
+    assert pinned.experiments.prompt_dev(["t/de-cs", "t/cs-de"]) == ["de-cs", "en-de", "de-en", "en-cs"]
 
 
 def test_models_and_seeds(make) -> None:

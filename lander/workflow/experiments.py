@@ -10,6 +10,7 @@ from typing import Any
 
 from lander import variants
 from lander.config import Config, choices
+from lander.errors import UserError
 from lander.experiments.rates import rate_name
 from lander.languages import parse_direction
 from lander.methods import TRAINING_FREE
@@ -21,6 +22,7 @@ TABLE1 = (
 )  # fmt: skip
 TABLE2 = ("zero-shot", "layers", "landermt-lg", "landermt-ls", "landermt")
 SECOND_MODEL = ("zero-shot", "adapter-lora", "landermt")
+DETECTING = ("readings", "sweep_k", "sweep_epsilon", "estimators")  # with given masks they would train the same again
 CONTROLS = ("random", "random-layers")
 BEST_PROMPT = "best-prompt"
 
@@ -161,6 +163,16 @@ class Experiments:
     def folders(self, name: str, results: str) -> list[str]:
         """Folders of the scores of an experiment's models."""
         return [f"{results}/evaluate/{model}" for model in self.models(name)]
+
+    def refused(self, name: str) -> list[str] | Callable[[Any], list[str]]:
+        """No files; for an experiment that varies how neurons are found, where they were found elsewhere, an error."""
+        if not (self.settings.neurons.masks and name in DETECTING):
+            return []
+
+        def refuse(_wildcards: Any) -> list[str]:
+            raise UserError(f"neurons.masks: {name} varies how neurons are found, and these masks are given; remove it")
+
+        return refuse
 
     def scores(self, name: str, items: list[str], untrained: list[str]) -> list[str]:
         """Score files of an experiment.

@@ -215,16 +215,28 @@ class Models:
         """Masks of the methods that need them: the user's where the config names a folder, else ours."""
         if wildcards.method not in MASKED:
             return []
-        if self._own_masks(wildcards):
-            files = [Path(self.settings.neurons.masks, f"{direction}.parquet") for direction in self.directions]
-            return [str(file) for file in files if file.is_file()]
-        return [f"{self._mask_folder(wildcards, '<results>')}/{direction}.parquet" for direction in self.directions]
+        names = [Path(file).name for file in self.given_masks] if self.given(wildcards.method) else None
+        names = names or [f"{direction}.parquet" for direction in self.directions]
+        return [f"{self._mask_folder(wildcards, '<results>')}/{name}" for name in names]
 
-    def _own_masks(self, wildcards: Any) -> bool:
-        """Whether a model uses the user's folder of masks."""
-        return bool(self.settings.neurons.masks) and wildcards.method == "landermt"
+    @property
+    def given_masks(self) -> list[str]:
+        """The user's masks, of the directions that have one."""
+        files = [Path(self.settings.neurons.masks, f"{direction}.parquet") for direction in self.directions]
+        return [str(file) for file in files if file.is_file()]
+
+    def given(self, method: str) -> bool:
+        """Whether a method goes by the user's masks: `landermt` as they are, `random` with their neurons dealt anew."""
+        return bool(self.settings.neurons.masks) and method in ("landermt", "random")
+
+    def given_seed(self, wildcards: Any) -> int:
+        """Seed of a draw of random neurons among the user's masks."""
+        return 1000 * int(wildcards.seed) + int(wildcards.draw)
 
     def _mask_folder(self, wildcards: Any, results: str) -> str:
+        if self.given(wildcards.method):
+            drawn = f"{results}/masks/given/draw{variants.draw(wildcards.variant)}/s{wildcards.seed}"
+            return drawn if wildcards.method == "random" else str(Path(self.settings.neurons.masks))
         name = variants.selection(self.settings, "masks", wildcards.method, wildcards.variant)
         return f"{results}/masks/{name}/s{wildcards.seed}"
 
@@ -233,10 +245,9 @@ class Models:
         method, settings = wildcards.method, self.of(wildcards)
         if method not in MASKED:
             return as_flags(METHODS[method].flags(settings.finetune.method(method), settings))
-        own_masks = self._own_masks(wildcards)
         return as_flags(
             {
-                "masks": self.settings.neurons.masks if own_masks else self._mask_folder(wildcards, self.results),
+                "masks": self._mask_folder(wildcards, self.results),
                 "scope": settings.finetune.scope,
                 "scale": settings.routing.scale,
                 "gate": settings.routing.gate,

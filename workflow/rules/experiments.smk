@@ -7,6 +7,7 @@ for name in experiments.compared:
         name:
             f"experiment_{name}"
         input:
+            experiments.refused(name),
             scores=experiments.scores(name, plan.test_items, plan.untrained_items),
             loss=experiments.losses(name),
             runs=list(experiments.runs(name).values()),

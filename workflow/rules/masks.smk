@@ -39,3 +39,39 @@ rule masks:
             --out-dir {params.folder:q} \
             2>&1 | tee {log:q} >&2
         """
+
+
+if settings.neurons.masks:
+
+    rule permuted_masks:
+        """The control of masks that were made elsewhere: random neurons in their layers."""
+        input:
+            models.given_masks,
+        output:
+            expand(
+                "<results>/masks/given/draw{{draw}}/s{{seed}}/{name}",
+                name=[os.path.basename(file) for file in models.given_masks],
+            ),
+        log:
+            "<logs>/masks/given/draw{draw}/s{seed}.log",
+        benchmark:
+            "<benchmarks>/masks/given/draw{draw}/s{seed}.tsv"
+        wildcard_constraints:
+            draw=r"\d+",
+        priority: 3
+        threads: 1
+        resources:
+            mem_mb=2000,
+            runtime=10,
+        params:
+            folder=subpath(output[0], parent=True),
+            seed=models.given_seed,
+            code=plan.code("permute"),
+        shell:
+            """
+            python -m lander.permute \
+                --masks {input:q} \
+                --seed {params.seed} \
+                --out-dir {params.folder:q} \
+                2>&1 | tee {log:q} >&2
+            """

@@ -1,0 +1,53 @@
+"""Random neurons for given masks; the prompt of a direction without a dev set."""
+
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import toys
+
+from lander import permute, tables
+from lander.data.templates import Template
+from lander.errors import UserError
+from lander.translate import best_in_mean
+
+FACTS = ["role", "owner", "trained", "scale"]
+
+
+def test_groups_keep_their_sizes_and_directions_their_common_neurons(tmp_path, monkeypatch):
+    masks = toys.masks([1, 3], 12, ("en-de", "de-en", "en-fr"))
+    for name, mask in masks.items():
+        tables.write(tmp_path / "mine" / f"{name}.parquet", mask, "masks")
+    files = [str(tmp_path / "mine" / f"{name}.parquet") for name in masks]
+    monkeypatch.setattr(sys, "argv", ["x", "--masks", *files, "--seed", "7", "--out-dir", str(tmp_path / "drawn")])
+    permute.main()
+    drawn = {name: tables.read(tmp_path / "drawn" / f"{name}.parquet", "masks") for name in masks}
+    moved = 0
+    for layer in (1, 3):
+        before, after = (
+            [pd.concat([mask[mask["layer"] == layer].set_index("neuron")[FACTS] for mask in one.values()], axis=1)]
+            for one in (masks, drawn)
+        )
+        rows = [sorted(map(str, one[0].itertuples(index=False, name=None))) for one in (before, after)]
+        assert rows[0] == rows[1]  # what a neuron is in all directions together
+        moved += int((before[0].astype(str).to_numpy() != after[0].astype(str).to_numpy()).any(axis=1).sum())
+    assert moved > 8
+    again = permute.permuted(masks, 8)
+    assert not np.array_equal(again["en-de"]["role"], drawn["en-de"]["role"])
+
+
+def test_masks_of_different_neurons_are_refused():
+    masks = toys.masks([1], 12, ("en-de", "de-en"))
+    masks["de-en"] = masks["de-en"][masks["de-en"]["neuron"] != 3]
+    with pytest.raises(UserError, match="de-en: layer 1 lacks neurons"):
+        permute.permuted(masks, 0)
+
+
+def test_the_best_prompt_in_the_mean():
+    """b is best in neither direction."""
+    rows = [("en-de", "a", 9.0), ("en-de", "b", 8.0), ("en-de", "c", 0.0)]
+    rows += [("de-en", "a", 0.0), ("de-en", "b", 8.0), ("de-en", "c", 9.0)]
+    table = pd.DataFrame(rows, columns=["direction", "prompt", "bleu"])
+    candidates = [Template(name, "{source}\n") for name in "abc"]
+    assert best_in_mean(table, candidates).name == "b"
