@@ -33,14 +33,19 @@ def output_held(out: Path) -> Iterator[None]:
     """Keep other processes from the folder of a model while it is made.
 
     Snakemake killed alone leaves its jobs running: one that has been forgotten must not write over a later one. The
-    lock is a file beside the folder, which is gone when the block ends.
+    lock is a file beside the folder, which is gone when the block ends; there is none where it cannot be written.
 
     Raises:
         UserError: another process holds it.
     """
     whole = out.resolve()
     path = whole.with_name(f".{whole.name}.lock")
-    with _locked(path, out, "makes this model, perhaps for a run that was killed; wait for it, or end it"):
+    try:
+        lock = _locked(path, out, "makes this model, perhaps for a run that was killed; wait for it, or end it")
+    except OSError:  # the folder may be all that is there to be written to
+        yield
+        return
+    with lock:
         try:
             yield
         finally:

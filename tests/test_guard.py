@@ -45,6 +45,9 @@ def test_a_model_is_made_by_one_process_and_the_lock_is_no_part_of_it(tmp_path: 
     with guard.output_held(tmp_path / "models" / "m"), guard.output_held(tmp_path / "models" / "n"):
         assert sorted(os.listdir(tmp_path / "models")) == [".m.lock", ".n.lock"]
     assert os.listdir(tmp_path / "models") == []
+    (tmp_path / "file").touch()
+    with guard.output_held(tmp_path / "file" / "m"):  # no place for a lock: what is wrong is told where it is written
+        pass
 
 
 def test_a_lock_whose_file_was_removed_meanwhile_does_not_count(tmp_path: Path, monkeypatch) -> None:

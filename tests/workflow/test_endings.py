@@ -1,5 +1,6 @@
 """How trainings end and go on, in one process: numbers that are none, no time for the model, a damaged checkpoint."""
 
+import gc
 import weakref
 from pathlib import Path
 
@@ -26,7 +27,11 @@ UPDATES = 4
 def processes():
     machine.prepare(1)
     trainer.start_processes()
+    trainer.import_deepspeed()
+    gc.collect()
+    gc.freeze()  # DeepSpeed collects garbage at every turn, over a second each with all its modules in memory
     yield
+    gc.unfreeze()
     trainer.end_processes()
 
 
