@@ -43,7 +43,7 @@ class Plan:
         self.test_items, self.untrained_items = items(self.tests), items(self.untrained)
 
     def _detects(self, method: str) -> bool:
-        return method in MASKED and not (method == "landermt" and self.settings.neurons.masks)
+        return method in MASKED and not self.models.given(method)
 
     # ------------------------------------------------------------ translations, losses and scores
 

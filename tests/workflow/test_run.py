@@ -190,6 +190,13 @@ SHAPES = [
         },
     ),
     (
+        {"methods": ["random"], "neurons": {"masks": "results/tiny/masks/main/s0"}},
+        {
+            **{"pretrain": 1, "clean": 1, "sample": 2, "counts": 1, "test": 2, "permuted_masks": 1, "finetune": 1},
+            **{"translate": 1, "seen": 1, "score": 1, "significance": 1},
+        },
+    ),
+    (
         {"methods": ["zero-shot"], "directions": ["en-de"], "data": {"dev": CONFIG["data"]["test"]}},
         {"pretrain": 1, "dev": 1, "test": 1, "translate": 1, "best_prompt": 1, "score": 2, "significance": 1},
     ),
@@ -286,3 +293,37 @@ def test_an_experiment_trains_what_is_missing(project: Project) -> None:
     assert project.jobs() == {"report": 1, "all": 1}  # which shows it now; nothing of it is brought up to date
     assert project.snakemake().returncode == 0
     assert "sweep_epsilon" in (project.work / "results/tiny/report/index.html").read_text(encoding="utf-8")
+
+
+def test_an_untrained_direction_is_asked_by_the_prompt_that_suits_the_base(project: Project) -> None:
+    scores = "results/other/evaluate/zero-shot/best-prompt/s0/news/de-en.csv"
+    base = {"model": {"path": "results/tiny/pretrain"}, "methods": ["zero-shot"], "directions": ["en-de"]}
+    result = project.snakemake("--", scores, run="other", **base)
+    assert result.returncode == 0, result.stdout + result.stderr
+    folder = project.work / "results/other/translate/zero-shot/best-prompt/s0"
+    with open(folder / "prompts-untrained.csv", encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["direction"] for row in rows} == {"de-en"}
+    assert [row["chosen"] for row in rows].count("True") == 1
+    assert len((folder / "news/de-en.jsonl").read_text(encoding="utf-8").splitlines()) == 5
+
+
+FEW = {"transfer": ["landermt"], "sweep_k": [0, 1], "sweep_epsilon": [0.5, 0.9], "estimators": ["taylor", "summed"]}
+
+
+def test_tables_claims_and_analyses_are_made(project: Project) -> None:
+    """The rules that stand between experiments: claims reads what six others have written."""
+    result = project.snakemake("--", "claims", "table1", "agreement", "figures_layers", experiments=FEW)
+    assert result.returncode == 0, result.stdout + result.stderr
+    made = project.work / "results/tiny/experiments"
+    names = ("table1", "transfer", "sweep_k", "sweep_epsilon", "clusters", "claims", "agreement", "layers")
+    assert all((made / f"{name}.md").read_text(encoding="utf-8").startswith("# ") for name in names)
+    with open(made / "claims.csv", encoding="utf-8", newline="") as stream:
+        claims = {row["claim"]: row for row in csv.DictReader(stream)}
+    control = claims["(control, not in the paper) detected neurons are better than random ones"]
+    assert "(1 seeds, 2 draws)" in control["statistic"]
+    assert control["value"]
+    assert control["verdict"] == "not testable here"
+    assert claims["LANDeRMT is better than training whole layers"]["value"]  # of table 2
+    with open(made / "agreement.csv", encoding="utf-8", newline="") as stream:
+        assert {row["kind"] for row in csv.DictReader(stream)} >= {"estimators_overlap", "halves_overlap"}
