@@ -245,6 +245,27 @@ def test_readings_and_single_keys(folder: Path) -> None:
     assert (changed.layers.side, changed.layers.difference) == ("lower", "vector")
 
 
+def test_paths_that_begin_with_a_dash_are_no_flags(folder: Path) -> None:
+    (folder / "base").rename(folder / "-base")
+    (folder / "masks").rename(folder / "-m")
+    (folder / "-m" / "en-de.parquet").touch()
+    (folder / "-t.yaml").write_text('- {name: plain, text: "{source}\\n"}\n')
+    metric = {"name": "own", "model": "-x.ckpt", "command": ["true"]}
+    (folder / "-x.ckpt").touch()
+    raw = demo(
+        model={"path": "-base"},
+        neurons={"masks": "-m"},
+        data={"templates": "-t.yaml"},
+        translate={"template": "plain"},
+        evaluate={"neural": [metric]},
+    )
+    loaded = config.load(raw)
+    found = [loaded.model.path, loaded.neurons.masks, loaded.data.templates, loaded.evaluate.neural[0].model]
+    assert found == ["./-base", "./-m", "./-t.yaml", "./-x.ckpt"]
+    (folder / "-t.yaml").write_text('- {name: -plain, text: "{source}\\n"}\n')
+    assert "its name begins with a dash" in error(raw)
+
+
 def test_names_of_sources(folder: Path) -> None:
     (folder / "news").mkdir()
     for code in ("en", "de"):

@@ -8,6 +8,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lander.errors import UserError
 from lander.modelconfig import depth
@@ -15,6 +16,7 @@ from lander.modelconfig import depth
 BUILT_IN = Path(__file__).parent.parent / "models"
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 PRETRAIN = "pretrain"
+PATHS = (("model", "path"), ("data", "templates"), ("neurons", "masks"))
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -41,6 +43,15 @@ class Base:
             return None
         files = [path for pattern in WEIGHTS for path in self.folder.glob(pattern) if path.is_file()]
         return sum(path.stat().st_size for path in files)
+
+
+def no_flags(config: dict[str, Any]) -> dict[str, Any]:
+    """The config with `./` before paths that begin with a dash: on a stage's command line they would be flags."""
+    places = [(config[section], key) for section, key in PATHS]
+    for mapping, key in [*places, *((metric, "model") for metric in config["evaluate"]["neural"])]:
+        if mapping[key] and mapping[key].startswith("-"):
+            mapping[key] = f"./{mapping[key]}"
+    return config
 
 
 def find_base(path: str, pretrain_layers: int) -> Base:

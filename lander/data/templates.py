@@ -28,13 +28,15 @@ class Template:
     """One instruction: `text` with the placeholders {source_language}, {target_language} and {source}.
 
     Raises:
-        UserError: no {source}, an unknown placeholder, or no line break at the end.
+        UserError: a name like a flag, no {source}, an unknown placeholder, or no line break at the end.
     """
 
     name: str
     text: str
 
     def __post_init__(self) -> None:
+        if self.name.startswith("-"):  # it is named on command lines
+            raise UserError(f"template {self.name!r}: its name begins with a dash; give it another")
         unknown = [name for name in _ANY_NAME.findall(self.text) if name not in PLACEHOLDERS]
         if unknown:
             known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
