@@ -56,14 +56,20 @@ def reading(path: str | Path, schema: str, columns: Iterable[str]) -> Iterator[d
     Raises:
         UserError: no such file, damaged, or without a column of the schema.
     """
-    columns = [SCHEMAS[schema].field(name).name for name in columns]
+    for table in reading_tables(path, schema, columns):
+        yield {name: table.column(name).to_pylist() for name in table.column_names}
+
+
+def reading_tables(path: str | Path, schema: str, columns: Iterable[str]) -> Iterator[pa.Table]:
+    """The same as Arrow tables."""
+    wanted = pa.schema([SCHEMAS[schema].field(name) for name in columns])
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            wanted = pa.schema([SCHEMAS[schema].field(name) for name in columns])
             conform(file.schema_arrow.empty_table(), wanted, schema, str(path))
-            for batch in file.iter_batches(ROWS, columns=columns):
+            for batch in file.iter_batches(ROWS, columns=wanted.names):
                 table = conform(pa.Table.from_batches([batch]), wanted, schema, str(path))
-                yield {name: table.column(name).to_pylist() for name in columns}
+                table.validate(full=True)  # text is UTF-8
+                yield table
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; `snakemake --cores 1 -- {path}` makes it") from None
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:

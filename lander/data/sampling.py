@@ -2,18 +2,22 @@
 
 The choice hangs on a hash of seed, direction and the two texts alone, so it does not change with the order of lines,
 files or sources, and few pairs change when a few are added. The table is read twice: once for the hashes (all that
-stays in memory), then for the rows that were chosen, which are written in the order of their hashes, that is shuffled.
+stays in memory), then for the rows that were chosen, which are written in the order of their hashes, that is shuffled:
+they are dealt out to a file for each block of the output, and then each block is put in order.
 
 In: tables `clean` and `counts` of the pair, templates. Out: tables `train` and `counts` of the direction.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from lander import tables
 from lander.data import chunks
@@ -23,6 +27,7 @@ from lander.files import remedy
 from lander.languages import Direction
 
 BLOCK = 200_000  # rows that are in memory at once while the output is written
+ROW = ("first", "second", "origin", "line")
 
 
 def sample(
@@ -55,12 +60,12 @@ def sample(
     order, dropped = _choose(hashes, set(origins), max_pairs)
     if not len(order):
         raise UserError(f"direction {direction}: no training pair is left from the sources that serve it (data.train)")
-    with chunks.writing(out, "train") as writer:
-        for begin in range(0, len(order), BLOCK):
-            numbers = order[begin : begin + BLOCK]
-            for number, (first, second, origin, line) in zip(numbers, _rows(clean, numbers), strict=True):
-                source, target = (second, first) if reverse else (first, second)
-                writer.add((source, target, int(hashes.template[number] % templates), origin, line))
+    # named as temporary files of `out` are, so that `files.sweep` finds what a killed job has left
+    with chunks.writing(out, "train") as writer, TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
+        rows = _rows(clean, order, len(hashes.place), Path(folder))
+        for number, (first, second, origin, line) in zip(order, rows, strict=True):
+            source, target = (second, first) if reverse else (first, second)
+            writer.add((source, target, int(hashes.template[number] % templates), origin, line))
         counted = _count(direction, counts, dropped)
         if counted.loc[counted["reason"] == "kept", "pairs"].sum() != len(order):
             raise UserError(f"{counts}: does not count the pairs of {clean}; {remedy(counts)}")
@@ -130,21 +135,33 @@ def _counter(origin: pd.Categorical, dropped: dict[str, dict[str, int]]) -> Call
     return count
 
 
-def _rows(clean: Path, wanted: np.ndarray) -> list[tuple[str, str, str, int]]:
-    """(first, second, origin, line) of the rows with the numbers `wanted`, in that order."""
-    by_number = np.argsort(wanted)
-    rows: list[tuple[str, str, str, int]] = [("", "", "", 0)] * len(wanted)
-    begin = done = 0
-    for chunk in chunks.reading(clean, "clean", ("first", "second", "origin", "line")):
-        end = begin + len(chunk["line"])
-        stop = np.searchsorted(wanted, end, sorter=by_number)
-        for place in by_number[done:stop]:
-            at = wanted[place] - begin
-            rows[place] = (chunk["first"][at], chunk["second"][at], chunk["origin"][at], chunk["line"][at])
-        begin, done = end, stop
-        if done == len(wanted):
-            break
-    return rows
+def _rows(clean: Path, order: np.ndarray, count: int, folder: Path) -> Iterator[tuple[str, str, str, int]]:
+    """(first, second, origin, line) of the rows with the numbers `order`, in that order, of a table of `count` rows."""
+    files = [folder / str(block) for block in range(-(-len(order) // BLOCK))]
+    _deal(clean, order, count, files)
+    for block, file in enumerate(files):
+        with pa.OSFile(str(file)) as stream:
+            rows = pa.ipc.open_stream(stream).read_all()
+        file.unlink()
+        ordered = rows.take(np.argsort(order[block * BLOCK :][:BLOCK]).argsort())
+        for batch in ordered.to_batches(chunks.ROWS):
+            yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+
+
+def _deal(clean: Path, order: np.ndarray, count: int, files: list[Path]) -> None:
+    """Each of the rows `order` of a table into the file of its block, in the table's order."""
+    blocks = np.full(count, -1, dtype=np.int32)  # of each row
+    blocks[order] = np.arange(len(order)) // BLOCK
+    begin = 0
+    with ExitStack() as stack:
+        schema = pa.schema([tables.SCHEMAS["clean"].field(name).with_nullable(True) for name in ROW])
+        streams = [stack.enter_context(pa.OSFile(str(file), "wb")) for file in files]
+        writers = [stack.enter_context(pa.ipc.new_stream(stream, schema)) for stream in streams]
+        for table in chunks.reading_tables(clean, "clean", ROW):
+            here = blocks[begin : begin + len(table)]
+            for block in np.unique(here[here >= 0]):
+                writers[block].write_table(table.take(np.flatnonzero(here == block)))
+            begin += len(table)
 
 
 def _count(direction: Direction, counts: Path, dropped: dict[str, dict[str, int]]) -> pd.DataFrame:
