@@ -503,6 +503,7 @@ def test_whose_lower_scores_are_better_and_whose_are_not_known(tmp_path):
         assert [label for label, cells in table.rows if cells[0].best] == ([best] if best else [])
         assert [label for label, cells in table.rows if cells[0].marks] == ahead
         assert ("less is better" in table.caption) == ("less" in signature)
+        assert any("is not known" in note for note in table.notes) == (best is None)
     assert look("comet", ["model:y"]).best == "max"
 
 

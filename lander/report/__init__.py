@@ -8,7 +8,7 @@ Reads (all but the scores are optional; what is not given is left out):
     <name>.md, .csv and .svg of `lander.experiments` and `lander.analyses`
     the tables "layers", "neurons", "awareness", "counts" and "train", <pair>.dropped.jsonl of `lander.data`
     loss.csv (update, direction, loss, tokens, learning_rate) and run.json of `lander.finetune`
-    the config, the ledger of code digests, Snakemake's benchmarks
+    the config, the ledger of code digests, Snakemake's benchmarks, and the logs beside them (which jobs were copied)
 Writes:
     <out>/index.html   self-contained, below 5 MB: no network, no other file; readable without its script, which sorts
                        tables and searches translations

@@ -12,6 +12,7 @@ from lander.report.order import GROUPS, direction_group, group_heading, method_k
 from lander.report.significance import SIGNIFICANT, Method, Outcome, Place, Significance
 
 MISSING = "–"
+UNKNOWN = "Which of these scores are better is not known (evaluate.neural: less_is_better), so none is marked."
 MEAN_LABELS = {"mean": "all", "mean-out-of-en": "out of en", "mean-into-en": "into en"}
 
 
@@ -125,6 +126,7 @@ def score_table(
     heads = [Head(MEAN_LABELS.get(name, name)) for _, name in columns]
     marked = any(cell.interval or cell.marks for _, cells in table for cell in cells)
     notes = [tested.legend()] if marked else []
+    notes += [UNKNOWN] if marked and not best else []
     groups = score_groups(columns)
     return Table(f"{heading}, on {test}", "method", heads, table, groups, notes + _score_notes(rows))
 
