@@ -321,7 +321,7 @@ def test_tables_claims_and_analyses_are_made(project: Project) -> None:
     with open(made / "claims.csv", encoding="utf-8", newline="") as stream:
         claims = {row["claim"]: row for row in csv.DictReader(stream)}
     control = claims["(control, not in the paper) detected neurons are better than random ones"]
-    assert "(1 seeds, 2 draws)" in control["statistic"]
+    assert "(1 seed, 2 draws)" in control["statistic"]
     assert control["value"]
     assert control["verdict"] == "not testable here"
     assert claims["LANDeRMT is better than training whole layers"]["value"]  # of table 2

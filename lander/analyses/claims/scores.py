@@ -105,7 +105,8 @@ def detected_claim(scores: pd.DataFrame | None, seed: int) -> Verdict:
     groups = [] if scores is None else _by_seed(scores)
     if not groups:
         return Verdict(claim, "-", statistic, rule=rule)
-    statistic += f" ({len(groups)} seeds, {sum(map(len, groups)) - len(groups)} draws)"
+    drawn = sum(len(group) - 1 for group in groups)
+    statistic += f" ({len(groups)} seed{'s' * (len(groups) > 1)}, {drawn} draw{'s' * (drawn > 1)})"
     own = float(np.mean([group[0] for group in groups]))
     control = float(np.mean([group[1:].mean() for group in groups]))
 
@@ -116,8 +117,8 @@ def detected_claim(scores: pd.DataFrame | None, seed: int) -> Verdict:
         places = itertools.product(*(range(len(group)) for group in groups))
     else:
         random = np.random.default_rng(seed)
-        drawn = [tuple(random.integers([len(group) for group in groups])) for _ in range(judge.DRAWS - 1)]
-        places = [(0,) * len(groups), *drawn]
+        sizes = [len(group) for group in groups]
+        places = [(0,) * len(groups), *(tuple(random.integers(sizes)) for _ in range(judge.DRAWS - 1))]
     test = judge.tested(lead, places)
     return Verdict(claim, "-", statistic, own, control, test.p, test.verdict, rule)
 
