@@ -282,17 +282,18 @@ def train(
             if over:
                 turn.leave(update + 1, settings.updates)
     frozen.check(prepared.network, before)
-    return finished(state.masters(), diverged), pd.DataFrame(log, columns=LOG_COLUMNS)
+    return finished(state.masters(), diverged, settings.keep_diverged), pd.DataFrame(log, columns=LOG_COLUMNS)
 
 
-def finished(masters: dict[str, torch.Tensor], diverged: bool) -> dict[str, torch.Tensor]:
-    """The weights to be written: checked, or no numbers where the training has diverged and its model counts as such.
+def finished(masters: dict[str, torch.Tensor], diverged: bool, keep: bool) -> dict[str, torch.Tensor]:
+    """The weights to be written: checked, unless a model that diverged is to be kept, which then has no numbers.
 
-    The step that failed has moved nothing: what is left may be the best of all models, but no training ends in it.
+    The step that failed has moved nothing: what is left may be the best of all trials, but no training ends in it.
     """
     if diverged:
         return {name: torch.full_like(value, torch.nan) for name, value in masters.items()}
-    check_finite(masters)
+    if not keep:
+        check_finite(masters)
     return masters
 
 

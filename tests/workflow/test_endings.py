@@ -51,7 +51,8 @@ def train(folder: Path | None = None, stage: int = 0, dtype=torch.float32, **set
     tokens = np.random.default_rng(0).integers(5, 60, 80, dtype=np.int32)
     pairs = Pairs(tokens, np.arange(10, 81, 10), np.full(8, 5, np.int32))
     schedule = Schedule({"en-de": pairs, "de-en": pairs}, 2, seed=0)
-    options = trainer.Settings(updates=UPDATES, accumulate=2, learning_rate=0.01, zero_stage=stage, **settings)
+    given = {"updates": UPDATES, "accumulate": 2, "learning_rate": 0.01, "zero_stage": stage} | settings
+    options = trainer.Settings(**given)
     codec = Codec(toys.bloom_tokenizer())
     return trainer.train(prepared, schedule, codec, options, folder, {"code": "same"})
 
@@ -82,6 +83,15 @@ def test_a_trial_that_diverges_has_no_numbers_at_any_stage(stage, burst):
     masters, log = train(stage=stage, keep_diverged=True)
     assert all(value.isnan().all() for value in masters.values())
     assert log["update"].max() == 1
+
+
+def test_weights_that_the_last_update_has_spoilt_are_not_written():
+    """Every loss and gradient was finite; the last step went out of the range of numbers. A trial may end so."""
+    huge = {"learning_rate": 1e38, "schedule": "constant", "weight_decay": 100.0, "updates": 1}
+    with pytest.raises(Diverged, match=r"is not finite after the last update; nothing was written"):
+        train(**huge)
+    masters, _ = train(keep_diverged=True, **huge)
+    assert not all(value.isfinite().all() for value in masters.values())
 
 
 def stopped(folder: Path, update: int, monkeypatch: pytest.MonkeyPatch, **settings) -> None:
