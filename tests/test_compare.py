@@ -169,6 +169,7 @@ def test_without_segments_and_without_a_common_method(two, tmp_path, capsys):
     assert "No method is in two of the runs" in shown.text
     assert "Not tested: no segment scores in x/a." in shown.text
     assert "x/a has no config.yaml that can be read." in shown.text
+    assert page.UNREAD in shown.text
     assert f"full · {two[0].parent.name}/a" in capsys.readouterr().out  # both folders are called a
 
 

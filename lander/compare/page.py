@@ -26,6 +26,7 @@ from lander.report.tables import Table
 HERE = Path(__file__).parent
 MAIN = ("bleu", "chrf2++")  # what everybody reads; the rest is folded away
 SAME = "The configs are the same, but for the name of the run."
+UNREAD = "Not all configs can be read: what differs in them is not known."
 
 
 def compare(folders: Sequence[Path], out: Path, resamples: int = 0) -> None:
@@ -48,8 +49,9 @@ def compare(folders: Sequence[Path], out: Path, resamples: int = 0) -> None:
     parts = {test: _score_tables(runs, scores, test, tested) for test in names}
     glance = tables.glance_table(runs, scores, names, tested)
     config, costs = tables.config_table(runs), tables.cost_table(runs)
+    same = SAME if all(run.inputs.setting() is not None for run in runs) else UNREAD
     first = [table for main, _ in parts.values() for table in main]
-    print(terminal([config, glance, *first, costs], cautions if config else [SAME, *cautions]))
+    print(terminal([config, glance, *first, costs], cautions if config else [same, *cautions]))
     drawn = [curves.scores(Inputs("", scores), test) for test in names]
     write_text(
         out,
@@ -59,7 +61,7 @@ def compare(folders: Sequence[Path], out: Path, resamples: int = 0) -> None:
             glance=glance,
             cautions=cautions,
             config=config,
-            same=SAME,
+            same=same,
             software=tables.software_table(runs),
             scores=[(test, *found) for test, found in parts.items()],
             figures=[_figure(one, place) for place, one in enumerate(drawn) if one],
