@@ -3,14 +3,20 @@
 Whole trainings: tests/workflow/.
 """
 
+import argparse
 import math
+from importlib import metadata
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from lander.files import whole_folder, write_json
+from lander.finetune import __main__ as stage
 from lander.finetune import checkpoint
+from lander.finetune.__main__ import fingerprint
 from lander.finetune.losses import Diverged, check_finite, loss_rows
 from lander.finetune.optimizer import BlockAdamW, learning_rate
 from lander.finetune.schedule import Pairs, Schedule
@@ -105,6 +111,29 @@ def test_a_loss_or_a_weight_that_is_not_finite_is_told_with_its_name():
     check_finite({"a": torch.ones(2)})
     with pytest.raises(Diverged, match="finetune: b is not finite after the last update; nothing was written"):
         check_finite({"a": torch.ones(2), "b": torch.tensor([1.0, -math.inf])})
+
+
+def test_what_a_checkpoint_must_share_is_known_part_by_part(monkeypatch):
+    masks = {"en-de": pd.DataFrame({"layer": [0, 0], "neuron": [1, 2]})}
+    args = {"seed": 0, "train": [Path("a.parquet")], "steps": 5, "threads": 1, "zero_stage": 0, "out": Path("m")}
+
+    def made(base="base", text=(3, 2), masks=masks, **changed) -> dict[str, str]:
+        return fingerprint(argparse.Namespace(**args | changed), base, {"en-de": pairs(list(text))}, masks)
+
+    first = made()
+
+    def other(found: dict[str, str]) -> list[str]:
+        assert found.keys() == first.keys()
+        return [part for part, value in found.items() if value != first[part]]
+
+    assert other(made(threads=2, zero_stage=3, out=Path("n"))) == []
+    assert other(made(seed=1)) == other(made(steps=6)) == ["settings"]
+    assert other(made(base="other")) == ["base"]
+    assert other(made(text=(2, 3))) == ["text"]
+    assert other(made(masks={"en-de": masks["en-de"].assign(neuron=[1, 3])})) == ["masks"]
+    monkeypatch.setattr(stage, "code_digest", {"lander.finetune": "edited"}.__getitem__)
+    monkeypatch.setattr(stage, "version", lambda name: "0" if name == "peft" else metadata.version(name))
+    assert other(made()) == ["code", "peft"]
 
 
 def test_why_a_checkpoint_is_not_used_is_said_in_one_line(tmp_path):
