@@ -350,6 +350,9 @@ def test_claims_about_transfer():
     assert helps.value == pytest.approx((7 * 2 * 8 - 2.5) / 56)  # the trained direction itself does not count
     assert (hurts.value, hurts.control, hurts.p) == (-0.5, 2, 1 / 56)
     assert near.verdict == UNTESTABLE  # fr-it is one of six pairs: p is at least 1/6
+    both = transfer(lambda a, b: 2.0)
+    found = about_scores.transfer_claims(both.assign(mean_to_better=both["change"] - 5), 0)
+    assert [(row.value, row.verdict) for row in found[:2]] == [(2, SUPPORTED), (-3, NOT)]  # it was the prompt
     helps, hurts, _ = about_scores.transfer_claims(transfer(lambda a, b: 3 if b == "ar-en" else -1), 0)
     assert (helps.verdict, hurts.verdict) == (NOT, NOT)
     without = transfer(lambda a, b: 1.0)

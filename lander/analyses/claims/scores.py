@@ -18,7 +18,12 @@ MIXED = 0.1  # languages of at most this silhouette have no clear boundaries
 
 
 def transfer_claims(table: pd.DataFrame | None, seed: int) -> list[Verdict]:
-    """Figure 3. Args: table: trained, tested, change of the score against the base; of one method."""
+    """Figure 3.
+
+    Args:
+        table: trained, tested, change of the score against the base; of one method. `mean_to_better`, where it is
+            there, is the change against the base's better prompt.
+    """
     where = "5.1, figure 3"
     helps = "training one direction improves the others"
     hurts = f"training {HURTS} hurts {HURT}, or does not help it"
@@ -30,14 +35,11 @@ def transfer_claims(table: pd.DataFrame | None, seed: int) -> list[Verdict]:
             Verdict(hurts, where, "change", rule=rule_hurts),
             Verdict(near, where, "mean change, languages of one genus against others"),
         ]
-    cells = table.groupby(["trained", "tested"])["change"].mean().reset_index()
-    cells = cells[cells["trained"] != cells["tested"]]
-    rows = cells.groupby("trained")["change"].mean().to_numpy()
-    test = judge.tested(lambda sign: (rows * sign).mean(), judge.signs(len(rows), seed))
-    positive = (cells["change"] > 0).mean()
-    statistic = f"mean change over untrained directions ({positive:.0%} of the cells above 0); control: 0"
-    rule = f"value above 0, p <= {judge.ALPHA:g} (signs of the trained directions flipped)"
-    found = [Verdict(helps, where, statistic, float(rows.mean()), 0.0, test.p, test.verdict, rule)]
+    cells = _untrained_cells(table, "change")
+    found = [_helps(helps, where, cells, seed)]
+    if "mean_to_better" in table:
+        claim = f"(control, not in the paper) {helps}, against the base's better prompt too"
+        found.append(_helps(claim, "-", _untrained_cells(table, "mean_to_better"), seed))
     cell = cells.loc[(cells["trained"] == HURTS) & (cells["tested"] == HURT), "change"]
     if cell.empty:
         found.append(Verdict(hurts, where, "change", rule=rule_hurts))
@@ -50,6 +52,22 @@ def transfer_claims(table: pd.DataFrame | None, seed: int) -> list[Verdict]:
     statistic = "mean change, by the languages that are not shared: of one genus against others"
     found.append(judged(near, where, statistic, _near_and_far(cells, seed)))
     return found
+
+
+def _untrained_cells(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """trained, tested, change: the means of the directions that were not trained."""
+    cells = table.groupby(["trained", "tested"])[column].mean().rename("change").reset_index()
+    return cells[cells["trained"] != cells["tested"]]
+
+
+def _helps(claim: str, where: str, cells: pd.DataFrame, seed: int) -> Verdict:
+    """Whether the mean change is above 0; the unit is a trained direction."""
+    rows = cells.groupby("trained")["change"].mean().to_numpy()
+    test = judge.tested(lambda sign: (rows * sign).mean(), judge.signs(len(rows), seed))
+    positive = (cells["change"] > 0).mean()
+    statistic = f"mean change over untrained directions ({positive:.0%} of the cells above 0); control: 0"
+    rule = f"value above 0, p <= {judge.ALPHA:g} (signs of the trained directions flipped)"
+    return Verdict(claim, where, statistic, float(rows.mean()), 0.0, test.p, test.verdict, rule)
 
 
 def _near_and_far(cells: pd.DataFrame, seed: int) -> tuple[float, float, judge.Test | None]:
