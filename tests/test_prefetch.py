@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import toys
 import yaml
+from huggingface_hub._tree_cache import TreeCacheEntry, write_tree_cache
 
 from lander import comet, config, model, prefetch
 from lander.data import testsets
@@ -50,6 +51,8 @@ def hub(tmp_path, monkeypatch):
             fetched.append(f"{repository}/{name}")
         (entry / "refs").mkdir(exist_ok=True)
         (entry / "refs" / "main").write_text(COMMIT)
+        whole = list_files(repository, kind, revision).sizes  # the hub's cache also has a list of the whole repository
+        write_tree_cache(str(entry), COMMIT, {name: TreeCacheEntry(size=1, blob_id="0" * 40) for name in whole})
         return snapshot
 
     def download(name, langpair):

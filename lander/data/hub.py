@@ -85,7 +85,11 @@ def open_cached(source: dict, languages: Sequence[str]) -> datasets.IterableData
     try:
         folder = Path(
             huggingface_hub.snapshot_download(
-                place, repo_type="dataset", revision=source.get("revision"), local_files_only=True
+                place,
+                repo_type="dataset",
+                revision=source.get("revision"),
+                local_files_only=True,
+                allow_patterns=["README.md"],  # it would ask for all files of the repository; ours are looked for below
             )
         )
         files = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file()]

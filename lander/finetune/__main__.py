@@ -23,6 +23,8 @@ import resource
 import shutil
 import sys
 import time
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,8 +35,9 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from lander import guard, machine, model, provenance, tables
+from lander import guard, machine, model, provenance
 from lander.codec import PROMPTS, Codec
+from lander.data import chunks
 from lander.data.templates import Template, load_templates
 from lander.digest import code_digest
 from lander.errors import UserError, run_main
@@ -48,23 +51,45 @@ from lander.finetune.trainer import Settings, end_processes, start_processes, tr
 from lander.languages import Direction, parse_direction
 from lander.methods import METHODS, TRAINED
 
+PIECE = 1_000
+"""Pairs that are tokenized together: as lists, their tokens take many times what they take in `Pairs`."""
+
 
 def tokenize(
-    table: pd.DataFrame, codec: Codec, templates: list[Template], names: tuple[str, str], max_length: int
+    parts: Iterable[Mapping[str, Sequence]],
+    codec: Codec,
+    templates: list[Template],
+    names: tuple[str, str],
+    max_length: int,
 ) -> Pairs:
-    """Tokens of a direction's training pairs; pairs over `max_length` tokens are left out and counted."""
-    tokens, ends, prompts, too_long, end = [], [], [], 0, 0
-    filled = [templates[row.template].fill(row.source, *names) for row in table.itertuples()]
-    for prompt, target in zip(codec.prompts(filled), codec.targets(table["target"].tolist()), strict=True):
+    """Tokens of a direction's training pairs; pairs over `max_length` tokens are left out and counted.
+
+    Args:
+        parts: of the table, each with the columns source, target, template.
+    """
+    tokens, ends, prompts, too_long = array("i"), array("q"), array("i"), 0
+    for prompt, target in _encoded(parts, codec, templates, names):
         if len(prompt) + len(target) > max_length:
             too_long += 1
             continue
-        tokens.append(np.array(prompt + target, dtype=np.int32))
-        end += len(prompt) + len(target)
-        ends.append(end)
+        tokens.extend(prompt)
+        tokens.extend(target)
+        ends.append(len(tokens))
         prompts.append(len(prompt))
-    flat = np.concatenate(tokens) if tokens else np.zeros(0, np.int32)
-    return Pairs(flat, np.array(ends, dtype=np.int64), np.array(prompts, dtype=np.int32), too_long)
+    return Pairs(np.array(tokens, np.int32), np.array(ends, np.int64), np.array(prompts, np.int32), too_long)
+
+
+def _encoded(
+    parts: Iterable[Mapping[str, Sequence]], codec: Codec, templates: list[Template], names: tuple[str, str]
+) -> Iterator[tuple[list[int], list[int]]]:
+    """Tokens of each pair's prompt and translation."""
+    for part in parts:
+        sources, targets, numbers = (list(part[name]) for name in ("source", "target", "template"))
+        for start in range(0, len(sources), PIECE):
+            here = slice(start, start + PIECE)
+            both = zip(numbers[here], sources[here], strict=True)
+            filled = [templates[number].fill(source, *names) for number, source in both]
+            yield from zip(codec.prompts(filled), codec.targets(targets[here]), strict=True)
 
 
 def read_pairs(args: argparse.Namespace, codec: Codec) -> dict[str, Pairs]:
@@ -77,7 +102,8 @@ def read_pairs(args: argparse.Namespace, codec: Codec) -> dict[str, Pairs]:
     pairs = {}
     for direction, path in zip(args.directions, args.train, strict=True):
         names = (args.languages[direction.source], args.languages[direction.target])
-        pairs[str(direction)] = tokenize(tables.read(path, "train"), codec, templates, names, args.max_length)
+        parts = chunks.reading(path, "train", ("source", "target", "template"))
+        pairs[str(direction)] = tokenize(parts, codec, templates, names, args.max_length)
         if not len(pairs[str(direction)]):
             raise UserError(f"{path}: no pair of at most {args.max_length} tokens to train on; see finetune.max_length")
     return pairs
@@ -210,7 +236,7 @@ def finetune(args: argparse.Namespace, started: float) -> None:
         **training_cost(prepared, schedule, settings.updates * accumulate),
     }
     base_digest = model.digest(args.model, args.revision)
-    base = {"path": model.portable(args.model), "revision": args.revision, "digest": base_digest}
+    base = {**model.place(args.model, args.revision), "digest": base_digest}
     same = fingerprint(args, base_digest, pairs, masks)
     masters, log = train(prepared, schedule, codec, settings, args.checkpoints, same)
     if dist.get_rank() == 0:

@@ -11,6 +11,7 @@ import csv
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -139,10 +140,15 @@ def moments(results: Path, kills: int, seed: int) -> list[tuple[str, float]]:
 
 
 def second_run_is_refused(project: Project) -> None:
+    """By Snakemake's lock, and by our own when the end of another run in the folder has removed Snakemake's."""
     refused = snakemake(project)
     assert refused.returncode != 0
     assert "cannot be locked" in refused.stdout + refused.stderr
     assert "--unlock" in refused.stdout + refused.stderr  # what to do where no other run is there
+    shutil.rmtree(project.work / ".snakemake" / "locks")
+    refused = snakemake(project)
+    assert refused.returncode != 0
+    assert "results/tiny: process" in refused.stdout + refused.stderr
 
 
 @pytest.fixture
@@ -173,6 +179,7 @@ def test_a_killed_run_ends_as_an_undisturbed_one(project: Project) -> None:
             assert attempt.process.returncode == 0, said
             break
         if not kills:
+            os.killpg(attempt.process.pid, signal.SIGSTOP)  # it must not end meanwhile
             second_run_is_refused(project)
         if attempt.process.poll() is None:
             attempt.kill()
