@@ -212,7 +212,7 @@ def _cost_table(found: Found, names: dict) -> Table:
         costs = [(one, found.get((*run, "", key, ""), (None, None))[0]) for key, (_, one) in shown.items()]
         rows.append((label, [Cell(show(value) if value is not None else MISSING) for show, value in costs]))
     notes = [f"Of one training, mean over trainings. {MISSING}: nothing is trained, or it was not measured."]
-    rates = {mean for (*_, metric, _), (mean, _) in found.items() if metric == "learning_rate"}
+    rates = {f"{mean:g}" for (*_, metric, _), (mean, _) in found.items() if metric == "learning_rate"}
     if len(rates) == 1:
         notes.append(
             "All were trained at one learning rate, which suits some better than others: what is tuned for none is "
