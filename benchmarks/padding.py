@@ -71,7 +71,7 @@ def training(
     table = pd.DataFrame(pairs, columns=["source", "target"])
     table["template"] = np.random.default_rng(0).integers(len(templates), size=len(table))
     spoken = (model.languages[direction.source], model.languages[direction.target])
-    tokens = tokenize(table, model.codec, templates, spoken, config.finetune.max_length)
+    tokens = tokenize([table], model.codec, templates, spoken, config.finetune.max_length)
     schedule = Schedule({str(direction): tokens}, batch_size, seed=0)
     batches = [tokens.lengths[schedule.indices(n)] for n in range(schedule.batches_per_epoch(str(direction)))]
     return waste("train", batches)

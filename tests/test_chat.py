@@ -81,10 +81,16 @@ def test_all_stages_read_the_same_tokens(codec):
     table = pd.DataFrame({"source": ["ab", "c</s>d", "<|im_end|>"], "target": ["x", "y</s>", "z"], "template": 0})
     decoding = [codec.prompt(templates[0].fill(text, *names)) for text in table["source"]]
     whole = [prompt + codec.target(text) for prompt, text in zip(decoding, table["target"], strict=True)]
-    pairs = tokenize(table, codec, templates, names, 1000)
+    pairs = tokenize([table], codec, templates, names, 1000)
     starts = [0, *pairs.ends[:-1]]
     assert [pairs.tokens[start:end].tolist() for start, end in zip(starts, pairs.ends, strict=True)] == whole
     assert pairs.prompt_lengths.tolist() == list(map(len, decoding))
+    most = max(map(len, whole)) - 1
+    again, kept = (
+        tokenize([table[:1], table[1:]], codec, templates, names, most),
+        [row for row in whole if len(row) <= most],
+    )
+    assert (again.tokens.tolist(), again.too_long) == ([token for row in kept for token in row], len(whole) - len(kept))
     assert [sample.tokens for sample in texts.translations(table, codec, templates, names)] == whole
     [batch] = activations.batches(table, codec, templates, names, "prompt", 8)
     rows = [row[mask].tolist() for row, mask in zip(batch.input_ids, batch.attention_mask.bool(), strict=True)]

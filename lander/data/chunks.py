@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from lander.errors import UserError, brief
 from lander.files import remedy, whole_file
-from lander.tables import SCHEMAS, conform
+from lander.tables import NEVER_EMPTY, SCHEMAS, conform
 
 ROWS = 20_000
 
@@ -54,7 +54,7 @@ def reading(path: str | Path, schema: str, columns: Iterable[str]) -> Iterator[d
     """Chunks of some columns of a table, as {column: values}.
 
     Raises:
-        UserError: no such file, damaged, or without a column of the schema.
+        UserError: no such file, damaged, without a column of the schema, or without the rows that it must have.
     """
     for table in reading_tables(path, schema, columns):
         yield {name: table.column(name).to_pylist() for name in table.column_names}
@@ -63,14 +63,18 @@ def reading(path: str | Path, schema: str, columns: Iterable[str]) -> Iterator[d
 def reading_tables(path: str | Path, schema: str, columns: Iterable[str]) -> Iterator[pa.Table]:
     """The same as Arrow tables."""
     wanted = pa.schema([SCHEMAS[schema].field(name) for name in columns])
+    rows = 0
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             conform(file.schema_arrow.empty_table(), wanted, schema, str(path))
             for batch in file.iter_batches(ROWS, columns=wanted.names):
                 table = conform(pa.Table.from_batches([batch]), wanted, schema, str(path))
                 table.validate(full=True)  # text is UTF-8
+                rows += len(table)
                 yield table
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; `snakemake --cores 1 -- {path}` makes it") from None
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         raise UserError(f"{path}: not a readable Parquet file ({brief(error)}); {remedy(path)}") from None
+    if schema in NEVER_EMPTY and not rows:
+        raise UserError(f"{path}: no rows in it; {remedy(path)}")
