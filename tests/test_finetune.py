@@ -20,6 +20,7 @@ from lander.finetune.__main__ import fingerprint
 from lander.finetune.losses import Diverged, check_finite, loss_rows
 from lander.finetune.optimizer import BlockAdamW, learning_rate
 from lander.finetune.schedule import Pairs, Schedule
+from lander.languages import parse_direction
 
 
 def pairs(lengths: list[int]) -> Pairs:
@@ -155,6 +156,23 @@ def test_why_a_checkpoint_is_not_used_is_said_in_one_line(tmp_path):
     )
     saved(3, mine)
     assert checkpoint.latest(tmp_path, mine) == tmp_path / "update-00000003"
+
+
+def test_what_a_killed_training_has_left_is_removed_and_nothing_of_others(tmp_path):
+    out, checkpoints = tmp_path / "s0", tmp_path / "checkpoints"
+    mine = [
+        out / ".run.json.abcdefgh",
+        out / ".trained.safetensors.abcd_123",
+        out / "masks" / ".en-de.parquet.abcdefgh",
+    ]
+    mine += [checkpoints / ".update-00000004.abcdefgh" / "state.json"]
+    kept = [out / "loss.csv", out / ".notes.abcdefgh", checkpoints / "update-00000002" / "state.json"]
+    for path in mine + kept:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    directions = [parse_direction("en-de")]
+    stage.sweep_output(argparse.Namespace(out=out, checkpoints=checkpoints, routes=[], directions=directions))
+    assert [path for path in mine + kept if path.exists()] == kept
 
 
 @pytest.mark.parametrize(

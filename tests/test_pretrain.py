@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from lander import guard
 from lander.errors import UserError
 from lander.pretrain import __main__ as stage
 from lander.pretrain import trainer
@@ -194,6 +195,21 @@ def test_the_folder_loads_with_plain_transformers(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["base"]  # no checkpoint stays, nor a lock
     with open(tmp_path / "base" / "loss.csv") as stream:
         assert len(list(csv.DictReader(stream))) == 18  # 600 tokens, 32 an update
+
+
+def test_a_base_is_made_by_one_process_which_removes_what_a_killed_one_has_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [])
+    (tmp_path / "a.en").write_text("One line.\nAnother.\n", encoding="utf-8")
+    source = {"name": "a", "files": {"en": str(tmp_path / "a.en")}}
+    flags = ["--sources", json.dumps([source]), "--out", str(tmp_path / "base"), *SMALL]
+    left = [tmp_path / ".base.abcdefgh", tmp_path / "base.checkpoints" / ".checkpoint.safetensors.abcdefgh"]
+    for path in left:
+        path.mkdir(parents=True)
+    with guard.output_held(tmp_path / "base"), pytest.raises(UserError, match="makes this model"):
+        run(*flags)
+    assert all(path.exists() for path in left)
+    run(*flags)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.en", "base"]
 
 
 def test_single_sentences_from_files_make_a_base_without_a_prompt(tmp_path, monkeypatch):

@@ -9,9 +9,10 @@ import pytest
 import torch
 import toys
 
-from lander import deadline, machine
+from lander import deadline, guard, machine
 from lander.codec import Codec
 from lander.errors import UserError
+from lander.finetune import __main__ as stage
 from lander.finetune import checkpoint, trainer
 from lander.finetune.blocks import Routing
 from lander.finetune.losses import Diverged
@@ -159,3 +160,21 @@ def test_a_damaged_checkpoint_is_told(name, tmp_path, monkeypatch):
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(UserError, match=r"update-00000001: the checkpoint is damaged \(.*\); `rm -r .*` and run"):
         train(tmp_path)
+
+
+def test_a_model_that_another_process_makes_is_left_alone(tmp_path, monkeypatch):
+    flags = [
+        "--method",
+        "full",
+        "--model",
+        "no-such",
+        "--train",
+        "no-such",
+        "--directions",
+        "en-de",
+        "--languages",
+        "{}",
+    ]
+    monkeypatch.setattr("sys.argv", ["finetune", *flags, "--out", str(tmp_path / "m")])
+    with guard.output_held(tmp_path / "m"), pytest.raises(UserError, match=r"m: process .* makes this model"):
+        stage.main()
