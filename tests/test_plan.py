@@ -19,7 +19,7 @@ from lander.errors import UserError
 from lander.finetune.cost import training_cost
 from lander.finetune.methods import Lora, prepare
 from lander.finetune.schedule import Pairs, Schedule
-from lander.planning import base, corpus, jobs, memory, plan
+from lander.planning import base, corpus, jobs, limits, memory, plan
 from lander.planning.machine import Machine
 from lander.planning.training import training, updates
 
@@ -195,6 +195,62 @@ def test_counts_of_jobs() -> None:
     assert jobs.counts("Nothing to be done") == {}
 
 
+DRY_RUN = """
+rule activations:
+    input: a
+    resources: tmpdir=/tmp, runtime=60, mem_mb=2400, gpu=1, mem=2.4 GB, mem_mib=2289
+rule activations:
+    resources: tmpdir=/tmp, runtime=90, mem_mb=2400, gpu=1, mem=2.4 GB, mem_mib=2289
+localrule all:
+    resources: tmpdir=/tmp
+rule finetune:
+    resources: tmpdir=/tmp, runtime=1440, gpu=1, mem_mb=2548, mem=2.55 GB, mem_mib=2430
+rule translate:
+    resources: tmpdir=/tmp, runtime=60, mem_mb=9000
+"""
+
+
+def test_a_profile_becomes_flags_and_what_jobs_ask_for_is_read(tmp_path: Path) -> None:
+    wanted = ["--default-resources", "mem_mb=2000", "runtime=30", "--set-resources"]
+    given = limits.flags(ROOT / "workflow" / "profiles" / "slurm")
+    assert given[:4] == wanted
+    assert {"finetune:gpu=1", "finetune:runtime=1440", "translate:gpu=1"} < set(given)
+    assert limits.flags(ROOT / "workflow" / "profiles" / "default") == []
+    with pytest.raises(UserError, match="no such file; name the folder of a profile"):
+        limits.flags(tmp_path)
+    (tmp_path / "config.yaml").write_text("set-resources: [finetune:gpu=1]\n")
+    with pytest.raises(UserError, match="set-resources: must be a mapping"):
+        limits.flags(tmp_path)
+    found = limits.limits(DRY_RUN)
+    assert found["activations"] == {"runtime": 90, "mem_mb": 2400, "gpu": 1}
+    assert found["finetune"]["runtime"] == 1440
+    assert found["all"] == {}
+
+
+def test_jobs_beyond_their_limits() -> None:
+    made = {
+        "zero_stage": 2,
+        "machine": {"device": "gpu", "ranks": 4},
+        "methods": [{"method": "full", "hours": 25.0, "memory_gb": {"2": 90.0}}],
+        "stages": [
+            {"stage": "activations", "jobs": 4, "hours": 6.4, "memory_gb": 16.0},
+            {"stage": "translate", "jobs": 1, "hours": None, "memory_gb": 8.0},
+            {"stage": "pretrain", "jobs": 1, "hours": 99.0, "memory_gb": 99.0},  # no job of it is left
+        ],
+    }
+    asked = limits.limits(DRY_RUN)
+    assert [told.split(";")[0] for told in limits.warnings(made, asked, checkpoints=False)] == [
+        "full: about 25.0 h, and a job of finetune has 24.0",
+        "activations: about 1.6 h, and a job of activations has 1.5",
+        "finetune: a job gets 1 GPUs, not 4",
+        "translate: a job gets 0 GPUs, not 1",
+    ]
+    made |= {"machine": {"device": "cpu", "ranks": 4}, "stages": made["stages"][1:2]}
+    assert limits.warnings(made, asked, checkpoints=True) == [
+        "full: 90.0 GB, and a job of finetune has 2.5; raise set-resources: finetune: mem_mb in the profile"
+    ]
+
+
 def test_the_command(own, capsys: pytest.CaptureFixture) -> None:
     own()
     flags = ["plan", "--configfile", "my.yaml", "--no-jobs"]
@@ -212,7 +268,7 @@ def test_the_command(own, capsys: pytest.CaptureFixture) -> None:
 @pytest.mark.workflow
 def test_jobs_are_snakemakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # nothing has been run here
-    found = jobs.jobs(None)
+    found = jobs.counts(jobs.dry_run(None))
     assert found
     assert found["finetune"] <= 3
     assert "all" not in found

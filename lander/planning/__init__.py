@@ -5,6 +5,7 @@ corpus.py    pairs per direction, tokens per pair
 training.py  what each method trains, and its arithmetic
 memory.py    memory of each stage and ZeRO stage
 jobs.py      the number of jobs, as Snakemake counts them
+limits.py    what jobs may take by a profile of Snakemake, and what will not do with it
 plan.py      all of it together, and what does not fit
 page.py      the same as a table
 
@@ -12,6 +13,7 @@ lander plan --configfile my.yaml
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -30,17 +32,21 @@ def show(
     devices: str = "auto",
     count_jobs: bool = True,
     as_json: bool = False,
+    profile: Path | None = None,
 ) -> None:
     """Print the plan of a config, its warnings to stderr.
 
     Args:
         flops: FLOP/s of a device; memory: its GB; devices: `auto`, `cpu` or `gpu`. Defaults: this machine's.
+        profile: folder of the profile that the run will have; by default Snakemake's own variable, SNAKEMAKE_PROFILE.
     """
     from lander import config
 
     settings = config.read(configfile)
     machine = this_machine(devices, flops, memory, settings.threads)
-    plan = make(settings, machine, configfile if count_jobs else None, count_jobs=count_jobs)
+    named = os.environ.get("SNAKEMAKE_PROFILE")
+    profile = profile or (Path(named) if named else None)
+    plan = make(settings, machine, configfile, count_jobs=count_jobs, profile=profile)
     print(json.dumps(plan, ensure_ascii=False, indent=2) if as_json else page(plan))
     for warning in plan["warnings"]:
         print(f"warning: {warning}", file=sys.stderr)

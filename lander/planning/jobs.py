@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 SNAKEFILE = Path(__file__).parents[2] / "workflow" / "Snakefile"
@@ -11,8 +12,8 @@ SECONDS = 300
 ROW = re.compile(r"^(\w+)\s+(\d+)$")
 
 
-def jobs(configfile: Path | None) -> dict[str, int] | None:
-    """Rule -> jobs; None where the workflow is not here or does not run."""
+def dry_run(configfile: Path | None, flags: Sequence[str] = ()) -> str | None:
+    """What Snakemake says it would do; None where the workflow is not here or does not run."""
     if not SNAKEFILE.is_file():
         return None
     command = [
@@ -27,11 +28,14 @@ def jobs(configfile: Path | None) -> dict[str, int] | None:
         "reason",
     ]
     command += ["--configfile", os.path.abspath(configfile)] if configfile else []  # a name may begin with a dash
+    environment = {name: value for name, value in os.environ.items() if name != "SNAKEMAKE_PROFILE"}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+        done = subprocess.run(
+            [*command, *flags], capture_output=True, text=True, timeout=SECONDS, check=False, env=environment
+        )
     except (OSError, subprocess.SubprocessError):
         return None
-    return counts(done.stdout + done.stderr) if done.returncode == 0 else None
+    return done.stdout + done.stderr if done.returncode == 0 else None
 
 
 def counts(output: str) -> dict[str, int]:

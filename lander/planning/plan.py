@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from lander import config
-from lander.planning import corpus, memory
+from lander.planning import corpus, jobs, limits, memory
 from lander.planning.base import Shape, network_maker, shape_of
 from lander.planning.corpus import Text
-from lander.planning.jobs import jobs
 from lander.planning.machine import Machine
 from lander.planning.training import Training, training
 from lander.workflow import Plan
@@ -18,13 +17,22 @@ GIGA = 1e9
 
 
 def make(
-    settings: config.Config, machine: Machine, configfile: Path | None = None, *, count_jobs: bool = True
+    settings: config.Config,
+    machine: Machine,
+    configfile: Path | None = None,
+    *,
+    count_jobs: bool = True,
+    profile: Path | None = None,
 ) -> dict[str, Any]:
     """A run's plan.
 
+    Args:
+        profile: a folder with a profile of Snakemake, whose limits of jobs are looked at; where jobs are counted only.
+
     Raises:
-        UserError: the base's config is not here or not understood; a text that cannot be read.
+        UserError: the base's config is not here or not understood; a text or a profile that cannot be read.
     """
+    told = jobs.dry_run(configfile, limits.flags(profile) if profile else ()) if count_jobs else None
     network = network_maker(settings)
     shape = shape_of(network())
     texts = corpus.texts(settings)
@@ -46,7 +54,7 @@ def make(
             "flops": machine.flops,
             "ranks": settings.finetune.ranks,
         },
-        "jobs": jobs(configfile) if count_jobs else None,
+        "jobs": None if told is None else jobs.counts(told),
         "texts": {name: corpus.plain(text) for name, text in texts.items()},
         "zero_stage": memory.effective_stage(dtype, settings.finetune.zero_stage),
         "methods": methods,
@@ -55,7 +63,16 @@ def make(
         "hours_complete": None not in hours,
         "disk_gb": _disk(settings, shape, texts, dtype, methods) / GIGA,
     }
-    return plan | {"notes": _notes(plan), "warnings": _warnings(plan)}
+    return plan | {"notes": _notes(plan), "warnings": [*_warnings(plan), *_beyond(plan, settings, told, profile)]}
+
+
+def _beyond(plan: dict[str, Any], settings: config.Config, told: str | None, profile: Path | None) -> list[str]:
+    """What will not do with what the profile gives to jobs."""
+    if profile is None:
+        return []
+    if told is None:
+        return [f"what {profile} gives to jobs was not looked at, for the jobs were not counted"]
+    return limits.warnings(plan, limits.limits(told), checkpoints=settings.finetune.checkpoint_every > 0)
 
 
 def _method(
@@ -118,29 +135,32 @@ def _stages(
     sentence = sum(text.target for text in texts.values()) / len(texts)
     plan, rows = Plan(settings), []
 
-    def add(stage: str, peak: float, flops: float | None, rate: float = machine.flops) -> None:
+    def add(stage: str, jobs: int, peak: float, flops: float | None, rate: float = machine.flops) -> None:
         hours = None if flops is None else flops / rate / 3600
-        rows.append({"stage": stage, "memory_gb": (machine.imports + weights + peak) / GIGA, "hours": hours})
+        memory_gb = (machine.imports + weights + peak) / GIGA
+        rows.append({"stage": stage, "jobs": jobs, "memory_gb": memory_gb, "hours": hours})
 
     if settings.model.path == "pretrain":
         tokens = settings.pretrain.batch_tokens
         kept = memory.kept(shape, tokens, shape.n_layer, settings.pretrain.context, "float32")
-        add("pretrain", 16 * shape.parameters + kept + memory.logits(shape, tokens),
+        add("pretrain", 1, 16 * shape.parameters + kept + memory.logits(shape, tokens),
             6 * shape.parameters * settings.pretrain.tokens)  # fmt: skip
     if plan.detects:
         batch, read = settings.activations.batch_size, settings.activations.sentences * len(texts)
         work = 2 * shape.parameters * read * length * len(settings.seeds)
-        add("activations", memory.forward(shape, batch * longest, dtype), work)
+        add("activations", len(texts) * len(settings.seeds), memory.forward(shape, batch * longest, dtype), work)
         batch, read = settings.awareness.batch_size, settings.awareness.sentences * len(settings.awareness.languages)
         kept = memory.kept(shape, batch * longest / 2, shape.n_layer, longest / 2, dtype, frozen=shape.n_layer)
         kept += memory.logits(shape, batch * sentence)
-        add("awareness", kept, 4 * shape.parameters * read * sentence * len(settings.seeds))
+        work = 4 * shape.parameters * read * sentence * len(settings.seeds)
+        add("awareness", len(settings.awareness.languages) * len(settings.seeds), kept, work)
     new, beams = settings.translate.max_new_tokens, settings.translate.beams
     sequences = settings.translate.batch_size * beams
     counted = [_lines(settings, name, item) for name, served in plan.tests.items() for item in served]
     decoded = None if None in counted else sum(counted) * len(plan.compared)
     flops = None if decoded is None else 2 * shape.parameters * decoded * beams * length
-    add("translate", memory.decoding(shape, sequences, longest + new, dtype), flops, DECODING * machine.flops)
+    peak = memory.decoding(shape, sequences, longest + new, dtype)
+    add("translate", len(plan.compared), peak, flops, DECODING * machine.flops)
     return rows
 
 
