@@ -315,7 +315,7 @@ def test_tables_claims_and_analyses_are_made(project: Project) -> None:
     """The rules that stand between experiments: claims reads what six others have written."""
     small = {"adapter-lora": {"rank": 2}}  # as much as the adapter's budget leaves room for
     targets = ("claims", "table1", "agreement", "figures_layers")
-    result = project.snakemake("--", *targets, experiments=FEW, finetune=small)
+    result = project.snakemake("--cores", "2", "--", *targets, experiments=FEW, finetune=small)
     assert result.returncode == 0, result.stdout + result.stderr
     made = project.work / "results/tiny/experiments"
     names = ("table1", "transfer", "sweep_k", "sweep_epsilon", "clusters", "claims", "agreement", "layers")
