@@ -1,0 +1,51 @@
+"""`python -m lander.finetune` that keeps what a run leaves nowhere, in a folder `<out>-kept`.
+
+<update>/           its checkpoint
+<rank>.safetensors  what that process has in the end of each parameter that is not trained
+<rank>.json         how many numbers its optimizer steps, and their types
+"""
+
+import json
+import runpy
+import shutil
+import sys
+from pathlib import Path
+
+import torch.distributed as dist
+from safetensors.torch import save_file
+
+from lander.finetune import checkpoint, frozen, trainer
+
+KEPT = Path(sys.argv[sys.argv.index("--out") + 1] + "-kept")
+save, check, make_engine = checkpoint.save, frozen.check, trainer.make_engine
+optimizers = []
+
+
+def make_and_keep(*arguments):
+    engine, optimizer = make_engine(*arguments)
+    optimizers.append(optimizer)
+    return engine, optimizer
+
+
+def save_and_keep(folder, state, update, log, fingerprint):
+    save(folder, state, update, log, fingerprint)
+    if dist.get_rank() == 0:
+        shutil.copytree(folder / f"update-{update:08d}", KEPT / str(update))
+
+
+def check_and_keep(network, before):
+    check(network, before)
+    KEPT.mkdir(exist_ok=True)
+    weights = {}
+    for name, parameter in network.named_parameters():
+        if not parameter.requires_grad:
+            with frozen.whole(parameter):
+                weights[name] = parameter.detach().cpu().clone()
+    save_file(weights, KEPT / f"{dist.get_rank()}.safetensors")
+    masters = list(optimizers[0].state)  # ZeRO puts its parts in the parameters' place
+    facts = {"masters": sum(p.numel() for p in masters), "types": sorted({str(p.dtype) for p in masters})}
+    (KEPT / f"{dist.get_rank()}.json").write_text(json.dumps(facts))
+
+
+checkpoint.save, frozen.check, trainer.make_engine = save_and_keep, check_and_keep, make_and_keep
+runpy.run_module("lander.finetune", run_name="__main__", alter_sys=True)
