@@ -127,7 +127,7 @@ def test_a_sentence_may_be_asked_to_stand_once_on_a_side(tmp_path):
     assert len(draw(tmp_path)[0]) == 4
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(
     st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc"), st.sampled_from("xy")), min_size=1),
     st.integers(0, 5),
