@@ -8,6 +8,7 @@ import os
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import reference
@@ -16,10 +17,9 @@ import toys
 import trainings
 from safetensors.torch import load_file
 
-from lander.codec import Codec
+from lander.codec import Batch, Codec
 from lander.data.templates import load_templates
-from lander.finetune.__main__ import tokenize
-from lander.finetune.schedule import Schedule
+from lander.finetune.schedule import Pairs, Schedule
 
 pytestmark = pytest.mark.workflow
 SOAK = bool(os.environ.get("LANDER_SOAK"))  # `make soak`: all ZeRO stages with one and two ranks and other settings
@@ -48,18 +48,21 @@ def folder(tmp_path_factory):
     return folder
 
 
-def windows() -> list[list[tuple[str, reference.Batch]]]:
-    """The batches of every update, as the schedule has them (tests/test_finetune.py, tests/test_codec.py)."""
-    codec, templates, pairs = Codec(toys.bloom_tokenizer()), load_templates(None), {}
+def windows() -> list[list[tuple[str, Batch]]]:
+    """The batches of every update, in the order of the schedule (tests/test_finetune.py)."""
+    codec, templates, texts, pairs = Codec(toys.bloom_tokenizer()), load_templates(None), {}, {}
     for direction in DIRECTIONS:
-        source, target = direction.split("-")
-        names = trainings.NAMES[source], trainings.NAMES[target]
-        pairs[direction] = tokenize(trainings.pairs(direction), codec, templates, names, 1024)
+        names = [trainings.NAMES[code] for code in direction.split("-")]
+        rows = trainings.pairs(direction).itertuples()
+        encoded = [(codec.prompt(templates[r.template].fill(r.source, *names)), codec.target(r.target)) for r in rows]
+        texts[direction] = [(prompt + target, len(prompt)) for prompt, target in encoded]
+        lengths = [len(tokens) for tokens, _ in texts[direction]]
+        pairs[direction] = Pairs(np.zeros(sum(lengths), np.int32), np.cumsum(lengths), np.zeros(len(lengths), np.int32))
     schedule = Schedule(pairs, batch_size=2, seed=0)
 
-    def batch(number: int) -> tuple[str, reference.Batch]:
+    def batch(number: int) -> tuple[str, Batch]:
         direction = DIRECTIONS[number % 5]
-        chosen = [pairs[direction][index] for index in schedule.indices(number)]
+        chosen = [texts[direction][index] for index in schedule.indices(number)]
         return direction, codec.pad_right(*map(list, zip(*chosen, strict=True)))
 
     return [[batch(update * WINDOW + place) for place in range(WINDOW)] for update in range(UPDATES)]
