@@ -152,6 +152,7 @@ def plan(args: argparse.Namespace) -> None:
         memory=args.memory,
         devices=args.devices,
         count_jobs=not args.no_jobs,
+        profile=args.profile,
         as_json=args.json,
     )
 

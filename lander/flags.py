@@ -235,6 +235,9 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--devices", choices=["auto", "cpu", "gpu"], default="auto", help="what it will run on (default: as here)"
     )
+    parser.add_argument(
+        "--profile", type=Path, help="folder of a profile of Snakemake, whose limits are looked at (SNAKEMAKE_PROFILE)"
+    )
     parser.add_argument("--no-jobs", action="store_true", help="do not ask Snakemake for the number of jobs")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 

@@ -29,7 +29,6 @@ from lander.languages import parse_direction
 from lander.methods import MASKED
 
 MAIN = "main"
-RULES = {"summed": "summed", "probability": "entropy"}  # estimator -> how its scores divide neurons, if not `variance`
 NUMBER = r"\d+(?:\.\d+)?(?:e-?\d+)?"
 MIX = re.compile(rf"mix({NUMBER})")
 TRIAL = re.compile(rf"lr({NUMBER})")

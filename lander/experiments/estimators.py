@@ -14,7 +14,7 @@ from lander.experiments.readings import MAIN, dev_samples
 from lander.experiments.samples import DRAWS, METRICS, SUMMARY, labels, summarise
 from lander.experiments.sweeps import shown_columns
 from lander.report.tables import Table
-from lander.variants import RULES
+from lander.rules import rule_of
 
 ESTIMATOR = "awareness.estimator-"
 CONTROL = "random"
@@ -34,8 +34,8 @@ def estimators(inputs: Inputs) -> Document:
     names = estimator_names(data, inputs.main_value)
     data = data.assign(estimator=[names[run] for run in zip(data["method"], data["variant"], strict=True)])
     control = data[data["method"] == CONTROL]
-    rule = RULES.get(inputs.main_value)
-    matched = data[(data["method"] == CONTROL) | data["estimator"].map(lambda name: RULES.get(name) == rule)]
+    rule = rule_of(inputs.main_value)
+    matched = data[(data["method"] == CONTROL) | data["estimator"].map(lambda name: rule_of(name) == rule)]
     verdicts = [verdict(matched, control, test, metric) for test, metric, *_ in shown_columns(data) if _is_mean(metric)]
     others = [name for name in dict.fromkeys(data["estimator"]) if name not in set(matched["estimator"])]
     blocks: list[Table | str] = [inputs.title] if inputs.title else []

@@ -16,7 +16,7 @@ from lander.evaluate.collect import MEANS
 from lander.evaluate.segments import Compared, Model, Place, read_all
 from lander.experiments.documents import listed
 from lander.experiments.samples import DRAWS
-from lander.report.significance import Outcome
+from lander.report.significance import SIGNIFICANT, Outcome
 
 FLOOR = 5.0  # BLEU below which methods are not ranked
 SIDES = dict(zip(MEANS, ("over all directions", "into English", "out of English"), strict=True))
@@ -36,7 +36,10 @@ def verdict(test: str, sides: Mapping[str, Scores], names: Mapping[Run, str], te
     """
     parts = [_side(SIDES[mean], mean, scores, names, tested) for mean, scores in sides.items()]
     ranked = any(max(scores.values()) >= FLOOR for scores in sides.values()) and len(names) > 1
-    how = f"Significant: paired randomisation of the sentences, Holm-corrected p < {significance.LEVEL:g}."
+    how = (
+        "Significant: paired randomisation of the sentences, with several seeds or draws a bootstrap over them too, "
+        f"Holm-corrected {SIGNIFICANT}."
+    )
     if not tested:
         how = "No paired tests: not all scores have segment scores beside them, so a small lead may be chance."
     return f"On {test}, {'; '.join(parts)}.{f' {how}' if ranked else ''}"
@@ -52,7 +55,7 @@ def _side(where: str, mean: str, scores: Scores, names: Mapping[Run, str], teste
         return text
     text += f", {_gap(top, scores[others[0]])} ahead of {names[others[0]]}{_sure(tested.get((best, others[0], mean)))}"
     found = {run: tested.get((best, run, mean)) for run in others[1:]}
-    if close := [names[run] for run, outcome in found.items() if outcome and outcome.p >= significance.LEVEL]:
+    if close := [names[run] for run, outcome in found.items() if outcome and _open(outcome)]:
         text += f", of the others not significantly ahead of {listed(close)}"
     own = (OURS, "main")
     if own in others[1:]:
@@ -69,6 +72,11 @@ def by_rank(scores: Scores, names: Mapping[Run, str]) -> list[Run]:
 def _gap(one: float, other: float) -> str:
     """Difference of two scores as printed, so that the sentence agrees with the table."""
     return f"{round(one, 1) - round(other, 1):.1f}"
+
+
+def _open(outcome: Outcome) -> bool:
+    """Whether a test was made and has not told the two apart."""
+    return outcome.p == outcome.p and not outcome.significant
 
 
 def _sure(outcome: Outcome | None) -> str:
@@ -111,10 +119,13 @@ def _merged(compared: Compared, runs: Sequence[Run]) -> dict[Model, np.ndarray]:
 
 def _outcomes(data: Mapping[Place, Compared], best: Sequence[str]) -> Tested:
     found = {}
-    for row in significance.compare(data, best):
+    rows = significance.compare(data, best)
+    several = any(row["seeds"] > 1 for row in rows)
+    for row in rows:
         if row["baseline"] and row["direction"] in MEANS:
             method, _, variant = row["baseline"].partition("/")
-            p = float("nan") if row["p_holm"] is None else row["p_holm"]
+            ps = [row["p_holm"], row["p_bootstrap_holm"]] if several else [row["p_holm"]]
+            p = float("nan") if row["p_holm"] is None else max(ps)
             outcome = Outcome(row["difference"], p, row["difference_low"], row["difference_high"]).reversed
             found[(method, variant or "main"), (row["method"], row["variant"]), row["direction"]] = outcome
     return found

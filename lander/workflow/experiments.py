@@ -14,6 +14,7 @@ from lander.errors import UserError
 from lander.experiments.rates import rate_name
 from lander.languages import parse_direction
 from lander.methods import TRAINING_FREE
+from lander.rules import RULES
 from lander.variants import MAIN, Model
 
 TABLE1 = (
@@ -152,9 +153,7 @@ class Experiments:
                 parts.append(f"{name}={results}/awareness_parts/{reading}{seed}")
             folder = variants.selection(self.settings, "neurons", "landermt", variant)
             neurons.append(f"{name}={results}/neurons/{folder}/{seed}/neurons.parquet")
-        rules = [
-            f"{name}={variants.RULES[name]}" for name in self.settings.experiments.estimators if name in variants.RULES
-        ]
+        rules = [f"{name}={RULES[name]}" for name in self.settings.experiments.estimators if name in RULES]
         flags = ["--tables", *tables, "--parts", *parts, "--neurons", *neurons]
         return [*flags, "--rules", *rules] if rules else flags
 

@@ -7,6 +7,7 @@ from typing import Any
 from lander import config, variants
 from lander.errors import UserError
 from lander.methods import MASKED, METHODS
+from lander.rules import rule_of
 from lander.workflow.texts import as_json
 
 PRETRAINED_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "lander.json")
@@ -168,7 +169,7 @@ class Models:
         settings = self.of(wildcards)
         neurons = settings.neurons
         flags = {
-            "rule": variants.RULES.get(settings.awareness.estimator, "variance"),
+            "rule": rule_of(settings.awareness.estimator),
             "normalize": neurons.normalize,
             "threshold": neurons.threshold,
             "general-share": neurons.general_share,
