@@ -178,8 +178,8 @@ def test_the_first_paragraph_says_who_won_and_how_surely(tmp_path):
         "On news, nothing is ranked into English, the highest BLEU there is 0.0, below 5; out of English full is best "
         f"with 100.0 BLEU, {100 - round(bleu['lora'], 1):.1f} ahead of lora (not significant, p = 1.00); landermt has "
         f"{bleu['landermt']:.1f} there, {gap} less (significant, p < 0.001). Significant: paired randomisation of the "
-        "sentences, with several seeds or draws a bootstrap over them too, Holm-corrected p < 0.05, and 0 is outside the "
-        "interval."
+        "sentences, with several seeds or draws a bootstrap over them too, Holm-corrected p < 0.05, and 0 is outside "
+        "the interval."
     )
     (folders[0] / "news/en-de.segments.parquet").unlink()
     text, _ = make(tmp_path, "table1", scores=folders)
