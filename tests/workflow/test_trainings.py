@@ -122,10 +122,13 @@ def test_bfloat16_has_float32_masters_of_what_is_trained_alone(folder):
     assert_frozen(folder, "masters", 2, torch.bfloat16, "transformer.h.1.mlp.blocks.4", list(range(5, 64, 6)))
 
 
-@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)] if SOAK else [(2, 1)])
-def test_a_checkpoint_goes_on_with_another_number_of_ranks(folder, straight, before, after):
-    name = f"ranks-{before}-{after}"
-    flags = [*SIX, "--zero-stage", "2", "--checkpoint-every", "2", "--checkpoints", name]
+@pytest.mark.parametrize(
+    ("stage", "before", "after"), [*product(range(4), (1, 2), (1, 2))] if SOAK else [(2, 2, 1), (3, 1, 2)]
+)
+def test_a_checkpoint_goes_on_with_another_number_of_ranks(folder, straight, stage, before, after):
+    """A gate is one number: at ZeRO 3 the ranks cannot halve it."""
+    name = f"ranks-{stage}-{before}-{after}"
+    flags = [*SIX, "--zero-stage", str(stage), "--checkpoint-every", "2", "--checkpoints", name]
     assert finetune(folder, f"{name}-out", *flags, ranks=before, entry=dying("window"), check=False).returncode != 0
     done = finetune(folder, f"{name}-out", *flags, ranks=after)
     assert "resuming at update 4 of 6" in done.stderr
