@@ -167,15 +167,18 @@ class BlockFFN(nn.Module):
         ZeRO 2 and 3 count on every trained parameter having a gradient in every micro-step, in one order on all
         ranks; with parts left out, or in an order that depends on the direction, they go wrong without a word or
         die. So while training every gate and block runs in its place, the idle ones on no rows: that costs nothing,
-        and their gradients are exact zeros. Frozen blocks do the same: ZeRO 3 gathers them on all ranks at once.
+        and their gradients are exact zeros. Frozen blocks do the same: ZeRO 3 gathers them on all ranks at once. An
+        idle block is scaled like one that runs: recomputing activations stops behind the last tensor that was kept
+        for the backward, and ranks that stop in other places gather other parameters and wait for each other forever.
         """
         out = torch.zeros_like(x) if self.bias is None else self.bias.expand_as(x)
         shifts = self.shifts()
+        idle = next(iter(shifts.values()), 1.0)
         for block, group, scale in zip(self.blocks, self.groups, self.scales(shifts), strict=True):
             if scale is not None:
                 out = out + self.scaled(block, x, scale)
             elif self.training and group.routes:
-                out = out + block(x.reshape(-1, x.shape[-1])[:0]).sum()
+                out = out + self.scaled(block, x.reshape(-1, x.shape[-1])[:0], idle).sum()
         if self.training:
             out = out + sum(shift * 0 for shift in shifts.values())
         return out if residual is None else residual + out

@@ -67,20 +67,36 @@ class State:
             read: gives the tensor of a kind (`weights` or one of `MOMENTS`) and of a parameter's name.
         """
         from deepspeed.runtime.zero import GatheredParameters
-        from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
 
         for name, parameter in self.prepared.trained().items():
             master = read("weights", name).to(self.engine.device)
             with GatheredParameters([parameter], modifier_rank=0):  # the weights that the model computes with
                 parameter.data.copy_(master)
             if not self.plain:
-                safe_set_full_fp32_param(parameter, master)
+                self._set(parameter, master)
             for key in MOMENTS:
                 if self.plain:
                     self.optimizer.state[parameter][key].copy_(read(key, name))
                 else:
-                    safe_set_full_optimizer_state(parameter, read(key, name).to(self.engine.device), key)
+                    self._set(parameter, read(key, name).to(self.engine.device), key)
         self.updates = list(updates)
+
+    def _set(self, parameter: torch.nn.Parameter, value: torch.Tensor, key: str | None = None) -> None:
+        """Give a ZeRO wrapper a parameter's float32 master, or its moment `key`.
+
+        ZeRO 3 takes this rank's part: of whole tensors it forgets the padding of those that the ranks cannot halve.
+        """
+        from deepspeed import utils
+
+        extent = "full"
+        if hasattr(parameter, "ds_tensor"):
+            size = parameter.ds_tensor.ds_numel
+            whole = torch.nn.functional.pad(value.flatten(), (0, size * dist.get_world_size() - value.numel()))
+            extent, value = "local", whole[size * dist.get_rank() :][:size]
+        if key is None:
+            getattr(utils, f"safe_set_{extent}_fp32_param")(parameter, value)
+        else:
+            getattr(utils, f"safe_set_{extent}_optimizer_state")(parameter, value, key)
 
 
 class Turn:
