@@ -118,7 +118,8 @@ def nested(key: str, value: Any) -> dict[str, Any]:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsed]:
     """A run of every method, of an experiment and of analyses; and one of a base from scratch."""
     made = Rehearsed(tmp_path_factory.mktemp("rehearsed"))
-    made.plans([(["--", *TARGETS], {})])
+    made.plans([(["--", *TARGETS[1:]], {})])  # the report shows the experiments that are there when it is made
+    made.plans([(["--", TARGETS[0]], {})])
     made.plans([(["--", "all"], SCRATCH)])
     yield made
     made.process.stdin.close()
@@ -128,7 +129,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsed]:
 @pytest.fixture(scope="module")
 def plans(run: Rehearsed) -> dict[str, list[dict[str, Any]]]:
     """The dry run of each key, side by side."""
-    asked = [(["--dry-run", "--", *TARGETS], nested(key, KEYS[key][0])) for key in TRIED]
+    targets = dict.fromkeys(TRIED, TARGETS) | {"neurons.masks": [name for name in TARGETS if name != "sweep_k"]}
+    asked = [(["--dry-run", "--", *targets[key]], nested(key, KEYS[key][0])) for key in TRIED]
     return dict(zip(TRIED, run.plans(asked), strict=True))
 
 
