@@ -20,7 +20,7 @@ from lander.experiments.charts import apart
 from lander.experiments.forgetting import pareto
 from lander.experiments.inputs import LOSS_COLUMNS, read_losses
 from lander.experiments.rates import MOST, best_rate, dev_loss, next_rates, rate_name
-from lander.experiments.samples import loss_samples, score_samples, summarise
+from lander.experiments.samples import loss_samples, minus, score_samples, summarise
 from lander.experiments.transfer import relation
 from lander.experiments.verdict import verdict
 from lander.languages import parse_direction
@@ -658,3 +658,9 @@ def test_labels_of_an_axis_do_not_touch():
     assert apart([1e-4, 2e-4, 4e-4, 8e-4], log=True) == [1e-4, 2e-4, 4e-4, 8e-4]
     assert apart([3.0]) == [3.0]
     assert apart([]) == []
+
+
+def test_what_the_base_lacks_has_no_difference():
+    mine = pd.DataFrame({"metric": ["bleu", "loss"], "value": [3.0, 0.5]})
+    base = pd.DataFrame({"metric": ["bleu", "bleu"], "value": [1.0, 2.0]})
+    assert minus(mine, base, ["metric"]).to_dict("records") == [{"metric": "bleu", "value": 1.5}]

@@ -17,6 +17,7 @@ BEST_PROMPT = ("zero-shot", "best-prompt")
 
 
 def gain_table(found: dict, names: dict, test: str, points: pd.DataFrame) -> Table:
+    """Models x gain over both prompts of the base, loss on text, parameters trained, and who is Pareto-optimal."""
     rows = []
     for (run, label), point in zip(names.items(), points.itertuples(), strict=True):
         cells = [
@@ -79,6 +80,7 @@ def _value(found: dict, run: tuple[str, str], test: str, metric: str, digits: in
 
 
 def damage_table(found: dict, names: dict) -> Table:
+    """Trained models x increase of the loss, that by routing alone apart from that by training (nats per character)."""
     parts = [f"{kind} {part}" for kind in KINDS for part in ("routing", "training", "total")]
     rows = []
     for run, label in names.items():
@@ -95,6 +97,7 @@ def damage_table(found: dict, names: dict) -> Table:
 
 
 def language_table(data: pd.DataFrame, found: dict, names: dict) -> Table:
+    """Trained models x increase of the loss on text in each language (nats per character)."""
     parts = [name for name in dict.fromkeys(data["metric"]) if name.startswith("text ")]
     parts = [name for name in parts if name.split()[1] not in ("total", "routing", "training")]
     rows = [

@@ -141,12 +141,12 @@ def minus(samples: pd.DataFrame, base: pd.DataFrame, on: Sequence[str] = ()) -> 
     """Samples minus the mean over samples of `base`, which has seeds of its own.
 
     Args:
-        on: columns in which both must agree.
+        on: columns in which both must agree; samples of what `base` lacks are left out.
     """
     if not on:
         return samples.assign(value=samples["value"] - base["value"].mean())
     level = base.groupby(list(on), as_index=False)["value"].mean().rename(columns={"value": "base"})
-    both = samples.merge(level, on=list(on), how="left", validate="many_to_one")
+    both = samples.merge(level, on=list(on), how="inner", validate="many_to_one")
     return both.assign(value=both["value"] - both["base"]).drop(columns="base")
 
 
