@@ -1,8 +1,8 @@
 """The methods: what each trains, what it can be told, and, where it goes by masks, how it chooses its neurons.
 
 A method is an entry here, and, where it trains in a new way, a function that makes a base ready for it (`build`).
-The config, the workflow and the training read these entries; nothing else knows a method by its name, but for the
-experiments that compare them. Nothing heavy is imported: the config is checked before any job starts.
+Config, workflow, training, tables and report read these entries, in their order. Nothing heavy is imported with this
+module: the config is checked before any job starts.
 """
 
 from collections.abc import Callable, Mapping
@@ -119,3 +119,9 @@ METHODS: dict[str, Method] = {
 TRAINED = tuple(name for name, method in METHODS.items() if method.build)
 TRAINING_FREE = tuple(name for name in METHODS if name not in TRAINED)
 MASKED: dict[str, Recipe] = {name: method.recipe for name, method in METHODS.items() if method.recipe}
+
+# What the paper's tables compare: table 1 every method but those that only say which part of ours does it.
+ABLATIONS = ("layers", "landermt-lg", "landermt-ls")
+TABLE1 = tuple(name for name in METHODS if name not in ABLATIONS)
+TABLE2 = ("zero-shot", *ABLATIONS, "landermt")
+SECOND_MODEL = ("zero-shot", "adapter-lora", "landermt")  # figure 9

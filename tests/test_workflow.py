@@ -103,6 +103,21 @@ def test_flags_of_methods(make) -> None:
     assert steps == ["--steps", "5"]
 
 
+def test_a_sample_of_ablated_neurons_is_compared_and_not_trained(make) -> None:
+    place = wildcards(reading="ablation", variant="awareness.estimator-ablation", method="landermt", seed="0")
+    for neurons, trained in ((None, True), (2, False)):
+        plan = make(awareness={"neurons": neurons}, experiments={"estimators": ["taylor", "ablation"]})
+        flags = plan.models.awareness_flags(place)
+        assert flags[flags.index("--estimator") + 1] == "ablation"
+        assert ("--neurons" in flags) != trained
+        given = " ".join(plan.experiments.estimator_flags("results/r"))
+        assert "ablation=results/r/awareness/ablation/s0" in given
+        assert ("ablation=results/r/awareness_parts/ablation/s0" in given) == trained
+        assert ("neurons/awareness.estimator-ablation" in given) == trained
+        models = {model.variant for model in plan.experiments.models("estimators")}
+        assert ("awareness.estimator-ablation" in models) == trained
+
+
 def test_sizes_of_what_is_added_follow_the_chosen_layers(make) -> None:
     place = {"variant": "main", "seed": "0"}
     plan = make(layers={"k": 2})

@@ -68,6 +68,11 @@ def _methods(config: Config) -> None:
 
 def _scored_languages(config: Config) -> None:
     _distinct(config.awareness.languages, "awareness.languages")
+    if config.awareness.estimator == "ablation" and config.awareness.neurons:
+        raise UserError(
+            f"awareness.neurons: {config.awareness.neurons} of each layer are scored, and masks need all scores; "
+            "set it to null, or put ablation into experiments.estimators and run `agreement`"
+        )
     missing = [code for code in config.languages if code not in config.awareness.languages]
     if missing:
         raise UserError(f"awareness.languages: {', '.join(missing)} of `languages` missing; all of them are scored")

@@ -66,6 +66,7 @@ class Awareness:
     sentences: int
     batch_size: int
     estimator: str
+    neurons: int | None
     site: str
     text: str
 

@@ -18,7 +18,6 @@ from lander.experiments.forgetting_tables import KINDS
 from lander.experiments.inputs import KEYS, Inputs
 from lander.experiments.samples import (
     LOSS,
-    TRAINING_FREE,
     labels,
     loss_samples,
     minus,
@@ -27,6 +26,7 @@ from lander.experiments.samples import (
     score_samples,
     summarise,
 )
+from lander.methods import TRAINING_FREE
 from lander.report.order import sort_tests
 from lander.report.tables import Table
 

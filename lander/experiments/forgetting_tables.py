@@ -8,7 +8,8 @@ import pandas as pd
 
 from lander.experiments import charts
 from lander.experiments.documents import heads, number
-from lander.experiments.samples import LOSS, METRICS, TRAINING_FREE
+from lander.experiments.samples import LOSS, METRICS
+from lander.methods import TRAINING_FREE
 from lander.report.summary import quantity
 from lander.report.tables import Cell, Table
 

@@ -20,13 +20,12 @@ from lander.experiments.samples import (
     summarise,
 )
 from lander.experiments.verdict import FLOOR, by_rank, tests, verdict
+from lander.methods import SECOND_MODEL, TABLE2
 from lander.report.order import sort_tests
 from lander.report.summary import duration, quantity
 from lander.report.tables import MISSING, Cell, Table
 
 MEAN_HEADS = {"mean-into-en": "into en", "mean-out-of-en": "out of en"}
-TABLE2 = ("zero-shot", "layers", "landermt-lg", "landermt-ls", "landermt")
-SECOND_MODEL = ("zero-shot", "adapter-lora", "landermt")
 Key = tuple[str, str, str, str, str]  # method, variant, test, metric, direction
 Found = dict[Key, tuple[float, float]]  # -> mean, spread
 

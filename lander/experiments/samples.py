@@ -12,13 +12,13 @@ import pandas as pd
 from lander.errors import UserError
 from lander.evaluate.collect import MEANS
 from lander.experiments.inputs import KEYS
+from lander.methods import TRAINING_FREE
 from lander.report.order import direction_group, method_key, run_label, sort_directions
 
 METRICS = {"bleu": "BLEU", "chrf2++": "chrF2++"}
 LOSS = "loss_per_character"
 SIDES = dict(zip(MEANS, (None, "into English", "out of English"), strict=True))  # mean -> its directions
 PAPER = ("en-de", "de-en", "en-it", "it-en", "en-fr", "fr-en", "en-ar", "ar-en", "en-zh", "zh-en")
-TRAINING_FREE = ("zero-shot", "in-context")
 DRAWS = "draws"  # the variant that stands for all draws of a control
 SUMMARY = ["mean", "spread", "number", "over"]
 

@@ -5,11 +5,9 @@ from collections.abc import Iterable
 from lander.evaluate.bleu import base_language
 from lander.evaluate.collect import MEANS
 from lander.languages import parse_direction
+from lander.methods import METHODS
 
-METHODS = (
-    "zero-shot", "in-context", "full", "layers", "landermt", "landermt-lg", "landermt-ls", "lora", "adapter",
-    "adapter-lora", "random", "random-layers", "lora-matched",
-)  # fmt: skip
+ORDER = tuple(METHODS)
 GROUPS = ("out of English", "into English", "other directions")  # of directions
 ZERO_SHOT_VARIANTS = {"main": "fixed instruction", "best-prompt": "best prompt"}
 
@@ -17,7 +15,7 @@ ZERO_SHOT_VARIANTS = {"main": "fixed instruction", "best-prompt": "best prompt"}
 def method_key(run: tuple[str, str]) -> tuple:
     """Methods in the order of the design, unknown ones after them; `main` before the other variants."""
     method, variant = run
-    place = METHODS.index(method) if method in METHODS else len(METHODS)
+    place = ORDER.index(method) if method in ORDER else len(ORDER)
     return (place, method, variant != "main", variant)
 
 

@@ -11,7 +11,7 @@ from sacrebleu.metrics import BLEU
 from lander.evaluate.collect import MEANS
 from lander.report.inputs import Inputs
 from lander.report.metrics import METRICS, look
-from lander.report.order import METHODS, run_label, sort_directions
+from lander.report.order import ORDER, run_label, sort_directions
 from lander.report.tables import MISSING, Cell, Head, Table, quantity
 
 PAGE = "this page"
@@ -33,7 +33,7 @@ def commands(inputs: Inputs, experiments: list[str]) -> list[tuple[str, str]]:
     rows = inputs.scores[(inputs.scores["metric"] == "bleu") & ~inputs.scores["direction"].isin(MEANS)]
     if rows.empty:
         return found
-    order = [*METHODS, *sorted(set(rows["method"]) - set(METHODS))]
+    order = [*ORDER, *sorted(set(rows["method"]) - set(ORDER))]
     trained = rows[rows["method"].isin(order[2:])]
     row = (trained if len(trained) else rows).iloc[0]
     model = f"{row['method']}/{row['variant']}/s{row['seed']}"

@@ -13,16 +13,10 @@ from lander.config import Config, choices
 from lander.errors import UserError
 from lander.experiments.rates import rate_name
 from lander.languages import parse_direction
-from lander.methods import TRAINING_FREE
+from lander.methods import SECOND_MODEL, TABLE1, TABLE2, TRAINING_FREE
 from lander.rules import RULES
 from lander.variants import MAIN, Model
 
-TABLE1 = (
-    "zero-shot", "in-context", "full", "lora", "adapter", "adapter-lora", "landermt", "random", "random-layers",
-    "lora-matched",
-)  # fmt: skip
-TABLE2 = ("zero-shot", "layers", "landermt-lg", "landermt-ls", "landermt")
-SECOND_MODEL = ("zero-shot", "adapter-lora", "landermt")
 DETECTING = ("readings", "sweep_k", "sweep_epsilon", "estimators")  # with given masks they would train the same again
 CONTROLS = ("random", "random-layers")
 BEST_PROMPT = "best-prompt"
@@ -106,7 +100,7 @@ class Experiments:
 
     def _estimators(self) -> list[Model]:
         now = self.settings.awareness.estimator
-        given = [name for name in self.settings.experiments.estimators if name != now]
+        given = [name for name in self.settings.experiments.estimators if name != now and name not in self._sampled]
         names = [MAIN, *(f"awareness.estimator-{name}" for name in given)]
         return [model for name in names for model in self._runs("landermt", name)] + self._draws("random")
 
@@ -133,6 +127,11 @@ class Experiments:
 
     # ------------------------------------------------------------ estimators of awareness
 
+    @property
+    def _sampled(self) -> tuple[str, ...]:
+        """Estimators that score a sample of the neurons: without groups, masks or a training."""
+        return ("ablation",) if self.settings.awareness.neurons else ()
+
     def estimator_tables(self, _wildcards: Any) -> list[str]:
         """Scores, parts of scores and neurons of every estimator."""
         flags = [flag.partition("=")[2] for flag in self.estimator_flags("<results>") if "=<results>/" in flag]
@@ -149,6 +148,8 @@ class Experiments:
             variant = MAIN if name == self.settings.awareness.estimator else f"awareness.estimator-{name}"
             reading = "" if variant == MAIN else f"{name}/"
             tables.append(f"{name}={results}/awareness/{reading}{seed}")
+            if name in self._sampled:
+                continue
             if name != "random":
                 parts.append(f"{name}={results}/awareness_parts/{reading}{seed}")
             folder = variants.selection(self.settings, "neurons", "landermt", variant)

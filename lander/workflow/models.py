@@ -137,6 +137,8 @@ class Models:
         """Flags of the stage awareness that hang on the reading."""
         awareness = self.scores_of(wildcards)
         flags = as_flags({"estimator": awareness.estimator, "site": awareness.site, "seed": wildcards.seed})
+        if awareness.estimator == "ablation" and awareness.neurons:
+            flags += as_flags({"neurons": awareness.neurons})
         if awareness.text == "monolingual":
             return flags
         return [*flags, "--languages", self.prompt_names, "--sentences", str(awareness.sentences)]

@@ -109,6 +109,7 @@ KEYS: dict[str, tuple[Any, list[str]]] = {
     "awareness.sentences": (10, ["text", "kept"]),
     "awareness.batch_size": (4, ["awareness"]),
     "awareness.estimator": ("summed", ["awareness", "neurons"]),
+    "awareness.neurons": (3, []),  # of the estimator ablation alone
     "awareness.site": ("pre", ["awareness"]),
     "awareness.text": ("translation", ["awareness"]),
     "neurons.general_share": (0.5, GROUPED),
