@@ -431,7 +431,8 @@ def forgetting_files(folder):
 
 def test_forgetting(tmp_path):
     given = forgetting_files(tmp_path)
-    text, data = make(tmp_path, "forgetting", **given, languages=["de", "fr"])
+    text, data = make(tmp_path, "forgetting", **given, languages=["de", "fr"], text="held-out news")
+    assert "\nPlain text: held-out news.\n" in text
     mine = data[(data["method"] == "landermt")]
     assert value(mine, metric="gain bleu") == 16  # 25 - 9, the better prompt
     assert value(mine, metric="gain_fixed bleu") == 21

@@ -118,6 +118,15 @@ def test_a_sample_of_ablated_neurons_is_compared_and_not_trained(make) -> None:
         assert ("awareness.estimator-ablation" in models) == trained
 
 
+def test_forgetting_says_which_text_it_is_measured_on(make) -> None:
+    for text, said in (
+        (None, "the sides of data.dev"),
+        ([{"name": "web", "files": {"en": "a.en", "de": "a.de", "cs": "a.cs"}}], "(web)"),
+    ):
+        flags = make(experiments={"text": text}).experiments.flags("forgetting", "results/r")
+        assert said in flags[flags.index("--text") + 1]
+
+
 def test_sizes_of_what_is_added_follow_the_chosen_layers(make) -> None:
     place = {"variant": "main", "seed": "0"}
     plan = make(layers={"k": 2})

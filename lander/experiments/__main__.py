@@ -36,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--languages", nargs="*", default=[], help="languages whose plain text must be measured")
     parser.add_argument("--main-value", help="the value that variant main has of what the experiment varies")
     parser.add_argument("--title", default="", help="what was run: the base, the data")
+    parser.add_argument("--text", default="", help="what the plain text of the losses is, for the heading")
     parser.add_argument("--out", type=Path, required=True, help="folder for NAME.csv, NAME.md and NAME.svg")
     return parser
 
@@ -58,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         directions=read_directions(args.directions),
         languages=args.languages,
         title=args.title,
+        text=args.text,
         main_value=args.main_value,
         segments=segment_files(args.scores, args.items),
     )

@@ -54,6 +54,7 @@ def forgetting(inputs: Inputs) -> Document:
     tests = sort_tests([test for test in data["test"] if test], [])
     points = {test: pareto_points(found, names, test) for test in tests}
     blocks: list[Table | str] = [inputs.title] if inputs.title else []
+    blocks += [f"Plain text: {inputs.text}."] if inputs.text else []
     blocks += [block for test in tests for block in tables.untrained(found, names, test)]
     blocks += [tables.gain_table(found, names, test, points[test]) for test in tests]
     blocks += [tables.damage_table(found, names), tables.language_table(data, found, names)]

@@ -29,6 +29,7 @@ class Inputs:
     directions: list[str] = field(default_factory=list)  # the trained ones, in order; empty: all of the scores
     languages: list[str] = field(default_factory=list)
     title: str = ""
+    text: str = ""  # what the plain text of the losses is
     main_value: str | None = None  # what variant `main` has of the key that the experiment varies
     segments: list[Path] = field(default_factory=list)  # segment scores that stand beside the files of scores
 

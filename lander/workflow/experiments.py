@@ -230,7 +230,16 @@ class Experiments:
             "readings": self.settings.readings,
         }
         main = ["--main-value", str(values[name])] if name in values else []
-        return [*(["--runs", *runs] if runs else []), *main]
+        text = ["--text", self._text] if name == "forgetting" else []
+        return [*(["--runs", *runs] if runs else []), *main, *text]
+
+    @property
+    def _text(self) -> str:
+        """What forgetting is measured on beside translations."""
+        sources = self.settings.experiments.text
+        if sources == self.settings.data.dev:
+            return "the sides of data.dev, which no model was trained on; experiments.text is null"
+        return f"experiments.text ({', '.join(source.name for source in sources)})"
 
 
 def has_loss(model: Model) -> bool:
