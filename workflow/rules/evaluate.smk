@@ -84,13 +84,24 @@ rule score:
 
 if plan.untrained_items:
 
+    use rule seen as seen_untrained with:
+        input:
+            heldout=expand("<results>/data/test/{item}.parquet", item=plan.untrained_items),
+            train=rules.seen.input.train,
+        output:
+            "<results>/evaluate/seen-untrained-s{seed}.json",
+        log:
+            "<logs>/evaluate/seen-untrained-s{seed}.log",
+        benchmark:
+            "<benchmarks>/evaluate/seen-untrained-s{seed}.tsv"
+
     use rule score as score_untrained with:
         input:
             expand(
                 "<results>/translate/{{method}}/{{variant}}/s{{seed}}/{item}.jsonl",
                 item=plan.untrained_items,
             ),
-            seen=[],
+            seen="<results>/evaluate/seen-untrained-s{seed}.json" if plan.trained else [],
         output:
             expand(
                 "<results>/evaluate/{{method}}/{{variant}}/s{{seed}}/{item}.csv",
@@ -112,7 +123,7 @@ if plan.untrained_items:
             variant="{variant}",
             seed="{seed}",
             tests=json.dumps(plan.untrained),
-            seen=[],
+            seen=lambda wildcards: plan.seen_flags(wildcards, "-untrained"),
             metrics=settings.evaluate.metrics,
             code=plan.code("evaluate"),
 
