@@ -22,6 +22,7 @@ from torch import nn
 
 from lander import families, machine, model, tables
 from lander.codec import PROMPTS, Batch, Codec
+from lander.data import chunks
 from lander.data.templates import Template, load_templates
 from lander.errors import run_main
 from lander.languages import Direction, parse_direction
@@ -104,7 +105,7 @@ def main() -> None:
     machine.prepare(args.threads)
     direction: Direction = args.direction
     names = (args.languages[direction.source], args.languages[direction.target])
-    pairs = tables.read(args.data, "train").head(args.sentences)
+    pairs = chunks.head(args.data, "train", args.sentences)
     network, codec = model.load(args.model, args.revision, args.dtype, args.prompt)
     read = batches(pairs, codec, load_templates(args.templates), names, args.text, args.batch_size)
     means, tokens = mean_activations(network, read)

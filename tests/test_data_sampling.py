@@ -87,6 +87,21 @@ def test_a_long_table_is_read_twice_and_nothing_is_left_beside_it(tmp_path, monk
     assert not [path for path in set(tmp_path.iterdir()) - before if path.name.startswith(".")]
 
 
+def test_the_head_of_a_table_is_all_that_is_read_of_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(chunks, "ROWS", 2)
+    with chunks.writing(tmp_path / "t.parquet", "text") as writer:
+        for number in range(7):
+            writer.add([{"text": f"line {number}", "line": number}.get(name, "x") for name in writer._schema.names])
+    whole = tables.read(tmp_path / "t.parquet", "text")
+    conform, parts = chunks.conform, []
+    monkeypatch.setattr(chunks, "conform", lambda table, *args: parts.append(len(table)) or conform(table, *args))
+    for rows in (0, 1, 2, 3, 7, 9, None):
+        parts.clear()
+        head = chunks.head(tmp_path / "t.parquet", "text", rows)
+        pd.testing.assert_frame_equal(head, whole if rows is None else whole.head(rows))
+        assert sum(parts) == min(7, max(2, rows + rows % 2)) if rows is not None else 7
+
+
 def test_seeds_directions_and_templates_differ(tmp_path):
     make_clean(tmp_path, ROWS)
     draws = [draw(tmp_path, max_pairs=50, seed=seed)[0] for seed in (0, 1)]

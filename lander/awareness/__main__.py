@@ -24,6 +24,7 @@ from lander.awareness import ESTIMATORS, SITES, ablation, estimators, texts
 from lander.awareness.output import parts_table, random_scores, table_of
 from lander.awareness.texts import Sample
 from lander.codec import PROMPTS, Batch, Codec
+from lander.data import chunks
 from lander.data.templates import load_templates
 from lander.errors import UserError, run_main
 from lander.languages import Direction, parse_direction
@@ -40,14 +41,14 @@ def parse_data(value: str) -> tuple[Direction, Path]:
 def read_samples(args: argparse.Namespace, codec: Codec) -> list[Sample]:
     """The text of the flags as sequences of tokens, shortest first."""
     if args.text:
-        sentences = tables.read(args.text, "text")["text"].tolist()[: args.sentences]
+        sentences = chunks.head(args.text, "text", args.sentences)["text"].tolist()
         return texts.by_length(texts.monolingual(sentences, codec, args.parts))
     templates = load_templates(args.templates)
     samples = []
     for direction, path in args.data:
-        pairs = tables.read(path, "train")
+        pairs = chunks.head(path, "train", args.sentences)
         names = (args.languages[direction.source], args.languages[direction.target])
-        samples += texts.translations(pairs[: args.sentences], codec, templates, names, args.parts)
+        samples += texts.translations(pairs, codec, templates, names, args.parts)
     return texts.by_length(samples)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -78,3 +79,19 @@ def reading_tables(path: str | Path, schema: str, columns: Iterable[str]) -> Ite
         raise UserError(f"{path}: not a readable Parquet file ({brief(error)}); {remedy(path)}") from None
     if schema in NEVER_EMPTY and not rows:
         raise UserError(f"{path}: no rows in it; {remedy(path)}")
+
+
+def head(path: str | Path, schema: str, rows: int | None) -> pd.DataFrame:
+    """The first rows of a table, all where `rows` is None; what is behind them is not read.
+
+    Raises:
+        UserError: as `reading`.
+    """
+    parts, count = [], 0
+    for part in reading_tables(path, schema, SCHEMAS[schema].names):
+        parts.append(part)
+        count += len(part)
+        if rows is not None and count >= rows:
+            break
+    whole = pa.concat_tables(parts) if parts else SCHEMAS[schema].empty_table()
+    return whole.slice(0, rows).to_pandas()

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from lander import tables
+from lander.data import chunks
 
 
 def normalise(text: str) -> str:
@@ -40,12 +40,12 @@ def seen_in_training(texts: Iterable[str], train: Iterable[str | Path]) -> set[s
 
     Args:
         texts: normalised test sentences; those without a letter or digit are never seen.
-        train: tables "train". Each is read once and let go, so memory holds the test sets and one table.
+        train: tables "train". Each is read once, a chunk at a time, so memory holds the test sets alone.
     """
     wanted = {text for text in texts if any(map(str.isalnum, text))}
     seen: set[str] = set()
     for path in train:
-        pairs = tables.read(path, "train", ["source", "target"])
-        for side in ("source", "target"):
-            seen.update(wanted.intersection(map(normalise, pairs[side].unique())))
+        for pairs in chunks.reading(path, "train", ("source", "target")):
+            for side in pairs.values():
+                seen.update(wanted.intersection(map(normalise, set(side))))
     return seen

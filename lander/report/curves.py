@@ -3,6 +3,9 @@
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
 
 from lander.evaluate.collect import MEANS
 from lander.report import svg
@@ -108,52 +111,58 @@ def _seeds(inputs: Inputs) -> str:
     return " and seeds" if len({run.seed for run in inputs.losses}) > 1 else ""
 
 
+LOOKS = {
+    "out of English": ("o", svg.PALETTE[0], -0.12),
+    "into English": ("s", svg.PALETTE[1], 0.12),
+    "other directions": ("^", svg.PALETTE[2], 0.0),
+}  # group of directions -> marker, colour, place beside the middle of the row
+
+
 @matplotlib.rc_context(svg.RC)
-def scores(inputs: Inputs, test: str) -> Drawn | None:
-    """BLEU of every method in every direction of one test set, a row a method."""
-    rows = inputs.scores.query("test == @test and metric == 'bleu'")
-    rows = (
-        rows[~rows["direction"].isin(MEANS)].groupby(["method", "variant", "direction"])["score"].mean().reset_index()
-    )
+def scores(inputs: Inputs, tests: list[str]) -> Drawn | None:
+    """BLEU of every method in every direction, a panel a test set, a row a method."""
+    rows = inputs.scores.query("metric == 'bleu' and test in @tests")
+    rows = rows[~rows["direction"].isin(MEANS)]
+    rows = rows.groupby(["test", "method", "variant", "direction"])["score"].mean().reset_index()
     runs = sorted(set(zip(rows["method"], rows["variant"], strict=True)), key=method_key)
     if not runs:
         return None
-    figure, axes = svg.new_figure(height=0.85 + 0.3 * len(runs), legend_rows=1)
-    axes.grid(axis="x")
-    looks = {"out of English": ("o", svg.PALETTE[0]), "into English": ("s", svg.PALETTE[1])}
-    looks["other directions"] = ("^", svg.PALETTE[2])
+    shown = [test for test in tests if test in set(rows["test"])]
+    figure = Figure(figsize=(6.4, 0.21 + len(shown) * (0.85 + 0.3 * len(runs))), layout="constrained")
+    FigureCanvasSVG(figure)
+    panels = figure.subplots(len(shown), squeeze=False)[:, 0]
     groups = rows["direction"].map(direction_group)
-    for place, (method, variant) in enumerate(runs):
-        mine = (rows["method"] == method) & (rows["variant"] == variant)
-        for group, (marker, colour) in looks.items():
-            values = rows.loc[mine & (groups == group), "score"]
-            offset = {"out of English": -0.12, "into English": 0.12}.get(group, 0)
-            hollow = {"markerfacecolor": "none", "markeredgecolor": colour, "linestyle": ""}
-            axes.plot(values, np.full(len(values), place + offset), marker=marker, markersize=5, **hollow)
-            mean = values.mean()
-            axes.plot([mean, mean], [place + offset - 0.14, place + offset + 0.14], color=colour, linewidth=2.4)
-    for group, (marker, colour) in looks.items():
-        if (groups == group).any():
-            axes.plot(
-                [],
-                [],
-                marker=marker,
-                linestyle="",
-                color=colour,
-                markerfacecolor="none",
-                label=group_heading(group, groups),
-            )
-    axes.plot([], [], color=svg.INK, marker="|", markersize=10, markeredgewidth=2, linestyle="", label="mean of these")
-    axes.set_yticks(range(len(runs)), [run_label(run) for run in runs])
-    axes.invert_yaxis()
-    axes.set_xlabel(f"BLEU on {test} (0-100)")
-    axes.set_xlim(left=0)
-    svg.legend_below(figure, axes, 4)
-    title = f"BLEU by method on {test}"
+    for axes, test in zip(panels, shown, strict=True):
+        _rows_of_marks(axes, rows[rows["test"] == test].assign(group=groups), runs)
+        axes.set_xlabel(f"BLEU on {test} (0-100)")
+    for group in (group for group in LOOKS if (groups == group).any()):
+        marker, colour, _ = LOOKS[group]
+        looks = {"marker": marker, "linestyle": "", "color": colour, "markerfacecolor": "none"}
+        panels[0].plot([], [], **looks, label=group_heading(group, groups))
+    looks = {"marker": "|", "markersize": 10, "markeredgewidth": 2, "linestyle": "", "color": svg.INK}
+    panels[0].plot([], [], **looks, label="mean of these")
+    svg.legend_below(figure, panels[0], 4)
+    title = f"BLEU by method on {', '.join(shown)}"
     caption = (
         "A mark is a direction, a bar the mean of those of its colour. Two methods whose marks overlap differ less "
         "than directions do; a mark far to the left of its row is a direction that the method leaves behind."
     )
-    data = rows.assign(test=test)[["test", "method", "variant", "direction", "score"]]
+    data = rows[["test", "method", "variant", "direction", "score"]]
     description = f"Dot plot. {title}, {len(runs)} rows. The numbers are in the table of scores. {caption}"
     return Drawn("scores", title, caption, description, svg.to_svg(figure, "scores", title), data)
+
+
+def _rows_of_marks(axes: Axes, rows: pd.DataFrame, runs: list[tuple[str, str]]) -> None:
+    """One row a method: a mark a direction, a bar the mean of each group of directions."""
+    axes.grid(axis="x")
+    for place, (method, variant) in enumerate(runs):
+        mine = rows[(rows["method"] == method) & (rows["variant"] == variant)]
+        for group, values in mine.groupby("group")["score"]:
+            marker, colour, beside = LOOKS[group]
+            at = place + beside
+            hollow = {"markersize": 5, "markerfacecolor": "none", "markeredgecolor": colour, "linestyle": ""}
+            axes.plot(values, np.full(len(values), at), marker=marker, **hollow)
+            axes.plot([values.mean()] * 2, [at - 0.14, at + 0.14], color=colour, linewidth=2.4)
+    axes.set_yticks(range(len(runs)), [run_label(run) for run in runs])
+    axes.invert_yaxis()
+    axes.set_xlim(left=0)

@@ -1,6 +1,7 @@
 """Everything that the report is made of, read and checked."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ import pandas as pd
 import yaml
 
 from lander import tables
+from lander.data import chunks
 from lander.errors import UserError
 from lander.evaluate.collect import read_scores
 from lander.files import read_json
@@ -182,16 +184,14 @@ def read_lengths(files: Sequence[Path]) -> pd.DataFrame:
 
     A sentence counts once for each direction in which it is trained.
     """
-    parts = []
+    counts: Counter[tuple[str, int]] = Counter()
     for path in files:
         pair = parse_direction(path.stem)
-        table = tables.read(path, "train", ["source", "target"])
-        for side, language in (("source", pair.source), ("target", pair.target)):
-            counts = table[side].str.len().value_counts()
-            parts.append(pd.DataFrame({"language": language, "characters": counts.index, "sentences": counts.values}))
-    if not parts:
-        return pd.DataFrame()
-    return pd.concat(parts).groupby(["language", "characters"], as_index=False)["sentences"].sum()
+        for part in chunks.reading(path, "train", ("source", "target")):
+            counts.update((pair.source, len(text)) for text in part["source"])
+            counts.update((pair.target, len(text)) for text in part["target"])
+    rows = [(language, characters, number) for (language, characters), number in sorted(counts.items())]
+    return pd.DataFrame(rows, columns=["language", "characters", "sentences"]) if rows else pd.DataFrame()
 
 
 def parse_assignments(values: Sequence[str], flag: str) -> dict[Run, Path]:

@@ -69,7 +69,7 @@ def _figures(inputs: Inputs, tests: list[str], documents: list[Document]) -> dic
     measured = any(one.name == PICTURE_FIRST and one.svg for one in documents)
     made = {
         "gain": [] if measured else [costs.gain(inputs, tests)],
-        "score_figures": [curves.scores(inputs, tests[0])],
+        "score_figures": [curves.scores(inputs, tests)],
         "detection": [*(make(inputs) for make in figures.DETECTION), maps.overlap(inputs), maps.agreement(documents)],
         "training": [curves.loss(inputs)],
         "cost": [costs.stages(inputs)],
