@@ -86,7 +86,7 @@ def parser(actions: Mapping[str, Action]) -> argparse.ArgumentParser:
         "--configfile", type=Path, help="YAML that is merged over config.yaml (default: config.yaml alone)"
     )
     one.add_argument("--dry-run", action="store_true", help="fetch nothing, say how much it would be")
-    one.set_defaults(effective=None)
+    one.set_defaults(effective=None, environment=None)  # of the workflow's own calls
     one = command("scores", "print a run's scores as a table")
     one.add_argument("run", metavar="RUN", type=Path, help="folder of a run, as in results/demo")
     one.add_argument("--metric", default="bleu", help="as in scores.csv (default: bleu)")

@@ -26,6 +26,7 @@ from lander.config.sources import Source
 from lander.config.types import Neural
 from lander.data import testsets
 from lander.errors import UserError, run_main
+from lander.evaluate import tokenizers
 from lander.languages import Direction
 from lander.modelconfig import WEIGHT_FILES, weights
 from lander.workflow.neural import COMET
@@ -89,6 +90,8 @@ def prefetch(settings: config.Config, *, dry_run: bool = False) -> list[Fetched]
             found |= {_test_set(source.json["sacrebleu"], pair, dry_run): None for pair in testsets.pairs(source.json)}
         else:
             found |= {_data_set(source.json, languages, dry_run): None for languages in _readings(source)}
+    if "spbleu" in settings.evaluate.metrics:
+        found[_flores(dry_run)] = None
     for metric in settings.evaluate.neural:
         found |= dict.fromkeys(_metric(metric, dry_run))
     return list(found)
@@ -132,6 +135,22 @@ def model_files(name: str, files: list[str]) -> list[str]:
 def _texts(files: Iterable[str]) -> list[str]:
     """Configuration and tokenizer among a model's files."""
     return [file for file in files if "/" not in file and any(fnmatch(file, pattern) for pattern in TEXT_FILES)]
+
+
+def _flores(dry_run: bool) -> Fetched:
+    """The sentencepiece model of spBLEU, which sacreBLEU keeps."""
+    from sacrebleu.utils import download_file
+
+    path, url = tokenizers.flores()
+    if not (dry_run or (path.is_file() and path.stat().st_size)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            download_file(url, str(path))
+        except Exception as error:  # of the network, of the disk
+            path.unlink(missing_ok=True)
+            reason = " ".join(str(error).split())[:300] or type(error).__name__
+            raise UserError(f"metric spbleu: {url} cannot be fetched ({reason}); copy it to {path}") from None
+    return Fetched("model", "spBLEU's pieces (sacreBLEU)", path.stat().st_size if path.is_file() else 0, str(path))
 
 
 def _metric(metric: Neural, dry_run: bool) -> Iterator[Fetched]:
@@ -253,7 +272,7 @@ def summary(found: list[Fetched], configfile: str | None, *, dry_run: bool = Fal
         return "\n".join([*lines, f"{total} in all; run without --dry-run to fetch what is not there"])
     file = f" --configfile {configfile}" if configfile else ""
     caches = [f"HF_HOME={Path(cache_folder()).parent}"]
-    caches += [f"SACREBLEU={testsets.folder()}"] if any(one.kind == "test set" for one in found) else []
+    caches += [f"SACREBLEU={testsets.folder()}"] if any(str(testsets.folder()) in one.place for one in found) else []
     return "\n".join(
         [
             *lines,

@@ -140,7 +140,7 @@ def test_spbleu(tmp_path, monkeypatch):
     monkeypatch.setattr(tokenizer_spm, "SACREBLEU_DIR", str(tmp_path))
     with pytest.raises(UserError, match=r"metric spbleu: .*flores200 model is not on this machine"):
         scores_of(items(*GERMAN), "de", extras=["spbleu"])
-    path = tokenizers.flores_path()
+    path = tokenizers.flores()[0]
     path.parent.mkdir()
     with open(path, "wb") as stream:
         sentencepiece.SentencePieceTrainer.train(

@@ -9,14 +9,17 @@ import huggingface_hub
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import sacrebleu.utils
 import toys
 import yaml
 from huggingface_hub._tree_cache import TreeCacheEntry, write_tree_cache
+from sacrebleu.tokenizers import tokenizer_spm
 
-from lander import comet, config, model, prefetch
+from lander import cli, comet, config, model, prefetch
 from lander.data import testsets
 from lander.data.sources import read
 from lander.errors import UserError
+from lander.workflow import Plan
 
 COMMIT = "0123456789abcdef"
 CARD = """---
@@ -215,6 +218,40 @@ def test_the_model_of_another_metric_is_fetched_whole(tmp_path, hub, installed):
     prefetch.main(["--configfile", str(scored(tmp_path, model="best/comet", command=["true"]))])
     assert sorted(hub) == ["best/comet/checkpoints/model.ckpt", "best/comet/hparams.yaml"]
     assert not installed
+
+
+def test_the_pieces_of_spbleu_are_fetched_once_and_missed_before_a_run(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "spbleu.yaml"
+    path.write_text(yaml.safe_dump({"run": "pieces", "evaluate": {"metrics": ["spbleu"]}}))
+    monkeypatch.setattr(tokenizer_spm, "SACREBLEU_DIR", str(tmp_path / "cache"))
+    fetched = []
+
+    def download_file(url, place):
+        fetched.append(url)
+        if len(fetched) == 1:
+            Path(place).write_bytes(b"half")
+            raise OSError("connection\nreset")
+        Path(place).write_bytes(b"pieces")
+
+    monkeypatch.setattr(sacrebleu.utils, "download_file", download_file)
+    with pytest.raises(UserError, match="metric spbleu: sacreBLEU's flores200 model is not on this machine"):
+        Plan(config.read(path))
+    assert "metric spbleu: https://tinyurl.com/flores200sacrebleuspm cannot be fetched (connection reset)" in complaint(
+        path
+    )
+    assert not list((tmp_path / "cache" / "models").iterdir())
+    for _ in range(2):
+        cli.main(["prefetch", "--configfile", str(path)])
+    assert len(fetched) == 2
+    assert "6 B  " in capsys.readouterr().out
+    assert Plan(config.read(path)).settings.evaluate.metrics == ("spbleu",)
+
+
+def test_the_command_is_that_of_lander(tmp_path, capsys):
+    path = tmp_path / "mine.yaml"
+    path.write_text("run: mine\n")
+    cli.main(["prefetch", "--configfile", str(path)])
+    assert "Nothing is needed from the network" in capsys.readouterr().out
 
 
 def test_an_environment_that_cannot_be_made(tmp_path, monkeypatch):

@@ -46,21 +46,30 @@ def extra_bleu(metric: str) -> BLEU:
     """
     if metric == "bleu_13a":
         return _make("13a")
-    path = flores_path()
-    if not path.is_file() or not path.stat().st_size:
-        raise UserError(
-            f"metric spbleu: sacreBLEU's {FLORES} model is not on this machine ({path} is missing or empty); with a "
-            f"network, `echo a | sacrebleu --tokenize {FLORES} <(echo a)` fetches it once; else copy the file there, "
-            "or leave the metric out"
-        )
+    check_flores()
     return _make(FLORES)
 
 
-def flores_path() -> Path:
-    """Where sacreBLEU keeps the sentencepiece model of spBLEU; the variable SACREBLEU names another folder."""
+def check_flores() -> None:
+    """spBLEU's sentencepiece model must be on this machine: sacreBLEU would fetch it in the middle of a run.
+
+    Raises:
+        UserError: it is not.
+    """
+    path, _url = flores()
+    if not path.is_file() or not path.stat().st_size:
+        raise UserError(
+            f"metric spbleu: sacreBLEU's {FLORES} model is not on this machine ({path} is missing or empty); with a "
+            "network, `lander prefetch` fetches it once; else copy the file there, or leave the metric out"
+        )
+
+
+def flores() -> tuple[Path, str]:
+    """Where sacreBLEU keeps spBLEU's sentencepiece model (the variable SACREBLEU names another folder), and its URL."""
     from sacrebleu.tokenizers import tokenizer_spm
 
-    return Path(tokenizer_spm.SACREBLEU_DIR, "models", Path(tokenizer_spm.SPM_MODELS[FLORES]["url"]).name)
+    url = tokenizer_spm.SPM_MODELS[FLORES]["url"]
+    return Path(tokenizer_spm.SACREBLEU_DIR, "models", Path(url).name), url
 
 
 def _make(tokenizer: str) -> BLEU:

@@ -25,6 +25,10 @@ class Plan:
     """What a checked config asks for."""
 
     def __init__(self, settings: config.Config) -> None:
+        if "spbleu" in settings.evaluate.metrics:
+            from lander.evaluate.tokenizers import check_flores
+
+            check_flores()
         self.settings = settings
         self.stages: set[str] = set()  # modules whose code is a parameter of a rule
         self.results = f"results/{settings.run}"

@@ -156,7 +156,7 @@ KEYS: dict[str, tuple[Any, list[str]]] = {
     "translate.dev_sentences": (2, ["best_prompt"]),
     "translate.shots": (2, ["translate method=in-context"]),
     "evaluate.baselines": (["full"], ["significance"]),
-    "evaluate.metrics": (["spbleu"], ["score"]),
+    "evaluate.metrics": (["bleu_13a"], ["score"]),
     "evaluate.neural": (
         [{"name": "comet", "model": "base/model.safetensors", "command": ["true"], "signature": "s"}],
         ["neural", "scores", "significance"],
