@@ -104,11 +104,25 @@ def test_the_rank_of_lora_matched_by_hand():
         ("lora-matched", {"budget_layers": 0}, "--budget-layers: 0"),
         ("adapter-lora", {"bottleneck": 4}, "--lora-rank: 16 has 12,288 parameters, .* the adapter's 444"),
         ("adaptor", {}, "'adaptor' is not one of full, layers"),
+        (
+            "lora",
+            {"lora": Lora(targets=("query_key_value", "nope", "attention.dense", "mlp"))},
+            "targets: no linear map is called nope, attention.dense, mlp; "
+            "a layer has dense, dense_4h_to_h, dense_h_to_4h, query_key_value$",
+        ),
     ],
 )
 def test_sizes_that_make_no_sense_are_refused(method, options, message):
     with pytest.raises(UserError, match=message):
         prepare(method, toys.bloom(3), **options)
+
+
+def test_targets_of_lora_are_ends_of_names():
+    both = ("self_attention.dense", "transformer.h.2.mlp.dense_h_to_4h")
+    (group,) = prepare("lora", toys.bloom(3), lora=Lora(rank=1, targets=both)).groups
+    assert {name.partition(".h.")[2].partition(".lora_")[0] for name in group.parameters} == {
+        "0.self_attention.dense", "1.self_attention.dense", "2.self_attention.dense", "2.mlp.dense_h_to_4h"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("method", ["landermt", "landermt-lg", "landermt-ls", "layers", "random", "random-layers"])

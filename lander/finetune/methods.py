@@ -185,9 +185,19 @@ def linear_maps(network: nn.Module) -> dict[str, nn.Linear]:
 
 
 def with_lora(network: nn.Module, lora: Lora) -> nn.Module:
-    """The base with PEFT's LoRA on every linear map of its layers; its own parameters stay frozen."""
+    """The base with PEFT's LoRA on the targets, or on every linear map of its layers; its own parameters stay frozen.
+
+    Raises:
+        UserError: a target that is neither the name of a linear map nor, after a dot, its end.
+    """
     from peft import LoraConfig, get_peft_model
 
+    maps = [name for name, part in network.named_modules() if isinstance(part, nn.Linear)]
+    if none := [target for target in lora.targets if not any(f".{name}".endswith(f".{target}") for name in maps)]:
+        there = sorted({name.rpartition(".")[2] for name in linear_maps(network)})
+        raise UserError(
+            f"finetune.lora.targets: no linear map is called {', '.join(none)}; a layer has {', '.join(there)}"
+        )
     targets = list(lora.targets) or list(linear_maps(network))
     config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=targets, task_type="CAUSAL_LM")
     try:
