@@ -24,6 +24,8 @@ from lander.languages import Direction
 from lander.masks import Rules
 from lander.neurons import GENERAL, SPECIFIC, Classes, table_of
 
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)  # torch's empty tensor has none of them
+
 
 def masks_from_lape(
     path: str | Path,
@@ -33,16 +35,18 @@ def masks_from_lape(
     out: str | Path,
     layers: list[int] | None = None,
 ) -> None:
-    """Write a mask per direction.
+    """Write a mask per direction, and say how many neurons they have.
 
     Args:
         languages: codes, in the file's order.
         base: the model whose neurons they are: built-in name, local folder or hub id.
         layers: those that the masks are for, which are trained; all by default.
     Raises:
-        UserError: not such a file, of another number of languages, or of another model; a direction with a language
-            that the file does not have; a layer that the model does not have.
+        UserError: not such a file, of another number of languages, or of another model; a language that is given
+            twice; a direction with a language that the file does not have; a layer that the model does not have.
     """
+    if twice := [code for code in languages if languages.count(code) > 1]:
+        raise UserError(f"--languages: {twice[0]} is given twice; name each of the file's languages once")
     for direction in directions:
         if missing := [code for code in (direction.source, direction.target) if code not in languages]:
             raise UserError(f"--directions: {direction}: {path} has no neurons of {', '.join(missing)}; leave it out")
@@ -52,10 +56,13 @@ def masks_from_lape(
     owned = read(path, languages, shape)
     classes = Classes(np.where(owned.any(axis=0), SPECIFIC, GENERAL).astype(object), owned)
     neurons = masks.joined(table_of(np.zeros(owned.shape), classes, languages))
-    chosen = list(range(shape[0])) if layers is None else layers
+    chosen = list(range(shape[0])) if layers is None else sorted(set(layers))
     for direction in directions:
         mask = masks.direction_mask(neurons, np.zeros(shape), chosen, direction, Rules(scaled=False))
         tables.write(Path(out) / f"{direction}.parquet", mask, "masks")
+    counts = zip(languages, owned[:, chosen].sum(axis=(1, 2)), strict=True)
+    owners = ", ".join(f"{code} {count:,}" for code, count in counts)
+    print(f"neurons in {len(chosen)} layer{'s' * (len(chosen) != 1)}: {owners}; masks of {', '.join(map(str, directions))}: {out}")
 
 
 def shape_of(base: str) -> tuple[int, int]:
@@ -100,9 +107,14 @@ def read(path: str | Path, languages: list[str], shape: tuple[int, int]) -> np.n
             raise UserError(f"{path}: {len(of_language)} layers, but the model has {n_layer}: neurons of another model")
         for layer, numbers in enumerate(of_language):
             try:
-                numbers = torch.as_tensor(numbers).long().reshape(-1).numpy()
+                numbers = torch.as_tensor(numbers)
+                if numbers.numel() and numbers.dtype not in INTEGERS:
+                    raise TypeError
+                numbers = numbers.long().reshape(-1).numpy()
             except (TypeError, ValueError, RuntimeError):
-                raise UserError(f"{path}: layer {layer} of language {index} is no list of neuron numbers") from None
+                raise UserError(
+                    f"{path}: layer {layer} of language {index} is no list of neuron numbers, which are integers"
+                ) from None
             if beyond := numbers[(numbers < 0) | (numbers >= p)][:1].tolist():
                 raise UserError(f"{path}: layer {layer} has neuron {beyond[0]}, but the model has {p} a layer")
             owned[index, layer, numbers] = True

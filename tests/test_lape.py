@@ -30,9 +30,11 @@ def neurons(tmp_path) -> Path:
     return tmp_path / "x.neuron.pth"
 
 
-def test_masks_of_published_neurons(base, neurons, tmp_path):
+def test_masks_of_published_neurons(base, neurons, tmp_path, capsys):
     flags = ["--languages", "en,zh,fr", "--model", base, "--directions", "en-zh", "fr-zh", "--out", str(tmp_path / "m")]
     cli.main(["masks-from-lape", str(neurons), *flags])
+    said = f"neurons in 2 layers: en 3, zh 2, fr 0; masks of en-zh, fr-zh: {tmp_path / 'm'}\n"
+    assert capsys.readouterr().out == said
     mask = tables.read(tmp_path / "m" / "en-zh.parquet", "masks")
     assert len(mask) == 2 * 64
     specific = mask[mask["role"] != "general"].set_index(["layer", "neuron"])
@@ -45,9 +47,10 @@ def test_masks_of_published_neurons(base, neurons, tmp_path):
     assert not mask.loc[(0, 1), "trained"]
 
 
-def test_some_layers_only(base, neurons, tmp_path):
+def test_some_layers_only(base, neurons, tmp_path, capsys):
     masks_from_lape(neurons, ["en", "zh", "fr"], base, [Direction("en", "zh")], tmp_path, layers=[1])
     assert tables.read(tmp_path / "en-zh.parquet", "masks")["layer"].unique().tolist() == [1]
+    assert capsys.readouterr().out.startswith("neurons in 1 layer: en 1, zh 0, fr 0; masks of en-zh: ")
     with pytest.raises(UserError, match="the layers 0 to 1"):
         masks_from_lape(neurons, ["en", "zh", "fr"], base, [Direction("en", "zh")], tmp_path, layers=[2])
 
@@ -61,6 +64,8 @@ def test_what_does_not_fit_is_refused(base, neurons, tmp_path):
         read(neurons, ["en", "zh", "fr"], (2, 32))
     with pytest.raises(UserError, match="no neurons of de"):
         masks_from_lape(neurons, ["en", "zh", "fr"], base, [Direction("en", "de")], tmp_path)
+    with pytest.raises(UserError, match="--languages: en is given twice"):
+        masks_from_lape(neurons, ["en", "en", "fr"], base, [Direction("en", "fr")], tmp_path)
     with pytest.raises(UserError, match="--model"):
         masks_from_lape(neurons, ["en", "zh", "fr"], "nobody/nothing", [Direction("en", "zh")], tmp_path)
     (tmp_path / "text").write_text("en zh fr")
@@ -69,6 +74,15 @@ def test_what_does_not_fit_is_refused(base, neurons, tmp_path):
     torch.save({"a": torch.ones(1)}, tmp_path / "other")
     with pytest.raises(UserError, match="not LAPE's format"):
         read(tmp_path / "other", ["en"], (2, 64))
+
+
+@pytest.mark.parametrize("numbers", [[1.5, 2.7], [1.0], [float("nan")], [True, False]])
+def test_neuron_numbers_are_integers(numbers, tmp_path):
+    torch.save([[torch.tensor(numbers), torch.tensor([])]], tmp_path / "x")
+    with pytest.raises(UserError, match="layer 0 of language 0 is no list of neuron numbers, which are integers"):
+        read(tmp_path / "x", ["en"], (2, 64))
+    torch.save([[torch.tensor([2], dtype=torch.int32), torch.tensor([])]], tmp_path / "x")  # the empty one is float32
+    assert read(tmp_path / "x", ["en"], (2, 64)).nonzero()[2].tolist() == [2]
 
 
 def test_code_in_a_file_is_not_run(tmp_path):
