@@ -34,6 +34,7 @@ from lander.errors import UserError, run_main
 def check(args: argparse.Namespace) -> None:
     """Check a config and print what a run with it would do."""
     from lander import config
+    from lander.config.readings import others
 
     settings = config.read(args.configfile)
     base = config.find_base(settings.model.path, settings.pretrain.n_layer)
@@ -54,7 +55,7 @@ def check(args: argparse.Namespace) -> None:
         f"{settings.finetune.batch_size} x {settings.finetune.accumulate} pairs an update",
         "learning rate": ", ".join(rates) or "none",
         "tests": ", ".join(tests),
-        "readings": settings.readings,
+        "readings": ", ".join([settings.readings, *others(settings)]),
     }
     print("\n".join(f"{key:14} {value}" for key, value in rows.items()))
 

@@ -26,7 +26,7 @@ from lander.config import Config, choices
 from lander.config.readings import READINGS
 from lander.errors import UserError
 from lander.languages import parse_direction
-from lander.methods import MASKED
+from lander.methods import MASKED, METHODS
 
 MAIN = "main"
 NUMBER = r"\d+(?:\.\d+)?(?:e-?\d+)?"
@@ -53,8 +53,10 @@ def configure(settings: Config, variant: str, method: str | None = None) -> Conf
     """The config of a variant, and of a masked method of it.
 
     Raises:
-        UserError: no such variant.
+        UserError: no such variant or method, or a value that the key cannot have.
     """
+    if method is not None and method not in METHODS:
+        raise UserError(f"{method}: no such method; there are {', '.join(METHODS)}")
     changed = override(settings, changes(settings, variant))
     return override(changed, MASKED[method].changes) if method in MASKED else changed
 
@@ -67,17 +69,18 @@ def changes(settings: Config, variant: str) -> Changes:
         return READINGS[variant]
     if found := re.fullmatch(r"k(\d+)", variant):
         return {"layers": {"k": int(found[1])}}
-    if found := re.fullmatch(rf"general({NUMBER})", variant):
+    if (found := re.fullmatch(rf"general({NUMBER})", variant)) and float(found[1]) <= 1:
         return {"neurons": {"general_share": float(found[1])}}
-    if found := TRIAL.fullmatch(variant):
+    if (found := TRIAL.fullmatch(variant)) and float(found[1]) > 0:
         return _trial(settings, float(found[1]))
-    if found := re.fullmatch(r"only-(.+)", variant):
+    if (found := re.fullmatch(r"only-(.+)", variant)) and parse_direction(found[1]) in settings.directions:
         return {"directions": (parse_direction(found[1]),), "finetune": {"accumulate": _turns(settings)}}
     if found := SWITCH.fullmatch(variant):
         section, key = found[1].split(".")
-        if found[1] == "awareness.estimator" or key in READINGS["paper"].get(section, {}):
+        switch = found[1] == "awareness.estimator" or key in READINGS["paper"].get(section, {})
+        if switch and found[2] in choices(found[1]):
             return {section: {key: found[2]}}
-    raise UserError(f"{variant}: no such variant; lander/variants.py lists them")
+    raise UserError(f"{variant}: no such variant, or no value that its key can have; lander/variants.py lists them")
 
 
 def _trial(settings: Config, learning_rate: float) -> Changes:

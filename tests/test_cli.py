@@ -65,6 +65,12 @@ def test_check_says_what_a_run_would_do(capsys: pytest.CaptureFixture) -> None:
     assert "en-de de-en" in out
 
 
+def test_check_says_which_readings_are_not_those_of_the_set(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "my.yaml").write_text("routing: {gate: off, pool: sum}")
+    cli.main(["check", "--configfile", str(tmp_path / "my.yaml")])
+    assert capsys.readouterr().out.endswith("readings       repaired, routing.gate: off\n")
+
+
 def test_check_of_a_bad_config(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / "my.yaml").write_text("finetune: {stepz: 1}")
     with pytest.raises(SystemExit) as stopped:

@@ -59,10 +59,23 @@ def test_a_trial_is_shorter_at_its_own_rate_for_every_method(demo: config.Config
     assert configure(steps, "lr1e-05").finetune.steps == 2
 
 
-@pytest.mark.parametrize("name", ["mian", "k", "routing.gat-off", "layers.k-3", "only-en", "lr", "general"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *["mian", "k", "routing.gat-off", "layers.k-3", "only-en", "lr", "general"],
+        *["general2", "routing.gate-foo", "awareness.estimator-tailor", "lr0", "only-de-fr"],  # values that cannot be
+    ],
+)
 def test_unknown_names_are_refused(demo: config.Config, name: str) -> None:
     with pytest.raises(UserError):
         configure(demo, name)
+
+
+def test_unknown_methods_are_refused(demo: config.Config) -> None:
+    with pytest.raises(UserError, match="lara: no such method; there are zero-shot"):
+        configure(demo, "main", "lara")
+    with pytest.raises(UserError, match="zero-shot: trains nothing; the methods that do are full"):
+        demo.finetune.method("zero-shot")
 
 
 def test_every_switch_is_flipped_once(demo: config.Config) -> None:

@@ -118,6 +118,14 @@ def test_a_sample_of_ablated_neurons_is_compared_and_not_trained(make) -> None:
         assert ("awareness.estimator-ablation" in models) == trained
 
 
+def test_experiments_that_a_config_cannot_have_are_refused_when_asked_for(make) -> None:
+    plan = make(experiments={"untrained": []})
+    with pytest.raises(UserError, match=r"experiments\.untrained: forgetting compares directions that are not trained"):
+        plan.experiments.refused("forgetting")(wildcards())
+    assert plan.experiments.refused("table1") == []
+    assert make().experiments.refused("forgetting") == []
+
+
 def test_forgetting_says_which_text_it_is_measured_on(make) -> None:
     for text, said in (
         (None, "the sides of data.dev"),

@@ -32,6 +32,16 @@ READINGS: dict[str, dict[str, dict[str, str]]] = {
 }
 
 
+def others(settings: Any) -> list[str]:
+    """`section.key: value` of each switch that a resolved config has otherwise than its set."""
+    return [
+        f"{section}.{key}: {now}"
+        for section, switches in READINGS[settings.readings].items()
+        for key, value in switches.items()
+        if (now := getattr(getattr(settings, section), key)) != value
+    ]
+
+
 def resolve(config: dict[str, Any]) -> dict[str, Any]:
     """A copy of a validated config in which every switch has a value: its own, else the one of `readings`."""
     resolved = dict(config)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lander.config.sources import Source
+from lander.errors import UserError
 from lander.languages import Direction
 
 
@@ -110,7 +111,13 @@ class Finetune:
     methods: Mapping[str, Mapping[str, Any]]  # finetune.<method>: learning_rate, and what lander/methods.py says
 
     def method(self, name: str) -> Mapping[str, Any]:
-        """Settings of one method, for example its learning rate."""
+        """Settings of one method, for example its learning rate.
+
+        Raises:
+            UserError: nothing is trained by it.
+        """
+        if name not in self.methods:
+            raise UserError(f"{name}: trains nothing; the methods that do are {', '.join(self.methods)}")
         return self.methods[name]
 
 

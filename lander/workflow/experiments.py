@@ -165,14 +165,20 @@ class Experiments:
         return [f"{results}/evaluate/{model}" for model in self.models(name)]
 
     def refused(self, name: str) -> list[str] | Callable[[Any], list[str]]:
-        """No files; for an experiment that varies how neurons are found, where they were found elsewhere, an error."""
-        if not (self.settings.neurons.masks and name in DETECTING):
-            return []
+        """No files; for an experiment that this config cannot have, a function that says why when it is asked for."""
+        why = None
+        if self.settings.neurons.masks and name in DETECTING:
+            why = f"neurons.masks: {name} varies how neurons are found, and these masks are given; remove it"
+        if name == "forgetting" and not self.settings.experiments.untrained:
+            why = (
+                "experiments.untrained: forgetting compares directions that are not trained, and no source of data.test "
+                "has text for any; add one that has (the same sentences in several languages, as NTREX-128 or FLORES)"
+            )
 
         def refuse(_wildcards: Any) -> list[str]:
-            raise UserError(f"neurons.masks: {name} varies how neurons are found, and these masks are given; remove it")
+            raise UserError(why)
 
-        return refuse
+        return refuse if why else []
 
     def scores(self, name: str, items: list[str], untrained: list[str]) -> list[str]:
         """Score files of an experiment.

@@ -72,7 +72,10 @@ class Models:
         method, variant = getattr(wildcards, "method", None), wildcards.variant
         if method is None:
             method, variant = variants.selected(variant)
-        return variants.configure(self.settings, variant, method)
+        found = variants.configure(self.settings, variant, method)
+        if self.base.n_layer is not None and found.layers.k > self.base.n_layer and method in MASKED:
+            raise UserError(f"{variant}: the model has {self.base.n_layer} layers")
+        return found
 
     def recipe(self, wildcards: Any) -> Any:
         """The recipe of a selection's method."""
