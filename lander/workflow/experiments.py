@@ -171,8 +171,8 @@ class Experiments:
             why = f"neurons.masks: {name} varies how neurons are found, and these masks are given; remove it"
         if name == "forgetting" and not self.settings.experiments.untrained:
             why = (
-                "experiments.untrained: forgetting compares directions that are not trained, and no source of data.test "
-                "has text for any; add one that has (the same sentences in several languages, as NTREX-128 or FLORES)"
+                "experiments.untrained: forgetting compares directions that are not trained, and data.test has no "
+                "text of any; add a source that has (the same sentences in several languages, as NTREX-128 or FLORES)"
             )
 
         def refuse(_wildcards: Any) -> list[str]:
