@@ -52,7 +52,7 @@ def compare(folders: Sequence[Path], out: Path, resamples: int = 0) -> None:
     same = SAME if all(run.inputs.setting() is not None for run in runs) else UNREAD
     first = [table for main, _ in parts.values() for table in main]
     print(terminal([config, glance, *first, costs], cautions if config else [same, *cautions]))
-    drawn = [curves.scores(Inputs("", scores), test) for test in names]
+    drawn = [curves.scores(Inputs("", scores), [test]) for test in names]
     write_text(
         out,
         render(
