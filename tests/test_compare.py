@@ -106,6 +106,33 @@ def test_tests_are_those_of_one_run(two, made):
     assert runs.bases(found) == {"full · b": "full · a"}
 
 
+def test_methods_that_wrote_the_same_are_no_comparisons(tmp_path):
+    """Of two methods one writes the same in both runs: the other's p is not doubled."""
+    from lander.compare.paired import Across, Method, _family
+    from lander.evaluate.segments import Compared, Model, Place
+    from lander.report.significance import Significance
+
+    draw = np.random.default_rng(0)
+    scores = {name: draw.normal(size=(30, 1)) for name in ("full a", "full b", "lora a")}
+    scores["lora b"] = scores["lora a"]
+    found = {}
+    for names in (list(scores), ["full a", "full b"]):
+        found[len(names)] = Significance()
+        data = {
+            Place("news", direction, "comet"): Compared("s", {Model(name, MAIN, "0"): scores[name] for name in names})
+            for direction in ("en-de", "en-fr")
+        }
+        pairs = {Method(f"{one} b", MAIN): Method(f"{one} a", MAIN) for one in ("full", "lora")}
+        _family(data, [(place.test, place.direction) for place in data], Across(pairs, 500), found[len(names)])
+    both, alone = found[4], found[2]
+    assert both.comparisons == alone.comparisons == {("news", "comet"): (2, 2)}  # the means: all, and out of English
+    place = ("news", "en-de", "comet")
+    (full, lora) = ([(f"{one} b", MAIN), (f"{one} a", MAIN)] for one in ("full", "lora"))
+    assert both.compare(*full, place) == alone.compare(*full, place)
+    same = both.compare(*lora, place)
+    assert (same.difference, same.p, same.low, same.high, same.significant) == (0, 1, 0, 0, False)
+
+
 def test_tables_by_hand(made):
     found, _, scores, (tested, _) = made
     table = config_table(found)
@@ -153,7 +180,12 @@ def test_with_several_seeds_a_difference_must_hold_over_them_too():
 def test_the_command_prints_and_writes(two, tmp_path, capsys):
     cli.main(["compare", *map(str, two), "--out", str(tmp_path / "index.html"), "--resamples", "50"])
     out = capsys.readouterr().out
-    for text in ("## What differs in the configs", "| layers.k |", "## Differences in BLEU, on cldr", "full · b − a"):
+    for text in (
+        "## What differs in the configs",
+        "| layers.k |",
+        "## Differences in BLEU, on cldr (2 comparisons)",
+        "full · b − a",
+    ):
         assert text in out
     shown = check_page(tmp_path)
     assert {"summary", "config", "scores-section", "cost", "provenance", "scores-0"} <= set(shown.ids)

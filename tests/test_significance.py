@@ -160,6 +160,20 @@ def test_one_sentence_and_all_empty(tmp_path):
     assert set(table.loc[table["baseline"] == "b", "p_holm"]) == {1.0}
 
 
+def test_a_difference_that_never_varies_is_as_sure_as_it_can_be(tmp_path, monkeypatch):
+    """Nothing written against the references themselves: 100 less in every resample, as in sacreBLEU."""
+    monkeypatch.setitem(os.environ, "SACREBLEU_SEED", "12345")
+    references = sentences(50, 0)
+    systems = [("base", references), ("new", [""] * 50)]
+    files = [write_segments(tmp_path, name, texts, references) for name, texts in systems]
+    rows = rows_of(files, ["base"], 200, method="new", baseline="base", metric="chrf2++")
+    assert rows["direction"].tolist() == ["en-de", "mean", "mean-out-of-en"]
+    assert (rows[["difference", "difference_low", "difference_high"]] == -100).all(axis=None)
+    _, theirs = PairedTest(systems, {"chrf": CHRF(word_order=2)}, [references], "bs", 200)()
+    assert rows["p_bootstrap"].tolist() == pytest.approx([theirs["chrF2++"][1].p_value] * 3)
+    assert rows["p_bootstrap"].tolist() == pytest.approx([1 / 201] * 3)
+
+
 # ---------------------------------------------------------------- numbers by hand
 
 
@@ -171,7 +185,7 @@ def test_holm_by_hand():
 
 def test_ps_count_ties():
     assert p_randomisation(np.array([0.0, 1.0, -2.0, 0.5]), 1.0) == pytest.approx(3 / 5)
-    assert p_bootstrap(np.array([1.0, 3.0]), 1.0) == pytest.approx(2 / 3)  # sizes minus their mean: -1 and 1
+    assert p_bootstrap(np.array([1.0, 3.0]), 1.0, 2) == pytest.approx(2 / 3)  # sizes minus their mean: -1 and 1
 
 
 def test_interval_leaves_a_fortieth_out():

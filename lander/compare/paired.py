@@ -1,8 +1,9 @@
 """Paired tests between runs: each method against itself in the first run that has it, on the same sentences.
 
 Intervals, tests and correction are those of `lander.evaluate.significance`; what is corrected together are all
-comparisons of one metric on one test set, the means apart. As in a run's own report the p is that of randomisation and,
-where a method has several seeds, the larger of that and of the bootstrap's, which draws seeds too.
+comparisons of one metric on one test set, the means apart. Where both runs wrote the same, nothing is compared: the
+difference is 0, p is 1, and it does not count among the comparisons. As in a run's own report the p is that of
+randomisation and, where a method has several seeds, the larger of that and of the bootstrap's, which draws seeds too.
 """
 
 from collections import defaultdict
@@ -137,6 +138,7 @@ def _family(data: Mapping[Place, Compared], items: Sequence[Item], design: Acros
     for mean in means:
         if mean.sampled:
             averaged |= _outcomes(mean.sampled, places[0]._replace(direction=mean.name), found)
+    found.comparisons[places[0].test, places[0].metric] = (len(single), len(averaged))
     for part in (single, averaged):
         corrected = [resampling.holm(ps) for ps in zip(*(ps for _, ps in part.values()), strict=True)]
         for ((one, base), place), *ps in zip(part, *corrected, strict=True):
@@ -146,12 +148,19 @@ def _family(data: Mapping[Place, Compared], items: Sequence[Item], design: Acros
 
 
 def _outcomes(sampled: Sampled, place: Place, found: Significance) -> dict[tuple[Pair, Place], Tested]:
-    """The tests in one place; the intervals of the scores go to `found`."""
+    """The tests in one place; the intervals of the scores go to `found`, and so do pairs that wrote the same."""
     for method, drawn in sampled.bootstrap.items():
         found.intervals[tuple(method), tuple(place)] = resampling.interval(drawn)
     outcomes = {}
     for (one, base), swapped in sampled.swapped.items():
         difference, drawn = sampled.score(one) - sampled.score(base), sampled.bootstrap[one] - sampled.bootstrap[base]
-        ps = resampling.p_randomisation(swapped[1:], swapped[0]), resampling.p_bootstrap(drawn, difference)
-        outcomes[(one, base), place] = Outcome(difference, ps[0], *resampling.interval(drawn)), ps
+        outcome = Outcome(difference, 1.0, *resampling.interval(drawn))
+        if np.abs(swapped).max() <= resampling.TOLERANCE:  # whatever is swapped: the scores of all sentences are equal
+            found.tests[tuple(one), tuple(base), tuple(place)] = outcome
+            continue
+        ps = (
+            resampling.p_randomisation(swapped[1:], swapped[0]),
+            resampling.p_bootstrap(drawn, difference, sampled.longest),
+        )
+        outcomes[(one, base), place] = outcome, ps
     return outcomes

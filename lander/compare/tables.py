@@ -115,6 +115,10 @@ def differences(
         notes = ["No paired test could be made: a small difference may be chance."]
     heads = [Head(MEAN_LABELS.get(name, name)) for _, name in columns]
     title = f"Differences in {heading}, on {test}"
+    if (test, metric) in tested.comparisons:
+        single, means = tested.comparisons[test, metric]
+        title += f" ({single} comparison{'' if single == 1 else 's'})"
+        notes.append(f"Corrected for {single} comparisons, the means for {means}. The same outputs are not counted.")
     return Table(title, "method · runs", heads, table, score_groups(columns), notes, word="significant")
 
 

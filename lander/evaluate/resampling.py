@@ -65,14 +65,15 @@ def interval(samples: np.ndarray) -> tuple[float, float]:
     return float(ordered[out]), float(ordered[len(ordered) - out - 1])
 
 
-def p_bootstrap(differences: np.ndarray, observed: float) -> float:
+def p_bootstrap(differences: np.ndarray, observed: float, sentences: int) -> float:
     """sacreBLEU's p of the paired bootstrap: how often the resamples' absolute differences exceed their own mean by at
     least the observed one. It looks at one tail: about half of a two-sided p.
 
-    Ties count, so that two identical systems have p = 1 (sacreBLEU: 1 / (resamples + 1), its smallest p). Where nothing
-    varies, as with a single sentence, nothing can be said: p = 1 as well.
+    Ties count, so that two identical systems have p = 1 (sacreBLEU: 1 / (resamples + 1), its smallest p). A difference
+    that is the same in every resample of many `sentences` has that smallest p; of a single sentence all resamples are
+    alike, and nothing can be said: p = 1.
     """
-    if np.ptp(differences) <= TOLERANCE:
+    if sentences == 1:
         return 1.0
     sizes = np.abs(differences)
     return _share(sizes - sizes.mean(), abs(observed))

@@ -56,6 +56,7 @@ class Sampled:
     swapped: dict[Pair, np.ndarray]  # (1 + trials,) the difference of paired seeds, and what swapping makes of it
     segments: int
     signature: str
+    longest: int  # sentences that are resampled together: of a mean those of its largest member
 
     def score(self, method: Method) -> float:
         return float(self.observed[method].mean())
@@ -98,6 +99,7 @@ def sample(compared: Compared, design: Design) -> Sampled:
         dict(zip(places, swapped, strict=True)),
         sentences,
         compared.signature,
+        sentences,
     )
 
 
@@ -153,4 +155,5 @@ class Mean:
             swapped = {pair: values + before.swapped[pair] for pair, values in swapped.items()}
         segments = one.segments + (before.segments if before else 0)
         signature = f"{merge_signatures(self.signatures)}|mean:{self.number}"
-        self.sampled = Sampled(observed, bootstrap, swapped, segments, signature)
+        longest = max(one.longest, before.longest if before else 0)
+        self.sampled = Sampled(observed, bootstrap, swapped, segments, signature, longest)

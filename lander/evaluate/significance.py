@@ -166,7 +166,7 @@ def _compared(sampled: Sampled, pair: Pair) -> Row:
     drawn = sampled.bootstrap[one] - sampled.bootstrap[other]
     low, high = resampling.interval(drawn)
     found: Row = {"difference": difference, "difference_low": low, "difference_high": high, "pair": pair}
-    found["p_bootstrap"] = resampling.p_bootstrap(drawn, difference)
+    found["p_bootstrap"] = resampling.p_bootstrap(drawn, difference, sampled.longest)
     if pair in sampled.swapped:
         observed, swapped = sampled.swapped[pair][0], sampled.swapped[pair][1:]
         found["p_randomisation"] = resampling.p_randomisation(swapped, observed)

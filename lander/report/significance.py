@@ -59,6 +59,8 @@ class Significance:
     looks: dict[str, Look] = field(default_factory=dict)  # of metrics, by their signatures
     apart: bool = False  # some method's seeds were tested apart
     seeds: bool = False  # some method has several seeds, which the p's take into account
+    # (test, metric) -> comparisons of directions and of means, each corrected together; where known
+    comparisons: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.intervals or self.tests)
