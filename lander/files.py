@@ -36,7 +36,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         with _full_disk_told(path):
             yield Path(name)
             _to_disk(Path(name))
-        os.chmod(name, 0o666 & ~_umask())  # mkstemp makes files private; outputs are as public as any other
+        public(Path(name))
         os.replace(name, path)
     finally:
         Path(name).unlink(missing_ok=True)
@@ -54,13 +54,25 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
             yield folder
             for file in folder.rglob("*"):
                 _to_disk(file)
-        os.chmod(folder, 0o777 & ~_umask())
+        public(folder)
         if path.is_dir():  # a kill in the middle of removing it must not leave half of it under its name
             os.replace(path, old)
         os.replace(folder, path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def public(path: Path) -> None:
+    """Give a file, or a folder and all files in it, the permissions that the user's umask gives to any other.
+
+    `mkstemp` and safetensors (through a private file of its own) leave them to their owner alone.
+    """
+    if path.is_dir():
+        os.chmod(path, 0o777 & ~_umask())
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        if file.is_file() and not file.is_symlink():
+            os.chmod(file, 0o666 & ~_umask())
 
 
 def sweep(*paths: str | Path) -> None:

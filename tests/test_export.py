@@ -246,3 +246,18 @@ def test_scores_that_are_not_there(in_a_run: Path, capsys: pytest.CaptureFixture
             cli.main(["export", str(in_a_run), "--out", "x", *flags])
         assert message in capsys.readouterr().err
         assert not Path("x").exists()
+
+
+@pytest.mark.parametrize(("mask", "expected"), [(0o022, 0o644), (0o077, 0o600)])
+def test_what_is_written_has_the_permissions_of_the_umask(mask: int, expected: int, tmp_path: Path) -> None:
+    """Weights too: safetensors writes a private file of its own, and gives it the name."""
+    before = os.umask(mask)
+    try:
+        made = trained.make(tmp_path, "full")
+        export.export(made.path, "en-de", tmp_path / "out")
+    finally:
+        os.umask(before)
+    found = [file for folder in ("model", "out") for file in (tmp_path / folder).iterdir()]
+    assert sum(file.suffix == ".safetensors" for file in found) == 2
+    assert {file.stat().st_mode & 0o777 for file in found} == {expected}
+    assert (tmp_path / "out").stat().st_mode & 0o777 == expected | (expected & 0o444) >> 2

@@ -24,7 +24,7 @@ from torch import nn
 from lander import families, model, tables
 from lander.codec import Codec
 from lander.errors import UserError, brief
-from lander.files import read_json, remedy, sha256, whole_file, write_json
+from lander.files import public, read_json, remedy, sha256, whole_file, write_json
 from lander.finetune import adapters
 from lander.finetune.manifest import check_manifest, parts_of
 from lander.finetune.methods import Lora, Prepared, with_lora
@@ -85,6 +85,8 @@ def _save_full(folder: Path, weights: dict[str, torch.Tensor], base: dict[str, s
         for name, parameter in network.named_parameters():
             parameter.copy_(weights[name])
     network.save_pretrained(folder)
+    for file in folder.glob("*.safetensors"):
+        public(file)
 
 
 def _save_lora(folder: Path, network: nn.Module, weights: dict[str, torch.Tensor]) -> None:
