@@ -245,10 +245,16 @@ def test_what_changes_no_result_is_no_parameter(make) -> None:
 
 
 def test_errors_are_said_once_more(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    names = [str(tmp_path / name) for name in ("a.log", "b.log", "gone.log")]
+    said = "    log: {} (check log file(s) for error details)\n"
     log = tmp_path / "log"
-    log.write_text("Error in rule dev\nlander data: error: a is empty\nx\nlander data: error: a is empty\n")
+    log.write_text("Error in rule dev:\n" + said.format(names[0]) + said.format(f"{names[1]}, {names[2]}"))
+    for name in names[:2]:
+        Path(name).write_text("50%\nlander data: error: a is empty\nx\nlander data: error: a is empty\n")
     show_errors([str(log)])
     assert capsys.readouterr().err == "lander data: error: a is empty\n"
+    show_errors([names[2]])
+    assert capsys.readouterr().err == ""
 
 
 def test_the_scheduler_has_one_alarm_at_a_time() -> None:

@@ -18,7 +18,8 @@ from lander.workflow.experiments import Experiments
 from lander.workflow.models import Models
 from lander.workflow.texts import Texts
 
-ERROR = re.compile(r"lander [a-z-]+: error: ")
+ERROR = re.compile(r"lander [a-z._-]+: error: ")
+LOGS = re.compile(r" +log: (.+) \(check log file\(s\) for error details\)")  # how Snakemake names a failed job's
 
 
 class Plan:
@@ -211,6 +212,18 @@ def items(tests: dict[str, list[str]]) -> list[str]:
 
 
 def show_errors(logs: Iterable[str]) -> None:
-    """Say once more, after all that Snakemake prints, which errors of the user's input made a run fail."""
-    lines = [line for log in logs for line in Path(log).read_text(encoding="utf-8", errors="replace").splitlines()]
-    print("\n".join(dict.fromkeys(line for line in lines if ERROR.match(line))), file=sys.stderr)
+    """Say once more, after all that Snakemake prints, which errors of the user's input made a run fail.
+
+    Args:
+        logs: of Snakemake; they name those of the jobs that failed.
+    """
+    lines = [line for log in logs for line in _lines(log)]
+    failed = [name for line in lines if (found := LOGS.fullmatch(line)) for name in found[1].split(", ")]
+    lines += [line for name in dict.fromkeys(failed) for line in _lines(name)]
+    if errors := dict.fromkeys(line for line in lines if ERROR.match(line)):
+        print("\n".join(errors), file=sys.stderr)
+
+
+def _lines(path: str) -> list[str]:
+    """Of a log; none where a job has not begun one."""
+    return Path(path).read_text(encoding="utf-8", errors="replace").splitlines() if Path(path).is_file() else []
