@@ -19,6 +19,17 @@ from lander.variants import MAIN, Model
 
 DETECTING = ("readings", "sweep_k", "sweep_epsilon", "estimators")  # with given masks they would train the same again
 CONTROLS = ("random", "random-layers")
+ABOUT = {  # as `snakemake --list-rules` says it
+    "table1": "All methods and controls, beside the paper's table 1.",
+    "table2": "The ablations, beside the paper's table 2.",
+    "transfer": "One direction is trained, all are tested (figure 3).",
+    "forgetting": "Gain on the trained directions against damage to others and to plain text, and cost.",
+    "readings": "Every point on which the paper can be read in two ways, one switch at a time.",
+    "sweep_k": "How many layers are trained (figure 10).",
+    "sweep_epsilon": "How many neurons are general (figure 11).",
+    "estimators": "What other ways to score neurons are worth in training.",
+    "second_model": "The method against its strongest rival on another base (figure 9).",
+}
 BEST_PROMPT = "best-prompt"
 
 
@@ -159,6 +170,11 @@ class Experiments:
         return [*flags, "--rules", *rules] if rules else flags
 
     # ------------------------------------------------------------ files
+
+    @staticmethod
+    def about(name: str) -> str:
+        """An experiment in a line."""
+        return ABOUT[name]
 
     def folders(self, name: str, results: str) -> list[str]:
         """Folders of the scores of an experiment's models."""

@@ -4,6 +4,7 @@
 for name in experiments.compared:
 
     rule:
+        """Compare the models of an experiment: tables, numbers, a figure."""
         name:
             f"experiment_{name}"
         input:
@@ -58,3 +59,5 @@ for name in experiments.compared:
             name
         input:
             f"<results>/experiments/{name}.csv",
+
+    workflow.get_rule(name).docstring = experiments.about(name)
