@@ -257,6 +257,39 @@ def test_verdict_by_hand():
     )
 
 
+def test_a_tie_is_no_win():
+    from lander.report.significance import Outcome, Significance
+    from lander.report.summary import glance_table, verdict, winners_table
+
+    level = {("zero-shot", "main"): 0.0, ("lora", "main"): 8.0, ("full", "main"): 8.04, ("adapter", "main"): 2.0}
+    rows = [(*run, "0", name, value) for run, value in level.items() for name in ("en-de", "mean")]
+    place = ("news", "en-de", "bleu")
+    tests = {(run, ("zero-shot", "main"), place): Outcome(value, 0.001) for run, value in level.items() if value}
+    tests[("full", "main"), ("lora", "main"), place] = Outcome(0.04, 0.001)
+    inputs = Inputs("x", table_of(rows), significance=Significance(tests=tests))
+    found = verdict(inputs, "news")
+    assert (found.sides[0].best, found.sides[0].mean, found.sides[0].gain) == ("tied: full, lora", "8.0", "+8.0")
+    assert found.sentence.startswith(
+        "full and lora are tied as the highest, mean BLEU 8.0. That is 8.0 BLEU above the better zero-shot, zero-shot "
+        "(fixed instruction) with 0.0; in 1 of 1 directions each of them is ahead of every "
+        "zero-shot prompt. Direction by direction, full is"
+    )
+    bold = [label for label, cells in glance_table(inputs, ["news"]).rows if cells[0].best]
+    _, (_, cells) = winners_table(inputs, "news").rows
+    assert [cell.text for cell in cells] == [
+        "full, lora", "8.0", "–", "tied", "–", "zero-shot (fixed instruction)",
+    ]  # fmt: skip
+    assert ", ".join(bold) == cells[0].text
+    nothing = [(*run, "0", name, 0.0) for run in level for name in ("en-de", "mean")]
+    (side,) = verdict(Inputs("x", table_of(nothing)), "news").sides
+    assert side.best == "tied: zero-shot (fixed instruction), full, lora, adapter"
+    assert side.sentence.endswith(
+        "are tied as the highest, mean BLEU 0.0. The best trained methods, tied, are full, lora and adapter, 0.0. That "
+        "is level with the better zero-shot, zero-shot (fixed instruction) with 0.0; in 0 of 1 directions each "
+        "of them is ahead of every zero-shot prompt."
+    )
+
+
 def two_sided():
     """Scores of two test directions and their means: full is best out of English, in-context into it."""
     numbers = {("zero-shot", "main"): (10, 10), ("in-context", "main"): (12, 40), ("lora", "main"): (20, 30)}

@@ -48,6 +48,17 @@ def means_by_run(scores: pd.DataFrame, test: str, metric: str, direction: str = 
     return rows.groupby(["method", "variant"])["score"].mean().sort_values(ascending=False, kind="stable")
 
 
+def leaders(means: pd.Series) -> list[Method]:
+    """The methods with the highest mean as it is printed, in the order of the tables: several are tied."""
+    return [run for run in sorted(means.index, key=method_key) if round(means[run], 1) == round(means.max(), 1)]
+
+
+def labels(runs: list[Method], last: str = " and ") -> str:
+    """`full`, `full, lora and adapter`."""
+    texts = [run_label(run) for run in runs]
+    return last.join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
+
+
 def by_direction(scores: pd.DataFrame, test: str) -> pd.DataFrame:
     """BLEU, seed means: a row for each (method, variant), a column for each direction."""
     rows = scores.query("test == @test and metric == 'bleu'")
@@ -72,36 +83,41 @@ def verdict(inputs: Inputs, test: str) -> Verdict | None:
     found = [_side(inputs, test, of, one) for of, one in means.items() if len(one)]
     if not found:
         return None
-    shown = dict.fromkeys([*(one.index[0] for one in means.values() if len(one)), ("landermt", "main")])
+    shown = dict.fromkeys([*(run for one in means.values() if len(one) for run in leaders(one)), ("landermt", "main")])
     tested = "".join(_tests_sentence(inputs, test, run) for run in shown)
     return Verdict(test, found, " ".join(one.sentence for one in found) + tested)
 
 
 def _side(inputs: Inputs, test: str, of: str, means: pd.Series) -> Side:
-    best, top = means.index[0], means.iloc[0]
+    best, top = leaders(means), means.iloc[0]
     zero = means[[run for run in means.index if run[0] == "zero-shot"]]
     trained = means[[run for run in means.index if run[0] not in TRAINING_FREE]]
     start = "" if of == "all directions" else f"{of[0].upper()}{of[1:]}, "
-    sentence = f"{start}{run_label(best)} scores highest, mean BLEU {top:.1f}."
+    tied = "are tied as the highest" if len(best) > 1 else "scores highest"
+    sentence = f"{start}{labels(best)} {tied}, mean BLEU {top:.1f}."
     gain = MISSING
     if len(zero) and len(trained):
-        shown = trained.index[0]
+        shown = leaders(trained)
         over = trained.iloc[0] - zero.iloc[0]
         gain = signed(over)
         table = by_direction(inputs.scores, test)
         table = table[[name for name in table if of in ("all directions", direction_group(name))]]
         floor = table.loc[[run for run in table.index if run[0] == "zero-shot"]].max()
-        ahead = int((table.loc[shown] > floor).sum())
-        lead = "" if shown == best else f" The best trained method is {run_label(shown)}, {trained.iloc[0]:.1f}."
-        side = "above" if over >= 0 else "below"
+        ahead = [int((table.loc[run] > floor).sum()) for run in shown]
+        are = "methods, tied, are" if len(shown) > 1 else "method is"
+        lead = "" if shown == best else f" The best trained {are} {labels(shown)}, {trained.iloc[0]:.1f}."
+        side = f"{abs(over):.1f} BLEU {'above' if over > 0 else 'below'}" if signed(over) != "0.0" else "level with"
+        numbers = ", ".join(map(str, ahead if len(set(ahead)) > 1 else ahead[:1]))
+        who = "it is" if len(shown) == 1 else "each of them is" if len(set(ahead)) == 1 else "they are"
         sentence += (
-            f"{lead} That is {abs(over):.1f} BLEU {side} the better zero-shot, {run_label(zero.index[0])} with "
-            f"{zero.iloc[0]:.1f}; in {ahead} of {len(floor)} directions it is ahead of every zero-shot prompt."
+            f"{lead} That is {side} the better zero-shot, {run_label(leaders(zero)[0])} with "
+            f"{zero.iloc[0]:.1f}; in {numbers} of {len(floor)} directions {who} ahead of every zero-shot prompt."
         )
-    if ("landermt", "main") in means.index and best != ("landermt", "main"):
+    if ("landermt", "main") in means.index and ("landermt", "main") not in best:
         own = means[("landermt", "main")]
         sentence += f" landermt has {own:.1f}, {top - own:.1f} less than the highest."
-    return Side(of, run_label(best), f"{top:.1f}", gain, sentence)
+    shown_best = f"tied: {labels(best, ', ')}" if len(best) > 1 else run_label(best[0])
+    return Side(of, shown_best, f"{top:.1f}", gain, sentence)
 
 
 def _tests_sentence(inputs: Inputs, test: str, run: tuple[str, str]) -> str:
@@ -133,14 +149,16 @@ def winners_table(inputs: Inputs, test: str) -> Table | None:
     table = []
     for _, name in score_columns(means.columns):
         order = means[name].dropna().sort_values(ascending=False, kind="stable")
-        best, place = order.index[0], (test, name, "bleu")
-        span = tested.interval(best, place)
+        best, place = leaders(order), (test, name, "bleu")
+        span = tested.interval(best[0], place) if len(best) == 1 else None
         interval = f"{span[0]:.1f}–{span[1]:.1f}" if span else ""
-        cells = [Cell(run_label(best)), Cell(f"{order.iloc[0]:.1f}", interval=interval)]
-        if len(order) == 1:
+        cells = [Cell(labels(best, ", ")), Cell(f"{order.iloc[0]:.1f}", interval=interval)]
+        if len(best) > 1:
+            cells += [Cell(MISSING), Cell("tied"), Cell(MISSING)]
+        elif len(order) == 1:
             cells += [Cell(MISSING)] * 3
         else:
-            outcome = tested.compare(best, order.index[1], place)
+            outcome = tested.compare(best[0], order.index[1], place)
             sure = ("yes, " if outcome.significant else "no, ") + outcome.text if outcome else "not tested"
             gap = order.iloc[0] - order.iloc[1]
             cells += [Cell(run_label(order.index[1])), Cell(signed(gap)), Cell(sure)]
@@ -158,11 +176,12 @@ def winners_table(inputs: Inputs, test: str) -> Table | None:
     return Table(f"Which method won where, BLEU on {test}", "direction", heads, table, notes=notes)
 
 
-def _beaten_cell(inputs: Inputs, best: Method, place: Place) -> Cell:
-    """The baselines that a method is significantly ahead of; where those are most, the ones that it is not."""
+def _beaten_cell(inputs: Inputs, best: list[Method], place: Place) -> Cell:
+    """The baselines that all the best are significantly ahead of; where those are most, the ones that they are not."""
     tested = inputs.significance
-    outcomes = [one for one in tested.baselines if one != best and tested.compare(best, one, place)]
-    beaten = [one for one in tested.beaten(best, place) if one in outcomes]
+    others = [one for one in tested.baselines if one not in best]
+    outcomes = [one for one in others if all(tested.compare(run, one, place) for run in best)]
+    beaten = [one for one in outcomes if all(one in tested.beaten(run, place) for run in best)]
     others = [run_label(one) for one in outcomes if one not in beaten]
     if not outcomes:
         return Cell(MISSING)
@@ -215,7 +234,7 @@ def _glance_cells(run: tuple[str, str], means: pd.Series, metric: str) -> list[C
     """The mean and, of BLEU, the gain."""
     floor = max((value for one, value in means.items() if one[0] == "zero-shot"), default=None)
     known = run in means.index
-    best = known and len(means) > 1 and round(means[run], 1) == round(means.max(), 1)
+    best = len(means) > 1 and run in leaders(means)
     cells = [Cell(f"{means[run]:.1f}", best) if known else Cell(MISSING)]
     if metric == "bleu":
         cells.append(Cell(signed(means[run] - floor) if known and floor is not None else MISSING))
