@@ -75,9 +75,13 @@ class Plan:
         """<language>:<table> of the text on which forgetting is measured, as --text takes it."""
         return [f"{language}:{self.results}/data/kept/{language}.parquet" for language in self.settings.languages]
 
-    def seen_flags(self, wildcards: Any, of: str = "") -> list[str]:
+    def seen_flags(self, wildcards: Any) -> list[str]:
         """The flag that names the test items that occur in training, where something is trained."""
-        return ["--seen", f"{self.results}/evaluate/seen{of}-s{wildcards.seed}.json"] if self.trained else []
+        return ["--seen", f"{self.results}/evaluate/seen-s{wildcards.seed}.json"] if self.trained else []
+
+    def seen_untrained_flags(self, wildcards: Any) -> list[str]:
+        """The same of the directions that no model is trained on."""
+        return ["--seen", f"{self.results}/evaluate/seen-untrained-s{wildcards.seed}.json"] if self.trained else []
 
     @property
     def compared(self) -> list[Model]:

@@ -123,7 +123,7 @@ if plan.untrained_items:
             variant="{variant}",
             seed="{seed}",
             tests=json.dumps(plan.untrained),
-            seen=lambda wildcards: plan.seen_flags(wildcards, "-untrained"),
+            seen=plan.seen_untrained_flags,
             metrics=settings.evaluate.metrics,
             code=plan.code("evaluate"),
 
