@@ -169,6 +169,8 @@ GERMAN_TEXT = "Der Ausschuss hat beschlossen, dass die Sitzung morgen stattfinde
         ("zh", ENGLISH, "en"),
         ("zh", "USB", None),
         ("ar", GERMAN_TEXT, "de"),
+        ("ar", "Bonne nuit tous", ""),  # too short to tell languages of one script apart
+        ("ar", "Bitte", None),
         ("en", "قررت اللجنة أن يعقد الاجتماع غدا", "ar"),
     ],
 )
@@ -183,6 +185,13 @@ def test_off_target_outputs_are_told_apart_from_short_ones(tmp_path):
     assert found["language_unknown"].value == 0.25
     rows = flags(one, Direction("fr", "de"), None).rows()
     assert rows == [(0, "off_target", "en"), (2, "language_unknown", ""), (3, "off_target", "en")]
+
+
+def test_a_copy_is_in_the_language_of_the_source():
+    texts = ["Bonjour à tous", "Le comité a décidé que la réunion aurait lieu demain."]
+    one = Translations([texts[0], ENGLISH], ["x"] * 2, [texts[0].upper(), texts[1]], [texts[0].upper(), texts[1]])
+    rows = [row for row in flags(one, Direction("it", "ar"), None).rows() if row[1] == "off_target"]
+    assert rows == [(0, "off_target", "it"), (1, "off_target", "fr")]
 
 
 def test_a_target_that_the_identifier_does_not_know(capsys):

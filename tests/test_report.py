@@ -622,6 +622,10 @@ def test_translations_are_read_scored_and_marked(tmp_path):
     assert (zero.flags, lora.flags) == ([Flag("off-target", "en")], [])
     assert lora.chrf == pytest.approx(sentence_chrf(lora.text, [sentence.reference], word_order=2).score)
     assert zero.chrf < 30 < lora.chrf
+    path = next(path for run, path in flagged.items() if run.method == "zero-shot") / "cldr/en-de.flags.csv"
+    path.write_text(path.read_text().replace("off_target,en", "off_target,"))  # too short to tell which
+    outputs = read_browser(folders, flagged, 100).groups[0].sentences[5].outputs
+    assert outputs[0].flags == [Flag("off-target", "not de")]
     capped = read_browser(folders, flagged, 3)
     assert [one.line for one in capped.groups[0].sentences] == [0, 2, 4]
     assert capped.cap == "At most 3 sentences of each direction and test set are shown, spread evenly."

@@ -2,7 +2,8 @@
 
 The language is identified by `lander.data.langid` (offline; a script test first, then py3langid among a few candidates)
 with the cleaning's measured thresholds: an output is off-target only where the target language is *im*probable. Texts
-with too few letters to tell are counted apart, as `language_unknown`.
+with too few letters to tell are counted apart, as `language_unknown`. The language that an off-target output is in is
+named where that can be told: a copy's is the source's, a short text in another script only is not in the target.
 """
 
 import sys
@@ -17,6 +18,8 @@ from lander.evaluate.translations import Translations
 from lander.languages import Direction
 
 SCRIPT_LETTERS = 8  # letters that settle a script; the language within a script takes more (see lander.data.settings)
+SURE = 0.5  # probability among the candidates from which on another language is named
+OTHER = ""  # another language than the target, not known which
 REPEATED_ORDER = 4
 
 
@@ -25,12 +28,12 @@ class Flags:
     """Which items have which fault."""
 
     marks: dict[str, list[bool]]  # name of the flag -> a mark for each item
-    languages: dict[int, str] = field(default_factory=dict)  # off-target item -> the language that it seems to be in
+    languages: dict[int, str] = field(default_factory=dict)  # off-target item -> its language, or `OTHER`
 
     def rows(self) -> list[tuple[int, str, str]]:
-        """`line, flag, detail` of everything that is marked, sorted; the detail of `off_target` is the language."""
+        """`line, flag, detail` of everything that is marked, sorted; the detail of `off_target`: the language, or empty."""
         return sorted(
-            (line, name, self.languages.get(line, "") if name == "off_target" else "")
+            (line, name, self.languages.get(line, OTHER) if name == "off_target" else "")
             for name, marks in self.marks.items()
             for line, mark in enumerate(marks)
             if mark
@@ -64,7 +67,11 @@ def flags(items: Translations, direction: Direction, seen: set[str] | None) -> F
         verdicts = [judge(text) for text in items.hypothesis]
         marks["off_target"] = [verdict is not None and verdict != direction.target for verdict in verdicts]
         marks["language_unknown"] = [verdict is None for verdict in verdicts]
-        found = {line: verdicts[line] or "" for line, mark in enumerate(marks["off_target"]) if mark}
+        found = {
+            line: direction.source if marks["copied"][line] else verdicts[line] or OTHER
+            for line, mark in enumerate(marks["off_target"])
+            if mark
+        }
     if seen is not None:
         marks["contaminated"] = [a in seen or b in seen for a, b in zip(sources, references, strict=True)]
     return Flags(marks, found)
@@ -77,8 +84,8 @@ def unfinished(raw: str) -> bool:
 
 
 def target_judge(direction: Direction) -> Callable[[str], str | None] | None:
-    """A function from a text to its language: the target, or the likeliest other candidate, or None where it has too
-    few letters to tell. None (with a note) where the identifier does not know the target.
+    """A function from a text to its language: the target, or the likeliest other candidate, or `OTHER` where it is not
+    sure; None where it has too few letters to tell. None (with a note) where the identifier does not know the target.
     """
     target = direction.target
     candidates = sorted({direction.source, target, *settings.DEFAULTS["candidates"]})
@@ -91,6 +98,7 @@ def target_judge(direction: Direction) -> Callable[[str], str | None] | None:
     script = script_of(target)
     others = {code: Judge(code, candidates) for code in candidates if code != target}
     others = {code: other for code, other in others.items() if other.knows}
+    fewest = {code: settings.thresholds(settings.DEFAULTS, code, "language")["letters"] for code in others}
 
     def language(text: str) -> str | None:
         count = len(letters(text))
@@ -99,7 +107,9 @@ def target_judge(direction: Direction) -> Callable[[str], str | None] | None:
             return None
         if not foreign and judge.probability(text, 0) >= limits["probability"]:
             return target
-        return max(others, key=lambda code: others[code].probability(text, 0))
+        likeliest = max(others, key=lambda code: others[code].probability(text, 0))
+        known = count >= fewest[likeliest] and others[likeliest].probability(text, 0) >= SURE
+        return likeliest if known else OTHER
 
     return language
 

@@ -32,7 +32,7 @@ LONG = 1500  # characters of a text that are shown
 
 @dataclass(frozen=True)
 class Flag:
-    """A fault of an output, and what is known of it: the language that it is in."""
+    """A fault of an output, and what is known of it: the language that it is in, or `not de`."""
 
     name: str
     detail: str = ""
@@ -217,6 +217,8 @@ def _output(model: int, items: Translations, line: int, target: str, marks: Mark
     text = items.hypothesis[line]
     found = {name: marks[name][line] for name in sorted(marks) if line in marks[name] and name not in NOT_SHOWN}
     score = _chrf().sentence_score(text, [items.reference[line]]).score
+    if "off_target" in found:
+        found["off_target"] = found["off_target"] or f"not {target}"
     flags = [Flag(FLAGS.get(name, name.replace("_", " ")), detail) for name, detail in found.items()]
     return Output(model, text, target, text_direction(text, target), score, flags)
 
