@@ -1,8 +1,8 @@
 """A trained model for others: directions of it as plain Hugging Face folders, with a model card in each.
 
 Blocks are folded into the base's dense FFNs (a group's factor goes into its rows or columns, absent neurons are zero),
-LoRA is merged; `full` is a plain model already. The base's shape and code load the result anywhere. It is exact in
-float32; another type rounds once, after folding.
+LoRA is merged; `full` is a plain model already. The base's shape and code load the result anywhere. In float32 it is
+the routed model but for the order of sums; another type rounds once, after folding.
 
     lander export results/demo/finetune/landermt/main/s0 --direction en-de --out my-model
     lander export results/demo/finetune/landermt/main/s0 --all --out my-models

@@ -56,9 +56,10 @@ def test_all_directions_equal_the_routed_model_and_share_what_is_the_same(method
     folders = [tmp_path / "out" / direction for direction in trained.DIRECTIONS]
     assert sorted((tmp_path / "out").iterdir()) == sorted(folders)
     for folder in folders:
-        # The random LoRA is some 75 times the base (16 B A, .3); the others are nothing but rounding in another order.
-        tolerance = 1e-4 if method == "lora" else 1e-5
-        torch.testing.assert_close(plain_logits(folder), made.logits(folder.name), rtol=tolerance, atol=tolerance)
+        # Rounding in another order; the random LoRA is some 75 times the base (16 B A, .3), and most of it cancels.
+        expected = made.logits(folder.name)
+        largest = (plain_logits(folder) - expected).abs().max() / expected.abs().max()
+        assert largest <= (5e-5 if method == "lora" else 2e-6)  # of the largest logit; a float32 has steps of 1.2e-7
         assert torch.equal(*(greedy(network) for network in (plain(folder), routed(made, folder.name))))
         assert head((folder / "README.md").read_text())["language"] == folder.name.split("-")
     files = {name: {os.stat(folder / name).st_ino for folder in folders} for name in os.listdir(folders[0])}
