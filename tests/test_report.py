@@ -742,6 +742,23 @@ def test_answers_by_hand():
     inputs = Inputs("x", pd.DataFrame(rows, columns=COLUMNS))
     answer = "full 30.0% in en-fr, 20.0% in en-ar and 1 more; at most 1% in every direction: lora"
     assert findings(inputs) == [("Output in another language", answer, "scores-section")]
+    told = {"full": {"en-ar": 0.5, "en-fr": 0.6}, "lora": {"en-ar": 0.99}, "adapter": {"en-ar": 1, "en-de": 1}}
+    rows += [
+        (method, "main", "0", "news", name, "language_unknown", share, "unit:share")
+        for method, shares in told.items()
+        for name, share in shares.items()
+    ]  # a share of those long enough: en-ar .2 / .5, en-fr .3 / .4
+    rows += [("adapter", "main", "0", "news", name, "off_target", 0, "unit:share") for name in told["adapter"]]
+    answer = (
+        "of the 40–100% of outputs that are long enough to tell: full 75.0% in en-fr, 40.0% in en-ar and 1 more; at "
+        "most 1% in every direction: lora (not told in 1 of 2); not told, fewer than 10% of the outputs are long "
+        "enough: adapter"
+    )
+    (found,) = findings(Inputs("x", pd.DataFrame(rows, columns=COLUMNS)))
+    assert found[1] == answer
+    empty = [row for row in rows if row[0] == "adapter"]
+    (found,) = findings(Inputs("x", pd.DataFrame(empty, columns=COLUMNS)))
+    assert found[1] == "not told, fewer than 10% of the outputs are long enough: all methods"
     inputs.layers = pd.DataFrame(
         {"direction": "en-de", "layer": [0, 1, 2], "delta": [np.nan, 0.5, 0.25], "selected": [False, True, False]}
     )

@@ -31,7 +31,7 @@ class Flags:
     languages: dict[int, str] = field(default_factory=dict)  # off-target item -> its language, or `OTHER`
 
     def rows(self) -> list[tuple[int, str, str]]:
-        """`line, flag, detail` of everything that is marked, sorted; the detail of `off_target`: the language, or empty."""
+        """`line, flag, detail` of all that is marked, sorted; the detail of `off_target` is a language or empty."""
         return sorted(
             (line, name, self.languages.get(line, OTHER) if name == "off_target" else "")
             for name, marks in self.marks.items()

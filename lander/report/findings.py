@@ -10,6 +10,7 @@ from lander.report.order import method_key, run_label, sort_directions
 from lander.report.tables import Cell, Head, Table
 
 OFF = 0.01  # share of outputs in another language below which a method is not named
+FEW = 0.1  # share of outputs long enough to tell their language below which nothing is said of a direction
 
 
 def findings(inputs: Inputs) -> list[tuple[str, str, str]]:
@@ -98,26 +99,55 @@ def _data(inputs: Inputs) -> str:
 
 
 def _off_target(inputs: Inputs) -> str:
-    """Each method's worst directions; those below `OFF` everywhere are named together."""
-    rows = inputs.scores[(inputs.scores["metric"] == "off_target") & ~inputs.scores["direction"].isin(MEANS)]
-    if rows.empty:
+    """Each method's worst directions, of the outputs long enough to tell; those below `OFF` everywhere stand together.
+
+    Where fewer than `FEW` of the outputs can be told, nothing is said of them: most are empty or too short.
+    """
+    shares = _language_shares(inputs.scores)
+    if shares.empty:
         return ""
-    means = rows.groupby(["method", "variant", "test", "direction"])["score"].mean()
-    several = rows["test"].nunique() > 1
-    texts, clean = [], []
-    for run in sorted({key[:2] for key in means.index}, key=method_key):
-        worst = means[run].sort_values(ascending=False, kind="stable")
-        worst = worst[worst > OFF]
+    several = shares.index.unique("test").size > 1
+    texts, clean, untold = [], [], []
+    for run in sorted({key[:2] for key in shares.index}, key=method_key):
+        told = shares.loc[run][shares.loc[run]["told"] >= FEW]
+        if told.empty:
+            untold.append(run_label(run))
+            continue
+        short = len(shares.loc[run]) - len(told)
+        label = run_label(run) + (f" (not told in {short} of {len(shares.loc[run])})" if short else "")
+        off = (told["off_target"] / told["told"]).sort_values(ascending=False, kind="stable")
+        worst = off[off > OFF]
         if worst.empty:
-            clean.append(run_label(run))
+            clean.append(label)
             continue
         places = [
             f"{100 * share:.1f}% in {direction}" + (f" ({test})" if several else "")
             for (test, direction), share in worst.head(2).items()
         ]
         more = f" and {len(worst) - 2} more" if len(worst) > 2 else ""
-        texts.append(f"{run_label(run)} {', '.join(places)}{more}")
+        texts.append(f"{label} {', '.join(places)}{more}")
     if clean:
         limit = f"at most {100 * OFF:.0f}% in every direction"
-        texts.append(f"{limit}: {', '.join(clean) if texts else 'all methods'}")
-    return "; ".join(texts)
+        texts.append(f"{limit}: {', '.join(clean) if texts or untold else 'all methods'}")
+    parts = [_of_told(shares["told"]) + "; ".join(texts)] if texts else []
+    if untold:
+        few = f"not told, fewer than {100 * FEW:.0f}% of the outputs are long enough"
+        parts.append(f"{few}: {', '.join(untold) if texts else 'all methods'}")
+    return "; ".join(parts)
+
+
+def _language_shares(scores: pd.DataFrame) -> pd.DataFrame:
+    """By method, variant, test and direction: the shares of all outputs that are `off_target`, and `told` at all."""
+    rows = scores[scores["metric"].isin(["off_target", "language_unknown"]) & ~scores["direction"].isin(MEANS)]
+    keys = ["method", "variant", "test", "direction"]
+    shares = (
+        rows.groupby([*keys, "metric"])["score"].mean().unstack().reindex(columns=["off_target", "language_unknown"])
+    )
+    shares["told"] = 1 - shares["language_unknown"].fillna(0)
+    return shares.dropna(subset="off_target")
+
+
+def _of_told(told: pd.Series) -> str:
+    """Of which outputs the shares are: those long enough, as a range over methods and directions."""
+    ends = sorted({f"{100 * end:.0f}" for end in (told[told >= FEW].min(), told.max())}, key=int)
+    return "" if ends == ["100"] else f"of the {'–'.join(ends)}% of outputs that are long enough to tell: "
