@@ -62,7 +62,8 @@ def masks_from_lape(
         tables.write(Path(out) / f"{direction}.parquet", mask, "masks")
     counts = zip(languages, owned[:, chosen].sum(axis=(1, 2)), strict=True)
     owners = ", ".join(f"{code} {count:,}" for code, count in counts)
-    print(f"neurons in {len(chosen)} layer{'s' * (len(chosen) != 1)}: {owners}; masks of {', '.join(map(str, directions))}: {out}")
+    where = "1 layer" if len(chosen) == 1 else f"{len(chosen)} layers"
+    print(f"neurons in {where}: {owners}; masks of {', '.join(map(str, directions))}: {out}")
 
 
 def shape_of(base: str) -> tuple[int, int]:
