@@ -229,15 +229,18 @@ def awareness(args: argparse.Namespace) -> None:
     from lander import machine
     from lander.awareness import standalone
     from lander.neurons import Split
+    from lander.rules import rule_of
 
     machine.prepare(args.threads)
+    rule = args.rule or rule_of(args.estimator)
     standalone.run(
         args.model,
         dict(args.text),
         args.out,
         estimator=args.estimator,
         site=args.site,
-        split=Split(rule=args.rule, general_share=args.general_share, normalize=args.normalize),
+        split=Split(rule=rule, general_share=args.general_share, normalize=args.normalize),
+        sample=args.neurons,
         sentences=args.sentences,
         batch_size=args.batch_size,
         dtype=args.dtype,

@@ -145,7 +145,8 @@ def _add_awareness(parser: argparse.ArgumentParser) -> None:
         action="append",
         required=True,
         metavar="LANGUAGE=FILE",
-        help="a sentence a line, plain or .gz; once for each language, best the same sentences in all",
+        help="a sentence a line, plain or .gz; once for each language, best the same sentences in all: a line that is "
+        "empty in one is then left out of all",
     )
     parser.add_argument("--sentences", type=_positive, help="how many of each file are read (default: all)")
     parser.add_argument(
@@ -157,11 +158,15 @@ def _add_awareness(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--site", choices=SITES, default="post", help="h: the nonlinearity's output or input")
     parser.add_argument(
+        "--neurons",
+        type=_positive,
+        help="with --estimator ablation: how many neurons of each layer, drawn (default: all); they are not divided",
+    )
+    parser.add_argument(
         "--rule",
         choices=["variance", "summed", "entropy"],
-        default="variance",
-        help="the split: variance over the languages (the paper); summed scores, several owners (Xie et al. 2021); "
-        "entropy (LAPE; with --estimator probability)",
+        help="the split: variance over the languages (the paper; default); summed scores, several owners (Xie et al. "
+        "2021; default of --estimator summed); entropy (LAPE; with --estimator probability, where it is the default)",
     )
     parser.add_argument("--general-share", type=_share, default=0.9, help="of each layer's neurons (default: 0.9)")
     parser.add_argument(
@@ -173,7 +178,7 @@ def _add_awareness(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto", help="of the weights")
     parser.add_argument("--batch-size", type=_positive, default=16, help="sentences at a time (default: 16)")
     parser.add_argument("--threads", type=_positive, default=1, help="of torch (default: 1)")
-    parser.add_argument("--seed", type=_seed, default=0, help="of random scores")
+    parser.add_argument("--seed", type=_seed, default=0, help="of random scores, and of the neurons drawn")
     parser.add_argument(
         "--out", type=Path, required=True, help="folder: awareness/<language>.parquet and neurons.parquet"
     )

@@ -1,6 +1,7 @@
 """Awareness: the estimators against finite differences, loops by hand and zeroing a neuron, on 2-layer toys."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,10 +15,12 @@ from lander.awareness import __main__ as stage
 from lander.awareness import ablation, estimators, texts
 from lander.awareness.estimators import scores, summed_loss
 from lander.awareness.output import random_scores
+from lander.awareness.standalone import read_texts
 from lander.awareness.sums import predicting
 from lander.codec import Batch, Codec
 from lander.data import cldr
 from lander.data.templates import load_templates
+from lander.errors import UserError
 
 SEQUENCE = [5, 9, 13, 7, 2]
 
@@ -212,6 +215,19 @@ def test_ablation_in_several_goes(monkeypatch, toy, codec):
     torch.testing.assert_close(ablation.ablate(toy, iter([batch]), neurons)[0].total, at_once.total)
 
 
+def test_ablation_says_how_far_it_is(monkeypatch, capsys, toy, codec):
+    """Two batches of 5 and 3 tokens, 7 neurons below two layers and 4 below one: steps of 70, 20, 42 and 12 of 144."""
+    times = iter(range(0, 100, 20))
+    monkeypatch.setattr(ablation.time, "monotonic", lambda: next(times))
+    batches = iter([codec.pad_right([SEQUENCE], [0]), codec.pad_right([SEQUENCE[:3]], [0])])
+    ablation.ablate(toy, batches, [np.arange(7), np.arange(4)], name="de")
+    assert capsys.readouterr().err.splitlines() == [
+        "lander awareness: de: 49%, about 21 s left",  # 20 * 74 / 70
+        "lander awareness: de: 62%, about 24 s left",  # 40 * 54 / 90
+        "lander awareness: de: 92%, about 5 s left",  # 60 * 12 / 132
+    ]
+
+
 def test_taylor_scores_rank_neurons_as_exact_ablation_does():
     """The claim of the approximation, on the built-in base: per layer and language, rank correlation."""
     network, codec = model.load("lander-tiny", dtype="float32")
@@ -229,6 +245,33 @@ def test_taylor_scores_rank_neurons_as_exact_ablation_does():
     print(f"median of tokens {np.median(tokens):.3f}, of the sum {np.median(total):.3f}")
     assert np.median(tokens) >= 0.95
     assert np.median(total) < np.median(tokens)  # a sum lets tokens cancel, the score does not
+
+
+@pytest.mark.parametrize(
+    ("en", "de", "most", "expected", "said"),
+    [
+        ("a\n\nc\nd\n", "A\nB\n \nD", None, [["a", "d"], ["A", "D"]], "2 of 4 lines are left out of all files"),
+        ("a\n\nc\nd\n", "A\nB\n \nD", 1, [["a"], ["A"]], ""),
+        ("a\nb\n", "A\nB\n\n\n", None, [["a", "b"], ["A", "B"]], ""),
+        ("a\n\nc\n", "A\nB\n", None, [["a", "c"], ["A", "B"]], "warning: de.txt ends with line 2, others do not"),
+        ("a\n\nc\nd\ne\n", "A\n", 3, [["a", "c", "d"], ["A"]], "warning: de.txt ends with line 1"),
+    ],
+)
+def test_texts_stay_in_step(en, de, most, expected, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("en.txt").write_text(en)
+    Path("de.txt").write_text(de)
+    assert list(read_texts({"en": Path("en.txt"), "de": Path("de.txt")}, most).values()) == expected
+    told = capsys.readouterr().err
+    assert said in told
+    assert bool(said) == bool(told)
+
+
+def test_texts_without_a_line_in_common(tmp_path):
+    (tmp_path / "en").write_text("a\n\n")
+    (tmp_path / "de").write_text("\nB\n")
+    with pytest.raises(UserError, match="no line has text in all files"):
+        read_texts({"en": tmp_path / "en", "de": tmp_path / "de"})
 
 
 def run_stage(monkeypatch, *flags: str) -> None:

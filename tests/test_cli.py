@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import lander
 from lander import cli, export, flags, tables
+from lander.awareness import ablation
 from lander.errors import UserError
 
 
@@ -139,12 +141,35 @@ def test_awareness_from_text_files(tmp_path: Path, capsys: pytest.CaptureFixture
     neurons = tables.read(tmp_path / "out" / "neurons.parquet", "neurons")
     assert neurons.groupby("layer")["kind"].value_counts().unstack()["specific"].tolist() == [51] * 6  # .1 * 512
     assert set(neurons["language"].dropna()) == {"en", "de"}
-    assert "en: 2 sentences" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "en: 2 sentences" in said
+    assert f"warning: {tmp_path / 'b.gz'} ends with line 2, others do not" in said
+    assert "by the rule variance: " in said
     scores = tables.read(tmp_path / "out" / "awareness" / "de.parquet", "awareness")
-    cli.main(
-        ["awareness", "lander-tiny", *files, "--estimator", "probability", "--rule", "entropy", "--sentences", "1"]
-    )
-    assert len(tables.read(tmp_path / "out" / "awareness" / "de.parquet", "awareness")) == len(scores) == 6 * 512
+    for estimator, rule in {"probability": "entropy", "summed": "summed"}.items():
+        cli.main(["awareness", "lander-tiny", *files, "--estimator", estimator, "--sentences", "1"])
+        assert f"by the rule {rule}: " in capsys.readouterr().err
+        assert len(tables.read(tmp_path / "out" / "awareness" / "de.parquet", "awareness")) == len(scores) == 6 * 512
+    cli.main(["awareness", "lander-tiny", *files, "--estimator", "probability", "--rule", "variance"])
+    assert "by the rule variance: " in capsys.readouterr().err
+
+
+def test_exact_ablation_of_a_sample_has_scores_and_no_groups(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "a.txt").write_text("three apples\n")
+    files = ["--text", f"en={tmp_path / 'a.txt'}", "--text", f"de={tmp_path / 'a.txt'}", "--out", str(tmp_path / "out")]
+    flags = [*files, "--estimator", "ablation", "--neurons", "2", "--seed", "1"]
+    cli.main(["awareness", "lander-tiny", *flags])
+    assert "2 neurons of each layer are scored, and not divided into groups" in capsys.readouterr().err
+    read = [tables.read(tmp_path / "out" / "awareness" / f"{code}.parquet", "awareness") for code in ("en", "de")]
+    english, german = read
+    assert english.equals(german)  # the same text, the same neurons
+    assert english["neuron"].tolist() == np.concatenate(ablation.choose((6, 512), 2, seed=1)).tolist()
+    assert english["score"].min() > 0
+    assert not (tmp_path / "out" / "neurons.parquet").exists()
+    (tmp_path / "out" / "neurons.parquet").touch()
+    with pytest.raises(SystemExit):
+        cli.main(["awareness", "lander-tiny", *flags])
+    assert "neurons.parquet: of other scores" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -155,6 +180,7 @@ def test_awareness_from_text_files(tmp_path: Path, capsys: pytest.CaptureFixture
         (["--text", "en=a.txt", "--text", "de=empty.txt"], "empty.txt: no text in it"),
         (["--text", "en=a.txt", "--text", "en=b.txt"], "--text: en is given twice"),
         (["--text", "en=a.txt", "--text", "de=a.txt", "--rule", "entropy"], "add --estimator probability"),
+        (["--text", "en=a.txt", "--text", "de=a.txt", "--neurons", "2"], "add --estimator ablation"),
     ],
 )
 def test_awareness_refuses(

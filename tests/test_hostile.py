@@ -13,7 +13,7 @@ import trained
 from fuzzing import told, within
 
 from lander import cli, config, files, lape, model
-from lander.awareness.standalone import read_sentences
+from lander.awareness.standalone import read_texts
 from lander.data.sources import read
 from lander.data.textfiles import LONGEST_LINE, TextFile
 from lander.errors import UserError, one_line, run_main
@@ -110,7 +110,7 @@ def test_a_packed_line_without_end(tmp_path):
 )
 def test_text_that_only_looks_like_lines(tmp_path, data, message):
     (tmp_path / "a.txt").write_bytes(data)
-    assert message in told(lambda: read_sentences(tmp_path / "a.txt"))
+    assert message in told(lambda: read_texts({"en": tmp_path / "a.txt"}))
 
 
 def test_paths_that_no_file_can_have(tmp_path):

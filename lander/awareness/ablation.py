@@ -5,6 +5,8 @@ with another neuron zeroed, go through the rest at once. The cost of a layer's n
 there on, so it is for small models, or for a sample of neurons.
 """
 
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +20,7 @@ from lander import families
 from lander.awareness.estimators import at_least_float32, at_site, shape_of
 from lander.awareness.sums import Sums
 from lander.codec import IGNORED, Batch
+from lander.data.progress import EVERY_SECONDS, remaining
 
 TOKENS_AT_ONCE = 8192
 LOGITS_AT_ONCE = 2**27
@@ -37,20 +40,25 @@ def ablate(
     neurons: list[np.ndarray],
     site: str = "post",
     parts: list[int] | None = None,
+    name: str = "ablation",
 ) -> tuple[Sums, Sums]:
-    """Change of the token losses when each of the neurons is zeroed.
+    """Change of the token losses when each of the neurons is zeroed. Says on stderr now and then how far it is.
 
     Args:
         neurons: those of each layer; the sums of others stay zero.
         site: what is set to zero, h (`post`) or the nonlinearity's input (`pre`).
+        name: what the lines on stderr are about.
     Returns:
         absolute: sums over tokens of |change of the token's loss|, nats.
         signed: sums over tokens of the change, so that their absolute value is the change of the summed loss.
     """
     device = network.get_input_embeddings().weight.device
     absolute, signed = (Sums(shape_of(network), device, parts) for _ in range(2))
+    held = list(batches)
+    layered = sum(len(chosen) * (len(neurons) - layer) for layer, chosen in enumerate(neurons))
+    progress = _Progress(name, layered * sum(batch.input_ids.numel() for batch in held))
     with torch.inference_mode():
-        for batch in batches:
+        for batch in held:
             batch = batch.to(device)
             absolute.begin(batch)
             signed.begin(batch)
@@ -64,7 +72,25 @@ def ablate(
                         index = torch.as_tensor(some, device=device)
                         absolute.add_rows(layer, index, change.abs().sum(-1).T)
                         signed.add_rows(layer, index, change.sum(-1).T)
+                        progress.add(len(some) * (len(neurons) - layer) * batch.input_ids.numel())
     return absolute, signed
+
+
+class _Progress:
+    """A line every few seconds. Work is counted as neurons x layers from theirs on x tokens, padding included."""
+
+    def __init__(self, name: str, total: int) -> None:
+        self.name, self.total, self.done = name, total, 0
+        self.began = self.last = time.monotonic()
+
+    def add(self, work: int) -> None:
+        self.done += work
+        now = time.monotonic()
+        if now - self.last >= EVERY_SECONDS and self.done < self.total:
+            self.last = now
+            share = self.done / self.total
+            left = remaining(now - self.began, share)
+            print(f"lander awareness: {self.name}: {share:.0%}, about {left} left", file=sys.stderr, flush=True)
 
 
 def _calls(network: nn.Module, batch: Batch, neurons: int) -> int:
