@@ -8,7 +8,7 @@ model.translate(["Good morning."], "en-de")
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from torch.nn.functional import cross_entropy
 from lander import decoding, delta, model
 from lander.codec import IGNORED, Codec
 from lander.data.templates import Template, load_templates
+from lander.errors import UserError
 from lander.finetune import blocks, saved
 from lander.languages import Direction, language_name, parse_direction
 
@@ -86,10 +87,19 @@ class Translator:
         template: Template | None = None,
         **decoding: Any,
     ) -> list[Output]:
-        """Everything that the model writes for each sentence: `complete` of its prompt (same keywords)."""
+        """Everything that the model writes for each sentence: `complete` of its prompt (same keywords).
+
+        An empty sentence stays empty, as in `lander translate`.
+
+        Raises:
+            UserError: no list of texts; see `parse_direction`.
+        """
+        sentences = _checked(sentences)
         if isinstance(direction, str):
             direction = parse_direction(direction)
-        return self.complete(self.prompts(sentences, direction, template), direction, **decoding)
+        full = [sentence for sentence in sentences if sentence.strip()]
+        written = iter(self.complete(self.prompts(full, direction, template), direction, **decoding))
+        return [next(written) if sentence.strip() else Output("", False) for sentence in sentences]
 
     def complete(
         self,
@@ -249,6 +259,19 @@ def own_templates(path: str) -> list[Template]:
     """The prompts for a base: its own format where it has one, then the project's ten."""
     prompt = model.facts(path).get("prompt")
     return ([Template("own", prompt)] if prompt else []) + load_templates()
+
+
+def _checked(sentences: Iterable[str]) -> list[str]:
+    """Sentences as a list; of a text alone the letters would be translated one by one."""
+    if isinstance(sentences, str) or not isinstance(sentences, Iterable):
+        raise UserError(
+            f"translate: wants a list of sentences, not {sentences!r:.40}; write [sentence] for a single one"
+        )
+    sentences = list(sentences)
+    for number, one in enumerate(sentences):
+        if not isinstance(one, str):
+            raise UserError(f"translate: sentence {number} of the list is {one!r:.40}, not text; leave it out")
+    return sentences
 
 
 def first_line(output: str) -> str:

@@ -54,6 +54,22 @@ def test_outputs_keep_their_order_whatever_the_batch_size(translator, monkeypatc
     assert translator.outputs([], "en-de") == []
 
 
+def test_an_empty_sentence_stays_empty_and_what_is_no_list_of_texts_is_refused(translator):
+    texts = translator.translate(["", "a", " \n"], "en-de", max_new_tokens=4)
+    assert texts == ["", *translator.translate(iter(["a"]), "en-de", max_new_tokens=4), ""]
+    assert translator.translate([""], "en-de") == [""]
+    for sentences, message in (
+        ("Tuesday", r"wants a list of sentences, not 'Tuesday'; write \[sentence\] for a single one"),
+        (None, r"wants a list of sentences, not None"),
+        (["a", 3], r"sentence 1 of the list is 3, not text"),
+        ([None], "sentence 0 of the list is None"),
+        ([float("nan")], "is nan, not text"),
+        (b"ab", "sentence 0 of the list is 97"),
+    ):
+        with pytest.raises(UserError, match=message):
+            translator.translate(sentences, "en-de")
+
+
 def test_greedy_decoding_does_not_depend_on_the_batch(translator):
     sentences = ["a", "a much longer sentence than the others", "bb", ""]
     alone = translator.outputs(sentences, "en-de", max_new_tokens=8, batch_size=1)
