@@ -20,7 +20,6 @@ lander masks-from-lape BLOOM-7B.neuron.pth --languages en,zh,fr,es,vi,id,ja --mo
 import argparse
 import codecs
 import io
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,27 +67,10 @@ def prefetch(args: argparse.Namespace) -> None:
 
 
 def scores(args: argparse.Namespace) -> None:
-    """Print a run's scores of one metric: a Markdown table per test set, means first, means over seeds."""
-    from lander.report.metrics import look
-    from lander.scoretable import SCORES, read_scores
+    """Print a run's scores of one metric: a Markdown table per test set, with intervals, signatures and tests."""
+    from lander.scoretable import show, to_terminal
 
-    path = args.run / "evaluate" / "scores.csv"
-    if not os.path.isfile(path):
-        raise UserError(f"{path}: no such file; name the folder of a finished run, as in results/demo")
-    table = read_scores(path, [*SCORES, "signature"])
-    if args.metric not in set(table["metric"]):
-        raise UserError(f"--metric: {args.metric}: not in {path}; there are: {', '.join(table['metric'].unique())}")
-    table = table[table["metric"] == args.metric]
-    shown = look(args.metric, table["signature"].unique())
-    means = ["mean", "mean-into-en", "mean-out-of-en"]
-    for test, rows in table.groupby("test"):
-        directions = [name for name in rows["direction"].unique() if name not in means]
-        columns = [name for name in [*means, *directions] if name in set(rows["direction"])]
-        rows = rows.pivot_table(index=["method", "variant"], columns="direction", values="score")[columns]
-        print(f"\n{shown.heading}, on {test}\n\n| method | {' | '.join(columns)} |\n|---|{'---:|' * len(columns)}")
-        for (method, variant), row in rows.iterrows():
-            name = method if variant == "main" else f"{method} {variant}"
-            print(f"| {name} | {' | '.join(shown.text(value) for value in row)} |")
+    to_terminal(show(args.run, args.metric))
 
 
 def compare(args: argparse.Namespace) -> None:

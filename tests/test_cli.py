@@ -96,9 +96,13 @@ def test_scores_as_a_table(tmp_path: Path, capsys: pytest.CaptureFixture) -> Non
         "zero-shot,best-prompt,0,news,en-de,bleu,1.25,x\nzero-shot,best-prompt,0,news,mean,bleu,1.25,x\n"
     )
     cli.main(["scores", str(tmp_path)])
-    assert capsys.readouterr().out.splitlines()[-2:] == [
-        "| full | 25.0 | 25.0 |",
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-5:] == [
         "| zero-shot best-prompt | 1.2 | 1.2 |",
+        "| full | 25.0 | 25.0 ±7.1 |",
+        "",
+        "Signature: x",
+        "Means over the seeds 0, 1; ± is the standard deviation over seeds.",
     ]
     with pytest.raises(SystemExit):
         cli.main(["scores", str(tmp_path), "--metric", "comet"])  # of which there is no score

@@ -128,7 +128,7 @@ def score_table(
     notes = [tested.legend()] if marked else []
     notes += [UNKNOWN] if marked and not best else []
     groups = score_groups(columns)
-    return Table(f"{heading}, on {test}", "method", heads, table, groups, notes + _score_notes(rows))
+    return Table(f"{heading}, on {test}", "method", heads, table, groups, notes + score_notes(rows))
 
 
 def _tested(tested: Significance, run: Method, place: Place, digits: int, factor: float) -> dict[str, str]:
@@ -182,7 +182,7 @@ def _difference_cell(found: Outcome, digits: int) -> Cell:
     return Cell(text, found.significant, found.text, " to ".join(span), hover=hover)
 
 
-def _score_notes(rows: pd.DataFrame) -> list[str]:
+def score_notes(rows: pd.DataFrame) -> list[str]:
     """The signatures, and which seeds the numbers are means of."""
     notes = []
     singles = rows[~rows["direction"].isin(MEANS)]
