@@ -160,7 +160,7 @@ def _add_awareness(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--neurons",
         type=_positive,
-        help="with --estimator ablation: how many neurons of each layer, drawn (default: all); they are not divided",
+        help="with --estimator ablation: how many neurons of each layer, drawn and not divided (default: all, divided)",
     )
     parser.add_argument(
         "--rule",
