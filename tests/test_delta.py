@@ -154,3 +154,20 @@ def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     with pytest.raises(SystemExit):
         cli.main(["delta", "base", "--out", "e.safetensors"])
     assert "lander delta: error: base: not a trained model's folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["full", "landermt", "adapter", "lora"])
+def test_a_training_that_is_not_finished_is_told_from_a_folder_that_is_no_model(method: str, tmp_path: Path) -> None:
+    made = trained.make(tmp_path, method)
+    for name in ("loss.csv", "run.json"):
+        (made.path / name).write_text("{}")
+    manifest = made.path / "lander.json"
+    for content, message in (
+        ("[]", "lander.json: not what Lander writes"),
+        (None, "model is not finished, .* Snakemake"),
+    ):
+        manifest.write_text(content) if content else manifest.unlink()
+        with pytest.raises(UserError, match=message):
+            lander.load(made.path)
+        with pytest.raises(UserError, match=message):
+            delta.write(made.path, tmp_path / "d.safetensors", {})

@@ -31,6 +31,7 @@ from lander.finetune.methods import Lora, Prepared, with_lora
 
 FORMAT = "lander-model-1"
 BLOCKS, BOTTLENECKS, LORA = "trained.safetensors", "bottlenecks.safetensors", "adapter_model.safetensors"
+UNFINISHED = (("run.json", "loss.csv"), (BLOCKS,), (BOTTLENECKS,))  # without lander.json: signs of a training
 FILES = {"blocks": BLOCKS, "bottlenecks": BOTTLENECKS, "lora": LORA}  # part -> its tensors
 
 
@@ -285,12 +286,23 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def is_trained_model(path: str) -> bool:
-    """Whether a path is a trained model's folder, rather than a base."""
+    """Whether a path is a trained model's folder, rather than a base.
+
+    Raises:
+        UserError: its training has not come to an end, or its manifest is no such thing.
+    """
     manifest = Path(path) / "lander.json"
     if not os.path.isfile(manifest):
+        if any(all(os.path.isfile(Path(path) / name) for name in names) for names in UNFINISHED):
+            raise UserError(
+                f"{path}: the training of this model is not finished, for lander.json, which is written last, is "
+                "missing; run Snakemake again with the run's --configfile, or the same command, and it is finished"
+            )
         return False
     found = read_json(manifest)
-    return isinstance(found, dict) and found.get("format") == FORMAT
+    if not isinstance(found, dict):
+        raise UserError(f"{manifest}: not what Lander writes beside a model, a mapping of keys; {remedy(manifest)}")
+    return found.get("format") == FORMAT
 
 
 def _line(error: Exception) -> str:
