@@ -101,7 +101,7 @@ def main() -> None:
     neurons = None
     if args.estimator == "ablation":
         neurons = ablation.choose(shape, args.neurons, args.seed)
-        sums, _signed = ablation.ablate(network, batches, neurons, args.site, parts)
+        sums, _signed = ablation.ablate(network, batches, neurons, args.site, parts, args.language or "ablation")
     else:
         sums = estimators.sum_scores(network, batches, args.estimator, args.site, parts)
     scores = estimators.finish(sums.means(), args.estimator)
