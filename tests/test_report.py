@@ -615,7 +615,7 @@ def test_translations_are_read_scored_and_marked(tmp_path):
     browser = read_browser(folders, flagged, 100)
     assert browser.models == ["zero-shot (fixed instruction)", "lora"]
     assert browser.flags == ["empty", "off-target"]
-    assert (browser.cap, browser.notes) == ("", [])
+    assert (browser.cap, browser.notes, browser.pair) == ("", [], (0, 1))
     sentence = browser.groups[0].sentences[5]
     assert sentence.line == 5  # from 0
     zero, lora = sentence.outputs
@@ -635,6 +635,25 @@ def test_translations_are_read_scored_and_marked(tmp_path):
     path.write_text(path.read_text().replace("committee", "board", 1))
     with pytest.raises(UserError, match="other sentences than"):
         read_browser(folders, {}, 100)
+
+
+def test_the_first_two_models_are_the_better_zero_shot_and_landermt():
+    from lander.report.inputs import Run
+    from lander.report.translations import Group, Output, Sentence, first_pair
+
+    def pair(*models):
+        """`models`: (method, variant, score)."""
+        outputs = [Output(place, "", "de", "ltr", score, []) for place, (_, _, score) in enumerate(models)]
+        group = Group("news", "en-de", "en", "de", "ltr", "ltr", 1, [Sentence(0, "", "", outputs, [])])
+        return first_pair([Run(method, variant, "0") for method, variant, _ in models], [group])
+
+    zero, best, context = ("zero-shot", "main", 9), ("zero-shot", "best-prompt", 5), ("in-context", "main", 50)
+    assert pair(best, zero, ("full", "main", 9), ("landermt", "main", 1), ("lora", "main", 8)) == (1, 3)
+    assert pair(zero, best, ("full", "main", 9), ("landermt", "k8", 10), ("lora", "main", 8)) == (0, 3)
+    assert pair(best, zero, context) == (1, 2)
+    assert pair(context, ("lora", "main", 8)) == (0, 1)
+    assert pair(("lora", "main", 8), ("full", "main", 9)) == (0, 1)
+    assert pair(zero) == (0, 0)
 
 
 def test_what_one_method_lacks_is_said(tmp_path):
@@ -967,6 +986,17 @@ const set = (values) => {
   found.numbers.push(articles().length);
   await set({ search: "7 MAY", direction: "en-ar" });
   found.search = articles().map((one) => one.querySelector("h3").textContent);
+  const lists = [...document.querySelectorAll("#translations details.group")];
+  const seen = () => lists.filter((one) => one.checkVisibility());
+  const counts = () => seen().map((one) => one.querySelector(".count").textContent);
+  found.counts = [counts()];
+  await set({});
+  found.counts.push(counts()[0]);
+  lists.forEach((one) => { one.open = false; });
+  await set({ search: "committee met on 7 may" });
+  found.opened = [lists.filter((one) => one.open).length, articles().length];
+  form.reset();
+  found.pair = [form.elements.a, form.elements.b].map((one) => one.selectedOptions[0].textContent);
   await set({ flag: "off-target", direction: "de-en" });
   found.flagged = articles().map((one) => one.querySelector("h3").textContent);
   await set({ direction: "en-de", order: "b", two: true, a, b });
@@ -975,6 +1005,8 @@ const set = (values) => {
     return score(b) - score(a);
   });
   found.terms = [...articles()[0].querySelectorAll("dt")].filter((one) => one.checkVisibility()).length;
+  const [left, right] = [a, b].map((m) => articles()[0].querySelector(`dt[data-m="${m}"]`).getBoundingClientRect());
+  found.beside = [left.top === right.top, left.left < right.left];
   found.arabic = getComputedStyle(document.querySelector('dd[lang="ar"][dir="rtl"]')).direction;
   tell(found);
 })();
@@ -1042,6 +1074,10 @@ def test_in_a_browser(whole, tmp_path):
     assert found["total"] == "all"  # a sum stays below
     assert found["numbers"] == ["120 sentences in 10 lists.", 12]
     assert found["search"] == ["line 6"]  # they count from 0
+    assert found["counts"] == [["1 of the 12 shown match"], "12 of 12 sentences"]
+    assert found["opened"][0] == found["opened"][1] == 10  # English is on one side of each of the ten
+    assert found["pair"] == ["zero-shot (fixed instruction)", "landermt"]
+    assert [one["beside"] for one in pages] == [[False, False], [True, True]]
     assert found["flagged"] == ["line 0", "line 5", "line 10"]
     assert len(found["order"]) == 12
     assert found["order"] == sorted(found["order"], reverse=True)

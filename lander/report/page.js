@@ -70,9 +70,13 @@ for (const table of document.querySelectorAll("table.sortable")) makeSortable(ta
 
 // ---------------------------------------------------------------- translations
 
+const FEW = 100; // sentences: so many that were searched for are shown at once, in all lists
+
 function makeBrowser(form) {
   const groups = [...document.querySelectorAll("#translations details.group")].map((element) => ({
     element,
+    count: element.querySelector(".count"),
+    whole: element.querySelector(".count").textContent,
     items: [...element.querySelectorAll("article")].map((article) => ({
       article,
       terms: [...article.querySelectorAll("dt[data-m]")],
@@ -116,12 +120,24 @@ function makeBrowser(form) {
     return text === "0.0" ? text : (value < 0 ? "\u2212" : "+") + text;
   }
 
+  // With "only A and B" the two stand beside each other where there is room (page.css).
+  function arrange(item, only) {
+    item.article.classList.toggle("two", Boolean(only));
+    for (const term of item.terms) {
+      const places = { a: only && only[0] === term.dataset.m, b: only && only[1] === term.dataset.m };
+      for (const element of [term, term.nextElementSibling]) {
+        element.hidden = Boolean(only && !only.includes(term.dataset.m));
+        for (const [name, there] of Object.entries(places)) element.classList.toggle(name, Boolean(there));
+      }
+    }
+  }
+
   function update() {
     const wanted = fields.search.value.trim().normalize("NFC").toLowerCase();
     const only = fields.two.checked ? [fields.a.value, fields.b.value] : null;
     const filtered = wanted || fields.flag.value || fields.test.value || fields.direction.value;
     const compared = fields.order.value !== "line" || only;
-    let shown = 0, places = 0;
+    const hits = [];
     for (const group of groups) {
       const { test, direction } = group.element.dataset;
       const here = [[fields.test, test], [fields.direction, direction]].every(([f, v]) => !f.value || f.value === v);
@@ -133,16 +149,17 @@ function makeBrowser(form) {
         if (!hit) continue;
         inside += 1;
         showDifference(item, compared);
-        for (const term of item.terms) {
-          term.hidden = term.nextElementSibling.hidden = Boolean(only && !only.includes(term.dataset.m));
-        }
+        arrange(item, only);
       }
+      const some = wanted || fields.flag.value;
+      group.count.textContent = some ? `${inside} of the ${group.items.length} shown match` : group.whole;
       group.element.hidden = !here || (inside === 0 && Boolean(filtered));
       if (here) sortGroup(group);
-      if (filtered && inside && !places) group.element.open = true;
-      shown += inside;
-      places += inside ? 1 : 0;
+      if (inside) hits.push([group, inside]);
     }
+    const [shown, places] = [hits.reduce((sum, [, inside]) => sum + inside, 0), hits.length];
+    const opened = wanted && shown <= FEW ? hits : hits.slice(0, filtered ? 1 : 0);
+    for (const [group] of opened) group.element.open = true;
     document.getElementById("found").textContent =
       `${shown} sentence${shown === 1 ? "" : "s"} in ${places} list${places === 1 ? "" : "s"}.`;
   }

@@ -6,8 +6,8 @@ The texts are in the page as HTML, so that they can be read without scripts; pag
 import csv
 import math
 import unicodedata
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from lander.errors import UserError
 from lander.evaluate import translations
 from lander.evaluate.translations import Translations
 from lander.languages import parse_direction
+from lander.methods import TRAINING_FREE
 from lander.report.inputs import Run
 from lander.report.order import method_key, run_label, sort_directions, sort_tests
 
@@ -90,6 +91,7 @@ class Browser:
         flags: all that occur.
         cap: how many sentences are left out, and why; empty where all are shown.
         notes: which models lack which directions.
+        pair: the models that are compared at first, places in `models`.
     """
 
     models: list[str]
@@ -97,6 +99,7 @@ class Browser:
     flags: list[str] = field(default_factory=list)
     cap: str = ""
     notes: list[str] = field(default_factory=list)
+    pair: tuple[int, int] = (0, 0)
 
     @property
     def all_notes(self) -> list[str]:
@@ -112,8 +115,7 @@ class Browser:
 
     def shortened(self, number: int, why: str) -> "Browser":
         """With at most `number` sentences of each group, and why there are no more."""
-        groups = [group.shortened(number) for group in self.groups]
-        return Browser(self.models, groups, self.flags, why, self.notes)
+        return replace(self, groups=[group.shortened(number) for group in self.groups], cap=why)
 
 
 def read_browser(
@@ -152,7 +154,20 @@ def read_browser(
                 notes.append(f"{test}, {direction}: no translations of {', '.join(lacking)}.")
     cut = any(len(group.sentences) < group.total for group in groups)
     cap = f"At most {sentences:,} sentences of each direction and test set are shown, spread evenly." if cut else ""
-    return Browser(labels, groups, sorted(known), cap, notes)
+    return Browser(labels, groups, sorted(known), cap, notes, first_pair(runs, groups))
+
+
+def first_pair(runs: Sequence[Run], groups: Iterable[Group]) -> tuple[int, int]:
+    """The better zero-shot and landermt, or the best trained model without it, by the mean score of what is shown."""
+    scores: dict[int, list[float]] = {}
+    for output in (one for group in groups for sentence in group.sentences for one in sentence.outputs):
+        scores.setdefault(output.model, []).append(output.chrf)
+    mean = {model: sum(found) / len(found) for model, found in scores.items()}
+    zero = [model for model in mean if runs[model].method == "zero-shot"]
+    trained = [model for model in mean if runs[model].method not in TRAINING_FREE]
+    own = [model for model in sorted(trained) if runs[model][:2] == ("landermt", "main")]
+    one, other = max(zero, key=mean.get, default=0), max(own[:1] or trained, key=mean.get, default=len(runs) - 1)
+    return (one, other) if one != other else (0, len(runs) - 1)
 
 
 def _files(folder: Path) -> list[Path]:
