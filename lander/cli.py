@@ -35,7 +35,7 @@ def check(args: argparse.Namespace) -> None:
     from lander import config
     from lander.config.readings import others
 
-    settings = config.read(args.configfile)
+    settings = config.read(*args.configfile)
     base = config.find_base(settings.model.path, settings.pretrain.n_layer)
     layers = "" if base.n_layer is None else f", {base.n_layer} layers"
     rates = (f"{method} {settings.finetune.method(method)['learning_rate']:g}" for method in config.trained(settings))

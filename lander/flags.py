@@ -76,15 +76,11 @@ def parser(actions: Mapping[str, Action]) -> argparse.ArgumentParser:
         return one
 
     one = command("check", "check a config and say what a run with it would do")
-    one.add_argument(
-        "--configfile", type=Path, help="YAML that is merged over config.yaml (default: config.yaml alone)"
-    )
+    _add_configfile(one)
     one = command("plan", "say what a run will cost, and whether it fits into the machine")
     _add_plan(one)
     one = command("prefetch", "fetch a config's model and data, for a run without a network")
-    one.add_argument(
-        "--configfile", type=Path, help="YAML that is merged over config.yaml (default: config.yaml alone)"
-    )
+    _add_configfile(one)
     one.add_argument("--dry-run", action="store_true", help="fetch nothing, say how much it would be")
     one.set_defaults(effective=None, environment=None)  # of the workflow's own calls
     one = command("scores", "print a run's scores as a table")
@@ -115,6 +111,18 @@ def parser(actions: Mapping[str, Action]) -> argparse.ArgumentParser:
     one = command("masks-from-lape", "make masks of the neurons that LAPE publishes")
     _add_lape(one)
     return parser
+
+
+def _add_configfile(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--configfile",
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help="YAML that is merged over config.yaml, later files over earlier ones (default: config.yaml alone)",
+    )
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
@@ -228,9 +236,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_plan(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--configfile", type=Path, help="YAML that is merged over config.yaml (default: config.yaml alone)"
-    )
+    _add_configfile(parser)
     parser.add_argument(
         "--flops", type=_number, help="FLOP/s of a device (default: 2e14 for a GPU, 5e10 for each thread of a CPU)"
     )

@@ -258,7 +258,7 @@ def _literal(name: str) -> str:
 # ---------------------------------------------------------------- what is said
 
 
-def summary(found: list[Fetched], configfile: str | None, *, dry_run: bool = False) -> str:
+def summary(found: list[Fetched], configfile: str, *, dry_run: bool = False) -> str:
     """What was fetched, and how to run without a network."""
     if not found:
         return "Nothing is needed from the network: the model and all data are on this machine."
@@ -292,7 +292,7 @@ def readable(size: float) -> str:
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of the command."""
     add = parser.add_argument
-    add("--configfile", type=Path, help="YAML that is merged over config.yaml (default: config.yaml alone)")
+    add("--configfile", type=Path, nargs="+", default=[], help="YAML that is merged over config.yaml, later files last")
     add("--effective", help="the config itself, as JSON; how the workflow passes it")
     add("--dry-run", action="store_true", help="fetch nothing, say how much it would be")
     add("--environment", type=Path, metavar="FOLDER", help="only install COMET there, for the rule comet_environment")
@@ -306,9 +306,9 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.effective:
         settings = config.load(json.loads(arguments.effective))
     else:
-        settings = config.read(arguments.configfile)
+        settings = config.read(*arguments.configfile)
     found = prefetch(settings, dry_run=arguments.dry_run)
-    print(summary(found, arguments.configfile and str(arguments.configfile), dry_run=arguments.dry_run))
+    print(summary(found, " ".join(map(str, arguments.configfile)), dry_run=arguments.dry_run))
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -36,6 +36,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "base" / "model.safetensors").write_text("weights")
     (tmp_path / "odd" / "config.json").unlink()
     (tmp_path / "masks").mkdir()
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "README.md").touch()
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -78,6 +80,8 @@ REFUSED = [
     ({"layers": {"side": "uper"}}, "layers.side: 'uper' given, wanted 'lower' or 'upper'; did you mean upper?"),
     ({"readings": "papre"}, "readings: 'papre' given, wanted 'repaired' or 'paper'; did you mean paper?"),
     ({"run": "../x"}, "run: '../x' given, wanted letters and digits"),
+    ({"run": "README.md"}, "run: README.md: results/README.md is a file, and a run is a folder; choose another name"),
+    ({"run": "slurm-logs"}, "run: slurm-logs: results/slurm-logs is where the profile slurm puts SLURM's logs; choose"),
     ({"finetune": {"zero_stage": 4}}, "finetune.zero_stage: 4 given, wanted 0, 1, 2 or 3"),
     (
         {"data": {"cleaning": {"order": ["length", "polish"]}}},
@@ -169,6 +173,14 @@ def test_missing_key_and_broken_file(folder: Path) -> None:
         config.read("broken.yaml")
     with pytest.raises(UserError, match=r"none\.yaml: no such file"):
         config.read("none.yaml")
+
+
+def test_later_config_files_win(folder: Path) -> None:
+    Path("a.yaml").write_text("run: a\nlayers: {k: 2}\nmodel: {path: base}\n")
+    Path("b.yaml").write_text("run: b\nseeds: [7]\n")
+    both = config.read("a.yaml", "b.yaml")
+    assert (both.run, both.seeds, both.layers.k) == ("b", (7,), 2)
+    assert config.read("b.yaml", "a.yaml").run == "a"
 
 
 def test_words_that_yaml_reads_otherwise(folder: Path) -> None:

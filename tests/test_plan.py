@@ -268,7 +268,7 @@ def test_the_command(own, capsys: pytest.CaptureFixture) -> None:
 @pytest.mark.workflow
 def test_jobs_are_snakemakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # nothing has been run here
-    found = jobs.counts(jobs.dry_run(None))
+    found = jobs.counts(jobs.dry_run(()))
     assert found
     assert found["finetune"] <= 3
     assert "all" not in found

@@ -14,6 +14,7 @@ whatever is wrong is told in one line that names the key and the remedy, before 
 import dataclasses
 import typing
 from collections.abc import Mapping
+from functools import reduce
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -80,10 +81,9 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def read(path: str | Path | None = None) -> Config:
-    """Load config.yaml with a config file over it, as `snakemake --configfile` does."""
-    raw = _read_yaml(shipped("config.yaml"))
-    return load(merge(raw, _read_yaml(Path(path))) if path else raw)
+def read(*paths: str | Path) -> Config:
+    """Load config.yaml with config files over it, later ones over earlier ones, as `snakemake --configfile` does."""
+    return load(reduce(merge, (_read_yaml(Path(path)) for path in (shipped("config.yaml"), *paths))))
 
 
 def effective(config: Config) -> dict[str, Any]:

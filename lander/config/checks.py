@@ -15,6 +15,8 @@ from lander.errors import UserError
 from lander.languages import Direction
 from lander.methods import MASKED, METHODS, TRAINED
 
+SLURM_LOGS = "slurm-logs"  # of results/, by workflow/profiles/slurm
+
 
 def check(config: Config) -> None:
     """All checks that need the whole config, cheapest first.
@@ -22,6 +24,7 @@ def check(config: Config) -> None:
     Raises:
         UserError: the first one that fails.
     """
+    _run(config.run)
     _methods(config)
     _distinct(config.seeds, "seeds")
     _scored_languages(config)
@@ -51,6 +54,15 @@ def _distinct(values: tuple, key: str) -> None:
     for index, value in enumerate(values):
         if value in values[:index]:
             raise UserError(f"{key}: {value} is there twice; remove one")
+
+
+def _run(name: str) -> None:
+    """Nothing else has the name of the run's folder."""
+    folder = Path("results", name)
+    if name == SLURM_LOGS:
+        raise UserError(f"run: {name}: {folder} is where the profile slurm puts SLURM's logs; choose another name")
+    if os.path.lexists(folder) and not os.path.isdir(folder):
+        raise UserError(f"run: {name}: {folder} is a file, and a run is a folder; choose another name")
 
 
 def _methods(config: Config) -> None:

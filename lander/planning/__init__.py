@@ -15,6 +15,7 @@ lander plan --configfile my.yaml
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from lander.planning.machine import Machine, this_machine
@@ -25,7 +26,7 @@ __all__ = ["Machine", "make", "show", "this_machine"]
 
 
 def show(
-    configfile: Path | None,
+    configfiles: Sequence[Path],
     *,
     flops: float | None = None,
     memory: float | None = None,
@@ -42,11 +43,11 @@ def show(
     """
     from lander import config
 
-    settings = config.read(configfile)
+    settings = config.read(*configfiles)
     machine = this_machine(devices, flops, memory, settings.threads)
     named = os.environ.get("SNAKEMAKE_PROFILE")
     profile = profile or (Path(named) if named else None)
-    plan = make(settings, machine, configfile, count_jobs=count_jobs, profile=profile)
+    plan = make(settings, machine, configfiles, count_jobs=count_jobs, profile=profile)
     print(json.dumps(plan, ensure_ascii=False, indent=2) if as_json else page(plan))
     for warning in plan["warnings"]:
         print(f"warning: {warning}", file=sys.stderr)

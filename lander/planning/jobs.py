@@ -12,7 +12,7 @@ SECONDS = 300
 ROW = re.compile(r"^(\w+)\s+(\d+)$")
 
 
-def dry_run(configfile: Path | None, flags: Sequence[str] = ()) -> str | None:
+def dry_run(configfiles: Sequence[Path], flags: Sequence[str] = ()) -> str | None:
     """What Snakemake says it would do; None where the workflow is not here or does not run."""
     if not SNAKEFILE.is_file():
         return None
@@ -27,7 +27,8 @@ def dry_run(configfile: Path | None, flags: Sequence[str] = ()) -> str | None:
         "host",
         "reason",
     ]
-    command += ["--configfile", os.path.abspath(configfile)] if configfile else []  # a name may begin with a dash
+    files = map(os.path.abspath, configfiles)  # a name may begin with a dash
+    command += ["--configfile", *files] if configfiles else []
     environment = {name: value for name, value in os.environ.items() if name != "SNAKEMAKE_PROFILE"}
     try:
         done = subprocess.run(

@@ -1,6 +1,7 @@
 """All that a plan says, as plain values; and what will not fit."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ GIGA = 1e9
 def make(
     settings: config.Config,
     machine: Machine,
-    configfile: Path | None = None,
+    configfiles: Sequence[Path] = (),
     *,
     count_jobs: bool = True,
     profile: Path | None = None,
@@ -32,7 +33,7 @@ def make(
     Raises:
         UserError: the base's config is not here or not understood; a text or a profile that cannot be read.
     """
-    told = jobs.dry_run(configfile, limits.flags(profile) if profile else ()) if count_jobs else None
+    told = jobs.dry_run(configfiles, limits.flags(profile) if profile else ()) if count_jobs else None
     network = network_maker(settings)
     shape = shape_of(network())
     texts = corpus.texts(settings)
