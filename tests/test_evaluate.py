@@ -456,3 +456,5 @@ def test_bad_score_files(tmp_path, text, message):
 def test_merged_signatures_list_what_differs():
     assert merge_signatures(["a:1|b:2", "a:1|b:3"]) == "a:1|b:2+3"
     assert merge_signatures(["a:1", "a:1"]) == "a:1"
+    assert merge_signatures(["own1|b:2", "own1|b:2"]) == "own1|b:2"
+    assert merge_signatures(["own1", "own2"]) == "own1|own2"

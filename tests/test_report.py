@@ -411,6 +411,7 @@ def test_a_page_with_everything(whole):
     assert "Examples of dropped pairs, de-en" in page.text
     assert page.text.count("Hallo <b>") == 3  # of five
     assert "e053ee4f2524e22c" in page.text
+    assert page.text.count("Folded parts of the page are not printed") == 1
 
 
 def test_texts_say_their_language_and_direction(whole):
@@ -747,6 +748,19 @@ def test_more_tables_by_hand(whole):
         ("German (de)", ["0", "1", "2", "2", "38", "38"]),
         ("English (en)", ["2", "0", "2", "3", "40", "40"]),
     ]
+    inputs.counts = None
+    assert [cell.text for cell in languages_table(inputs).rows[0][1]][:3] == ["–", "–", "2"]
+
+
+def test_awareness_of_general_and_specific_neurons_has_one_unit():
+    from lander.report import figures
+
+    rows = {"layer": [0, 0, 0, 0], "neuron": [0, 1, 2, 3]}
+    neurons = pd.DataFrame({**rows, "kind": ["general"] * 3 + ["specific"], "language": [None] * 3 + ["de"]})
+    scores = pd.DataFrame({**rows, "score": [0.001, 0.001, 0.001, 0.02]})  # the mean is .00575
+    inputs = Inputs("x", table_of([]), neurons=neurons, awareness={"de": scores})
+    for make in (figures.awareness, figures.awareness_general, figures.awareness_specific):
+        assert "mean awareness (10⁻³ nats)" in html.unescape(make(inputs).svg)
 
 
 def test_answers_by_hand():

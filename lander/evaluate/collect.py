@@ -116,7 +116,7 @@ def number(value: float) -> str:
 
 
 def merge_signatures(signatures: Iterable[str]) -> str:
-    """One signature for several: fields that differ list their values, as in `tok:13a+zh`."""
+    """One signature for several: fields that differ list their values, as in `tok:13a+zh`; words without one stay."""
     fields: dict[str, list[str]] = {}
     for signature in signatures:
         for field in signature.split("|"):
@@ -124,7 +124,7 @@ def merge_signatures(signatures: Iterable[str]) -> str:
             values = fields.setdefault(name, [])
             if value not in values:
                 values.append(value)
-    return "|".join(f"{name}:{'+'.join(sorted(values))}" for name, values in fields.items())
+    return "|".join(f"{name}:{'+'.join(sorted(values))}" if any(values) else name for name, values in fields.items())
 
 
 def _order(row: Row) -> tuple:

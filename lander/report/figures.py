@@ -92,6 +92,7 @@ def _lines(
     inputs: Inputs,
     caption: str,
     legend_rows: int = 1,
+    scale: pd.Series | None = None,
 ) -> Drawn:
     """Lines over layers.
 
@@ -100,11 +101,12 @@ def _lines(
         data: its first three columns are layer, series and value (whatever their names).
         styles: of each series, in the order of the legend.
         legend_rows: lines of the legend; it is filled column by column.
+        scale: values by which the unit of the y axis is chosen, where not by those shown.
     """
     layer, series, value = data.columns[:3]
     chosen = chosen_layers(inputs.layers)
     uneven = len({tuple(layers) for layers in chosen.values()}) > 1
-    factor, label = scaled(data[value], *quantity)
+    factor, label = scaled(data[value] if scale is None else scale, *quantity)
     figure, axes = svg.new_figure(legend_rows=legend_rows)
     _shade(axes, chosen)
     for one, style in styles.items():
@@ -144,7 +146,8 @@ def _language_lines(name: str, title: str, data: pd.DataFrame, inputs: Inputs, c
     styles = {language: svg.line_style(index) for index, language in enumerate(inputs.awareness)}
     if inputs.layers is not None:
         caption += " Shaded: the chosen layers."
-    return _lines(name, title, ("mean awareness", "nats"), data, styles, inputs, caption, -(-len(styles) // 7))
+    scale = _mean_awareness(inputs)["awareness"]  # of all neurons: one unit in the figures that are to be compared
+    return _lines(name, title, ("mean awareness", "nats"), data, styles, inputs, caption, -(-len(styles) // 7), scale)
 
 
 @matplotlib.rc_context(svg.RC)
@@ -177,16 +180,21 @@ def delta(inputs: Inputs) -> Drawn | None:
     return _direction_lines("delta", title, "D, change of mean activation", "delta", inputs, caption)
 
 
-@matplotlib.rc_context(svg.RC)
-def awareness(inputs: Inputs) -> Drawn | None:
-    """Mean awareness per layer and language (paper, figure 8)."""
+def _mean_awareness(inputs: Inputs) -> pd.DataFrame:
+    """layer, language, awareness: the mean over all neurons."""
     parts = [
         rows.groupby("layer")["score"].mean().rename("awareness").reset_index().assign(language=language)
         for language, rows in inputs.awareness.items()
     ]
-    if not parts:
+    return pd.concat(parts)[["layer", "language", "awareness"]]
+
+
+@matplotlib.rc_context(svg.RC)
+def awareness(inputs: Inputs) -> Drawn | None:
+    """Mean awareness per layer and language (paper, figure 8)."""
+    if not inputs.awareness:
         return None
-    data = pd.concat(parts)[["layer", "language", "awareness"]]
+    data = _mean_awareness(inputs)
     mean = data.groupby("layer")["awareness"].mean()
     caption = (
         "How much the loss on a language's text would change, to first order, without one neuron (eq. 3-4). "

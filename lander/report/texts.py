@@ -56,7 +56,8 @@ def languages_table(inputs: Inputs) -> Table | None:
         quantiles = [int(part["characters"].iloc[below.searchsorted(total * share)]) for share in (0.5, 0.95)]
         numbers = [total, *quantiles, int(part["characters"].max())]
         served = [sum(getattr(pair, side) == language for pair in pairs) for side in ("source", "target")]
-        rows.append((inputs.language(str(language)), [Cell(f"{number:,}") for number in [*served, *numbers]]))
+        texts = [f"{number:,}" if pairs else MISSING for number in served] + [f"{number:,}" for number in numbers]
+        rows.append((inputs.language(str(language)), [Cell(text) for text in texts]))
     heads = [Head(text) for text in ("source in", "target in", "sentences", "median", "95%", "longest")]
     groups = [Head("directions", 2), Head("training", 1), Head("length in characters", 3)]
     notes = ["A sentence counts once for each direction that it trains. 95%: so many are not longer."]
