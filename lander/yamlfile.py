@@ -2,7 +2,7 @@
 
 On top of `yaml.safe_load`, which runs nothing: a key that stands twice is refused (YAML takes the last and says
 nothing), and so are anchors that contain themselves or grow beyond all bounds when they are written out, lists in lists
-without end, and text that no file can hold.
+without end, numbers to base 60 (1:30 is 90) and text that no file can hold.
 """
 
 from pathlib import Path
@@ -12,6 +12,7 @@ import yaml
 
 from lander.errors import UserError, brief
 
+NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 DEEPEST = 50  # lists and mappings inside each other
 MOST_VALUES = 200_000  # with all aliases written out
 LARGEST = 20_000_000  # bytes
@@ -77,6 +78,10 @@ def _check(node: yaml.Node, where: str, sizes: dict[int, int], above: list[yaml.
     if len(above) > DEEPEST:
         raise UserError(f"{place}: more than {DEEPEST} lists or mappings inside each other")
     if isinstance(node, yaml.ScalarNode):
+        if node.tag in NUMBERS and ":" in node.value:
+            raise UserError(
+                f"{place}: YAML takes {node.value} for a number to base 60; write the number, or quotes around it"
+            )
         if any("\ud800" <= char <= "\udfff" for char in node.value):
             raise UserError(f"{place}: half of a character (a lone surrogate, \\ud...); write the character itself")
         return 1

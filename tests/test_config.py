@@ -73,6 +73,8 @@ REFUSED = [
     # types and ranges
     ({"finetune": {"steps": "many"}}, "finetune.steps: 'many' given, wanted a whole number or null"),
     ({"finetune": {"learning_rate": "fast"}}, "finetune.learning_rate: 'fast' given, wanted a number"),
+    ({"layers": {"k": "1:30"}}, "layers.k: '1:30' given, wanted a whole number"),
+    ({"seeds": []}, "seeds: [] given, wanted at least 1 value"),
     ({"finetune": {"batch_size": 0}}, "finetune.batch_size: 0 given, wanted at least 1"),
     ({"finetune": None}, "finetune: nothing given, wanted a mapping of keys to values; remove the empty section"),
     ({"neurons": {"general_share": 1.5}}, "neurons.general_share: 1.5 given, wanted at most 1"),

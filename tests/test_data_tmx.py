@@ -165,7 +165,7 @@ HOSTILE = [
     ("cut", HEAD + unit(en="a", de="x") + "<tu><tuv xml:l", "line 7: not well-formed XML"),
     ("mixed", HEAD + "<tu></tuv>" + TAIL, "line 6: not well-formed XML (mismatched tag)"),
     ("html", "<html><body>404</body></html>", "begins with <html>"),
-    ("empty", "", "not well-formed XML (no element found)"),
+    ("empty", "", "there is nothing in it"),
     ("text", "one\ntwo\n", "line 1: not well-formed XML"),
     ("units", HEAD + TAIL, "holds no translation unit"),
     ("language", HEAD + unit(en="a", fr="x") + TAIL, "no translation unit has all of en, de; its languages are: "),
@@ -214,10 +214,13 @@ def test_zip_files_that_are_refused(tmp_path):
     path = tmp_path / "m.zip"
     assert "must hold exactly one .tmx file, found 2" in complaint(pack(path, ["a.tmx", "b.tmx"]))
     assert "must hold exactly one .tmx file, found 0 (in it: a.txt)" in complaint(pack(path, ["a.txt"]))
+    assert "must hold exactly one .tmx file, found 0 (in it: nothing)" in complaint(pack(path, []))
     assert "cannot be unpacked" in complaint(pack(path, ["a.tmx"], flag=1))
     pack(path, ["a.tmx"])
     path.write_bytes(path.read_bytes()[:60])
     assert "not a sound zip file" in complaint({"tmx": str(path)})
+    path.write_bytes(b"")
+    assert complaint({"tmx": str(path)}).endswith("m.zip: there is nothing in it; is it the right file?")
 
 
 def test_a_cut_gzip_is_told(tmp_path):

@@ -227,6 +227,7 @@ def test_cards_of_the_delta_and_of_the_folder(in_a_run: Path, capsys: pytest.Cap
 
 def test_the_licence_is_the_bases_where_its_card_says_so(tmp_path: Path) -> None:
     assert card.base_license(str(tmp_path)) is None
+    assert card.base_license("lander-tiny") == "apache-2.0"  # the project's own
     (tmp_path / "README.md").write_text("---\nlicense: apache-2.0\n---\n# x")
     assert card.base_license(str(tmp_path)) == "apache-2.0"
     for text in ("---\n[broken", "---\nlicense: [1]\n---\n", "no head", "---"):

@@ -31,6 +31,7 @@ YAML = [
     ("a: " + "[" * 60 + "]" * 60, "more than 50 lists"),
     ("a: !!python/object/apply:os.system [true]\n", "could not determine a constructor"),
     ("a: 2024-13-45\n", "month must be in 1..12; write it in quotes"),
+    ("a: 1:30\n", "line 1: YAML takes 1:30 for a number to base 60; write the number, or quotes around it"),
     ("a: !!bool maybe\n", "write it in quotes"),
     ("a: !!timestamp x\n", "write it in quotes"),
     (f"a: {'9' * 6000}\n", "Exceeds the limit"),
@@ -52,6 +53,7 @@ def test_yaml_of_good_will():
         "a": {"k": 1}, "b": {"k": 1}, "c": {"k": 1, "d": 2},
     }  # fmt: skip
     assert parse_yaml("", "here") is None
+    assert parse_yaml("a: '1:30'\nb: 12:60 Uhr", "here") == {"a": "1:30", "b": "12:60 Uhr"}
 
 
 @pytest.mark.parametrize(

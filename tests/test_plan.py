@@ -154,6 +154,9 @@ def test_what_does_not_fit_is_said_before(own) -> None:
     assert "--memory" in plan.make(own(), Machine(True, 1e11, None), count_jobs=False)["warnings"][0]
     made = plan.make(own(), Machine(True, 1e11, None), count_jobs=False)
     assert json.loads(json.dumps(made)) == made
+    for place, text in enumerate(made["texts"].values()):
+        text |= {"prompt": 100 + place / 10, "target": 61.0}
+    assert "directions   3, 40 pairs each; 161 tokens a pair" in planning.page(made)
     ranks = plan.make(own(finetune={"ranks": 3}), CPU, count_jobs=False)["methods"][0]["memory_gb"]["0"]
     alone = plan.make(own(), CPU, count_jobs=False)["methods"][0]["memory_gb"]["0"]
     assert ranks == pytest.approx(3 * alone)  # processes on one machine
@@ -260,6 +263,9 @@ def test_the_command(own, capsys: pytest.CaptureFixture) -> None:
     assert "warning: full needs" in printed.err
     cli.main([*flags, "--json"])
     assert json.loads(capsys.readouterr().out)["texts"]["en-de"]["pairs"] == 40
+    with pytest.raises(SystemExit):
+        cli.main([*flags, "--profile", "nosuch"])
+    assert "nosuch/config.yaml: no such file; name the folder of a profile" in capsys.readouterr().err
     for value in ("0", "nan", "much"):
         with pytest.raises(SystemExit):
             cli.main([*flags, "--memory", value])

@@ -117,7 +117,7 @@ def _read(value: Any, node: Mapping[str, Any]) -> Any:
 
 def _plain(text: str) -> Any:
     """The number, true, false or null that a text is for YAML; the text itself, if it is something else."""
-    if len(text) > 100:
+    if len(text) > 100 or ":" in text:  # 1:30 is 90 to YAML
         return text
     try:
         value = yaml.safe_load(text)
@@ -195,7 +195,8 @@ def _message(error: ValidationError) -> str:
         wanted = _either(TYPES[kind] for kind in ([limit] if isinstance(limit, str) else limit))
         return f"{given}, wanted {wanted}{_type_remedy(error.instance, limit)}"
     example = "demo" if place == "run" else "en"
-    return f"{given}, wanted {LIMITS.get(rule, '{}').format(example if rule == 'pattern' else limit)}"
+    wanted = LIMITS.get(rule, "{}").format(example if rule == "pattern" else limit)
+    return f"{given}, wanted {wanted.removesuffix('s') if limit == 1 else wanted}"
 
 
 def _type_remedy(value: Any, wanted: str | list[str]) -> str:

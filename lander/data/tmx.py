@@ -28,7 +28,7 @@ LONGEST_SEGMENT = 1_000_000  # characters
 DEEPEST = 100  # elements inside each other
 MOST_LANGUAGES = 1_000  # of one unit
 PEEKED_UNITS = 1_000
-ZIP_MAGIC = b"PK\x03\x04"
+ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")  # the second of one with nothing in it
 CODES = frozenset({"bpt", "ept", "it", "ph", "ut"})
 
 _BREAK = re.compile(r"[ \t]*[\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]\s*")
@@ -105,11 +105,14 @@ def units(path: str) -> Iterator[tuple[int, int, Unit, float]]:
     """
     with ExitStack() as stack:
         file = stack.enter_context(TextFile(path))
-        stream = stack.enter_context(_Member(file, path)) if file.starts_with(ZIP_MAGIC) else file
+        zipped = any(map(file.starts_with, ZIP_MAGICS))
+        stream = stack.enter_context(_Member(file, path)) if zipped else file
         parser = _Parser(str(path))
         number = 0
         while True:
             chunk = stream.read_bytes(CHUNK)
+            if not (chunk or parser.fed):
+                raise UserError(f"{path}: there is nothing in it; is it the right file?")
             parser.feed(chunk)
             while parser.units:
                 line, unit = parser.units.popleft()
@@ -127,7 +130,7 @@ class _Parser:
     def __init__(self, path: str) -> None:
         self.path = path
         self.units: deque[tuple[int, Unit]] = deque()
-        self._fed = 0
+        self.fed = 0
         self._stack: list[str] = []
         self._unit: Unit | None = None
         self._line = 0
@@ -154,8 +157,8 @@ class _Parser:
             raise UserError(f"{self.path}, line {error.lineno}: not well-formed XML ({reason})") from None
         except (ValueError, LookupError) as error:  # an encoding that Python does not know, or cannot give to expat
             raise self._fault(f"cannot be decoded ({error}); save the file as UTF-8") from None
-        self._fed += len(chunk)
-        if self._fed - self._expat.CurrentByteIndex > LONGEST_TOKEN + CHUNK:
+        self.fed += len(chunk)
+        if self.fed - self._expat.CurrentByteIndex > LONGEST_TOKEN + CHUNK:
             raise self._fault(f"a tag or comment of more than {LONGEST_TOKEN:,} bytes; the file is damaged")
 
     def _fault(self, message: str) -> UserError:

@@ -45,7 +45,7 @@ def show(
 
     settings = config.read(*configfiles)
     machine = this_machine(devices, flops, memory, settings.threads)
-    named = os.environ.get("SNAKEMAKE_PROFILE")
+    named = os.environ.get("SNAKEMAKE_PROFILE") if count_jobs else None
     profile = profile or (Path(named) if named else None)
     plan = make(settings, machine, configfiles, count_jobs=count_jobs, profile=profile)
     print(json.dumps(plan, ensure_ascii=False, indent=2) if as_json else page(plan))

@@ -18,7 +18,7 @@ def page(plan: dict[str, Any]) -> str:
         f"{model['n_neurons']:,} neurons, {model['dtype']}",
         "machine": f"{machine['device']}, {have}, {machine['ranks']} rank{'s' if machine['ranks'] > 1 else ''}",
         "directions": f"{len(pairs)}, {_range(known)} pairs each{', some unknown' * (len(known) < len(pairs))}; "
-        f"{min(lengths):.0f} to {max(lengths):.0f} tokens a pair",
+        f"{_range([round(length) for length in lengths])} tokens a pair",
         "jobs": _jobs(plan["jobs"]),
         "hours": _hours(plan["hours"]) + ("" if plan["hours_complete"] else " and more: what has a ? below"),
         "disk": f"{plan['disk_gb']:.2f} GB",

@@ -33,7 +33,8 @@ def make(
     Raises:
         UserError: the base's config is not here or not understood; a text or a profile that cannot be read.
     """
-    told = jobs.dry_run(configfiles, limits.flags(profile) if profile else ()) if count_jobs else None
+    given = limits.flags(profile) if profile else ()
+    told = jobs.dry_run(configfiles, given) if count_jobs else None
     network = network_maker(settings)
     shape = shape_of(network())
     texts = corpus.texts(settings)
