@@ -68,9 +68,9 @@ def prefetch(args: argparse.Namespace) -> None:
 
 def scores(args: argparse.Namespace) -> None:
     """Print a run's scores of one metric: a Markdown table per test set, with intervals, signatures and tests."""
-    from lander.scoretable import show, to_terminal
+    from lander.scoretable import show
 
-    to_terminal(show(args.run, args.metric))
+    print(show(args.run, args.metric))
 
 
 def compare(args: argparse.Namespace) -> None:

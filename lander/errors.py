@@ -1,5 +1,7 @@
 """What goes wrong because of the user's input, told in one line; and the wrapper that tells it."""
 
+import contextlib
+import errno
 import os
 import re
 import sys
@@ -7,6 +9,7 @@ from collections.abc import Callable
 
 TOKEN = re.compile(r"hf_\w+")  # of the Hugging Face hub; a library may put one into a message
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 LONGEST = 900  # characters of a message
 
 
@@ -25,12 +28,17 @@ def run_main(main: Callable[[], None], name: str) -> None:
     """
     try:
         main()
+        sys.stdout.flush()
     except UserError as error:
         _fail(name, str(error))
     except BrokenPipeError:  # `lander translate ... | head`: the reader has left, which is not an error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:  # no right to write, a full disk, a folder in the place of a file
+        if error.errno in FULL and error.filename is None:  # what is written to, standard output too, is not said
+            with contextlib.suppress(OSError, ValueError):  # what is left in its buffer would fail again at exit
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _fail(name, f"{error.strerror}; make room and run it again")
         if error.filename is None or error.strerror is None:
             raise
         _fail(name, f"{os.fsdecode(error.filename)}: {error.strerror}")

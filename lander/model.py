@@ -16,6 +16,12 @@ from lander.families import fuse_activations
 from lander.files import read_json, remedy, sha256
 from lander.modelconfig import WEIGHT_FILES, depth, weights
 
+# oneDNN and its wrapper in torch (ideep) keep a matrix product's program for each shape that they have met, about a
+# megabyte of it, 1,024 times: with batches of every length that is more than a small model takes. Products in bfloat16
+# on a CPU run there. Read at the first one; 64 are more than one micro-batch has.
+for _name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+    os.environ.setdefault(_name, "64")
+
 BUILT_IN = Path(__file__).parent / "models"
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 REASONS = {  # sign in what libraries say of a model -> what it means

@@ -1,7 +1,6 @@
 """A run's evaluate/scores.csv, checked; and as tables for a terminal, with what `evaluate/significance.csv` says."""
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,18 +109,3 @@ def _differences(runs: list[tuple[str, str]], tested: "Significance", place: tup
 
 def _name(run: tuple[str, str]) -> str:
     return run[0] if run[1] == "main" else " ".join(run)
-
-
-def to_terminal(text: str) -> None:
-    """Print a text.
-
-    Raises:
-        UserError: what standard output goes to has no room for it.
-    """
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else what is left would fail again at exit
-        raise UserError(f"standard output: {error.strerror}") from None
