@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import toys
 import yaml
@@ -308,32 +309,47 @@ def test_memory_of_a_run_that_was_measured(method: str, dtype: str, stage: int, 
         data={"templates": "one.yaml"},
         translate={"template": "long"},
     )
-    made = plan.make(settings, CPU, count_jobs=False)
-    expected = made["methods"][0]["memory_gb"][str(stage)] * 1e9 - CPU.imports
-    directions = [str(direction) for direction in settings.directions]
-    for name in directions:
-        rows = [("one two", "one two", 0, "a", index) for index in range(40)]
-        table = dict(zip(("source", "target", "template", "origin", "line"), zip(*rows, strict=True), strict=True))
-        tables.write(f"{name}.parquet", toys.pd.DataFrame(table), "train")
-    for name, mask in toys.masks([0, 13], 4 * 448, directions).items():
-        tables.write(f"masks/{name}.parquet", mask, "masks")
-    imports = peak("transformers.models.bloom.modeling_bloom", "deepspeed", "peft", "lander.finetune.methods")
-    flags = ["--directions", *directions, "--languages", '{"en": "English", "de": "German"}', "--steps", "1"]
-    flags += ["--train", *(f"{name}.parquet" for name in directions), "--batch-size", "2", "--precision", "float32"]
-    flags += [
-        "--masks",
-        "masks",
-        "--zero-stage",
-        str(stage),
-        "--dtype",
-        dtype,
-        "--out",
-        "out",
-        "--templates",
-        "one.yaml",
+    flags = ["--batch-size", "2", "--steps", "1", "--precision", "float32", "--zero-stage", str(stage)]
+    flags += ["--dtype", dtype, "--templates", "one.yaml"]
+    compare(settings, [("one two", "one two")] * 40, *flags, masks=toys.masks([0, 13], 4 * 448, ["en-de", "de-en"]))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peaks are read from Linux's /proc")
+@pytest.mark.workflow
+@pytest.mark.parametrize("method", ["full", "landermt"])
+def test_memory_where_sentences_are_long_and_of_every_length(method: str, own) -> None:
+    """Where a CPU multiplies in bfloat16, each shape of a batch has a program: they must not pile up (lander.model)."""
+    draw = np.random.default_rng(0)
+    pairs = [
+        (" ".join(["house"] * draw.integers(4, 50)), " ".join(["tree"] * draw.integers(4, 50))) for _ in range(170)
     ]
-    measured = peak(run="lander.finetune", flags=["--method", method, "--model", "base", *flags]) - imports
-    print(f"{method} {dtype} ZeRO {stage}: measured {measured / 1e6:.0f} MB, planned {expected / 1e6:.0f} MB")
+    for code, side in (("en", 0), ("de", 1), ("fr", 1)):
+        Path(f"a.{code}").write_text("".join(f"{pair[side]}\n" for pair in pairs))
+    three = {code: f"a.{code}" for code in ("en", "de", "fr")}
+    lines = {"train": [0, 160], "dev": [160, 165], "test": [165, 170]}
+    sources = {key: [{"name": key, "files": three, "lines": given}] for key, given in lines.items()}
+    changes = {"batch_size": 8, "epochs": 1, "max_length": 256, "checkpoint_every": 0}
+    settings = own(methods=[method], finetune=changes, model={"path": "lander-tiny"}, data=sources)
+    masks = toys.masks([0, 5], 512, ["en-de", "de-en", "en-fr"])
+    compare(settings, pairs[:160], "--batch-size", "8", "--max-length", "256", masks=masks)
+
+
+def compare(settings: config.Config, pairs: list[tuple[str, str]], *flags: str, masks: dict[str, pd.DataFrame]) -> None:
+    """The plan of a config's only method beside the peak of its training, both above what the imports take."""
+    made = plan.make(settings, CPU, count_jobs=False)
+    method, directions = settings.methods[0], [str(direction) for direction in settings.directions]
+    expected = made["methods"][0]["memory_gb"][str(made["zero_stage"])] * 1e9 - CPU.imports
+    for name in directions:
+        rows = [(*pair, 0, "a", index) for index, pair in enumerate(pairs)]
+        table = dict(zip(("source", "target", "template", "origin", "line"), zip(*rows, strict=True), strict=True))
+        tables.write(f"{name}.parquet", pd.DataFrame(table), "train")
+        tables.write(f"masks/{name}.parquet", masks[name], "masks")
+    command = ["--method", method, "--model", settings.model.path, "--masks", "masks", "--out", "out", *flags]
+    command += ["--directions", *directions, "--languages", '{"en": "English", "de": "German", "fr": "French"}']
+    command += ["--train", *(f"{name}.parquet" for name in directions)]
+    imports = peak("transformers.models.bloom.modeling_bloom", "deepspeed", "peft", "lander.finetune.methods")
+    measured = peak(run="lander.finetune", flags=command) - imports
+    print(f"{method}: measured {measured / 1e6:.0f} MB, planned {expected / 1e6:.0f} MB")
     assert expected == pytest.approx(measured, rel=0.25)
 
 

@@ -17,6 +17,7 @@ from lander.planning.base import Shape
 STAGES = (0, 1, 2, 3)
 SIZE = {"float32": 4, "bfloat16": 2}
 BUCKET = 5e8  # numbers that DeepSpeed reduces at a time
+PROGRAMS = 32e6  # bytes of oneDNN's, where a CPU multiplies in bfloat16 (`lander.model` bounds them; measured)
 
 
 @dataclass(frozen=True)

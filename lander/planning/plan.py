@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lander import config
+from lander.machine import autocasts
 from lander.planning import corpus, jobs, limits, memory
 from lander.planning.base import Shape, network_maker, shape_of
 from lander.planning.corpus import Text
@@ -94,6 +95,7 @@ def _method(
         lora="lora" in one.parts,
         recompute=finetune.recompute,
     )
+    programs = memory.PROGRAMS if not machine.gpu and autocasts(finetune.precision) else 0
     together = 1 if machine.gpu else finetune.ranks  # processes that share the device's memory
     peaks = {
         stage: together
@@ -106,7 +108,7 @@ def _method(
                 ranks=finetune.ranks,
                 parameters=one.parameters,
                 trained=one.trained,
-                activations=kept + memory.logits(shape, predicted),
+                activations=kept + memory.logits(shape, predicted) + programs,
                 copy=shape.parameters if "model" in one.parts else 0,
             )
         )
