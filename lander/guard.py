@@ -2,22 +2,17 @@
 
 These are locks of the operating system (`flock`), which go with their process, however that ends: after a kill none is
 left to be removed. A file system without them (some network ones) has none.
-
-    python -m lander.guard results/demo/finetune/full/main/s0    # fails where another process makes this model
-
-is for the shell of a rule, before `tee` empties the log that the other process writes.
 """
 
 import fcntl
 import os
 import platform
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from lander.errors import UserError, run_main
+from lander.errors import UserError
 
 
 def hold_run(folder: Path) -> IO[str]:
@@ -77,13 +72,3 @@ def _locked(path: Path, place: Path, told: str) -> IO[str]:
                 print(f"process {os.getpid()} on {platform.node()}", file=lock, flush=True)
                 return lock
         lock.close()  # its last holder has removed it since it was opened here
-
-
-def main() -> None:
-    """Take the lock of a model's folder for a moment."""
-    with output_held(Path(sys.argv[1])):
-        pass
-
-
-if __name__ == "__main__":
-    run_main(main, "guard")

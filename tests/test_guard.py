@@ -40,13 +40,8 @@ def test_a_model_is_made_by_one_process_and_the_lock_is_no_part_of_it(tmp_path: 
         guard.output_held(tmp_path / "models" / "m"),
     ):
         pass
-    asked = [sys.executable, "-m", "lander.guard", tmp_path / "models" / "m"]
-    told = subprocess.run(asked, capture_output=True, text=True)
-    assert told.returncode == 1
-    assert f"m: process {other.pid} on " in told.stderr
     other.kill()
     other.communicate()
-    assert subprocess.run(asked, check=True).returncode == 0
     with guard.output_held(tmp_path / "models" / "m"), guard.output_held(tmp_path / "models" / "n"):
         assert sorted(os.listdir(tmp_path / "models")) == [".m.lock", ".n.lock"]
     assert os.listdir(tmp_path / "models") == []
