@@ -64,4 +64,5 @@ def test_a_full_disk_is_told_in_one_line(run: Path) -> None:
     with open("/dev/full", "w") as full:
         command = [sys.executable, "-m", "lander.cli", "scores", str(run)]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert (done.returncode, done.stderr) == (1, "lander scores: error: No space left on device; make room and run it again\n")
+    assert done.returncode == 1
+    assert done.stderr == "lander scores: error: No space left on device; make room and run it again\n"
