@@ -49,7 +49,6 @@ def write_model(folder: Path, trainer: Trainer, record: dict[str, Any]) -> None:
     )
     with whole_folder(folder) as temporary:
         trainer.model.save_pretrained(temporary)
-        (temporary / "model.safetensors").chmod((temporary / "config.json").stat().st_mode)  # it is written private
         tokenizer.save_pretrained(temporary)
         settings = read_json(temporary / "tokenizer_config.json")  # under the name that transformers 4 knows too
         write_json(temporary / "tokenizer_config.json", settings | {"tokenizer_class": "PreTrainedTokenizerFast"})
