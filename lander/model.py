@@ -136,7 +136,11 @@ def check_config(where: str) -> None:
     if not file.is_file():
         return  # of the hub
     depth(file)
-    if "auto_map" in read_json(file):
+    found = read_json(file)
+    for key in (key for key, value in found.items() if "dropout" in key and isinstance(value, int | float)):
+        if not 0 <= found[key] <= 1:  # torch would find out in the middle of a pass
+            raise UserError(f"model.path: {file}: {key} is {found[key]}, no probability; {_remedy(where)}")
+    if "auto_map" in found:
         print(
             f"warning: {file}: names code of its own (auto_map), which Lander does not run; the model is read as one "
             "of transformers' own, if there is such a one",

@@ -32,6 +32,8 @@ def put(mapping: dict, key: str, value: object) -> None:
     *above, last = key.split(".")
     for part in above:
         if isinstance(mapping, list):
+            if not mapping:
+                return
             mapping = mapping[0]
         elif part == "0":
             return

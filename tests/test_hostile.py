@@ -183,7 +183,9 @@ def test_no_code_of_a_model_is_run_whatever_the_user_types(tmp_path, monkeypatch
     assert not (tmp_path / "sprung").exists()
 
 
-@pytest.mark.parametrize("change", [{"n_layer": 10**12}, {"n_layer": -1}, {"hidden_size": "x"}, {"n_head": 0}])
+@pytest.mark.parametrize(
+    "change", [{"n_layer": 10**12}, {"n_layer": -1}, {"hidden_size": "x"}, {"n_head": 0}, {"hidden_dropout": -1}]
+)
 def test_configs_that_make_no_model(tmp_path, change):
     base = trained.base(tmp_path / "base")
     text = json.loads((base / "config.json").read_text())
