@@ -14,7 +14,19 @@ import pytest
 import torch
 import toys
 
-from benchmarks import _detection, activations, awareness, clean, finetune, memory, padding, scale, translate, workflow
+from benchmarks import (
+    _detection,
+    activations,
+    awareness,
+    clean,
+    finetune,
+    gpu,
+    memory,
+    padding,
+    scale,
+    translate,
+    workflow,
+)
 from benchmarks import _training as training
 from lander.awareness import estimators
 from lander.codec import Codec
@@ -236,3 +248,80 @@ def test_scale_scores_so_many_sentences(monkeypatch):
     args = argparse.Namespace(width=16, vocabulary=64, tokens=6)
     scale.scoring({**scale.POINT, "layers": 1, "neurons": 8, "sentences": 24}, args)()
     assert len(read) == 3  # batches of 8
+
+
+SMALL = ["--width=32", "--layers=4", "--heads=2", "--vocabulary=512", "--rounds=2"]
+
+
+def test_gpu_says_what_fits_and_how_much_is_used(monkeypatch, capsys):
+    rounds = {"seconds": [1.0, 2.0, 4.0], "tokens": [30, 50, 160], "flops": [100, 400, 1200], "parameters": 7}
+    passes = {
+        "base": [2.0, 2.0, 3.0],
+        "routed": [4.0, 2.0, 2.0],
+        "forward": [1.0, 1.0, 1.0],
+        "scoring": [2.0, 3.0, 4.0],
+    }
+    processes = {
+        ("ffn", 4): rounds | {"peak": 3e9},
+        ("full", 4): rounds | {"peak": 12e9},
+        ("ffn", 8): rounds | {"peak": 4e9},
+        ("full", 8): {},
+        ("passes", 4): passes,
+    }
+    monkeypatch.setattr(gpu, "start", lambda what, rows: processes.pop((what, rows)))
+    monkeypatch.setattr(sys, "argv", ["gpu", *SMALL, "--batch", "4", "8", "--systems", "ffn", "full", "--peak=1000"])
+    gpu.main()
+    *lines, last = capsys.readouterr().out.splitlines()
+    found = json.loads(last)
+    assert not processes
+    assert found["tokens_per_s_ffn_4"] == 30  # the rounds' are 30, 25 and 40
+    assert found["utilisation_ffn_4"] == 0.2  # 100, 200 and 300 operations a second
+    assert (found["peak_gb_ffn_8"], found["peak_gb_full_8"], found["utilisation_full_8"]) == (4.0, None, None)
+    assert found["memory_vs_full"] == 0.25
+    assert (found["scoring_vs_forward"], found["decode_vs_base"]) == (3.0, 1.0)
+    assert [line for line in lines if "does not fit" in line] == ["full           8  does not fit"]
+
+
+def test_gpu_reads_lengths_and_chooses_layers(tmp_path, monkeypatch):
+    (tmp_path / "lengths").write_text("3\t2\n9\t4\n")
+    monkeypatch.setattr(sys, "argv", ["gpu", *SMALL, "--batch=5", f"--lengths={tmp_path / 'lengths'}"])
+    schedule = gpu.schedule_of(gpu.parse())
+    read = [schedule.pairs["en-de"][index] for number in range(3) for index in schedule.indices(number)]
+    assert len(read) == 15
+    assert {(prompt, len(tokens) - prompt) for tokens, prompt in read} == {(3, 2), (9, 4)}
+    assert max(max(tokens) for tokens, _ in read) < 512
+    monkeypatch.setattr(sys, "argv", ["gpu"])
+    assert gpu.parse().chosen == (7, 10, 25, 27)  # of 30
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_gpu_without_one_says_so(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["gpu"])
+    gpu.main()
+    assert capsys.readouterr().out.startswith("benchmarks.gpu needs a GPU, or a smaller geometry")
+
+
+def test_gpu_training_that_does_not_fit_is_an_empty_record(monkeypatch, capsys):
+    def train_one(*_args) -> dict:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(gpu, "train_one", train_one)
+    assert run_here(gpu, monkeypatch, capsys, *SMALL, "--batch=2", "--one=full") == {}
+
+
+def test_gpu_decodes_and_scores(monkeypatch, capsys):
+    found = run_here(gpu, monkeypatch, capsys, *SMALL, "--batch=2", "--one=passes")
+    assert set(found) == {"base", "routed", "forward", "scoring"}
+    assert all(len(values) == 2 and min(values) > 0 for values in found.values())
+
+
+@pytest.mark.workflow  # by its seconds
+def test_gpu_trains_in_processes(tmp_path):
+    (tmp_path / "lengths").write_text("6\t6\n")
+    found = last_line("gpu", *SMALL, "--batch=2", f"--lengths={tmp_path / 'lengths'}", "--systems", "ffn", "--peak=1")
+    keys = {f"{key}_ffn_2" for key in ("utilisation", "tokens_per_s", "peak_gb")}
+    assert keys | {"memory_vs_full", "scoring_vs_forward", "decode_vs_base"} <= set(found)
+    assert found["chosen"] == [1, 3]  # the same operations as by hand above: 24 tokens, 12 of them predicted
+    needed = (2 * 24 * (48 + 36 + 16) * 32 * 32 + 2 * 2 * 12 * 512 * 32) / 24
+    assert found["utilisation_ffn_2"] == pytest.approx(found["tokens_per_s_ffn_2"] * needed)
+    assert found["peak_gb_ffn_2"] > 0
