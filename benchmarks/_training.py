@@ -20,7 +20,7 @@ from torch import nn
 
 from lander import machine, model
 from lander.codec import Batch, Codec
-from lander.families import ffn_of
+from lander.families import ffn_of, fuse_activations
 from lander.finetune import checkpoint, trainer
 from lander.finetune.blocks import Router
 from lander.finetune.cost import training_cost
@@ -118,8 +118,9 @@ def masks(n_neurons: int, chosen: tuple[int, ...], absent: float) -> dict[str, p
 
 
 def prepared(system: str, size: Size, chosen: tuple[int, ...]) -> Prepared:
-    """The base made ready for a system."""
+    """The base, as `lander.model` loads it, made ready for a system."""
     network = base(size)
+    fuse_activations(network)
     if system == "lora-default":
         return peft_default(network)
     if system in ("full", "lora"):
