@@ -215,11 +215,14 @@ ANALYSES = ["second_model", "clusters", "claims", "agreement", "figures_layers",
 
 
 def test_every_experiment_can_be_planned(project: Project) -> None:
-    result = project.snakemake("--dry-run", *EXPERIMENTS, *ANALYSES)
+    result = project.snakemake("--dry-run", *EXPERIMENTS, *ANALYSES, directions=["en-de"])  # de-en is not trained
     assert result.returncode == 0, result.stderr
     jobs = job_counts(result.stdout + result.stderr)
     assert all(jobs[name] == 1 for name in EXPERIMENTS + ANALYSES)
     assert jobs["mix"] == 3
+    refused = project.snakemake("--dry-run", "--", "forgetting")
+    assert refused.returncode != 0
+    assert "experiments.untrained: forgetting compares directions" in refused.stdout + refused.stderr
 
 
 def test_an_edited_test_set_retrains_nothing(project: Project) -> None:
