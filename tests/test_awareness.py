@@ -1,6 +1,8 @@
 """Awareness: the estimators against finite differences, loops by hand and zeroing a neuron, on 2-layer toys."""
 
+import gc
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +94,30 @@ def test_padding_and_batching_change_nothing(toy, codec):
 def test_no_gradient_is_kept_and_no_parameter_has_one(toy, codec):
     scores(toy, iter([codec.pad_right([SEQUENCE], [0])]))
     assert all(parameter.grad is None for parameter in toy.parameters())
+
+
+@pytest.mark.parametrize("site", ["post", "pre"])
+def test_a_batch_is_given_back_before_the_next_is_read(site, toy, codec):
+    seen, left = [], []  # activations; how many there were whenever another batch was asked for
+
+    def batches():
+        for _ in range(3):
+            left.append(sum(one() is not None for one in seen))
+            yield codec.pad_right([SEQUENCE], [0])
+
+    hooks = [
+        estimators.at_site(families.ffn_of(toy, layer), site, lambda h: seen.append(weakref.ref(h)))
+        for layer in range(2)
+    ]
+    gc.disable()  # it would find a cycle some day, after many batches: a cycle has few objects and much memory
+    try:
+        scores(toy, batches(), site=site)
+    finally:
+        gc.enable()
+        for hook in hooks:
+            hook.remove()
+    assert len(seen) == 6
+    assert left == [0, 0, 0]
 
 
 def test_sentences_are_read_as_in_pretraining(codec):

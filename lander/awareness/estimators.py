@@ -102,8 +102,10 @@ def _sum_gradients(
     """Add the statistic of g * h. Padding stands behind the text and the model is causal: its gradient is zero."""
 
     def listen(layer: int, h: torch.Tensor) -> None:
+        values = h.detach()  # h itself would hold the hook that holds it, and the batch would outlive its turn
+
         def add(gradient: torch.Tensor) -> None:
-            sums.add(layer, statistic(at_least_float32(gradient * h.detach())))
+            sums.add(layer, statistic(at_least_float32(gradient * values)))
 
         h.register_hook(add)
 
