@@ -4,7 +4,8 @@
     python -m benchmarks.gpu --width 64 --layers 4 --heads 4 --vocabulary 500 --batch 4 --rounds 2     # on a CPU too
 
 Each system trains in a process of its own, as `lander.finetune` does it, so that the peak of its memory is known:
-allocated by PyTorch on a GPU, resident above the imports on a CPU. A batch takes pairs at random and pads them to the
+allocated by PyTorch on a GPU, resident above the imports on a CPU. What does not fit is tried once more with
+recomputing (`finetune.recompute`), which is no needed operation. A batch takes pairs at random and pads them to the
 longest; with --by-length it takes pairs of similar length, as a training does. Only tokens that are no padding count.
 `used` is the share of the card's peak rate (--peak) that the needed operations of those tokens reach
 (`lander.finetune.cost`); it and tokens/s are medians over rounds. Scoring (all layers) takes turns with a forward pass
@@ -84,13 +85,15 @@ def train_one(system: str, args: argparse.Namespace) -> dict:
     import peft  # noqa: F401
     from transformers import BloomForCausalLM  # noqa: F401
 
-    from lander.finetune.trainer import end_processes, import_deepspeed, start_processes
+    from lander.finetune.trainer import end_processes, import_deepspeed, recompute, start_processes
 
     import_deepspeed()
     start_processes()
     gpu, schedule = torch.cuda.is_available(), schedule_of(args)
     before = torch.cuda.memory_allocated() if gpu else memory.resident("VmRSS")
     ready = prepared(system, args)
+    if args.recompute:
+        recompute(ready.network)
     parameters = sum(parameter.numel() for parameter in ready.trained().values())
     flops = np.diff([training_cost(ready, schedule, n)["flops"] for n in range(1, args.rounds + 2)])
     read = np.diff([sum(tokens(schedule, n)[0].values()) for n in range(1, args.rounds + 2)])
@@ -98,7 +101,7 @@ def train_one(system: str, args: argparse.Namespace) -> dict:
     peak = (torch.cuda.max_memory_allocated() if gpu else memory.resident("VmHWM")) - before
     end_processes()
     rounds = {"seconds": seconds[system], "tokens": read.tolist(), "flops": flops.tolist()}
-    return rounds | {"parameters": parameters, "peak": peak}
+    return rounds | {"parameters": parameters, "peak": peak, "recomputed": args.recompute}
 
 
 def passes(args: argparse.Namespace) -> dict[str, list[float]]:
@@ -129,24 +132,25 @@ def decoding(
     return measure(found, args.rounds)
 
 
-def start(what: str, rows: int) -> dict:
+def start(what: str, rows: int, *flags: str) -> dict:
     """`train_one` or `passes` in a process of its own; empty where it does not fit into memory."""
-    command = [sys.executable, "-m", "benchmarks.gpu", *sys.argv[1:], "--one", what, "--batch", str(rows)]
+    command = [sys.executable, "-m", "benchmarks.gpu", *sys.argv[1:], "--one", what, "--batch", str(rows), *flags]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return json.loads(output.splitlines()[-1])
 
 
 def show(system: str, rows: int, found: dict, peak: float | None) -> dict[str, float | None]:
     """Print a line of the table. Returns its JSON keys: null for what did not fit, or has no peak rate."""
-    figures: dict[str, float | None] = dict.fromkeys(("utilisation", "tokens_per_s", "peak_gb"))
+    figures: dict[str, float | None] = dict.fromkeys(("utilisation", "tokens_per_s", "peak_gb", "recomputed"))
     line = f"{system:<10}{rows:>6}  does not fit"
     if found:
         rounds = list(zip(found["seconds"], found["tokens"], found["flops"], strict=True))
         median, rate = statistics.median(found["seconds"]), statistics.median(flops / s for s, _, flops in rounds)
         speed, size, used = statistics.median(n / s for s, n, _ in rounds), found["peak"] / 1e9, rate / (peak or 1)
-        figures = {"utilisation": used if peak else None, "tokens_per_s": speed, "peak_gb": size}
+        figures |= {"utilisation": used if peak else None, "tokens_per_s": speed, "peak_gb": size}
         line = f"{system:<10}{rows:>6}{found['parameters']:>15,}{median:>10.4f}{speed:>10,.0f}{rate / 1e12:>10.3f}"
-        line += f"{f'{used:.1%}' if peak else '-':>8}{size:>10.3f}"
+        line += f"{f'{used:.1%}' if peak else '-':>8}{size:>10.3f}" + "  recomputed" * found["recomputed"]
+        figures["recomputed"] = found["recomputed"]
     print(line, flush=True)
     return {f"{key}_{system}_{rows}": value for key, value in figures.items()}
 
@@ -161,6 +165,7 @@ def parse() -> argparse.Namespace:
     add("--chosen", type=training.layer_list, help="layers, as 7,10,25,27; by default at 3, 4, 10 and 11 twelfths")
     add("--lengths", type=Path, help="lines of two numbers with a tab between: tokens of a prompt, of its translation")
     add("--by-length", action="store_true", help="pairs of similar length share a batch, as in a training")
+    add("--recompute", action="store_true", help="activations are computed again in the backward pass")
     add("--rounds", type=int, default=7)
     add("--threads", type=int, default=1)
     add("--peak", type=float, default=H200 if torch.cuda.is_available() else None, help="operations a second")
@@ -190,7 +195,8 @@ def main() -> None:
     first, figures = args.batch[0], {}
     for rows in args.batch:
         for system in args.systems:
-            figures |= show(system, rows, start(system, rows), args.peak)
+            found = start(system, rows) or start(system, rows, "--recompute")
+            figures |= show(system, rows, found, args.peak)
     ours, full = (figures.get(f"peak_gb_{system}_{first}") for system in ("ffn", "full"))
     figures["memory_vs_full"] = ours / full if ours and full else None
     seconds = start(PASSES, first)

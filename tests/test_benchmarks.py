@@ -255,6 +255,7 @@ SMALL = ["--width=32", "--layers=4", "--heads=2", "--vocabulary=512", "--rounds=
 
 def test_gpu_says_what_fits_and_how_much_is_used(monkeypatch, capsys):
     rounds = {"seconds": [1.0, 2.0, 4.0], "tokens": [30, 50, 160], "flops": [100, 400, 1200], "parameters": 7}
+    rounds["recomputed"] = False
     passes = {
         "base": [2.0, 2.0, 3.0],
         "routed": [4.0, 2.0, 2.0],
@@ -264,11 +265,13 @@ def test_gpu_says_what_fits_and_how_much_is_used(monkeypatch, capsys):
     processes = {
         ("ffn", 4): rounds | {"peak": 3e9},
         ("full", 4): rounds | {"peak": 12e9},
-        ("ffn", 8): rounds | {"peak": 4e9},
+        ("ffn", 8): {},
+        ("ffn", 8, "--recompute"): rounds | {"peak": 4e9, "recomputed": True},
         ("full", 8): {},
+        ("full", 8, "--recompute"): {},
         ("passes", 4): passes,
     }
-    monkeypatch.setattr(gpu, "start", lambda what, rows: processes.pop((what, rows)))
+    monkeypatch.setattr(gpu, "start", lambda *asked: processes.pop(asked))
     monkeypatch.setattr(sys, "argv", ["gpu", *SMALL, "--batch", "4", "8", "--systems", "ffn", "full", "--peak=1000"])
     gpu.main()
     *lines, last = capsys.readouterr().out.splitlines()
@@ -279,6 +282,8 @@ def test_gpu_says_what_fits_and_how_much_is_used(monkeypatch, capsys):
     assert (found["peak_gb_ffn_8"], found["peak_gb_full_8"], found["utilisation_full_8"]) == (4.0, None, None)
     assert found["memory_vs_full"] == 0.25
     assert (found["scoring_vs_forward"], found["decode_vs_base"]) == (3.0, 1.0)
+    assert (found["recomputed_ffn_4"], found["recomputed_ffn_8"]) == (False, True)
+    assert [line.split()[:2] for line in lines if line.endswith("recomputed")] == [["ffn", "8"]]
     assert [line for line in lines if "does not fit" in line] == ["full           8  does not fit"]
 
 
@@ -319,6 +324,7 @@ def test_gpu_decodes_and_scores(monkeypatch, capsys):
 def test_gpu_trains_in_processes(tmp_path):
     (tmp_path / "lengths").write_text("6\t6\n")
     found = last_line("gpu", *SMALL, "--batch=2", f"--lengths={tmp_path / 'lengths'}", "--systems", "ffn", "--peak=1")
+    assert found["recomputed_ffn_2"] is False
     keys = {f"{key}_ffn_2" for key in ("utilisation", "tokens_per_s", "peak_gb")}
     assert keys | {"memory_vs_full", "scoring_vs_forward", "decode_vs_base"} <= set(found)
     assert found["chosen"] == [1, 3]  # the same operations as by hand above: 24 tokens, 12 of them predicted

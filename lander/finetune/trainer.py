@@ -87,6 +87,11 @@ def end_processes() -> None:
     os._exit(0)
 
 
+def recompute(network: nn.Module) -> None:
+    """Compute the activations of a block again in its backward pass, instead of keeping them."""
+    network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+
 def make_engine(prepared: Prepared, settings: Settings, batch_size: int) -> tuple[Any, BlockAdamW]:
     """DeepSpeed's engine around the loss, with one optimizer group per parameter group, in the same order.
 
@@ -252,8 +257,7 @@ def train(
         return {}, pd.DataFrame(columns=LOG_COLUMNS)
     before = frozen.digests(prepared.network)
     if settings.recompute:
-        network = prepared.network
-        network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        recompute(prepared.network)
     engine, optimizer = make_engine(prepared, settings, schedule.batch_size)
     state = checkpoint.State(engine, optimizer, prepared)
     trainer = Trainer(engine, optimizer, prepared, schedule, codec, settings, state)
