@@ -180,6 +180,7 @@ def exponents(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
 
 def draw(rows: list[dict[str, float]], path: Path) -> None:
     """Two rows of panels: seconds and MB against each thing that grows."""
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     things = list(dict.fromkeys(row["what"] for row in rows))
@@ -189,9 +190,11 @@ def draw(rows: list[dict[str, float]], path: Path) -> None:
         some = [row for row in rows if row["what"] == grows]
         for line, (key, unit, title) in enumerate((("seconds", 1, "seconds"), ("bytes", 1e6, "peak MB"))):
             panel = panels[line][column]
-            panel.plot([row["value"] for row in some], [row[key] / unit for row in some], marker="o")
-            panel.set(xlabel=grows, ylabel=title, xlim=(0, None), ylim=(0, None))
-    figure.savefig(path, format="svg")
+            values, costs = [row["value"] for row in some], [row[key] / unit for row in some]
+            panel.plot(values, costs, marker="o")
+            panel.set(xlabel=grows, ylabel=title, xlim=(0, 1.08 * max(values)), ylim=(0, 1.08 * max(costs)))
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "scale"}):  # text stays text; the same bytes each time
+        figure.savefig(path, format="svg", metadata={"Date": None})
 
 
 def parse_args() -> argparse.Namespace:
