@@ -14,12 +14,11 @@ from tokenizers import Tokenizer
 from torch.nn import functional
 from transformers import BloomConfig, BloomForCausalLM
 
-from lander import deadline
+from lander import deadline, machine
 from lander.digest import code_digest
 from lander.errors import UserError
 from lander.families import fuse_activations
 from lander.files import whole_file
-from lander.machine import autocasts
 from lander.pretrain.documents import END, SPECIAL, Documents, train_tokenizer, windows
 
 
@@ -40,9 +39,9 @@ def rate(update: int, updates: int, warmup: int, cooldown: float) -> float:
     return min(1.0, (update + 1) / (warmup + 1), left)
 
 
-def half_precision(device: str) -> bool:
+def half_precision(device: torch.device) -> bool:
     """Whether to multiply in bfloat16: where it is native; emulated it is slower than float32."""
-    return torch.cuda.is_bf16_supported() if device == "cuda" else autocasts("auto")
+    return torch.cuda.is_bf16_supported() if device.type == "cuda" else machine.autocasts("auto")
 
 
 class Trainer:
@@ -55,7 +54,7 @@ class Trainer:
         self.losses: list[list[float]] = []  # update, tokens, loss, learning rate
         self.rows = max(1, recipe["batch_tokens"] // recipe["context"])
         self.updates = max(1, recipe["tokens"] // (self.rows * recipe["context"]))
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = machine.device()
         self.origin = {"text": documents.digest(), "code": code_digest("lander.pretrain")} | {
             name: version(name) for name in ("torch", "transformers", "tokenizers")
         }
@@ -102,7 +101,7 @@ class Trainer:
         factor = rate(self.update, self.updates, self.recipe["warmup"], self.recipe["cooldown"])
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe["learning_rate"] * factor
-        with torch.autocast(self.device, torch.bfloat16, enabled=half_precision(self.device)):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half_precision(self.device)):
             logits = self.model(ids[:, :-1], use_cache=False).logits
         loss = functional.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten())
         loss.backward()
