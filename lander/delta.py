@@ -27,7 +27,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from lander import model, tables
+from lander import machine, model, tables
 from lander.codec import Codec
 from lander.errors import UserError, brief
 from lander.files import read_json, whole_file, whole_folder, write_json
@@ -150,22 +150,24 @@ def write(folder: str | Path, out: str | Path, provenance: dict[str, Any]) -> No
         save_file(tensors, temporary, metadata=metadata)
 
 
+@machine.on_cpu()
 def _parameters(trained: saved.Folder, parts: tuple[str, ...]) -> dict[str, torch.Tensor]:
     """What was trained, by part and name."""
     if "model" in parts:
-        network = model.load_model(str(trained.path), dtype=_stored_type(trained.path)).cpu()
+        network = model.load_model(str(trained.path), dtype=stored_type(trained.path))
         return {f"model/{name}": value.detach().contiguous() for name, value in network.named_parameters()}
     return {
         f"{part}/{name}": value.contiguous() for part in parts for name, value in trained.tensors(part).items()
     }  # fmt: skip
 
 
-def _stored_type(folder: Path) -> str:
+def stored_type(folder: Path) -> str:
     """The type of a plain model's weights."""
     config = read_json(folder / "config.json")
     return "bfloat16" if "bfloat16" in (config.get("dtype"), config.get("torch_dtype")) else "float32"
 
 
+@machine.on_cpu()
 def apply(path: str | Path, out: Path, base: str | None = None) -> None:
     """Make the trained model's folder from a delta file and its base: the reverse of `write`.
 

@@ -44,6 +44,13 @@ def run_main(main: Callable[[], None], name: str) -> None:
         _fail(name, f"{os.fsdecode(error.filename)}: {error.strerror}")
     except MemoryError as error:
         _fail(name, f"not enough memory ({brief(error)}); use a smaller model, batch or file")
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's
+            raise
+        told = (
+            "use a smaller batch (`batch_size`), `finetune.recompute`, or more ranks with `finetune.zero_stage` 2 or 3"
+        )
+        _fail(name, f"not enough memory on the GPU ({brief(error)}); {told}")
     except UnicodeEncodeError as error:
         if error.reason != "surrogates not allowed":
             raise

@@ -24,7 +24,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from lander import card, delta, families, model
+from lander import card, delta, families, machine, model
 from lander.errors import UserError
 from lander.files import sha256, whole_folder, write_json
 from lander.finetune import blocks, saved
@@ -36,6 +36,7 @@ SHARED, OWN = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetens
 EXAMPLE = "Good morning."
 
 
+@machine.on_cpu()
 def export(
     path: str | Path,
     direction: str,
@@ -71,6 +72,7 @@ def export(
         card_of(temporary, direction, out.name)
 
 
+@machine.on_cpu()
 def export_all(
     path: str | Path,
     out: Path,
@@ -100,6 +102,7 @@ def export_all(
             print(f"export: {name} ({number} of {len(names)})", file=sys.stderr, flush=True)
             folder = temporary / name
             if translator.ffns or network is None:
+                network = None  # of the direction before
                 network = _fold(translator, trained, name, base)
                 _write(folder, network, translator, dtype)
                 _split(folder, prefixes)

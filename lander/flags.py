@@ -138,7 +138,12 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
 def _add_translate(parser: argparse.ArgumentParser) -> None:
     _add_model(parser, "; a base works too")
     parser.add_argument("--direction", required=True, help="as in en-de, or zh-Hant--en")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16", "auto"], default="float32", help="of the weights")
+    parser.add_argument(
+        "--dtype",
+        choices=["float32", "bfloat16", "auto"],
+        default="auto",
+        help="of the weights; auto (default) is bfloat16 on a GPU that has it, else float32",
+    )
     parser.add_argument("--beams", type=_positive, default=1, help="1 is greedy (default)")
     parser.add_argument("--max-new-tokens", type=_positive, default=256, help="longest translation (default: 256)")
     parser.add_argument("--batch-size", type=_positive, default=32, help="sentences at a time (default: 32)")

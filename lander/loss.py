@@ -140,7 +140,9 @@ def main() -> None:
     translator = load(args.model, args.dtype, args.revision, prompt=args.prompt)
     texts = read_texts(args, translator.codec)
     found = list(rows(translator, "trained", texts, args.batch_size))
-    if translator.ffns:
+    routed = bool(translator.ffns)
+    del translator  # two models would need twice the memory
+    if routed:
         start = load(args.model, args.dtype, args.revision, start=True)
         found += rows(start, "start", texts, args.batch_size)
     place = {"method": args.method, "variant": args.variant, "seed": args.seed}

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from lander import model
+from lander import delta, machine, model
 from lander.errors import UserError, run_main
 from lander.files import sha256, whole_folder, write_json
 from lander.finetune import saved
@@ -32,6 +32,7 @@ def average(base: torch.nn.Module, tuned: torch.nn.Module, share: float) -> None
             parameter.copy_(torch.lerp(origin[name].float(), parameter.float(), share))
 
 
+@machine.on_cpu()
 def main() -> None:
     """Load both, average, write the model."""
     parser = argparse.ArgumentParser(prog="lander.mix", description=__doc__.splitlines()[0])
@@ -44,8 +45,9 @@ def main() -> None:
     manifest = saved.read_manifest(args.model)
     if manifest["method"] != "full":
         raise UserError(f"--model: {args.model} was made by {manifest['method']}; `full` alone has weights to average")
-    base = model.load_model(manifest["base"]["path"], manifest["base"]["revision"], "auto")
-    tuned = model.load_model(str(args.model), dtype="auto")
+    dtype = delta.stored_type(args.model)
+    base = model.load_model(manifest["base"]["path"], manifest["base"]["revision"], dtype)
+    tuned = model.load_model(str(args.model), dtype=dtype)
     average(base, tuned, args.share)
     with whole_folder(args.out) as folder:
         for path in args.model.iterdir():

@@ -314,6 +314,11 @@ def test_gpu_training_that_does_not_fit_is_an_empty_record(monkeypatch, capsys):
     assert run_here(gpu, monkeypatch, capsys, *SMALL, "--batch=2", "--one=full") == {}
 
 
+def test_gpu_goes_on_behind_a_process_that_fails(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["gpu", "--heads=none"])
+    assert gpu.start("full", 2) == {}
+
+
 def test_gpu_decodes_and_scores(monkeypatch, capsys):
     found = run_here(gpu, monkeypatch, capsys, *SMALL, "--batch=2", "--one=passes")
     assert set(found) == {"base", "routed", "forward", "scoring"}

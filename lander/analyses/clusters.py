@@ -70,7 +70,7 @@ def representations(
             own[:, :skip] = 0
             own[torch.arange(len(part)), torch.tensor([len(tokens) - 1 for tokens in part])] = 0
             own, batch = own.to(network.device), batch.to(network.device)
-            network(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
+            network.base_model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
             for layer, h in seen.items():
                 total = (h.float() * own[..., None]).sum(1) / own.sum(1, keepdim=True).clamp(min=1)
                 means[layer][places] = total.cpu().numpy()

@@ -105,7 +105,7 @@ def _sum_gradients(
         values = h.detach()  # h itself would hold the hook that holds it, and the batch would outlive its turn
 
         def add(gradient: torch.Tensor) -> None:
-            sums.add(layer, statistic(at_least_float32(gradient * values)))
+            sums.add(layer, statistic(at_least_float32(gradient) * values))
 
         h.register_hook(add)
 

@@ -24,7 +24,8 @@ class BlockAdamW(torch.optim.AdamW):
         groups = self.param_groups
         self.param_groups = [group for group in groups if not group.get("idle")]
         used = [parameter.grad for group in self.param_groups for parameter in group["params"]]
-        norm = get_total_norm([gradient for gradient in used if gradient is not None])
+        # One by one: the kernel for lists has failed with tensors of more than 2^31 numbers (pytorch #169930).
+        norm = get_total_norm([gradient for gradient in used if gradient is not None], foreach=False)
         self.overflow = not bool(norm.isfinite())
         if self.overflow:
             self.param_groups = groups

@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from lander import families, model, tables
+from lander import families, machine, model, tables
 from lander.codec import Codec
 from lander.errors import UserError, brief
 from lander.files import public, read_json, remedy, sha256, whole_file, write_json
@@ -78,10 +78,11 @@ def save_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
         save_file(tensors, temporary, metadata={"format": "pt"})
 
 
+@machine.on_cpu()
 def _save_full(folder: Path, weights: dict[str, torch.Tensor], base: dict[str, str]) -> None:
     """A plain model folder: the base (whose own parameters a ZeRO engine may have scattered) with new weights."""
     dtype = str(next(iter(weights.values())).dtype).removeprefix("torch.")
-    network = model.load_model(base["path"], base["revision"], dtype).cpu()
+    network = model.load_model(base["path"], base["revision"], dtype)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             parameter.copy_(weights[name])

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from lander import machine
 from lander.codec import Batch, Codec
 from lander.errors import UserError
 from lander.finetune import checkpoint, frozen
@@ -28,6 +30,8 @@ from lander.finetune.methods import Prepared
 from lander.finetune.optimizer import BlockAdamW, learning_rate
 from lander.finetune.schedule import Schedule
 from lander.model import predictions
+
+PATIENCE = timedelta(days=1)  # of ranks that wait while the first writes a checkpoint or a model of many GB
 
 
 @dataclass(frozen=True)
@@ -65,8 +69,10 @@ def start_processes() -> None:
     """Join the process group that torchrun prepared, or make one of this process alone."""
     if not dist.is_initialized():
         backend = "nccl" if torch.cuda.is_available() else "gloo"
+        if torch.cuda.is_available():
+            torch.cuda.set_device(machine.device())
         if "RANK" in os.environ:
-            dist.init_process_group(backend)
+            dist.init_process_group(backend, timeout=PATIENCE)
         else:
             os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed asks for it
             dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
@@ -106,7 +112,10 @@ def make_engine(prepared: Prepared, settings: Settings, batch_size: int) -> tupl
         )
     deepspeed = import_deepspeed()
     groups = [
-        {"params": list(group.parameters.values())} | ({} if group.decays else {"weight_decay": 0.0})
+        # Matrices first: DeepSpeed puts a group's weights end to end, and a bias of odd length would leave all after
+        # it off the boundaries that the fast kernels of a GPU want.
+        {"params": sorted(group.parameters.values(), key=lambda weight: weight.dim() < 2)}
+        | ({} if group.decays else {"weight_decay": 0.0})
         for group in prepared.groups
     ]
     # One pass over the memory instead of ten, and no temporary copies.

@@ -41,7 +41,7 @@ def rate(update: int, updates: int, warmup: int, cooldown: float) -> float:
 
 def half_precision(device: torch.device) -> bool:
     """Whether to multiply in bfloat16: where it is native; emulated it is slower than float32."""
-    return torch.cuda.is_bf16_supported() if device.type == "cuda" else machine.autocasts("auto")
+    return machine.native_bfloat16() if device.type == "cuda" else machine.autocasts("auto")
 
 
 class Trainer:

@@ -290,7 +290,7 @@ class Models:
         """What runs the finetuning: one process, torchrun with several, or a torchrun on each node of a SLURM job."""
         ranks, nodes = self.settings.finetune.ranks, int(resources.get("nodes", 1))
         if nodes == 1:
-            return "python" if ranks == 1 else f"torchrun --nproc_per_node {ranks}"
+            return "python" if ranks == 1 else f"python -m lander.gpus {ranks} torchrun --nproc_per_node {ranks}"
         if ranks % nodes:
             raise UserError(f"finetune.ranks: {ranks} cannot be shared by the profile's {nodes} nodes; use a multiple")
         srun = f"srun --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1 --kill-on-bad-exit=1"
