@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 from benchmarks._measuring import measure, ratio
-from lander import families, machine
-from lander.activations import mean_activations
-from lander.awareness.estimators import scores
-from lander.codec import Batch
+from lander.detect.activations import mean_activations
+from lander.detect.awareness.estimators import scores
+from lander.models import families
+from lander.models.tokens import Batch
+from lander.shared import machine
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def make(args: argparse.Namespace) -> Detection:
-    """The network and batch of the command line, as `lander.model.load` gives a network."""
+    """The network and batch of the command line, as `lander.models.loading.load` gives a network."""
     from transformers import BloomConfig, BloomForCausalLM
 
     machine.prepare(args.threads)

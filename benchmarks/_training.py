@@ -18,9 +18,6 @@ import pandas as pd
 import torch
 from torch import nn
 
-from lander import machine, model
-from lander.codec import Batch, Codec
-from lander.families import ffn_of, fuse_activations
 from lander.finetune import checkpoint, trainer
 from lander.finetune.blocks import Router
 from lander.finetune.cost import training_cost
@@ -28,6 +25,10 @@ from lander.finetune.methods import Lora, Prepared, linear_maps, lora_group, pre
 from lander.finetune.optimizer import BlockAdamW
 from lander.finetune.partition import ABSENT, GENERAL, SOURCE, TARGET
 from lander.finetune.schedule import Pairs, Schedule
+from lander.models import loading
+from lander.models.families import ffn_of, fuse_activations
+from lander.models.tokens import Batch, Codec
+from lander.shared import machine
 
 SYSTEMS = ("full", "lora", "lora-default", "ffn", "layer")
 LOOPS = ("engine", "plain")
@@ -118,7 +119,7 @@ def masks(n_neurons: int, chosen: tuple[int, ...], absent: float) -> dict[str, p
 
 
 def prepared(system: str, size: Size, chosen: tuple[int, ...]) -> Prepared:
-    """The base, as `lander.model` loads it, made ready for a system."""
+    """The base, as `lander.models.loading` loads it, made ready for a system."""
     network = base(size)
     fuse_activations(network)
     if system == "lora-default":
@@ -153,7 +154,7 @@ class Step:
 
 def make(system: str, loop: str, size: Size, chosen: tuple[int, ...]) -> Step:
     """A system in a loop, ready to step."""
-    ready, schedule, codec = prepared(system, size, chosen), data(size), model.load_codec("lander-tiny")
+    ready, schedule, codec = prepared(system, size, chosen), data(size), loading.load_codec("lander-tiny")
     parameters = sum(parameter.numel() for parameter in ready.trained().values())
     flops = training_cost(ready, schedule, 1)["flops"]
     return Step({"engine": engine_step, "plain": plain_step}[loop](ready, schedule, codec), parameters, flops)
@@ -198,7 +199,7 @@ def plain_step(ready: Prepared, schedule: Schedule, codec: Codec) -> Callable[[]
 
 def forward_step(size: Size) -> Step:
     """A forward pass of the untouched base with its loss, and nothing kept for a backward pass."""
-    network, schedule, codec = base(size), data(size), model.load_codec("lander-tiny")
+    network, schedule, codec = base(size), data(size), loading.load_codec("lander-tiny")
     loss, numbers = trainer.TranslationLoss(network), iter(range(10**9))
     ready = Prepared(network, Router(), [])
 

@@ -19,9 +19,10 @@ import time
 import numpy as np
 import pandas as pd
 
-from lander import machine, model
-from lander.awareness import ablation, estimators, texts
 from lander.data import cldr
+from lander.detect.awareness import ablation, estimators, texts
+from lander.models import loading
+from lander.shared import machine
 
 COLUMNS = {
     "tokens": "taylor, change of tokens",
@@ -62,7 +63,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     machine.prepare(args.threads)
-    network, codec = model.load(args.model, dtype="float32")
+    network, codec = loading.load(args.model, dtype="float32")
     neurons = ablation.choose(estimators.shape_of(network), args.neurons or None, args.seed)
     text = cldr.lines(args.languages, 0, args.sentences)
     began = time.perf_counter()

@@ -4,14 +4,14 @@
 
 Bound: the dump adds one product of a row of ones with the activations of a layer (2 operations a token and neuron,
 where the FFN's matrices take 4 d_model), and leaves out the output head. The two take turns; the ratio is the median
-over rounds. Timed is `lander.activations.mean_activations`, hooks included.
+over rounds. Timed is `lander.detect.activations.mean_activations`, hooks included.
 """
 
 import argparse
 
 from benchmarks import _detection as detection
 from benchmarks._measuring import ratio
-from lander import families
+from lander.models import families
 
 
 def main() -> None:

@@ -3,9 +3,9 @@
     pip install -e .[bench]
     python -m benchmarks.awareness
 
-Systems: `awareness`, `lander.awareness.estimators.scores` (Taylor); captum's LayerGradientXActivation on the same
-loss, `captum-layer` a layer at a time and `captum-all` with all layers in one call, which keeps all activations. Their
-attributions are summed over tokens as absolute values, and must be our scores.
+Systems: `awareness`, `lander.detect.awareness.estimators.scores` (Taylor); captum's LayerGradientXActivation on the
+same loss, `captum-layer` a layer at a time and `captum-all` with all layers in one call, which keeps all
+activations. Their attributions are summed over tokens as absolute values, and must be our scores.
 
 Bound: the backward pass computes gradients of activations only, so it takes the forward pass's operations once more:
 2.0. (Gradients of the embeddings are the lowest: only the query, key and value maps of layer 0 could be spared.) All
@@ -23,9 +23,9 @@ from torch.nn.functional import cross_entropy
 
 from benchmarks import _detection as detection
 from benchmarks._measuring import ratio
-from lander import families
-from lander.awareness.estimators import scores
-from lander.codec import Batch
+from lander.detect.awareness.estimators import scores
+from lander.models import families
+from lander.models.tokens import Batch
 
 
 class Loss(nn.Module):

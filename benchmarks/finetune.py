@@ -19,8 +19,8 @@ import statistics
 
 from benchmarks import _training as training
 from benchmarks._measuring import measure, ratio
-from lander import machine
 from lander.finetune.trainer import end_processes, start_processes
+from lander.shared import machine
 
 FORWARD = "forward"
 SPEEDUPS = {"full": "speedup_vs_full", "lora": "speedup_vs_lora", "lora-default": "speedup_vs_lora_default"}

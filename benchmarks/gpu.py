@@ -32,12 +32,13 @@ from benchmarks import _training as training
 from benchmarks import memory, translate
 from benchmarks._detection import Detection
 from benchmarks._measuring import measure, ratio
-from lander import families, machine, model
-from lander.codec import Codec
 from lander.finetune import methods
 from lander.finetune.cost import tokens, training_cost
 from lander.finetune.schedule import POOL, Pairs, Schedule
-from lander.translator import Translator
+from lander.models import families, loading
+from lander.models.tokens import Codec
+from lander.shared import machine
+from lander.translate.translator import Translator
 
 GEOMETRY = {"width": 4096, "layers": 30, "heads": 32, "vocabulary": 250_880}
 SYSTEMS = ("ffn", "layer", "lora", "full")
@@ -71,7 +72,7 @@ def base(args: argparse.Namespace) -> nn.Module:
 
 
 def prepared(system: str, args: argparse.Namespace) -> methods.Prepared:
-    """A base as `lander.model` loads it, made ready for a system."""
+    """A base as `lander.models.loading` loads it, made ready for a system."""
     network = base(args)
     families.fuse_activations(network)
     if system in ("full", "lora"):
@@ -97,7 +98,7 @@ def train_one(system: str, args: argparse.Namespace) -> dict:
     parameters = sum(parameter.numel() for parameter in ready.trained().values())
     flops = np.diff([training_cost(ready, schedule, n)["flops"] for n in range(1, args.rounds + 2)])
     read = np.diff([sum(tokens(schedule, n)[0].values()) for n in range(1, args.rounds + 2)])
-    seconds = measure({system: training.engine_step(ready, schedule, model.load_codec("lander-tiny"))}, args.rounds)
+    seconds = measure({system: training.engine_step(ready, schedule, loading.load_codec("lander-tiny"))}, args.rounds)
     peak = (torch.cuda.max_memory_allocated() if gpu else memory.resident("VmHWM")) - before
     end_processes()
     rounds = {"seconds": seconds[system], "tokens": read.tolist(), "flops": flops.tolist()}
@@ -106,7 +107,7 @@ def train_one(system: str, args: argparse.Namespace) -> dict:
 
 def passes(args: argparse.Namespace) -> dict[str, list[float]]:
     """In a process of its own: seconds of decoding and of scoring, each beside the base's."""
-    network, schedule, codec = base(args), schedule_of(args), model.load_codec("lander-tiny")
+    network, schedule, codec = base(args), schedule_of(args), loading.load_codec("lander-tiny")
     pairs = schedule.pairs[training.DIRECTION]
     batches = [[pairs[index] for index in schedule.indices(number)] for number in range(min(4, args.rounds + 1))]
     seconds = decoding(args, network, codec, [sequence[:prompt] for sequence, prompt in batches[0]])

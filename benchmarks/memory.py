@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import _training as training
-from lander import machine
+from lander.shared import machine
 
 STATUS = Path("/proc/self/status")
 

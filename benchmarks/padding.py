@@ -23,13 +23,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lander import machine, translator
-from lander.config import Config, names, read
+from lander.config.config import Config, names, read
 from lander.data import sources
 from lander.data.templates import load_templates
 from lander.finetune.__main__ import tokenize
 from lander.finetune.schedule import Schedule
-from lander.languages import Direction, parse_direction
+from lander.shared import machine
+from lander.shared.languages import Direction, parse_direction
+from lander.translate import translator
 
 KEYS = ("train", "decode", "decode_wait", "library_decode", "library_wait")
 Pairs = list[tuple[str, str]]

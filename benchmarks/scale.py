@@ -3,7 +3,7 @@
     python -m benchmarks.scale --out scale   # scale.csv and scale.svg
 
 One thing grows at a time, the others stay (`POINT`). `sentences`, `layers`, `neurons`: a scoring pass of
-`lander.awareness.estimators` over so many sentences. `directions`, `ranks`: an update of landermt (scope ffn, in
+`lander.detect.awareness.estimators` over so many sentences. `directions`, `ranks`: an update of landermt (scope ffn, in
 DeepSpeed) over twelve micro-batches, which the directions share. Model: a LLaMA of random weights. Each point is a
 process of its own (a rank each with several); memory is the peak of one above what it has once everything is
 imported; seconds are medians over rounds, after one that does not count.
@@ -64,8 +64,8 @@ def scoring(point: dict[str, int], args: argparse.Namespace) -> Callable[[], obj
     """A scoring pass over `sentences` of random tokens, made as they are read."""
     import torch
 
-    from lander.awareness.estimators import scores
-    from lander.codec import Batch
+    from lander.detect.awareness.estimators import scores
+    from lander.models.tokens import Batch
 
     network = base(point, args)
 
@@ -79,10 +79,10 @@ def scoring(point: dict[str, int], args: argparse.Namespace) -> Callable[[], obj
 
 def update(point: dict[str, int], args: argparse.Namespace) -> Callable[[], object]:
     """An update of landermt over `directions`."""
-    from lander import model
     from lander.finetune import checkpoint, trainer
     from lander.finetune.methods import prepare
     from lander.finetune.schedule import Pairs, Schedule
+    from lander.models import loading
 
     names = [name for code in OTHERS for name in (f"en-{code}", f"{code}-en")][: point["directions"]]
     chosen = range(point["layers"] // 2, point["layers"])
@@ -94,7 +94,7 @@ def update(point: dict[str, int], args: argparse.Namespace) -> Callable[[], obje
     settings = trainer.Settings(updates=10**9, accumulate=MICRO_BATCHES, learning_rate=5e-5)
     with contextlib.redirect_stdout(sys.stderr):  # DeepSpeed tells of its memory
         engine, optimizer = trainer.make_engine(ready, settings, ROWS)
-    state, codec = checkpoint.State(engine, optimizer, ready), model.load_codec("lander-tiny")
+    state, codec = checkpoint.State(engine, optimizer, ready), loading.load_codec("lander-tiny")
     schedule = Schedule(dict.fromkeys(names, pairs), ROWS, seed=0)
     ours = trainer.Trainer(engine, optimizer, ready, schedule, codec, settings, state)
     engine.train()
@@ -126,8 +126,8 @@ def measure_one(grows: str, value: int, args: argparse.Namespace) -> None:
     from transformers import LlamaForCausalLM  # noqa: F401
 
     from benchmarks.memory import resident
-    from lander import machine
     from lander.finetune.trainer import end_processes, import_deepspeed, start_processes
+    from lander.shared import machine
 
     machine.prepare(args.threads)
     point = {**POINT, grows: value}

@@ -3,11 +3,11 @@
     python -m benchmarks.translate
 
 Systems: `base`, a BLOOM of random weights as Hugging Face loads it and with its `generate`; `routed`, the same base
-with blocks of neurons, through `lander.load` and the translator's decoding; `export`, that model's direction written
-by `lander.export` and loaded again as a plain model, with `generate`. All write the same number of tokens for the same
-prompts, greedily (no row may end before), so seconds compare. Bound: with no absent neurons all make the same
-products, so 1.0; with --absent the routed model leaves a share of the chosen layers' FFNs out. Ratios are of tokens/s,
-medians over rounds.
+with blocks of neurons, through `lander.load` and the translator's decoding; `export`, that model's direction
+written by `lander.share.export` and loaded again as a plain model, with `generate`. All write the same number of
+tokens for the same prompts, greedily (no row may end before), so seconds compare. Bound: with no absent neurons all
+make the same products, so 1.0; with --absent the routed model leaves a share of the chosen layers' FFNs out. Ratios
+are of tokens/s, medians over rounds.
 """
 
 import argparse
@@ -24,11 +24,13 @@ from torch import nn
 import lander
 from benchmarks import _training as training
 from benchmarks._measuring import measure, ratio
-from lander import export, machine, model
-from lander.families import ffn_of
 from lander.finetune import saved
 from lander.finetune.blocks import Routing
 from lander.finetune.methods import linear_maps, prepare
+from lander.models import loading
+from lander.models.families import ffn_of
+from lander.share import export
+from lander.shared import machine
 
 ROUTED, BASE, EXPORT = "routed", "base", "export"
 
@@ -39,16 +41,16 @@ def write_models(folder: Path, size: training.Size, chosen: tuple[int, ...]) -> 
 
     torch.manual_seed(0)
     config = BloomConfig(vocab_size=size.vocabulary, hidden_size=size.width, n_layer=size.layers, n_head=size.heads)
-    codec = model.load_codec("lander-tiny")
+    codec = loading.load_codec("lander-tiny")
     BloomForCausalLM(config).save_pretrained(folder / BASE)
     codec.tokenizer.save_pretrained(folder / BASE)
-    network = model.load_model(str(folder / BASE), dtype="float32")
+    network = loading.load_model(str(folder / BASE), dtype="float32")
     masks = training.masks(ffn_of(network, 0).n_neurons, chosen, size.absent)
     prepared = prepare("landermt", network, masks=masks, routing=Routing("output", learned=True), scope="ffn")
     manifest = {
         "method": "landermt",
         "seed": 0,
-        "base": {"path": str(folder / BASE), "revision": None, "digest": model.digest(str(folder / BASE))},
+        "base": {"path": str(folder / BASE), "revision": None, "digest": loading.digest(str(folder / BASE))},
         "directions": list(masks),
         "languages": {"en": "English", "de": "German", "fr": "French"},
         "templates": ["{source}\n"],
@@ -92,7 +94,7 @@ def generation(network: nn.Module, ids: torch.Tensor, new: int) -> Callable[[], 
 
 def flops(folder: Path, size: training.Size, new: int) -> int:
     """Of the base's linear maps; the head runs where a token is written."""
-    network = model.load_model(str(folder / BASE), dtype="float32")
+    network = loading.load_model(str(folder / BASE), dtype="float32")
     inside = sum(part.weight.numel() for part in linear_maps(network).values())
     head = network.get_output_embeddings().weight.numel()
     return 2 * size.rows * ((size.tokens + new - 1) * inside + new * head)

@@ -29,17 +29,17 @@ EXPERIMENTS = [
     *("table1", "table2", "transfer", "forgetting", "readings", "sweep_k", "sweep_epsilon", "estimators"),
     *("second_model", "clusters", "claims", "agreement", "figures_layers", "figures_awareness"),
 ]
-BASE = "from transformers import BloomForCausalLM, AutoTokenizer; from lander import model"
+BASE = "from transformers import BloomForCausalLM, AutoTokenizer; from lander.models import loading"
 IMPORTS = {  # stage -> what each of its jobs imports sooner or later
     "data": "import lander.data.__main__, lander.data.cleaning",
-    "activations": f"import lander.activations; {BASE}",
-    "layers": "import lander.layers",
-    "awareness": f"import lander.awareness.__main__; {BASE}",
-    "neurons": "import lander.neurons",
-    "masks": "import lander.masks",
+    "activations": f"import lander.detect.activations; {BASE}",
+    "layers": "import lander.detect.layers",
+    "awareness": f"import lander.detect.awareness.__main__; {BASE}",
+    "neurons": "import lander.detect.neurons",
+    "masks": "import lander.detect.masks",
     "finetune": f"import lander.finetune.__main__, deepspeed; {BASE}",
-    "loss": f"import lander.loss; {BASE}",
-    "translate": f"import lander.translate; {BASE}",
+    "loss": f"import lander.translate.loss; {BASE}",
+    "translate": f"import lander.translate.test_sets; {BASE}",
     "evaluate": "import lander.evaluate.__main__, sacrebleu",
     "report": "import lander.report.__main__, matplotlib.figure",
 }

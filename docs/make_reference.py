@@ -1,7 +1,7 @@
 """Write docs/reference/: every key of the config, every flag of every command, every column of every table.
 
-Read from the schema of the config, from the parsers of the commands and from `lander.tables`, so that the pages cannot
-say anything else; `tests/test_docs.py` fails where they are stale.
+Read from the schema of the config, from the parsers of the commands and from `lander.shared.tables`, so that the pages
+cannot say anything else; `tests/test_docs.py` fails where they are stale.
 
     python -m docs.make_reference
 """
@@ -17,9 +17,11 @@ from unittest import mock
 import pyarrow as pa
 import yaml
 
-from lander import cli, flags, tables
+from lander import cli
+from lander.cli import flags
 from lander.config import schema
 from lander.config.readings import READINGS
+from lander.shared import tables
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "docs" / "reference"

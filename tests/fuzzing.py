@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from lander.errors import UserError, one_line
+from lander.shared.errors import UserError, one_line
 
 CASES = int(os.environ.get("LANDER_FUZZ_CASES", "0"))
 CPU_SECONDS = 30  # that a case may take; the slowest good one takes less than one

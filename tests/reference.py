@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
-from lander.codec import Batch
+from lander.models.tokens import Batch
 
 Tensors = dict[str, torch.Tensor]
 LAYER = "transformer.h.1"

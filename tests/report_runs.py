@@ -5,12 +5,11 @@ import json
 import numpy as np
 import pandas as pd
 
-from lander import tables
 from lander.evaluate.collect import COLUMNS, means, write_scores
-from lander.experiments import documents, paper
-from lander.languages import parse_direction
-from lander.report import svg
+from lander.report import paper, svg, writing
 from lander.report.tables import Cell, Head, Table
+from lander.shared import tables
+from lander.shared.languages import parse_direction
 
 TEN = ["en-de", "de-en", "en-it", "it-en", "en-fr", "fr-en", "en-ar", "ar-en", "en-zh", "zh-en"]
 METHODS = {
@@ -167,9 +166,7 @@ def make_experiments(folder, names=("forgetting", "table1", "sweep_k")):
         table = Table(f"Table of {name}", "method", [Head("BLEU"), Head("gain | cost")], rows, notes=["Bold: best."])
         blocks = [f"What {name} shows: the `k` matters.", table, *([paper.table1()] if name == "table1" else [])]
         data = pd.DataFrame({"method": ["full"], "mean": [41.0]})
-        documents.write(
-            documents.Document(name, f"Title of {name}", blocks, data, svg.to_svg(figure, name, name)), folder
-        )
+        writing.write(writing.Document(name, f"Title of {name}", blocks, data, svg.to_svg(figure, name, name)), folder)
 
 
 CONFIG = "run: demo\nmodel:\n  path: lander-tiny\ndata:\n  test:\n  - name: cldr\n    builtin: cldr\n"
@@ -184,7 +181,7 @@ def add_everything(folder, flags, directions=TEN, methods=METHODS, **translation
         for line in range(5)
     ]
     (folder / "de-en.dropped.jsonl").write_text("\n".join(map(json.dumps, dropped)) + "\n")
-    (folder / "code.json").write_text('{"lander.masks": "e053ee4f2524e22c"}')
+    (folder / "code.json").write_text('{"lander.detect.masks": "e053ee4f2524e22c"}')
     more = ["--significance", f"{folder}/significance.csv", "--experiments", f"{folder}/experiments"]
     more += ["--dropped", f"{folder}/de-en.dropped.jsonl", "--code", f"{folder}/code.json"]
     pairs = {"source": ["abc", "a" * 40], "target": ["xy", "z" * 38], "template": 0, "origin": "cldr", "line": [0, 1]}

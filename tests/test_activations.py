@@ -7,10 +7,10 @@ import torch
 import toys
 from torch.nn.functional import linear
 
-from lander import families
-from lander.activations import batches, mean_activations
-from lander.codec import Codec
 from lander.data.templates import load_templates
+from lander.detect.activations import batches, mean_activations
+from lander.models import families
+from lander.models.tokens import Codec
 
 
 def by_hand(model, sequence: list[int]) -> np.ndarray:

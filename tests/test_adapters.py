@@ -10,15 +10,15 @@ import toys
 from torch import nn
 
 import lander
-from lander import families
-from lander.codec import Codec
-from lander.errors import UserError
-from lander.export import export
+from lander.config.methods import METHODS
 from lander.finetune import adapters, saved
 from lander.finetune.cost import training_cost, weights
 from lander.finetune.methods import Lora, count, prepare
 from lander.finetune.schedule import Pairs, Schedule
-from lander.methods import METHODS
+from lander.models import families
+from lander.models.tokens import Codec
+from lander.share.export import export
+from lander.shared.errors import UserError
 
 MASK = torch.ones_like(toys.ids())
 # the toy BLOOM: d_model 16, three layers, linear maps 16 -> 48, 16 -> 16, 16 -> 64, 64 -> 16
@@ -142,12 +142,16 @@ def folder(tmp_path, request):
     toys.bloom(3, vocabulary=300).save_pretrained(tmp_path / "base")
     toys.bloom_tokenizer().save_pretrained(tmp_path / "base")
     prepared = prepare(
-        request.param, lander.model.load_model(str(tmp_path / "base")), budget_layers=2, lora=Lora(rank=2)
+        request.param, lander.models.loading.load_model(str(tmp_path / "base")), budget_layers=2, lora=Lora(rank=2)
     )
     torch.manual_seed(3)
     for parameter in prepared.trained().values():
         parameter.data.normal_()
-    base = {"path": str(tmp_path / "base"), "revision": None, "digest": lander.model.digest(str(tmp_path / "base"))}
+    base = {
+        "path": str(tmp_path / "base"),
+        "revision": None,
+        "digest": lander.models.loading.digest(str(tmp_path / "base")),
+    }
     manifest = {"method": request.param, "seed": 0, "base": base, "directions": ["en-de"], "sizes": prepared.sizes}
     manifest |= {"languages": {}, "templates": ["{source}\n"], "masked": [], "routing": None}
     masters = {name: parameter.detach().clone() for name, parameter in prepared.trained().items()}

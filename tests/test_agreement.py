@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lander import tables
-from lander.analyses import agreement, agreement_document
-from lander.errors import UserError
-from lander.neurons import Split
+from lander.detect.neurons import Split
+from lander.experiments import agreement, agreement_document
+from lander.shared import tables
+from lander.shared.errors import UserError
 
 HALF = Split(general_share=0.5, normalize="none")
 

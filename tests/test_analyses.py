@@ -9,13 +9,14 @@ import pytest
 import torch
 import toys
 
-from lander import families, tables
-from lander.analyses import clusters, clusters_document, figures, separation
-from lander.analyses.claims import __main__ as claims
-from lander.analyses.claims import activations, awareness, document, judge
-from lander.analyses.claims import scores as about_scores
-from lander.codec import Codec
-from lander.errors import UserError
+from lander.experiments import clusters, clusters_document, figures, separation
+from lander.experiments.claims import __main__ as claims
+from lander.experiments.claims import activations, awareness, document, judge
+from lander.experiments.claims import scores as about_scores
+from lander.models import families
+from lander.models.tokens import Codec
+from lander.shared import tables
+from lander.shared.errors import UserError
 
 # Four points on a line, two labels: a at 0 and 1, b at 4 and 6.
 LINE = np.array([[0.0], [1.0], [4.0], [6.0]])
@@ -144,7 +145,7 @@ def test_clusters_by_the_command_line(tmp_path, monkeypatch):
         table = pd.DataFrame({"text": texts, "origin": "o", "line": range(8)})
         tables.write(tmp_path / f"{code}.parquet", table, "text")
     codec = Codec(toys.bloom_tokenizer())
-    monkeypatch.setattr(clusters.model, "load", lambda *_: (toys.bloom(vocabulary=300), codec))
+    monkeypatch.setattr(clusters.loading, "load", lambda *_: (toys.bloom(vocabulary=300), codec))
     call = ["clusters", "--model", "toy", "--languages", "en", "de", "--draws", "39", "--sentences", "6"]
     call += ["--text", *(str(tmp_path / f"{code}.parquet") for code in ("en", "de"))]
     call += ["--neurons", str(tmp_path / "neurons.parquet"), "--out", str(tmp_path / "out")]

@@ -12,17 +12,18 @@ import torch
 import toys
 from torch.nn.functional import cross_entropy
 
-from lander import families, model, tables
-from lander.awareness import __main__ as stage
-from lander.awareness import ablation, estimators, texts
-from lander.awareness.estimators import scores, summed_loss
-from lander.awareness.output import random_scores
-from lander.awareness.standalone import read_texts
-from lander.awareness.sums import predicting
-from lander.codec import Batch, Codec
 from lander.data import cldr
 from lander.data.templates import load_templates
-from lander.errors import UserError
+from lander.detect.awareness import __main__ as stage
+from lander.detect.awareness import ablation, estimators, texts
+from lander.detect.awareness.estimators import scores, summed_loss
+from lander.detect.awareness.output import random_scores
+from lander.detect.awareness.standalone import read_texts
+from lander.detect.awareness.sums import predicting
+from lander.models import families, loading
+from lander.models.tokens import Batch, Codec
+from lander.shared import tables
+from lander.shared.errors import UserError
 
 SEQUENCE = [5, 9, 13, 7, 2]
 
@@ -256,7 +257,7 @@ def test_ablation_says_how_far_it_is(monkeypatch, capsys, toy, codec):
 
 def test_taylor_scores_rank_neurons_as_exact_ablation_does():
     """The claim of the approximation, on the built-in base: per layer and language, rank correlation."""
-    network, codec = model.load("lander-tiny", dtype="float32")
+    network, codec = loading.load("lander-tiny", dtype="float32")
     neurons = ablation.choose(estimators.shape_of(network), 40, seed=0)
     text, tokens, total = cldr.lines(("en", "zh"), 0, 4), [], []
     for sentences in text.values():
@@ -301,7 +302,7 @@ def test_texts_without_a_line_in_common(tmp_path):
 
 
 def run_stage(monkeypatch, *flags: str) -> None:
-    monkeypatch.setattr(sys, "argv", ["lander.awareness", "--model", "lander-tiny", *flags])
+    monkeypatch.setattr(sys, "argv", ["lander.detect.awareness", "--model", "lander-tiny", *flags])
     stage.main()
 
 

@@ -28,9 +28,9 @@ from benchmarks import (
     workflow,
 )
 from benchmarks import _training as training
-from lander.awareness import estimators
-from lander.codec import Codec
-from lander.translator import Translator
+from lander.detect.awareness import estimators
+from lander.models.tokens import Codec
+from lander.translate.translator import Translator
 
 ROOT = Path(__file__).parent.parent
 WIDTH, LAYERS, VOCABULARY, ROWS, TOKENS, PROMPT = 32, 4, 512, 2, 12, 6

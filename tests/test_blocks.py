@@ -7,14 +7,14 @@ import torch
 import toys
 from torch.nn.functional import linear
 
-from lander import families
-from lander.errors import UserError
 from lander.finetune.blocks import BlockFFN, Routing, fold, install
 from lander.finetune.methods import prepare
 from lander.finetune.optimizer import BlockAdamW
 from lander.finetune.partition import partition
 from lander.finetune.switch import Router, switches
-from lander.languages import Direction
+from lander.models import families
+from lander.shared.errors import UserError
+from lander.shared.languages import Direction
 
 P = 64  # neurons per layer of the toy
 
@@ -148,7 +148,7 @@ def masks_with_base(n_neurons: int) -> dict[str, pd.DataFrame]:
 
 
 def general_only(masks: dict[str, pd.DataFrame], untrained: str) -> dict[str, pd.DataFrame]:
-    """What `lander.masks --train general` makes of masks."""
+    """What `lander.detect.masks --train general` makes of masks."""
     changed = {}
     for name, mask in masks.items():
         trained = mask["role"] == "general"

@@ -4,7 +4,7 @@ import pytest
 
 from lander.data import cldr
 from lander.data.repair import repair
-from lander.errors import UserError
+from lander.shared.errors import UserError
 
 SIX = ("en", "de", "it", "fr", "ar", "zh")
 

@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 
 import lander
-from lander import cli, export, flags, tables
-from lander.awareness import ablation
-from lander.errors import UserError
+from lander import cli
+from lander.cli import flags
+from lander.detect.awareness import ablation
+from lander.share import export
+from lander.shared import tables
+from lander.shared.errors import UserError
 
 
 class Upper:

@@ -4,8 +4,8 @@ import pytest
 import torch
 import toys
 
-from lander.codec import IGNORED, Codec
-from lander.errors import UserError
+from lander.models.tokens import IGNORED, Codec
+from lander.shared.errors import UserError
 
 NASTY = [
     "a</s>b<s>",

@@ -11,15 +11,16 @@ import yaml
 from report_runs import make_translations
 from test_report import TELL, at_widths, browse, browsed, check_page, check_widths
 
-from lander import cli, tables
-from lander.compare import page, runs
-from lander.compare.paired import MAIN, paired
-from lander.compare.tables import config_table, cost_table, flat, glance_table, software_table, stage_table
-from lander.errors import UserError
+from lander import cli
 from lander.evaluate import significance
 from lander.evaluate.__main__ import score_all
 from lander.evaluate.collect import collect, write_scores
+from lander.report.compare import page, runs
+from lander.report.compare.paired import MAIN, paired
+from lander.report.compare.tables import config_table, cost_table, flat, glance_table, software_table, stage_table
 from lander.report.tables import Cell
+from lander.shared import tables
+from lander.shared.errors import UserError
 
 PAIR = ["en-de", "de-en"]
 ORDER = [("full", "main"), ("lora", "main")]
@@ -108,8 +109,8 @@ def test_tests_are_those_of_one_run(two, made):
 
 def test_methods_that_wrote_the_same_are_no_comparisons(tmp_path):
     """Of two methods one writes the same in both runs: the other's p is not doubled."""
-    from lander.compare.paired import Across, Method, _family
     from lander.evaluate.segments import Compared, Model, Place
+    from lander.report.compare.paired import Across, Method, _family
     from lander.report.significance import Significance
 
     draw = np.random.default_rng(0)
@@ -160,8 +161,8 @@ def test_tables_by_hand(made):
 
 def test_with_several_seeds_a_difference_must_hold_over_them_too():
     """One seed is worse than the base in every sentence, the other better: a quarter of the draws take that alone."""
-    from lander.compare.paired import Across, Method, _family
     from lander.evaluate.segments import Compared, Model, Place
+    from lander.report.compare.paired import Across, Method, _family
     from lander.report.significance import Significance
 
     new, base = Method("new", MAIN), Method("base", MAIN)

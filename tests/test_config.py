@@ -13,13 +13,13 @@ import pytest
 import yaml
 from snakemake.utils import update_config
 
-from lander import config
-from lander.config import readings
+from lander.config import config, readings
+from lander.config.methods import TRAINED
 from lander.config.schema import keys, validate
+from lander.config.sources import parse_sources
 from lander.config.types import Config
 from lander.data import settings
-from lander.errors import UserError
-from lander.methods import TRAINED
+from lander.shared.errors import UserError
 
 ROOT = Path(__file__).parent.parent
 SWITCHES = {f"{section}.{key}" for section, values in readings.READINGS["repaired"].items() for key in values}
@@ -297,7 +297,7 @@ def test_names_of_sources(folder: Path) -> None:
         {"hf": "owner/opus-100", "config": "de-en"},
         {"hf": "owner/opus-100", "config": "de-en", "name": "opus"},
     ]
-    parsed = config.sources.parse_sources(sources, "data.train")
+    parsed = parse_sources(sources, "data.train")
     assert [source.name for source in parsed] == ["cldr", "cldr-2", "news", "files", "a.en", "opus-100-de-en", "opus"]
     assert all(source.json["name"] == source.name for source in parsed)
     assert parsed[2].files(["de"]) == ["news/de.txt"]
@@ -356,7 +356,7 @@ def yaml_keys(value: Any, prefix: str = "") -> set[str]:
 
 
 def test_schema_and_dataclasses_have_the_same_keys() -> None:
-    of_methods = tuple(f"finetune.{name}" for name in TRAINED)  # lander/methods.py has them
+    of_methods = tuple(f"finetune.{name}" for name in TRAINED)  # lander/config/methods.py has them
     in_schema = {key for key, _ in keys() if not key.startswith(("data.cleaning.", *of_methods))}
     assert dataclass_keys(Config) - {"finetune.methods"} == in_schema
 
@@ -387,7 +387,9 @@ def test_config_yaml_shows_every_key_but_the_switches() -> None:
     wanted = {key for key, _ in keys() if not key.startswith("data.cleaning.")} - SWITCHES
     wanted -= {"routing", "ablation"}  # sections of switches only
     of_methods = {key for name in TRAINED for key in wanted if f"{key}.".startswith(f"finetune.{name}.")}
-    assert wanted - of_methods <= shown <= wanted  # lander/methods.py has those of the methods, and their defaults
+    assert (
+        wanted - of_methods <= shown <= wanted
+    )  # lander/config/methods.py has those of the methods, and their defaults
 
 
 def test_cleaning_defaults_are_those_of_the_data_stage() -> None:

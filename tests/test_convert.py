@@ -11,8 +11,9 @@ from safetensors.torch import save_file
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from lander import cli, convert, spm
-from lander.errors import UserError
+from lander import cli
+from lander.models.baichuan import convert, spm
+from lander.shared.errors import UserError
 
 WIDTH, HEADS, LAYERS, INNER, VOCABULARY = 32, 4, 2, 48, 500
 CONFIG = {

@@ -13,15 +13,15 @@ from ftfy import fix_encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lander import tables
 from lander.data import cleaning, langid, measures
 from lander.data.cleaning import EXAMPLE_CHARACTERS, EXAMPLES, Cleaner, clean_pair
 from lander.data.langid import Judge
 from lander.data.overlap import Excluded, normalise
 from lander.data.repair import repair
 from lander.data.settings import DEFAULTS, ORDER, resolve
-from lander.errors import UserError
-from lander.languages import parse_direction
+from lander.shared import tables
+from lander.shared.errors import UserError
+from lander.shared.languages import parse_direction
 
 EN = "The quick brown fox jumps over the lazy dog, and nobody minds."
 DE = "Der schnelle braune Fuchs springt über den faulen Hund, und niemanden stört es."

@@ -4,7 +4,7 @@ import datasets
 import pytest
 
 from lander.data.layout import configurations, select
-from lander.errors import UserError
+from lander.shared.errors import UserError
 
 CARD = """---
 configs:

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lander import tables
 from lander.data.cleaning import clean_pair
 from lander.data.near import Near, grams, least_shared
 from lander.data.settings import resolve
-from lander.errors import UserError
-from lander.languages import parse_direction
+from lander.shared import tables
+from lander.shared.errors import UserError
+from lander.shared.languages import parse_direction
 
 LETTERS = st.text("abc", max_size=14)
 

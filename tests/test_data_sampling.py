@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lander import tables
 from lander.data import chunks, sampling
 from lander.data.__main__ import main
 from lander.data.sampling import pair_hash, sample
 from lander.data.texts import hold_out, write_text
-from lander.errors import UserError
-from lander.languages import parse_direction
+from lander.shared import tables
+from lander.shared.errors import UserError
+from lander.shared.languages import parse_direction
 
 
 def make_clean(folder, rows, dropped=0):

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lander.data.sources import check, languages_of, overlap, parse_sources, read, source_name
-from lander.errors import UserError
+from lander.shared.errors import UserError
 
 
 def write(path, text):

@@ -9,9 +9,9 @@ import pytest
 import torch
 from test_pretrain import same, trained
 
-from lander import deadline
-from lander.errors import UserError
-from lander.pretrain.trainer import Trainer
+from lander.models.pretrain.trainer import Trainer
+from lander.shared import deadline
+from lander.shared.errors import UserError
 
 
 @pytest.fixture(autouse=True)

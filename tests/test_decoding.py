@@ -7,9 +7,9 @@ import torch
 import toys
 from transformers import GenerationConfig
 
-from lander.codec import Codec
-from lander.decoding import SPARE, greedy, similar
-from lander.translator import Translator
+from lander.models.tokens import Codec
+from lander.translate.decoding import SPARE, greedy, similar
+from lander.translate.translator import Translator
 
 PROMPTS = [[5, 9, 13, 7], [6], [8, 11], [12, 5, 6, 31, 40, 33], [41, 42, 43], [50]]
 STEPS = 12

@@ -11,9 +11,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import lander
-from lander import cli, delta, model
-from lander.errors import UserError
-from lander.methods import TRAINED
+from lander import cli
+from lander.config.methods import TRAINED
+from lander.finetune import delta
+from lander.models import loading
+from lander.shared.errors import UserError
 
 MASK = torch.ones_like(toys.ids())
 
@@ -52,7 +54,7 @@ def test_a_delta_remembers_how_it_is_asked(tmp_path: Path) -> None:
     made = trained.make(tmp_path, "lora", chat=True)
     delta.write(made.path, tmp_path / "d.safetensors", {})
     delta.apply(tmp_path / "d.safetensors", tmp_path / "again")
-    assert model.load_codec(str(made.base)).style == "plain"
+    assert loading.load_codec(str(made.base)).style == "plain"
     prompts = [lander.load(str(path)).codec.prompt("a") for path in (made.path, tmp_path / "d.safetensors")]
     assert prompts == [lander.load(str(tmp_path / "again")).codec.prompt("a")] * 2
     assert len(prompts[0]) > 3
@@ -67,7 +69,7 @@ def test_a_delta_holds_what_was_trained_and_nothing_else(tmp_path: Path) -> None
         metadata = file.metadata()
     assert names == {f"blocks/{name}" for name in weights} | {f"masks/{name}" for name in trained.DIRECTIONS}
     assert json.loads(metadata["provenance"]) == {"seed": 3}
-    assert json.loads(metadata["manifest"])["base"]["digest"] == model.digest(str(made.base))
+    assert json.loads(metadata["manifest"])["base"]["digest"] == loading.digest(str(made.base))
     size = sum(value.nbytes for value in weights.values())
     masks = sum(path.stat().st_size for path in (made.path / "masks").iterdir())
     assert (tmp_path / "d.safetensors").stat().st_size < size + masks + 20_000  # names and metadata

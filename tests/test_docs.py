@@ -13,7 +13,9 @@ import pytest
 import yaml
 
 from docs import make_reference
-from lander import cli, config, flags
+from lander import cli
+from lander.cli import flags
+from lander.config import config
 from lander.config.readings import READINGS
 from lander.experiments.__main__ import EXPERIMENTS
 

@@ -6,8 +6,6 @@ import json
 import pandas as pd
 import pytest
 
-from lander import tables
-from lander.errors import UserError
 from lander.evaluate import tokenizers, translations
 from lander.evaluate.__main__ import main
 from lander.evaluate.bleu import bleu_for
@@ -17,7 +15,9 @@ from lander.evaluate.metrics import score, segments
 from lander.evaluate.outputs import flags, repeated_share, target_judge, unfinished
 from lander.evaluate.tokenizers import bleu_with
 from lander.evaluate.translations import Translations
-from lander.languages import Direction
+from lander.shared import tables
+from lander.shared.errors import UserError
+from lander.shared.languages import Direction
 
 GERMAN = (
     ["Der Hund läuft schnell nach Hause.", "Ich habe 3 Äpfel gekauft."],
@@ -374,7 +374,7 @@ def test_bad_translations_name_the_file(tmp_path, content, message):
 
 
 def test_a_diverged_model_has_no_loss(tmp_path):
-    """What `lander.translate` writes for it is read: no remedy would give another number."""
+    """What `lander.translate.test_sets` writes for it is read: no remedy would give another number."""
     row = {"source": "a", "reference": "b", "raw": "c", "hypothesis": "c"}
     for nats, known in ((999_999, True), (1_000_000, False), (1e300, False), (None, False)):
         (tmp_path / "en-de.jsonl").write_text("".join(json.dumps({**row, "loss": n}) + "\n" for n in (1.5, nats)))

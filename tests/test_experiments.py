@@ -8,23 +8,23 @@ import pandas as pd
 import pytest
 import yaml
 
-from lander import tables
-from lander.errors import UserError
 from lander.evaluate.collect import COLUMNS, write_scores
 from lander.evaluate.metrics import score, segments
 from lander.evaluate.outputs import flags as flags_of
 from lander.evaluate.translations import Translations
-from lander.experiments import paper
 from lander.experiments.__main__ import main
 from lander.experiments.charts import apart
 from lander.experiments.forgetting import pareto
-from lander.experiments.inputs import LOSS_COLUMNS, read_losses
 from lander.experiments.rates import MOST, best_rate, dev_loss, next_rates, rate_name
-from lander.experiments.samples import loss_samples, minus, score_samples, summarise
 from lander.experiments.transfer import relation
 from lander.experiments.verdict import verdict
-from lander.languages import parse_direction
+from lander.report import paper
+from lander.report.samples import loss_samples, minus, score_samples, summarise
+from lander.report.score_inputs import LOSS_COLUMNS, read_losses
 from lander.report.significance import Outcome
+from lander.shared import tables
+from lander.shared.errors import UserError
+from lander.shared.languages import parse_direction
 
 FOUR = ("en-de", "de-en", "en-fr", "fr-en")
 METRICS = {"bleu": 1.0, "chrf2++": 2.0, "bleu_raw": 0.5}

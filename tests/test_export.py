@@ -15,8 +15,9 @@ import yaml
 from torch import nn
 
 import lander
-from lander import card, cli, export
-from lander.errors import UserError
+from lander import cli
+from lander.share import card, export
+from lander.shared.errors import UserError
 
 MASK = torch.ones_like(toys.ids())
 FOLDABLE = ("full", "lora", "layers", "landermt", "landermt-ls")

@@ -6,9 +6,9 @@ import toys
 import transformers
 from transformers import AutoModelForCausalLM
 
-from lander import families
-from lander.errors import UserError
 from lander.finetune import blocks
+from lander.models import families
+from lander.shared.errors import UserError
 
 SMALL = {
     "vocab_size": toys.VOCABULARY,
@@ -138,6 +138,8 @@ def test_a_folded_model_saved_and_loaded_is_the_routed_one(model, request, tmp_p
 def test_an_unknown_family_names_the_known_ones_and_how_to_add_one(model_type, reason):
     model = toys.bloom()
     model.config.model_type = model_type
-    with pytest.raises(UserError, match=rf"'{model_type}' .*bloom.*llama.*gpt_neox.*lander/families\.py") as raised:
+    with pytest.raises(
+        UserError, match=rf"'{model_type}' .*bloom.*llama.*gpt_neox.*lander/models/families\.py"
+    ) as raised:
         families.ffn_of(model, 0)
     assert reason in str(raised.value)

@@ -9,13 +9,13 @@ import toys
 from torch import nn
 from transformers import BloomConfig, BloomForCausalLM
 
-from lander import config
+from lander.config import config
 from lander.config.readings import READINGS
-from lander.experiments import paper
 from lander.finetune.blocks import Routing
 from lander.finetune.methods import Lora, Prepared, count, prepare
 from lander.finetune.optimizer import BlockAdamW
 from lander.finetune.schedule import Pairs, Schedule
+from lander.report import paper
 
 LANGUAGES = ["ar", "de", "en", "fr", "it", "zh"]
 DIRECTIONS = [f"{a}-{b}" for a in LANGUAGES for b in LANGUAGES if (a == "en") != (b == "en")]

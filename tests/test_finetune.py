@@ -13,14 +13,14 @@ import pandas as pd
 import pytest
 import torch
 
-from lander.files import whole_folder, write_json
 from lander.finetune import __main__ as stage
 from lander.finetune import checkpoint
 from lander.finetune.__main__ import fingerprint
 from lander.finetune.losses import Diverged, check_finite, loss_rows
 from lander.finetune.optimizer import BlockAdamW, learning_rate
 from lander.finetune.schedule import Pairs, Schedule
-from lander.languages import parse_direction
+from lander.shared.files import whole_folder, write_json
+from lander.shared.languages import parse_direction
 
 
 def pairs(lengths: list[int]) -> Pairs:

@@ -9,9 +9,10 @@ from fuzzing import TRICKY, fuzz, told, values
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lander import config
-from lander.config.schema import keys, shipped
+from lander.config import config
+from lander.config.schema import keys
 from lander.data.templates import DEFAULT_PATH, load_templates
+from lander.shared.files import shipped
 
 TEXT = shipped("config.yaml").read_text(encoding="utf-8")
 DEFAULT = yaml.safe_load(TEXT)

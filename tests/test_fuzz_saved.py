@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 import lander
-from lander import delta, tables
 from lander.data import chunks
+from lander.finetune import delta
+from lander.shared import tables
 
 NAMES = sorted(tables.SCHEMAS)
 METHODS = ("landermt", "lora", "adapter", "full")

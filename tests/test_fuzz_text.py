@@ -11,10 +11,10 @@ from fuzzing import damaged, fuzz, told
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lander import tables
 from lander.data.cleaning import clean_pair
 from lander.data.texts import hold_out
-from lander.languages import Direction
+from lander.shared import tables
+from lander.shared.languages import Direction
 
 PAIR = Direction("de", "en")
 PIECES = [

@@ -8,8 +8,8 @@ import tempfile
 import pytest
 import torch
 
-from lander import gpus, machine
-from lander.errors import run_main
+from lander.shared import gpus, machine
+from lander.shared.errors import run_main
 
 SHOW = [sys.executable, "-c", "import os; print(os.environ['CUDA_VISIBLE_DEVICES']); input()"]
 
@@ -22,7 +22,7 @@ def four(tmp_path, monkeypatch):
 
 
 def start(count: int) -> tuple[subprocess.Popen, str]:
-    command = [sys.executable, "-m", "lander.gpus", str(count), *SHOW]
+    command = [sys.executable, "-m", "lander.shared.gpus", str(count), *SHOW]
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

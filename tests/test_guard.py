@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from lander import guard
-from lander.errors import UserError
-from lander.files import sweep, whole_file, whole_folder
+from lander.shared import guard
+from lander.shared.errors import UserError
+from lander.shared.files import sweep, whole_file, whole_folder
 
-HOLD = "import sys; from pathlib import Path; from lander import guard\n"
+HOLD = "import sys; from pathlib import Path; from lander.shared import guard\n"
 RUN = f"{HOLD}lock = guard.hold_run(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
 MODEL = f"{HOLD}with guard.output_held(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
 

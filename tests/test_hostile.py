@@ -12,12 +12,16 @@ import toys
 import trained
 from fuzzing import told, within
 
-from lander import cli, config, files, lape, model
-from lander.awareness.standalone import read_texts
+from lander import cli
+from lander.config import config
 from lander.data.sources import read
 from lander.data.textfiles import LONGEST_LINE, TextFile
-from lander.errors import UserError, one_line, run_main
-from lander.yamlfile import parse_yaml
+from lander.detect import lape
+from lander.detect.awareness.standalone import read_texts
+from lander.models import loading
+from lander.shared import files
+from lander.shared.errors import UserError, one_line, run_main
+from lander.shared.yamlfile import parse_yaml
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{above}'] * 9)}]\n" for above, name in zip("abcdefgh", "bcdefghi", strict=True)
@@ -119,7 +123,7 @@ def test_paths_that_no_file_can_have(tmp_path):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     for path in ("a\0b", "x" * 5000, "\ud800", str(tmp_path / "loop"), str(tmp_path), "/proc/self/mem"):
         assert told(lambda path=path: TextFile(path)) is not None
-        assert told(lambda path=path: model.load_model(path)) is not None
+        assert told(lambda path=path: loading.load_model(path)) is not None
 
 
 def test_names_that_files_can_have(tmp_path):
@@ -165,7 +169,7 @@ def test_pickles_are_not_loaded(tmp_path):
     for content in (pickle.dumps(trap), None):
         file = base / "pytorch_model.bin"
         file.write_bytes(content) if content else torch.save({"a": trap}, file)
-        assert told(lambda: model.load_model(str(base))) is not None
+        assert told(lambda: loading.load_model(str(base))) is not None
         assert told(lambda file=file: lape.read(file, ["en"], (1, 1))) is not None
     assert not trap.path.exists()
 
@@ -177,7 +181,7 @@ def test_no_code_of_a_model_is_run_whatever_the_user_types(tmp_path, monkeypatch
     text = json.loads((base / "config.json").read_text())
     (base / "config.json").write_text(json.dumps(text | own))
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked"))
-    assert told(lambda: model.load_model(str(base))) is not None
+    assert told(lambda: loading.load_model(str(base))) is not None
     assert told(lambda: lape.shape_of(str(base))) is not None
     assert "which Lander does not run" in capsys.readouterr().err
     assert not (tmp_path / "sprung").exists()
@@ -190,13 +194,13 @@ def test_configs_that_make_no_model(tmp_path, change):
     base = trained.base(tmp_path / "base")
     text = json.loads((base / "config.json").read_text())
     (base / "config.json").write_text(json.dumps(text | change))
-    assert told(lambda: model.load_model(str(base))) is not None
+    assert told(lambda: loading.load_model(str(base))) is not None
 
 
 def test_a_tokenizer_of_another_model(tmp_path):
     base = trained.base(tmp_path / "base")
     toys.bloom(1, vocabulary=100).save_pretrained(base)
-    assert "files of different models" in told(lambda: model.load(str(base)))
+    assert "files of different models" in told(lambda: loading.load(str(base)))
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,11 @@ import trained
 from huggingface_hub.utils import OfflineModeIsEnabled
 
 import lander
-from lander import delta, export, model
-from lander.errors import UserError
-from lander.files import read_json, sha256, write_json
-from lander.finetune import saved
+from lander.finetune import delta, saved
+from lander.models import loading
+from lander.share import export
+from lander.shared.errors import UserError
+from lander.shared.files import read_json, sha256, write_json
 
 COMMIT, NEXT = "0123456789abcdef0123456789abcdef01234567", "89abcdef0123456789abcdef0123456789abcdef"
 NAME = "big/base"
@@ -46,9 +47,9 @@ def test_a_snapshot_has_the_digest_of_a_copy(tmp_path: Path, cache: Path) -> Non
     put(folder, cache)
     expected = "sha256:" + sha256(folder / "config.json", folder / "model.safetensors")
     (folder / "pytorch_model.bin").write_text("the same weights in another format, which nobody reads")
-    assert [model.digest(NAME), model.digest(NAME, COMMIT), model.digest(str(folder))] == [expected] * 3
-    assert model.place(NAME) == {"path": NAME, "revision": COMMIT}
-    assert model.place(str(folder)) == {"path": str(folder), "revision": None}
+    assert [loading.digest(NAME), loading.digest(NAME, COMMIT), loading.digest(str(folder))] == [expected] * 3
+    assert loading.place(NAME) == {"path": NAME, "revision": COMMIT}
+    assert loading.place(str(folder)) == {"path": str(folder), "revision": None}
 
 
 def test_a_model_trained_on_a_hub_id(tmp_path: Path, cache: Path) -> None:
@@ -56,7 +57,7 @@ def test_a_model_trained_on_a_hub_id(tmp_path: Path, cache: Path) -> None:
     made = trained.make(tmp_path, "landermt")
     snapshot = put(made.base, cache)
     manifest = {key: value for key, value in read_json(made.path / "lander.json").items() if key != "base"}
-    write_json(made.path / "lander.json", manifest | {"base": model.place(NAME) | {"digest": model.digest(NAME)}})
+    write_json(made.path / "lander.json", manifest | {"base": loading.place(NAME) | {"digest": loading.digest(NAME)}})
     moved = made.base.rename(tmp_path / "moved")
     newer = put(moved, cache, NEXT)
     (newer / "model.safetensors").write_bytes(b"other weights")
@@ -76,8 +77,8 @@ def test_a_model_trained_on_a_hub_id(tmp_path: Path, cache: Path) -> None:
 
 def test_a_model_that_is_not_there(tmp_path: Path, cache: Path) -> None:
     with pytest.raises(UserError, match=r"^model\.path: big/base: cannot be had from the hub \(.*\)$"):
-        model.digest(NAME)
+        loading.digest(NAME)
     (cache / "snapshots" / COMMIT).mkdir(parents=True)
     (cache / "refs" / "main").write_text(COMMIT)
     with pytest.raises(UserError, match="has no weights"):
-        model.digest(NAME)
+        loading.digest(NAME)

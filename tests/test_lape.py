@@ -6,10 +6,11 @@ import pytest
 import torch
 import toys
 
-from lander import cli, tables
-from lander.errors import UserError
-from lander.languages import Direction
-from lander.lape import masks_from_lape, read
+from lander import cli
+from lander.detect.lape import masks_from_lape, read
+from lander.shared import tables
+from lander.shared.errors import UserError
+from lander.shared.languages import Direction
 
 
 def tensors(*layers: list[int]) -> list[torch.Tensor]:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from lander.errors import UserError
-from lander.layers import change, choose, delta, top
+from lander.detect.layers import change, choose, delta, top
+from lander.shared.errors import UserError
 
 # three layers of two neurons; means 1, 2, 5
 MEANS = np.array([[0.0, 2.0], [3.0, 1.0], [4.0, 6.0]])

@@ -11,12 +11,13 @@ import trained
 from torch.nn.functional import cross_entropy
 
 import lander
-from lander import loss, tables
 from lander.data.templates import Template
-from lander.experiments.inputs import read_losses
 from lander.experiments.rates import dev_loss
-from lander.experiments.samples import loss_samples
-from lander.translator import Translator, load
+from lander.report.samples import loss_samples
+from lander.report.score_inputs import read_losses
+from lander.shared import tables
+from lander.translate import loss
+from lander.translate.translator import Translator, load
 
 TEMPLATE = Template("plain", "{source_language}: {source}\n")
 NAMES = ("English", "German")

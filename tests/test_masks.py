@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lander.errors import UserError
-from lander.languages import Direction
-from lander.masks import Rules, direction_mask, general_scale, joined, roles
+from lander.detect.masks import Rules, direction_mask, general_scale, joined, roles
+from lander.shared.errors import UserError
+from lander.shared.languages import Direction
 
 KIND = np.array(["general", "specific", "specific", "specific", "unactivated"], dtype=object)
 OWNER = np.array([None, "en", "de", "fr", None], dtype=object)

@@ -8,7 +8,7 @@ import trained
 from transformers import AutoModelForCausalLM
 
 import lander
-from lander import mix
+from lander.finetune import mix
 
 
 def weights(path) -> dict[str, torch.Tensor]:
@@ -31,5 +31,5 @@ def test_only_full_can_be_mixed(tmp_path, monkeypatch) -> None:
     made = trained.make(tmp_path, "lora")
     flags = ["--model", str(made.path), "--share", "0.5", "--out", str(tmp_path / "mixed")]
     monkeypatch.setattr(sys, "argv", ["mix", *flags])
-    with pytest.raises(lander.errors.UserError, match="`full` alone"):
+    with pytest.raises(lander.shared.errors.UserError, match="`full` alone"):
         mix.main()

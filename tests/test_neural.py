@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from lander import config
-from lander.config.schema import shipped
-from lander.errors import UserError
+from lander.config import config
+from lander.shared.errors import UserError
+from lander.shared.files import shipped
 from lander.workflow.neural import COMET, NeuralMetrics
 
 

@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lander import neurons, tables
-from lander.errors import UserError
-from lander.neurons import (
+from lander.detect import neurons
+from lander.detect.neurons import (
     by_entropy,
     by_sum,
     by_variance,
@@ -22,6 +21,8 @@ from lander.neurons import (
     read_awareness,
     table_of,
 )
+from lander.shared import tables
+from lander.shared.errors import UserError
 
 # three languages, one layer, four neurons
 PHI = np.array([[[1.0, 5.0, 2.0, 0.0]], [[1.0, 1.0, 2.0, 4.0]], [[1.0, 0.0, 5.0, 2.0]]])
@@ -155,7 +156,7 @@ def run_stage(monkeypatch, folder, *flags: str) -> pd.DataFrame:
     tables.write(folder / "layers", pd.DataFrame(layers), "layers")
     paths = ["--awareness", str(folder / "en"), str(folder / "de"), "--layers", str(folder / "layers")]
     fixed = [*paths, "--awareness-languages", "en", "de", "--out", str(folder / "out")]
-    monkeypatch.setattr(sys, "argv", ["lander.neurons", *fixed, *flags])
+    monkeypatch.setattr(sys, "argv", ["lander.detect.neurons", *fixed, *flags])
     neurons.main()
     return tables.read(folder / "out", "neurons")
 

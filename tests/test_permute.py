@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 import toys
 
-from lander import permute, tables
 from lander.data.templates import Template
-from lander.errors import UserError
-from lander.translate import best_in_mean
+from lander.detect import permute
+from lander.shared import tables
+from lander.shared.errors import UserError
+from lander.translate.test_sets import best_in_mean
 
 FACTS = ["role", "owner", "trained", "scale"]
 

@@ -15,14 +15,17 @@ import toys
 import yaml
 from transformers import BloomConfig, BloomForCausalLM
 
-from lander import cli, config, planning, tables
-from lander.errors import UserError
+from lander import cli
+from lander.config import config
 from lander.finetune.cost import training_cost
 from lander.finetune.methods import Lora, prepare
 from lander.finetune.schedule import Pairs, Schedule
-from lander.planning import base, corpus, jobs, limits, memory, plan
-from lander.planning.machine import Machine
-from lander.planning.training import training, updates
+from lander.shared import tables
+from lander.shared.errors import UserError
+from lander.workflow import planning
+from lander.workflow.planning import base, corpus, jobs, limits, memory, plan
+from lander.workflow.planning.machine import Machine
+from lander.workflow.planning.training import training, updates
 
 ROOT = Path(__file__).parents[1]
 GPU = Machine(gpu=True, flops=1e14, memory=80e9)
@@ -164,7 +167,7 @@ def test_what_does_not_fit_is_said_before(own) -> None:
 
 
 def test_every_method_and_a_base_from_scratch(own) -> None:
-    from lander.methods import TRAINED
+    from lander.config.methods import TRAINED
 
     made = plan.make(own(model={"path": "pretrain"}, methods=list(TRAINED)), CPU, count_jobs=False)
     assert [one["method"] for one in made["methods"]] == list(TRAINED)
@@ -318,7 +321,7 @@ def test_memory_of_a_run_that_was_measured(method: str, dtype: str, stage: int, 
 @pytest.mark.workflow
 @pytest.mark.parametrize("method", ["full", "landermt"])
 def test_memory_where_sentences_are_long_and_of_every_length(method: str, own) -> None:
-    """Where a CPU multiplies in bfloat16, each shape of a batch has a program: they must not pile up (lander.model)."""
+    """Where a CPU multiplies in bfloat16, each shape of a batch has a program: they must not pile up."""
     draw = np.random.default_rng(0)
     pairs = [
         (" ".join(["house"] * draw.integers(4, 50)), " ".join(["tree"] * draw.integers(4, 50))) for _ in range(170)

@@ -15,11 +15,14 @@ import yaml
 from huggingface_hub._tree_cache import TreeCacheEntry, write_tree_cache
 from sacrebleu.tokenizers import tokenizer_spm
 
-from lander import cli, comet, config, model, prefetch
+from lander import cli
+from lander.config import config
 from lander.data import testsets
 from lander.data.sources import read
-from lander.errors import UserError
-from lander.workflow import Plan
+from lander.evaluate import comet
+from lander.models import loading
+from lander.shared.errors import UserError
+from lander.workflow import Plan, prefetch
 
 COMMIT = "0123456789abcdef"
 CARD = """---
@@ -144,9 +147,9 @@ def test_what_is_fetched_and_that_it_can_be_read_offline(tmp_path, hub, monkeypa
     assert list(read(test[0], ("en", "de"))) == [(0, ("x", "x"))]
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)  # the variable, read when it was imported
     remote = str(tmp_path / "remote" / "model" / "big" / "base")
-    _, codec = model.load("big/base")
-    assert codec.prompt("a") == model.load_codec(remote).prompt("a")
-    assert model.digest("big/base") == model.digest(remote)
+    _, codec = loading.load("big/base")
+    assert codec.prompt("a") == loading.load_codec(remote).prompt("a")
+    assert loading.digest("big/base") == loading.digest(remote)
 
 
 def test_a_dry_run_fetches_no_data(tmp_path, hub, capsys):

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from lander import guard
-from lander.errors import UserError
-from lander.pretrain import __main__ as stage
-from lander.pretrain import trainer
-from lander.pretrain.documents import END, SPECIAL, Documents, train_tokenizer, windows
-from lander.pretrain.trainer import Trainer, rate
+from lander.models.pretrain import __main__ as stage
+from lander.models.pretrain import trainer
+from lander.models.pretrain.documents import END, SPECIAL, Documents, train_tokenizer, windows
+from lander.models.pretrain.trainer import Trainer, rate
+from lander.shared import guard
+from lander.shared.errors import UserError
 
 NAMES = {"en": "English", "de": "German"}
 SINGLE = ["One.", "Two.", "Three.", "Four."]
@@ -250,7 +250,7 @@ def test_thinning_keeps_the_last_update_and_the_mean():
 def test_the_shipped_base_is_made_by_these_defaults_and_translates_what_it_was_shown(monkeypatch):
     from lander.data import cldr
     from lander.data.templates import Template
-    from lander.model import BUILT_IN, facts, load
+    from lander.models.loading import BUILT_IN, facts, load
 
     record = facts("lander-tiny")
     recipe = record["recipe"]

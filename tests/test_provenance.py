@@ -1,11 +1,11 @@
-"""Tests of `lander.provenance`: in a repository made here, and on made-up files of /proc."""
+"""Tests of `lander.shared.provenance`: in a repository made here, and on made-up files of /proc."""
 
 import json
 import subprocess
 
 import pytest
 
-from lander import provenance
+from lander.shared import provenance
 
 
 def git(folder, *arguments):

@@ -23,18 +23,18 @@ from report_runs import (
     make_translations,
 )
 
-from lander import tables
-from lander.errors import UserError
 from lander.evaluate.collect import COLUMNS
 from lander.report import __main__ as command
 from lander.report import page as page_module
 from lander.report.__main__ import main
 from lander.report.inputs import Inputs, parse_assignments
 from lander.report.tables import Cell
+from lander.shared import tables
+from lander.shared.errors import UserError
 
 PACKAGE = Path(page_module.__file__).parent
 MADE = {
-    "git": {"commit": "c0ffee" * 7, "changed": ["lander/masks.py"]},
+    "git": {"commit": "c0ffee" * 7, "changed": ["lander/detect/masks.py"]},
     "machine": {
         "processor": "Chip 9000",
         "cores": 2,
@@ -549,10 +549,10 @@ def test_significance_marks_the_cells(whole):
 
 
 def test_documents_come_back_as_they_were_written(whole):
-    from lander.experiments.documents import markdown
-    from lander.experiments.paper import table1
     from lander.report.documents import parse, read_documents
+    from lander.report.paper import table1
     from lander.report.tables import Cell, Head, Table
+    from lander.report.writing import markdown
 
     found = read_documents([whole / "experiments"])
     assert [one.name for one in found] == ["forgetting", "table1", "sweep_k"]
@@ -953,7 +953,7 @@ def test_commands_that_make_a_number_again(tmp_path, monkeypatch):
     inputs.made = MADE
     page, training = made_table(inputs).rows
     assert page[0] == "this page"
-    assert page[1][0].text == "c0ffee" * 7 + ", changed since: lander/masks.py"
+    assert page[1][0].text == "c0ffee" * 7 + ", changed since: lander/detect/masks.py"
     assert [cell.text for cell in page[1][1:5]] == ["Chip 9000", "2", "24 GB", "2 × X"]
     assert (training[0], training[1][0].text) == ("full (seed 0)", "ab" * 20 + ", nothing changed")
     assert [(name, [cell.text for cell in cells]) for name, cells in version_table(inputs).rows] == [

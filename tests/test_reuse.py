@@ -13,7 +13,7 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 
-from lander import reuse
+from lander.workflow import reuse
 
 ROOT = Path(__file__).parent.parent
 
@@ -193,7 +193,7 @@ def test_a_stage_that_fails_leaves_no_note(place: Path) -> None:
     command = [
         sys.executable,
         "-m",
-        "lander.reuse",
+        "lander.workflow.reuse",
         "--files",
         files,
         "lander.data",

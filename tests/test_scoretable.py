@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lander import scoretable
+from lander.report import scoretable
 
 SCORES = {("zero-shot", "best-prompt"): 12, ("zero-shot", "main"): 1, ("full", "main"): 12.5, ("lora", "main"): 20}
 SIGNED = "nrefs:1|tok:13a"

@@ -12,8 +12,6 @@ import pytest
 from sacrebleu.metrics import BLEU, CHRF
 from sacrebleu.significance import PairedTest
 
-from lander import tables
-from lander.errors import UserError
 from lander.evaluate import significance
 from lander.evaluate.__main__ import main
 from lander.evaluate.metrics import segments
@@ -21,6 +19,8 @@ from lander.evaluate.resampling import holm, interval, over_seeds, p_bootstrap, 
 from lander.evaluate.sampled import Design, Method, sample
 from lander.evaluate.segments import Compared, Model
 from lander.evaluate.statistics import Extractor, Measured, chrf_metric, loss_statistics
+from lander.shared import tables
+from lander.shared.errors import UserError
 
 WORDS = ["der", "die", "das", "Haus", "Hund", "läuft", "schnell", "heute", "nicht", "immer,", "und.", "gut", "neu"]
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lander.data.templates import Template, find_template, load_templates
-from lander.errors import UserError
+from lander.shared.errors import UserError
 
 BREAKS = re.compile("\r\n|[\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]")
 

@@ -5,11 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from lander import config, variants
+from lander.config import config, variants
+from lander.config.methods import MASKED
 from lander.config.readings import READINGS
-from lander.errors import UserError
-from lander.methods import MASKED
-from lander.variants import configure, selected, selection
+from lander.config.variants import configure, selected, selection
+from lander.shared.errors import UserError
 from lander.workflow.experiments import Experiments
 from lander.workflow.models import Models
 

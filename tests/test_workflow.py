@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from snakemake.scheduling.job_scheduler import JobScheduler
 
-from lander import config
-from lander.errors import UserError
+from lander.config import config
+from lander.shared.errors import UserError
 from lander.workflow import Plan, show_errors
 from lander.workflow.waking import look_once
 
@@ -234,7 +234,9 @@ def test_the_hub_is_asked_only_where_it_is_needed(make, monkeypatch: pytest.Monk
 def test_what_changes_no_result_is_no_parameter(make) -> None:
     """Snakemake does not compare parameters that are functions of `resources`."""
     plan = make(finetune={"ranks": 3})
-    assert plan.models.launcher(wildcards(), resources={}) == "python -m lander.gpus 3 torchrun --nproc_per_node 3"
+    assert (
+        plan.models.launcher(wildcards(), resources={}) == "python -m lander.shared.gpus 3 torchrun --nproc_per_node 3"
+    )
     assert make().models.launcher(wildcards(), resources={}) == "python"
     with pytest.raises(UserError, match=r"finetune.ranks: 3 cannot be shared by the profile's 2 nodes"):
         plan.models.launcher(wildcards(), resources={"nodes": 2})

@@ -7,11 +7,11 @@ import torch
 import toys
 from torch import nn
 
-from lander import model
+from lander.config.methods import METHODS
 from lander.finetune import saved
 from lander.finetune.blocks import Routing
 from lander.finetune.methods import Lora, prepare
-from lander.methods import METHODS
+from lander.models import loading
 
 DIRECTIONS = ("en-de", "de-en", "en-fr")
 
@@ -47,7 +47,7 @@ def make(folder: Path, method: str, *, family: str = "bloom", partly: bool = Fal
         chat: trained on turns of a chat.
     """
     where = base(folder / "base", family, toys.chat_tokenizer("qwen") if chat else None)
-    network = model.load_model(str(where), dtype="float32")
+    network = loading.load_model(str(where), dtype="float32")
     neurons = {"bloom": 64}.get(family, 24)
     masks = toys.masks([1, 2], neurons, DIRECTIONS) if METHODS[method].masked else {}
     if partly:
@@ -63,7 +63,7 @@ def make(folder: Path, method: str, *, family: str = "bloom", partly: bool = Fal
     manifest = {
         "method": method,
         "seed": 0,
-        "base": {"path": str(where), "revision": None, "digest": model.digest(str(where))},
+        "base": {"path": str(where), "revision": None, "digest": loading.digest(str(where))},
         "directions": list(DIRECTIONS),
         "languages": {"en": "English", "de": "German"},
         "templates": ["Translate {source_language} to {target_language}: {source}\n"],
@@ -72,7 +72,7 @@ def make(folder: Path, method: str, *, family: str = "bloom", partly: bool = Fal
         "sizes": prepared.sizes,
     }
     masters = {name: parameter.detach().clone() for name, parameter in prepared.trained().items()}
-    codec = model.load_codec(str(where), prompt="chat" if chat else None)
+    codec = loading.load_codec(str(where), prompt="chat" if chat else None)
     saved.save(folder / "model", prepared, masters, codec, masks, manifest)
     network = prepared.network.eval().requires_grad_(False)
     return Trained(folder / "model", where, network, prepared.router)

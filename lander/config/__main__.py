@@ -9,8 +9,8 @@ from pathlib import Path
 
 import yaml
 
-from lander.errors import run_main
-from lander.files import write_text
+from lander.shared.errors import run_main
+from lander.shared.files import write_text
 
 
 def main() -> None:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lander.errors import UserError
-from lander.modelconfig import depth
+from lander.config.modelconfig import depth
+from lander.shared.errors import UserError
 
-BUILT_IN = Path(__file__).parent.parent / "models"
+BUILT_IN = Path(__file__).parent.parent / "models"  # beside the code that reads models: folders with a config.json
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 PRETRAIN = "pretrain"
 PATHS = (("model", "path"), ("data", "templates"), ("neurons", "masks"))
@@ -65,14 +65,21 @@ def find_base(path: str, pretrain_layers: int) -> Base:
     if path == PRETRAIN:
         return Base("pretrain", None, pretrain_layers)
     for kind, folder in (("built-in", BUILT_IN / path), ("local", Path(path))):
-        if os.path.isdir(folder):  # unlike Path.is_dir it says no to names that no folder can have
+        if os.path.isdir(folder) and (
+            kind == "local" or is_built_in(folder)
+        ):  # unlike Path.is_dir it says no to names that no folder can have
             return Base(kind, folder, _n_layer(folder))
-    built_in = [folder.name for folder in sorted(BUILT_IN.glob("*")) if folder.is_dir()]
+    built_in = [folder.name for folder in sorted(BUILT_IN.glob("*")) if is_built_in(folder)]
     if HUB_NAME.fullmatch(path):
         return Base("hub", None, None)
     near = difflib.get_close_matches(path, [*built_in, PRETRAIN], 1)
     remedy = f"did you mean {near[0]}?" if near else f"built in: {', '.join([*built_in, PRETRAIN])}"
     raise UserError(f"model.path: {path}: no such folder, and not a model on the hub (owner/name); {remedy}")
+
+
+def is_built_in(folder: Path) -> bool:
+    """Whether a folder of `BUILT_IN` is a model; the others hold code."""
+    return (folder / "config.json").is_file()
 
 
 def _n_layer(folder: Path) -> int | None:

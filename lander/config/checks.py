@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from lander.config.base import HUB_NAME, find_base
+from lander.config.methods import MASKED, METHODS, TRAINED
 from lander.config.sources import Source
 from lander.config.types import Config
 from lander.data.templates import load_templates
-from lander.errors import UserError
-from lander.languages import Direction
-from lander.methods import MASKED, METHODS, TRAINED
+from lander.shared.errors import UserError
+from lander.shared.languages import Direction
 
 SLURM_LOGS = "slurm-logs"  # of results/, by workflow/profiles/slurm
 

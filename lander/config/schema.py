@@ -9,17 +9,15 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import yaml
 from jsonschema import Draft202012Validator, ValidationError
 
-from lander.errors import UserError
-from lander.methods import METHODS, TRAINED
+from lander.config.methods import METHODS, TRAINED
+from lander.shared.errors import UserError
+from lander.shared.files import shipped
 
-HERE = Path(__file__).parent
-REPOSITORY = HERE.parent.parent
 TYPES = {
     "string": "text",
     "integer": "a whole number",
@@ -43,11 +41,6 @@ LIMITS = {
 DEEPEST = 50  # lists and mappings inside each other
 LARGEST = 1e15  # number: counts of tokens stay below, and floats are exact up to there
 SCIENTIFIC = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
-
-
-def shipped(name: str) -> Path:
-    """A file of the repository that an installed package carries beside this module."""
-    return HERE / Path(name).name if (HERE / Path(name).name).is_file() else REPOSITORY / name
 
 
 @cache

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from lander.data import testsets, tmx
-from lander.errors import UserError
-from lander.languages import Direction, parse_direction
+from lander.shared.errors import UserError
+from lander.shared.languages import Direction, parse_direction
 
 KINDS = ("builtin", "files", "tsv", "hf", "tmx", "sacrebleu")
 COMPANIONS = {  # key -> the kinds of source that it belongs to

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lander.config.sources import Source
-from lander.errors import UserError
-from lander.languages import Direction
+from lander.shared.errors import UserError
+from lander.shared.languages import Direction
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Finetune:
     ranks: int
     checkpoint_every: int
     scope: str
-    methods: Mapping[str, Mapping[str, Any]]  # finetune.<method>: learning_rate, and what lander/methods.py says
+    methods: Mapping[str, Mapping[str, Any]]  # finetune.<method>: learning_rate, and what lander/config/methods.py says
 
     def method(self, name: str) -> Mapping[str, Any]:
         """Settings of one method, for example its learning rate.

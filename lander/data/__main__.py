@@ -1,6 +1,6 @@
 """Stage `data`: parallel text is read, cleaned, split, sampled and given its instructions (paper, section 4.1).
 
-Reads sources (see `lander.data.sources`), given as JSON. Writes Parquet tables, columns in `lander.tables`:
+Reads sources (see `lander.data.sources`), given as JSON. Writes Parquet tables, columns in `lander.shared.tables`:
 `clean` -> the cleaned pairs of two languages (clean), why others were dropped (counts) and examples (JSON lines);
 `sample` -> the training pairs of a direction (train, counts); `heldout` -> a dev or test set (heldout), never filtered;
 `text` -> the sentences that score the neurons (text); `counts` -> all counts in one table.
@@ -16,11 +16,11 @@ from typing import Any
 
 import pandas as pd
 
-from lander import tables
 from lander.data.sources import parse_sources
-from lander.errors import UserError, run_main
-from lander.files import write_text as write_file
-from lander.languages import parse_direction
+from lander.shared import tables
+from lander.shared.errors import UserError, run_main
+from lander.shared.files import write_text as write_file
+from lander.shared.languages import parse_direction
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Tables too long for the memory: the Parquet of `lander.tables`, written and read a chunk at a time."""
+"""Tables too long for the memory: the Parquet of `lander.shared.tables`, written and read a chunk at a time."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -8,9 +8,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lander.errors import UserError, brief
-from lander.files import remedy, whole_file
-from lander.tables import NEVER_EMPTY, SCHEMAS, conform
+from lander.shared.errors import UserError, brief
+from lander.shared.files import remedy, whole_file
+from lander.shared.tables import NEVER_EMPTY, SCHEMAS, conform
 
 ROWS = 20_000
 

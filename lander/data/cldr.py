@@ -27,7 +27,7 @@ from babel.lists import format_list
 from babel.numbers import format_currency, format_percent
 from babel.units import format_unit
 
-from lander.errors import UserError
+from lander.shared.errors import UserError
 
 LANGUAGES = ("ar", "de", "en", "es", "fa", "fr", "id", "it", "ja", "ko", "pt", "ru", "tr", "zh")
 """Languages of the corpus: those that the `emoji` package names emoji in. CLDR has many more, but a segment must exist

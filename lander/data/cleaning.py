@@ -13,15 +13,15 @@ from typing import Any
 
 import pandas as pd
 
-from lander import tables
 from lander.data import chunks
 from lander.data.filters import Filter, build, repairer
 from lander.data.overlap import Excluded
 from lander.data.settings import resolve
 from lander.data.sources import Source, read, source_name
-from lander.errors import UserError
-from lander.files import whole_file
-from lander.languages import Direction
+from lander.shared import tables
+from lander.shared.errors import UserError
+from lander.shared.files import whole_file
+from lander.shared.languages import Direction
 
 EXAMPLES = 10  # kept per origin and reason
 EXAMPLE_CHARACTERS = 500

@@ -13,7 +13,7 @@ import datasets
 
 from lander.data import layout
 from lander.data.testsets import offline
-from lander.errors import UserError, brief
+from lander.shared.errors import UserError, brief
 
 
 def rows(source: dict, languages: Sequence[str], start: int = 0) -> Iterator[tuple[str, ...]]:

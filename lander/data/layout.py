@@ -9,7 +9,7 @@ from fnmatch import fnmatch
 
 import yaml
 
-from lander.errors import UserError
+from lander.shared.errors import UserError
 
 BUILDERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv", ".tsv": "csv"}
 SPLITS = {

@@ -19,12 +19,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from lander import tables
 from lander.data import chunks
 from lander.data.overlap import digest
-from lander.errors import UserError
-from lander.files import remedy
-from lander.languages import Direction
+from lander.shared import tables
+from lander.shared.errors import UserError
+from lander.shared.files import remedy
+from lander.shared.languages import Direction
 
 BLOCK = 200_000  # rows that are in memory at once while the output is written
 ROW = ("first", "second", "origin", "line")

@@ -12,7 +12,7 @@ copied), a threshold that one of the two languages states goes before the defaul
 from copy import deepcopy
 from typing import Any
 
-from lander.errors import UserError
+from lander.shared.errors import UserError
 
 ORDER = (
     "repair", "empty", "damaged", "length", "long_word", "length_ratio", "markup", "alphabet", "numbers", "copied",

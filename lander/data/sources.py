@@ -24,9 +24,9 @@ from itertools import islice
 from pathlib import Path
 
 from lander.data import testsets, tmx
-from lander.data.progress import Progress
 from lander.data.textfiles import read_aligned
-from lander.errors import UserError
+from lander.shared.errors import UserError
+from lander.shared.progress import Progress
 
 Source = dict
 """A source as it stands in the config and on the command line (JSON)."""

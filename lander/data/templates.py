@@ -12,8 +12,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from lander.errors import UserError
-from lander.yamlfile import read_yaml
+from lander.shared.errors import UserError
+from lander.shared.yamlfile import read_yaml
 
 DEFAULT_PATH = Path(__file__).with_name("templates.yaml")
 PLACEHOLDERS = ("source_language", "target_language", "source")

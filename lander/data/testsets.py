@@ -9,8 +9,8 @@ import os
 import sys
 from pathlib import Path
 
-from lander.errors import UserError
-from lander.languages import Direction, parse_direction
+from lander.shared.errors import UserError
+from lander.shared.languages import Direction, parse_direction
 
 SECONDS = 60.0  # without an answer of the network
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from lander.data import chunks
 from lander.data.repair import repair
 from lander.data.sources import MAX_LINE, Source, aligned, read, source_name
-from lander.errors import UserError
-from lander.languages import Direction
+from lander.shared.errors import UserError
+from lander.shared.languages import Direction
 
 TEXT_CHARACTERS = 2_000  # a longer segment is no sentence to score neurons with
 

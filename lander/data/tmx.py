@@ -20,7 +20,7 @@ from typing import BinaryIO
 from xml.parsers import expat
 
 from lander.data.textfiles import TextFile
-from lander.errors import UserError
+from lander.shared.errors import UserError
 
 CHUNK = 1 << 16
 LONGEST_TOKEN = 1 << 22  # bytes of one tag or comment: a parser must hold all of it in memory

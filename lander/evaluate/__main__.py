@@ -6,16 +6,16 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from lander import tables
-from lander.errors import UserError, run_main
 from lander.evaluate import translations
 from lander.evaluate.collect import collect, number, write_scores, write_table
 from lander.evaluate.contamination import normalise, seen_in_training
 from lander.evaluate.metrics import score, segments
 from lander.evaluate.outputs import Flags, flags
 from lander.evaluate.tokenizers import CHOICES, EXTRAS, bleu_with, extra_bleu
-from lander.files import read_json, whole_file, write_json
-from lander.languages import parse_direction
+from lander.shared import tables
+from lander.shared.errors import UserError, run_main
+from lander.shared.files import read_json, whole_file, write_json
+from lander.shared.languages import parse_direction
 
 
 def score_all(

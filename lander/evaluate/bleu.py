@@ -7,7 +7,7 @@ import sys
 
 from sacrebleu.metrics import BLEU
 
-from lander.errors import UserError
+from lander.shared.errors import UserError
 
 # sacreBLEU knows zh, ja and ko; these are other codes of the same, and other Chinese languages
 TOKENIZER_LANGUAGE = {

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from lander import tables
-from lander.errors import UserError
 from lander.evaluate.bleu import base_language
-from lander.files import whole_file
-from lander.languages import parse_direction
+from lander.shared import tables
+from lander.shared.errors import UserError
+from lander.shared.files import whole_file
+from lander.shared.languages import parse_direction
 
 COLUMNS = ("method", "variant", "seed", "test", "direction", "metric", "score", "signature")
 MEANS = ("mean", "mean-into-en", "mean-out-of-en")

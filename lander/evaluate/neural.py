@@ -42,12 +42,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lander import tables
-from lander.errors import UserError
 from lander.evaluate import translations
 from lander.evaluate.collect import number, write_scores
 from lander.evaluate.segments import Model
-from lander.files import read_json, sha256, whole_file, write_json
+from lander.shared import tables
+from lander.shared.errors import UserError
+from lander.shared.files import read_json, sha256, whole_file, write_json
 
 PLACES = ("source", "hypothesis", "reference", "scores")
 COMET = [

@@ -15,7 +15,7 @@ from lander.data.langid import OWN_SCRIPT, Judge
 from lander.data.measures import letters, script_of, script_share
 from lander.evaluate.contamination import normalise
 from lander.evaluate.translations import Translations
-from lander.languages import Direction
+from lander.shared.languages import Direction
 
 SCRIPT_LETTERS = 8  # letters that settle a script; the language within a script takes more (see lander.data.settings)
 SURE = 0.5  # probability among the candidates from which on another language is named

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from lander import tables
-from lander.errors import UserError
 from lander.evaluate.statistics import BLEU_WIDTH, CHRF_WIDTH, LOSS_WIDTH
+from lander.shared import tables
+from lander.shared.errors import UserError
 
 KEYS = ["test", "direction", "metric", "method", "variant", "seed"]
 CSV_COLUMNS = [*KEYS, "line", "score"]

@@ -27,12 +27,12 @@ from typing import Any
 
 import pandas as pd
 
-from lander.errors import UserError
 from lander.evaluate import resampling
 from lander.evaluate.collect import MEANS, belongs
 from lander.evaluate.sampled import Design, Mean, Method, Pair, Sampled, sample
 from lander.evaluate.segments import Compared, Model, Place, read_all
-from lander.files import whole_file
+from lander.shared.errors import UserError
+from lander.shared.files import whole_file
 
 SEED = 12345  # sacreBLEU's
 RESAMPLES = 10_000

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from sacrebleu.metrics import BLEU
 
-from lander.errors import UserError
 from lander.evaluate.bleu import TOKENIZER_LANGUAGE, base_language, bleu_for
+from lander.shared.errors import UserError
 
 AT_SPACES = ("13a", "intl", "none")  # tokenizers that split at spaces and punctuation only
 CHOICES = (*AT_SPACES, "char", "zh", "ja-mecab", "ko-mecab")

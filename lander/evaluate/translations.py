@@ -1,11 +1,11 @@
-"""The translations of one test set and direction, as `lander.translate` writes them."""
+"""The translations of one test set and direction, as `lander.translate.test_sets` writes them."""
 
 import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from lander.errors import UserError
+from lander.shared.errors import UserError
 
 FIELDS = ("source", "reference", "raw", "hypothesis")
 MOST = 1e6  # nats of a reference; a model with more has diverged, and its loss is no number

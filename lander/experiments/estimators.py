@@ -6,15 +6,15 @@ the neurons by another rule has groups of other sizes: of it the control says no
 
 import pandas as pd
 
-from lander.errors import UserError
+from lander.config.rules import rule_of
 from lander.experiments import charts
-from lander.experiments.documents import Document, heads, listed, number
-from lander.experiments.inputs import Inputs
 from lander.experiments.readings import MAIN, dev_samples
-from lander.experiments.samples import DRAWS, METRICS, SUMMARY, labels, summarise
 from lander.experiments.sweeps import shown_columns
+from lander.report.samples import DRAWS, METRICS, SUMMARY, labels, summarise
+from lander.report.score_inputs import Inputs
 from lander.report.tables import Table
-from lander.rules import rule_of
+from lander.report.writing import Document, heads, listed, number
+from lander.shared.errors import UserError
 
 ESTIMATOR = "awareness.estimator-"
 CONTROL = "random"

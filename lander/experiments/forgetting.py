@@ -11,12 +11,11 @@ and whoever learns its form in any direction seems to gain in all.
 import numpy as np
 import pandas as pd
 
-from lander.errors import UserError
+from lander.config.methods import TRAINING_FREE
 from lander.experiments import forgetting_tables as tables
-from lander.experiments.documents import Document, listed
 from lander.experiments.forgetting_tables import KINDS
-from lander.experiments.inputs import KEYS, Inputs
-from lander.experiments.samples import (
+from lander.report.order import sort_tests
+from lander.report.samples import (
     LOSS,
     labels,
     loss_samples,
@@ -26,9 +25,10 @@ from lander.experiments.samples import (
     score_samples,
     summarise,
 )
-from lander.methods import TRAINING_FREE
-from lander.report.order import sort_tests
+from lander.report.score_inputs import KEYS, Inputs
 from lander.report.tables import Table
+from lander.report.writing import Document, listed
+from lander.shared.errors import UserError
 
 BASE = ("zero-shot", "main")
 

@@ -6,12 +6,12 @@
 import numpy as np
 import pandas as pd
 
+from lander.config.methods import TRAINING_FREE
 from lander.experiments import charts
-from lander.experiments.documents import heads, number
-from lander.experiments.samples import LOSS, METRICS
-from lander.methods import TRAINING_FREE
+from lander.report.samples import LOSS, METRICS
 from lander.report.summary import quantity
 from lander.report.tables import Cell, Table
+from lander.report.writing import heads, number
 
 KINDS = {"untrained": "untrained directions", "text": "text"}
 BEST_PROMPT = ("zero-shot", "best-prompt")

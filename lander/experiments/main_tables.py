@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pandas as pd
 
-from lander.errors import UserError
-from lander.experiments import charts, paper
-from lander.experiments.documents import Document, heads, listed, number
-from lander.experiments.inputs import Inputs
-from lander.experiments.samples import (
+from lander.config.methods import SECOND_MODEL, TABLE2
+from lander.experiments import charts
+from lander.experiments.verdict import FLOOR, by_rank, tests, verdict
+from lander.report import paper
+from lander.report.order import sort_tests
+from lander.report.samples import (
     DRAWS,
     LOSS,
     METRICS,
@@ -19,11 +20,11 @@ from lander.experiments.samples import (
     sort_columns,
     summarise,
 )
-from lander.experiments.verdict import FLOOR, by_rank, tests, verdict
-from lander.methods import SECOND_MODEL, TABLE2
-from lander.report.order import sort_tests
+from lander.report.score_inputs import Inputs
 from lander.report.summary import duration, quantity
 from lander.report.tables import MISSING, Cell, Table
+from lander.report.writing import Document, heads, listed, number
+from lander.shared.errors import UserError
 
 MEAN_HEADS = {"mean-into-en": "into en", "mean-out-of-en": "out of en"}
 Key = tuple[str, str, str, str, str]  # method, variant, test, metric, direction

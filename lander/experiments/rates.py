@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from lander.errors import UserError
+from lander.shared.errors import UserError
 
 MOST = 12  # trials of a method in the search of an edge: with a factor of 2 that is a range of 1 to 2048
 

@@ -5,15 +5,15 @@ What is better is decided by the dev loss; the test scores are shown and decide 
 
 import pandas as pd
 
-from lander.errors import UserError
 from lander.experiments import charts
-from lander.experiments.documents import Document, heads, listed, number
-from lander.experiments.inputs import KEYS, Inputs
-from lander.experiments.samples import METRICS, against, loss_samples, require, score_samples, summarise
 from lander.experiments.verdict import FLOOR
 from lander.report.order import method_key, sort_tests
+from lander.report.samples import METRICS, against, loss_samples, require, score_samples, summarise
+from lander.report.score_inputs import KEYS, Inputs
 from lander.report.summary import quantity
 from lander.report.tables import Cell, Table
+from lander.report.writing import Document, heads, listed, number
+from lander.shared.errors import UserError
 
 MAIN = "main"
 SETS = ("paper", "repaired")

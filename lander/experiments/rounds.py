@@ -14,9 +14,9 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from lander.errors import UserError, run_main
 from lander.experiments.rates import dev_loss, next_rates
-from lander.files import write_json
+from lander.shared.errors import UserError, run_main
+from lander.shared.files import write_json
 
 Losses = Mapping[str, Mapping[float, float]]  # method -> learning rate -> dev loss
 

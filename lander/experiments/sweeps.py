@@ -5,15 +5,15 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from lander.errors import UserError
 from lander.experiments import charts
-from lander.experiments.documents import Document, heads, number
-from lander.experiments.inputs import Inputs
 from lander.experiments.readings import MAIN, dev_samples
-from lander.experiments.samples import METRICS, SUMMARY, summarise
 from lander.report.order import sort_tests
+from lander.report.samples import METRICS, SUMMARY, summarise
+from lander.report.score_inputs import Inputs
 from lander.report.summary import quantity
 from lander.report.tables import Cell, Table
+from lander.report.writing import Document, heads, number
+from lander.shared.errors import UserError
 
 SIDE_NAMES = {"": "all", "-into-en": "into en", "-out-of-en": "out of en"}
 

@@ -6,14 +6,14 @@ that change is the form of the instruction, which any direction teaches: the mea
 
 import pandas as pd
 
-from lander.errors import UserError
 from lander.experiments import charts
-from lander.experiments.documents import Document, heads, number
-from lander.experiments.inputs import KEYS, Inputs
-from lander.experiments.samples import METRICS, complete, minus, sort_columns, summarise
-from lander.languages import parse_direction
 from lander.report.order import method_key, sort_tests
+from lander.report.samples import METRICS, complete, minus, sort_columns, summarise
+from lander.report.score_inputs import KEYS, Inputs
 from lander.report.tables import Table
+from lander.report.writing import Document, heads, number
+from lander.shared.errors import UserError
+from lander.shared.languages import parse_direction
 
 PREFIX = "only-"
 COLUMNS = {"mean": "Mean change", "mean_to_better": "Mean change against the better zero-shot prompt"}

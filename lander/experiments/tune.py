@@ -5,13 +5,13 @@ import re
 import pandas as pd
 import yaml
 
-from lander.errors import UserError
 from lander.experiments import charts, rates
-from lander.experiments.documents import Document, heads, listed, number
-from lander.experiments.inputs import Inputs
-from lander.experiments.samples import loss_samples, summarise
 from lander.report.order import method_key
+from lander.report.samples import loss_samples, summarise
+from lander.report.score_inputs import Inputs
 from lander.report.tables import MISSING, Cell, Table
+from lander.report.writing import Document, heads, listed, number
+from lander.shared.errors import UserError
 
 
 def tune(inputs: Inputs) -> Document:

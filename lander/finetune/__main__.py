@@ -35,21 +35,22 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from lander import guard, machine, model, provenance
-from lander.codec import PROMPTS, Codec
+from lander.config.methods import METHODS, TRAINED
 from lander.data import chunks
 from lander.data.templates import Template, load_templates
-from lander.digest import code_digest
-from lander.errors import UserError, run_main
-from lander.files import sweep, whole_file, write_json
 from lander.finetune import checkpoint, saved
 from lander.finetune.blocks import Routing
 from lander.finetune.cost import training_cost
 from lander.finetune.methods import Lora, Prepared, count, prepare
 from lander.finetune.schedule import Pairs, Schedule
 from lander.finetune.trainer import Settings, end_processes, start_processes, train
-from lander.languages import Direction, parse_direction
-from lander.methods import METHODS, TRAINED
+from lander.models import loading
+from lander.models.tokens import PROMPTS, Codec
+from lander.shared import guard, machine, provenance
+from lander.shared.digest import code_digest
+from lander.shared.errors import UserError, run_main
+from lander.shared.files import sweep, whole_file, write_json
+from lander.shared.languages import Direction, parse_direction
 
 PIECE = 1_000
 """Pairs that are tokenized together: as lists, their tokens take many times what they take in `Pairs`."""
@@ -215,7 +216,7 @@ def finetune(args: argparse.Namespace, started: float) -> None:
         sweep_output(args)
     masked = METHODS[args.method].masked
     torch.manual_seed(args.seed)
-    network, codec = model.load(args.model, args.revision, args.dtype, args.prompt)
+    network, codec = loading.load(args.model, args.revision, args.dtype, args.prompt)
     masks = saved.read_masks(args.masks, list(map(str, args.routes or args.directions))) if masked else {}
     pairs = read_pairs(args, codec)
     if masks:  # a direction without a mask runs the base's graph, and nothing of it is trained
@@ -235,8 +236,8 @@ def finetune(args: argparse.Namespace, started: float) -> None:
         "sizes": prepared.sizes,
         **training_cost(prepared, schedule, settings.updates * accumulate),
     }
-    base_digest = model.digest(args.model, args.revision)
-    base = {**model.place(args.model, args.revision), "digest": base_digest}
+    base_digest = loading.digest(args.model, args.revision)
+    base = {**loading.place(args.model, args.revision), "digest": base_digest}
     same = fingerprint(args, base_digest, pairs, masks)
     masters, log = train(prepared, schedule, codec, settings, args.checkpoints, same)
     if dist.get_rank() == 0:

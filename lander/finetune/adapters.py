@@ -13,8 +13,8 @@ output projection calls: no module of the base changes its place or its name, wh
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
-from lander import families
-from lander.errors import UserError
+from lander.models import families
+from lander.shared.errors import UserError
 
 NAME = "bottleneck"  # of the module inside the FFN
 

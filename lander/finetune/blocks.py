@@ -19,11 +19,11 @@ import pandas as pd
 import torch
 from torch import nn
 
-from lander import families
-from lander.errors import UserError
 from lander.finetune.partition import ABSENT, GENERAL, SOURCE, TARGET, Group, chosen_layers, partition, untouched_in
 from lander.finetune.switch import Router, switch_layer, switches
-from lander.languages import Direction, parse_direction
+from lander.models import families
+from lander.shared.errors import UserError
+from lander.shared.languages import Direction, parse_direction
 
 
 class Block(nn.Module):

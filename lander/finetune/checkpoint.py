@@ -16,10 +16,10 @@ import torch.distributed as dist
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from lander import deadline
-from lander.errors import UserError
-from lander.files import read_json, whole_folder, write_json
 from lander.finetune.methods import Prepared
+from lander.shared import deadline
+from lander.shared.errors import UserError
+from lander.shared.files import read_json, whole_folder, write_json
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 

@@ -18,12 +18,12 @@ from collections import defaultdict
 
 from torch import nn
 
-from lander import families
 from lander.finetune.adapters import base_of
 from lander.finetune.blocks import BlockFFN
 from lander.finetune.methods import Prepared
 from lander.finetune.schedule import Schedule
 from lander.finetune.switch import switches
+from lander.models import families
 
 
 def training_cost(prepared: Prepared, schedule: Schedule, micro_batches: int) -> dict[str, int]:

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from lander.errors import UserError
+from lander.shared.errors import UserError
 
 LOG_COLUMNS = ["update", "direction", "loss", "tokens", "learning_rate"]
 REMEDY = "lower finetune.learning_rate"

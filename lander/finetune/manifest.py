@@ -6,9 +6,9 @@ They come from folders and files of other people: names in them become names of 
 from pathlib import Path
 from typing import Any
 
-from lander.errors import UserError
-from lander.languages import parse_direction
-from lander.methods import METHODS, TRAINED
+from lander.config.methods import METHODS, TRAINED
+from lander.shared.errors import UserError
+from lander.shared.languages import parse_direction
 
 MANIFEST = {  # key -> what the manifest of a trained model has there
     "method": str,

@@ -12,7 +12,7 @@
 | `layers`, `landermt-lg`, `random`, `random-layers` | the same, with other masks |
 | `landermt-ls` | the neurons alone: output bias, attention and norms stay frozen |
 
-A method is a function here and an entry in `lander/methods.py`.
+A method is a function here and an entry in `lander/config/methods.py`.
 """
 
 from collections import defaultdict
@@ -23,12 +23,12 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
-from lander import families
-from lander.errors import UserError
+from lander.config.methods import METHODS, TRAINED
 from lander.finetune import adapters
 from lander.finetune.blocks import BlockFFN, Router, Routing, install
 from lander.finetune.switch import switches
-from lander.methods import METHODS, TRAINED
+from lander.models import families
+from lander.shared.errors import UserError
 
 
 @dataclass

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lander.errors import UserError
+from lander.shared.errors import UserError
 
 GENERAL, SOURCE, TARGET, ABSENT, BASE = "general", "source", "target", "absent", "base"
 

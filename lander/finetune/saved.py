@@ -21,13 +21,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from lander import families, machine, model, tables
-from lander.codec import Codec
-from lander.errors import UserError, brief
-from lander.files import public, read_json, remedy, sha256, whole_file, write_json
 from lander.finetune import adapters
 from lander.finetune.manifest import check_manifest, parts_of
 from lander.finetune.methods import Lora, Prepared, with_lora
+from lander.models import families, loading
+from lander.models.tokens import Codec
+from lander.shared import machine, tables
+from lander.shared.errors import UserError, brief
+from lander.shared.files import public, read_json, remedy, sha256, whole_file, write_json
 
 FORMAT = "lander-model-1"
 BLOCKS, BOTTLENECKS, LORA = "trained.safetensors", "bottlenecks.safetensors", "adapter_model.safetensors"
@@ -82,7 +83,7 @@ def save_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
 def _save_full(folder: Path, weights: dict[str, torch.Tensor], base: dict[str, str]) -> None:
     """A plain model folder: the base (whose own parameters a ZeRO engine may have scattered) with new weights."""
     dtype = str(next(iter(weights.values())).dtype).removeprefix("torch.")
-    network = model.load_model(base["path"], base["revision"], dtype)
+    network = loading.load_model(base["path"], base["revision"], dtype)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             parameter.copy_(weights[name])
@@ -105,7 +106,7 @@ def _save_lora(folder: Path, network: nn.Module, weights: dict[str, torch.Tensor
 
 
 class Trained(Protocol):
-    """A trained model, wherever it is stored: in a folder (`Folder`) or in one file (`lander.delta.Delta`)."""
+    """A trained model, wherever it is stored: in a folder (`Folder`) or in one file (`lander.finetune.delta.Delta`)."""
 
     path: Path
     manifest: dict[str, Any]
@@ -161,7 +162,7 @@ class Folder:
 
     def whole(self, base: nn.Module | None, dtype: str) -> nn.Module:
         """See `Trained`."""
-        return model.load_model(str(self.path), dtype=dtype)
+        return loading.load_model(str(self.path), dtype=dtype)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

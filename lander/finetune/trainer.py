@@ -21,15 +21,15 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from lander import machine
-from lander.codec import Batch, Codec
-from lander.errors import UserError
 from lander.finetune import checkpoint, frozen
 from lander.finetune.losses import LOG_COLUMNS, REMEDY, Diverged, check_finite, loss_rows
 from lander.finetune.methods import Prepared
 from lander.finetune.optimizer import BlockAdamW, learning_rate
 from lander.finetune.schedule import Schedule
-from lander.model import predictions
+from lander.models.loading import predictions
+from lander.models.tokens import Batch, Codec
+from lander.shared import machine
+from lander.shared.errors import UserError
 
 PATIENCE = timedelta(days=1)  # of ranks that wait while the first writes a checkpoint or a model of many GB
 

@@ -6,10 +6,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from lander import tables
-from lander.errors import UserError, run_main
-from lander.files import read_json
-from lander.provenance import collect
 from lander.report.inputs import (
     Inputs,
     parse_assignments,
@@ -23,6 +19,10 @@ from lander.report.inputs import (
     read_scores_table,
 )
 from lander.report.significance import Significance, read_significance
+from lander.shared import tables
+from lander.shared.errors import UserError, run_main
+from lander.shared.files import read_json
+from lander.shared.provenance import collect
 
 ABOUT = """Write the report of a run: OUT/index.html, one self-contained page of at most 4.8 MB, and every figure as
 .svg and .csv. Only --run, --scores and --out are needed; what is not given is left out of the page.

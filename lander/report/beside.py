@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from lander.evaluate.collect import MEANS, means
-from lander.experiments import paper
-from lander.experiments.samples import PAPER
+from lander.report import paper
 from lander.report.inputs import Inputs
 from lander.report.order import run_label
+from lander.report.samples import PAPER
 from lander.report.significance import Significance
 from lander.report.summary import by_direction
 from lander.report.tables import MEAN_LABELS, Cell, Head, Table, score_columns, score_groups, score_table

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import matplotlib
 
-from lander.files import write_text
 from lander.report import svg
+from lander.shared.files import write_text
 
 NOTHING = "Nothing to show in this run."
 

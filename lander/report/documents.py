@@ -1,6 +1,6 @@
 """What experiments and analyses wrote, for the page: their Markdown as tables and paragraphs, their pictures.
 
-`lander.experiments.documents` writes one dialect: a first line `# what is in it`, `## caption` before each table,
+`lander.report.writing` writes one dialect: a first line `# what is in it`, `## caption` before each table,
 pipe tables whose best cells are bold, and paragraphs. Anything else is shown as a paragraph of plain text.
 """
 
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lander.errors import UserError
 from lander.report.tables import Cell, Head, Table
+from lander.shared.errors import UserError
 
 PICTURE_FIRST = "forgetting"  # gain, forgetting and cost: the first figure of the page
 ORDER = (

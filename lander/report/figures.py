@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from lander.languages import parse_direction
 from lander.report import svg
 from lander.report.inputs import Inputs
 from lander.report.order import sort_directions
+from lander.shared.languages import parse_direction
 
 LAYER_AXIS = "layer (0 = first)"
 SHARED = "A neuron of several languages counts for each of them, and once in all."

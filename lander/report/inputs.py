@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import pandas as pd
 import yaml
 
-from lander import tables
 from lander.data import chunks
-from lander.errors import UserError
 from lander.evaluate.collect import read_scores
-from lander.files import read_json
-from lander.languages import language_name, parse_direction
 from lander.report.significance import Significance
+from lander.shared import tables
+from lander.shared.errors import UserError
+from lander.shared.files import read_json
+from lander.shared.languages import language_name, parse_direction
 
 LOSS_COLUMNS = ["update", "direction", "loss", "tokens"]
 PROMPT_COLUMNS = ["direction", "prompt", "bleu", "chosen"]
@@ -99,7 +99,7 @@ def read_loss(path: Path) -> pd.DataFrame:
 
 
 def read_prompts(path: Path) -> pd.DataFrame:
-    """The prompts that `lander.translate --choose-prompt` tried on the dev set."""
+    """The prompts that `lander.translate.test_sets --choose-prompt` tried on the dev set."""
     prompts = _read_csv(path, PROMPT_COLUMNS, "translate")
     prompts["chosen"] = prompts["chosen"].astype(str).str.lower() == "true"
     prompts["bleu"] = pd.to_numeric(prompts["bleu"], errors="coerce")
@@ -152,7 +152,7 @@ def read_dropped(files: Sequence[Path], number: int) -> dict[str, list[dict[str,
 def read_benchmarks(folder: Path) -> pd.DataFrame:
     """Time and memory of every job from Snakemake's benchmark files: <folder>/<stage>/**.tsv, or <stage>.tsv.
 
-    A job whose log, in the folder `logs` beside this one, says that it was copied, took nothing (`lander.reuse`).
+    A job whose log, in the folder `logs` beside this one, says that it was copied, took nothing.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; leave --benchmarks out")

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
+from lander.config.methods import METHODS
 from lander.evaluate.bleu import base_language
 from lander.evaluate.collect import MEANS
-from lander.languages import parse_direction
-from lander.methods import METHODS
+from lander.shared.languages import parse_direction
 
 ORDER = tuple(METHODS)
 GROUPS = ("out of English", "into English", "other directions")  # of directions

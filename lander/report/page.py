@@ -12,7 +12,6 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from lander.files import whole_folder, write_text
 from lander.report import cautions, costs, curves, figures, maps, parts, summary
 from lander.report.beside import beside
 from lander.report.documents import PICTURE_FIRST, Document
@@ -24,6 +23,7 @@ from lander.report.origin import code_table, commands, made_table, seeds, signat
 from lander.report.tables import prompt_table
 from lander.report.texts import data_tables, dropped_table, languages_table
 from lander.report.translations import Browser, cap_for, readable, text_direction, visible
+from lander.shared.files import whole_folder, write_text
 
 HERE = Path(__file__).parent
 LIMIT = 4_800_000  # bytes of the page

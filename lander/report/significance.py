@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from lander.errors import UserError
 from lander.evaluate.collect import MEANS
 from lander.report.metrics import Look, look
 from lander.report.order import run_label
+from lander.shared.errors import UserError
 
 LEVEL = 0.05
 SIGNIFICANT = f"p < {LEVEL:g}, and 0 is outside the interval"

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from lander.config.methods import TRAINING_FREE
 from lander.evaluate.collect import MEANS
-from lander.methods import TRAINING_FREE
 from lander.report.inputs import Inputs
 from lander.report.order import direction_group, method_key, run_label, sort_tests
 from lander.report.significance import LEVEL, SIGNIFICANT, Method, Place

@@ -5,10 +5,10 @@ from typing import Any
 
 import pandas as pd
 
-from lander.languages import parse_direction
 from lander.report.inputs import Inputs
 from lander.report.order import sort_directions
 from lander.report.tables import MISSING, Cell, Head, Table
+from lander.shared.languages import parse_direction
 
 
 def data_tables(counts: pd.DataFrame) -> list[Table]:

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from sacrebleu.metrics import CHRF
 
-from lander.errors import UserError
+from lander.config.methods import TRAINING_FREE
 from lander.evaluate import translations
 from lander.evaluate.translations import Translations
-from lander.languages import parse_direction
-from lander.methods import TRAINING_FREE
 from lander.report.inputs import Run
 from lander.report.order import method_key, run_label, sort_directions, sort_tests
+from lander.shared.errors import UserError
+from lander.shared.languages import parse_direction
 
 SENTENCES = 100  # of each direction and test set, where the page has room for them
 FLAGS = {"off_target": "off-target", "cut": "cut off", "contaminated": "seen in training"}

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lander import variants
-from lander.config import Config, choices
-from lander.errors import UserError
+from lander.config import variants
+from lander.config.config import Config, choices
+from lander.config.methods import SECOND_MODEL, TABLE1, TABLE2, TRAINING_FREE
+from lander.config.rules import RULES
+from lander.config.variants import MAIN, Model
 from lander.experiments.rates import rate_name
-from lander.languages import parse_direction
-from lander.methods import SECOND_MODEL, TABLE1, TABLE2, TRAINING_FREE
-from lander.rules import RULES
-from lander.variants import MAIN, Model
+from lander.shared.errors import UserError
+from lander.shared.languages import parse_direction
 
 DETECTING = ("readings", "sweep_k", "sweep_epsilon", "estimators")  # with given masks they would train the same again
 CONTROLS = ("random", "random-layers")

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lander import config, variants
-from lander.errors import UserError
-from lander.methods import MASKED, METHODS
-from lander.rules import rule_of
+from lander.config import config, variants
+from lander.config.methods import MASKED, METHODS
+from lander.config.rules import rule_of
+from lander.shared.errors import UserError
 from lander.workflow.texts import as_json
 
 PRETRAINED_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "lander.json")
@@ -23,7 +23,7 @@ class Models:
     """Files and flags of the jobs that run a model.
 
     Wildcards: `method`, `variant` and `seed` name a model; in the stages that select layers, neurons and masks
-    `variant` is the name of a selection (`lander.variants.selection`).
+    `variant` is the name of a selection (`lander.config.variants.selection`).
     """
 
     PRETRAINED_FILES = PRETRAINED_FILES
@@ -290,7 +290,7 @@ class Models:
         """What runs the finetuning: one process, torchrun with several, or a torchrun on each node of a SLURM job."""
         ranks, nodes = self.settings.finetune.ranks, int(resources.get("nodes", 1))
         if nodes == 1:
-            return "python" if ranks == 1 else f"python -m lander.gpus {ranks} torchrun --nproc_per_node {ranks}"
+            return "python" if ranks == 1 else f"python -m lander.shared.gpus {ranks} torchrun --nproc_per_node {ranks}"
         if ranks % nodes:
             raise UserError(f"finetune.ranks: {ranks} cannot be shared by the profile's {nodes} nodes; use a multiple")
         srun = f"srun --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1 --kill-on-bad-exit=1"

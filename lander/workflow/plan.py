@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lander import config, guard
-from lander.digest import code_digest, record_digests, recorded_digest
-from lander.errors import UserError
-from lander.languages import Direction
-from lander.methods import MASKED
-from lander.variants import MAIN, Model, selection
+from lander.config import config
+from lander.config.methods import MASKED
+from lander.config.variants import MAIN, Model, selection
+from lander.shared import guard
+from lander.shared.digest import code_digest, record_digests, recorded_digest
+from lander.shared.errors import UserError
+from lander.shared.languages import Direction
 from lander.workflow.experiments import Experiments
 from lander.workflow.models import Models
 from lander.workflow.texts import Texts

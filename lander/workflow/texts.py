@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lander.config import Config
+from lander.config.config import Config
 from lander.config.sources import Source
-from lander.languages import Direction, parse_direction
+from lander.shared.languages import Direction, parse_direction
 
 PACKAGED_TEMPLATES = Path(__file__).parents[1] / "data" / "templates.yaml"
 

@@ -4,7 +4,8 @@ A tensor there wraps one of the CPU. An operation that takes tensors of both pla
 a GPU; so is reading one as an array, or a device that a function of Python names by itself. Numbers, shapes and
 speed say nothing of a GPU. Built on PyTorch's hooks for devices written in Python.
 
-Imported by the copy of lander/machine.py that test_elsewhere.py makes; at the end a process tells what it did there.
+Imported by the copy of lander/shared/machine.py that test_elsewhere.py makes;
+at the end a process tells what it did there.
 """
 
 import atexit

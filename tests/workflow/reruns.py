@@ -208,14 +208,14 @@ SCRATCH_KEYS = {key: value for key, (value, _) in KEYS.items() if key.startswith
 
 CODE = {  # a module of each stage, and the jobs that it is the code of
     "lander/data/cleaning.py": ["clean", "sample", "counts", "dev", "test", "kept", "text"],
-    "lander/activations.py": ["activations"],
-    "lander/layers.py": ["layers"],
-    "lander/awareness/sums.py": ["awareness"],
-    "lander/neurons.py": ["neurons", "masks"],  # masks read scores as neurons do
-    "lander/masks.py": ["masks"],
+    "lander/detect/activations.py": ["activations"],
+    "lander/detect/layers.py": ["layers"],
+    "lander/detect/awareness/sums.py": ["awareness"],
+    "lander/detect/neurons.py": ["neurons", "masks"],  # masks read scores as neurons do
+    "lander/detect/masks.py": ["masks"],
     "lander/finetune/trainer.py": ["finetune"],
-    "lander/translate.py": [*DECODERS, "loss"],  # both read test sets
-    "lander/loss.py": ["loss"],
+    "lander/translate/test_sets.py": [*DECODERS, "loss"],  # both read test sets
+    "lander/translate/loss.py": ["loss"],
     "lander/evaluate/metrics.py": ["score", "scores"],
     "lander/evaluate/contamination.py": [
         "seen",
@@ -226,10 +226,10 @@ CODE = {  # a module of each stage, and the jobs that it is the code of
     ],  # no example of in-context is a test item
     "lander/evaluate/resampling.py": ["significance", "score", "scores"],
     "lander/experiments/sweeps.py": ["experiment_sweep_k"],
-    "lander/analyses/clusters.py": ["clusters"],
-    "lander/analyses/figures.py": ["figures_layers", "figures_awareness"],
+    "lander/experiments/clusters.py": ["clusters"],
+    "lander/experiments/figures.py": ["figures_layers", "figures_awareness"],
     "lander/report/page.py": ["report"],
-    "lander/mix.py": [],
+    "lander/finetune/mix.py": [],
     "lander/config/readings.py": [],
     "lander/workflow/plan.py": [],
 }

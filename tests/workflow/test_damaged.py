@@ -20,10 +20,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lander import tables
 from lander.data import chunks
-from lander.errors import UserError
-from lander.files import whole_file, whole_folder, write_json
+from lander.shared import tables
+from lander.shared.errors import UserError
+from lander.shared.files import whole_file, whole_folder, write_json
 
 pytestmark = pytest.mark.workflow
 
@@ -71,14 +71,18 @@ COMMANDS = {  # stage: what reads a table -> module, its command line, the table
         ["clean", "counts"],
     ),
     "counts": ("lander.data.__main__", "counts --counts {counts} --out {out} --csv {out2}", ["counts"]),
-    "layers": ("lander.layers", "--activations {activations} --directions en-de --k 1 --out {out}", ["activations"]),
+    "layers": (
+        "lander.detect.layers",
+        "--activations {activations} --directions en-de --k 1 --out {out}",
+        ["activations"],
+    ),
     "neurons": (
-        "lander.neurons",
+        "lander.detect.neurons",
         "--awareness {awareness} --awareness-languages en --layers {layers} --general-share 0.5 --out {out}",
         ["awareness", "layers"],
     ),
     "masks": (
-        "lander.masks",
+        "lander.detect.masks",
         "--neurons {neurons} --layers {layers} --awareness {awareness} {awareness} --awareness-languages en de "
         "--directions en-de --out-dir {out}",
         ["neurons", "layers", "awareness"],

@@ -8,27 +8,31 @@ import torch
 import trained
 from test_damaged import DAMAGES, cut, emptied, files, limited, run, told_with_its_command  # noqa: F401 (a fixture)
 
-from lander import model
-from lander.errors import UserError
-from lander.files import whole_folder, write_json
 from lander.finetune import checkpoint, saved
+from lander.models import loading
+from lander.shared.errors import UserError
+from lander.shared.files import whole_folder, write_json
 
 pytestmark = pytest.mark.workflow
 
 COMMANDS = {  # stage: what reads a table -> module, its command line, the tables that it names
     "activations": (
-        "lander.activations",
+        "lander.detect.activations",
         "--model {base} --data {train} --direction en-de --languages {names} --out {out}",
         ["train"],
     ),
-    "awareness": ("lander.awareness.__main__", "--model {base} --language en --text {text} --out {out}", ["text"]),
+    "awareness": (
+        "lander.detect.awareness.__main__",
+        "--model {base} --language en --text {text} --out {out}",
+        ["text"],
+    ),
     "translate": (
-        "lander.translate",
+        "lander.translate.test_sets",
         "--model {base} --languages {names} --template sentence --test t:en-de:{heldout} --out-dir {out}",
         ["heldout"],
     ),
     "loss": (
-        "lander.loss",
+        "lander.translate.loss",
         "--model {base} --languages {names} --template sentence --dev en-de:{heldout} --text en:{text} "
         "--method zero-shot --out {out}",
         ["heldout", "text"],
@@ -71,7 +75,7 @@ def test_a_damaged_base(damage, file, base, tmp_path) -> None:
     folder = Path(shutil.copytree(base, tmp_path / "results" / "r" / "pretrain"))
     damage(folder / file)
     with pytest.raises(UserError) as told:
-        model.load(str(folder), dtype="float32")
+        loading.load(str(folder), dtype="float32")
     assert str(folder) in str(told.value)
     remedy = "copy the model again" if file == "config.json" else f"snakemake --cores 1 -- {folder}/lander.json"
     assert remedy in str(told.value)

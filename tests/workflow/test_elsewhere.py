@@ -29,7 +29,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A copy of the project whose device is elsewhere."""
     made = Project(tmp_path_factory.mktemp("elsewhere"))
     shutil.copy(Path(__file__).with_name("elsewhere.py"), made.code)
-    machine = made.code / "lander" / "machine.py"
+    machine = made.code / "lander" / "shared" / "machine.py"
     with machine.open("a", encoding="utf-8") as stream:
         stream.write("\n\nimport elsewhere\n\ndevice = lambda: elsewhere.DEVICE\n")
     made.edit(
@@ -54,7 +54,7 @@ def test_every_stage_keeps_its_tensors_on_the_device(project: Project) -> None:
 
 
 def test_a_tensor_left_on_the_cpu_is_found(project: Project) -> None:
-    project.edit("lander/activations.py", "batch = batch.to(sums.device)", "pass")
+    project.edit("lander/detect/activations.py", "batch = batch.to(sums.device)", "pass")
     result = project.snakemake("--forcerun", "activations", "--until", "activations", "--", "all", **CONFIG)
     assert result.returncode != 0
     assert "tensors elsewhere and on the CPU" in result.stdout + result.stderr

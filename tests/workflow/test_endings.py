@@ -9,15 +9,15 @@ import pytest
 import torch
 import toys
 
-from lander import deadline, guard, machine
-from lander.codec import Codec
-from lander.errors import UserError
 from lander.finetune import __main__ as stage
 from lander.finetune import checkpoint, trainer
 from lander.finetune.blocks import Routing
 from lander.finetune.losses import Diverged
 from lander.finetune.methods import prepare
 from lander.finetune.schedule import Pairs, Schedule
+from lander.models.tokens import Codec
+from lander.shared import deadline, guard, machine
+from lander.shared.errors import UserError
 
 pytestmark = pytest.mark.workflow
 STAGES = [(stage, torch.float32) for stage in range(4)] + [(1, torch.bfloat16)]

@@ -17,9 +17,9 @@ import toys
 import trainings
 from safetensors.torch import load_file
 
-from lander.codec import Batch, Codec
 from lander.data.templates import load_templates
 from lander.finetune.schedule import Pairs, Schedule
+from lander.models.tokens import Batch, Codec
 
 pytestmark = pytest.mark.workflow
 SOAK = bool(os.environ.get("LANDER_SOAK"))  # `make soak`: all ZeRO stages with one and two ranks and other settings

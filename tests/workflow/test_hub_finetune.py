@@ -15,8 +15,8 @@ import torch
 import toys
 
 import lander
-from lander import tables
-from lander.files import read_json
+from lander.shared import tables
+from lander.shared.files import read_json
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -25,7 +25,7 @@ import trained
 import yaml
 from test_run import CONFIG, ROOT, Project
 
-from lander import config
+from lander.config import config
 
 SOAK = bool(os.environ.get("LANDER_SOAK"))
 KILLS = int(os.environ.get("LANDER_KILLS", 40 if SOAK else 3))

@@ -24,11 +24,11 @@ def block(start: str) -> str:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A copy of the project with the page's two methods, in lander/methods.py alone."""
+    """A copy of the project with the page's two methods, in lander/config/methods.py alone."""
     made = Project(tmp_path_factory.mktemp("new-method"))
-    made.edit("lander/methods.py", "UNGROUPED = {", f"{block('def lora_ffn')}\n\nUNGROUPED = {{")
+    made.edit("lander/config/methods.py", "UNGROUPED = {", f"{block('def lora_ffn')}\n\nUNGROUPED = {{")
     entries = block('"landermt-half"') + block('"lora-ffn"')
-    made.edit("lander/methods.py", '    "random": _routed', f'{entries}    "random": _routed')
+    made.edit("lander/config/methods.py", '    "random": _routed', f'{entries}    "random": _routed')
     return made
 
 

@@ -19,8 +19,7 @@ import pytest
 import yaml
 from reruns import BASE, CODE, INPUTS, KEYS, LANGUAGES, SCRATCH, SCRATCH_KEYS, TARGETS, UNRECORDED
 
-from lander import config
-from lander.config import schema
+from lander.config import config, schema
 
 ROOT = Path(__file__).parent.parent.parent
 HERE = Path(__file__).parent

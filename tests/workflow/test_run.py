@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lander import config
+from lander.config import config
 from lander.data import cldr
 
 ROOT = Path(__file__).parent.parent.parent
@@ -61,8 +61,9 @@ class Project:
     def __init__(self, folder: Path) -> None:
         self.code, self.work = folder / "project", folder / "work"
         self.work.mkdir()
-        shutil.copytree(ROOT / "lander", self.code / "lander", ignore=shutil.ignore_patterns("__pycache__", "models"))
-        (self.code / "lander" / "models").mkdir()
+        shutil.copytree(
+            ROOT / "lander", self.code / "lander", ignore=shutil.ignore_patterns("__pycache__", "lander-tiny")
+        )
         shutil.copytree(ROOT / "workflow", self.code / "workflow")
         shutil.copy(ROOT / "config.yaml", self.code)
         for name, start, stop in (("train", 0, 204), ("test", 300, 305)):
@@ -237,12 +238,12 @@ def test_an_edited_test_set_retrains_nothing(project: Project) -> None:
 
 
 def test_edited_code_reruns_its_stage_and_what_follows(project: Project) -> None:
-    project.edit("lander/layers.py", "def change(", "# a comment\n\n\ndef change(")
+    project.edit("lander/detect/layers.py", "def change(", "# a comment\n\n\ndef change(")
     assert project.jobs() == {}
-    project.edit("lander/layers.py", "def main() -> None:\n", "def main() -> None:\n    int(1)\n")
+    project.edit("lander/detect/layers.py", "def main() -> None:\n", "def main() -> None:\n    int(1)\n")
     assert project.jobs() == {"layers": 1, "neurons": 1, "masks": 1, **ONE_METHOD}
     assert project.jobs(workflow={"code_triggers": False}) == {}
-    project.edit("lander/layers.py", "    int(1)\n", "")
+    project.edit("lander/detect/layers.py", "    int(1)\n", "")
     assert project.jobs() == {}
 
 

@@ -29,7 +29,7 @@ import pytest
 import yaml
 from test_run import CONFIG, ROOT, Project
 
-from lander import config
+from lander.config import config
 
 pytestmark = pytest.mark.workflow
 PLUGIN = "snakemake_executor_plugin_slurm"

@@ -4,7 +4,7 @@ import pytest
 import torch
 from test_trainings import finetune, folder, straight, trained  # noqa: F401 (two are fixtures)
 
-from lander import deadline
+from lander.shared import deadline
 
 pytestmark = pytest.mark.workflow
 

@@ -16,9 +16,9 @@ from trainings import DIRECTIONS, KEPT, assert_frozen, dying, finetune, prepare,
 from transformers import AutoModelForCausalLM
 
 import lander
-from lander import tables
-from lander.errors import UserError
-from lander.export import export
+from lander.share.export import export
+from lander.shared import tables
+from lander.shared.errors import UserError
 
 pytestmark = pytest.mark.workflow
 SOAK = bool(os.environ.get("LANDER_SOAK"))  # `make soak`: all ZeRO stages with all numbers of ranks, all places to die

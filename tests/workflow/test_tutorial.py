@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from lander import config
+from lander.config import config
 from lander.data import cldr
 
 ROOT = Path(__file__).parent.parent.parent

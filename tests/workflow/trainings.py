@@ -12,7 +12,7 @@ import torch
 import toys
 from safetensors.torch import load_file
 
-from lander import tables
+from lander.shared import tables
 
 DIRECTIONS = ("en-de", "de-en", "en-fr")
 WORDS = {

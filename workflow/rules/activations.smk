@@ -30,11 +30,11 @@ rule activations:
         sentences=settings.activations.sentences,
         batch_size=settings.activations.batch_size,
         threads=settings.threads,
-        code=plan.code("activations"),
+        code=plan.code("detect.activations"),
     shell:
         """
-        python -m lander.reuse --files {params.files:q} \
-            lander.activations \
+        python -m lander.workflow.reuse --files {params.files:q} \
+            lander.detect.activations \
             --model {params.model:q} \
             {params.revision:q} \
             --dtype {params.dtype} \

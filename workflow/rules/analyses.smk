@@ -32,10 +32,10 @@ rule clusters:
         dtype=settings.model.dtype,
         languages=list(settings.languages),
         threads=settings.threads,
-        code=plan.code("analyses.clusters"),
+        code=plan.code("experiments.clusters"),
     shell:
         """
-        python -m lander.analyses.clusters \
+        python -m lander.experiments.clusters \
             --model {params.model:q} \
             {params.revision:q} \
             --dtype {params.dtype} \
@@ -82,10 +82,10 @@ rule claims:
         folder=subpath(output[0], parent=True),
         directions=plan.directions,
         languages=settings.awareness.languages,
-        code=plan.code("analyses.claims"),
+        code=plan.code("experiments.claims"),
     shell:
         """
-        python -m lander.analyses.claims \
+        python -m lander.experiments.claims \
             --layers {input.layers:q} \
             --neurons {input.neurons:q} \
             --activations {input.activations:q} \
@@ -157,10 +157,10 @@ rule figures_layers:
         runtime=10,
     params:
         folder=subpath(output[0], parent=True),
-        code=plan.code("analyses.figures"),
+        code=plan.code("experiments.figures"),
     shell:
         """
-        python -m lander.analyses.figures layers \
+        python -m lander.experiments.figures layers \
             --layers {input:q} \
             --out {params.folder:q} \
             2>&1 | tee {log:q} >&2
@@ -217,10 +217,10 @@ rule figures_awareness:
     params:
         folder=subpath(output[0], parent=True),
         languages=settings.awareness.languages,
-        code=plan.code("analyses.figures"),
+        code=plan.code("experiments.figures"),
     shell:
         """
-        python -m lander.analyses.figures awareness \
+        python -m lander.experiments.figures awareness \
             --layers {input.layers:q} \
             --neurons {input.neurons:q} \
             --awareness {input.awareness:q} \
@@ -262,10 +262,10 @@ rule agreement:
         normalize=settings.neurons.normalize,
         threshold=settings.neurons.threshold,
         unactivated=settings.neurons.unactivated,
-        code=plan.code("analyses.agreement"),
+        code=plan.code("experiments.agreement"),
     shell:
         """
-        python -m lander.analyses.agreement \
+        python -m lander.experiments.agreement \
             --languages {params.languages:q} \
             {params.tables:q} \
             --general-share {params.general_share} \

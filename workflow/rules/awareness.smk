@@ -29,11 +29,11 @@ rule awareness:
         inputs=models.awareness_inputs,
         batch_size=settings.awareness.batch_size,
         threads=settings.threads,
-        code=plan.code("awareness"),
+        code=plan.code("detect.awareness"),
     shell:
         """
-        python -m lander.reuse --files {params.files:q} \
-            lander.awareness \
+        python -m lander.workflow.reuse --files {params.files:q} \
+            lander.detect.awareness \
             --model {params.model:q} \
             {params.revision:q} \
             --dtype {params.dtype} \
@@ -65,4 +65,4 @@ use rule awareness as awareness_parts with:
         inputs=models.parts_inputs,
         batch_size=settings.awareness.batch_size,
         threads=settings.threads,
-        code=plan.code("awareness"),
+        code=plan.code("detect.awareness"),

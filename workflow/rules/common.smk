@@ -7,11 +7,11 @@ import json
 import os
 import sys
 
-from lander.config import effective, load
-from lander.errors import UserError
+from lander.config.config import effective, load
+from lander.shared.errors import UserError
 from lander.workflow import Plan, show_errors, sources_json
 from lander.workflow.waking import look_once
-from lander.yamlfile import read_yaml
+from lander.shared.yamlfile import read_yaml
 from snakemake.scheduling.job_scheduler import JobScheduler
 
 try:
@@ -83,7 +83,7 @@ def growing(amount):
 
 
 def made_of(_wildcards, input, output):
-    """What a job reads and writes, for `lander.reuse`."""
+    """What a job reads and writes, for `lander.workflow.reuse`."""
     return json.dumps({"inputs": list(input), "outputs": list(output)})
 
 

@@ -28,7 +28,7 @@ rule clean:
         code=plan.code("data"),
     shell:
         """
-        python -m lander.reuse --files {params.files:q} \
+        python -m lander.workflow.reuse --files {params.files:q} \
             lander.data clean \
             --pair {params.pair:q} \
             --sources {params.sources:q} \
@@ -69,7 +69,7 @@ rule sample:
         code=plan.code("data"),
     shell:
         """
-        python -m lander.reuse --files {params.files:q} \
+        python -m lander.workflow.reuse --files {params.files:q} \
             lander.data sample \
             --direction {params.direction:q} \
             --clean {input.table:q} \
@@ -230,7 +230,7 @@ rule text:
         code=plan.code("data"),
     shell:
         """
-        python -m lander.reuse --files {params.files:q} \
+        python -m lander.workflow.reuse --files {params.files:q} \
             lander.data text \
             --language {params.language:q} \
             --languages {params.languages:q} \

@@ -104,10 +104,10 @@ rule mix:
         tuned=subpath(input.full, parent=True),
         folder=subpath(output[0], parent=True),
         share=models.mix_share,
-        code=plan.code("mix"),
+        code=plan.code("finetune.mix"),
     shell:
         """
-        python -m lander.mix \
+        python -m lander.finetune.mix \
             --model {params.tuned:q} \
             --share {params.share} \
             --out {params.folder:q} \

@@ -19,10 +19,10 @@ rule layers:
     params:
         directions=plan.directions,
         flags=models.layer_flags,
-        code=plan.code("layers"),
+        code=plan.code("detect.layers"),
     shell:
         """
-        python -m lander.layers \
+        python -m lander.detect.layers \
             --activations {input:q} \
             --directions {params.directions:q} \
             {params.flags:q} \

@@ -34,10 +34,10 @@ rule loss:
         method="{method}",
         variant="{variant}",
         seed="{seed}",
-        code=plan.code("loss"),
+        code=plan.code("translate.loss"),
     shell:
         """
-        python -m lander.loss \
+        python -m lander.translate.loss \
             {params.model:q} \
             --dtype {params.dtype} \
             --languages {params.languages:q} \

@@ -26,10 +26,10 @@ rule masks:
         languages=settings.awareness.languages,
         directions=plan.directions,
         flags=models.mask_flags,
-        code=plan.code("masks"),
+        code=plan.code("detect.masks"),
     shell:
         """
-        python -m lander.masks \
+        python -m lander.detect.masks \
             --neurons {input.neurons:q} \
             --layers {input.layers:q} \
             --awareness {input.awareness:q} \
@@ -66,10 +66,10 @@ if settings.neurons.masks:
         params:
             folder=subpath(output[0], parent=True),
             seed=models.given_seed,
-            code=plan.code("permute"),
+            code=plan.code("detect.permute"),
         shell:
             """
-            python -m lander.permute \
+            python -m lander.detect.permute \
                 --masks {input:q} \
                 --seed {params.seed} \
                 --out-dir {params.folder:q} \

@@ -28,7 +28,7 @@ rule comet_environment:
     params:
         folder=subpath(output[0], ancestor=2),
     shell:
-        "python -m lander.prefetch --environment {params.folder:q} 2>&1 | tee {log:q} >&2"
+        "python -m lander.workflow.prefetch --environment {params.folder:q} 2>&1 | tee {log:q} >&2"
 
 
 rule neural:

@@ -20,10 +20,10 @@ rule neurons:
     params:
         languages=settings.awareness.languages,
         flags=models.neuron_flags,
-        code=plan.code("neurons"),
+        code=plan.code("detect.neurons"),
     shell:
         """
-        python -m lander.neurons \
+        python -m lander.detect.neurons \
             --awareness {input.awareness:q} \
             --awareness-languages {params.languages:q} \
             --layers {input.layers:q} \

@@ -17,4 +17,4 @@ rule prefetch:
     params:
         effective=json.dumps(effective(settings), ensure_ascii=False),
     shell:
-        "env -u HF_HUB_OFFLINE python -m lander.prefetch --effective {params.effective:q} 2>&1 | tee {log:q} >&2"
+        "env -u HF_HUB_OFFLINE python -m lander.workflow.prefetch --effective {params.effective:q} 2>&1 | tee {log:q} >&2"

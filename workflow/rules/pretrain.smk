@@ -33,10 +33,10 @@ rule pretrain:
         learning_rate=settings.pretrain.learning_rate,
         seed=settings.pretrain.seed,
         threads=settings.threads,
-        code=plan.code("pretrain"),
+        code=plan.code("models.pretrain"),
     shell:
         """
-        python -m lander.pretrain \
+        python -m lander.models.pretrain \
             --sources {params.sources:q} \
             --parallel {params.parallel:q} \
             --languages {params.languages:q} \

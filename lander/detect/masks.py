@@ -1,0 +1,191 @@
+"""Per direction: which neurons of the chosen layers take part, in which group, and at which scale.
+
+Paper: end of section 3.2 and equation 6. The neurons of a direction are the general ones and those owned by its
+source or its target; those of other languages are absent. The awareness shares of the two groups (CAR, eq. 6) scale
+them; they are constants of a layer and a direction.
+
+A layer that is chosen for other directions only runs untouched in this one: its rows have the role `base`.
+
+The ablations of table 2 train one of the two groups (`--train`). The other one still runs, frozen, and the scales are
+those of the whole method; or it is absent (`--untrained`), and then the scale of the group that is left is 1, in
+either reading of equation 6: a share is between two groups, and the literal one would be 0 for general neurons alone.
+
+The masks are data: `finetune` builds its blocks from these tables and from nothing else, whoever made them.
+
+Reads:  <run>/neurons/<variant>/s<seed>/neurons.parquet, .../layers.parquet, <run>/awareness/s<seed>/<language>.parquet
+Writes: <run>/masks/<variant>/s<seed>/<direction>.parquet   layer, neuron, role, owner, trained, scale (chosen layers)
+
+Example:
+    python -m lander.detect.masks --neurons neurons.parquet --layers layers.parquet --awareness en.parquet de.parquet \\
+        --awareness-languages en de --directions en-de de-en --out-dir masks
+"""
+
+import argparse
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lander.detect.neurons import GENERAL, SPECIFIC, UNACTIVATED, read_awareness, read_layers
+from lander.shared import tables
+from lander.shared.errors import UserError, run_main
+from lander.shared.files import remedy
+from lander.shared.languages import Direction, parse_direction
+
+SOURCE, TARGET, ABSENT, BASE = "source", "target", "absent", "base"
+
+
+def joined(neurons: pd.DataFrame) -> pd.DataFrame:
+    """One row per neuron of a neurons table, which has one per owner: `language` is the owners, joined by `+`.
+
+    Raises:
+        UserError: a neuron is of two kinds.
+    """
+    several = neurons.duplicated(["layer", "neuron"], keep=False)
+    if not several.any():
+        return neurons
+    rows = neurons[several].drop_duplicates(["layer", "neuron", "language"]).sort_values("language")
+    groups = rows.groupby(["layer", "neuron"], as_index=False)
+    kinds = groups["kind"].nunique()
+    if (kinds["kind"] > 1).any():
+        layer, neuron = kinds.loc[kinds["kind"] > 1, ["layer", "neuron"]].iloc[0]
+        raise UserError(f"neurons: layer {layer}, neuron {neuron} has rows of different kinds; it is of one kind")
+    named = groups.agg(kind=("kind", "first"), language=("language", lambda codes: "+".join(codes.dropna()) or None))
+    return pd.concat([neurons.loc[~several, named.columns], named], ignore_index=True)
+
+
+def roles(kind: np.ndarray, owner: np.ndarray, direction: Direction, unactivated: str) -> np.ndarray:
+    """Role of each neuron in a direction.
+
+    Args:
+        kind, owner: (p,) of a layer; several owners are joined by `+`. The source goes before the target.
+        unactivated: role of the unactivated ones, `general` or `absent`.
+    """
+    role = np.full(len(kind), ABSENT, dtype=object)
+    role[kind == GENERAL] = GENERAL
+    role[kind == UNACTIVATED] = unactivated
+    for code, name in ((direction.target, TARGET), (direction.source, SOURCE)):
+        owned = np.array([isinstance(codes, str) and code in codes.split("+") for codes in owner], dtype=bool)
+        role[(kind == SPECIFIC) & owned] = name
+    return role
+
+
+def general_scale(phi: np.ndarray, role: np.ndarray, share: str, pool: str) -> float:
+    """The factor of the general group in one layer and direction (eq. 6); the specific group has 1 minus it.
+
+    With S_G and S_S the pair's Phi summed (or averaged, `pool`) over the general and the specific neurons, the
+    factor is S_S / (S_G + S_S) as printed (`literal`) or S_G / (S_G + S_S) (`general`). Where nothing has a score
+    the groups' sizes decide.
+
+    Args:
+        phi: (p,) awareness of the pair, the mean of its source's and its target's.
+        role: (p,)
+    """
+    general = role == GENERAL
+    specific = (role == SOURCE) | (role == TARGET)
+    if phi[general | specific].sum() <= 0:
+        phi = np.ones_like(phi)
+    reduce = np.sum if pool == "sum" else np.mean
+    of_general = reduce(phi[general]) if general.any() else 0.0
+    of_specific = reduce(phi[specific]) if specific.any() else 0.0
+    total = of_general + of_specific
+    if total == 0:
+        return 1.0  # every neuron is absent: nothing to scale
+    return float((of_general if share == "general" else of_specific) / total)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How a mask is made: the readings of eq. 6 and the ablations of table 2."""
+
+    share: str = "general"  # which share scales the general group: `general` or `literal`
+    pool: str = "sum"  # of Phi over a group's neurons: `sum` or `mean`
+    scaled: bool = True  # whether the groups have the factors of eq. 6; 1 otherwise
+    unactivated: str = GENERAL  # role of the unactivated neurons, `general` or `absent`
+    train: str = "both"  # the group that is trained: `both`, `general` or `specific`
+    untrained: str = "frozen"  # what becomes of the other one: `frozen` or `absent`
+
+
+def layer_mask(kind: np.ndarray, owner: np.ndarray, phi: np.ndarray, direction: Direction, rules: Rules) -> dict:
+    """Columns of the mask in a layer that the direction chose: role, owner, trained, scale, (p,) each.
+
+    Args:
+        kind, owner: (p,), as in `roles`.
+        phi: (p,) awareness of the pair.
+    """
+    role = roles(kind, owner, direction, rules.unactivated)
+    factor = general_scale(phi, role, rules.share, rules.pool)
+    scale = np.where(role == GENERAL, factor, 1 - factor) if rules.scaled else np.ones(len(role))
+    left = {"both": role == ABSENT, GENERAL: role != GENERAL, SPECIFIC: role == GENERAL}[rules.train]  # not trained
+    if rules.train != "both" and rules.untrained == ABSENT:
+        role, scale = np.where(left, ABSENT, role), np.ones(len(role))
+    scale = np.where(role == ABSENT, 0.0, scale)
+    return {"role": role, "owner": owner, "trained": (role != ABSENT) & ~left, "scale": scale}
+
+
+def direction_mask(
+    neurons: pd.DataFrame,
+    phi: np.ndarray,
+    layers: list[int],
+    direction: Direction,
+    rules: Rules,
+    others: Collection[int] = (),
+) -> pd.DataFrame:
+    """The mask of one direction over its chosen layers, and over those that are chosen for other directions only.
+
+    Args:
+        neurons: the neurons table, one row per neuron (`joined`).
+        phi: (n_layer, p) awareness of the pair.
+        others: layers that run untouched in this direction.
+    """
+    untouched = {"role": BASE, "owner": None, "trained": False, "scale": 1.0}
+    parts = []
+    for layer, rows in neurons[neurons["layer"].isin([*layers, *others])].groupby("layer"):
+        rows = rows.sort_values("neuron")
+        kind, owner = rows["kind"].to_numpy(), rows["language"].to_numpy()
+        columns = layer_mask(kind, owner, phi[layer], direction, rules) if layer in layers else untouched
+        parts.append(pd.DataFrame({"layer": layer, "neuron": rows["neuron"]} | columns))
+    if not parts:  # k = 0: the base model
+        return tables.empty("masks")
+    return pd.concat(parts, ignore_index=True)
+
+
+def main() -> None:
+    """Read neurons, layers and scores, write a mask per direction."""
+    parser = argparse.ArgumentParser(prog="lander.detect.masks", description=__doc__.splitlines()[0])
+    parser.add_argument("--neurons", type=Path, required=True)
+    parser.add_argument("--layers", type=Path, required=True)
+    parser.add_argument("--awareness", type=Path, nargs="+", required=True, help="one table per language")
+    parser.add_argument("--awareness-languages", nargs="+", required=True, help="their codes, in the same order")
+    parser.add_argument("--directions", type=parse_direction, nargs="+", required=True)
+    parser.add_argument("--normalize", choices=["none", "language_mean"], default="language_mean", help="of Phi")
+    parser.add_argument("--share", choices=["literal", "general"], default="general", help="which share scales FFN_G")
+    parser.add_argument("--pool", choices=["sum", "mean"], default="sum", help="of Phi over a group's neurons")
+    parser.add_argument("--gate", choices=["static", "learned", "off"], default="learned", help="`off` scales by 1")
+    parser.add_argument("--unactivated", choices=[GENERAL, ABSENT], default=GENERAL, help="role of unactivated ones")
+    parser.add_argument("--train", choices=["both", GENERAL, SPECIFIC], default="both", help="which group is trained")
+    parser.add_argument(
+        "--untrained", choices=["frozen", ABSENT], default="frozen", help="what becomes of the group that is not"
+    )
+    parser.add_argument("--out-dir", type=Path, required=True)
+    args = parser.parse_args()
+    neurons = joined(tables.read(args.neurons, "neurons"))
+    scores = read_awareness(args.awareness, args.normalize)
+    if not tables.is_whole(neurons) or len(neurons) != scores[0].size:
+        raise UserError(f"{args.neurons}: not the neurons of {args.awareness[0]}; {remedy(args.neurons)}")
+    layers = read_layers(args.layers, scores.shape[1], [str(direction) for direction in args.directions])
+    phi = dict(zip(args.awareness_languages, scores, strict=True))
+    selected = layers[layers["selected"] & layers["direction"].isin(map(str, args.directions))]
+    rules = Rules(args.share, args.pool, args.gate != "off", args.unactivated, args.train, args.untrained)
+    for direction in args.directions:
+        chosen = selected.loc[selected["direction"] == str(direction), "layer"].tolist()
+        others = set(selected["layer"]) - set(chosen)
+        pair = (phi[direction.source] + phi[direction.target]) / 2
+        mask = direction_mask(neurons, pair, chosen, direction, rules, others)
+        tables.write(args.out_dir / f"{direction}.parquet", mask, "masks")
+
+
+if __name__ == "__main__":
+    run_main(main, "masks")

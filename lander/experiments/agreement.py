@@ -1,0 +1,249 @@
+"""Whether neuron tables agree: estimators with each other, halves of the text, and some sentences with all of them.
+
+Correlations are Spearman's, over the neurons of a layer. Overlaps are Jaccard's, of sets of specific neurons of a
+layer: those that a language owns, or that any does (`any`). The sets follow from the scores by the estimator's rule
+(`--rules`, else `--rule`; `lander.detect.neurons`), or are given by neurons tables (`--neurons`).
+
+    kind                     a, b                          n
+    estimators_correlation   two names of --tables         neurons that both score
+    estimators_overlap       two names                     size of the union
+    halves_correlation       name; even, odd parts         neurons
+    halves_overlap           name; even, odd parts         size of the union
+    running_overlap          name; sentences read          size of the union with the set of all sentences
+    sentences_needed         name; the overlap wanted      all sentences; from `value` on the overlap stays that high,
+                                                           where `value` is `n` the text was too short to settle it
+
+The last four come from tables awareness_parts (`lander.detect.awareness --parts N --parts-out FILE`); sentences are
+added in their order, 1, 2, 4, ... parts at a time. Sets of equal size p/10 that were drawn at random overlap by 0.05;
+the estimator `random` shows it.
+
+Reads:  per name a folder of <language>.parquet (awareness, or awareness_parts)
+Writes: agreement.csv   kind, a, b, layer, language, value, n; a value that does not exist is empty
+        agreement.md    medians, and what they show
+        agreement.svg   overlap with the set of all sentences, by sentences read (with `--parts`)
+
+Example:
+    python -m lander.experiments.agreement --languages en de --tables taylor=taylor activation=activation \\
+        --parts taylor=taylor-parts --general-share 0.9 --out results/demo/experiments
+"""
+
+import argparse
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lander.detect.neurons import SPECIFIC, Split, add_split_flags, classify, split_of
+from lander.report import writing
+from lander.shared import tables
+from lander.shared.errors import UserError, run_main
+
+COLUMNS = ["kind", "a", "b", "layer", "language", "value", "n"]
+ANY = "any"
+RULES = ("variance", "summed", "entropy")
+
+
+def spearman(one: np.ndarray, other: np.ndarray) -> float:
+    """Rank correlation, ties at their mean rank; NaN where either is constant."""
+    ranks = [pd.Series(values).rank().to_numpy() for values in (one, other)]
+    if len(one) < 2 or any(np.ptp(rank) == 0 for rank in ranks):
+        return float("nan")
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def jaccard(one: np.ndarray, other: np.ndarray) -> tuple[float, int]:
+    """Share of the union (of two boolean masks) that is common, and the size of the union; NaN where it is empty."""
+    union = int((one | other).sum())
+    return (float((one & other).sum()) / union if union else float("nan")), union
+
+
+def correlations(kind: str, names: tuple[str, str], one: np.ndarray, other: np.ndarray, languages: list[str]) -> list:
+    """Rows of rank correlations per layer and language of two (language, n_layer, p); NaN: a neuron has no score."""
+    rows = []
+    for index, language in enumerate(languages):
+        for layer in range(one.shape[1]):
+            pair = np.stack([one[index, layer], other[index, layer]])
+            pair = pair[:, ~np.isnan(pair).any(axis=0)]
+            rows.append((kind, *names, layer, language, spearman(*pair), pair.shape[1]))
+    return rows
+
+
+def overlaps(kind: str, names: tuple[str, str], one: np.ndarray, other: np.ndarray, languages: list[str]) -> list:
+    """Rows of overlaps per layer and language, and of any language's, of two sets, bool (language, n_layer, p)."""
+    rows = []
+    for layer in range(one.shape[1]):
+        for index, language in enumerate(languages):
+            rows.append((kind, *names, layer, language, *jaccard(one[index, layer], other[index, layer])))
+        rows.append((kind, *names, layer, ANY, *jaccard(one[:, layer].any(axis=0), other[:, layer].any(axis=0))))
+    return rows
+
+
+def specific(phi: np.ndarray, split: Split, unactivated: float | None = None) -> np.ndarray:
+    """The specific neurons of each language, bool (language, n_layer, p), from raw Phi of that shape."""
+    return classify(split.prepare(phi), split.function(), unactivated).owned
+
+
+def compare_estimators(scores: dict[str, np.ndarray], sets: dict[str, np.ndarray], languages: list[str]) -> list:
+    """Rows of all pairs of estimators: correlations of the scores, overlaps of the sets."""
+    rows = []
+    for names in combinations(scores, 2):
+        rows += correlations("estimators_correlation", names, *(scores[name] for name in names), languages)
+    for names in combinations(sets, 2):
+        rows += overlaps("estimators_overlap", names, *(sets[name] for name in names), languages)
+    return rows
+
+
+class Parts:
+    """Sums over the tokens of parts of the text: `sums` (part, language, n_layer, p), `tokens` (part, language)."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        read = [tables.read(path, "awareness_parts") for path in paths]
+        sizes = {(table["part"].max() + 1, table["layer"].max() + 1, table["neuron"].max() + 1) for table in read}
+        if len(sizes) > 1 or any(len(table) != np.prod(size) for table in read for size in sizes):
+            raise UserError(
+                f"{paths[0].parent}: the tables are not of the same parts, layers and neurons; make them anew"
+            )
+        (shape,) = sizes
+        read = [table.sort_values(["part", "layer", "neuron"]) for table in read]
+        self.sums = np.stack([table["score"].to_numpy().reshape(shape) for table in read], axis=1)
+        self.tokens = np.stack([table.groupby("part")["tokens"].first().to_numpy() for table in read], axis=1)
+        self.sentences = read[0].groupby("part")["sentences"].first().to_numpy()
+
+    def phi(self, chosen: slice) -> np.ndarray:
+        """Scores of some parts together, (language, n_layer, p). Only `summed` keeps signs; its score has none."""
+        tokens = np.maximum(self.tokens[chosen].sum(axis=0), 1)
+        return np.abs(self.sums[chosen].sum(axis=0) / tokens[:, None, None])
+
+
+def compare_halves(
+    name: str, parts: Parts, split: Split, languages: list[str], unactivated: float | None = None
+) -> list:
+    """Rows of the even parts against the odd ones."""
+    halves = [parts.phi(slice(start, None, 2)) for start in (0, 1)]
+    names = (f"{name} even", f"{name} odd")
+    sets = [specific(phi, split, unactivated) for phi in halves]
+    return [
+        *correlations("halves_correlation", names, *halves, languages),
+        *overlaps("halves_overlap", names, *sets, languages),
+    ]
+
+
+def compare_running(name: str, parts: Parts, split: Split, wanted: float, unactivated: float | None = None) -> list:
+    """Rows of the sets of the first 1, 2, 4, ... parts against the set of all; where the overlap stays `wanted`."""
+    total = len(parts.sums)
+    counts = [*(2**power for power in range(total.bit_length()) if 2**power < total), total]
+    sentences = parts.sentences.cumsum()
+    of_all = specific(parts.phi(slice(None)), split, unactivated).any(axis=0)
+    rows, close = [], np.ones((len(counts), len(of_all)), dtype=bool)
+    for index, count in enumerate(counts):
+        some = specific(parts.phi(slice(count)), split, unactivated).any(axis=0)
+        for layer, (one, other) in enumerate(zip(some, of_all, strict=True)):
+            value, union = jaccard(one, other)
+            rows.append(("running_overlap", name, str(sentences[count - 1]), layer, ANY, value, union))
+            close[index, layer] = value >= wanted or not union
+    first = np.logical_and.accumulate(close[::-1])[::-1].argmax(axis=0)  # from there on close; at the last at least
+    for layer, index in enumerate(first):
+        needed = sentences[counts[index] - 1]
+        rows.append(("sentences_needed", name, f"{wanted:g}", layer, ANY, float(needed), int(sentences[-1])))
+    return rows
+
+
+def read_scores(paths: list[Path]) -> np.ndarray:
+    """Raw scores (language, n_layer, p); NaN where a neuron has none (a sample was ablated)."""
+    read = [tables.read(path, "awareness") for path in paths]
+    shape = tuple(max(table[name].max() for table in read) + 1 for name in ("layer", "neuron"))
+    scores = np.full((len(read), *shape), np.nan)
+    for index, table in enumerate(read):
+        scores[index, table["layer"], table["neuron"]] = table["score"]
+    return scores
+
+
+def read_sets(path: Path, languages: list[str]) -> np.ndarray:
+    """The specific neurons of each language, bool (language, n_layer, p), of a neurons table."""
+    table = tables.read(path, "neurons")
+    sets = np.zeros((len(languages), table["layer"].max() + 1, table["neuron"].max() + 1), dtype=bool)
+    for index, language in enumerate(languages):
+        rows = table[(table["kind"] == SPECIFIC) & (table["language"] == language)]
+        sets[index, rows["layer"], rows["neuron"]] = True
+    return sets
+
+
+def in_one_shape(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same arrays (language, n_layer, p), NaN added where a sample of the neurons lacks the last ones.
+
+    Raises:
+        UserError: sets or scores of different models.
+    """
+    n_layer, p = (max((array.shape[axis] for array in arrays.values()), default=0) for axis in (1, 2))
+    for name, array in arrays.items():
+        sampled = np.isnan(array).any()
+        if array.shape[1] != n_layer or (array.shape[2] != p and not sampled):
+            raise UserError(f"{name}: {array.shape[1:]} layers and neurons, another table has {(n_layer, p)}")
+        arrays[name] = np.pad(array, [(0, 0), (0, 0), (0, p - array.shape[2])], constant_values=np.nan)
+    return arrays
+
+
+def parse_rule(value: str) -> tuple[str, str]:
+    """Read NAME=RULE."""
+    name, _, rule = value.partition("=")
+    if not name or rule not in RULES:
+        raise argparse.ArgumentTypeError(f"{value!r}: write NAME=RULE, one of {', '.join(RULES)}")
+    return name, rule
+
+
+def parse_named(value: str) -> tuple[str, Path]:
+    """Read NAME=PATH."""
+    name, sign, path = value.partition("=")
+    if not (sign and name and path):
+        raise argparse.ArgumentTypeError(f"{value!r}: write NAME=PATH")
+    return name, Path(path)
+
+
+def main() -> None:
+    """Compare what is named, write numbers, tables of medians and the picture."""
+    parser = argparse.ArgumentParser(prog="lander.experiments.agreement", description=__doc__.splitlines()[0])
+    parser.add_argument("--languages", nargs="+", required=True, help="codes; the files of the folders")
+    for flag, what in {"tables": "awareness", "parts": "awareness_parts"}.items():
+        help_ = f"folders of {what} tables, one per language"
+        parser.add_argument(f"--{flag}", type=parse_named, nargs="+", default=[], metavar="NAME=FOLDER", help=help_)
+    parser.add_argument(
+        "--neurons", type=parse_named, nargs="+", default=[], metavar="NAME=FILE",
+        help="neurons tables whose sets are compared; they replace the sets that the rule makes of the same name",
+    )  # fmt: skip
+    add_split_flags(parser)
+    parser.add_argument(
+        "--rules", type=parse_rule, nargs="+", default=[], metavar="NAME=RULE", help="where it is not that of --rule"
+    )
+    parser.add_argument("--unactivated", type=float, help="neurons of at most this mean Phi are in no set")
+    parser.add_argument("--stable", type=float, default=0.95, help="overlap from which a set counts as the same")
+    parser.add_argument("--out", type=Path, required=True, help="folder for agreement.csv, .md and .svg")
+    args = parser.parse_args()
+    languages, rules = args.languages, dict(args.rules)
+
+    def split(name: str) -> Split:
+        return replace(split_of(args), rule=rules.get(name, args.rule))
+
+    def files(folder: Path) -> list[Path]:
+        return [folder / f"{language}.parquet" for language in languages]
+
+    scores = in_one_shape({name: read_scores(files(folder)) for name, folder in args.tables})
+    whole = {name: phi for name, phi in scores.items() if not np.isnan(phi).any()}
+    sets = {name: specific(phi, split(name), args.unactivated) for name, phi in whole.items()}
+    sets |= {name: read_sets(file, languages) for name, file in args.neurons}
+    rows = compare_estimators(scores, in_one_shape(sets), languages)
+    for name, folder in args.parts:
+        parts = Parts(files(folder))
+        if len(parts.sums) < 2:
+            raise UserError(f"{folder}: one part only; make the tables with --parts 2 or more")
+        rows += compare_halves(name, parts, split(name), languages, args.unactivated)
+        rows += compare_running(name, parts, split(name), args.stable, args.unactivated)
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    from lander.experiments import agreement_document  # matplotlib only when the inputs are right
+
+    writing.write(agreement_document.document(table, args.stable), args.out)
+
+
+if __name__ == "__main__":
+    run_main(main, "analyses.agreement")

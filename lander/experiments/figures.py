@@ -1,0 +1,85 @@
+"""The paper's figures of layers and neurons as files: 4-5 (`layers`) and 6-8 (`awareness`).
+
+    layers      activation (figure 4), delta (figure 5)
+    awareness   awareness (figure 8), awareness-general (6), awareness-specific (7), owners (who owns how many)
+
+They are those of the report (`lander.report.figures`), without a report.
+
+Reads:  <run>/layers/<variant>/s<seed>/layers.parquet, <run>/neurons/<variant>/s<seed>/neurons.parquet,
+        <run>/awareness/s<seed>/<language>.parquet
+Writes: <figure>.svg and <figure>.csv of each, and layers.md or awareness.md with their captions; prints their paths
+
+Example:
+    python -m lander.experiments.figures awareness --layers layers.parquet --neurons neurons.parquet \\
+        --awareness en.parquet de.parquet --awareness-languages en de --out results/demo/experiments
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from lander.report.inputs import Inputs, read_awareness
+from lander.shared import tables
+from lander.shared.errors import UserError, run_main
+from lander.shared.files import write_text
+
+KINDS = {  # kind -> name of each figure -> its number in the paper
+    "layers": {"activation": "4", "delta": "5"},
+    "awareness": {"awareness-general": "6", "awareness-specific": "7", "awareness": "8", "owners": ""},
+}
+TITLES = {"layers": "Activation of the layers (figures 4-5)", "awareness": "Awareness of the neurons (figures 6-8)"}
+NEEDS = {"layers": ("layers",), "awareness": ("neurons", "awareness")}  # the others only add to the pictures
+
+
+def write(kind: str, inputs: Inputs, out: Path) -> list[Path]:
+    """Draw and write the figures of a kind; none is written before all are drawn.
+
+    Returns:
+        the files.
+    Raises:
+        UserError: the tables do not hold what a figure shows.
+    """
+    from lander.report import figures  # matplotlib only when the inputs are right
+
+    made = {name: getattr(figures, name.replace("-", "_"))(inputs) for name in KINDS[kind]}
+    if missing := [name for name, one in made.items() if one is None]:
+        raise UserError(f"{kind}: nothing to draw in {', '.join(missing)}; a model of one layer has no change D")
+    texts, parts = {}, [f"# {TITLES[kind]}"]
+    for name, number in KINDS[kind].items():
+        one = made[name]
+        texts |= {f"{name}.svg": one.svg, f"{name}.csv": one.data.to_csv(index=False, lineterminator="\n")}
+        place = f" (figure {number})" if number else ""
+        parts.append(f"## {one.title}{place}\n\n![{one.title}]({name}.svg)\n\n{one.caption}")
+    texts[f"{kind}.md"] = "\n\n".join(parts) + "\n"
+    for name, text in texts.items():
+        write_text(out / name, text)
+    return [out / name for name in texts]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read the tables, write the figures, print the files."""
+    parser = argparse.ArgumentParser(prog="lander.experiments.figures", description=__doc__.splitlines()[0])
+    parser.add_argument("kind", choices=KINDS)
+    parser.add_argument("--layers", type=Path, help="the layers table")
+    parser.add_argument("--neurons", type=Path, help="the neurons table")
+    parser.add_argument("--awareness", type=Path, nargs="*", default=[], help="awareness tables, one per language")
+    parser.add_argument("--awareness-languages", nargs="*", default=[], help="their codes, in the same order")
+    parser.add_argument("--out", type=Path, required=True, help="folder")
+    args = parser.parse_args(argv)
+    if missing := [f"--{flag}" for flag in NEEDS[args.kind] if not getattr(args, flag)]:
+        raise UserError(f"{', '.join(missing)}: the figures of {args.kind} need it")
+    inputs = Inputs(
+        name="",
+        scores=pd.DataFrame(),
+        layers=tables.read(args.layers, "layers") if args.layers else None,
+        neurons=tables.read(args.neurons, "neurons") if args.neurons else None,
+        awareness=read_awareness(args.awareness, args.awareness_languages),
+    )
+    for path in write(args.kind, inputs, args.out):
+        print(path)
+
+
+if __name__ == "__main__":
+    run_main(main, "analyses.figures")

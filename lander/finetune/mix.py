@@ -1,0 +1,63 @@
+"""The average of a base and of the weights that `full` has made of it, as a model like any other.
+
+    W = (1 - share) W_base + share W_tuned
+
+Nothing is trained. It is the simplest remedy against forgetting (Wortsman et al. 2022, WiSE-FT), and so the one that
+any other has to beat.
+
+Reads:  <run>/finetune/full/main/s<seed>/, its base
+Writes: <run>/finetune/full/mix<share>/s<seed>/   a plain model folder with a manifest
+
+Example:
+    python -m lander.finetune.mix --model results/demo/finetune/full/main/s0 --share 0.5 --out half
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+
+import torch
+
+from lander.finetune import delta, saved
+from lander.models import loading
+from lander.shared import machine
+from lander.shared.errors import UserError, run_main
+from lander.shared.files import sha256, whole_folder, write_json
+
+
+def average(base: torch.nn.Module, tuned: torch.nn.Module, share: float) -> None:
+    """Move the weights of `tuned` towards those of `base`, in place; `share` of the difference stays."""
+    origin = dict(base.named_parameters())
+    with torch.no_grad():
+        for name, parameter in tuned.named_parameters():
+            parameter.copy_(torch.lerp(origin[name].float(), parameter.float(), share))
+
+
+@machine.on_cpu()
+def main() -> None:
+    """Load both, average, write the model."""
+    parser = argparse.ArgumentParser(prog="lander.finetune.mix", description=__doc__.splitlines()[0])
+    parser.add_argument("--model", type=Path, required=True, help="folder of a model of the method `full`")
+    parser.add_argument("--share", type=float, required=True, help="of the tuned weights, 0 to 1")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the model")
+    args = parser.parse_args()
+    if not 0 <= args.share <= 1:
+        raise UserError(f"--share: {args.share} is not between 0 and 1")
+    manifest = saved.read_manifest(args.model)
+    if manifest["method"] != "full":
+        raise UserError(f"--model: {args.model} was made by {manifest['method']}; `full` alone has weights to average")
+    dtype = delta.stored_type(args.model)
+    base = loading.load_model(manifest["base"]["path"], manifest["base"]["revision"], dtype)
+    tuned = loading.load_model(str(args.model), dtype=dtype)
+    average(base, tuned, args.share)
+    with whole_folder(args.out) as folder:
+        for path in args.model.iterdir():
+            if path.is_file() and path.suffix in (".json", ".jinja") and path.name not in ("lander.json", "run.json"):
+                shutil.copyfile(path, folder / path.name)
+        tuned.save_pretrained(folder)
+        digests = {path.name: sha256(path) for path in sorted(folder.glob("*.safetensors"))}
+        write_json(folder / "lander.json", manifest | {"mix": args.share, "files": digests})
+
+
+if __name__ == "__main__":
+    run_main(main, "mix")

@@ -1,0 +1,259 @@
+"""Baichuan-7B and Baichuan2-7B as LLaMA checkpoints: converted once, read by plain transformers afterwards.
+
+Their own code is loaded from the hub at run time and breaks on current transformers. The network is LLaMA's but for
+
+- `W_pack`, the maps to queries, keys and values stacked: rows 0..d-1, d..2d-1, 2d..3d-1;
+- Baichuan 2's output head, whose rows have length one when it is used: logits = x normalize(W)^T. They are normalised
+  here, once. (Training the whole model afterwards trains a plain head, as it does in LLaMA.)
+
+The 13B models have ALiBi instead of rotary positions: there is no LLaMA of that kind.
+
+Weights pass through shard by shard, memory-mapped: a conversion needs the memory of about two output shards (4 GB).
+
+Example:
+    lander convert Baichuan2-7B-Base --out models/baichuan2-7b-llama
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from lander.config.modelconfig import depth
+from lander.models.baichuan import spm
+from lander.shared.errors import UserError, brief, one_line
+from lander.shared.files import read_json, whole_folder, write_json
+
+SHARD_BYTES = 2 << 30
+ROWS = 8192  # of the head, normalised at a time: in float32, as float16 and bfloat16 are too coarse for a norm
+ONE = "BaiChuanForCausalLM"  # Baichuan-7B; note the capital C
+TWO = "BaichuanForCausalLM"  # Baichuan2-7B, and the 13B models of both generations
+NEEDED = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "max_position_embeddings",
+    "rms_norm_eps",
+)
+OTHERWISE = {
+    "hidden_act": "silu",
+    "initializer_range": 0.02,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+    "tie_word_embeddings": False,
+}
+
+
+def convert(folder: Path, out: Path, shard_bytes: int = SHARD_BYTES) -> None:
+    """Write a Baichuan 7B folder as a LLaMA folder: config, weights, fast tokenizer. Whole or not at all.
+
+    Raises:
+        UserError: `out` is there already, another model, or files that are missing or damaged.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out}: a file, or a folder that is not empty; choose another one or empty it")
+    source = read_json(folder / "config.json")
+    config = llama_config(source, folder)
+    with whole_folder(out) as temporary:
+        tokenizer(folder, config.vocab_size).save_pretrained(temporary)
+        normalise = source["architectures"] == [TWO]
+        named = ((name, tensor) for file in shards(folder) for name, tensor in tensors(file, normalise))
+        dtype = write_weights(named, config, temporary, folder, shard_bytes)
+        config.architectures, config.dtype = ["LlamaForCausalLM"], dtype
+        config.save_pretrained(temporary)
+
+
+def llama_config(source: dict[str, Any], folder: Path) -> LlamaConfig:
+    """The LLaMA config of a Baichuan 7B config.
+
+    Raises:
+        UserError: not Baichuan, or one of the 13B models.
+    """
+    where = folder / "config.json"
+    if not isinstance(source, dict):
+        raise UserError(f"{where}: not the config of a model, it has no keys; copy the model again")
+    if source.get("model_type") == "llama":
+        raise UserError(f"{where}: a LLaMA model already; use the folder as it is")
+    if source.get("architectures") not in ([ONE], [TWO]):
+        names = source.get("architectures") or ["no architecture"]
+        names = ", ".join(map(str, names if isinstance(names, list) else [names]))[:200]
+        raise UserError(f"{where}: {names}; only Baichuan-7B ({ONE}) and Baichuan2-7B ({TWO}) can be converted")
+    if "max_position_embeddings" not in source or source.get("hidden_size") == 5120:
+        raise UserError(
+            f"{where}: a 13B model: its positions are ALiBi, which LLaMA has not, so there is nothing to convert "
+            "it to; use the 7B model"
+        )
+    if source.get("quantization_config"):
+        raise UserError(f"{where}: quantised weights; convert the unquantised model")
+    missing = [key for key in NEEDED if key not in source]
+    if missing:
+        raise UserError(f"{where}: has no {', '.join(missing)}; copy the model's own config.json")
+    values = OTHERWISE | {key: source[key] for key in (*NEEDED, *OTHERWISE) if key in source}
+    depth(where)
+    try:
+        config = LlamaConfig(num_key_value_heads=source["num_attention_heads"], **values)  # rotary base: the default
+        _wanted(config)
+    except Exception as error:  # what a config can say wrong has no end
+        raise UserError(f"{where}: makes no model ({brief(error)}); copy the model's own config.json") from None
+    return config
+
+
+def _wanted(config: LlamaConfig) -> dict[str, tuple[int, ...]]:
+    """Shapes of the weights of the LLaMA model, by name."""
+    with torch.device("meta"):
+        return {name: tuple(value.shape) for name, value in LlamaForCausalLM(config).state_dict().items()}
+
+
+def shards(folder: Path) -> list[Path]:
+    """The files of weights; safetensors where there are both.
+
+    Raises:
+        UserError: there are none, or the index names one that is missing.
+    """
+    for pattern in ("model*.safetensors", "pytorch_model*.bin"):
+        files = sorted(folder.glob(pattern))
+        if files:
+            for index in folder.glob(pattern + ".index.json"):
+                try:
+                    named = {folder / name for name in read_json(index)["weight_map"].values()}
+                except (LookupError, TypeError, AttributeError):
+                    raise UserError(f"{index}: not an index of weights; copy it again") from None
+                if absent := sorted(named - set(files)):
+                    raise UserError(f"{absent[0]}: no such file, but {index.name} names it; copy it there")
+                return sorted(named)
+            return files
+    raise UserError(f"{folder}: no weights (pytorch_model*.bin or model*.safetensors); copy them there")
+
+
+def tensors(file: Path, normalise: bool) -> Iterator[tuple[str, torch.Tensor]]:
+    """(LLaMA's name, tensor) of the weights in a file, on disk until they are used.
+
+    Args:
+        normalise: whether the rows of the output head are to have length one.
+    Raises:
+        UserError: the file cannot be read.
+    """
+    for name, tensor in _read(file):
+        if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
+            raise UserError(f"{file}: holds something else than named weights; copy it again, the real file")
+        if name.endswith("rotary_emb.inv_freq"):
+            continue  # computed, not learned
+        if tensor.dim() != 2 and (name.endswith("W_pack.weight") or name == "lm_head.weight"):
+            raise UserError(f"{file}: {name} is no matrix; copy it again")
+        if name.endswith("self_attn.W_pack.weight"):
+            if len(tensor) % 3:
+                raise UserError(f"{file}: {name} of shape {list(tensor.shape)} is not three matrices; copy it again")
+            for part, rows in zip("qkv", tensor.chunk(3), strict=True):
+                yield name.replace("W_pack", f"{part}_proj"), rows
+        elif name == "lm_head.weight" and normalise:
+            rows = (torch.nn.functional.normalize(part.float()).to(part.dtype) for part in tensor.split(ROWS))
+            yield name, torch.cat(list(rows))
+        else:
+            yield name, tensor
+
+
+def _read(file: Path) -> Iterator[tuple[str, torch.Tensor]]:
+    try:
+        if file.suffix == ".safetensors":
+            with safe_open(file, framework="pt") as opened:
+                for name in opened.keys():  # noqa: SIM118
+                    yield name, opened.get_tensor(name)
+        else:
+            yield from torch.load(file, map_location="cpu", mmap=True, weights_only=True).items()
+    except Exception as error:  # torch's reader stumbles in many ways over what is no such file
+        reason = one_line((str(error).strip() or type(error).__name__).splitlines()[0])[:200]
+        raise UserError(f"{file}: cannot be read ({reason}); copy it again, the real file") from None
+
+
+def write_weights(
+    named: Iterator[tuple[str, torch.Tensor]], config: LlamaConfig, out: Path, folder: Path, shard_bytes: int
+) -> torch.dtype:
+    """Write tensors as safetensors shards with an index; they must be exactly those of the LLaMA model.
+
+    Returns:
+        the type of the weights
+    Raises:
+        UserError: a weight is missing, unknown, twice there or of another shape than the config says.
+    """
+    wanted = _wanted(config)
+    if config.tie_word_embeddings:
+        del wanted["lm_head.weight"]
+    files: list[list[str]] = []
+    shard: dict[str, torch.Tensor] = {}
+    dtype, total = None, 0
+
+    def flush() -> None:
+        save_file(shard, out / f"shard-{len(files)}", metadata={"format": "pt"})
+        files.append(list(shard))
+        shard.clear()
+
+    for name, tensor in named:
+        if tuple(tensor.shape) != wanted.pop(name, None):
+            raise UserError(
+                f"{folder}: {name} of shape {list(tensor.shape)}: config.json has no such weight, or of another shape"
+            )
+        dtype = dtype or tensor.dtype
+        size = tensor.numel() * tensor.element_size()
+        if shard and sum(t.numel() * t.element_size() for t in shard.values()) + size > shard_bytes:
+            flush()
+        shard[name] = tensor.contiguous().clone()
+        total += size
+    if wanted:
+        raise UserError(f"{folder}: {len(wanted)} weights are missing, {next(iter(wanted))} first; copy all files")
+    flush()
+    _name_shards(out, files, total)
+    return dtype
+
+
+def _name_shards(out: Path, files: list[list[str]], total: int) -> None:
+    """Give the shards the names that transformers looks for, and write their index."""
+    if len(files) == 1:
+        (out / "shard-0").rename(out / "model.safetensors")
+        return
+    weight_map = {}
+    for number, names in enumerate(files):
+        name = f"model-{number + 1:05d}-of-{len(files):05d}.safetensors"
+        (out / f"shard-{number}").rename(out / name)
+        weight_map |= dict.fromkeys(names, name)
+    write_json(out / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": weight_map})
+
+
+def tokenizer(folder: Path, vocab_size: int):
+    """The model's tokenizer as a fast one, with the special tokens of its tokenizer_config.json.
+
+    Raises:
+        UserError: files are missing, or it cannot be converted exactly.
+    """
+    settings = read_json(folder / "tokenizer_config.json")
+    if not isinstance(settings, dict):
+        raise UserError(f"{folder}/tokenizer_config.json: has no keys; copy it again")
+
+    def token(name: str, default: str | None) -> str | None:
+        value = settings.get(name, default)
+        value = value.get("content") if isinstance(value, dict) else value
+        if not isinstance(value, str | None):
+            raise UserError(f"{folder}/tokenizer_config.json: {name} is no token; copy it again")
+        return value
+
+    path = folder / "tokenizer.model"
+    fast = spm.fast_tokenizer(
+        path,
+        bos=token("bos_token", "<s>"),
+        eos=token("eos_token", "</s>"),
+        unk=token("unk_token", "<unk>"),
+        pad=token("pad_token", None),
+        add_bos=settings.get("add_bos_token", True),
+    )
+    if len(fast) > vocab_size:
+        raise UserError(f"{path}: {len(fast)} pieces, but the model has {vocab_size}: files of different models")
+    if odd := spm.check_same(fast, path):
+        print(f"warning: {path}: text with odd spaces is cut otherwise than before: {odd}", file=sys.stderr)
+    return fast

@@ -1,0 +1,129 @@
+"""Where a model keeps its layers and the projections of its FFN: the only place that knows a model family.
+
+A neuron is one hidden unit of a layer's FFN: row i of the input projection(s) `up` (and `gate`), column i of the
+output projection `down`. Its activation h_i is the i-th input of `down` (design 2):
+
+    h = act(up(x))             two matrices (BLOOM, GPT-NeoX)
+    h = act(gate(x)) * up(x)   gated (LLaMA, Mistral, Qwen, Gemma)
+    FFN(x) = down(h)
+
+To support another family, add its `model_type` (the word in its config.json) to `FAMILIES` with the names of its
+modules, and a small model of it to `tests/test_families.py`, which holds it to the same properties as the others. Gate
+and input projection must be two matrices (not Phi-3's `gate_up_proj`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from lander.shared.errors import UserError
+
+
+@dataclass(frozen=True)
+class Family:
+    """Names of modules, relative to the model (`layers`), the layer (`ffn`) and the FFN (the rest)."""
+
+    layers: str
+    ffn: str
+    up: str
+    down: str
+    act: str
+    gate: str | None = None
+    adds_residual: bool = False  # BLOOM's FFN takes the residual as a second argument and adds it itself
+    fused: Callable[[], nn.Module] | None = None  # `act` in one kernel, where the family writes it out
+
+
+BLOOM = Family(
+    layers="transformer.h",
+    ffn="mlp",
+    up="dense_h_to_4h",
+    down="dense_4h_to_h",
+    act="gelu_impl",
+    adds_residual=True,
+    fused=lambda: nn.GELU(approximate="tanh"),  # theirs makes many passes over the memory
+)
+LLAMA = Family(layers="model.layers", ffn="mlp", up="up_proj", gate="gate_proj", down="down_proj", act="act_fn")
+GPT_NEOX = Family(layers="gpt_neox.layers", ffn="mlp", up="dense_h_to_4h", down="dense_4h_to_h", act="act")
+
+FAMILIES: dict[str, Family] = {
+    "bloom": BLOOM,
+    "llama": LLAMA,
+    "mistral": LLAMA,
+    "qwen2": LLAMA,
+    "qwen3": LLAMA,
+    "gemma": LLAMA,
+    "gemma2": LLAMA,
+    "gemma3_text": LLAMA,
+    "gpt_neox": GPT_NEOX,
+}
+
+FUSED = "keep the FFN's gate and input projection in one matrix, which cannot be cut into neurons here"
+REASONS = {  # of families that people try
+    "phi3": FUSED,
+    "glm": FUSED,
+    "glm4": FUSED,
+    "baichuan": "run code from the hub; convert Baichuan-7B or Baichuan2-7B once: lander convert FOLDER --out DIR",
+    "gemma3": "read pictures too; take the text model of the same size (gemma3_text)",
+    "mixtral": "have several FFNs in a layer, of which a token takes two",
+    "qwen2_moe": "have several FFNs in a layer, of which a token takes a few",
+    "qwen3_moe": "have several FFNs in a layer, of which a token takes a few",
+}
+
+
+@dataclass(frozen=True)
+class FFN:
+    """One layer's FFN, taken apart."""
+
+    module: nn.Module
+    up: nn.Linear  # (p, d_model)
+    gate: nn.Linear | None  # (p, d_model)
+    down: nn.Linear  # (d_model, p)
+    act: Callable[[torch.Tensor], torch.Tensor]
+
+    @property
+    def n_neurons(self) -> int:
+        return self.down.in_features
+
+
+def family_of(model: nn.Module) -> Family:
+    """The description of a model's family.
+
+    Raises:
+        UserError: the family is not described.
+    """
+    model_type = model.config.model_type
+    if model_type not in FAMILIES:
+        reason = f": they {REASONS[model_type]}" if model_type in REASONS else ""
+        raise UserError(
+            f"model.path: models of type {model_type!r} are not supported{reason} (supported: {', '.join(FAMILIES)}). "
+            "To add a family, say in lander/models/families.py what its modules are called: an entry in FAMILIES"
+        )
+    return FAMILIES[model_type]
+
+
+def layers_of(model: nn.Module) -> nn.ModuleList:
+    """The layers of a causal language model, first to last."""
+    return model.get_submodule(family_of(model).layers)
+
+
+def fuse_activations(model: nn.Module) -> None:
+    """Give each FFN its activation function in one kernel: the same formula, the last bits of a float apart."""
+    family = FAMILIES.get(model.config.model_type)
+    if family and family.fused:
+        for layer in layers_of(model):
+            setattr(layer.get_submodule(family.ffn), family.act, family.fused())
+
+
+def ffn_of(model: nn.Module, layer: int) -> FFN:
+    """The FFN of a layer of an untouched model."""
+    family = family_of(model)
+    module = layers_of(model)[layer].get_submodule(family.ffn)
+    return FFN(
+        module=module,
+        up=module.get_submodule(family.up),
+        gate=module.get_submodule(family.gate) if family.gate else None,
+        down=module.get_submodule(family.down),
+        act=getattr(module, family.act),
+    )

@@ -1,0 +1,194 @@
+"""The model, and the loop that trains it: schedule, progress, checkpoints."""
+
+import json
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
+from torch.nn import functional
+from transformers import BloomConfig, BloomForCausalLM
+
+from lander.models.families import fuse_activations
+from lander.models.pretrain.documents import END, SPECIAL, Documents, train_tokenizer, windows
+from lander.shared import deadline, machine
+from lander.shared.digest import code_digest
+from lander.shared.errors import UserError
+from lander.shared.files import whole_file
+
+
+def build_model(vocabulary: int, d_model: int, n_layer: int, n_head: int, seed: int) -> BloomForCausalLM:
+    """A BLOOM with random weights, in float32, without dropout."""
+    torch.manual_seed(seed)
+    config = BloomConfig(
+        vocab_size=vocabulary, hidden_size=d_model, n_layer=n_layer, n_head=n_head, hidden_dropout=0.0,
+        attention_dropout=0.0, bos_token_id=SPECIAL.index("<s>"), eos_token_id=END,
+        pad_token_id=SPECIAL.index("<pad>"),
+    )  # fmt: skip
+    return BloomForCausalLM(config).float()
+
+
+def rate(update: int, updates: int, warmup: int, cooldown: float) -> float:
+    """Factor of the learning rate: warm up, stay at 1, cool down to 0 over the last `cooldown` share of updates."""
+    left = (updates - update) / max(1.0, updates * cooldown)
+    return min(1.0, (update + 1) / (warmup + 1), left)
+
+
+def half_precision(device: torch.device) -> bool:
+    """Whether to multiply in bfloat16: where it is native; emulated it is slower than float32."""
+    return machine.native_bfloat16() if device.type == "cuda" else machine.autocasts("auto")
+
+
+class Trainer:
+    """Model, optimizer and place in the text. `train` goes on from a checkpoint of the same recipe if there is one."""
+
+    def __init__(self, recipe: dict[str, Any], documents: Documents, checkpoint: Path, every: float = 120.0) -> None:
+        """`recipe` has the flags that shape the result; `every`: seconds between checkpoints."""
+        self.recipe, self.documents, self.checkpoint, self.every = recipe, documents, checkpoint, every
+        self.update = self.document = 0
+        self.losses: list[list[float]] = []  # update, tokens, loss, learning rate
+        self.rows = max(1, recipe["batch_tokens"] // recipe["context"])
+        self.updates = max(1, recipe["tokens"] // (self.rows * recipe["context"]))
+        self.device = machine.device()
+        self.origin = {"text": documents.digest(), "code": code_digest("lander.models.pretrain")} | {
+            name: version(name) for name in ("torch", "transformers", "tokenizers")
+        }
+        saved = self._read_checkpoint()
+        if saved:
+            self.tokenizer = Tokenizer.from_str(saved["tokenizer"])
+            self.tokenizer.encode_special_tokens = True  # not kept in tokenizer.json
+        else:
+            self.tokenizer = train_tokenizer(documents, recipe["vocabulary"])
+        size = self.tokenizer.get_vocab_size()
+        self.model = build_model(size, recipe["d_model"], recipe["n_layer"], recipe["n_head"], recipe["seed"])
+        fuse_activations(self.model)
+        self.model.to(self.device)
+        self.optimizer = self._build_optimizer()
+        if saved:
+            self._restore(saved)
+
+    def train(self) -> None:
+        """Train to the end of the budget."""
+        source = windows(self.documents, self.tokenizer, self.recipe["context"], self.document)
+        started = told = kept = time.monotonic()
+        first = self.update
+        weights = 4 * sum(p.numel() for p in self.model.parameters())  # bytes
+        timer = deadline.Timer(deadline.job_end(), 3 * weights, weights)
+        while self.update < self.updates:
+            batch = [next(source) for _ in range(self.rows)]
+            self.document = batch[-1][1]
+            loss = self._step(torch.stack([torch.from_numpy(window) for window, _ in batch]).to(self.device))
+            now = time.monotonic()
+            if now - told > 10 or self.update == self.updates:
+                self._tell(loss, (now - started) / (self.update - first))
+                told = now
+            last = self.update == self.updates
+            over = timer.is_up(last)
+            if over or (now - kept > self.every and not last):
+                self.save_checkpoint()
+                kept = now
+                if over:
+                    deadline.requeue()
+                    raise deadline.stopped(self.update, self.updates)
+
+    def _step(self, ids: torch.Tensor) -> float:
+        """One update on `ids` (rows, context); returns the loss per token in nats."""
+        factor = rate(self.update, self.updates, self.recipe["warmup"], self.recipe["cooldown"])
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe["learning_rate"] * factor
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half_precision(self.device)):
+            logits = self.model(ids[:, :-1], use_cache=False).logits
+        loss = functional.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten())
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe["clip"])
+        if not norm.isfinite():
+            raise UserError(
+                f"the gradient is not finite at update {self.update + 1} (loss {loss.item():.3f}); "
+                "lower pretrain.learning_rate"
+            )
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.update += 1
+        value = loss.item()
+        rate_now = self.recipe["learning_rate"] * factor
+        self.losses.append([self.update, self.update * ids.numel(), round(value, 5), round(rate_now, 8)])
+        return value
+
+    def _build_optimizer(self) -> torch.optim.AdamW:
+        matrices = [p for p in self.model.parameters() if p.dim() > 1]
+        vectors = [p for p in self.model.parameters() if p.dim() <= 1]
+        groups = [
+            {"params": matrices, "weight_decay": self.recipe["weight_decay"]},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=self.recipe["learning_rate"], betas=(0.9, 0.95), fused=True)
+
+    def _tell(self, loss: float, seconds: float) -> None:
+        tokens = self.rows * self.recipe["context"]
+        print(
+            f"pretrain: update {self.update}/{self.updates}, {self.update * tokens / 1e6:.2f}M tokens, "
+            f"{tokens / seconds:,.0f} tokens/s, loss {loss:.3f}, "
+            f"{(self.updates - self.update) * seconds / 60:.1f} minutes left",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    # ---------------------------------------------------------------- checkpoints
+
+    def save_checkpoint(self) -> None:
+        """Weights, moments and place, in one file that is whole or not there."""
+        tensors = {}
+        for name, parameter in self.model.named_parameters():
+            state = self.optimizer.state[parameter]
+            tensors[f"weight {name}"] = parameter.detach()
+            tensors[f"first {name}"], tensors[f"second {name}"] = state["exp_avg"], state["exp_avg_sq"]
+        state = {
+            "recipe": self.recipe, "origin": self.origin, "update": self.update, "document": self.document,
+            "losses": self.losses, "tokenizer": self.tokenizer.to_str(),
+        }  # fmt: skip
+        with whole_file(self.checkpoint) as temporary:
+            save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, temporary, {"state": json.dumps(state)})
+
+    def _read_checkpoint(self) -> dict[str, Any] | None:
+        """The state of a checkpoint that this training can go on from: of the same text, code and recipe, but for the
+        budget, where that has had no say yet.
+        """
+        if not self.checkpoint.exists():
+            return None
+        try:
+            with safe_open(self.checkpoint, "pt") as file:
+                state = json.loads(file.metadata()["state"])
+                state["tensors"] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except Exception as error:  # a damaged file costs time, not the run
+            print(f"pretrain: {self.checkpoint}: not readable ({error}); starting anew", file=sys.stderr)
+            return None
+        origin = state.get("origin", {})
+        if other := [what for what, value in self.origin.items() if origin.get(what) != value]:
+            print(f"pretrain: {self.checkpoint}: made with other {', '.join(other)}; starting anew", file=sys.stderr)
+            return None
+        budgets = (self.recipe["tokens"], state["recipe"]["tokens"])
+        same = {**state["recipe"], "tokens": 0} == {**self.recipe, "tokens": 0}
+        hot = all(
+            rate(state["update"] - 1, tokens // (self.rows * self.recipe["context"]), 0, self.recipe["cooldown"]) == 1
+            for tokens in budgets
+        )
+        if not same or not (hot or budgets[0] == budgets[1]):
+            print(f"pretrain: {self.checkpoint}: another recipe's; starting anew", file=sys.stderr)
+            return None
+        print(f"pretrain: going on from update {state['update']} of {self.checkpoint}", file=sys.stderr)
+        return state
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.update, self.document, self.losses = state["update"], state["document"], state["losses"]
+        for name, parameter in self.model.named_parameters():
+            tensors = [state["tensors"][f"{kind} {name}"].to(self.device) for kind in ("weight", "first", "second")]
+            parameter.data.copy_(tensors[0])
+            self.optimizer.state[parameter] = {
+                "step": torch.tensor(float(self.update), device=self.device),
+                "exp_avg": tensors[1], "exp_avg_sq": tensors[2],
+            }  # fmt: skip

@@ -1,0 +1,70 @@
+"""Each process a GPU that no other process of Lander has: Snakemake counts the machine's GPUs, but hands out none.
+
+    python -m lander.shared.gpus N COMMAND ...   # the command sees N free ones (CUDA_VISIBLE_DEVICES)
+
+A GPU is claimed by a lock on a file, which the system takes back when the process ends, however it does. On a cluster
+the scheduler has chosen already, and there is nothing to choose from.
+"""
+
+import argparse
+import fcntl
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+DEVICES = Path("/proc/driver/nvidia/gpus")  # a folder for each
+
+
+def visible() -> list[str]:
+    """The GPUs that this process may use, by the numbers or names that CUDA has for them."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return [name for name in chosen.split(",") if name]
+    return [str(number) for number in range(len(list(DEVICES.iterdir())))] if DEVICES.is_dir() else []
+
+
+def claim(count: int) -> list[int]:
+    """Lock so many free GPUs until this process ends. Returns their places among the visible ones.
+
+    Empty where there is no choice, or where too few are free.
+    """
+    names, found, locks = visible(), [], []
+    for place, name in enumerate(names if 0 < count < len(names) else ()):
+        path = Path(tempfile.gettempdir(), f"lander-gpu-{os.getuid()}-{name}.lock")
+        lock = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            continue
+        found.append(place)
+        locks.append(lock)
+        if len(found) == count:
+            for taken in locks:
+                os.set_inheritable(taken, True)  # to the command in this process's place
+            return found
+    for lock in locks:
+        os.close(lock)
+    return []
+
+
+def main() -> None:
+    """Become the command."""
+    parser = argparse.ArgumentParser(prog="lander.shared.gpus", description=__doc__.splitlines()[0])
+    parser.add_argument("count", type=int, help="GPUs that the command wants")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="what to run, with its flags")
+    args = parser.parse_args()
+    if not args.command:
+        parser.error("a command is missing")
+    names = visible()
+    if places := claim(args.count):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(names[place] for place in places)
+    elif args.count < len(names):
+        told = f"gpus: {args.count} of {len(names)} GPUs are wanted, and fewer are free; using the first"
+        print(told, file=sys.stderr, flush=True)
+    os.execvp(args.command[0], args.command)
+
+
+if __name__ == "__main__":
+    main()

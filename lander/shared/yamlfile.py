@@ -1,0 +1,111 @@
+"""YAML files of people we do not know: plain values only, read in time and memory that their size bounds.
+
+On top of `yaml.safe_load`, which runs nothing: a key that stands twice is refused (YAML takes the last and says
+nothing), and so are anchors that contain themselves or grow beyond all bounds when they are written out, lists in lists
+without end, numbers to base 60 (1:30 is 90) and text that no file can hold.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lander.shared.errors import UserError, brief
+
+NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+DEEPEST = 50  # lists and mappings inside each other
+MOST_VALUES = 200_000  # with all aliases written out
+LARGEST = 20_000_000  # bytes
+
+
+def read_yaml(path: str | Path) -> Any:
+    """The value in a YAML file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        UserError: anything else that is wrong with it, with the line where it is known.
+    """
+    try:
+        with open(path, "rb") as stream:
+            data = stream.read(LARGEST + 1)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    if len(data) > LARGEST:
+        raise UserError(f"{path}: more than {LARGEST:,} bytes; is it the right file?")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: cannot be read as YAML: not valid UTF-8 ({error}); save it as UTF-8") from None
+    return parse_yaml(text, str(path))
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """The value of a YAML text; `where` it stands, for messages."""
+    loader = None
+    try:
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _check(node, where, {}, [])
+        return loader.construct_document(node)
+    except yaml.YAMLError as error:
+        raise UserError(f"{where}: cannot be read as YAML: {brief(error)}") from None
+    except RecursionError:
+        raise UserError(f"{where}: cannot be read as YAML: too many lists or mappings inside each other") from None
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:  # `2024-13-45`, `!!bool maybe`
+        reason = f"a value is not of its kind, {brief(error)}"
+        raise UserError(f"{where}: cannot be read as YAML: {reason}; write it in quotes") from None
+    finally:
+        if loader:
+            loader.dispose()
+
+
+def _check(node: yaml.Node, where: str, sizes: dict[int, int], above: list[yaml.Node]) -> int:
+    """Number of values in a node, aliases written out.
+
+    Args:
+        sizes: id of a node -> its number of values, of those that are done.
+        above: the nodes that it is in.
+    """
+    if id(node) in sizes:
+        return sizes[id(node)]
+    place = f"{where}, line {node.start_mark.line + 1}"
+    if any(node is other for other in above):
+        raise UserError(f"{place}: an anchor that contains itself; write the values out")
+    if len(above) > DEEPEST:
+        raise UserError(f"{place}: more than {DEEPEST} lists or mappings inside each other")
+    if isinstance(node, yaml.ScalarNode):
+        if node.tag in NUMBERS and ":" in node.value:
+            raise UserError(
+                f"{place}: YAML takes {node.value} for a number to base 60; write the number, or quotes around it"
+            )
+        if any("\ud800" <= char <= "\udfff" for char in node.value):
+            raise UserError(f"{place}: half of a character (a lone surrogate, \\ud...); write the character itself")
+        return 1
+    if isinstance(node, yaml.MappingNode):
+        _check_keys(node, where)
+        children = [child for pair in node.value for child in pair]
+    else:
+        children = node.value
+    above.append(node)
+    size = 1 + sum(_check(child, where, sizes, above) for child in children)
+    above.pop()
+    if size > MOST_VALUES:
+        raise UserError(f"{place}: more than {MOST_VALUES:,} values with all aliases written out; the file is refused")
+    sizes[id(node)] = size
+    return size
+
+
+def _check_keys(node: yaml.MappingNode, where: str) -> None:
+    seen: dict[tuple[str, str], int] = {}
+    for key, _value in node.value:
+        if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+            continue
+        line = key.start_mark.line + 1
+        if (key.tag, key.value) in seen:
+            first = seen[key.tag, key.value]
+            raise UserError(f"{where}, line {line}: the key {key.value!r} is there already (line {first}); remove one")
+        seen[key.tag, key.value] = line

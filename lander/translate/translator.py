@@ -1,0 +1,312 @@
+"""A model that translates: a base, or a base with what was trained on it, behind one small interface.
+
+model = lander.load("results/demo/finetune/landermt/main/s0")
+model.translate(["Good morning."], "en-de")
+
+`lander.share.export` writes one as a plain model folder, `lander.finetune.delta` as one file.
+"""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from lander.data.templates import Template, load_templates
+from lander.finetune import blocks, delta, saved
+from lander.models import loading
+from lander.models.tokens import IGNORED, Codec
+from lander.shared.errors import UserError
+from lander.shared.languages import Direction, language_name, parse_direction
+from lander.translate import decoding
+
+LOGITS = 2**27  # of one batch of `losses`, in numbers: half a gigabyte
+
+
+class Output(NamedTuple):
+    """What a model wrote; `cut`: it had not come to its end token when it was stopped."""
+
+    text: str
+    cut: bool
+
+
+class Translator:
+    """A model, its tokenizer, its routes and its prompts. Made by `load`."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        codec: Codec,
+        *,
+        directions: list[Direction],
+        languages: dict[str, str],
+        templates: list[Template],
+        router: blocks.Router | None = None,
+        ffns: dict[int, blocks.BlockFFN] | None = None,
+    ):
+        self.network, self.codec = network, codec
+        self.directions, self.languages, self.templates = directions, languages, templates
+        self.router = router or blocks.Router()
+        self.ffns = ffns or {}
+
+    def route(self, direction: str | Direction | None) -> None:
+        """Make the model run a direction; None is the base's graph. One that was not trained uses its languages'.
+
+        Raises:
+            UserError: no neuron was sorted by one of the languages.
+        """
+        if isinstance(direction, str):
+            direction = parse_direction(direction)
+        if direction is not None and direction not in self.directions:
+            for ffn in self.ffns.values():
+                if str(direction) not in ffn.directions:  # it has no masks of its own
+                    ffn.add_direction(direction)
+        self.router.direction = None if direction is None else str(direction)
+
+    def prompt(self, sentence: str, direction: Direction, template: Template | None = None) -> str:
+        """The instruction to translate a sentence, by default from the first template of the model's training."""
+        names = [self.languages.get(code) or language_name(code) for code in (direction.source, direction.target)]
+        return (template or self.templates[0]).fill(sentence, *names)
+
+    def prompts(self, sentences: list[str], direction: Direction, template: Template | None = None) -> list[list[int]]:
+        """Tokens of the prompt of each sentence."""
+        return self.codec.prompts([self.prompt(sentence, direction, template) for sentence in sentences])
+
+    def translate(self, sentences: list[str], direction: str | Direction, **decoding: Any) -> list[str]:
+        """Translations of sentences, in their order: the first line of each of `outputs` (same keywords)."""
+        return [first_line(output.text) for output in self.outputs(sentences, direction, **decoding)]
+
+    def outputs(
+        self,
+        sentences: list[str],
+        direction: str | Direction,
+        *,
+        template: Template | None = None,
+        **decoding: Any,
+    ) -> list[Output]:
+        """Everything that the model writes for each sentence: `complete` of its prompt (same keywords).
+
+        An empty sentence stays empty, as in `lander translate`.
+
+        Raises:
+            UserError: no list of texts; see `parse_direction`.
+        """
+        sentences = _checked(sentences)
+        if isinstance(direction, str):
+            direction = parse_direction(direction)
+        full = [sentence for sentence in sentences if sentence.strip()]
+        written = iter(self.complete(self.prompts(full, direction, template), direction, **decoding))
+        return [next(written) if sentence.strip() else Output("", False) for sentence in sentences]
+
+    def complete(
+        self,
+        prompts: list[list[int]],
+        direction: str | Direction,
+        *,
+        beams: int = 1,
+        max_new_tokens: int = 256,
+        batch_size: int = 32,
+    ) -> list[Output]:
+        """Everything that the model writes behind each prompt (tokens), up to its end token or `max_new_tokens`."""
+        self.route(direction)
+        outputs = [Output("", False)] * len(prompts)
+        progress = Progress(str(direction), len(prompts))
+        for places in by_length(prompts, batch_size):
+            generated = self.generate([prompts[place] for place in places], beams, max_new_tokens)
+            for place, tokens in zip(places, generated, strict=True):
+                outputs[place] = Output(self.codec.decode(tokens), self.codec.end not in tokens)
+            progress.add(len(places))
+        return outputs
+
+    @torch.inference_mode()
+    def generate(self, prompts: list[list[int]], beams: int, max_new_tokens: int) -> list[list[int]]:
+        """New tokens for each prompt. Greedy (rows leave the batch as they end), or by the library's beam search,
+        which keeps them: padding behind the end token is still there."""
+        from transformers import GenerationConfig
+
+        batch = self.codec.pad_left(prompts).to(self.network.device)
+        config = GenerationConfig(
+            max_new_tokens=max_new_tokens,
+            num_beams=beams,
+            do_sample=False,
+            eos_token_id=self.codec.ends,
+            pad_token_id=self.codec.pad,
+            bos_token_id=self.codec.tokenizer.bos_token_id,
+            cache_implementation="dynamic",  # its rows can be dropped
+        )
+        inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "generation_config": config}
+        if beams == 1:
+            return self.network.generate(**inputs, custom_generate=decoding.greedy)
+        return self.network.generate(**inputs)[:, batch.input_ids.shape[1] :].tolist()
+
+    @torch.inference_mode()
+    def losses(
+        self, sequences: list[list[int]], skips: list[int], direction: str | Direction | None, batch_size: int = 32
+    ) -> list[float]:
+        """How well the model predicts each sequence (tokens) behind its first `skips` tokens.
+
+        The first token of a sequence is never predicted. Batches are smaller where the vocabulary is large.
+
+        Returns:
+            The summed loss of each sequence's predicted tokens, in nats.
+        """
+        self.route(direction)
+        found = [0.0] * len(sequences)
+        most = LOGITS // self.network.config.get_text_config().vocab_size
+        for places in by_length(sequences, batch_size, most):
+            batch = self.codec.pad_right([sequences[place] for place in places], [skips[place] for place in places])
+            batch = batch.to(self.network.device)
+            if not batch.predicted:
+                continue
+            logits, labels = loading.predictions(self.network, batch, input_ids=batch.input_ids)
+            rows = (batch.labels[:, 1:] != IGNORED).nonzero()[:, 0]
+            losses = cross_entropy(logits, labels, reduction="none").double()
+            sums = torch.zeros(len(places), dtype=losses.dtype, device=losses.device).index_add_(0, rows, losses)
+            for place, nats in zip(places, sums.tolist(), strict=True):
+                found[place] = nats
+        return found
+
+    @torch.inference_mode()
+    def logits(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, direction: str | Direction | None
+    ) -> torch.Tensor:
+        """Logits (batch, tokens, vocabulary) of the routed model; `direction` None is the base's graph."""
+        self.route(direction)
+        device = self.network.device
+        return self.network(input_ids=input_ids.to(device), attention_mask=attention_mask.to(device)).logits
+
+
+def load(
+    path: str | Path,
+    dtype: str = "float32",
+    revision: str | None = None,
+    base: str | None = None,
+    *,
+    start: bool = False,
+    prompt: str | None = None,
+) -> Translator:
+    """Load a trained model's folder, or a base (built-in name, folder, hub id), ready to translate.
+
+    Args:
+        path: results/<run>/finetune/<method>/<variant>/s<seed>, a delta file (*.safetensors), or a base.
+        dtype: of the weights, `float32`, `bfloat16` or `auto`.
+        base: where the base is now, if it has moved since the training.
+        start: the blocks as their training began: routed, with the base's weights.
+        prompt: how instructions are put to a base (`model.prompt`); a trained model knows how it was trained.
+    Raises:
+        UserError: not a model, damaged, or its base is missing or another one.
+    """
+    path = str(path)
+    trained = open_trained(path)
+    if trained is None:
+        network, codec = loading.load(path, revision, dtype, prompt)
+        return Translator(network, codec, directions=[], languages={}, templates=own_templates(path))
+    manifest, router = trained.manifest, blocks.Router()
+    network, codec, ffns = _network(trained, router, dtype, base, start=start)
+    return Translator(
+        network.eval().requires_grad_(False),
+        codec,
+        directions=[parse_direction(direction) for direction in manifest["directions"]],
+        languages=manifest["languages"],
+        templates=[Template(f"trained {index}", text) for index, text in enumerate(manifest["templates"])],
+        router=router,
+        ffns=ffns,
+    )
+
+
+def open_trained(path: str) -> saved.Trained | None:
+    """A trained model, from its folder or from a delta file; None where the path is a base's.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    if delta.is_delta(path):
+        return delta.Delta(path)
+    return saved.Folder(path) if saved.is_trained_model(path) else None
+
+
+def _network(
+    trained: saved.Trained, router: blocks.Router, dtype: str, base: str | None, *, start: bool
+) -> tuple[nn.Module, Codec, dict[int, blocks.BlockFFN]]:
+    """A trained model's network, its tokenizer and its blocks by layer."""
+    parts = saved.parts_of(trained.manifest, trained.path)
+    in_folder = isinstance(trained, saved.Folder)
+    if "model" in parts and in_folder:
+        return trained.whole(None, dtype), loading.load_codec(str(trained.path)), {}
+    where, revision = delta.check_base(trained, base)
+    network = loading.load_model(where, revision, dtype)
+    codec = loading.load_codec(str(trained.path)) if in_folder else trained.codec(where, revision)
+    ffns: dict[int, blocks.BlockFFN] = {}
+    if "model" in parts:
+        network = trained.whole(network, dtype)
+    if "lora" in parts:
+        network = saved.put_lora(trained, network)
+    if "bottlenecks" in parts:
+        saved.put_bottlenecks(trained, network)
+    if "blocks" in parts:
+        how = trained.manifest["routing"]
+        routing = blocks.Routing(how["scale"], how["gate"] == "learned")
+        ffns = blocks.install(network, trained.masks(), router, routing, saved.trained_scope(trained, network))
+        if not start:
+            saved.put_weights(trained, "blocks", network)
+    return network, codec, ffns
+
+
+def own_templates(path: str) -> list[Template]:
+    """The prompts for a base: its own format where it has one, then the project's ten."""
+    prompt = loading.facts(path).get("prompt")
+    return ([Template("own", prompt)] if prompt else []) + load_templates()
+
+
+def _checked(sentences: Iterable[str]) -> list[str]:
+    """Sentences as a list; of a text alone the letters would be translated one by one."""
+    if isinstance(sentences, str) or not isinstance(sentences, Iterable):
+        raise UserError(
+            f"translate: wants a list of sentences, not {sentences!r:.40}; write [sentence] for a single one"
+        )
+    sentences = list(sentences)
+    for number, one in enumerate(sentences):
+        if not isinstance(one, str):
+            raise UserError(f"translate: sentence {number} of the list is {one!r:.40}, not text; leave it out")
+    return sentences
+
+
+def first_line(output: str) -> str:
+    """The translation in a model's output: its first line that is not empty; the rest is over-generation."""
+    return next((line.strip() for line in output.splitlines() if line.strip()), "")
+
+
+def by_length(sequences: list[list[int]], batch_size: int, tokens: int | None = None) -> Iterator[list[int]]:
+    """Places of sequences, in batches of similar length, the longest first (a lack of memory shows at once).
+
+    Args:
+        tokens: at most so many in a batch, padding included, if it has more than one sequence.
+    """
+    order = sorted(range(len(sequences)), key=lambda place: -len(sequences[place]))
+    start = 0
+    while start < len(order):
+        longest = max(len(sequences[order[start]]), 1)
+        size = batch_size if tokens is None else max(1, min(batch_size, tokens // longest))
+        yield order[start : start + size]
+        start += size
+
+
+class Progress:
+    """A line every few seconds: sentences done, time left."""
+
+    def __init__(self, name: str, total: int):
+        self.name, self.total, self.done = name, total, 0
+        self.started = self.last = time.monotonic()
+
+    def add(self, count: int) -> None:
+        self.done += count
+        now = time.monotonic()
+        if now - self.last >= 10:
+            self.last = now
+            left = int((now - self.started) / self.done * (self.total - self.done))
+            message = f"{self.name} {self.done}/{self.total}  {left // 60}:{left % 60:02d} left"
+            print(f"translate: {message}", file=sys.stderr, flush=True)
