@@ -29,7 +29,7 @@ check: $(VENV)/.installed
 	ruff format --check
 	snakefmt --check workflow
 	python -m tests.lint
-	python -m pytest -q tests/test_config.py
+	python -m pytest -q tests/config/test_config.py
 
 soak: $(VENV)/.installed
 	LANDER_SOAK=1 LANDER_TUTORIAL=whole LANDER_FUZZ_CASES=2000 python -m pytest -m "workflow or not workflow"

@@ -19,7 +19,6 @@ and masks that a model uses.
 import dataclasses
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from lander.config.config import Config, choices
@@ -34,19 +33,6 @@ MIX = re.compile(rf"mix({NUMBER})")
 TRIAL = re.compile(rf"lr({NUMBER})")
 SWITCH = re.compile(r"([a-z]+\.[a-z]+)-([a-z_]+)")
 Changes = Mapping[str, Any]
-
-
-@dataclass(frozen=True, order=True)
-class Model:
-    """One model that is trained, or decoded as it is."""
-
-    method: str
-    variant: str
-    seed: int
-
-    def __str__(self) -> str:
-        """Its folder below a stage's."""
-        return f"{self.method}/{self.variant}/s{self.seed}"
 
 
 def configure(settings: Config, variant: str, method: str | None = None) -> Config:

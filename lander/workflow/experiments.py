@@ -12,10 +12,11 @@ from lander.config import variants
 from lander.config.config import Config, choices
 from lander.config.methods import SECOND_MODEL, TABLE1, TABLE2, TRAINING_FREE
 from lander.config.rules import RULES
-from lander.config.variants import MAIN, Model
+from lander.config.variants import MAIN
 from lander.experiments.rates import rate_name
 from lander.shared.errors import UserError
 from lander.shared.languages import parse_direction
+from lander.shared.runs import Model
 
 DETECTING = ("readings", "sweep_k", "sweep_epsilon", "estimators")  # with given masks they would train the same again
 CONTROLS = ("random", "random-layers")

@@ -10,11 +10,12 @@ from typing import Any
 
 from lander.config import config
 from lander.config.methods import MASKED
-from lander.config.variants import MAIN, Model, selection
+from lander.config.variants import MAIN, selection
 from lander.shared import guard
 from lander.shared.digest import code_digest, record_digests, recorded_digest
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction
+from lander.shared.runs import Model
 from lander.workflow.experiments import Experiments
 from lander.workflow.models import Models
 from lander.workflow.texts import Texts

@@ -1,6 +1,6 @@
 """A whole run on a device that is not the CPU, where there is no GPU: elsewhere.py says what it is.
 
-pytest -m workflow tests/workflow/test_elsewhere.py
+pytest -m workflow tests/runs/test_elsewhere.py
 """
 
 import re

@@ -1,6 +1,6 @@
 """The optional rule for neural metrics, on translations that are there: what it hands over, what follows.
 
-pytest -m workflow tests/workflow/test_neural_rule.py
+pytest -m workflow tests/runs/test_neural_rule.py
 """
 
 import json

@@ -8,7 +8,7 @@ from lander.report.declared import NOTHING, fill
 from lander.report.page import FIGURES
 from lander.workflow.experiments import Experiments
 
-WORKFLOW = Path(__file__).parent.parent / "workflow"
+WORKFLOW = Path(__file__).parents[2] / "workflow"
 
 
 def test_every_figure_has_a_caption_and_every_caption_a_figure():

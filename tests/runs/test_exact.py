@@ -49,7 +49,7 @@ def folder(tmp_path_factory):
 
 
 def windows() -> list[list[tuple[str, Batch]]]:
-    """The batches of every update, in the order of the schedule (tests/test_finetune.py)."""
+    """The batches of every update, in the order of the schedule (tests/finetune/test_finetune.py)."""
     codec, templates, texts, pairs = Codec(toys.bloom_tokenizer()), load_templates(None), {}, {}
     for direction in DIRECTIONS:
         names = [trainings.NAMES[code] for code in direction.split("-")]

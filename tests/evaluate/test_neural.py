@@ -1,4 +1,6 @@
-"""Tests of `evaluate.neural` in the config and of the flags of its rule; of the scores: tests/test_significance.py."""
+"""Tests of `evaluate.neural` in the config and of the flags of its rule.
+
+The scores: tests/evaluate/test_significance.py."""
 
 import json
 import re

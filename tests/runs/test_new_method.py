@@ -1,6 +1,6 @@
 """docs/new-method.md followed to the letter: its code goes into one file, its test passes, the workflow takes it along.
 
-pytest -m workflow tests/workflow/test_new_method.py
+pytest -m workflow tests/runs/test_new_method.py
 """
 
 import os

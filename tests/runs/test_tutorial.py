@@ -3,7 +3,7 @@
 The copy differs in its config.yaml alone, which asks for a few lines of text and four updates. `LANDER_TUTORIAL=whole`
 leaves that as it is: the default, a quarter of an hour on two idle cores.
 
-    pytest -m workflow tests/workflow/test_tutorial.py
+    pytest -m workflow tests/runs/test_tutorial.py
 """
 
 import os

@@ -27,7 +27,7 @@ from lander.workflow.planning import base, corpus, jobs, limits, memory, plan
 from lander.workflow.planning.machine import Machine
 from lander.workflow.planning.training import training, updates
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 GPU = Machine(gpu=True, flops=1e14, memory=80e9)
 CPU = Machine(gpu=False, flops=1e11, memory=1e9)
 

@@ -19,7 +19,7 @@ from lander.report import paper
 
 LANGUAGES = ["ar", "de", "en", "fr", "it", "zh"]
 DIRECTIONS = [f"{a}-{b}" for a in LANGUAGES for b in LANGUAGES if (a == "en") != (b == "en")]
-CONFIGS = Path(__file__).parents[1] / "config"
+CONFIGS = Path(__file__).parents[2] / "config"
 LAYERS, NEURONS = [0, 1, 28, 29], 16384
 WHOLE_LAYERS, THEIR_FFNS = 805_519_360, 536_952_832
 

@@ -5,7 +5,7 @@ comes back by itself. Skipped where SLURM's programs or Snakemake's plugin for i
 `LANDER_SLURM=install` installs both (Debian's packages munge and slurm-wlm, as root; the plugin into a folder of its
 own).
 
-    pytest -m workflow tests/workflow/test_slurm.py
+    pytest -m workflow tests/runs/test_slurm.py
 """
 
 import csv

@@ -1,6 +1,6 @@
 """Finetuning in small: the schedule, AdamW with idle groups, the learning rate, which checkpoint is of use.
 
-Whole trainings: tests/workflow/.
+Whole trainings: tests/runs/.
 """
 
 import argparse

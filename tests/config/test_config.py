@@ -21,7 +21,7 @@ from lander.config.types import Config
 from lander.data import settings
 from lander.shared.errors import UserError
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SWITCHES = {f"{section}.{key}" for section, values in readings.READINGS["repaired"].items() for key in values}
 
 

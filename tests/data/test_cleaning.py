@@ -393,7 +393,7 @@ def test_counts_add_up_on_anything(pairs):
 
 # ---------------------------------------------------------------- real text
 
-TEXT = Path(os.environ.get("LANDER_TEXT", Path(__file__).parents[2] / "shared" / "data"))
+TEXT = Path(os.environ.get("LANDER_TEXT", Path(__file__).parents[3] / "shared" / "data"))
 needs_text = pytest.mark.skipif(
     not (TEXT / "bible").is_dir(), reason="no real text: set LANDER_TEXT to the folder that holds bible/, ntrex/, ..."
 )

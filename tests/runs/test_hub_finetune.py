@@ -1,6 +1,6 @@
 """A finetune on a hub id, whose files are in the hub's cache, without a network: trained, exported, loaded elsewhere.
 
-pytest -m workflow tests/workflow/test_hub_finetune.py
+pytest -m workflow tests/runs/test_hub_finetune.py
 """
 
 import json

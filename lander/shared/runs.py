@@ -1,0 +1,33 @@
+"""Which model of a run: its method, its variant of the config and its seed."""
+
+import re
+from dataclasses import dataclass
+
+from lander.shared.errors import UserError
+
+NAME = re.compile(r"([a-z-]+)/([A-Za-z0-9._+-]+)/s(\d+)")
+
+
+@dataclass(frozen=True, order=True)
+class Model:
+    """One model of a run: trained, or decoded as it is."""
+
+    method: str
+    variant: str
+    seed: int
+
+    def __str__(self) -> str:
+        """Its folder below a stage's folder, as in `landermt/main/s0`."""
+        return f"{self.method}/{self.variant}/s{self.seed}"
+
+    @classmethod
+    def parse(cls, name: str) -> "Model":
+        """The model that `str` writes as `name`.
+
+        Raises:
+            UserError: not of the form method/variant/s<seed>.
+        """
+        found = NAME.fullmatch(name)
+        if not found:
+            raise UserError(f"{name}: not the name of a model; write METHOD/VARIANT/s<SEED>, as in landermt/main/s0")
+        return cls(found[1], found[2], int(found[3]))
