@@ -8,7 +8,7 @@ output projection `down`. Its activation h_i is the i-th input of `down` (design
     FFN(x) = down(h)
 
 To support another family, add its `model_type` (the word in its config.json) to `FAMILIES` with the names of its
-modules, and a small model of it to `tests/models/test_families.py`, which holds it to the same properties as the others.
+modules, and a small model of it to `tests/models/test_families.py`, which tests the same properties for all.
 Gate and input projection must be two matrices (not Phi-3's `gate_up_proj`).
 """
 
