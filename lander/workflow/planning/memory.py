@@ -14,7 +14,6 @@ masters, and for `full` the base again) comes on top of the largest micro-batch.
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import nn
@@ -195,24 +194,22 @@ def reading(network: nn.Module, batch: Batch) -> float:
         return count.peak
 
 
-def translating(network: nn.Module, batch: Batch, sequences: int, cache: float) -> float:
-    """Bytes that decoding makes at most: prompts are read, then tokens written; references' losses are taken too.
+def translating(network: nn.Module, references: Batch, prompts: Batch, cache: float) -> float:
+    """Bytes that the stage translate makes at most: it decodes, and takes the losses of the references.
 
     Args:
-        sequences: rows that are decoded together; batch: rows of prompts with their references.
-        cache: bytes of all keys and values at the end.
+        references: prompts with their references, `translate.batch_size` of them.
+        prompts: what is decoded together. cache: bytes of its keys and values at the end.
     """
     vocabulary = network.get_output_embeddings().weight.shape[0]
-    most = max(1, LOGITS // vocabulary // batch.input_ids.shape[1])  # rows, as `Translator.losses` cuts batches
-    few = Batch(batch.input_ids[:most], batch.attention_mask[:most], batch.labels[:most])
-    prompts = batch_of(sequences, batch.input_ids.shape[1], 1)
+    most = max(1, LOGITS // vocabulary // references.input_ids.shape[1])  # rows, as `Translator.losses` cuts batches
+    few = Batch(references.input_ids[:most], references.attention_mask[:most], references.labels[:most])
     with torch.no_grad(), counting(network) as count:
         logits, labels = predictions(network, few, input_ids=few.input_ids)
         cross_entropy(logits, labels, reduction="none")
         del logits
         losses, count.peak = count.peak, count.now
-        inputs: dict[str, Any] = {"input_ids": prompts.input_ids, "attention_mask": prompts.attention_mask}
-        read = network(**inputs, use_cache=True, logits_to_keep=1)
-        del read
-        # The caches of parts of the prompts are put together; later the heap holds a grown copy of each layer's.
-        return max(losses, count.peak, 2 * cache + 2 * 4 * sequences * vocabulary)
+        mask = prompts.attention_mask
+        network(input_ids=prompts.input_ids, attention_mask=mask, use_cache=True, logits_to_keep=1)
+    # The caches of parts of the prompts are put together: they are there twice.
+    return max(losses, count.peak, 2 * cache + 2 * 4 * len(mask) * vocabulary)

@@ -161,9 +161,11 @@ def _stages(
     sequences, new = settings.translate.batch_size * settings.translate.beams, settings.translate.max_new_tokens
     decoded = None if None in tests else sum(tests) * len(plan.compared) * settings.translate.beams
     work = None if decoded is None else 2 * (base.inside + base.head) * decoded * sentence
-    cache = 2 * base.n_layer * base.kv_width * sequences * (longest + new) * memory.SIZE[dtype]
-    batch = memory.batch_of(settings.translate.batch_size, longest, predicted)
-    add("translate", len(plan.compared), memory.translating(network(), batch, sequences, cache), work, "decode")
+    prompt = longest - predicted
+    cache = 2 * base.n_layer * base.kv_width * sequences * (prompt + new) * memory.SIZE[dtype]
+    references = memory.batch_of(settings.translate.batch_size, longest, predicted)
+    kept = memory.translating(network(), references, memory.batch_of(sequences, prompt, 1), cache)
+    add("translate", len(plan.compared), kept, work, "decode")
     return rows
 
 
