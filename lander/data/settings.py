@@ -47,7 +47,7 @@ DEFAULTS: dict[str, Any] = {
         # on news, scripture and manuals: of 25 to 35 letters 0.2% of good texts are dropped and 92% of wrong ones, of
         # 35 to 50 0.2% and 98%, beyond 0.02% and 99.9%
         "language": {"letters": 25, "probability": 0.001},
-        # texts as similar as this to one of data.exclude are dropped too (lander.data.near); 1 is off, the default,
+        # texts as similar as this to one of data.exclude are dropped too (lander.data.overlap); 1 is off, the default,
         # because formulaic text (dates, scripture, manuals) is full of sentences that are near and yet new
         "near_excluded": {"similarity": 1.0},
         "duplicates": {"pair": True, "source": False, "target": False},

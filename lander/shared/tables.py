@@ -1,8 +1,11 @@
-"""Every table that Lander keeps: its columns, their types and what they mean, checked on write and on read.
+"""Every table that Lander keeps: its columns, their types and their meaning, checked on write and on read.
 
-All tables are Parquet in long format, one row per fact. `write` and `read` are the only doors.
+All tables are Parquet in long format, one row per fact. Only `write` and `read` access them, and for tables that do not
+fit into memory `lander.data.chunks`.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,17 +18,8 @@ import pyarrow.parquet as pq
 from lander.shared.errors import UserError, brief
 from lander.shared.files import remedy, whole_file
 
-NEVER_EMPTY = ("train", "activations", "layers", "awareness", "neurons")  # tables without rows are damaged ones
-COUNTED = (
-    "layer",
-    "neuron",
-    "line",
-    "tokens",
-    "sentences",
-    "pairs",
-    "part",
-    "template",
-)  # columns that are never below 0
+NEVER_EMPTY = ("train", "activations", "layers", "awareness", "neurons")  # without rows such a table is damaged
+COUNTED = ("layer", "neuron", "line", "tokens", "sentences", "pairs", "part", "template")  # columns never below 0
 
 
 def _column(name: str, kind: pa.DataType, meaning: str, *, nullable: bool = False) -> pa.Field:
@@ -172,7 +166,11 @@ SCHEMAS: dict[str, pa.Schema] = {
 
 
 def write(path: str | Path, table: pd.DataFrame | pa.Table, schema: str) -> None:
-    """Write a table whole or not at all, in the columns, order and types of `SCHEMAS[schema]`."""
+    """Write a table whole or not at all, in the columns, order and types of `SCHEMAS[schema]`.
+
+    Raises:
+        UserError: a value is missing, not finite or below 0 where the schema forbids it.
+    """
     if isinstance(table, pd.DataFrame):
         table = pa.Table.from_pandas(table, schema=SCHEMAS[schema], preserve_index=False)
     table = table.select(SCHEMAS[schema].names).cast(SCHEMAS[schema])
@@ -184,21 +182,19 @@ def write(path: str | Path, table: pd.DataFrame | pa.Table, schema: str) -> None
 def read(
     path: str | Path | BinaryIO, schema: str, columns: list[str] | None = None, name: str | None = None
 ) -> pd.DataFrame:
-    """Read a table written by `write` (or by anybody else, with the same columns).
+    """Read a table made by `write`, or by anybody with the same columns.
 
     Args:
-        name: what messages call it, where it is no file of its own.
+        path: a file, or an open one.
+        columns: those to read; None reads all of the schema.
+        name: of the table in messages, if `path` is not a file of its own.
     Raises:
         UserError: no such file, damaged, columns or types other than the schema's, missing values, or no rows.
     """
     wanted = SCHEMAS[schema] if columns is None else pa.schema([SCHEMAS[schema].field(column) for column in columns])
     name = name or str(path)
-    try:
-        table = pq.ParquetFile(path, page_checksum_verification=True).read(columns=wanted.names)
-    except FileNotFoundError:
-        raise UserError(f"{name}: no such file; `snakemake --cores 1 -- {name}` makes it") from None
-    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
-        raise UserError(f"{name}: not a readable Parquet file ({brief(error)}); {remedy(name)}") from None
+    with opened(path, name) as file:
+        table = file.read(columns=wanted.names)
     table = conform(table, wanted, schema, name)
     if schema in NEVER_EMPTY and not len(table):
         raise UserError(f"{name}: no rows in it; {remedy(name)}")
@@ -208,11 +204,26 @@ def read(
         raise UserError(f"{name}: a value cannot be read ({brief(error)}); {remedy(name)}") from None
 
 
-def conform(table: pa.Table, wanted: pa.Schema, schema: str, name: str) -> pa.Table:
-    """A table in the columns and types wanted, its values checked.
+@contextmanager
+def opened(path: str | Path | BinaryIO, name: str) -> Iterator[pq.ParquetFile]:
+    """Yield a Parquet file to read from in the block; what is wrong with it becomes a `UserError`."""
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            yield file
+    except FileNotFoundError:
+        raise UserError(f"{name}: no such file; `snakemake --cores 1 -- {name}` makes it") from None
+    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+        raise UserError(f"{name}: not a readable Parquet file ({brief(error)}); {remedy(name)}") from None
 
+
+def conform(table: pa.Table, wanted: pa.Schema, schema: str, name: str) -> pa.Table:
+    """A table cut and cast to the wanted columns and types, its values checked.
+
+    Args:
+        wanted: fields of `SCHEMAS[schema]`.
+        name: of the table in messages.
     Raises:
-        UserError: a column is missing, has another type, or holds what it cannot hold.
+        UserError: a column is missing, has another type, or holds what it must not.
     """
     missing = [column for column in wanted.names if column not in table.column_names]
     if missing:
@@ -227,12 +238,12 @@ def conform(table: pa.Table, wanted: pa.Schema, schema: str, name: str) -> pa.Ta
 
 
 def empty(schema: str) -> pd.DataFrame:
-    """A table of the schema without rows."""
+    """A table of a schema without rows."""
     return SCHEMAS[schema].empty_table().to_pandas()
 
 
 def is_whole(table: pd.DataFrame) -> bool:
-    """Whether every neuron of every layer of a (layer, neuron) table has its one row."""
+    """Whether a (layer, neuron) table has exactly one row for every neuron of every layer."""
     n_layer, p = table["layer"].max() + 1, table["neuron"].max() + 1
     numbers = table["layer"].to_numpy(dtype=np.int64) * p + table["neuron"].to_numpy(dtype=np.int64)
     return np.array_equal(np.sort(numbers), np.arange(n_layer * p))
@@ -254,7 +265,7 @@ def by_neuron(values: dict[str, np.ndarray]) -> pd.DataFrame:
 
 
 def _check(path: str | Path, table: pa.Table, schema: str) -> None:
-    """No missing values and no NaN where the schema does not allow them, no counts below 0."""
+    """Refuse missing values and non-finite numbers (unless the column is nullable), and counts below 0."""
     for name in table.column_names:
         field = SCHEMAS[schema].field(name)
         column = table.column(name)

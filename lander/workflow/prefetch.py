@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lander.config import config
-from lander.config.modelconfig import WEIGHT_FILES, weights
+from lander.config.base import WEIGHT_FILES, weights
 from lander.config.sources import Source
 from lander.config.types import Neural
 from lander.data import testsets

