@@ -23,146 +23,112 @@ COUNTED = ("layer", "neuron", "line", "tokens", "sentences", "pairs", "part", "t
 
 
 def _column(name: str, kind: pa.DataType, meaning: str, *, nullable: bool = False) -> pa.Field:
+    """A column; its meaning is written into every file, so a new wording changes the files' bytes."""
     return pa.field(name, kind, nullable=nullable, metadata={"meaning": meaning})
 
 
 LAYER = _column("layer", pa.int32(), "layer of the model, 0..n_layer-1")
-NEURON = _column("neuron", pa.int32(), "hidden unit of the layer's FFN, 0..p-1")
+PLACE = [LAYER, _column("neuron", pa.int32(), "hidden unit of the layer's FFN, 0..p-1")]
 DIRECTION = _column("direction", pa.string(), "translation direction, as in file names")
 ORIGIN = _column("origin", pa.string(), "name of the source that the line came from")
-LINE = _column("line", pa.int64(), "line in that source, from 0")
-MODEL = [
+SOURCE = [ORIGIN, _column("line", pa.int64(), "line in that source, from 0")]
+MEASURED = [
     _column("method", pa.string(), "method that made the translations"),
     _column("variant", pa.string(), "variant of the method"),
     _column("seed", pa.string(), "seed of the method"),
+    _column("test", pa.string(), "name of the test set"),
+    DIRECTION,
+    _column("metric", pa.string(), "metric, as in scores.csv"),
 ]
-TEST = _column("test", pa.string(), "name of the test set")
-METRIC = _column("metric", pa.string(), "metric, as in scores.csv")
 SIGNATURE = _column("signature", pa.string(), "how the score was computed")
 
-SCHEMAS: dict[str, pa.Schema] = {
+_COLUMNS: dict[str, list[pa.Field]] = {
     # data: a cleaned pair of languages, both directions; first and second in alphabetical order of their codes
-    "clean": pa.schema(
-        [
-            _column("first", pa.string(), "sentence in the first language of the pair"),
-            _column("second", pa.string(), "its translation in the second language"),
-            ORIGIN,
-            LINE,
-        ]
-    ),
-    "train": pa.schema(
-        [
-            _column("source", pa.string(), "source sentence"),
-            _column("target", pa.string(), "its translation"),
-            _column("template", pa.int16(), "index of the instruction template, from 0"),
-            ORIGIN,
-            LINE,
-        ]
-    ),
+    "clean": [
+        _column("first", pa.string(), "sentence in the first language of the pair"),
+        _column("second", pa.string(), "its translation in the second language"),
+        *SOURCE,
+    ],
+    "train": [
+        _column("source", pa.string(), "source sentence"),
+        _column("target", pa.string(), "its translation"),
+        _column("template", pa.int16(), "index of the instruction template, from 0"),
+        *SOURCE,
+    ],
     # dev and test sets: never filtered, dropped or reordered
-    "heldout": pa.schema(
-        [
-            _column("source", pa.string(), "source sentence"),
-            _column("target", pa.string(), "reference translation"),
-            ORIGIN,
-            LINE,
-        ]
-    ),
-    "text": pa.schema([_column("text", pa.string(), "sentence that scores the neurons"), ORIGIN, LINE]),
-    "counts": pa.schema(
-        [
-            DIRECTION,
-            ORIGIN,
-            _column("reason", pa.string(), "`read`, `kept`, or why pairs were dropped, in the order of the filters"),
-            _column("pairs", pa.int64(), "number of pairs; read = kept + all dropped"),
-        ]
-    ),
-    "activations": pa.schema(
-        [
-            LAYER,
-            NEURON,
-            _column("mean", pa.float64(), "mean activation over all tokens read (eq. 1)"),
-            _column("tokens", pa.int64(), "tokens that the mean is over"),
-        ]
-    ),
-    "layers": pa.schema(
-        [
-            DIRECTION,
-            LAYER,
-            _column("activation", pa.float64(), "mean activation of the layer, over tokens and neurons"),
-            _column("delta", pa.float64(), "D, the change against the neighbouring layer (eq. 1)", nullable=True),
-            _column("selected", pa.bool_(), "one of the k layers with the largest D (eq. 2)"),
-        ]
-    ),
-    "awareness": pa.schema(
-        [
-            LAYER,
-            NEURON,
-            _column("score", pa.float64(), "the estimator's score; taylor: Phi, mean of |dL/dh * h|, nats (eq. 3-4)"),
-            _column("tokens", pa.int64(), "tokens that the mean is over; 0: random scores"),
-        ]
-    ),
-    # sums of consecutive parts of the text: added up and divided by the tokens they are the scores of any share of it
-    "awareness_parts": pa.schema(
-        [
-            _column("part", pa.int32(), "part of the text, from 0"),
-            LAYER,
-            NEURON,
-            _column("score", pa.float64(), "sum over the part's tokens of what the estimator averages (with its sign)"),
-            _column("tokens", pa.int64(), "tokens of the part that predict one"),
-            _column("sentences", pa.int64(), "sentences of the part, of all directions"),
-        ]
-    ),
-    # several rows per neuron where it has several owners
-    "neurons": pa.schema(
-        [
-            LAYER,
-            NEURON,
-            _column("variance", pa.float64(), "sigma, variance of Phi over the languages (eq. 5)"),
-            _column("kind", pa.string(), "`general`, `specific` or `unactivated`"),
-            _column("language", pa.string(), "owner of a specific neuron (a row for each)", nullable=True),
-            _column("selected", pa.bool_(), "whether its layer is chosen for any direction"),
-        ]
-    ),
-    "masks": pa.schema(
-        [
-            LAYER,
-            NEURON,
-            _column("role", pa.string(), "`general`, `source`, `target` or `absent`, in this direction"),
-            _column("owner", pa.string(), "language that owns the neuron", nullable=True),
-            _column("trained", pa.bool_(), "whether this direction's batches train it"),
-            _column("scale", pa.float64(), "factor of the neuron's group (eq. 6-8), constant per layer and role"),
-        ]
-    ),
-    # what one model's translations score, sentence by sentence
-    "segments": pa.schema(
-        [
-            *MODEL,
-            TEST,
-            DIRECTION,
-            METRIC,
-            _column("line", pa.int64(), "item of the test set, from 0"),
-            _column("score", pa.float64(), "score of this sentence alone"),
-            _column(
-                "statistics",
-                pa.list_(pa.int32()),
-                "counts that the corpus score is made of (sacreBLEU's); null where it is the mean of the scores",
-                nullable=True,
-            ),
-            SIGNATURE,
-        ]
-    ),
-    "scores": pa.schema(
-        [
-            *MODEL,
-            TEST,
-            DIRECTION,
-            METRIC,
-            _column("score", pa.float64(), "of the whole test set"),
-            SIGNATURE,
-        ]
-    ),
+    "heldout": [
+        _column("source", pa.string(), "source sentence"),
+        _column("target", pa.string(), "reference translation"),
+        *SOURCE,
+    ],
+    "text": [_column("text", pa.string(), "sentence that scores the neurons"), *SOURCE],
+    "counts": [
+        DIRECTION,
+        ORIGIN,
+        _column("reason", pa.string(), "`read`, `kept`, or why pairs were dropped, in the order of the filters"),
+        _column("pairs", pa.int64(), "number of pairs; read = kept + all dropped"),
+    ],
+    "activations": [
+        *PLACE,
+        _column("mean", pa.float64(), "mean activation over all tokens read (eq. 1)"),
+        _column("tokens", pa.int64(), "tokens that the mean is over"),
+    ],
+    "layers": [
+        DIRECTION,
+        LAYER,
+        _column("activation", pa.float64(), "mean activation of the layer, over tokens and neurons"),
+        _column("delta", pa.float64(), "D, the change against the neighbouring layer (eq. 1)", nullable=True),
+        _column("selected", pa.bool_(), "one of the k layers with the largest D (eq. 2)"),
+    ],
+    "awareness": [
+        *PLACE,
+        _column("score", pa.float64(), "the estimator's score; taylor: Phi, mean of |dL/dh * h|, nats (eq. 3-4)"),
+        _column("tokens", pa.int64(), "tokens that the mean is over; 0: random scores"),
+    ],
+    # sums over consecutive parts of the text; sums of some parts, divided by their tokens, are the scores of that text
+    "awareness_parts": [
+        _column("part", pa.int32(), "part of the text, from 0"),
+        *PLACE,
+        _column("score", pa.float64(), "sum over the part's tokens of what the estimator averages (with its sign)"),
+        _column("tokens", pa.int64(), "tokens of the part that predict one"),
+        _column("sentences", pa.int64(), "sentences of the part, of all directions"),
+    ],
+    # a row for each owner of a neuron
+    "neurons": [
+        *PLACE,
+        _column("variance", pa.float64(), "sigma, variance of Phi over the languages (eq. 5)"),
+        _column("kind", pa.string(), "`general`, `specific` or `unactivated`"),
+        _column("language", pa.string(), "owner of a specific neuron (a row for each)", nullable=True),
+        _column("selected", pa.bool_(), "whether its layer is chosen for any direction"),
+    ],
+    "masks": [
+        *PLACE,
+        _column("role", pa.string(), "`general`, `source`, `target` or `absent`, in this direction"),
+        _column("owner", pa.string(), "language that owns the neuron", nullable=True),
+        _column("trained", pa.bool_(), "whether this direction's batches train it"),
+        _column("scale", pa.float64(), "factor of the neuron's group (eq. 6-8), constant per layer and role"),
+    ],
+    # scores of one model's translations, sentence by sentence
+    "segments": [
+        *MEASURED,
+        _column("line", pa.int64(), "item of the test set, from 0"),
+        _column("score", pa.float64(), "score of this sentence alone"),
+        _column(
+            "statistics",
+            pa.list_(pa.int32()),
+            "counts that the corpus score is made of (sacreBLEU's); null where it is the mean of the scores",
+            nullable=True,
+        ),
+        SIGNATURE,
+    ],
+    "scores": [
+        *MEASURED,
+        _column("score", pa.float64(), "of the whole test set"),
+        SIGNATURE,
+    ],
 }
+
+SCHEMAS: dict[str, pa.Schema] = {name: pa.schema(columns) for name, columns in _COLUMNS.items()}
 
 
 def write(path: str | Path, table: pd.DataFrame | pa.Table, schema: str) -> None:
