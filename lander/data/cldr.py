@@ -66,7 +66,10 @@ ENTITIES = {kind: tuple(codes.split()) for kind, codes in _CODES.items()} | {"em
 BESIDE = {"zh": "{0}（{1}）", "ko": "{0}({1})"}
 LABEL = {"zh": "{0}：{1}", "fr": "{0} : {1}"}
 
-Tree = tuple  # (kind, arguments...), the same in every language; `_WRITERS` has the kinds
+_SPACES = re.compile("[\u00a0\u2009\u202f]")
+_MARKS = re.compile("[\u200e\u200f\u061c]")
+
+Tree = tuple  # (kind, arguments...), the same in every language; `_write` and `_write_leaf` have the kinds
 
 
 def lines(
@@ -88,7 +91,10 @@ def lines(
     if not 0 <= start <= stop:
         raise UserError(f"builtin corpus cldr: lines [{start}, {stop}] is not a range of lines from 0 up")
     trees = [_draw_line(_Dice(f"{vocabulary} {number}"), vocabulary == "all") for number in range(start, stop)]
-    return {language: [_tidy(_write(language, tree)) for tree in trees] for language in languages}
+    # plain spaces and no invisible direction marks, so that data cleaning leaves the text as it is
+    return {
+        language: [_SPACES.sub(" ", _MARKS.sub("", _write(language, tree))) for tree in trees] for language in languages
+    }
 
 
 @cache
@@ -200,31 +206,33 @@ def _locale(language: str) -> Locale:
     return Locale(language)
 
 
-def _write_emoji(language: str, character: str) -> str:
-    _locale(language)
-    return emoji.EMOJI_DATA[character][language].strip(":").replace("_", " ").strip()
-
-
-_WRITERS = {
-    "territory": lambda language, code: _locale(language).territories[code],
-    "language": lambda language, code: _locale(language).languages[code],
-    "emoji": _write_emoji,
-    "currency": lambda language, code, number: format_currency(
-        number, code, locale=_locale(language), format_type="name", currency_digits=False
-    ),
-    "unit": lambda language, code, number: format_unit(number, code, "long", locale=_locale(language)),
-    "percent": lambda language, number: format_percent(number / 100, locale=_locale(language)),
-    "date": lambda language, day, style: format_date(day, style, locale=_locale(language)),
-    "month": lambda language, day: format_skeleton("yMMMM", day, locale=_locale(language)),
-    "interval": lambda language, first, last: format_interval(first, last, "yMMMd", locale=_locale(language)),
-    "time": lambda language, time: format_time(time, "short", locale=_locale(language)),
-    "relative": lambda language, delta: format_timedelta(delta, add_direction=True, locale=_locale(language)),
-}
-
-
 @lru_cache(maxsize=100_000)
-def _write_leaf(language: str, tree: Tree) -> str:
-    return _WRITERS[tree[0]](language, *tree[1:])
+def _write_leaf(language: str, leaf: Tree) -> str:
+    locale = _locale(language)
+    match leaf:
+        case ("territory", code):
+            return locale.territories[code]
+        case ("language", code):
+            return locale.languages[code]
+        case ("emoji", character):
+            return emoji.EMOJI_DATA[character][language].strip(":").replace("_", " ").strip()
+        case ("currency", code, number):
+            return format_currency(number, code, locale=locale, format_type="name", currency_digits=False)
+        case ("unit", code, number):
+            return format_unit(number, code, "long", locale=locale)
+        case ("percent", number):
+            return format_percent(number / 100, locale=locale)
+        case ("date", day, style):
+            return format_date(day, style, locale=locale)
+        case ("month", day):
+            return format_skeleton("yMMMM", day, locale=locale)
+        case ("interval", first, last):
+            return format_interval(first, last, "yMMMd", locale=locale)
+        case ("time", time):
+            return format_time(time, "short", locale=locale)
+        case ("relative", delta):
+            return format_timedelta(delta, add_direction=True, locale=locale)
+    raise ValueError(leaf)
 
 
 def _write(language: str, tree: Tree) -> str:
@@ -237,12 +245,3 @@ def _write(language: str, tree: Tree) -> str:
     if kind == "label":
         return LABEL.get(language, "{0}: {1}").format(_write(language, tree[1]), _write(language, tree[2]))
     return _write_leaf(language, tree)
-
-
-_SPACES = re.compile("[\u00a0\u2009\u202f]")
-_MARKS = re.compile("[\u200e\u200f\u061c]")
-
-
-def _tidy(text: str) -> str:
-    """Plain spaces and no invisible direction marks: data cleaning leaves the text as it is."""
-    return _SPACES.sub(" ", _MARKS.sub("", text))

@@ -97,10 +97,15 @@ def _length_ratio(settings: Settings, languages: Languages) -> Check:
     weights = tuple(thresholds(settings, language, "length_ratio")["weight"] for language in languages)
     slack = pair_threshold(settings, languages, "length_ratio", "slack", min)
     most = pair_threshold(settings, languages, "length_ratio", "max", min)
+    return _above(lambda first, second: measures.length_ratio(first, second, weights, slack), most)
+
+
+def _above(measure: Callable[[str, str], float], most: float) -> Check:
+    """A measure of both sides is at most `most`."""
 
     def check(first: str, second: str) -> Score | None:
-        ratio = measures.length_ratio(first, second, weights, slack)
-        return ratio if ratio > most else None
+        value = measure(first, second)
+        return value if value > most else None
 
     return check
 
@@ -138,12 +143,7 @@ def _alphabet(settings: Settings, languages: Languages) -> Check:
 
 def _numbers(settings: Settings, languages: Languages) -> Check:
     most = pair_threshold(settings, languages, "numbers", "max", min)
-
-    def check(first: str, second: str) -> Score | None:
-        share = measures.number_mismatch(first, second)
-        return share if share > most else None
-
-    return check if most < 1 else lambda first, second: None
+    return _above(measures.number_mismatch, most) if most < 1 else lambda first, second: None
 
 
 def _copied(settings: Settings, languages: Languages) -> Check:
