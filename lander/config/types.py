@@ -106,7 +106,7 @@ class Finetune:
     zero_stage: int
     recompute: bool
     ranks: int
-    checkpoint_every: int
+    checkpoint_minutes: float
     scope: str
     methods: Mapping[str, Mapping[str, Any]]  # finetune.<method>: learning_rate, and what lander/config/methods.py says
 
