@@ -302,9 +302,7 @@ class Models:
     def machine_flags(self, _wildcards: Any, resources: Any) -> list[str]:
         """Flags of the finetuning that change no result."""
         finetune = self.settings.finetune
-        flags = as_flags(
-            {"zero-stage": finetune.zero_stage, "checkpoint-every": 200 if finetune.checkpoint_minutes else 0}
-        )
+        flags = as_flags({"zero-stage": finetune.zero_stage, "checkpoint-minutes": finetune.checkpoint_minutes})
         return [*flags, "--recompute"] if finetune.recompute else flags
 
     # ------------------------------------------------------------ what is decoded

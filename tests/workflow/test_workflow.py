@@ -243,7 +243,7 @@ def test_what_changes_no_result_is_no_parameter(make) -> None:
     across = make(finetune={"ranks": 3}).models.launcher(wildcards(), resources={"nodes": 3})
     assert across.startswith("srun --nodes=3 --ntasks=3 --ntasks-per-node=1")
     assert "torchrun --nnodes 3 --nproc_per_node 1 " in across
-    assert plan.models.machine_flags(wildcards(), resources=None) == ["--zero-stage", "0", "--checkpoint-every", "200"]
+    assert plan.models.machine_flags(wildcards(), resources=None) == ["--zero-stage", "0", "--checkpoint-minutes", "5"]
 
 
 def test_errors_are_said_once_more(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
