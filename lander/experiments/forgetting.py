@@ -14,7 +14,7 @@ import pandas as pd
 from lander.config.methods import TRAINING_FREE
 from lander.experiments import forgetting_tables as tables
 from lander.experiments.forgetting_tables import KINDS
-from lander.report.order import sort_tests
+from lander.report.labels import sort_tests
 from lander.report.samples import (
     LOSS,
     labels,

@@ -9,7 +9,7 @@ import pandas as pd
 from lander.config.methods import TRAINING_FREE
 from lander.experiments import charts
 from lander.report.samples import LOSS, METRICS
-from lander.report.summary import quantity
+from lander.report.tables import quantity
 from lander.report.tables import Cell, Table
 from lander.report.writing import heads, number
 

@@ -8,7 +8,7 @@ from lander.config.methods import SECOND_MODEL, TABLE2
 from lander.experiments import charts
 from lander.experiments.verdict import FLOOR, by_rank, tests, verdict
 from lander.report import paper
-from lander.report.order import sort_tests
+from lander.report.labels import sort_tests
 from lander.report.samples import (
     DRAWS,
     LOSS,
@@ -21,7 +21,7 @@ from lander.report.samples import (
     summarise,
 )
 from lander.report.score_inputs import Inputs
-from lander.report.summary import duration, quantity
+from lander.report.tables import duration, quantity
 from lander.report.tables import MISSING, Cell, Table
 from lander.report.writing import Document, heads, listed, number
 from lander.shared.errors import UserError

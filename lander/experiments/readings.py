@@ -7,10 +7,10 @@ import pandas as pd
 
 from lander.experiments import charts
 from lander.experiments.verdict import FLOOR
-from lander.report.order import method_key, sort_tests
+from lander.report.labels import method_key, sort_tests
 from lander.report.samples import METRICS, against, loss_samples, require, score_samples, summarise
 from lander.report.score_inputs import KEYS, Inputs
-from lander.report.summary import quantity
+from lander.report.tables import quantity
 from lander.report.tables import Cell, Table
 from lander.report.writing import Document, heads, listed, number
 from lander.shared.errors import UserError

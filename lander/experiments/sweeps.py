@@ -7,10 +7,10 @@ import pandas as pd
 
 from lander.experiments import charts
 from lander.experiments.readings import MAIN, dev_samples
-from lander.report.order import sort_tests
+from lander.report.labels import sort_tests
 from lander.report.samples import METRICS, SUMMARY, summarise
 from lander.report.score_inputs import Inputs
-from lander.report.summary import quantity
+from lander.report.tables import quantity
 from lander.report.tables import Cell, Table
 from lander.report.writing import Document, heads, number
 from lander.shared.errors import UserError

@@ -7,7 +7,7 @@ that change is the form of the instruction, which any direction teaches: the mea
 import pandas as pd
 
 from lander.experiments import charts
-from lander.report.order import method_key, sort_tests
+from lander.report.labels import method_key, sort_tests
 from lander.report.samples import METRICS, complete, minus, sort_columns, summarise
 from lander.report.score_inputs import KEYS, Inputs
 from lander.report.tables import Table

@@ -4,7 +4,7 @@ Zhu, Pan, Li and Xiong: LANDeRMT: Detecting and Routing Language-Aware Neurons f
 Machine Translation. ACL 2024, pages 12135-12148, CC BY 4.0. <https://aclanthology.org/2024.acl-long.656>
 """
 
-from lander.report.order import direction_group
+from lander.report.labels import direction_group
 from lander.report.samples import PAPER, SIDES
 from lander.report.tables import Cell, Table
 from lander.report.writing import heads

@@ -11,7 +11,7 @@ import yaml
 
 import lander
 from lander.finetune.manifest import check_provenance
-from lander.report.metrics import look
+from lander.report.labels import look
 from lander.report.scoretable import SCORES, read_scores
 from lander.shared.errors import UserError
 from lander.shared.files import read_json, write_text
