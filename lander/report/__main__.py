@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--run", required=True, help="name of the run, the title of the page")
     add("--scores", type=Path, required=True, help="scores.csv of lander.evaluate")
     add("--significance", type=Path, nargs="?", help="intervals and paired tests, significance.csv of lander.evaluate")
-    add("--experiments", type=Path, **many, help="folders with <name>.json, .csv and .svg of experiments, or such .json")
+    add("--experiments", type=Path, **many, help="results of experiments, <name>.json, or folders of them")
     add("--translations", **many, metavar="MODEL=FOLDER", help="folders with <test>/<direction>.jsonl, for the browser")
     add("--flags", **many, metavar="MODEL=FOLDER", help="folders with <test>/<direction>.flags.csv of these models")
     add("--sentences", type=int, default=100, help="sentences to show of each direction and test set (default 100)")

@@ -32,9 +32,10 @@ def beside(inputs: Inputs, tests: list[str]) -> list[Beside]:
     theirs1 = {name: scores for name, (_, _, scores) in paper.TABLE1.items()}
     theirs2 = {name: scores for name, (_, scores) in paper.TABLE2.items()}
     columns1 = [*PAPER, *MEANS[1:], TRAINED]  # of the paper's tables, in their order
+    four = paper.TABLE2_DIRECTIONS
     made = [
         ("Table 1: all methods", paper.table1(), columns1, theirs1, PAPER),
-        ("Table 2: which neurons are trained", paper.table2(), paper.TABLE2_DIRECTIONS, theirs2, paper.TABLE2_DIRECTIONS),
+        ("Table 2: which neurons are trained", paper.table2(), four, theirs2, four),
     ]
     scores = inputs.scores[inputs.scores["variant"].isin(VARIANTS)]
     found = []
@@ -64,8 +65,9 @@ def _arranged(table: Table, names: list[str]) -> Table:
     last = [TRAINED] if TRAINED in names else []
     places = [list(names).index(name) for name in [*(name for _, name in columns), *last]]
     heads, groups = score_heads(columns)
+    heads, groups = heads + [Head(name) for name in last], groups + [Head("") for _ in last]
     rows = [(label, [cells[place] for place in places]) for label, cells in table.rows]
-    return replace(table, heads=heads + [Head(name) for name in last], rows=rows, groups=groups + [Head("")] * len(last))
+    return replace(table, heads=heads, rows=rows, groups=groups)
 
 
 def _ahead(

@@ -25,7 +25,10 @@ LAYER_AXIS = "layer (0 = first)"
 SHARED = "A neuron of several languages counts for each of them, and once in the total."
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 TOP = 0.05  # share of the neurons whose overlap between languages is shown
-LIGHT, DARK = "#ffffff", "#1a1a1c"  # of the numbers in heat maps; like the cells, they keep their colours on a dark page
+LIGHT, DARK = (
+    "#ffffff",
+    "#1a1a1c",
+)  # of the numbers in heat maps, also on a dark page
 SHADES = LinearSegmentedColormap.from_list("share", [LIGHT, svg.PALETTE[0], "#00304d"])  # ever darker, in grey too
 MEASURES = {  # kind in the numbers of the experiment `agreement` -> title
     "estimators_correlation": "rank correlation of the scores",
@@ -154,7 +157,7 @@ def _direction_lines(name: str, title: str, axis: str, inputs: Inputs, caption: 
         pairs += [] if back else [pair]
         style = svg.line_style(pairs.index(pair)) | {"linestyle": svg.DASHES[1 if back else 0]}
         styles[direction] = style | {"markerfacecolor": svg.PAGE if back else style["color"]}
-    rows = 2 * -(-len(styles) // 12) if len(styles) > 4 else 1  # an even number keeps both directions of a pair together
+    rows = 2 * -(-len(styles) // 12) if len(styles) > 4 else 1  # an even number keeps a pair together
     return _lines(name, title, (axis, ""), data, styles, inputs, caption, rows, data[name])
 
 
@@ -211,7 +214,7 @@ def awareness(inputs: Inputs) -> Drawn | None:
     data = _mean_awareness(inputs)
     mean = data.groupby("layer")["awareness"].mean()
     caption = (
-        "The awareness of a neuron for a language is the change of the loss on that language's text without the neuron, "
+        "The awareness of a neuron for a language: how much the loss on text of the language changes without the neuron, "
         f"to first order (eq. 3-4). Averaged over languages it is highest at layer {int(mean.idxmax())} and lowest at "
         f"layer {int(mean.idxmin())}. A line above the others may only mean that the loss on that language is higher."
     )
@@ -251,9 +254,9 @@ def awareness_specific(inputs: Inputs) -> Drawn | None:
         return None
     data = _group(inputs, lambda rows, language: (rows["kind"] == "specific") & (rows["language"] == language))
     caption = (
-        "A specific neuron belongs to the language for which its awareness is highest: its owner. Each line shows the "
-        "neurons of one language on text of that language. If it lies far above the line of the general neurons, a few "
-        "neurons carry much of what is specific to the language. It is broken where the language owns no neuron."
+        "The owner of a specific neuron is the language that it is specific to. Each line shows the neurons of one owner "
+        "on text of that language. If it lies far above the line of the general neurons, a few neurons carry much of what "
+        "is specific to the language. It is broken where the language owns no neuron."
     )
     title = "Mean awareness of the language-specific neurons, by owner"
     return _language_lines("awareness-specific", title, data, inputs, caption)
@@ -337,8 +340,8 @@ def owners(inputs: Inputs) -> Drawn | None:
         own = specific["language"].value_counts().reindex(languages, fill_value=0)
         idle = f", {kinds['unactivated']:,} unactivated" if kinds.get("unactivated", 0) else ""
         caption = (
-            f"Of {kinds.sum():,} neurons {kinds.get('general', 0):,} are general, {kinds['specific']:,} specific{idle}. "
-            f"{own.idxmax()} owns most ({own.max():,}), {own.idxmin()} fewest ({own.min():,}). Bars of uneven parts "
+            f"Of {kinds.sum():,} neurons {kinds.get('general', 0):,} are general, {kinds['specific']:,} specific{idle}."
+            f" {own.idxmax()} owns most ({own.max():,}), {own.idxmin()} fewest ({own.min():,}). Bars of uneven parts "
             "show layers in which one language stands out."
         )
         caption += f" {SHARED}" if len(specific) > kinds["specific"] else ""

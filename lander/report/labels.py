@@ -15,7 +15,10 @@ ORDER = tuple(METHODS)
 GROUPS = ("out of English", "into English", "other directions")  # of directions
 MEAN_LABELS = {"mean": "all", "mean-out-of-en": "out of en", "mean-into-en": "into en"}
 ZERO_SHOT_VARIANTS = {"main": "fixed instruction", "best-prompt": "best prompt"}
-LESS, MORE = "better:less", "better:more"  # in the signature of a metric that `METRICS` does not have: `evaluate.neural`
+LESS, MORE = (
+    "better:less",
+    "better:more",
+)  # in the signature of a metric of `evaluate.neural`
 
 
 # ---------------------------------------------------------------- methods, directions, test sets
@@ -72,7 +75,7 @@ def sort_tests(names: Iterable[str], wanted: Iterable[str]) -> list[str]:
 
 
 class Look(NamedTuple):
-    """How the scores of a metric are shown. `best` is `max` or `min`, or empty if neither is better or it is unknown."""
+    """How the scores of a metric are shown. `best` is `max` or `min`; empty if neither is better, or it is unknown."""
 
     heading: str
     digits: int

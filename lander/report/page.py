@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from lander.report import data, detection, experiments, provenance, scores, summary, svg, training
+from lander.report import data, detection, paper, provenance, scores, summary, svg, training
 from lander.report.beside import beside
 from lander.report.document import PICTURE_FIRST, Document
 from lander.report.inputs import Inputs
@@ -24,7 +25,9 @@ from lander.report.translations import Browser, readable, text_direction, visibl
 from lander.shared.files import whole_folder, write_text
 
 HERE = Path(__file__).parent
+EXPERIMENTS = "experiments"  # folder beside index.html: figures and numbers of the experiments
 LIMIT = 4_800_000  # bytes of the page
+ROOM = 2_500_000  # bytes of the experiments' figures that are in the page
 NOTHING = "Nothing to show in this run."
 NO_ROOM = "No sentence is shown: the rest of the page leaves no room for them."
 FIGURES = (  # all that a report may have; an earlier report may have left some of them
@@ -56,7 +59,7 @@ def write(
     order += [one.name for key in ("detection", "training", "data", "cost") for one in drawn[key]]
     numbers = {name: place for place, name in enumerate(order, start=1)}
     figures = {key: [_shown(one, numbers[one.name]) for one in items] for key, items in drawn.items()}
-    content = _content(inputs, tests, figures, experiments.shown(documents, numbers), bool(browser))
+    content = _content(inputs, tests, figures, _shown_documents(documents, numbers), bool(browser))
     template = environment().get_template("page.html")
     text = template.render(**content, browser=Markup(""))
     if browser:
@@ -99,6 +102,33 @@ def _shown(drawn: Drawn, number: int) -> dict[str, Any]:
         table = Table(drawn.title, index, [Head(str(name)) for name in order], rows)
     picture = Markup(svg.inline(drawn.svg, drawn.name, drawn.description))
     return {"drawn": drawn, "number": number, "svg": picture, "table": table}
+
+
+def _shown_documents(documents: Sequence[Document], numbers: dict[str, int]) -> list[dict[str, Any]]:
+    """Experiments for the template. Figures that have no room in the page stay files beside it.
+
+    The section "Beside the paper" has the paper's tables; they are left out here.
+    """
+    found, room = [], ROOM
+    elsewhere = [paper.table1(), paper.table2()]
+    for one in documents:
+        inside = bool(one.svg) and len(one.svg) <= room
+        room -= len(one.svg) if inside else 0
+        name = f"experiment-{re.sub(r'[^A-Za-z0-9_-]', '-', one.name)}"  # an id of HTML
+        description = f"{one.title}. The numbers are in the tables below it and in its file."
+        found.append(
+            {
+                "name": one.name,
+                "id": name,
+                "title": one.title,
+                "number": numbers.get(one.name),
+                "svg": Markup(svg.inline(one.svg, name, description)) if inside else None,
+                "paragraphs": one.paragraphs,
+                "tables": [table for table in one.tables if table not in elsewhere],
+                "files": [f"{EXPERIMENTS}/{one.name}{end}" for end in ([".svg"] if one.svg else []) + [".csv"]],
+            }
+        )
+    return found
 
 
 def _number(value: float) -> str:
@@ -197,9 +227,9 @@ def _write_files(out: Path, drawn: list[Drawn], documents: Sequence[Document], p
             (out / f"{name}.svg").unlink(missing_ok=True)
             (out / f"{name}.csv").unlink(missing_ok=True)
     if not documents:
-        shutil.rmtree(out / experiments.FOLDER, ignore_errors=True)
+        shutil.rmtree(out / EXPERIMENTS, ignore_errors=True)
         return
-    with whole_folder(out / experiments.FOLDER) as folder:
+    with whole_folder(out / EXPERIMENTS) as folder:
         for one in documents:
             write_text(folder / f"{one.name}.csv", one.csv)
             if one.svg:

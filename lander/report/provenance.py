@@ -45,7 +45,7 @@ def commands(inputs: Inputs, experiments: list[str]) -> list[tuple[str, str]]:
 
 
 def tokenizer_choice(signed: str) -> str:
-    """The name that sacreBLEU's command line has for a tokenizer of its signatures: `ja-mecab` for `ja-mecab-0.996-IPA`."""
+    """A tokenizer of a signature as sacreBLEU's command line names it: `ja-mecab` for `ja-mecab-0.996-IPA`."""
     known = [name for name in BLEU.TOKENIZERS if signed == name or signed.startswith(f"{name}-")]
     return max(known, key=len, default=shlex.quote(signed))
 
@@ -61,7 +61,7 @@ def signature_table(inputs: Inputs) -> Table:
             names = sort_directions(own["direction"].unique())
             where = "all directions" if len(names) == everywhere else ", ".join(names)
             table.append((heading, [Cell(where), Cell(str(signature))]))
-    notes = ["A mean over directions carries the signatures of its scores. scores.csv has the signature of every score."]
+    notes = ["A mean over directions carries the signatures of its scores. scores.csv has every score's signature."]
     columns = heads(["directions", "signature"])
     return Table("Signatures of the scores", "metric", columns, table, notes=notes, wide=True)
 

@@ -106,7 +106,8 @@ def _sureness(tested: Significance, run: Method, place: tuple[str, str, str], di
     for baseline in tested.baselines:
         if found := tested.compare(run, baseline, place):
             sure = "significant" if found.significant else "not significant"
-            said.append(f"against {run_label(baseline)} {signed(found.difference * factor, digits)}, {found.text}, {sure}")
+            gap = signed(found.difference * factor, digits)
+            said.append(f"against {run_label(baseline)} {gap}, {found.text}, {sure}")
     beaten, letters = tested.beaten(run, place), tested.letters()
     return {
         "interval": "–".join(span),

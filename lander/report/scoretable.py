@@ -1,39 +1,14 @@
 """A run's scores as tables for a terminal: means, intervals, and which methods differ from the baselines."""
 
-import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from lander.shared.errors import UserError, brief
+import pandas as pd
 
-SCORES = ("method", "variant", "test", "direction", "metric", "score")  # columns of scores.csv that are never empty
-
-
-def read_scores(file: Path, columns: Sequence[str], flag: str = "") -> Any:
-    """A run's scores.csv as a data frame.
-
-    Args:
-        columns: the columns that it must have.
-        flag: the flag that names the file, for messages.
-    Raises:
-        UserError: no such table, or a damaged one.
-    """
-    import pandas as pd
-
-    try:
-        table = pd.read_csv(file)
-    except FileNotFoundError:
-        raise UserError(f"{flag}{file}: no such file; a run has results/<run>/evaluate/scores.csv") from None
-    except (OSError, ValueError, MemoryError) as error:
-        raise UserError(f"{flag}{file}: not a readable table ({brief(error, 200)})") from None
-    if missing := [name for name in columns if name not in table]:
-        raise UserError(f"{flag}{file}: no column {missing[0]}; give results/<run>/evaluate/scores.csv")
-    if not pd.api.types.is_numeric_dtype(table["score"]):
-        raise UserError(f"{flag}{file}: a score is not a number; make the table again")
-    if table[list(SCORES)].isna().any(axis=None):
-        raise UserError(f"{flag}{file}: a value is missing; make the table again")
-    return table.astype({name: str for name in SCORES if name != "score"})
+from lander.evaluate.collect import MEANS
+from lander.report.inputs import read_scores_table
+from lander.report.labels import Method, look, method_key, sort_directions
+from lander.report.significance import SIGNIFICANT, Place, Significance, read_significance
+from lander.shared.errors import UserError
 
 
 def show(run: Path, metric: str) -> str:
@@ -44,17 +19,14 @@ def show(run: Path, metric: str) -> str:
     Raises:
         UserError: the folder has no scores, or none of the metric.
     """
-    from lander.report.labels import MEANS, look, method_key
-    from lander.report.significance import Significance, read_significance
-
     path, tests = run / "evaluate" / "scores.csv", run / "evaluate" / "significance.csv"
-    if not os.path.isfile(path):
+    if not path.is_file():
         raise UserError(f"{path}: no such file; name the folder of a finished run, as in results/demo")
-    table = read_scores(path, [*SCORES, "seed", "signature"]).astype({"seed": str, "signature": str})
+    table = read_scores_table(path)
     if metric not in set(table["metric"]):
         raise UserError(f"--metric: {metric}: not in {path}; there are: {', '.join(table['metric'].unique())}")
     table = table[table["metric"] == metric]
-    tested = read_significance(tests) if os.path.isfile(tests) else Significance()
+    tested = read_significance(tests) if tests.is_file() else Significance()
     shown = look(metric, table["signature"].unique())
     lines = []
     for test, rows in table.groupby("test"):
@@ -65,7 +37,8 @@ def show(run: Path, metric: str) -> str:
         runs, place = sorted(mean.index, key=method_key), (test, "mean", metric)
         sure = any(tested.interval(run, place) for run in runs)
         heads = [*columns[:1], *(["95% of mean"] if sure else []), *columns[1:]]
-        lines += [f"\n{shown.heading}, on {test}\n", f"| method | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
+        lines += [f"\n{shown.heading}, on {test}\n", f"| method | {' | '.join(heads)} |"]
+        lines.append(f"|---|{'---:|' * len(heads)}")
         for run in runs:
             values = zip(map(shown.text, mean.loc[run]), spread.loc[run], strict=True)
             cells = [f"{text} ±{shown.text(more)}" if more == more else text for text, more in values]
@@ -77,10 +50,8 @@ def show(run: Path, metric: str) -> str:
     return "\n".join(lines)
 
 
-def score_notes(rows: Any) -> list[str]:
+def score_notes(rows: pd.DataFrame) -> list[str]:
     """The signatures, and the seeds that the numbers are means over."""
-    from lander.report.labels import MEANS, sort_directions
-
     notes = []
     singles = rows[~rows["direction"].isin(MEANS)]
     signatures = {text: sort_directions(part.unique()) for text, part in singles.groupby("signature")["direction"]}
@@ -93,10 +64,8 @@ def score_notes(rows: Any) -> list[str]:
     return notes
 
 
-def _differences(runs: list[tuple[str, str]], tested: Any, place: tuple[str, str, str]) -> list[str]:
+def _differences(runs: list[Method], tested: Significance, place: Place) -> list[str]:
     """A line per baseline: the methods whose means are significantly ahead of its mean, and behind it."""
-    from lander.report.significance import SIGNIFICANT
-
     lines = []
     for base in tested.baselines:
         outcomes = {run: tested.compare(run, base, place) for run in runs if run != base}
@@ -113,5 +82,5 @@ def _differences(runs: list[tuple[str, str]], tested: Any, place: tuple[str, str
     return [f"Means, significantly (Holm-corrected {SIGNIFICANT}):", *lines] if lines else []
 
 
-def _name(run: tuple[str, str]) -> str:
+def _name(run: Method) -> str:
     return run[0] if run[1] == "main" else " ".join(run)

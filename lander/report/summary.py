@@ -21,6 +21,7 @@ GLANCE = {"bleu": "BLEU", "chrf2++": "chrF2++"}
 OWN = ("landermt", "main")
 FLOOR = 5.0  # mean BLEU below which the order of methods says little
 OFF = 0.01  # share of outputs in a wrong language above which a method is named
+ONE_SEED = "One seed: the tests say whether a difference would hold for other sentences, not for another seed."
 FEW = 0.1  # share of outputs long enough to identify their language below which a direction is not judged
 
 
@@ -119,8 +120,8 @@ def _side(inputs: Inputs, test: str, of: str, means: pd.Series) -> Side:
             said.append(f"The best trained: {listed(map(run_label, shown))}, {trained.iloc[0]:.1f}.")
         level = f"{abs(over):.1f} {'above' if over > 0 else 'below'}" if gain != "0.0" else "equal to"
         said.append(
-            f"This is {level} the better zero-shot prompt ({run_label(leaders(zero)[0])}, {zero.iloc[0]:.1f}), and "
-            f"ahead of every zero-shot prompt in {' / '.join(ahead)} of {len(floor)} directions."
+            f"This is {level} {run_label(leaders(zero)[0])}, the better zero-shot prompt ({zero.iloc[0]:.1f}), and above "
+            f"every zero-shot prompt in {' / '.join(ahead)} of {len(floor)} directions."
         )
     if OWN in means.index and OWN not in best:
         said.append(f"landermt has {means[OWN]:.1f}, {top - means[OWN]:.1f} less than the highest.")
@@ -213,7 +214,8 @@ def glance_table(inputs: Inputs, tests: list[str]) -> Table:
         cells = []
         for (_, metric, _), found in means.items():
             known = run in found.index
-            cells.append(Cell(f"{found[run]:.1f}", len(found) > 1 and run in leaders(found)) if known else Cell(MISSING))
+            best = len(found) > 1 and run in leaders(found)
+            cells.append(Cell(f"{found[run]:.1f}", best) if known else Cell(MISSING))
             if metric == "bleu":
                 floor = max((value for one, value in found.items() if one[0] == "zero-shot"), default=None)
                 cells.append(Cell(signed(found[run] - floor) if known and floor is not None else MISSING))
@@ -289,9 +291,11 @@ def off_target_answer(scores: pd.DataFrame) -> str:
         limit = f"at most {100 * OFF:.0f}% in every direction"
         texts.append(f"{limit}: {', '.join(clean) if texts or unknown else 'all methods'}")
     judged = shares["told"][shares["told"] >= FEW]
-    ends = sorted({f"{100 * end:.0f}" for end in (judged.min(), judged.max())}, key=int) if texts else []
-    known = f"Of the {'–'.join(ends)}% of outputs whose language can be identified: " if ends not in ([], ["100"]) else ""
-    parts = [known + "; ".join(texts)] if texts else []
+    parts = []
+    if texts:
+        ends = sorted({f"{100 * end:.0f}" for end in (judged.min(), judged.max())}, key=int)
+        known = "" if ends == ["100"] else f"Of the {'–'.join(ends)}% of outputs whose language can be identified: "
+        parts.append(known + "; ".join(texts))
     if unknown:
         few = f"not judged, because fewer than {100 * FEW:.0f}% of the outputs are long enough"
         parts.append(f"{few}: {', '.join(unknown) if texts else 'all methods'}")
@@ -308,9 +312,9 @@ def cautions(inputs: Inputs, tests: list[str]) -> list[str]:
             "larger p of randomisation and bootstrap). A few seeds show little of how much seeds vary."
         )
     if seeds == 1:
-        sure = "The tests say whether a difference would hold for other sentences, not for another seed."
-        sure = sure if tested.tests else "No significance tests were made."
-        found.append(f"One seed: small differences between methods may be chance. {sure}")
+        found.append(
+            ONE_SEED if tested.tests else "One seed and no significance tests: small differences may be chance."
+        )
     for test in tests:
         found += [f"{test}: {text}" for text in _test_cautions(scores, test)]
     return found

@@ -162,7 +162,7 @@ def inline(svg: str, name: str, description: str) -> str:
         text = text.replace(colour, f"var(--{variable})")
     text = re.sub(r' (fill|stroke)="(var[^"]+)"', r' style="\1: \2"', text)  # variables work in styles only
     text = re.sub(r"(font: [^;\"']*?\d[\d.]*px) [^;\"]+", r"\1 var(--sans)", text)
-    head = f'<svg role="img" aria-label="{escape(description)}" focusable="false"'
     shaded = ' class="shaded"' if '<svg class="shaded"' in svg else ""
-    text = re.sub(r'<svg\b(?=[^>]*viewBox="([^"]+)")[^>]*>', lambda m: f'{head}{shaded} viewBox="{m[1]}">', text, count=1)
+    head = f'<svg role="img" aria-label="{escape(description)}" focusable="false"{shaded}'
+    text = re.sub(r'<svg\b(?=[^>]*viewBox="([^"]+)")[^>]*>', lambda m: f'{head} viewBox="{m[1]}">', text, count=1)
     return re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)

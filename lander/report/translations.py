@@ -192,7 +192,7 @@ def _group(
     for model, other in items.items():
         if (other.source, other.reference) != (first.source, first.reference):
             raise UserError(
-                f"{files[model]}: other sentences than those of {labels[one]}; the test set has changed, translate again"
+                f"{files[model]}: other sentences than {labels[one]} has; the test set has changed, translate again"
             )
     lines, scorer = spread(len(first), sentences), CHRF(word_order=2)
     found = {

@@ -17,6 +17,7 @@ from lander.report.inputs import Inputs
 from lander.report.labels import sort_metrics
 from lander.report.page import environment, look
 from lander.report.scores import score_figure
+from lander.report.summary import ONE_SEED
 from lander.report.tables import Table
 from lander.shared.errors import UserError
 from lander.shared.files import write_text
@@ -100,5 +101,5 @@ def _cautions(runs: Sequence[Finished], scores: pd.DataFrame) -> list[str]:
     if metrics := sorted(set(mixed[mixed > 1].index.get_level_values("metric"))):
         found.append(f"Computed differently in the runs: {', '.join(metrics)}; see the signatures below the tables.")
     if any(run.inputs.scores["seed"].nunique() == 1 for run in runs):
-        found.append("One seed: the tests say whether a difference would hold for other sentences, not for another seed.")
+        found.append(ONE_SEED)
     return found

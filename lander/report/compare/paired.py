@@ -9,7 +9,6 @@ randomisation or, if a method has several seeds, the larger of that and the p of
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 

@@ -115,7 +115,8 @@ def common(runs: Sequence[Finished]) -> Common:
     if not shared:
         there = "; ".join(f"{run.name} has {_listed(run.items)}" for run in runs)
         raise UserError(f"{runs[1].folder}: no test set and direction that all runs have: {there}; compare other runs")
-    notes = [f"Left out, not in all runs: {_listed(left)} of {run.name}." for run in runs if (left := run.items - shared)]
+    left = {run.name: run.items - shared for run in runs}
+    notes = [f"Left out, not in all runs: {_listed(items)} of {name}." for name, items in left.items() if items]
     digests = {item: {run.name: sentences(run.folder, *item) for run in runs} for item in shared}
     other = {item for item, found in digests.items() if len(set(found.values()) - {None}) > 1}
     if other == shared:

@@ -39,12 +39,12 @@ def flat(value: Any, key: str = "") -> dict[str, str]:
     return {key: text.removesuffix("\n").removesuffix("\n...")}
 
 
-def _differing(caption: str, corner: str, columns: dict[str, dict[str, str]], notes: Sequence[str] = ()) -> Table | None:
+def _differing(caption: str, corner: str, columns: dict[str, dict[str, str]], *notes: str) -> Table | None:
     """The keys that do not have the same text in all columns; None if there are none."""
     keys = dict.fromkeys(key for column in columns.values() for key in column)
     differ = [key for key in keys if len({column.get(key) for column in columns.values()}) > 1]
     rows = [(key, [Cell(column.get(key, MISSING)) for column in columns.values()]) for key in differ]
-    return Table(caption, corner, heads(columns), rows, notes=list(notes), wide=True) if rows else None
+    return Table(caption, corner, heads(columns), rows, notes=[*notes], wide=True) if rows else None
 
 
 def config_table(runs: Sequence[Finished]) -> Table | None:
@@ -67,7 +67,7 @@ def software_table(runs: Sequence[Finished]) -> Table | None:
         found = {name: ", ".join(sorted(there)) for name, there in versions.items()}
         columns[run.name] = found | {f"code of {name}": str(digest) for name, digest in run.inputs.code.items()}
     note = "A stage's digest changes with its code, but not with comments. A change of code need not change numbers."
-    return _differing("Differences of the software", "library or stage", columns, [note])
+    return _differing("Differences of the software", "library or stage", columns, note)
 
 
 # ---------------------------------------------------------------- scores
@@ -113,7 +113,8 @@ def differences(
             table.append((row_label, cells))
     if not table:
         return None
-    notes = [difference_note(tested) if tested.tests else "No paired test could be made: a small difference may be chance."]
+    chance = "No paired tests were possible: small differences may be chance."
+    notes = [difference_note(tested) if tested.tests else chance]
     title = f"Differences in {heading}, on {test}"
     if (test, metric) in tested.comparisons:
         single, means = tested.comparisons[test, metric]
