@@ -19,16 +19,16 @@ rates of trials are known only while `tune` runs: the workflow adds their rows t
 Models with the same settings of a stage share its tables. The first such model names the folder, the *selection*.
 """
 
-import dataclasses
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from lander.config.config import Config, choices
+from lander.config.config import Config
 from lander.config.methods import MASKED, METHODS
 from lander.config.readings import READINGS
+from lander.config.schema import choices
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction
 
@@ -94,10 +94,10 @@ def only(settings: Config, direction: Direction) -> Variant:
 def trial(settings: Config, name: str, rate: float) -> Variant:
     """A learning rate for all methods, with a shorter training and a warmup in proportion."""
     finetune, share = settings.finetune, settings.experiments.tune_share
-    methods = {name: {**own, "learning_rate": rate} for name, own in finetune.methods.items()}
+    methods = {name: {"learning_rate": rate} for name in finetune.methods}
     steps = finetune.steps and max(1, round(finetune.steps * share))
     shorter = {"steps": steps, "epochs": finetune.epochs * share, "warmup": round(finetune.warmup * share)}
-    return Variant(name, {"finetune": {**shorter, "methods": methods}}, trial=True)
+    return Variant(name, {"finetune": {**shorter, **methods}}, trial=True)
 
 
 def switches(settings: Config) -> list[Variant]:
@@ -112,18 +112,8 @@ def switches(settings: Config) -> list[Variant]:
 
 def configure(settings: Config, variant: Variant, method: str | None = None) -> Config:
     """The config of a variant, and of a method where it is one that goes by masks."""
-    changed = override(settings, variant.changes)
-    return override(changed, MASKED[method].changes) if method in MASKED else changed
-
-
-def override(value: Any, changes: Changes) -> Any:
-    """A copy of a section of the config, or of all of it, with some keys changed at any depth."""
-    given = {name: getattr(value, name) for name in changes}
-    merged = {
-        name: override(given[name], change) if dataclasses.is_dataclass(given[name]) else change
-        for name, change in changes.items()
-    }
-    return dataclasses.replace(value, **merged)
+    changed = settings.changed(variant.changes)
+    return changed.changed(MASKED[method].changes) if method in MASKED else changed
 
 
 class Variants:

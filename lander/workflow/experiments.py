@@ -9,8 +9,9 @@ from functools import cache
 from typing import Any
 
 from lander.config import variants
-from lander.config.config import Config, choices
+from lander.config.config import Config
 from lander.config.methods import SECOND_MODEL, TABLE1, TABLE2, TRAINING_FREE
+from lander.config.readings import READINGS
 from lander.config.rules import RULES
 from lander.config.variants import MAIN, Variant, Variants
 from lander.experiments.rates import rate_name
@@ -100,7 +101,7 @@ class Experiments:
         return [model for model in self._draws(*TABLE1, *TABLE2) if model.method != "in-context"] + mixes
 
     def _readings(self) -> list[Model]:
-        other = next(name for name in choices("readings") if name != self.settings.readings)
+        other = next(name for name in READINGS if name != self.settings.readings)
         found = self._runs("landermt") + self._runs("landermt", self.table.row(other))
         parts = ("landermt-lg", "landermt-ls")
         for row in variants.switches(self.settings):
@@ -123,7 +124,7 @@ class Experiments:
     def starts(self) -> list[str]:
         """METHOD=RATE: where the search for the learning rate of each trained method of the run begins."""
         methods = [method for method in self.settings.methods if method not in TRAINING_FREE]
-        return [f"{method}={self.settings.finetune.method(method)['learning_rate']:g}" for method in methods]
+        return [f"{method}={self.settings.finetune.method(method).learning_rate:g}" for method in methods]
 
     def trial_losses(self, planned: dict[str, Any]) -> dict[str, str]:
         """METHOD/RATE -> loss file, of all trials that a round knows of."""

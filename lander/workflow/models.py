@@ -276,7 +276,7 @@ class Models:
     def learning_rate(self, wildcards: Any) -> float:
         """The method's own learning rate, or that of all."""
         method, _, settings = self._of(wildcards)
-        return settings.finetune.method(method)["learning_rate"]
+        return settings.finetune.method(method).learning_rate
 
     def accumulate(self, wildcards: Any) -> int:
         """Micro-batches per update."""
@@ -315,7 +315,9 @@ class Models:
     def machine_flags(self, _wildcards: Any, resources: Any) -> list[str]:
         """Flags of the finetuning that change no result."""
         finetune = self.settings.finetune
-        flags = as_flags({"zero-stage": finetune.zero_stage, "checkpoint-every": finetune.checkpoint_every})
+        flags = as_flags(
+            {"zero-stage": finetune.zero_stage, "checkpoint-every": 200 if finetune.checkpoint_minutes else 0}
+        )
         return [*flags, "--recompute"] if finetune.recompute else flags
 
     # ------------------------------------------------------------ what is decoded

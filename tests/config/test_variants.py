@@ -69,8 +69,8 @@ def test_one_direction_is_trained_with_a_micro_batch_of_its_own_per_update(
 def test_a_trial_is_shorter_at_its_own_rate_for_every_method(demo: config.Config) -> None:
     tried = Variants(demo, 6, lambda: [trial(demo, "lr0.02", 0.02)]).config("lora", "lr0.02")
     assert tried.finetune.epochs == demo.finetune.epochs / 4
-    assert {tried.finetune.method(name)["learning_rate"] for name in config.trained(demo)} == {0.02}
-    assert tried.finetune.method("lora")["rank"] == demo.finetune.method("lora")["rank"]
+    assert {tried.finetune.method(name).learning_rate for name in config.trained(demo)} == {0.02}
+    assert tried.finetune.method("lora").rank == demo.finetune.method("lora").rank
     steps = config.load(config.merge(config.effective(demo), {"workflow": {}, "finetune": {"steps": 10}}))
     assert trial(steps, "lr1e-05", 1e-5).changes["finetune"]["steps"] == 2
 
