@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 
 TOKEN = re.compile(r"hf_\w+")  # an access token of the Hugging Face hub, which a library may put into a message
+ERRORS = "LANDER_ERRORS"  # environment variable: a file to which the workflow's jobs append the line of their error
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room: on the disk, in the quota, in a file of limited size
 LONGEST = 900  # characters of a message
 
@@ -71,8 +72,12 @@ def brief(error: BaseException, characters: int = 300) -> str:
 
 
 def _fail(name: str, message: str) -> None:
-    line = one_line(message)
-    if len(line) > LONGEST:  # a path of thousands of characters; the advice is at the end
-        line = f"{line[: LONGEST * 2 // 3]} ... {line[-LONGEST // 3 :]}"
-    print(f"lander {name}: error: {line}", file=sys.stderr)
+    text = one_line(message)
+    if len(text) > LONGEST:  # a path of thousands of characters; the advice is at the end
+        text = f"{text[: LONGEST * 2 // 3]} ... {text[-LONGEST // 3 :]}"
+    line = f"lander {name}: error: {text}"
+    print(line, file=sys.stderr)
+    if file := os.environ.get(ERRORS):
+        with contextlib.suppress(OSError), open(file, "a", encoding="utf-8") as stream:
+            stream.write(f"{line}\n")
     sys.exit(1)

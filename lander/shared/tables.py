@@ -31,7 +31,7 @@ LAYER = _column("layer", pa.int32(), "layer of the model, 0..n_layer-1")
 PLACE = [LAYER, _column("neuron", pa.int32(), "hidden unit of the layer's FFN, 0..p-1")]
 DIRECTION = _column("direction", pa.string(), "translation direction, as in file names")
 ORIGIN = _column("origin", pa.string(), "name of the source that the line came from")
-SOURCE = [ORIGIN, _column("line", pa.int64(), "line in that source, from 0")]
+ORIGINS = [ORIGIN, _column("line", pa.int64(), "line in that source, from 0")]
 MEASURED = [
     _column("method", pa.string(), "method that made the translations"),
     _column("variant", pa.string(), "variant of the method"),
@@ -41,27 +41,29 @@ MEASURED = [
     _column("metric", pa.string(), "metric, as in scores.csv"),
 ]
 SIGNATURE = _column("signature", pa.string(), "how the score was computed")
+GENERAL, SPECIFIC, UNACTIVATED = "general", "specific", "unactivated"  # kinds of neurons
+SOURCE, TARGET, ABSENT, BASE = "source", "target", "absent", "base"  # with GENERAL: roles of neurons in a direction
 
 _COLUMNS: dict[str, list[pa.Field]] = {
     # data: a cleaned pair of languages, both directions; first and second in alphabetical order of their codes
     "clean": [
         _column("first", pa.string(), "sentence in the first language of the pair"),
         _column("second", pa.string(), "its translation in the second language"),
-        *SOURCE,
+        *ORIGINS,
     ],
     "train": [
         _column("source", pa.string(), "source sentence"),
         _column("target", pa.string(), "its translation"),
         _column("template", pa.int16(), "index of the instruction template, from 0"),
-        *SOURCE,
+        *ORIGINS,
     ],
     # dev and test sets: never filtered, dropped or reordered
     "heldout": [
         _column("source", pa.string(), "source sentence"),
         _column("target", pa.string(), "reference translation"),
-        *SOURCE,
+        *ORIGINS,
     ],
-    "text": [_column("text", pa.string(), "sentence that scores the neurons"), *SOURCE],
+    "text": [_column("text", pa.string(), "sentence that scores the neurons"), *ORIGINS],
     "counts": [
         DIRECTION,
         ORIGIN,
@@ -103,7 +105,7 @@ _COLUMNS: dict[str, list[pa.Field]] = {
     ],
     "masks": [
         *PLACE,
-        _column("role", pa.string(), "`general`, `source`, `target` or `absent`, in this direction"),
+        _column("role", pa.string(), "`general`, `source`, `target`, `absent` or `base`, in this direction"),
         _column("owner", pa.string(), "language that owns the neuron", nullable=True),
         _column("trained", pa.bool_(), "whether this direction's batches train it"),
         _column("scale", pa.float64(), "factor of the neuron's group (eq. 6-8), constant per layer and role"),

@@ -8,7 +8,7 @@ rule clusters:
         text=expand("<results>/data/kept/{language}.parquet", language=settings.languages),
         neurons=plan.main_table("neurons"),
     output:
-        multiext("<results>/experiments/clusters", ".csv", ".md"),
+        multiext("<results>/experiments/clusters", ".csv", ".json", ".md"),
         report(
             "<results>/experiments/clusters.svg",
             caption="../report/clusters.rst",
@@ -69,7 +69,7 @@ rule claims:
         clusters="<results>/experiments/clusters.csv",
         scores="<results>/experiments/claims.scores.csv",
     output:
-        multiext("<results>/experiments/claims", ".csv", ".md"),
+        multiext("<results>/experiments/claims", ".csv", ".json", ".md"),
     log:
         "<logs>/experiments/claims.log",
     benchmark:
@@ -105,7 +105,7 @@ rule claims:
 rule claims_scores:
     """Scores of the models of tables 1 and 2, for the claims about them."""
     input:
-        experiments.scores_of(["table1", "table2"], plan.test_items),
+        experiments.scores_of(["table1", "table2"]),
     output:
         temp("<results>/experiments/claims.scores.csv"),
     log:
@@ -235,7 +235,7 @@ rule agreement:
     input:
         experiments.estimator_tables,
     output:
-        multiext("<results>/experiments/agreement", ".csv", ".md"),
+        multiext("<results>/experiments/agreement", ".csv", ".json", ".md"),
         (
             report(
                 "<results>/experiments/agreement.svg",
@@ -257,7 +257,7 @@ rule agreement:
     params:
         folder=subpath(output[0], parent=True),
         languages=settings.awareness.languages,
-        tables=experiments.estimator_flags(plan.results),
+        tables=experiments.estimator_flags,
         general_share=settings.neurons.general_share,
         normalize=settings.neurons.normalize,
         threshold=settings.neurons.threshold,
