@@ -9,6 +9,7 @@ import pandas as pd
 
 from lander.evaluate.bleu import base_language
 from lander.shared import tables
+from lander.shared.csvfile import read_csv, to_numbers
 from lander.shared.errors import UserError
 from lander.shared.files import whole_file
 from lander.shared.languages import parse_direction
@@ -24,24 +25,15 @@ def read_scores(path: str | Path) -> list[Row]:
     Raises:
         UserError: no such file, a column is missing, a score is not a number, or a signature is empty.
     """
-    try:
-        with open(path, encoding="utf-8", newline="") as stream:
-            rows = list(csv.DictReader(stream))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; `python -m lander.evaluate score` makes it") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read as CSV ({error}); remove it and run snakemake again") from None
-    for number, row in enumerate(rows, start=2):
-        missing = [name for name in COLUMNS if not row.get(name)]
-        if missing:
-            raise UserError(f"{path}: line {number} has no {', '.join(missing)}; remove the file and score again")
-        try:
-            float(row["score"])
-        except ValueError:
-            raise UserError(f"{path}: line {number}: score {row['score']!r} is not a number; score again") from None
+    table = read_csv(path, COLUMNS, absent="`python -m lander.evaluate score` makes it")[list(COLUMNS)].fillna("")
+    rows = table.to_dict("records")
+    for line, row in enumerate(rows, start=2):
+        if missing := [name for name, value in row.items() if not value]:
+            raise UserError(f"{path}, line {line}: no {', '.join(missing)}; remove the file and score again")
+    to_numbers(path, table["score"], "remove the file and score again")
     if not rows:
         raise UserError(f"{path}: no scores in it; remove the file and run snakemake again")
-    return [{name: row[name] for name in COLUMNS} for row in rows]
+    return rows
 
 
 def write_scores(path: str | Path, rows: Iterable[Row]) -> None:

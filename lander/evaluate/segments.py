@@ -14,6 +14,7 @@ import pandas as pd
 
 from lander.evaluate.statistics import BLEU_WIDTH, CHRF_WIDTH, LOSS_WIDTH
 from lander.shared import tables
+from lander.shared.csvfile import read_csv
 from lander.shared.errors import UserError
 
 KEYS = ["test", "direction", "metric", "method", "variant", "seed"]
@@ -78,21 +79,10 @@ def read_all(files: Iterable[str | Path]) -> dict[Place, Compared]:
 def _read(path: Path) -> pd.DataFrame:
     if path.suffix != ".csv":
         return tables.read(path, "segments")
-    try:
-        rows = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
-        raise UserError(f"{path}: cannot be read as CSV ({error})") from None
-    if missing := [name for name in CSV_COLUMNS if name not in rows]:
-        raise UserError(f"{path}: no column {', '.join(missing)}; it should have {', '.join(CSV_COLUMNS)}")
-    try:
-        rows = rows.astype({"line": int, "score": float})
-    except ValueError as error:
-        raise UserError(f"{path}: line and score must be numbers ({error})") from None
-    if not np.isfinite(rows["score"]).all():
-        bad = int(np.flatnonzero(~np.isfinite(rows["score"]))[0]) + 2
-        raise UserError(f"{path}: line {bad}: the score is not a finite number; score that sentence again")
+    rows = read_csv(path, CSV_COLUMNS, ["line", "score"], remedy="score again")
+    if not (finite := np.isfinite(rows[["line", "score"]]).all(axis=1)).all():
+        bad = int(np.flatnonzero(~finite)[0]) + 2
+        raise UserError(f"{path}, line {bad}: line and score must be finite numbers; score that sentence again")
     signature = rows["signature"] if "signature" in rows else "segments:" + rows["metric"]
     return rows.assign(statistics=None, signature=signature)
 
