@@ -25,7 +25,7 @@ def read_scores(path: str | Path) -> list[Row]:
     Raises:
         UserError: no such file, a column is missing, a score is not a number, or a signature is empty.
     """
-    table = read_csv(path, COLUMNS, absent="`python -m lander.evaluate score` makes it")[list(COLUMNS)].fillna("")
+    table = read_csv(path, COLUMNS, absent="`python -m lander.evaluate score` makes it")[list(COLUMNS)]
     rows = table.to_dict("records")
     for line, row in enumerate(rows, start=2):
         if missing := [name for name, value in row.items() if not value]:

@@ -169,7 +169,7 @@ def _read_flags(path: Path) -> Marks | None:
         return None
     found: Marks = {}
     for flag, line, detail in read_csv(path, FLAG_COLUMNS, ["line"])[FLAG_COLUMNS].itertuples(index=False):
-        found.setdefault(flag, {})[int(line)] = detail if isinstance(detail, str) else ""  # of a line that is cut short
+        found.setdefault(flag, {})[int(line)] = detail
     return found
 
 

@@ -20,7 +20,7 @@ def read_csv(
     remedy: str = AGAIN,
     **options: Any,
 ) -> pd.DataFrame:
-    """A table of text, its values as they are in the file.
+    """A table of text, its values as they are in the file; a line that is cut short has empty ones.
 
     Args:
         path: the file.
@@ -53,7 +53,7 @@ def to_numbers(path: str | Path, values: pd.Series, remedy: str = AGAIN) -> pd.S
         UserError: a value is not a number; names the line of the file `path`.
     """
     numbers = pd.to_numeric(values, errors="coerce").astype(float)
-    wrong = numbers.isna() & (values.str.strip().str.lower() != "nan")  # a line that is cut short has no value at all
+    wrong = numbers.isna() & (values.str.strip().str.lower() != "nan")
     if wrong.any():
         place = int(wrong.to_numpy().argmax())
         line, value = place + 2, values.iloc[place]

@@ -28,7 +28,7 @@ def test_values_stay_text_but_for_the_numbers(tmp_path: Path) -> None:
         (b"a,c\n1,2\n", "t.csv: no column b"),
         (b"a,b\nx,1\ny,2\nz,\n", "t.csv, line 4: b '' is not a number"),
         (b"a,b\nx,1\ny,nan\nz,1,\n", "t.csv: cannot be read as CSV"),
-        (b"a,b\nx,nan\ny\n", "t.csv, line 3: b nan is not a number"),  # a line that is cut short
+        (b"a,b\nx,nan\ny\n", "t.csv, line 3: b '' is not a number"),  # a line that is cut short
     ],
 )
 def test_faults_are_named(tmp_path: Path, content: bytes | None, said: str) -> None:
