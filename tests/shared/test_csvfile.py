@@ -1,4 +1,4 @@
-"""The reader of CSV: values as they are in the file, and each fault in one line with the file, the column or the line."""
+"""The reader of CSV: values as in the file; each fault in one line with the file, the column or the line."""
 
 from pathlib import Path
 
