@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lander.evaluate import translations
+from lander.evaluate.bleu import CHOICES, EXTRAS, bleu_for, extra_bleu
 from lander.evaluate.collect import collect, number, write_scores, write_table
 from lander.evaluate.contamination import normalise, seen_in_training
 from lander.evaluate.metrics import score, segments
 from lander.evaluate.outputs import Flags, flags
-from lander.evaluate.tokenizers import CHOICES, EXTRAS, bleu_with, extra_bleu
 from lander.shared import tables
 from lander.shared.errors import UserError, run_main
 from lander.shared.files import read_json, whole_file, write_json
@@ -51,7 +51,7 @@ def score_all(
 def check_tokenizers(tests: Mapping[str, Sequence[str]], tokenizer: str | None, extras: Sequence[str]) -> None:
     """Tell what is missing or refused before anything is read."""
     for target in {parse_direction(name).target for served in tests.values() for name in served}:
-        bleu_with(target, tokenizer)
+        bleu_for(target, tokenizer)
     for name in extras:
         extra_bleu(name)
 

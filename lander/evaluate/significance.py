@@ -29,7 +29,7 @@ import pandas as pd
 
 from lander.evaluate import resampling
 from lander.evaluate.collect import MEANS, belongs
-from lander.evaluate.sampled import Design, Mean, Method, Pair, Sampled, sample
+from lander.evaluate.resampling import Design, Mean, Method, Pair, Sampled, sample
 from lander.evaluate.segments import Compared, Model, Place, read_all
 from lander.shared.errors import UserError
 from lander.shared.files import whole_file
