@@ -1,4 +1,4 @@
-"""The translations of one test set and direction, as `lander.translate.test_sets` writes them."""
+"""The translations of one test set and direction, as `lander.translate` writes them."""
 
 import json
 import math

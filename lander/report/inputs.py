@@ -99,7 +99,7 @@ def read_loss(path: Path) -> pd.DataFrame:
 
 
 def read_prompts(path: Path) -> pd.DataFrame:
-    """The prompts that `lander.translate.test_sets --choose-prompt` tried on the dev set."""
+    """The prompts that `lander.translate --choose-prompt` tried on the dev set."""
     prompts = _read_csv(path, PROMPT_COLUMNS, "translate")
     prompts["chosen"] = prompts["chosen"].astype(str).str.lower() == "true"
     prompts["bleu"] = pd.to_numeric(prompts["bleu"], errors="coerce")

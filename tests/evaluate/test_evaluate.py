@@ -374,7 +374,7 @@ def test_bad_translations_name_the_file(tmp_path, content, message):
 
 
 def test_a_diverged_model_has_no_loss(tmp_path):
-    """What `lander.translate.test_sets` writes for it is read: no remedy would give another number."""
+    """What `lander.translate` writes for it is read: no remedy would give another number."""
     row = {"source": "a", "reference": "b", "raw": "c", "hypothesis": "c"}
     for nats, known in ((999_999, True), (1_000_000, False), (1e300, False), (None, False)):
         (tmp_path / "en-de.jsonl").write_text("".join(json.dumps({**row, "loss": n}) + "\n" for n in (1.5, nats)))

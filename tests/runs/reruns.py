@@ -214,7 +214,7 @@ CODE = {  # a module of each stage, and the jobs that it is the code of
     "lander/detect/neurons.py": ["neurons", "masks"],  # masks read scores as neurons do
     "lander/detect/masks.py": ["masks"],
     "lander/finetune/trainer.py": ["finetune"],
-    "lander/translate/test_sets.py": [*DECODERS, "loss"],  # both read test sets
+    "lander/translate/__main__.py": [*DECODERS, "loss"],  # both read test sets
     "lander/translate/loss.py": ["loss"],
     "lander/evaluate/metrics.py": ["score", "scores"],
     "lander/evaluate/contamination.py": [
