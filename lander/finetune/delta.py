@@ -177,8 +177,7 @@ def apply(path: str | Path, out: Path, base: str | None = None) -> None:
     Raises:
         UserError: `out` is there already, another base, or see `Delta`.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"--out: {out}: a file, or a folder that is not empty; choose another one or empty it")
+    check_out(out)
     delta = Delta(path)
     where, revision = check_base(delta, base)
     codec = delta.codec(where, revision)
@@ -201,6 +200,16 @@ def apply(path: str | Path, out: Path, base: str | None = None) -> None:
             (folder / "masks" / f"{direction}.parquet").write_bytes(data)
         base_now = delta.manifest["base"] | loading.place(where, revision)
         saved.write_manifest(folder, delta.manifest | {"base": base_now})
+
+
+def check_out(out: Path) -> None:
+    """Check that a folder can be written.
+
+    Raises:
+        UserError: it is there already, and not empty.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"--out: {out}: a file, or a folder that is not empty; choose another one or empty it")
 
 
 def check_base(trained: saved.Trained, base: str | None = None) -> tuple[str, str | None]:
