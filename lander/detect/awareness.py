@@ -26,15 +26,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 
+from lander.config.awareness import Estimator
 from lander.config.rules import rule_of
 from lander.data import chunks
 from lander.data.templates import Template, load_templates
 from lander.data.textfiles import LONGEST_SENTENCE, TextFile
-from lander.detect import ESTIMATORS, SITES, estimators, neurons
+from lander.detect import estimators, neurons
 from lander.detect.neurons import Split
 from lander.models import loading
 from lander.models.tokens import PROMPTS, Batch, Codec
@@ -167,8 +169,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--language", default="", help="code of the language: for the logs, and for random scores")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--estimator", choices=ESTIMATORS, default="taylor")
-    parser.add_argument("--site", choices=SITES, default="post", help="h: the nonlinearity's output or input")
+    parser.add_argument("--estimator", choices=get_args(Estimator), default="taylor")
+    parser.add_argument("--site", choices=["post", "pre"], default="post", help="h: the nonlinearity's output or input")
     parser.add_argument("--neurons", type=int, help="ablation: how many neurons of each layer, drawn (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="of random scores, and of the neurons drawn")
     parser.add_argument("--parts", type=int, default=1, help="into how many parts the text is divided for --parts-out")
