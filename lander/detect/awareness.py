@@ -30,6 +30,7 @@ from typing import get_args
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from lander.config.awareness import Estimator
 from lander.config.rules import rule_of
@@ -43,7 +44,7 @@ from lander.models.tokens import PROMPTS, Batch, Codec
 from lander.shared import machine, tables
 from lander.shared.errors import UserError, run_main
 from lander.shared.languages import Direction, parse_direction
-from lander.shared.progress import EVERY_SECONDS, remaining
+from lander.shared.progress import progress
 
 # ------------------------------------------------------------ what the neurons are scored on
 
@@ -199,8 +200,7 @@ def main() -> None:
     read = batches(samples, codec, args.batch_size)
     if args.estimator == "ablation":
         chosen = estimators.choose(shape, args.neurons, args.seed)
-        report = Report(args.language or "ablation")
-        sums, _signed = estimators.ablate(network, read, chosen, args.site, parts, report)
+        sums, _signed = estimators.ablate(network, read, chosen, args.site, parts, args.language or "ablation")
     else:
         sums = estimators.sum_scores(network, read, args.estimator, args.site, parts)
     tables.write(args.out, table_of(sums.scores(), sums.tokens, chosen), "awareness")
@@ -255,16 +255,17 @@ def run(
     chosen = estimators.choose(shape, sample, seed) if estimator == "ablation" else None
     scores = []
     for language, lines in texts.items():
-        began, report = time.monotonic(), Report(language)
+        began = time.monotonic()
         samples = by_length(monolingual(lines, codec))
         read = batches(samples, codec, batch_size)
         if estimator == "random":
             values, tokens = estimators.random_scores(shape, seed, language), 0
         elif chosen is not None:
-            sums, _signed = estimators.ablate(network, read, chosen, site, report=report)
+            sums, _signed = estimators.ablate(network, read, chosen, site, name=language)
             values, tokens = sums.scores(), sums.tokens
         else:
-            values, tokens = estimators.scores(network, report.watch(read, len(samples)), estimator, site)
+            with progress(f"lander awareness: {language}", len(samples)) as bar:
+                values, tokens = estimators.scores(network, _counted(read, bar), estimator, site)
         scores.append(values)
         file = out / "awareness" / f"{language}.parquet"
         tables.write(file, table_of(values, tokens, chosen), "awareness")
@@ -334,26 +335,11 @@ def _rows(files: list[TextFile], most: int | None) -> Iterator[tuple[str | None,
             return
 
 
-class Report:
-    """A line every few seconds: how much of the work on a language is done."""
-
-    def __init__(self, name: str) -> None:
-        self.name, self.began = name, time.monotonic()
-        self.last = self.began
-
-    def __call__(self, share: float) -> None:
-        now = time.monotonic()
-        if now - self.last >= EVERY_SECONDS and share < 1:
-            self.last = now
-            _say(f"{self.name}: {share:.0%}, about {remaining(now - self.began, share)} left")
-
-    def watch(self, batches: Iterator[Batch], sentences: int) -> Iterator[Batch]:
-        """The batches of so many sentences, reported on as they are done."""
-        done = 0
-        for batch in batches:
-            yield batch
-            done += len(batch.input_ids)
-            self(done / sentences)
+def _counted(batches: Iterator[Batch], bar: tqdm) -> Iterator[Batch]:
+    """The batches, counted when they are done."""
+    for batch in batches:
+        yield batch
+        bar.update(len(batch.input_ids))
 
 
 def _say(text: str) -> None:

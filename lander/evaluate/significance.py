@@ -18,7 +18,6 @@ The statistics are sacreBLEU's, counted once by `score`; metrics without statist
 """
 
 import math
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -33,6 +32,7 @@ from lander.evaluate.resampling import Design, Mean, Method, Pair, Sampled, samp
 from lander.evaluate.segments import Compared, Model, Place, read_all
 from lander.shared.errors import UserError
 from lander.shared.files import whole_file
+from lander.shared.progress import progress
 
 SEED = 12345  # sacreBLEU's
 RESAMPLES = 10_000
@@ -118,13 +118,14 @@ def _family(data: Mapping[Place, Compared], design: Design) -> list[Row]:
         if members:
             means.append(Mean(name, [one.direction for one in members], [methods[one] for one in members]))
     rows: list[Row] = []
-    for number, (place, compared) in enumerate(data.items(), start=1):
-        print(f"evaluate: significance: {' '.join(place)} {number}/{len(data)}", file=sys.stderr, flush=True)
-        sampled = sample(compared, design)
-        rows += _rows(sampled, place, design)
-        for mean in means:
-            if place.direction in mean.members:
-                mean.add(sampled)
+    with progress("lander evaluate: significance", len(data)) as bar:
+        for place, compared in data.items():
+            sampled = sample(compared, design)
+            rows += _rows(sampled, place, design)
+            for mean in means:
+                if place.direction in mean.members:
+                    mean.add(sampled)
+            bar.update()
     averaged = [
         row
         for mean in means

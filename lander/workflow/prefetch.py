@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lander.config import config
+from lander.config.base import WEIGHT_FILES, weights
 from lander.config.evaluate import Neural
-from lander.config.modelconfig import WEIGHT_FILES, weights
 from lander.config.sources import Source
 from lander.data import testsets
 from lander.evaluate import bleu, neural

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lander.data.cleaning import clean_pair
-from lander.data.near import Near, grams, least_shared
+from lander.data.overlap import Near, grams, least_shared
 from lander.data.settings import resolve
 from lander.shared import tables
 from lander.shared.errors import UserError

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lander.data.seen import LARGER, Seen
+from lander.data.filters import LARGER, Seen
 
 
 @given(st.lists(st.lists(st.integers(0, 40), max_size=9), max_size=40))

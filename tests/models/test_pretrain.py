@@ -121,7 +121,7 @@ def test_a_checkpoint_serves_another_budget_while_hot_and_no_other_recipe(tmp_pa
     capsys.readouterr()
     for other in ({**RECIPE, "tokens": 15 * 32}, {**RECIPE, "seed": 1}):
         trained(tmp_path / "a", other)
-        assert "starting anew" in capsys.readouterr().err
+        assert "starting over" in capsys.readouterr().err
     (tmp_path / "a" / "checkpoint.safetensors").write_bytes(b"damaged")
     trained(tmp_path / "a", shorter)
     assert "not readable" in capsys.readouterr().err
@@ -134,12 +134,12 @@ def test_a_checkpoint_of_other_text_or_code_is_not_used(tmp_path, monkeypatch, c
     fresh = trained(tmp_path / "fresh", text=edited)
     trained(tmp_path / "a", stop=2)
     again = trained(tmp_path / "a", text=edited)
-    assert "checkpoint.safetensors: made with other text; starting anew" in capsys.readouterr().err
+    assert "checkpoint.safetensors: made with other text; starting over" in capsys.readouterr().err
     assert same(fresh, again)
     assert again.tokenizer.to_str() == fresh.tokenizer.to_str()
     monkeypatch.setattr(trainer, "code_digest", lambda _module: "edited")
     assert trained(tmp_path / "a").losses[0][0] == 1
-    assert "made with other code; starting anew" in capsys.readouterr().err
+    assert "made with other code; starting over" in capsys.readouterr().err
 
 
 def test_the_digest_of_documents_knows_every_line_and_its_place():
