@@ -1,9 +1,9 @@
 """BLEU with the right tokenizer for the target language, or with one that was asked for.
 
 What misleads is refused: 13a splits at spaces and punctuation, and Chinese has no spaces. The paper's signature says
-`tok.13a` for all its directions, en-zh too; such a score is a metric of its own, `bleu_13a`, never `bleu`.
+`tok.13a` for all its directions, en-zh too; such a score is the separate metric `bleu_13a`, never `bleu`.
 
-A module of its own, so that stages which choose by BLEU (the best prompt) do not depend on how the rest is scored.
+A separate module, so that stages which choose by BLEU (the best prompt) do not depend on how the rest is scored.
 """
 
 import sys
@@ -40,7 +40,7 @@ def bleu_for(language: str, tokenizer: str | None = None) -> BLEU:
         raise UserError(
             f"--tokenizer {tokenizer}: refused for {language}, which is written without spaces: {tokenizer} splits at "
             f"spaces and punctuation, so whole phrases count as words and BLEU can be 20 points off; leave it out "
-            f"(then it is {OWN_TOKENIZER[code]}), or ask for the metric bleu_13a, which has a name of its own"
+            f"(then it is {OWN_TOKENIZER[code]}), or ask for the separate metric bleu_13a"
         )
     if tokenizer is not None:
         return _make(tokenizer)

@@ -6,14 +6,14 @@
 | `chrf2++` | sacreBLEU's chrF with word order 2 (chrF++) | 0-100 |
 | `bleu_raw` | BLEU of the raw output, before it is cut at the first line break | 0-100 |
 | `spbleu` | BLEU on the pieces of the flores200 model, where it is asked for | 0-100 |
-| `bleu_13a` | BLEU with tokenizer 13a whatever the target, as in the paper's signature, where it is asked for | 0-100 |
+| `bleu_13a` | BLEU with tokenizer 13a for every target, as in the paper's signature, where it is asked for | 0-100 |
 | `loss_per_character` | loss of the references behind the same prompts, by their characters; lower is better | nats |
 | `length_ratio`, `length_ratio_raw` | characters of all hypotheses (raw outputs) / of all references | ratio |
-| `repeated` | share of the hypotheses' 4-grams (BLEU's words) that stand earlier in the same hypothesis | 0-1 |
+| `repeated` | share of the hypotheses' 4-grams (BLEU's words) that occur earlier in the same hypothesis | 0-1 |
 | `empty` | share of hypotheses without a visible character | 0-1 |
 | `copied` | share of hypotheses that repeat the source where the reference does not | 0-1 |
 | `cut` | share of hypotheses that the length limit cut off: no end token, and no line break behind them | 0-1 |
-| `cut_raw` | share of raw outputs that ended at the length limit, whatever was written by then | 0-1 |
+| `cut_raw` | share of raw outputs that ended at the length limit, even after a whole translation | 0-1 |
 | `off_target` | share of hypotheses identified as another language than the target | 0-1 |
 | `language_unknown` | share of hypotheses with too few letters to tell their language (also the empty ones) | 0-1 |
 | `contaminated` | share of items whose source or reference occurs in training, in any direction | 0-1 |
@@ -69,7 +69,7 @@ class Extractor:
         return np.array([self._line(line, text) for line, text in enumerate(hypotheses)], dtype=np.int32)
 
     def changed(self, statistics: np.ndarray, before: Sequence[str], after: Sequence[str]) -> np.ndarray:
-        """Statistics of `after`, where those of `before` are known: only what differs is counted anew."""
+        """Statistics of `after`, where those of `before` are known: only what differs is counted again."""
         found = statistics.copy()
         for line, (old, new) in enumerate(zip(before, after, strict=True)):
             if old != new:

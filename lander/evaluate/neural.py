@@ -1,8 +1,8 @@
 """COMET and other neural metrics, run as an executable of another environment (their pins clash with ours).
 
 The executable is handed three files, one sentence a line (UTF-8, nothing in a sentence breaks a line), and the name of
-the file for its scores. `{source}`, `{hypothesis}`, `{reference}` and `{scores}` stand for them in the arguments; where
-no argument has one, all four are appended in this order. `{model}` and `{gpus}` stand for --model and --gpus. It is
+the file for its scores. `{source}`, `{hypothesis}`, `{reference}` and `{scores}` in the arguments are replaced by
+them; if no argument has one, all four are appended in this order. `{model}` and `{gpus}` are --model and --gpus. It is
 started once for all models, without a shell, and writes
 
 - one number a line, or a JSON list of numbers, or
@@ -72,7 +72,7 @@ class Metric:
 
     @property
     def stamp(self) -> str:
-        """The signature as it stands in the tables, whose readers mark the better scores by it."""
+        """The signature as it is in the tables, whose readers mark the better scores by it."""
         return f"{self.signature}|better:{self.better}" if self.better else self.signature
 
 

@@ -439,8 +439,9 @@ def test_the_references_loss_is_a_metric_with_segments():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "no scores"),
-        ("method,score\nfull,3\n", "no variant, seed"),
+        ("", "cannot be read as CSV"),
+        (",".join(COLUMNS), "no scores"),
+        ("method,score\nfull,3\n", "variant, seed"),
         (",".join(COLUMNS) + "\nfull,main,0,news,en-de,bleu,high,s\n", "line 2: score 'high' is not a number"),
         (",".join(COLUMNS) + "\nfull,main,0,news,en-de,bleu,3,\n", "line 2 has no signature"),
     ],
