@@ -114,7 +114,7 @@ def sum_scores(
     """Sums over tokens of what the estimator averages, for every neuron of every layer.
 
     Parameters are frozen, so the backward pass computes gradients of activations only. The numbers are summed as soon
-    as g exists; nothing is kept per token. Padding stands behind the text and the model is causal: its g is zero.
+    as g exists; nothing is kept per token. Padding follows the text and the model is causal: its g is zero.
 
     Args:
         site: what h is, the output of the FFN's nonlinearity (`post`) or its input (`pre`).

@@ -142,7 +142,7 @@ def write(
         limits.append("It is exact in float32; other types round, as they do for the base.")
         if manifest.get("routing"):
             limits.append("Neurons of other languages are zero: it is of use for its direction alone.")
-    terms = "The licence of the base and the terms of the training data apply to what was made of them."
+    terms = "The licence of the base and the terms of the training data apply to this model too."
     if license:
         terms = f"The base, {_plain(base)}, has the licence {_plain(license)}. {terms}"
     data = ModelCardData(

@@ -1,14 +1,14 @@
 """A trained model for others: directions of it as plain Hugging Face folders, with a model card in each.
 
 Blocks are folded into the base's dense FFNs (a group's factor goes into its rows or columns, absent neurons are zero),
-LoRA is merged; `full` is a plain model already. The base's shape and code load the result anywhere. In float32 it is
-the routed model but for the order of sums; another type rounds once, after folding.
+LoRA is merged; `full` is a plain model already. Any code that loads the base loads the result. In float32 it equals the
+routed model except for the order of sums; another type rounds once, after folding.
 
     lander export results/demo/finetune/landermt/main/s0 --direction en-de --out my-model
     lander export results/demo/finetune/landermt/main/s0 --all --out my-models
 
 Folders of several directions are hard links to each other's files where these are the same: tokenizer and config, all
-weights of `full` and `lora`, and of a model with blocks the weights outside the chosen layers, in a file of their own.
+weights of `full` and `lora`, and, in a separate file, the weights outside the chosen layers of a model with blocks.
 """
 
 import os
@@ -127,7 +127,7 @@ def _foldable(path: str) -> saved.Trained | None:
     trained = open_trained(path)
     if trained and "bottlenecks" in saved.parts_of(trained.manifest, path):
         raise UserError(
-            f"{path}: a bottleneck adapter cannot be exported: it is not linear (a gelu stands between its two maps), "
+            f"{path}: a bottleneck adapter cannot be exported: it is not linear (a gelu is between its two maps), "
             "so no weights of the base's architecture equal it; use lander.load, `lander translate` or `lander delta`"
         )
     return trained
@@ -191,7 +191,7 @@ def _cards(
 
 
 def _split(folder: Path, prefixes: tuple[str, ...]) -> None:
-    """Put the weights whose names have one of these beginnings into a file of their own, the others into another."""
+    """Put the weights whose names have one of these beginnings into one file, the others into another."""
     file = folder / "model.safetensors"
     if not prefixes or not file.is_file():  # nothing differs, or too large for one file: shards by size
         return

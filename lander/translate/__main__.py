@@ -179,7 +179,7 @@ def parse_args() -> argparse.Namespace:
         "--dev", type=parse_table, nargs="*", default=[], metavar="DIRECTION:FILE", help="dev sets, for --choose-prompt"
     )
     add("--dev-sentences", type=int, default=50, help="how many dev sentences each prompt translates")
-    add("--shots", type=int, default=0, help="random training pairs that stand before each sentence")
+    add("--shots", type=int, default=0, help="random training pairs before each sentence")
     add("--examples", type=parse_table, nargs="*", default=[], metavar="DIRECTION:FILE", help="for --shots")
     add("--seed", type=int, default=0, help="of the draw, for --shots")
     add("--beams", type=int, default=1, help="1 is greedy")
