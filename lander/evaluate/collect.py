@@ -23,7 +23,7 @@ def read_scores(path: str | Path) -> list[Row]:
     """Rows of a table of scores, with at least the columns of contract 4.
 
     Raises:
-        UserError: no such file, a column is missing, a score is not a number, or a signature is empty.
+        UserError: no such file, a column is missing, a score is not a number, or a value is empty.
     """
     table = read_csv(path, COLUMNS, absent="`python -m lander.evaluate score` makes it")[list(COLUMNS)]
     rows = table.to_dict("records")
@@ -65,7 +65,13 @@ def collect(files: Sequence[str | Path]) -> list[Row]:
                 raise UserError(f"{path}: {' '.join(key)} is scored in {origin[key]} too; give each file once")
             origin[key] = path
             rows.append(row)
-    return sorted(rows + means(rows), key=_order)
+
+    def order(row: Row) -> tuple:
+        mean = MEANS.index(row["direction"]) + 1 if row["direction"] in MEANS else 0
+        seed = int(row["seed"]) if row["seed"].isdecimal() else 0
+        return (row["method"], row["variant"], seed, row["seed"], row["test"], mean, row["direction"], row["metric"])
+
+    return sorted(rows + means(rows), key=order)
 
 
 def means(rows: Sequence[Row]) -> list[Row]:
@@ -85,7 +91,10 @@ def means(rows: Sequence[Row]) -> list[Row]:
         for name in MEANS:
             members = sorted(direction for direction in directions[tuple(run)] if belongs(direction, name))
             if members and all(direction in scores for direction in members):
-                found.append(_mean_row([*run, name, metric], [scores[direction] for direction in members]))
+                rows_of = [scores[direction] for direction in members]
+                value = sum(float(row["score"]) for row in rows_of) / len(members)
+                signature = f"{merge_signatures(row['signature'] for row in rows_of)}|mean:{len(members)}"
+                found.append(dict(zip(COLUMNS, (*run, name, metric, number(value), signature), strict=True)))
     return found
 
 
@@ -96,14 +105,8 @@ def belongs(direction: str, mean: str) -> bool:
     return side is None or base_language(side) == "en"
 
 
-def _mean_row(key: list[str], members: list[Row]) -> Row:
-    value = sum(float(row["score"]) for row in members) / len(members)
-    signature = f"{merge_signatures(row['signature'] for row in members)}|mean:{len(members)}"
-    return dict(zip(COLUMNS, (*key, number(value), signature), strict=True))
-
-
 def number(value: float) -> str:
-    """A score as it stands in the table: six digits after the point, the same on every machine."""
+    """A score as it is in the table: six digits after the point, the same on every machine."""
     return f"{value:.6f}"
 
 
@@ -117,9 +120,3 @@ def merge_signatures(signatures: Iterable[str]) -> str:
             if value not in values:
                 values.append(value)
     return "|".join(f"{name}:{'+'.join(sorted(values))}" if any(values) else name for name, values in fields.items())
-
-
-def _order(row: Row) -> tuple:
-    mean = MEANS.index(row["direction"]) + 1 if row["direction"] in MEANS else 0
-    seed = int(row["seed"]) if row["seed"].isdecimal() else 0
-    return (row["method"], row["variant"], seed, row["seed"], row["test"], mean, row["direction"], row["metric"])

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from lander.evaluate.statistics import BLEU_WIDTH, CHRF_WIDTH, LOSS_WIDTH
+from lander.evaluate.metrics import BLEU_WIDTH, CHRF_WIDTH, LOSS_WIDTH
 from lander.shared import tables
 from lander.shared.csvfile import read_csv
 from lander.shared.errors import UserError
@@ -103,14 +103,17 @@ def _statistics(path: str | Path, rows: pd.DataFrame) -> np.ndarray:
 def _comparable(
     path: str | Path, place: Place, model: Model, compared: Compared, statistics: np.ndarray, signature: str
 ) -> None:
-    """Raise a `UserError` where a model's scores cannot stand beside those that are there."""
-    for other, there in compared.statistics.items():
-        what = f"{path}: {' '.join(place)} of {model} and of {other}"
-        if len(there) != len(statistics):
-            raise UserError(f"{what} have {len(statistics)} and {len(there)} lines; score the same test set")
-        if there.shape != statistics.shape or signature != compared.signature:
-            raise UserError(f"{what} were computed differently ({signature} and {compared.signature}); score both anew")
-        fixed = REFERENCE_COUNTS.get(statistics.shape[1], [])
-        if not np.array_equal(there[:, fixed], statistics[:, fixed]):
-            raise UserError(f"{what} have other references; score the same test set")
-        return  # the first stands for all
+    """Check that a model's scores can be compared with those that are there.
+
+    Raises:
+        UserError: they cannot.
+    """
+    other, there = next(iter(compared.statistics.items()), (model, statistics))
+    what = f"{path}: {' '.join(place)} of {model} and of {other}"
+    if len(there) != len(statistics):
+        raise UserError(f"{what} have {len(statistics)} and {len(there)} lines; score the same test set")
+    if there.shape != statistics.shape or signature != compared.signature:
+        raise UserError(f"{what} were computed differently ({signature} and {compared.signature}); score both again")
+    fixed = REFERENCE_COUNTS.get(statistics.shape[1], [])
+    if not np.array_equal(there[:, fixed], statistics[:, fixed]):
+        raise UserError(f"{what} have other references; score the same test set")

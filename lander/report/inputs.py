@@ -91,7 +91,7 @@ def read_loss(path: Path) -> pd.DataFrame:
 
 
 def read_prompts(path: Path) -> pd.DataFrame:
-    """The prompts that `lander.translate.test_sets --choose-prompt` tried on the dev set."""
+    """The prompts that `lander.translate --choose-prompt` tried on the dev set."""
     absent = "`python -m lander.translate` makes it"
     prompts = read_csv(path, PROMPT_COLUMNS, absent=absent, dtype=None)[PROMPT_COLUMNS].astype({"direction": str})
     prompts["chosen"] = prompts["chosen"].astype(str).str.lower() == "true"

@@ -62,7 +62,7 @@ class Translator:
             direction = parse_direction(direction)
         if direction is not None and direction not in self.directions:
             for ffn in self.ffns.values():
-                if str(direction) not in ffn.directions:  # it has no masks of its own
+                if str(direction) not in ffn.directions:  # it has no masks
                     ffn.add_direction(direction)
         self.router.direction = None if direction is None else str(direction)
 

@@ -14,11 +14,18 @@ from sacrebleu.significance import PairedTest
 
 from lander.evaluate import significance
 from lander.evaluate.__main__ import main
-from lander.evaluate.metrics import segments
-from lander.evaluate.resampling import holm, interval, over_seeds, p_bootstrap, p_randomisation
-from lander.evaluate.sampled import Design, Method, sample
+from lander.evaluate.metrics import Extractor, Measured, chrf_metric, loss_statistics, segments
+from lander.evaluate.resampling import (
+    Design,
+    Method,
+    holm,
+    interval,
+    over_seeds,
+    p_bootstrap,
+    p_randomisation,
+    sample,
+)
 from lander.evaluate.segments import Compared, Model
-from lander.evaluate.statistics import Extractor, Measured, chrf_metric, loss_statistics
 from lander.shared import tables
 from lander.shared.errors import UserError
 
