@@ -340,7 +340,7 @@ def owners(inputs: Inputs) -> Drawn | None:
         own = specific["language"].value_counts().reindex(languages, fill_value=0)
         idle = f", {kinds['unactivated']:,} unactivated" if kinds.get("unactivated", 0) else ""
         caption = (
-            f"Of {kinds.sum():,} neurons {kinds.get('general', 0):,} are general, {kinds['specific']:,} specific{idle}."
+            f"Of {kinds.sum():,} neurons, {kinds.get('general', 0):,} are general, {kinds['specific']:,} specific{idle}."
             f" {own.idxmax()} owns most ({own.max():,}), {own.idxmin()} fewest ({own.min():,}). Bars of uneven parts "
             "show layers in which one language stands out."
         )
