@@ -8,7 +8,7 @@ from lander.evaluate.collect import MEANS, means
 from lander.report import paper
 from lander.report.inputs import Inputs
 from lander.report.order import run_label
-from lander.report.samples import PAPER
+from lander.report.paper import PAPER
 from lander.report.significance import Significance
 from lander.report.summary import by_direction
 from lander.report.tables import MEAN_LABELS, Cell, Head, Table, score_columns, score_groups, score_table
