@@ -46,8 +46,8 @@ PROMPTS = (
     "zero-shot/main. ±: standard deviation over seeds, of controls over draws."
 )
 PARETO = (
-    'Text: increase of the loss on plain text. Pareto "gain, loss": no other model gains as much for as little increase '
-    'of the loss on text; "with cost": only if the number of parameters trained counts too.'
+    'Text: increase of the loss on plain text. Pareto "gain, loss": no other model gains as much for as little '
+    'forgetting on text; "with cost": only if the number of parameters trained counts too.'
 )
 DAMAGE = (
     "By routing: before the first update, against the base. By training: from there on. A method that routes nothing "

@@ -8,12 +8,11 @@ best, until all methods have as many.
     next_rates({0.005: 3.0, 0.01: 2.0, 0.02: 1.9}, 0.01, 2, 0)          ->  [0.04]
     next_rates({0.005: 3.0, 0.01: 2.0, 0.02: 1.9, 0.04: 2.5}, 0.01, 2, 4)  ->  []
 
-Reads:  <run>/tune/round<n - 1>.json, and <run>/loss/<method>/lr<rate>/s<seed>.csv of all its trials
+Reads:  <run>/loss/<method>/lr<rate>/s<seed>.csv of all trials so far
 Writes: <run>/tune/round<n>.json   {"rates": {method: [all rates so far and those of this round]}, "done": bool}
 
 Example:
-    python -m lander.experiments.rates --start full=0.001 lora=0.01 --factor 2 --before 0.json --loss a.csv b.csv \\
-        --out 1.json
+    python -m lander.experiments.rates --start full=0.001 lora=0.01 --factor 2 --loss full/0.001=loss.csv --out 1.json
 """
 
 import argparse
@@ -22,7 +21,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lander.shared.errors import UserError, run_main
-from lander.shared.files import read_json, write_json
+from lander.shared.files import write_json
 
 MOST = 12  # trials of a method in the search of an edge: with a factor of 2 that is a range of 1 to 2048
 
@@ -104,8 +103,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="lander.experiments.rates", description=__doc__.splitlines()[0])
     parser.add_argument("--start", nargs="+", required=True, metavar="METHOD=RATE", help="middle of the first grid")
     parser.add_argument("--factor", type=float, required=True, help="between neighbouring rates")
-    parser.add_argument("--before", type=Path, nargs="?", help="the round before, JSON (default: this is the first)")
-    parser.add_argument("--loss", nargs="*", default=[], help="losses of all trials of the rounds before")
+    parser.add_argument("--loss", nargs="*", default=[], metavar="METHOD/RATE=FILE", help="losses of trials")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     starts = {}
@@ -114,14 +112,15 @@ def main() -> None:
         if not equals:
             raise UserError(f"--start {value}: write METHOD=RATE")
         starts[method] = float(rate)
-    tried = read_json(args.before)["rates"] if args.before else {method: [] for method in starts}
     losses: dict[str, dict[float, float]] = {method: {} for method in starts}
-    if args.loss:
-        from lander.experiments.samples import loss_samples, read_losses  # pandas only where it is needed
+    for value in args.loss:
+        from lander.experiments.samples import loss_samples, read_losses  # pandas is not needed for the first round
 
-        found = loss_samples(read_losses(args.loss), "dev")
-        known = {(row.method, row.variant): row.value for row in found.itertuples()}
-        losses = {method: {rate: known[method, rate_name(rate)] for rate in tried[method]} for method in starts}
+        name, _, file = value.partition("=")
+        method, _, rate = name.partition("/")
+        if not file or method not in losses:
+            raise UserError(f"--loss {value}: write METHOD/RATE=FILE, METHOD one of --start")
+        losses[method][float(rate)] = loss_samples(read_losses([file]), "dev")["value"].item()
     found = next_round(losses, starts, args.factor)
     rates = {method: sorted([*losses[method], *found[method]]) for method in starts}
     write_json(args.out, {"rates": rates, "done": not any(found.values())})

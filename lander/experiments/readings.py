@@ -17,7 +17,7 @@ from lander.experiments.samples import (
     tests_of,
 )
 from lander.report.document import Document, heads, listed, number, numbers
-from lander.report.order import method_key
+from lander.report.labels import method_key
 from lander.report.tables import Cell, Table, quantity
 from lander.shared.errors import UserError
 

@@ -14,7 +14,7 @@ import pandas as pd
 from lander.config.methods import TRAINING_FREE
 from lander.evaluate.collect import MEANS
 from lander.report.inputs import parse_assignments, read_run, read_scores_table
-from lander.report.order import direction_group, method_key, run_label, sort_directions, sort_tests
+from lander.report.labels import direction_group, method_key, run_label, sort_directions, sort_tests
 from lander.report.paper import PAPER
 from lander.shared.errors import UserError
 from lander.shared.runs import Model

@@ -26,7 +26,7 @@ from lander.experiments.samples import (
 )
 from lander.report import svg
 from lander.report.document import Document, heads, number, numbers
-from lander.report.order import method_key
+from lander.report.labels import method_key
 from lander.report.tables import Table
 from lander.shared.errors import UserError
 from lander.shared.languages import parse_direction

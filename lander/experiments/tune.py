@@ -1,4 +1,4 @@
-"""The learning rate of each method: the dev losses of all rates that were tried, and the chosen ones as a config file."""
+"""The learning rate of each method: dev losses of all rates that were tried, and the chosen ones as a config file."""
 
 import pandas as pd
 import yaml
@@ -6,7 +6,7 @@ import yaml
 from lander.experiments import charts, rates
 from lander.experiments.samples import MAIN, Inputs, by_key, loss_samples, summarise
 from lander.report.document import Document, heads, listed, number, numbers
-from lander.report.order import method_key
+from lander.report.labels import method_key
 from lander.report.tables import MISSING, Cell, Table
 from lander.shared.errors import UserError
 

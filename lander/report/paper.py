@@ -7,7 +7,7 @@ Machine Translation. ACL 2024, pages 12135-12148, CC BY 4.0. <https://aclantholo
 from collections.abc import Mapping, Sequence
 
 from lander.report.document import heads
-from lander.report.order import direction_group
+from lander.report.labels import direction_group
 from lander.report.tables import Cell, Table
 
 PAPER = ("en-de", "de-en", "en-it", "it-en", "en-fr", "fr-en", "en-ar", "ar-en", "en-zh", "zh-en")
