@@ -214,9 +214,9 @@ def awareness(inputs: Inputs) -> Drawn | None:
     data = _mean_awareness(inputs)
     mean = data.groupby("layer")["awareness"].mean()
     caption = (
-        "The awareness of a neuron for a language: how much the loss on text of the language changes without the neuron, "
-        f"to first order (eq. 3-4). Averaged over languages it is highest at layer {int(mean.idxmax())} and lowest at "
-        f"layer {int(mean.idxmin())}. A line above the others may only mean that the loss on that language is higher."
+        "The awareness of a neuron for a language: how much the loss on text of the language would change without the "
+        f"neuron, to first order (eq. 3-4). Averaged over languages it is highest at layer {int(mean.idxmax())} and "
+        f"lowest at layer {int(mean.idxmin())}. A line above the others may only mean a higher loss on that language."
     )
     return _language_lines("awareness", "Mean awareness of the neurons, by layer and language", data, inputs, caption)
 
@@ -254,9 +254,9 @@ def awareness_specific(inputs: Inputs) -> Drawn | None:
         return None
     data = _group(inputs, lambda rows, language: (rows["kind"] == "specific") & (rows["language"] == language))
     caption = (
-        "The owner of a specific neuron is the language that it is specific to. Each line shows the neurons of one owner "
-        "on text of that language. If it lies far above the line of the general neurons, a few neurons carry much of what "
-        "is specific to the language. It is broken where the language owns no neuron."
+        "The owner of a specific neuron is the language that it is specific to. Each line shows the neurons of one "
+        "owner on text of that language. If it lies far above the line of the general neurons, a few neurons carry much "
+        "of what is specific to the language. It is broken where the language owns no neuron."
     )
     title = "Mean awareness of the language-specific neurons, by owner"
     return _language_lines("awareness-specific", title, data, inputs, caption)
@@ -340,8 +340,8 @@ def owners(inputs: Inputs) -> Drawn | None:
         own = specific["language"].value_counts().reindex(languages, fill_value=0)
         idle = f", {kinds['unactivated']:,} unactivated" if kinds.get("unactivated", 0) else ""
         caption = (
-            f"Of {kinds.sum():,} neurons, {kinds.get('general', 0):,} are general, {kinds['specific']:,} specific{idle}."
-            f" {own.idxmax()} owns most ({own.max():,}), {own.idxmin()} fewest ({own.min():,}). Bars of uneven parts "
+            f"Of {kinds.sum():,} neurons, {kinds.get('general', 0):,} are general, {kinds['specific']:,} specific"
+            f"{idle}. {own.idxmax()} owns most ({own.max():,}), {own.idxmin()} fewest ({own.min():,}). Bars of uneven parts "
             "show layers in which one language stands out."
         )
         caption += f" {SHARED}" if len(specific) > kinds["specific"] else ""

@@ -120,8 +120,8 @@ def _side(inputs: Inputs, test: str, of: str, means: pd.Series) -> Side:
             said.append(f"The best trained: {listed(map(run_label, shown))}, {trained.iloc[0]:.1f}.")
         level = f"{abs(over):.1f} {'above' if over > 0 else 'below'}" if gain != "0.0" else "equal to"
         said.append(
-            f"This is {level} {run_label(leaders(zero)[0])}, the better zero-shot prompt ({zero.iloc[0]:.1f}), and above "
-            f"every zero-shot prompt in {' / '.join(ahead)} of {len(floor)} directions."
+            f"This is {level} {run_label(leaders(zero)[0])}, the better zero-shot prompt ({zero.iloc[0]:.1f}), and "
+            f"above every zero-shot prompt in {' / '.join(ahead)} of {len(floor)} directions."
         )
     if OWN in means.index and OWN not in best:
         said.append(f"landermt has {means[OWN]:.1f}, {top - means[OWN]:.1f} less than the highest.")
