@@ -78,8 +78,8 @@ def test_a_neuron_of_two_languages_is_one_neuron():
     assert "(of 3 neurons); in the chosen layers ar 1, de 1 (of 2)" in detection.neurons_answer(inputs)
     table = detection.owners_table(inputs)
     assert list(texts(table).values()) == [["2", "1", "100.0%"], ["1", "1", "50.0%"], ["2", "1", "100.0%"]]
-    assert table.notes == [detection.SHARED]
-    assert detection.owners(inputs).caption.startswith("Of 3 neurons, 1 are general, 2 specific.")
+    assert "2 specific, 1 general" in table.notes[0]
+    assert table.notes[1:] == [detection.SHARED]
 
 
 def test_masks_from_elsewhere_are_named():
@@ -175,10 +175,7 @@ def test_copied_jobs_cost_nothing(tmp_path):
         "data": ["1", "1", "4 s", "4 s", "105 MB"],
         "layers": ["0", "1", "–", "–", "–"],
     }
-    assert "(4 s of 4 s in 1 jobs)" in training.stages(inputs).caption
-    assert "105 MB" in training.stages(inputs).caption
-    inputs.benchmarks = inputs.benchmarks.assign(memory=np.nan)
-    assert "memory" not in training.stages(inputs).caption
+    assert training.stages(inputs).data["stage"].tolist() == ["data"]
 
 
 def test_gain_against_cost_by_hand():

@@ -7,7 +7,7 @@ from pathlib import Path
 from report_runs import make_scores
 
 from lander.report.__main__ import main
-from lander.report.page import FIGURES, NOTHING
+from lander.report.page import FIGURES, NOTHING, captions
 from lander.workflow.experiments import ABOUT
 
 WORKFLOW = Path(__file__).parents[2] / "workflow"
@@ -22,6 +22,7 @@ def test_every_figure_has_a_caption_and_every_caption_a_figure():
     listed = rules["report"].split("REPORTED = ", 1)[1].split("rule effective_config", 1)[0]
     figures = re.findall(r'"([a-z-]+)"', listed)  # categories begin with a capital
     assert sorted(figures) == sorted(FIGURES)
+    assert captions().keys() == {*FIGURES, *ABOUT, "tune", "agreement", "clusters"}
     wanted |= set(figures)
     assert {path.stem for path in (WORKFLOW / "report").glob("*.rst")} == wanted
     marked = [len(re.findall(r"\breport\(", text)) for text in rules.values()]
