@@ -121,10 +121,10 @@ def test_output_in_a_wrong_language():
         "full 75.0% in en-fr, 40.0% in en-ar and 1 more",
         "lora (1 of 2 ",
         "10%",
-        "enough: adapter",
+        "language: adapter",
     ):
         assert fact in answer(every)
-    assert answer([row for row in every if row[0] == "adapter"]).endswith("enough: all methods")
+    assert answer([row for row in every if row[0] == "adapter"]).endswith("language: adapter")
 
 
 # ---------------------------------------------------------------- significance

@@ -236,7 +236,7 @@ def test_translations_are_read_scored_and_marked(tmp_path):
 def test_the_first_two_models_are_the_better_zero_shot_and_landermt():
     def pair(*models):
         """`models`: (method, variant, score)."""
-        outputs = [Output(place, "", "de", "ltr", score, []) for place, (_, _, score) in enumerate(models)]
+        outputs = [Output(place, "", score, []) for place, (_, _, score) in enumerate(models)]
         group = Group("news", "en-de", "en", "de", 1, [Sentence(0, "", "", outputs, [])])
         return first_pair([Model(method, variant, 0) for method, variant, _ in models], [group])
 
