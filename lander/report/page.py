@@ -169,6 +169,7 @@ def _content(
         "title": inputs.name,
         "kind": "report",
         "facts": summary.facts(inputs, tests),
+        "ran": set(inputs.scores["method"]),
         "sections": list(there.items()),
         "figures": figures,
         "verdicts": [(test, summary.verdict(inputs, test), summary.tested_sentences(inputs, test)) for test in tests],
@@ -257,7 +258,7 @@ def look() -> dict[str, Any]:
 
 def captions() -> dict[str, str]:
     """How to read each figure, by its name."""
-    return environment().get_template("captions.html").module.captions
+    return environment().get_template("texts.html").module.captions
 
 
 def environment(*folders: Path) -> jinja2.Environment:
