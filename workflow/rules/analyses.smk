@@ -82,6 +82,7 @@ rule claims:
         folder=subpath(output[0], parent=True),
         directions=plan.directions,
         languages=settings.awareness.languages,
+        draws=experiments.draws,
         code=plan.code("experiments.claims"),
     shell:
         """
@@ -97,6 +98,7 @@ rule claims:
             --sweep-epsilon {input.sweep_epsilon:q} \
             --clusters {input.clusters:q} \
             --scores {input.scores:q} \
+            --draws {params.draws:q} \
             --out {params.folder:q} \
             2>&1 | tee {log:q} >&2
         """
