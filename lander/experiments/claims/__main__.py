@@ -22,10 +22,9 @@ import numpy as np
 import pandas as pd
 
 from lander.detect.neurons import read_awareness
-from lander.evaluate.collect import MEANS
 from lander.experiments.claims import neurons, scores
 from lander.experiments.claims.judge import NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED, Verdict
-from lander.experiments.samples import MAIN, METRICS
+from lander.experiments.samples import MAIN, METRICS, read_all_scores
 from lander.report.document import Document, heads, numbers, write
 from lander.report.tables import MISSING, Cell, Table
 from lander.shared import tables
@@ -76,9 +75,11 @@ def about_scores(args: argparse.Namespace) -> list[Verdict]:
     transfer = read(args, args.transfer, ["method", "trained", "tested", "change"], {"mean": "change"})
     if transfer is not None:
         transfer = only(transfer, "method", args.method, args.transfer)
-    table = read(args, args.scores, ["method", "variant", "seed", "direction", "score"])
-    if table is not None:
-        table = table[table["variant"].isin([MAIN, *args.draws]) & ~table["direction"].isin(MEANS)]
+    table = None
+    if args.scores:
+        found, _ = read_all_scores(args.scores)
+        table = of_one_test(args, found.sort_values("test", kind="stable"), args.scores[0])
+        table = table[table["variant"].isin([MAIN, *args.draws])]
     k = read(args, args.sweep_k, ["k", "score"], {"value": "k", "mean": "score"})
     epsilon = read(args, args.sweep_epsilon, ["epsilon", "score"], {"value": "epsilon", "mean": "score"})
     clusters = read(args, args.clusters, ["layer", "group", "score", "value", "control_mean", "p"])
@@ -110,12 +111,18 @@ def read(
         raise UserError(f"{path}: cannot be read as CSV ({error})") from None
     if "mean" in table:
         table = table.rename(columns=names)
+    table = of_one_test(args, table, path)
+    if missing := [name for name in columns if name not in table]:
+        raise UserError(f"{path}: no column {', '.join(missing)}; it needs {', '.join(columns)}")
+    return table
+
+
+def of_one_test(args: argparse.Namespace, table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The rows of one metric and one test set, if the table has several."""
     if "metric" in table:
         table = only(table, "metric", args.metric, path)
     if "test" in table:
         table = only(table, "test", args.test or Counter(table["test"].dropna()).most_common(1)[0][0], path)
-    if missing := [name for name in columns if name not in table]:
-        raise UserError(f"{path}: no column {', '.join(missing)}; it needs {', '.join(columns)}")
     return table
 
 
@@ -193,7 +200,9 @@ def parse_args() -> argparse.Namespace:
         "--transfer", type=Path, help="CSV of the experiment transfer, or: method, trained, tested, change"
     )
     parser.add_argument("--method", default="landermt", help="the method in --transfer (default: landermt)")
-    parser.add_argument("--scores", type=Path, help="scores.csv of the run")
+    parser.add_argument(
+        "--scores", type=Path, nargs="*", default=[], help="score files of the models of tables 1 and 2"
+    )
     parser.add_argument("--draws", nargs="*", default=[], help="variants in --scores that are draws of a control")
     parser.add_argument("--metric", choices=METRICS, default="bleu", help="in these tables (default: bleu)")
     parser.add_argument("--test", help="test set in these tables (default: the one with most rows)")
