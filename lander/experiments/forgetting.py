@@ -90,7 +90,7 @@ def forgetting(inputs: Inputs) -> Document:
         metrics = [one for one in metrics if one in set(data.loc[data["test"] == test, "metric"])]
         if metrics:  # a test set may have no direction that is not trained
             caption = f"Directions that were not trained, {test} (points; nats per character)"
-            blocks += [table(caption, data, names, test, metrics, PROMPTS), *_sentence(data, tuned, test)]
+            blocks.append(table(caption, data, names, test, metrics, PROMPTS))
     for test, rows in points.items():
         metrics = [f"{of} {metric}" for metric in METRICS for of in ("gain", "gain_fixed")]
         caption = f"Gain and forgetting, {test} (points; nats per character)"
@@ -235,19 +235,6 @@ def table(
             of = "over fixed prompt" if kind.endswith("_fixed") else "change"
             titles.append(f"{METRICS.get(what, 'nats/char')} {of}")
     return Table(caption, "model", heads(titles), rows, notes=list(notes))
-
-
-def _sentence(data: pd.DataFrame, tuned: Mapping[Run, str], test: str) -> list[str]:
-    """How much of a gain over the fixed prompt is the prompt; nothing if the base has one prompt only."""
-    found = by_key(data[data["test"] == test], "method", "variant", "metric")
-    worth = found.get(("zero-shot", "best-prompt", "untrained_fixed bleu"))
-    if worth is None:
-        return []
-    lost = sum(round(found[(*run, "untrained bleu")].mean, 1) < 0 for run in tuned)
-    return [
-        f"On the directions of {test} that were not trained, the base's best prompt alone gives {worth.mean:+.1f} BLEU "
-        f"over the fixed one. Against the better of the two, {lost} of {len(tuned)} trained models lose."
-    ]
 
 
 @matplotlib.rc_context(svg.RC)
