@@ -72,8 +72,8 @@ def estimators(inputs: Inputs) -> Document:
     for _, metric, heading, _ in columns:
         titles += [heading, "to random"] if metric in ("dev loss", *METRICS) else [heading]
     notes = [
-        "Dev loss: nats per token. Bold: the lowest. ±: over seeds, of the control over draws. To random: difference to "
-        "the control; bold, or worse: by more than twice the control's standard deviation over draws."
+        "Dev loss: nats per token. Bold: the lowest. ±: over seeds, of the control over draws. To random: difference "
+        "to the control; bold, or worse: by more than twice the control's standard deviation over draws."
     ]
     if found[control, "", "dev loss"].over != DRAWS:
         notes.append("The control has a single draw, so nothing can be said about the differences to it.")
