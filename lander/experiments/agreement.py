@@ -234,8 +234,8 @@ def document(data: pd.DataFrame, wanted: float) -> Document:
         titles = heads(["median layer", "slowest layer", "sentences in all", "layers settled"])
         notes = ["A layer that needs all sentences is not settled: its set is compared with itself."]
         blocks.append(Table(f"Sentences from which on the overlap stays at {wanted:g}", "", titles, rows, notes=notes))
-    names = dict.fromkeys([*data["a"], *data.loc[data["kind"].str.startswith("estimators"), "b"]])
-    names = [name for name in names if not name.endswith((" even", " odd"))]
+    pairs, halves = (data["kind"].str.startswith(kind) for kind in ("estimators", "halves"))
+    names = list(dict.fromkeys([*data.loc[~halves, "a"], *data.loc[pairs, "b"]]))
     title = f"Agreement of estimators, of halves of the text, and of fewer sentences: {listed(names)}"
     return Document("agreement", title, [*blocks, WHAT], numbers(data), picture(data, wanted))
 
