@@ -189,21 +189,16 @@ def best_table(test: str, sides: Mapping[str, Mapping[Run, float]], names: Mappi
         close = [name for name, found in close.items() if found and found.p == found.p and not found.significant]
         rows.append((SIDES[mean], [*cells[:4], cells[5], Cell(", ".join(close))]))
     titles = ["best", "BLEU", "second", "its gap", f"gap of {OURS[0]}", "not significantly behind"]
-    note = (
+    notes = [
         f"Bold: {SIGNIFICANT}; p of paired randomisation of the sentences, with several seeds or draws the larger of "
         "that and of a bootstrap over them, Holm-corrected over all comparisons with the best."
-    )
+    ]
     if not tested:
-        note = "Not tested: some scores have no segment scores beside them. A small lead may be chance."
-    return Table(
-        f"Best method on {test}, mean BLEU",
-        "directions",
-        heads(titles),
-        rows,
-        notes=[note],
-        wide=True,
-        word="significant",
-    )
+        notes = ["Not tested: some scores have no segment scores beside them. A small lead may be chance."]
+    if len(names) == 1 or all(max(scores.values()) < FLOOR for scores in sides.values()):
+        notes = []
+    caption = f"Best method on {test}, mean BLEU"
+    return Table(caption, "directions", heads(titles), rows, notes=notes, wide=True, word="significant")
 
 
 def outcomes(
