@@ -72,8 +72,10 @@ def test_check_says_what_a_run_would_do(capsys: pytest.CaptureFixture) -> None:
 
 def test_check_says_which_readings_are_not_those_of_the_set(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / "my.yaml").write_text("routing: {gate: off, pool: sum}")
-    cli.main(["check", "--configfile", str(tmp_path / "my.yaml")])
-    assert capsys.readouterr().out.endswith("readings       repaired, routing.gate: off\n")
+    cli.main(["check", "--configfile", "config.yaml", str(tmp_path / "my.yaml")])
+    out = capsys.readouterr().out
+    assert "repaired, routing.gate: off" in out
+    assert 'routing.gate: "off" (default: "learned")' in out
 
 
 def test_check_of_a_bad_config(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -20,6 +20,7 @@ lander masks-from-lape BLOOM-7B.neuron.pth --languages en,zh,fr,es,vi,id,ja --mo
 import argparse
 import codecs
 import io
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,15 +36,16 @@ def check(args: argparse.Namespace) -> None:
     from lander.config import config
     from lander.config.readings import others
 
-    settings = config.read(*args.configfile)
+    raw = config.merged(*args.configfile)
+    settings = config.load(raw)
     base = config.find_base(settings.model.path, settings.pretrain.n_layer)
     layers = "" if base.n_layer is None else f", {base.n_layer} layers"
-    rates = (f"{method} {settings.finetune.method(method)['learning_rate']:g}" for method in config.trained(settings))
+    rates = (f"{method} {settings.finetune.method(method).learning_rate:g}" for method in config.trained(settings))
     length = f"{settings.finetune.steps} updates" if settings.finetune.steps else f"{settings.finetune.epochs:g} epochs"
     tests = (f"{name} ({len(served)} directions)" for name, served in settings.tests.items())
     rows = {
         "run": f"{settings.run}, to results/{settings.run}/",
-        "model": f"{settings.model.path} ({base.kind}{layers})",
+        "model": f"{settings.model.path} ({'local folder' if base.kind == 'local' else base.kind}{layers})",
         "languages": ", ".join(f"{code} {name}" for code, name in settings.languages.items()),
         "contrast": ", ".join(code for code in settings.awareness.languages if code not in settings.languages)
         or "none",
@@ -57,6 +59,12 @@ def check(args: argparse.Namespace) -> None:
         "readings": ", ".join([settings.readings, *others(settings)]),
     }
     print("\n".join(f"{key:14} {value}" for key, value in rows.items()))
+    if differ := config.differences(raw):
+        shown = [
+            (key, *(json.dumps(one, ensure_ascii=False, default=str) for one in pair)) for key, pair in differ.items()
+        ]
+        print("\nother than the defaults (config/defaults.yaml):")
+        print("\n".join(f"  {key}: {value} (default: {default})" for key, value, default in shown))
 
 
 def prefetch(args: argparse.Namespace) -> None:

@@ -16,14 +16,14 @@ Models that differ in nothing that a stage looks at share its tables: `selection
 and masks that a model uses.
 """
 
-import dataclasses
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from lander.config.config import Config, choices
+from lander.config.config import Config
 from lander.config.methods import MASKED, METHODS
 from lander.config.readings import READINGS
+from lander.config.schema import choices
 from lander.shared.errors import UserError
 from lander.shared.languages import parse_direction
 
@@ -43,8 +43,8 @@ def configure(settings: Config, variant: str, method: str | None = None) -> Conf
     """
     if method is not None and method not in METHODS:
         raise UserError(f"{method}: no such method; there are {', '.join(METHODS)}")
-    changed = override(settings, changes(settings, variant))
-    return override(changed, MASKED[method].changes) if method in MASKED else changed
+    changed = settings.changed(changes(settings, variant))
+    return changed.changed(MASKED[method].changes) if method in MASKED else changed
 
 
 def changes(settings: Config, variant: str) -> Changes:
@@ -75,25 +75,15 @@ def _trial(settings: Config, learning_rate: float) -> Changes:
     """Changes of a trial of a learning rate, for whichever method: a shorter training, with a warmup in proportion."""
     finetune, share = settings.finetune, settings.experiments.tune_share
     steps = finetune.steps and max(1, round(finetune.steps * share))
-    methods = {name: {**own, "learning_rate": learning_rate} for name, own in finetune.methods.items()}
+    methods = {name: {"learning_rate": learning_rate} for name in finetune.methods}
     shorter = {"steps": steps, "epochs": finetune.epochs * share, "warmup": round(finetune.warmup * share)}
-    return {"finetune": {**shorter, "methods": methods}}
+    return {"finetune": {**shorter, **methods}}
 
 
 def _turns(settings: Config) -> int:
     """Micro-batches per update where one direction is trained: one, where the config has one per direction."""
     given = settings.finetune.accumulate
     return settings.finetune.ranks if given == len(settings.directions) else given
-
-
-def override(value: Any, changes: Changes) -> Any:
-    """A copy of a dataclass with some fields changed, at every depth."""
-    given = {name: getattr(value, name) for name in changes}
-    merged = {
-        name: override(given[name], change) if dataclasses.is_dataclass(given[name]) else change
-        for name, change in changes.items()
-    }
-    return dataclasses.replace(value, **merged)
 
 
 def draw(variant: str) -> int:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from lander.config import variants
-from lander.config.config import Config, choices
+from lander.config.config import Config
 from lander.config.methods import SECOND_MODEL, TABLE1, TABLE2, TRAINING_FREE
+from lander.config.readings import READINGS
 from lander.config.rules import RULES
 from lander.config.variants import MAIN
 from lander.experiments.rates import rate_name
@@ -93,7 +94,7 @@ class Experiments:
 
     def _readings(self) -> list[Model]:
         names = variants.switches(self.settings)
-        other = next(name for name in choices("readings") if name != self.settings.readings)
+        other = next(name for name in READINGS if name != self.settings.readings)
         found = self._runs("landermt", MAIN) + self._runs("landermt", other)
         for name in names:
             methods = ("landermt-lg", "landermt-ls") if name.startswith("ablation.") else ("landermt",)
@@ -122,7 +123,7 @@ class Experiments:
     def starts(self) -> list[str]:
         """METHOD=RATE: where the search for the learning rate of each trained method of the run begins."""
         methods = [method for method in self.settings.methods if method not in TRAINING_FREE]
-        return [f"{method}={self.settings.finetune.method(method)['learning_rate']:g}" for method in methods]
+        return [f"{method}={self.settings.finetune.method(method).learning_rate:g}" for method in methods]
 
     def trial_losses(self, planned: dict[str, Any]) -> list[str]:
         """Loss files of all trials that a round knows of."""

@@ -7,6 +7,7 @@ from typing import Any
 from lander.config import config, variants
 from lander.config.methods import MASKED, METHODS
 from lander.config.rules import rule_of
+from lander.config.schema import choices
 from lander.shared.errors import UserError
 from lander.workflow.texts import as_json
 
@@ -118,9 +119,9 @@ class Models:
         values = {
             value: key
             for key in AWARENESS_KEYS
-            for value in config.choices(f"awareness.{key}")
+            for value in choices(f"awareness.{key}")
         }  # fmt: skip
-        return variants.override(self.settings.awareness, {values[value]: value for value in given})
+        return self.settings.awareness.changed({values[value]: value for value in given})
 
     def awareness_text(self, wildcards: Any) -> dict[str, list[str]]:
         """What a language is scored on: its own text, or the translations of its directions."""
@@ -263,7 +264,7 @@ class Models:
 
     def learning_rate(self, wildcards: Any) -> float:
         """The method's own learning rate, or that of all."""
-        return self.of(wildcards).finetune.method(wildcards.method)["learning_rate"]
+        return self.of(wildcards).finetune.method(wildcards.method).learning_rate
 
     def accumulate(self, wildcards: Any) -> int:
         """Micro-batches per update."""
@@ -301,7 +302,9 @@ class Models:
     def machine_flags(self, _wildcards: Any, resources: Any) -> list[str]:
         """Flags of the finetuning that change no result."""
         finetune = self.settings.finetune
-        flags = as_flags({"zero-stage": finetune.zero_stage, "checkpoint-every": finetune.checkpoint_every})
+        flags = as_flags(
+            {"zero-stage": finetune.zero_stage, "checkpoint-every": 200 if finetune.checkpoint_minutes else 0}
+        )
         return [*flags, "--recompute"] if finetune.recompute else flags
 
     # ------------------------------------------------------------ what is decoded

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lander.config import config
+from lander.config.evaluate import Neural
 from lander.config.modelconfig import WEIGHT_FILES, weights
 from lander.config.sources import Source
-from lander.config.types import Neural
 from lander.data import testsets
 from lander.evaluate import comet, tokenizers
 from lander.shared.errors import UserError, run_main

@@ -7,6 +7,7 @@ from typing import Any
 
 from lander.config.config import Config
 from lander.config.sources import Source
+from lander.data.settings import resolve
 from lander.shared.languages import Direction, parse_direction
 
 PACKAGED_TEMPLATES = Path(__file__).parents[1] / "data" / "templates.yaml"
@@ -17,6 +18,7 @@ class Texts:
 
     def __init__(self, settings: Config) -> None:
         self.settings = settings
+        self.cleaning = as_json(resolve(settings.data.cleaning))
 
     def training_sources(self, wildcards: Any) -> str:
         """Training sources of a pair of languages, as JSON."""

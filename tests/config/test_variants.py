@@ -53,8 +53,8 @@ def test_one_direction_is_trained_with_a_micro_batch_of_its_own_per_update(demo:
 def test_a_trial_is_shorter_at_its_own_rate_for_every_method(demo: config.Config) -> None:
     trial = configure(demo, "lr0.02")
     assert trial.finetune.epochs == demo.finetune.epochs / 4
-    assert {trial.finetune.method(name)["learning_rate"] for name in config.trained(demo)} == {0.02}
-    assert trial.finetune.method("lora")["rank"] == demo.finetune.method("lora")["rank"]
+    assert {trial.finetune.method(name).learning_rate for name in config.trained(demo)} == {0.02}
+    assert trial.finetune.method("lora").rank == demo.finetune.method("lora").rank
     steps = config.load(config.merge(config.effective(demo), {"workflow": {}, "finetune": {"steps": 10}}))
     assert configure(steps, "lr1e-05").finetune.steps == 2
 

@@ -256,17 +256,17 @@ def test_nothing_hangs_on_the_size_of_a_batch(monkeypatch):
 @pytest.mark.parametrize(
     ("cleaning", "message"),
     [
-        ({"ordr": []}, "unknown key 'ordr'"),
-        ({"order": ["empty", "nope"]}, "order: unknown step 'nope'"),
-        ({"order": ["empty", "empty"]}, "'empty' stands there twice"),
-        ({"default": {"nope": {}}}, "default: unknown step 'nope'"),
-        ({"default": {"length": {"mx": 3}}}, "default.length: unknown key 'mx'"),
-        ({"languages": {"zh": {"length": {"max": "3"}}}}, "languages.zh.length.max: '3' should be"),
-        ({"languages": {"zh": {"length": 3}}}, "languages.zh.length: must be a mapping"),
+        ({"ordr": []}, "data.cleaning.ordr"),
+        ({"order": ["empty", "nope"]}, "data.cleaning.order[1]: 'nope'"),
+        ({"order": ["empty", "empty"]}, "order: empty is there twice"),
+        ({"default": {"nope": {}}}, "default.nope: no such key"),
+        ({"default": {"length": {"mx": 3}}}, "default.length.mx: no such key"),
+        ({"languages": {"zh": {"length": {"max": "x"}}}}, "languages.zh.length.max: 'x' given"),
+        ({"languages": {"zh": {"length": 3}}}, "languages.zh.length: 3 given"),
         ({"languages": {"zh": {"duplicates": {"pair": True}}}}, "duplicates"),
-        ({"default": {"length": {"unit": "letters"}}}, "'letters' is none of words, characters"),
-        ({"default": {"length": {"max": True}}}, "True should be"),
-        ({"default": {"length_ratio": {"max": -1}}}, "-1 is below 0"),
+        ({"default": {"length": {"unit": "letters"}}}, "length.unit: 'letters' given"),
+        ({"default": {"length": {"max": True}}}, "length.max: true given"),
+        ({"default": {"length_ratio": {"max": -1}}}, "length_ratio.max: -1 given"),
     ],
 )
 def test_settings_that_are_wrong_are_named(cleaning, message):

@@ -5,13 +5,14 @@ import sys
 
 import pytest
 
-from lander.config.sources import parse_sources
+from lander.config.sources import Source, parse_sources
 from lander.data import testsets
 from lander.data.overlap import Excluded
 from lander.data.sources import check, languages_of, overlap, read, source_name
 from lander.data.texts import hold_out, write_text
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction, parse_direction
+from lander.shared.validation import validate
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_as_a_test_set_as_scoring_text_and_as_excluded_text(cache, tmp_path):
 
 def test_the_config_knows_its_languages_and_whether_a_network_is_needed(cache):
     values = [BOTH, {"sacrebleu": "wmt17", "config": "en-de"}, {"sacrebleu": "wmt21/dev", "config": "en-de"}]
-    parsed = parse_sources(values, "data.test")
+    parsed = parse_sources([validate(Source, value) for value in values], "data.test")
     assert [source.name for source in parsed] == ["wmt16", "wmt17-en-de", "wmt21-dev-en-de"]
     assert [source.remote for source in parsed] == [False, True, False]
     assert parsed[0].serves(Direction("de", "en"))
@@ -82,7 +83,7 @@ def test_the_config_knows_its_languages_and_whether_a_network_is_needed(cache):
     assert parsed[1].serves(Direction("de", "en"))
     assert parsed[0].files() == []
     with pytest.raises(UserError, match="its languages are not known"):
-        parse_sources([{"sacrebleu": "wmt16"}], "data.test")
+        parse_sources([validate(Source, {"sacrebleu": "wmt16"})], "data.test")
     with pytest.raises(UserError, match="its languages are not known"):
         check({"sacrebleu": "wmt16"})
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lander.config.sources import parse_sources
+from lander.config.sources import Source, parse_sources
 from lander.data.cleaning import clean_pair
 from lander.data.overlap import Excluded
 from lander.data.sources import check, languages_of, overlap, read, source_name
@@ -19,6 +19,7 @@ from lander.data.texts import hold_out
 from lander.shared import tables
 from lander.shared.errors import UserError
 from lander.shared.languages import parse_direction
+from lander.shared.validation import validate
 
 HEAD = """<?xml version="1.0" encoding="UTF-8"?>
 <!DOCTYPE tmx SYSTEM "tmx14.dtd">
@@ -261,7 +262,7 @@ def test_a_long_memory_is_read_in_little_memory(tmp_path):
 
 
 def test_the_config_knows_the_languages_of_a_memory(tmp_path, memory):
-    [source] = parse_sources([memory], "data.train")
+    [source] = parse_sources([validate(Source, memory)], "data.train")
     assert source.name == "m"
     assert source.serves(parse_direction("en-zh"))
     assert not source.serves(parse_direction("en-fr"))
@@ -269,10 +270,10 @@ def test_the_config_knows_the_languages_of_a_memory(tmp_path, memory):
     assert not source.remote
     check(source.json)
     with pytest.raises(UserError, match=r"data\.train\[0\]: .*no\.tmx: no such file"):
-        parse_sources([{"tmx": str(tmp_path / "no.tmx")}], "data.train")
+        parse_sources([validate(Source, {"tmx": str(tmp_path / "no.tmx")})], "data.train")
     (tmp_path / "bad.tmx").write_text("<html/>")
     with pytest.raises(UserError, match=r"data\.train\[0\]: .*bad\.tmx, line 1: the file begins with <html>"):
-        parse_sources([{"tmx": str(tmp_path / "bad.tmx")}], "data.train")
+        parse_sources([validate(Source, {"tmx": str(tmp_path / "bad.tmx")})], "data.train")
     with pytest.raises(UserError, match="a list is for tsv"):
-        parse_sources([{**memory, "columns": ["en", "de"]}], "data.train")
+        parse_sources([validate(Source, {**memory, "columns": ["en", "de"]})], "data.train")
     assert json.dumps(source.json)

@@ -139,7 +139,7 @@ KEYS: dict[str, tuple[Any, list[str]]] = {
     "finetune.zero_stage": (2, []),
     "finetune.recompute": (True, []),
     "finetune.ranks": (3, []),
-    "finetune.checkpoint_every": (3, []),
+    "finetune.checkpoint_minutes": (3, []),
     "finetune.scope": ("ffn", [*MASKED_TRAININGS, "finetune method=lora-matched"]),
     "finetune.lora.rank": (4, ["finetune method=lora "]),
     "finetune.lora.alpha": (4, ["finetune method=lora "]),

@@ -21,6 +21,7 @@ from lander.detect.awareness.standalone import read_texts
 from lander.models import loading
 from lander.shared import files
 from lander.shared.errors import UserError, one_line, run_main
+from lander.shared.files import shipped
 from lander.shared.yamlfile import parse_yaml
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -76,7 +77,7 @@ def test_yaml_of_good_will():
     ],
 )
 def test_configs(changes, message):
-    raw = config.merge(parse_yaml(config.shipped("config.yaml").read_text(encoding="utf-8"), "config.yaml"), changes)
+    raw = config.merge(parse_yaml(shipped("config.yaml").read_text(encoding="utf-8"), "config.yaml"), changes)
     assert message in told(lambda: config.load(raw))
 
 
@@ -88,7 +89,7 @@ def test_a_config_as_deep_as_none_is():
 
 
 def test_a_whole_number_written_as_one_with_a_point():
-    raw = config.merge(parse_yaml(config.shipped("config.yaml").read_text(encoding="utf-8"), "config.yaml"), {})
+    raw = config.merge(parse_yaml(shipped("config.yaml").read_text(encoding="utf-8"), "config.yaml"), {})
     raw["finetune"] |= {"steps": "1e3", "warmup": 5.0}
     assert [str(value) for value in (config.load(raw).finetune.steps, config.load(raw).finetune.warmup)] == [
         "1000",

@@ -24,7 +24,7 @@ rule clean:
         pair="{pair}",
         sources=texts.training_sources,
         exclude=sources_json(settings.data.exclude),
-        cleaning=json.dumps(settings.data.cleaning, ensure_ascii=False, sort_keys=True),
+        cleaning=texts.cleaning,
         code=plan.code("data"),
     shell:
         """
@@ -65,7 +65,7 @@ rule sample:
         seed="{seed}",
         origins=texts.origins,
         max_pairs=settings.data.max_pairs,
-        cleaning=json.dumps(settings.data.cleaning, ensure_ascii=False, sort_keys=True),
+        cleaning=texts.cleaning,
         code=plan.code("data"),
     shell:
         """

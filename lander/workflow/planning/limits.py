@@ -75,7 +75,7 @@ def warnings(plan: dict[str, Any], asked: Limits, checkpoints: bool) -> list[str
         mine = asked.get(rule, {})
         given = mine.get("runtime", 0) / 60
         if hours and given and hours > given and not (rule == "finetune" and checkpoints):
-            remedy = "set finetune.checkpoint_every, so that it goes on in the next job, or " * (rule == "finetune")
+            remedy = "set finetune.checkpoint_minutes, so that it goes on in the next job, or " * (rule == "finetune")
             found.append(
                 f"{name}: about {hours:.1f} h, and a job of {rule} has {given:.1f}; {remedy}"
                 f"raise set-resources: {rule}: runtime in the profile"

@@ -75,7 +75,7 @@ def _beyond(plan: dict[str, Any], settings: config.Config, told: str | None, pro
         return []
     if told is None:
         return [f"what {profile} gives to jobs was not looked at, for the jobs were not counted"]
-    return limits.warnings(plan, limits.limits(told), checkpoints=settings.finetune.checkpoint_every > 0)
+    return limits.warnings(plan, limits.limits(told), checkpoints=settings.finetune.checkpoint_minutes > 0)
 
 
 def _method(
@@ -125,7 +125,7 @@ def _method(
         "hours": None if one.flops is None else one.flops / rate / 3600,
         "memory_gb": {str(stage): peak / GIGA for stage, peak in peaks.items()},
         "saved_gb": one.trained * memory.SIZE[dtype] / GIGA,
-        "checkpoint_gb": one.trained * 12 / GIGA if finetune.checkpoint_every else 0.0,
+        "checkpoint_gb": one.trained * 12 / GIGA if finetune.checkpoint_minutes else 0.0,
     }
 
 
