@@ -2,7 +2,7 @@
 # make test     set everything up and pass the tests
 # make check    formatting, lints, and config, schema and code in step
 # make soak     what takes hours: thousands of damaged inputs, many kills, every key of the config, the tutorial as it stands
-# make docs     write the reference anew (docs/reference/)
+# make docs     generate the reference (docs/reference/), config/defaults.yaml and the schema of the config
 # make bench    side-by-side measurements
 # make pretrain train the built-in base anew, by the recipe in config/lander-tiny.yaml
 # make clean    remove what runs have written
@@ -35,6 +35,7 @@ soak: $(VENV)/.installed
 	LANDER_SOAK=1 LANDER_TUTORIAL=whole LANDER_FUZZ_CASES=2000 python -m pytest -m "workflow or not workflow"
 
 docs: $(VENV)/.installed
+	python -m lander.config.schema
 	python -m docs.make_reference
 
 bench: $(VENV)/.installed

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from lander.evaluate.collect import COLUMNS, means, write_scores
-from lander.report import paper, svg, writing
+from lander.report import paper, svg
+from lander.report.document import Document, numbers, write
 from lander.report.tables import Cell, Head, Table
 from lander.shared import tables
 from lander.shared.languages import parse_direction
@@ -164,9 +165,9 @@ def make_experiments(folder, names=("forgetting", "table1", "sweep_k")):
         axes.set_xlabel("nats per character")
         rows = [("full", [Cell("41.0", True, "±0.3"), Cell("–")]), ("a|b", [Cell("39.1"), Cell("+1.5")])]
         table = Table(f"Table of {name}", "method", [Head("BLEU"), Head("gain | cost")], rows, notes=["Bold: best."])
-        blocks = [f"What {name} shows: the `k` matters.", table, *([paper.table1()] if name == "table1" else [])]
+        blocks = [f"What {name} shows: the k matters.", table, *([paper.table1()] if name == "table1" else [])]
         data = pd.DataFrame({"method": ["full"], "mean": [41.0]})
-        writing.write(writing.Document(name, f"Title of {name}", blocks, data, svg.to_svg(figure, name, name)), folder)
+        write(Document(name, f"Title of {name}", blocks, numbers(data), svg.to_svg(figure, name, name)), folder)
 
 
 CONFIG = "run: demo\nmodel:\n  path: lander-tiny\ndata:\n  test:\n  - name: cldr\n    builtin: cldr\n"

@@ -5,9 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lander.experiments import estimators, forgetting, main_tables, readings, sweeps, transfer, tune
-from lander.report import writing
+from lander.report.document import Document, write
 from lander.report.score_inputs import Inputs, read_all_scores, read_costs, read_directions, read_losses, segment_files
-from lander.report.writing import Document
 from lander.shared.errors import UserError, run_main
 
 EXPERIMENTS: dict[str, Callable[[Inputs], Document]] = {
@@ -64,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         main_value=args.main_value,
         segments=segment_files(args.scores, args.items),
     )
-    writing.write(EXPERIMENTS[args.name](inputs), args.out)
+    write(EXPERIMENTS[args.name](inputs), args.out)
 
 
 if __name__ == "__main__":

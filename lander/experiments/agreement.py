@@ -36,7 +36,7 @@ import numpy as np
 import pandas as pd
 
 from lander.detect.neurons import SPECIFIC, Split, add_split_flags, classify, split_of
-from lander.report import writing
+from lander.report.document import write
 from lander.shared import tables
 from lander.shared.errors import UserError, run_main
 
@@ -242,7 +242,7 @@ def main() -> None:
     table = pd.DataFrame(rows, columns=COLUMNS)
     from lander.experiments import agreement_document  # matplotlib only when the inputs are right
 
-    writing.write(agreement_document.document(table, args.stable), args.out)
+    write(agreement_document.document(table, args.stable), args.out)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 
 from lander.experiments import charts
+from lander.report.document import Document, heads, listed, number, numbers
 from lander.report.tables import Cell, Table
-from lander.report.writing import Document, heads, listed, number
 
 ANY = "any"
 Medians = dict[tuple[str, bool], pd.Series]  # kind, whether over the sets of any language -> (a, b) -> median
@@ -49,7 +49,7 @@ def document(data: pd.DataFrame, wanted: float) -> Document:
     names = list(dict.fromkeys([*data["a"], *data.loc[data["kind"].str.startswith("estimators"), "b"]]))
     names = [name for name in names if not name.endswith((" even", " odd"))]
     first = f"Agreement of estimators, of halves of the text, and of fewer sentences: {listed(names)}"
-    return Document("agreement", first, blocks, data, picture(data, wanted))
+    return Document("agreement", first, blocks, numbers(data), picture(data, wanted))
 
 
 def shows(data: pd.DataFrame, medians: Medians, wanted: float) -> str:

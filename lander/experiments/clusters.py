@@ -38,7 +38,7 @@ from torch import nn
 from lander.experiments import separation
 from lander.models import families, loading
 from lander.models.tokens import Codec
-from lander.report import writing
+from lander.report.document import write
 from lander.shared import machine, tables
 from lander.shared.errors import UserError, run_main
 
@@ -240,7 +240,7 @@ def main() -> None:
     )
     from lander.experiments import clusters_document  # matplotlib only when the inputs are right
 
-    writing.write(clusters_document.document(points, scores, args.neighbours, args.draws), args.out)
+    write(clusters_document.document(points, scores, args.neighbours, args.draws), args.out)
 
 
 if __name__ == "__main__":

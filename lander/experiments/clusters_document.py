@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from lander.experiments.claims.judge import ALPHA
 from lander.experiments.claims.scores import MIXED
 from lander.report import svg
+from lander.report.document import Document, heads, number, numbers
 from lander.report.tables import MISSING, Cell, Table
-from lander.report.writing import Document, heads, number
 
 GROUPS = {
     "general": "general",
@@ -52,8 +52,9 @@ def document(points: pd.DataFrame, scores: pd.DataFrame, neighbours: int, draws:
     first = (
         f"Sentences on general and on specific neurons (figures 12-13): {len(languages)} languages, {sentences} each"
     )
-    text = points.to_csv(index=False, lineterminator="\n", float_format="%.6g")
-    return Document("clusters", first, blocks, scores, picture(points, scores), {"clusters_points.csv": text})
+    return Document(
+        "clusters", first, blocks, numbers(scores), picture(points, scores), {"clusters_points.csv": numbers(points)}
+    )
 
 
 def shows(scores: pd.DataFrame) -> str:

@@ -10,10 +10,10 @@ from lander.config.rules import rule_of
 from lander.experiments import charts
 from lander.experiments.readings import MAIN, dev_samples
 from lander.experiments.sweeps import shown_columns
+from lander.report.document import Document, heads, listed, number, numbers
 from lander.report.samples import DRAWS, METRICS, SUMMARY, labels, summarise
 from lander.report.score_inputs import Inputs
 from lander.report.tables import Table
-from lander.report.writing import Document, heads, listed, number
 from lander.shared.errors import UserError
 
 ESTIMATOR = "awareness.estimator-"
@@ -48,7 +48,7 @@ def estimators(inputs: Inputs) -> Document:
         )
     first = "Estimators of awareness beside each other and beside random neurons: dev loss, BLEU, chrF2++"
     drawing = _picture(data, names)
-    return Document("estimators", first, blocks, data[["estimator", "test", "metric", *SUMMARY]], drawing)
+    return Document("estimators", first, blocks, numbers(data[["estimator", "test", "metric", *SUMMARY]]), drawing)
 
 
 def _is_mean(metric: str) -> bool:

@@ -14,6 +14,7 @@ import pandas as pd
 from lander.config.methods import TRAINING_FREE
 from lander.experiments import forgetting_tables as tables
 from lander.experiments.forgetting_tables import KINDS
+from lander.report.document import Document, listed, numbers
 from lander.report.order import sort_tests
 from lander.report.samples import (
     LOSS,
@@ -27,7 +28,6 @@ from lander.report.samples import (
 )
 from lander.report.score_inputs import KEYS, Inputs
 from lander.report.tables import Table
-from lander.report.writing import Document, listed
 from lander.shared.errors import UserError
 
 BASE = ("zero-shot", "main")
@@ -63,7 +63,7 @@ def forgetting(inputs: Inputs) -> Document:
     marks = pd.concat(flags)[["method", "variant", "test", "best", "best_of_three"]]
     data = data.merge(marks, on=["method", "variant", "test"], how="left")
     data = data.rename(columns={"best": "pareto", "best_of_three": "pareto_with_cost"})
-    return Document("forgetting", first, blocks, data, tables.picture(points, inputs.title))
+    return Document("forgetting", first, blocks, numbers(data), tables.picture(points, inputs.title))
 
 
 def _rows(data: pd.DataFrame):

@@ -8,10 +8,10 @@ import pandas as pd
 
 from lander.config.methods import TRAINING_FREE
 from lander.experiments import charts
+from lander.report.document import heads, number
 from lander.report.samples import LOSS, METRICS
 from lander.report.summary import quantity
 from lander.report.tables import Cell, Table
-from lander.report.writing import heads, number
 
 KINDS = {"untrained": "untrained directions", "text": "text"}
 BEST_PROMPT = ("zero-shot", "best-prompt")
@@ -33,7 +33,7 @@ def gain_table(found: dict, names: dict, test: str, points: pd.DataFrame) -> Tab
     notes = [
         "Gain: mean over the trained directions minus the better zero-shot prompt's; over fixed prompt: minus "
         "zero-shot/main's. Text: increase of the loss on plain text, nats per character.",
-        "Pareto `gain, loss`: no other model has as much gain for as little increase of the loss on text; `with cost`: "
+        'Pareto "gain, loss": no other model has as much gain for as little increase of the loss on text; "with cost": '
         "only when parameters trained count as a third. ±: standard deviation over seeds, of controls over draws.",
     ]
     caption = f"Gain and forgetting, {test} (points; nats per character)"

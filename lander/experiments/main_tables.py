@@ -8,6 +8,7 @@ from lander.config.methods import SECOND_MODEL, TABLE2
 from lander.experiments import charts
 from lander.experiments.verdict import FLOOR, by_rank, tests, verdict
 from lander.report import paper
+from lander.report.document import Document, heads, listed, number, numbers
 from lander.report.order import sort_tests
 from lander.report.samples import (
     DRAWS,
@@ -23,7 +24,6 @@ from lander.report.samples import (
 from lander.report.score_inputs import Inputs
 from lander.report.summary import duration, quantity
 from lander.report.tables import MISSING, Cell, Table
-from lander.report.writing import Document, heads, listed, number
 from lander.shared.errors import UserError
 
 MEAN_HEADS = {"mean-into-en": "into en", "mean-out-of-en": "out of en"}
@@ -35,14 +35,14 @@ def table1(inputs: Inputs) -> Document:
     """All methods."""
     data, blocks = _tables(inputs)
     first = f"Table 1: BLEU and chrF2++ of {_count(data)} in each direction, their costs, and the paper's table 1"
-    return Document("table1", first, [*blocks, paper.table1()], data, _dots("table1", inputs, data))
+    return Document("table1", first, [*blocks, paper.table1()], numbers(data), _dots("table1", inputs, data))
 
 
 def table2(inputs: Inputs) -> Document:
     """The ablation: layers as they are, general neurons only, specific neurons only, both."""
     data, blocks = _tables(_only(inputs, TABLE2, "table2"))
     first = f"Table 2, the ablation: BLEU and chrF2++ of {_count(data)}, their costs, and the paper's table 2"
-    return Document("table2", first, [*blocks, paper.table2()], data, _dots("table2", inputs, data))
+    return Document("table2", first, [*blocks, paper.table2()], numbers(data), _dots("table2", inputs, data))
 
 
 def second_model(inputs: Inputs) -> Document:
@@ -61,7 +61,7 @@ def second_model(inputs: Inputs) -> Document:
         rows = rows.rename(columns={"direction": "group"}).sort_values(["series", "group"], key=lambda c: c.map(place))
         panels.append(charts.Panel(rows, "direction", "BLEU (0-100)", test if len(_tests(data)) > 1 else ""))
     drawing = charts.bars("second_model", f"BLEU by direction{model}", panels)
-    return Document("second_model", first, blocks, data, drawing)
+    return Document("second_model", first, blocks, numbers(data), drawing)
 
 
 def _only(inputs: Inputs, methods: tuple[str, ...], name: str) -> Inputs:
@@ -216,10 +216,10 @@ def _cost_table(found: Found, names: dict) -> Table:
     if len(rates) == 1:
         notes.append(
             "All were trained at one learning rate, which suits some better than others: what is tuned for none is "
-            "compared at a rate that may be right for one. `snakemake tune` finds each method's own on dev."
+            "compared at a rate that may be right for one. snakemake tune finds each method's own on dev."
         )
     elif rates:
-        notes.append("Learning rates are the config's; `snakemake tune` finds those of the run's `methods`, no others.")
+        notes.append("Learning rates are the config's; snakemake tune finds those of the run's methods, no others.")
     return Table("What training costs", "method", heads([text for text, _ in shown.values()]), rows, notes=notes)
 
 

@@ -7,12 +7,12 @@ import pandas as pd
 
 from lander.experiments import charts
 from lander.experiments.verdict import FLOOR
+from lander.report.document import Document, heads, listed, number, numbers
 from lander.report.order import method_key, sort_tests
 from lander.report.samples import METRICS, against, loss_samples, require, score_samples, summarise
 from lander.report.score_inputs import KEYS, Inputs
 from lander.report.summary import quantity
 from lander.report.tables import Cell, Table
-from lander.report.writing import Document, heads, listed, number
 from lander.shared.errors import UserError
 
 MAIN = "main"
@@ -54,14 +54,14 @@ def readings(inputs: Inputs) -> Document:
     methods = sorted(data["method"].unique(), key=lambda method: method_key((method, MAIN)))
     better = {method: better_on_dev(data[data["method"] == method]) for method in methods}
     data["better_on_dev"] = [variant in better[method] for method, variant in _runs(data)]
-    default = f"`readings: {inputs.main_value}`" if inputs.main_value else "the config's readings"
+    default = f"readings: {inputs.main_value}" if inputs.main_value else "the config's readings"
     blocks: list[Table | str] = [_found(methods[0], data[data["method"] == methods[0]], better[methods[0]], default)]
     blocks += [inputs.title] if inputs.title else []
     for method in methods:
         rows = data[data["method"] == method]
         blocks += [_table(method, rows, default), _sentence(method, rows, better[method], default)]
     first = "Readings of the paper, one switch at a time: loss at step 0, dev loss, scores and parameters trained"
-    return Document("readings", first, blocks, data, _picture(data, methods))
+    return Document("readings", first, blocks, numbers(data), _picture(data, methods))
 
 
 def _runs(data: pd.DataFrame) -> list[tuple[str, str]]:
@@ -98,7 +98,7 @@ def _whole(name: str, difference: float, rows: pd.DataFrame) -> str:
             one, main = found[(name, test, side)], found[(MAIN, test, side)]
             if max(one, main) >= FLOOR:
                 parts.append(f"{round(one, 1) - round(main, 1):+.1f} BLEU {where} on {test}")
-    return f"All of `{name}` together: {listed(parts)}."
+    return f"All of {name} together: {listed(parts)}."
 
 
 def better_on_dev(rows: pd.DataFrame) -> list[str]:

@@ -7,12 +7,12 @@ import pandas as pd
 
 from lander.experiments import charts
 from lander.experiments.readings import MAIN, dev_samples
+from lander.report.document import Document, heads, number, numbers
 from lander.report.order import sort_tests
 from lander.report.samples import METRICS, SUMMARY, summarise
 from lander.report.score_inputs import Inputs
 from lander.report.summary import quantity
 from lander.report.tables import Cell, Table
-from lander.report.writing import Document, heads, number
 from lander.shared.errors import UserError
 
 SIDE_NAMES = {"": "all", "-into-en": "into en", "-out-of-en": "out of en"}
@@ -42,14 +42,15 @@ def _sweep(
     data = summarise(dev_samples(Inputs(chosen, losses, costs, inputs.directions), start=False))
     data = data.assign(value=data["variant"].map(values)).sort_values("value", kind="stable")
     best = _lowest(data)
-    text = f"Chosen on dev: `{key}: {best:g}`, the lowest dev loss of {len(values)} values."
+    text = f"Chosen on dev: {key}: {best:g}, the lowest dev loss of {len(values)} values."
     if inputs.main_value is not None:
         text += f" The config has {inputs.main_value}."
     blocks: list[Table | str] = [inputs.title] if inputs.title else []
     blocks += [_sweep_table(data, key, best), text]
     data["chosen"] = data["value"] == best
+    table = data[["value", "variant", "test", "metric", *SUMMARY, "chosen"]]
     drawing = _sweep_picture(data, name, axis, best)
-    return Document(name, first, blocks, data[["value", "variant", "test", "metric", *SUMMARY, "chosen"]], drawing)
+    return Document(name, first, blocks, numbers(table), drawing)
 
 
 def variant_values(inputs: Inputs, pattern: str, kind: Callable[[str], float]) -> dict[str, float]:

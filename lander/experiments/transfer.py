@@ -7,11 +7,11 @@ that change is the form of the instruction, which any direction teaches: the mea
 import pandas as pd
 
 from lander.experiments import charts
+from lander.report.document import Document, heads, number, numbers
 from lander.report.order import method_key, sort_tests
 from lander.report.samples import METRICS, complete, minus, sort_columns, summarise
 from lander.report.score_inputs import KEYS, Inputs
 from lander.report.tables import Table
-from lander.report.writing import Document, heads, number
 from lander.shared.errors import UserError
 from lander.shared.languages import parse_direction
 
@@ -19,7 +19,7 @@ PREFIX = "only-"
 COLUMNS = {"mean": "Mean change", "mean_to_better": "Mean change against the better zero-shot prompt"}
 SETTING = (
     "A model of one direction trains the layers that all directions of the run chose together, and (where "
-    "`finetune.accumulate` is one micro-batch per direction) an update reads one micro-batch, where that of a model of "
+    "finetune.accumulate is one micro-batch per direction) an update reads one micro-batch, where that of a model of "
     "all directions reads one of each."
 )
 RELATIONS = ("trained", "same source", "same target", "reverse", "unrelated")
@@ -74,7 +74,7 @@ def transfer(inputs: Inputs) -> Document:
     first = "Transfer (figure 3): change of BLEU and chrF2++ against zero-shot when a single direction is trained"
     columns = ["method", "trained", "direction", "relation", "test", "metric", "mean", "spread", "number", "over"]
     columns.append("mean_to_better")
-    return Document("transfer", first, blocks, data[columns].rename(columns={"direction": "tested"}), drawing)
+    return Document("transfer", first, blocks, numbers(data[columns].rename(columns={"direction": "tested"})), drawing)
 
 
 def changes(scores: pd.DataFrame) -> pd.DataFrame:

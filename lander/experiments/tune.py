@@ -6,11 +6,11 @@ import pandas as pd
 import yaml
 
 from lander.experiments import charts, rates
+from lander.report.document import Document, heads, listed, number, numbers
 from lander.report.order import method_key
 from lander.report.samples import loss_samples, summarise
 from lander.report.score_inputs import Inputs
 from lander.report.tables import MISSING, Cell, Table
-from lander.report.writing import Document, heads, listed, number
 from lander.shared.errors import UserError
 
 
@@ -36,7 +36,7 @@ def tune(inputs: Inputs) -> Document:
     columns = ["method", "value", "mean", "spread", "number", "over", "chosen"]
     table = rows[columns].rename(columns={"value": "learning_rate"})
     drawing = charts.curves("tune", "Dev loss by learning rate", [panel], log=True)
-    return Document("tune", first, blocks, table, drawing, files)
+    return Document("tune", first, blocks, numbers(table), drawing, files)
 
 
 def choose(rows: pd.DataFrame) -> float:

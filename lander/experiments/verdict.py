@@ -14,9 +14,9 @@ import numpy as np
 from lander.evaluate import significance
 from lander.evaluate.collect import MEANS
 from lander.evaluate.segments import Compared, Model, Place, read_all
+from lander.report.document import listed
 from lander.report.samples import DRAWS
 from lander.report.significance import SIGNIFICANT, Outcome
-from lander.report.writing import listed
 
 FLOOR = 5.0  # BLEU below which methods are not ranked
 SIDES = dict(zip(MEANS, ("over all directions", "into English", "out of English"), strict=True))

@@ -5,7 +5,7 @@ Paper: tables 1-2 and figures 4-8 (sections 4.4 and 5).
 Reads (all but the scores are optional; what is not given is left out):
     scores.csv of `lander.evaluate`, its table of intervals and paired tests, its <test>/<direction>.flags.csv
     the translations of `lander.translate.test_sets`, <test>/<direction>.jsonl
-    <name>.md, .csv and .svg of `lander.experiments` and `lander.experiments`
+    <name>.json, .csv and .svg of `lander.experiments`
     the tables "layers", "neurons", "awareness", "counts" and "train", <pair>.dropped.jsonl of `lander.data`
     loss.csv (update, direction, loss, tokens, learning_rate) and run.json of `lander.finetune`
     the config, the ledger of code digests, Snakemake's benchmarks, and the logs beside them (which jobs were copied)

@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--run", required=True, help="name of the run, the title of the page")
     add("--scores", type=Path, required=True, help="scores.csv of lander.evaluate")
     add("--significance", type=Path, nargs="?", help="its table of intervals and paired tests, CSV")
-    add("--experiments", type=Path, **many, help="folders with <name>.md, .csv and .svg of experiments, or such .md")
+    add("--experiments", type=Path, **many, help="folders of experiments: <name>.json, .csv, .svg; or such .json")
     add("--translations", **many, metavar="MODEL=FOLDER", help="folders with <test>/<direction>.jsonl, to be browsed")
     add("--flags", **many, metavar="MODEL=FOLDER", help="folders with <test>/<direction>.flags.csv of these models")
     add("--sentences", type=int, default=100, help="sentences of each direction and test set that are shown (100)")
@@ -111,10 +111,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     from lander.report import page, summary  # matplotlib only when the inputs are right
     from lander.report.declared import fill
-    from lander.report.documents import read_documents
+    from lander.report.document import read_all
     from lander.report.translations import read_browser
 
-    documents = read_documents(args.experiments)
+    documents = read_all(args.experiments)
     folders, flagged = (
         parse_assignments(values, flag)
         for values, flag in ((args.translations, "--translations"), (args.flags, "--flags"))

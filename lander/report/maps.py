@@ -11,7 +11,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from lander.report import svg
-from lander.report.documents import Document
+from lander.report.document import Document
 from lander.report.figures import Drawn
 from lander.report.inputs import Inputs
 

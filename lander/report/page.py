@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from lander.report import cautions, costs, curves, figures, maps, parts, summary
 from lander.report.beside import beside
-from lander.report.documents import PICTURE_FIRST, Document
+from lander.report.document import PICTURE_FIRST, Document
 from lander.report.figures import Drawn
 from lander.report.findings import findings, owners_table
 from lander.report.inputs import Inputs

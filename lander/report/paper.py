@@ -4,10 +4,10 @@ Zhu, Pan, Li and Xiong: LANDeRMT: Detecting and Routing Language-Aware Neurons f
 Machine Translation. ACL 2024, pages 12135-12148, CC BY 4.0. <https://aclanthology.org/2024.acl-long.656>
 """
 
+from lander.report.document import heads
 from lander.report.order import direction_group
 from lander.report.samples import PAPER, SIDES
 from lander.report.tables import Cell, Table
-from lander.report.writing import heads
 
 CITATION = (
     "From Zhu et al., LANDeRMT, ACL 2024 (https://aclanthology.org/2024.acl-long.656, CC BY 4.0), {table}: BLOOM-7b1, "

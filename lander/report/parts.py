@@ -10,7 +10,7 @@ from markupsafe import Markup
 from lander.evaluate.collect import MEANS
 from lander.report import svg
 from lander.report.captions import SEE
-from lander.report.documents import Document
+from lander.report.document import Document
 from lander.report.figures import Drawn
 from lander.report.inputs import Inputs
 from lander.report.metrics import METRICS

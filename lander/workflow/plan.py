@@ -139,7 +139,7 @@ class Plan:
     # Not inputs: the report shows the experiments that there are, and must not bring them up to date.
 
     def _experiments(self) -> list[Path]:
-        return sorted(Path(self.results, "experiments").glob("*.md"))
+        return sorted(Path(self.results, "experiments").glob("*.json"))
 
     def experiments_digest(self, _wildcards: Any) -> str:
         """Digest of the experiments that the report shows: it is made anew when they are."""

@@ -200,7 +200,7 @@ def test_clusters_in_words_and_tables():
     points = pd.DataFrame({"layer": 3, "group": "general", "language": ["en", "de"] * 40, "sentence": range(80)})
     points = points.assign(sentence=points["sentence"] // 2, x=points.index, y=0.0)
     made = clusters_document.document(points, table, 5, 99)
-    assert made.first.endswith("2 languages, 40 each")
+    assert made.title.endswith("2 languages, 40 each")
     _, silhouettes, found, _ = made.blocks
     assert [label for label, _ in silhouettes.rows] == [
         "2 general", "2 specific", "2 general, as few as specific", "3 general",
@@ -482,7 +482,7 @@ def test_claims_as_tables_by_section():
         judge.Verdict("e", "5.2", "s", 0.99912, 0.99934, 0.125, NOT, "r"),
     ]
     made = document.document(rows, pd.DataFrame())
-    assert made.first == "Claims of the paper: 1 supported, 2 not supported, 2 not testable here"
+    assert made.title == "Claims of the paper: 1 supported, 2 not supported, 2 not testable here"
     _, second, appendix, other = made.blocks
     assert [block.caption for block in (second, appendix, other)] == [
         "Section 5.2", "Appendix A.3", "Not in the paper",

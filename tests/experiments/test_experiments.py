@@ -137,7 +137,7 @@ def test_means_over_seeds_and_over_draws(tmp_path):
     own = runs(tmp_path, {model: 1000 for model in TRAINED if "landermt" in model}, settings={"learning_rate": 3e-4})
     text, _ = make(tmp_path, "table1", scores=file, runs=[one for one in told if "landermt" not in one] + own)
     assert row(text, "landermt", "## What training costs")[1] == "0.0003"
-    assert "finds those of the run's `methods`, no others" in text
+    assert "finds those of the run's methods, no others" in text
     assert row(text, "method", "## BLEU") == ["en-de", "de-en", "en-fr", "fr-en", "into en", "out of en"]
     widths = {len(line) for line in text.split("## BLEU")[1].split("Bold")[0].splitlines() if "|" in line}
     assert len(widths) == 1  # columns line up
@@ -504,16 +504,15 @@ def test_readings(tmp_path):
     given["loss"] = losses(tmp_path / "l.csv", rows)
     text, data = make(tmp_path, "readings", **given, main_value="repaired")
     assert text.splitlines()[2] == (
-        "By the dev loss, 2 of 3 other readings of landermt are better than `readings: repaired`, most of all "
-        "routing.gate-off (-0.0900 nats per token, more than the standard deviation over seeds). All of `paper` "
+        "By the dev loss, 2 of 3 other readings of landermt are better than readings: repaired, most of all "
+        "routing.gate-off (-0.0900 nats per token, more than the standard deviation over seeds). All of paper "
         "together: +0.5500 nats per token on dev, -5.0 BLEU into English on news and -5.0 BLEU out of English on news."
     )
     mine = data[data["method"] == "landermt"]
     assert value(mine, variant="main", metric="dev loss at step 0") == pytest.approx(3.75)  # (100 * 3 + 300 * 4) / 400
     assert value(mine, variant="paper", metric="dev loss") == pytest.approx(3.3)
     assert (
-        "2 of 3 variants have a lower dev loss than `readings: repaired`: routing.gate-off and layers.side-lower"
-        in text
+        "2 of 3 variants have a lower dev loss than readings: repaired: routing.gate-off and layers.side-lower" in text
     )
     assert "larger than its standard deviation over seeds for: routing.gate-off." in text
     assert "landermt-lg: none of 1 variants" in text
@@ -543,8 +542,8 @@ def test_sweeps(tmp_path, name, prefix, key):
     text, data = make(tmp_path, name, **given, main_value="3")
     assert list(dict.fromkeys(data["value"])) == [0, 1, 3, 10]  # by size, not by name
     assert set(data.loc[data["chosen"], "variant"]) == {f"{prefix}1"}
-    assert f"Chosen on dev: `{key}" in text
-    assert ": 1`, the lowest dev loss of 4 values. The config has 3." in text
+    assert f"Chosen on dev: {key}" in text
+    assert ": 1, the lowest dev loss of 4 values. The config has 3." in text
     assert row(text, "3")[0:2] == ["2.5500 ±0.0000", "32.0 ±0.0"]
     assert row(text, "1")[0].startswith("**")
     assert row(text, "1")[-1] == "1.5k"

@@ -548,27 +548,45 @@ def test_significance_marks_the_cells(whole):
     assert "Direction by direction, landermt is significantly (p < 0.05) ahead of full in" in html.unescape(text)
 
 
-def test_documents_come_back_as_they_were_written(whole):
-    from lander.report.documents import parse, read_documents
+def test_documents_come_back_as_they_were_written(whole, tmp_path):
+    from lander.report.document import Document, read, read_all, write
     from lander.report.paper import table1
     from lander.report.tables import Cell, Head, Table
-    from lander.report.writing import markdown
 
-    found = read_documents([whole / "experiments"])
+    found = read_all([whole / "experiments"])
     assert [one.name for one in found] == ["forgetting", "table1", "sweep_k"]
-    document = found[2]
-    assert (document.name, document.title) == ("sweep_k", "Title of sweep_k")
-    assert document.paragraphs == ["What sweep_k shows: the k matters."]
+    assert (found[2].title, found[2].paragraphs) == ("Title of sweep_k", ["What sweep_k shows: the k matters."])
     rows = [("full", [Cell("41.0", True, "±0.3"), Cell("–")]), ("a|b", [Cell("39.1"), Cell("+1.5")])]
     heads = [Head("BLEU"), Head("gain | cost")]
-    assert document.tables == [Table("Table of sweep_k", "method", heads, rows, notes=["Bold: best."])]
+    assert found[2].tables == [Table("Table of sweep_k", "method", heads, rows, notes=["Bold: best."])]
+    assert read_all([whole / "experiments/table1.json"]) == [found[1]]
+    written = Document("v1.5", "title", [table1(), "# *between*", *found[2].tables], "a,b\n1,2\n")
+    write(written, tmp_path)
+    assert read(tmp_path / "v1.5.json") == written
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["v1.5.csv", "v1.5.json", "v1.5.md"]
 
-    class Written:
-        first, blocks = "title", [table1(), "between", *document.tables]
 
-    title, blocks = parse(markdown(Written))
-    assert (title, blocks[0].rows, blocks[1].rows) == ("title", table1().rows, rows)
-    assert blocks[0].notes == [*table1().notes, "between"]
+@pytest.mark.parametrize(
+    ("old", "new", "where"),
+    [
+        ('"text": "41.0"', '"text": 41.0', "text"),
+        ('"best": true', '"bold": true', "bold"),
+        ('"caption"', '"heading"', "caption"),
+        ('"figure"', '"picture"', "picture|figure"),
+        ("{", "", "JSON"),
+    ],
+)
+def test_a_damaged_document_is_named(whole, tmp_path, old, new, where):
+    from lander.report.document import read, read_all
+
+    for end in ("csv", "json"):
+        (tmp_path / f"sweep_k.{end}").write_text((whole / f"experiments/sweep_k.{end}").read_text())
+    with pytest.raises(UserError, match=r"sweep_k\.svg"):
+        read(tmp_path / "sweep_k.json")
+    path = tmp_path / "sweep_k.json"
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(UserError, match=rf"sweep_k\.json: .*({where})"):
+        read_all([tmp_path])
 
 
 @pytest.mark.parametrize(
@@ -585,7 +603,7 @@ def test_documents_come_back_as_they_were_written(whole):
     ],
 )
 def test_pictures_that_are_more_than_pictures_are_refused(tmp_path, inside):
-    from lander.report.documents import check_svg
+    from lander.report.document import check_svg
 
     head = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">'
     check_svg(f'{head}<image xlink:href="data:image/png;base64,AA=="/><use xlink:href="#a"/></svg>', tmp_path / "x.svg")
@@ -907,18 +925,18 @@ def test_gain_against_cost_by_hand(small):
 
 
 def test_estimators_agree_as_their_numbers_say():
-    from lander.report.documents import Document
+    from lander.report.document import Document
     from lander.report.maps import agreement
 
     rows = ["kind,a,b,layer,language,value,n", "estimators_correlation,taylor,lape,0,en,0.9,8"]
     rows += ["estimators_correlation,taylor,lape,1,de,0.1,8", "estimators_correlation,taylor,lape,1,en,0.7,8"]
     rows += ["estimators_overlap,taylor,lape,0,en,0.99,8", "estimators_overlap,taylor,lape,0,any,0.25,8"]
     rows += ["estimators_overlap,taylor,lape,1,any,,0", "running_overlap,taylor,8,0,any,1,8"]
-    drawn = agreement([Document("agreement", "t", [], csv="\n".join(rows))])
+    drawn = agreement([Document("agreement", "t", [], "\n".join(rows))])
     assert drawn.data["value"].tolist() == [0.7, 0.25]  # medians over layers; of the sets of all languages
     assert drawn.svg.count(">0.70<") == drawn.svg.count(">0.25<") == 2
     assert agreement([]) is None
-    assert agreement([Document("agreement", "t", [], csv="kind,a\n")]) is None
+    assert agreement([Document("agreement", "t", [], "kind,a\n")]) is None
 
 
 def test_commands_that_make_a_number_again(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ rule clusters:
         text=expand("<results>/data/kept/{language}.parquet", language=settings.languages),
         neurons=plan.main_table("neurons"),
     output:
-        multiext("<results>/experiments/clusters", ".csv", ".md"),
+        multiext("<results>/experiments/clusters", ".csv", ".json", ".md"),
         report(
             "<results>/experiments/clusters.svg",
             caption="../report/clusters.rst",
@@ -69,7 +69,7 @@ rule claims:
         clusters="<results>/experiments/clusters.csv",
         scores="<results>/experiments/claims.scores.csv",
     output:
-        multiext("<results>/experiments/claims", ".csv", ".md"),
+        multiext("<results>/experiments/claims", ".csv", ".json", ".md"),
     log:
         "<logs>/experiments/claims.log",
     benchmark:
@@ -235,7 +235,7 @@ rule agreement:
     input:
         experiments.estimator_tables,
     output:
-        multiext("<results>/experiments/agreement", ".csv", ".md"),
+        multiext("<results>/experiments/agreement", ".csv", ".json", ".md"),
         (
             report(
                 "<results>/experiments/agreement.svg",

@@ -14,6 +14,7 @@ for name in experiments.compared:
             runs=list(experiments.runs(name).values()),
         output:
             table=f"<results>/experiments/{name}.csv",
+            document=f"<results>/experiments/{name}.json",
             text=f"<results>/experiments/{name}.md",
             figure=report(
                 f"<results>/experiments/{name}.svg",

@@ -39,7 +39,7 @@ rule tune:
     input:
         losses_of_all,
     output:
-        multiext("<results>/experiments/tune", ".csv", ".md", ".yaml"),
+        multiext("<results>/experiments/tune", ".csv", ".json", ".md", ".yaml"),
         report(
             "<results>/experiments/tune.svg",
             caption="../report/tune.rst",

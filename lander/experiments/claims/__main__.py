@@ -23,7 +23,7 @@ from lander.detect.neurons import read_awareness
 from lander.experiments.claims import activations, awareness, scores
 from lander.experiments.claims.document import document
 from lander.experiments.claims.judge import Verdict
-from lander.report import writing
+from lander.report.document import write
 from lander.report.samples import METRICS
 from lander.shared import tables
 from lander.shared.errors import UserError, run_main
@@ -168,7 +168,7 @@ def main() -> None:
     """Judge all claims, write the tables."""
     args = parse_args()
     found = [*about_activations(args), *about_awareness(args), *about_scores(args)]
-    writing.write(document(found, pd.DataFrame(map(asdict, found))), args.out)
+    write(document(found, pd.DataFrame(map(asdict, found))), args.out)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ from collections import Counter
 import pandas as pd
 
 from lander.experiments.claims.judge import NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED, Verdict
+from lander.report.document import Document, heads, numbers
 from lander.report.tables import MISSING, Cell, Table
-from lander.report.writing import Document, heads
 
 OTHER = "Not in the paper"
 
@@ -28,7 +28,7 @@ def document(found: list[Verdict], data: pd.DataFrame) -> Document:
         "outcome could have passed (too few layers, languages, directions, seeds or draws)."
     ]
     blocks += [_table(name, sections[name]) for name in sorted(sections, key=_order)]
-    return Document("claims", f"Claims of the paper: {tally}", blocks, data)
+    return Document("claims", f"Claims of the paper: {tally}", blocks, numbers(data))
 
 
 def section_of(where: str) -> str:
@@ -51,7 +51,7 @@ def _table(section: str, rows: list[Verdict]) -> Table:
         numbers = [*_apart(row.value, row.control), _text(row.p, 2)]
         shown.append((row.claim, [Cell(text) for text in (figure, row.statistic, *numbers, row.verdict)]))
     titles = ["figure or table", "statistic", "value", "control", "p", "verdict"]
-    return Table(section, "claim", heads(titles), shown, notes=_rules(rows))
+    return Table(section, "claim", heads(titles), shown, notes=_rules(rows), wide=True)
 
 
 def _rules(rows: list[Verdict]) -> list[str]:

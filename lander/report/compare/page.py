@@ -13,13 +13,13 @@ from lander.report import curves, svg
 from lander.report.compare import tables
 from lander.report.compare.paired import paired
 from lander.report.compare.runs import Finished, common, read_runs, scores_of
+from lander.report.document import table_text
 from lander.report.figures import Drawn
 from lander.report.inputs import Inputs
 from lander.report.metrics import METRICS
 from lander.report.page import environment, look
 from lander.report.significance import Significance
 from lander.report.tables import Table
-from lander.report.writing import table_text
 from lander.shared.errors import UserError
 from lander.shared.files import write_text
 
