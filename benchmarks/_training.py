@@ -18,17 +18,17 @@ import pandas as pd
 import torch
 from torch import nn
 
-from lander.finetune import checkpoint, trainer
+from lander.finetune import trainer
 from lander.finetune.blocks import Router
 from lander.finetune.cost import training_cost
+from lander.finetune.engine import BlockAdamW
 from lander.finetune.methods import Lora, Prepared, linear_maps, lora_group, prepare
-from lander.finetune.optimizer import BlockAdamW
-from lander.finetune.partition import ABSENT, GENERAL, SOURCE, TARGET
 from lander.finetune.schedule import Pairs, Schedule
 from lander.models import loading
 from lander.models.families import ffn_of, fuse_activations
 from lander.models.tokens import Batch, Codec
 from lander.shared import machine
+from lander.shared.tables import ABSENT, GENERAL, SOURCE, TARGET
 
 SYSTEMS = ("full", "lora", "lora-default", "ffn", "layer")
 LOOPS = ("engine", "plain")
@@ -164,11 +164,7 @@ def engine_step(ready: Prepared, schedule: Schedule, codec: Codec) -> Callable[[
     """One update as `lander.finetune` makes it."""
     settings = trainer.Settings(updates=10**9, accumulate=1, learning_rate=5e-5)
     with contextlib.redirect_stdout(sys.stderr):  # DeepSpeed tells of its memory whatever it has been told
-        engine, optimizer = trainer.make_engine(ready, settings, schedule.batch_size)
-    state = checkpoint.State(engine, optimizer, ready)
-    ours = trainer.Trainer(engine, optimizer, ready, schedule, codec, settings, state)
-    engine.train()
-    ours.prime()
+        ours = trainer.Trainer(ready, schedule, codec, settings)
     numbers = iter(range(settings.updates))
     return lambda: ours.update(next(numbers))[0]["loss"]
 

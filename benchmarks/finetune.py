@@ -19,7 +19,7 @@ import statistics
 
 from benchmarks import _training as training
 from benchmarks._measuring import measure, ratio
-from lander.finetune.trainer import end_processes, start_processes
+from lander.finetune.engine import end_processes, start_processes
 from lander.shared import machine
 
 FORWARD = "forward"

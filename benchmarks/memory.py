@@ -37,7 +37,7 @@ def measure_one(args: argparse.Namespace) -> dict[str, int]:
     import peft  # noqa: F401
     from transformers import BloomForCausalLM  # noqa: F401
 
-    from lander.finetune.trainer import end_processes, import_deepspeed, start_processes
+    from lander.finetune.engine import end_processes, import_deepspeed, start_processes
 
     machine.prepare(args.threads)
     import_deepspeed()

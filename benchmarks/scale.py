@@ -79,7 +79,7 @@ def scoring(point: dict[str, int], args: argparse.Namespace) -> Callable[[], obj
 
 def update(point: dict[str, int], args: argparse.Namespace) -> Callable[[], object]:
     """An update of landermt over `directions`."""
-    from lander.finetune import checkpoint, trainer
+    from lander.finetune import trainer
     from lander.finetune.methods import prepare
     from lander.finetune.schedule import Pairs, Schedule
     from lander.models import loading
@@ -92,13 +92,9 @@ def update(point: dict[str, int], args: argparse.Namespace) -> Callable[[], obje
     ends = np.arange(1, n + 1, dtype=np.int64) * args.tokens
     pairs = Pairs(tokens, ends, np.full(n, args.tokens // 2, np.int32))
     settings = trainer.Settings(updates=10**9, accumulate=MICRO_BATCHES, learning_rate=5e-5)
+    schedule, codec = Schedule(dict.fromkeys(names, pairs), ROWS, seed=0), loading.load_codec("lander-tiny")
     with contextlib.redirect_stdout(sys.stderr):  # DeepSpeed tells of its memory
-        engine, optimizer = trainer.make_engine(ready, settings, ROWS)
-    state, codec = checkpoint.State(engine, optimizer, ready), loading.load_codec("lander-tiny")
-    schedule = Schedule(dict.fromkeys(names, pairs), ROWS, seed=0)
-    ours = trainer.Trainer(engine, optimizer, ready, schedule, codec, settings, state)
-    engine.train()
-    ours.prime()
+        ours = trainer.Trainer(ready, schedule, codec, settings)
     numbers = iter(range(settings.updates))
     return lambda: ours.update(next(numbers))
 
@@ -126,7 +122,7 @@ def measure_one(grows: str, value: int, args: argparse.Namespace) -> None:
     from transformers import LlamaForCausalLM  # noqa: F401
 
     from benchmarks.memory import resident
-    from lander.finetune.trainer import end_processes, import_deepspeed, start_processes
+    from lander.finetune.engine import end_processes, import_deepspeed, start_processes
     from lander.shared import machine
 
     machine.prepare(args.threads)

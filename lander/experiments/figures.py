@@ -3,7 +3,7 @@
     layers      activation (figure 4), delta (figure 5)
     awareness   awareness (figure 8), awareness-general (6), awareness-specific (7), owners (who owns how many)
 
-They are those of the report (`lander.report.figures`), without a report.
+They are those of the report (`lander.report.detection`), without a report.
 
 Reads:  <run>/layers/<variant>/s<seed>/layers.parquet, <run>/neurons/<variant>/s<seed>/neurons.parquet,
         <run>/awareness/s<seed>/<language>.parquet
@@ -41,9 +41,9 @@ def write(kind: str, inputs: Inputs, out: Path) -> list[Path]:
     Raises:
         UserError: the tables do not hold what a figure shows.
     """
-    from lander.report import figures  # matplotlib only when the inputs are right
+    from lander.report import detection  # matplotlib only when the inputs are right
 
-    made = {name: getattr(figures, name.replace("-", "_"))(inputs) for name in KINDS[kind]}
+    made = {name: getattr(detection, name.replace("-", "_"))(inputs) for name in KINDS[kind]}
     if missing := [name for name, one in made.items() if one is None]:
         raise UserError(f"{kind}: nothing to draw in {', '.join(missing)}; a model of one layer has no change D")
     texts, parts = {}, [f"# {TITLES[kind]}"]

@@ -15,7 +15,7 @@ from lander.config.methods import TRAINING_FREE
 from lander.experiments import forgetting_tables as tables
 from lander.experiments.forgetting_tables import KINDS
 from lander.report.document import Document, listed, numbers
-from lander.report.order import sort_tests
+from lander.report.labels import sort_tests
 from lander.report.samples import (
     LOSS,
     labels,

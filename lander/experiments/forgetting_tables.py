@@ -10,8 +10,7 @@ from lander.config.methods import TRAINING_FREE
 from lander.experiments import charts
 from lander.report.document import heads, number
 from lander.report.samples import LOSS, METRICS
-from lander.report.summary import quantity
-from lander.report.tables import Cell, Table
+from lander.report.tables import Cell, Table, quantity
 
 KINDS = {"untrained": "untrained directions", "text": "text"}
 BEST_PROMPT = ("zero-shot", "best-prompt")

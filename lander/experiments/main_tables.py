@@ -9,7 +9,7 @@ from lander.experiments import charts
 from lander.experiments.verdict import FLOOR, by_rank, tests, verdict
 from lander.report import paper
 from lander.report.document import Document, heads, listed, number, numbers
-from lander.report.order import sort_tests
+from lander.report.labels import sort_tests
 from lander.report.samples import (
     DRAWS,
     LOSS,
@@ -22,8 +22,7 @@ from lander.report.samples import (
     summarise,
 )
 from lander.report.score_inputs import Inputs
-from lander.report.summary import duration, quantity
-from lander.report.tables import MISSING, Cell, Table
+from lander.report.tables import MISSING, Cell, Table, duration, quantity
 from lander.shared.errors import UserError
 
 MEAN_HEADS = {"mean-into-en": "into en", "mean-out-of-en": "out of en"}

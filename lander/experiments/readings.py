@@ -8,11 +8,10 @@ import pandas as pd
 from lander.experiments import charts
 from lander.experiments.verdict import FLOOR
 from lander.report.document import Document, heads, listed, number, numbers
-from lander.report.order import method_key, sort_tests
+from lander.report.labels import method_key, sort_tests
 from lander.report.samples import METRICS, against, loss_samples, require, score_samples, summarise
 from lander.report.score_inputs import KEYS, Inputs
-from lander.report.summary import quantity
-from lander.report.tables import Cell, Table
+from lander.report.tables import Cell, Table, quantity
 from lander.shared.errors import UserError
 
 MAIN = "main"

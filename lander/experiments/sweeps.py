@@ -8,11 +8,10 @@ import pandas as pd
 from lander.experiments import charts
 from lander.experiments.readings import MAIN, dev_samples
 from lander.report.document import Document, heads, number, numbers
-from lander.report.order import sort_tests
+from lander.report.labels import sort_tests
 from lander.report.samples import METRICS, SUMMARY, summarise
 from lander.report.score_inputs import Inputs
-from lander.report.summary import quantity
-from lander.report.tables import Cell, Table
+from lander.report.tables import Cell, Table, quantity
 from lander.shared.errors import UserError
 
 SIDE_NAMES = {"": "all", "-into-en": "into en", "-out-of-en": "out of en"}

@@ -8,7 +8,7 @@ import pandas as pd
 
 from lander.experiments import charts
 from lander.report.document import Document, heads, number, numbers
-from lander.report.order import method_key, sort_tests
+from lander.report.labels import method_key, sort_tests
 from lander.report.samples import METRICS, complete, minus, sort_columns, summarise
 from lander.report.score_inputs import KEYS, Inputs
 from lander.report.tables import Table

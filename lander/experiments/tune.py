@@ -7,7 +7,7 @@ import yaml
 
 from lander.experiments import charts, rates
 from lander.report.document import Document, heads, listed, number, numbers
-from lander.report.order import method_key
+from lander.report.labels import method_key
 from lander.report.samples import loss_samples, summarise
 from lander.report.score_inputs import Inputs
 from lander.report.tables import MISSING, Cell, Table

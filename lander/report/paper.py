@@ -5,7 +5,7 @@ Machine Translation. ACL 2024, pages 12135-12148, CC BY 4.0. <https://aclantholo
 """
 
 from lander.report.document import heads
-from lander.report.order import direction_group
+from lander.report.labels import direction_group
 from lander.report.samples import PAPER, SIDES
 from lander.report.tables import Cell, Table
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from lander.config.methods import TRAINING_FREE
 from lander.evaluate.collect import MEANS
-from lander.report.order import direction_group, method_key, run_label, sort_directions
+from lander.report.labels import direction_group, method_key, run_label, sort_directions
 from lander.report.score_inputs import KEYS
 from lander.shared.errors import UserError
 

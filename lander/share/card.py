@@ -11,8 +11,8 @@ import yaml
 
 import lander
 from lander.finetune.manifest import check_provenance
-from lander.report.metrics import look
-from lander.report.scoretable import SCORES, read_scores
+from lander.report.inputs import read_scores_table
+from lander.report.labels import look
 from lander.shared.errors import UserError
 from lander.shared.files import read_json, write_text
 from lander.shared.languages import language_name, parse_direction
@@ -72,14 +72,13 @@ def scores_of(file: Path, manifest: dict[str, Any], made: dict[str, Any], direct
     Raises:
         UserError: no such table, or no row of the model in it.
     """
-    columns = [*SCORES, "seed", "signature"]
-    table = read_scores(file, columns, "--scores: ")
+    table = read_scores_table(file)
     own = (table["method"] == manifest["method"]) & (table["variant"] == made.get("variant", "main"))
-    rows = table[own & (table["seed"] == manifest.get("seed")) & table["direction"].isin(directions)]
+    rows = table[own & (table["seed"] == str(manifest.get("seed"))) & table["direction"].isin(directions)]
     if rows.empty:
         what = f"{manifest['method']}/{made.get('variant', 'main')}/s{manifest.get('seed')}"
         raise UserError(f"--scores: {file}: no score of {what} in {', '.join(directions)}")
-    return rows[columns].to_dict("records")
+    return rows.to_dict("records")
 
 
 def base_license(base: str) -> str | None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 TOKEN = re.compile(r"hf_\w+")  # of the Hugging Face hub; a library may put one into a message
 
+ERRORS = "LANDER_ERRORS"  # environment: a file to which the workflow's jobs add the line with which they fail
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 LONGEST = 900  # characters of a message
 
@@ -74,5 +75,9 @@ def _fail(name: str, message: str) -> None:
     told = one_line(message)
     if len(told) > LONGEST:  # a path of thousands of characters; the remedy stands at the end
         told = f"{told[: LONGEST * 2 // 3]} ... {told[-LONGEST // 3 :]}"
-    print(f"lander {name}: error: {told}", file=sys.stderr)
+    line = f"lander {name}: error: {told}"
+    print(line, file=sys.stderr)
+    if file := os.environ.get(ERRORS):
+        with contextlib.suppress(OSError), open(file, "a", encoding="utf-8") as stream:
+            stream.write(f"{line}\n")
     sys.exit(1)

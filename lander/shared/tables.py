@@ -45,6 +45,8 @@ MODEL = [
 TEST = _column("test", pa.string(), "name of the test set")
 METRIC = _column("metric", pa.string(), "metric, as in scores.csv")
 SIGNATURE = _column("signature", pa.string(), "how the score was computed")
+GENERAL, SPECIFIC, UNACTIVATED = "general", "specific", "unactivated"  # kinds of neurons
+SOURCE, TARGET, ABSENT, BASE = "source", "target", "absent", "base"  # with GENERAL: roles of neurons in a direction
 
 SCHEMAS: dict[str, pa.Schema] = {
     # data: a cleaned pair of languages, both directions; first and second in alphabetical order of their codes
@@ -134,7 +136,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         [
             LAYER,
             NEURON,
-            _column("role", pa.string(), "`general`, `source`, `target` or `absent`, in this direction"),
+            _column("role", pa.string(), "`general`, `source`, `target`, `absent` or `base`, in this direction"),
             _column("owner", pa.string(), "language that owns the neuron", nullable=True),
             _column("trained", pa.bool_(), "whether this direction's batches train it"),
             _column("scale", pa.float64(), "factor of the neuron's group (eq. 6-8), constant per layer and role"),

@@ -12,8 +12,8 @@ from transformers import BloomConfig, BloomForCausalLM
 from lander.config import config
 from lander.config.readings import READINGS
 from lander.finetune.blocks import Routing
+from lander.finetune.engine import BlockAdamW
 from lander.finetune.methods import Lora, Prepared, count, prepare
-from lander.finetune.optimizer import BlockAdamW
 from lander.finetune.schedule import Pairs, Schedule
 from lander.report import paper
 

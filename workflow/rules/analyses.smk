@@ -105,7 +105,7 @@ rule claims:
 rule claims_scores:
     """Scores of the models of tables 1 and 2, for the claims about them."""
     input:
-        experiments.scores_of(["table1", "table2"], plan.test_items),
+        experiments.scores_of(["table1", "table2"]),
     output:
         temp("<results>/experiments/claims.scores.csv"),
     log:
@@ -257,7 +257,7 @@ rule agreement:
     params:
         folder=subpath(output[0], parent=True),
         languages=settings.awareness.languages,
-        tables=experiments.estimator_flags(plan.results),
+        tables=experiments.estimator_flags,
         general_share=settings.neurons.general_share,
         normalize=settings.neurons.normalize,
         threshold=settings.neurons.threshold,

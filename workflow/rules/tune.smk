@@ -21,14 +21,14 @@ checkpoint tune_round:
     params:
         starts=experiments.starts,
         factor=settings.experiments.tune_factor,
-        losses=experiments.trial_flags,
+        losses=trial_flags,
         code=plan.code("experiments.rounds"),
     shell:
         """
         python -m lander.experiments.rounds \
             --start {params.starts:q} \
             --factor {params.factor} \
-            {params.losses:q} \
+            --loss {params.losses:q} \
             --out {output:q} \
             2>&1 | tee {log:q} >&2
         """

@@ -51,7 +51,7 @@ GPU = {
 
 
 def effective_stage(dtype: str, stage: int) -> int:
-    """bfloat16 weights use stage 1 at least (`lander.finetune.trainer.make_engine`)."""
+    """bfloat16 weights use stage 1 at least (`lander.finetune.engine.Engine`)."""
     return max(stage, 1) if dtype == "bfloat16" else stage
 
 
