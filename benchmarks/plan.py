@@ -116,7 +116,7 @@ def settings_of(folder: Path, model: str, methods: tuple[str, ...]) -> config.Co
         "methods": list(methods),
         "model": {"path": model},
         "data": {"train": [train], "dev": [dev], "test": [{"name": "t", **test}], "exclude": [], "max_pairs": 0},
-        "finetune": {"batch_size": 8, "checkpoint_every": 0, "max_length": 1024},
+        "finetune": {"batch_size": 8, "checkpoint_minutes": 0, "max_length": 1024},
         "activations": {"batch_size": 16},
         "awareness": {"batch_size": 16},
         "translate": {"batch_size": 32, "max_new_tokens": 64},

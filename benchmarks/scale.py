@@ -2,15 +2,17 @@
 
     python -m benchmarks.scale --out scale   # scale.csv and scale.svg
 
-One thing grows at a time, the others stay (`POINT`). `sentences`, `layers`, `neurons`: a scoring pass of
-`lander.detect.awareness.estimators` over so many sentences. `directions`, `ranks`: an update of landermt (scope ffn, in
-DeepSpeed) over twelve micro-batches, which the directions share. Model: a LLaMA of random weights. Each point is a
-process of its own (a rank each with several); memory is the peak of one above what it has once everything is
-imported; seconds are medians over rounds, after one that does not count.
+Measured: one quantity grows at a time, the others stay at `POINT`. For `sentences`, `layers` and `neurons` it is a
+scoring pass of `lander.detect.estimators` over that many sentences. For `directions` and `ranks` it is an
+update of landermt (scope ffn, in DeepSpeed) over twelve micro-batches, which the directions share. The model is a LLaMA
+of random weights. Each point is its own process (with several ranks, one process each). Memory is the peak of a process
+above what it has once everything is imported. Seconds are medians over rounds, after one that does not count.
 
-Bound: seconds are proportional to sentences, layers and (beside attention and head) neurons, and the same for any
-number of directions; memory grows with layers, neurons and the blocks of more languages, not with sentences. JSON:
-`exponents`, the slope of log seconds and of log memory between the smallest and the largest value (1: proportional).
+Bound: seconds are proportional to sentences, layers and (apart from attention and head) neurons, and do not depend on
+the number of directions. Memory grows with layers, neurons and the blocks of more languages, not with sentences. Peers:
+none. `exponents` are the slopes of log seconds and of log memory between the smallest and the largest value (1 means
+proportional).
+JSON: `exponents`, `rows`.
 """
 
 import argparse
@@ -61,10 +63,10 @@ def base(point: dict[str, int], args: argparse.Namespace) -> Any:
 
 
 def scoring(point: dict[str, int], args: argparse.Namespace) -> Callable[[], object]:
-    """A scoring pass over `sentences` of random tokens, made as they are read."""
+    """A scoring pass over `sentences` of random tokens."""
     import torch
 
-    from lander.detect.awareness.estimators import scores
+    from lander.detect.estimators import scores
     from lander.models.tokens import Batch
 
     network = base(point, args)
@@ -79,7 +81,7 @@ def scoring(point: dict[str, int], args: argparse.Namespace) -> Callable[[], obj
 
 def update(point: dict[str, int], args: argparse.Namespace) -> Callable[[], object]:
     """An update of landermt over `directions`."""
-    from lander.finetune import checkpoint, trainer
+    from lander.finetune import trainer
     from lander.finetune.methods import prepare
     from lander.finetune.schedule import Pairs, Schedule
     from lander.models import loading
@@ -92,13 +94,9 @@ def update(point: dict[str, int], args: argparse.Namespace) -> Callable[[], obje
     ends = np.arange(1, n + 1, dtype=np.int64) * args.tokens
     pairs = Pairs(tokens, ends, np.full(n, args.tokens // 2, np.int32))
     settings = trainer.Settings(updates=10**9, accumulate=MICRO_BATCHES, learning_rate=5e-5)
+    schedule, codec = Schedule(dict.fromkeys(names, pairs), ROWS, seed=0), loading.load_codec("lander-tiny")
     with contextlib.redirect_stdout(sys.stderr):  # DeepSpeed tells of its memory
-        engine, optimizer = trainer.make_engine(ready, settings, ROWS)
-    state, codec = checkpoint.State(engine, optimizer, ready), loading.load_codec("lander-tiny")
-    schedule = Schedule(dict.fromkeys(names, pairs), ROWS, seed=0)
-    ours = trainer.Trainer(engine, optimizer, ready, schedule, codec, settings, state)
-    engine.train()
-    ours.prime()
+        ours = trainer.Trainer(ready, schedule, codec, settings)
     numbers = iter(range(settings.updates))
     return lambda: ours.update(next(numbers))
 
@@ -126,7 +124,7 @@ def measure_one(grows: str, value: int, args: argparse.Namespace) -> None:
     from transformers import LlamaForCausalLM  # noqa: F401
 
     from benchmarks.memory import resident
-    from lander.finetune.trainer import end_processes, import_deepspeed, start_processes
+    from lander.finetune.engine import end_processes, import_deepspeed, start_processes
     from lander.shared import machine
 
     machine.prepare(args.threads)

@@ -9,19 +9,22 @@ cannot say anything else; `tests/test_docs.py` fails where they are stale.
 import argparse
 import contextlib
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 from unittest import mock
 
 import pyarrow as pa
 import yaml
+from annotated_types import Ge, Gt, Le, Lt
 
 from lander import cli
-from lander.cli import flags
 from lander.config import schema
-from lander.config.readings import READINGS
-from lander.shared import tables
+from lander.config.config import EXAMPLES
+from lander.config.sources import Source
+from lander.shared import section, tables
+from lander.shared.section import Key
+from lander.shared.validation import describe
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "docs" / "reference"
@@ -56,80 +59,70 @@ def code(value: Any) -> str:
 # ------------------------------------------------------------ the config
 
 CONFIG_INTRO = """\
-A config file holds the keys that differ from [config.yaml](../../config.yaml): mappings are merged, lists replace, and
-an unknown key is refused. The column *default* is what a key is where your file does not name it: the value of
-config.yaml, else the schema's. Keys with *readings* there are the switches between two readings of the paper
-([method](../method.md)); the key [`readings`](#top-level) sets them all, and a single one overrides it.
+A config file holds the keys that differ from the defaults below; [config/defaults.yaml](../../config/defaults.yaml) has
+them as a file to copy from. With several files mappings merge and lists replace. An unknown key is refused. Keys with
+*readings* as their default are the switches between two readings of the paper ([method](../method.md)): the key
+[`readings`](#top-level) sets them all, and a single one overrides it.
 """
 SOURCE_INTRO = """\
-Where a key takes sources, it takes a list of mappings, each with exactly one of `builtin`, `files`, `tsv`, `tmx`, `hf`
-and `sacrebleu`, and what belongs to it. [Your own text](../own-text.md) has examples.
+A key that takes sources takes a list of mappings, each with exactly one of `builtin`, `files`, `tsv`, `tmx`, `hf` and
+`sacrebleu`, and the keys that belong to it. [Your own text](../own-text.md) has examples.
 """
 THRESHOLDS_INTRO = """\
 Keys below `data.cleaning.default`, and in the same form below `data.cleaning.languages.<code>` for one language.
 """
-LIMITS = {
-    "minimum": "from {}",
-    "exclusiveMinimum": "above {}",
-    "maximum": "up to {}",
-    "exclusiveMaximum": "below {}",
-}
-WORDS = {"array": "list", "object": "mapping", "string": "text", "integer": "whole number", "boolean": "true or false"}
+BOUNDS = {Ge: "from {0.ge}", Gt: "above {0.gt}", Le: "up to {0.le}", Lt: "below {0.lt}"}
+CLEANING = "data.cleaning.default."
 
 
 def config_page() -> str:
     """All keys of the config, a table per section."""
-    shipped = yaml.safe_load(schema.shipped("config.yaml").read_text(encoding="utf-8"))
-    found = list(schema.keys())
-    leaves = [(key, node) for key, node in found if not any(other.startswith(f"{key}.") for other, _ in found)]
-    sections: dict[str, list[tuple[str, Mapping[str, Any]]]] = {"Top level": []}
-    for key, node in leaves:
-        if not key.startswith("data.cleaning.default."):
-            sections.setdefault(key.split(".")[0] if "." in key else "Top level", []).append((key, node))
-    about = {key: node["description"] for key, node in found}
+    found = list(schema.all_keys())
+    sections: dict[str, list[Key]] = {"Top level": []}
+    for key in found:
+        if not key.section and not key.name.startswith(CLEANING):
+            sections.setdefault(key.name.split(".")[0] if "." in key.name else "Top level", []).append(key)
+    about = {key.name: key.field.description for key in found if key.section}
     text = [f"# Keys of the config\n\n{MADE}\n\n{CONFIG_INTRO}"]
     for name, keys in sections.items():
-        rows = [(f"`{key}`", node["description"], values(node), default(key, node, shipped)) for key, node in keys]
+        rows = [(f"`{key.name}`", key.field.description, values(key), default(key)) for key in keys]
         head = f"## {name}\n\n{about[name]}\n" if name in about else f"## {name}\n"
         text.append(f"{head}\n{table(('key', 'meaning', 'value', 'default'), rows)}\n")
-    inside = [(f"`{name}`", node["description"], values(node)) for name, node in definition("source")]
-    text.append(f"## Sources\n\n{SOURCE_INTRO}\n{table(('key', 'meaning', 'value'), inside)}\n")
-    steps = [(key.removeprefix("data.cleaning.default."), node) for key, node in leaves if ".cleaning.default." in key]
-    rows = [(f"`{key}`", node["description"], values(node), code(node["default"])) for key, node in steps]
+    rows = [(f"`{key.name}`", key.field.description, values(key)) for key in section.keys(Source)]
+    text.append(f"## Sources\n\n{SOURCE_INTRO}\n{table(('key', 'meaning', 'value'), rows)}\n")
+    rows = [
+        (f"`{key.name.removeprefix(CLEANING)}`", key.field.description, values(key), default(key))
+        for key in found
+        if key.name.startswith(CLEANING) and not key.section
+    ]
     text.append(
         f"## Thresholds of cleaning\n\n{THRESHOLDS_INTRO}\n{table(('key', 'meaning', 'value', 'default'), rows)}\n"
     )
     return "\n".join(text)
 
 
-def definition(name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The keys of a part of the schema that several places share."""
-    yield from schema.schema()["$defs"][name]["properties"].items()
-
-
-def values(node: Mapping[str, Any]) -> str:
+def values(key: Key) -> str:
     """What a key takes: its choices, or its type with the limits."""
-    if "enum" in node:
-        return ", ".join(code(value) for value in node["enum"])
-    items = node.get("items", {})
-    if "enum" in items:
-        return f"list of {', '.join(code(value) for value in items['enum'])}"
-    if "$ref" in items:
-        return "list of [sources](#sources)" + (" or null" if "null" in node["type"] else "")
-    kinds = [node["type"]] if isinstance(node["type"], str) else node["type"]
-    limits = [text.format(node[rule]) for rule, text in LIMITS.items() if rule in node]
-    return " ".join([" or ".join(WORDS.get(kind, kind) for kind in kinds), *limits])
+    annotation = key.field.annotation
+    if options := section.choices(annotation):
+        return ", ".join(code(value) for value in options)
+    items = [get_args(option)[0] for option in section.members(annotation) if get_origin(option) is tuple]
+    null = " or null" if type(None) in section.members(annotation) else ""
+    if items and section.section_of(items[0]) is Source:
+        return f"list of [sources](#sources){null}"
+    if items and (options := section.choices(items[0])):
+        return f"list of {', '.join(code(value) for value in options)}"
+    bounds = [
+        text.format(bound) for bound in key.field.metadata for kind, text in BOUNDS.items() if type(bound) is kind
+    ]
+    return " ".join([describe(annotation).replace("a ", "", 1), *bounds])
 
 
-def default(key: str, node: Mapping[str, Any], shipped: Mapping[str, Any]) -> str:
-    """The value of config.yaml, else the schema's; of a switch what each set of readings gives it."""
-    value: Any = shipped
-    for part in key.split("."):
-        value = value[part] if isinstance(value, Mapping) and part in value else KeyError
-    if value is KeyError and "default" not in node:
-        section, name = key.split(".")
-        return "readings: " + ", ".join(f"{code(sets[section][name])} ({which})" for which, sets in READINGS.items())
-    return code(node["default"] if value is KeyError else value)
+def default(key: Key) -> str:
+    """A key's default; of a switch what each set of readings gives it."""
+    if key.readings:
+        return "readings: " + ", ".join(f"{code(value)} ({which})" for which, value in key.readings.items())
+    return "must be given" if key.field.is_required() or key.name in EXAMPLES else f"`{schema.default_text(key)}`"
 
 
 # ------------------------------------------------------------ the commands
@@ -144,7 +137,7 @@ The workflow itself is Snakemake's command line; [the README](../../README.md#ex
 
 def commands_page() -> str:
     """All flags of `lander` and of the stages."""
-    parser = flags.parser(cli.ACTIONS)
+    parser = cli.parser()
     parts = [f"# Commands\n\n{MADE}\n\n{COMMANDS_INTRO}", "## lander\n", parser.description + "\n"]
     for name, summary, one in subcommands(parser):
         parts.append(f"### lander {name}\n\n{one.description or summary}\n\n{flag_table(one)}\n")

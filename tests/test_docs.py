@@ -14,10 +14,11 @@ import yaml
 
 from docs import make_reference
 from lander import cli
-from lander.cli import flags
 from lander.config import config
+from lander.config.config import Config
 from lander.config.readings import READINGS
 from lander.experiments.__main__ import EXPERIMENTS
+from lander.shared.validation import validate
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -107,6 +108,13 @@ def test_links_lead_somewhere(page):
         assert not anchor or anchor in anchors(file), target
 
 
+def test_the_readme_is_short_and_shows_every_room():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 180
+    rooms = {path.parent.name for path in (ROOT / "lander").glob("*/__init__.py")}
+    assert {room for room in rooms if f"\n  {room}/" not in text} == set()
+
+
 def test_every_page_is_in_the_index():
     text = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
     pages = {str(page.relative_to(ROOT / "docs")) for page in PAGES if page.is_relative_to(ROOT / "docs")}
@@ -183,9 +191,9 @@ def check(words: list[str], *, whole: bool) -> None:
     """Whether a command would be accepted, as far as that can be said without running it."""
     program, *rest = words
     if program == "lander":
-        assert rest[0].startswith("-") or rest[0] in {*cli.ACTIONS, "COMMAND"}, rest
-        if rest[0] in cli.ACTIONS:
-            parse(flags.parser(cli.ACTIONS), rest, whole=whole)
+        assert rest[0].startswith("-") or rest[0] in {*cli.COMMANDS, "COMMAND"}, rest
+        if rest[0] in cli.COMMANDS:
+            parse(cli.parser(), rest, whole=whole)
     elif program == "python" and rest[:1] == ["-m"]:
         module, *rest = rest[1:]
         if module in stages():
@@ -263,15 +271,15 @@ def named_files(value) -> list[str]:
 
 @pytest.mark.parametrize(("page", "example"), EXAMPLES, ids=[f"{page} {list(example)}" for page, example in EXAMPLES])
 def test_configs_are_accepted(page, example, tmp_path, monkeypatch):
-    """As they stand, over config.yaml; the text that they name is there."""
+    """Whole ones as they stand, parts of one over config.yaml; the text that they name is there."""
     monkeypatch.chdir(tmp_path)
     for path in named_files(example):
         Path(path).parent.mkdir(exist_ok=True)
         Path(path).write_text("a\tb\n", encoding="utf-8")
     shipped = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
-    config.validate(config.merge(shipped, example))
-    if "data" in example and "languages" in example:
-        config.load(config.merge(shipped, example))
+    validate(Config, config.merge(shipped, example))
+    if {"languages", "directions", "model", "data"} <= example.keys():
+        config.load(example)
 
 
 def test_python_in_pages_is_python():

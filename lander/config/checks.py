@@ -3,22 +3,25 @@
 import difflib
 import os
 import shutil
-import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lander.config.base import HUB_NAME, find_base
 from lander.config.methods import MASKED, METHODS, TRAINED
 from lander.config.sources import Source
-from lander.config.types import Config
 from lander.data.templates import load_templates
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction
 
+if TYPE_CHECKING:
+    from lander.config.config import Config
+
+TOY_BYTES = 100_000_000  # of weights: 25 million parameters in float32
+FAR_ABOVE = 5  # times a method's usual learning rate
 SLURM_LOGS = "slurm-logs"  # of results/, by workflow/profiles/slurm
 
 
-def check(config: Config) -> None:
+def check(config: "Config") -> None:
     """All checks that need the whole config, cheapest first.
 
     Raises:
@@ -39,15 +42,15 @@ def check(config: Config) -> None:
     _pretrain(config)
 
 
-def directions(parsed: list[Direction], config: dict[str, Any]) -> list[Direction]:
+def directions(parsed: list[Direction], languages: list[str]) -> tuple[Direction, ...]:
     """Directions between languages of the config, none twice."""
     for direction in parsed:
         for code in (direction.source, direction.target):
-            if code not in config["languages"]:
-                known = ", ".join(config["languages"])
+            if code not in languages:
+                known = ", ".join(languages)
                 raise UserError(f"directions: {direction}: {code} is not in `languages` ({known}); add it there")
     _distinct(tuple(map(str, parsed)), "directions")
-    return parsed
+    return tuple(parsed)
 
 
 def _distinct(values: tuple, key: str) -> None:
@@ -65,7 +68,7 @@ def _run(name: str) -> None:
         raise UserError(f"run: {name}: {folder} is a file, and a run is a folder; choose another name")
 
 
-def _methods(config: Config) -> None:
+def _methods(config: "Config") -> None:
     for key, methods, known in (
         ("methods", config.methods, METHODS),
         ("experiments.transfer", config.experiments.transfer, TRAINED),
@@ -78,7 +81,7 @@ def _methods(config: Config) -> None:
                 raise UserError(f"{key}: {method}: no such method; {remedy}")
 
 
-def _scored_languages(config: Config) -> None:
+def _scored_languages(config: "Config") -> None:
     _distinct(config.awareness.languages, "awareness.languages")
     if config.awareness.estimator == "ablation" and config.awareness.neurons:
         raise UserError(
@@ -88,17 +91,9 @@ def _scored_languages(config: Config) -> None:
     missing = [code for code in config.languages if code not in config.awareness.languages]
     if missing:
         raise UserError(f"awareness.languages: {', '.join(missing)} of `languages` missing; all of them are scored")
-    scored = set(config.awareness.languages)
-    everywhere = all(scored <= {direction.source, direction.target} for direction in config.directions)
-    if everywhere and any(method in MASKED for method in config.methods) and not config.neurons.masks:
-        example = ", ".join([*config.awareness.languages, *(code for code in ("fr", "zh") if code not in scored)])
-        _warn(
-            "awareness.languages: every scored language takes part in every direction, so no neuron is excluded from "
-            f"any; add contrast languages, for example [{example}]"
-        )
 
 
-def _translation_scores(config: Config) -> None:
+def _translation_scores(config: "Config") -> None:
     """Scores from translation need a direction with the language."""
     translated = {code for direction in config.directions for code in (direction.source, direction.target)}
     missing = [code for code in config.awareness.languages if code not in translated]
@@ -109,7 +104,7 @@ def _translation_scores(config: Config) -> None:
         )
 
 
-def _training(config: Config) -> None:
+def _training(config: "Config") -> None:
     finetune = config.finetune
     if finetune.accumulate % finetune.ranks:
         raise UserError(
@@ -118,7 +113,7 @@ def _training(config: Config) -> None:
         )
 
 
-def _built_in_corpus(config: Config) -> None:
+def _built_in_corpus(config: "Config") -> None:
     """The built-in corpus has a fixed set of languages."""
     for key, sources in _lists(config).items():
         if any(source.kind == "builtin" for source in sources):
@@ -133,7 +128,7 @@ def _built_in_corpus(config: Config) -> None:
                 )
 
 
-def _lists(config: Config) -> dict[str, tuple[Source, ...]]:
+def _lists(config: "Config") -> dict[str, tuple[Source, ...]]:
     """Every list of sources that the run reads."""
     lists = {f"data.{key}": getattr(config.data, key) for key in ("train", "dev", "test")}
     if "landermt" in config.methods and not config.neurons.masks:
@@ -144,7 +139,7 @@ def _lists(config: Config) -> dict[str, tuple[Source, ...]]:
     return lists
 
 
-def _sources_serve(config: Config) -> None:
+def _sources_serve(config: "Config") -> None:
     """Every direction has training, dev and test text, where the methods need it."""
     needed = {"data.test": config.data.test}
     if any(method in TRAINED for method in config.methods):
@@ -168,7 +163,7 @@ def _sources_serve(config: Config) -> None:
                 raise UserError(f"awareness.data: no source has text in {code}; add one, or remove the language")
 
 
-def _overlap(config: Config) -> None:
+def _overlap(config: "Config") -> None:
     """The same lines of the same files are not both trained on and tested on."""
     from lander.data.sources import overlap
 
@@ -178,7 +173,7 @@ def _overlap(config: Config) -> None:
             raise UserError(f"data.{held_out}: {told}")
 
 
-def _files(config: Config) -> None:
+def _files(config: "Config") -> None:
     """Files and folders that keys name."""
     templates = [template.name for template in load_templates(config.data.templates)]
     if config.translate.template not in templates:
@@ -192,11 +187,9 @@ def _files(config: Config) -> None:
         missing = [str(name) for name in config.directions if not (folder / f"{name}.parquet").is_file()]
         if len(missing) == len(config.directions):
             raise UserError(f"neurons.masks: {folder}: has no <direction>.parquet for any of `directions`")
-        if missing:
-            _warn(f"neurons.masks: {folder}: no mask of {', '.join(missing)}; they run the base's graph, untrained")
 
 
-def _neural(config: Config) -> None:
+def _neural(config: "Config") -> None:
     """Names of neural metrics are their own; what they run and load is on this machine, or on the hub."""
     _distinct(tuple(metric.name for metric in config.evaluate.neural), "evaluate.neural")
     for metric in config.evaluate.neural:
@@ -209,7 +202,7 @@ def _neural(config: Config) -> None:
             raise UserError(f"{place}: {metric.command[0]}: no such executable; leave command out to install COMET")
 
 
-def _base(config: Config) -> None:
+def _base(config: "Config") -> None:
     base = find_base(config.model.path, config.pretrain.n_layer)
     if base.n_layer is None:
         return
@@ -225,12 +218,75 @@ def _base(config: Config) -> None:
         )
 
 
-def _pretrain(config: Config) -> None:
+def _pretrain(config: "Config") -> None:
     if config.pretrain.d_model % config.pretrain.n_head:
         raise UserError(
             f"pretrain.n_head: d_model {config.pretrain.d_model} is not divisible by {config.pretrain.n_head} heads"
         )
 
 
-def _warn(message: str) -> None:
-    print(f"lander: warning: {message}", file=sys.stderr)
+# ---------------------------------------------------------------- what is allowed and looks wrong
+
+
+def warnings(config: "Config") -> list[str]:
+    """One line for each thing that is allowed and looks like a mistake."""
+    return [*_contrast(config), *_masks_missing(config), *_rates(config), *_tests_not_excluded(config)]
+
+
+def _contrast(config: "Config") -> list[str]:
+    scored = set(config.awareness.languages)
+    everywhere = all(scored <= {direction.source, direction.target} for direction in config.directions)
+    if not everywhere or config.neurons.masks or not any(method in MASKED for method in config.methods):
+        return []
+    example = ", ".join([*config.awareness.languages, *(code for code in ("fr", "zh") if code not in scored)])
+    return [
+        "awareness.languages: every scored language takes part in every direction, so no neuron is excluded from any; "
+        f"add contrast languages, for example [{example}]"
+    ]
+
+
+def _masks_missing(config: "Config") -> list[str]:
+    folder = config.neurons.masks
+    missing = [str(name) for name in config.directions if folder and not Path(folder, f"{name}.parquet").is_file()]
+    told = f"neurons.masks: {folder}: no mask of {', '.join(missing)}; they run the base's graph, untrained"
+    return [told] if missing else []
+
+
+def _rates(config: "Config") -> list[str]:
+    """Learning rates far above the usual for a real model; a toy takes more."""
+    size = find_base(config.model.path, config.pretrain.n_layer).weight_bytes
+    if config.model.path == "pretrain" or (size is not None and size < TOY_BYTES):
+        return []
+    high = {
+        name: own.learning_rate
+        for name, own in config.finetune.methods.items()
+        if name in config.methods and own.learning_rate > FAR_ABOVE * METHODS[name].rate
+    }
+    told = ", ".join(f"{name} {rate:g} (usual: {METHODS[name].rate:g})" for name, rate in high.items())
+    return [f"finetune.learning_rate: far above the usual for a model of this size: {told}"] if high else []
+
+
+def _tests_not_excluded(config: "Config") -> list[str]:
+    """Test sets whose sentences may be in the training text."""
+    if not any(method in TRAINED for method in config.methods):
+        return []
+    loose = [test.name for test in config.data.test if not any(_covers(one, test) for one in config.data.exclude)]
+    return [
+        f"data.exclude: the test set {name} is not in it, so training may have its sentences; name its source there too"
+        for name in dict.fromkeys(loose)
+    ]
+
+
+def _covers(excluded: Source, test: Source) -> bool:
+    """Whether all text of a test source is in an excluded one."""
+    if excluded.kind != test.kind:
+        return False
+    start, stop = excluded.lines or (0, None)
+    first, last = test.lines or (0, None)
+    if first < start or (stop is not None and (last is None or last > stop)):
+        return False
+    if test.kind == "files":
+        return set(test.files()) <= set(excluded.files())
+    if test.kind == "sacrebleu":
+        return excluded.sacrebleu == test.sacrebleu and set(excluded.languages) >= set(test.languages)
+    return all(getattr(excluded, key) == getattr(test, key) for key in (test.kind, "vocabulary", "config", "split"))

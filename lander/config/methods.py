@@ -7,24 +7,49 @@ module: the config is checked before any job starts.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from lander.shared.section import Section
 
 Settings = Mapping[str, Any]
 
-RANK = {"description": "Rank of the low-rank update.", "type": "integer", "minimum": 1, "default": 16}
-ALPHA = {"description": "Numerator of the scale alpha / rank.", "type": "integer", "minimum": 1, "default": 32}
-TARGETS = {
-    "description": "Names of the modules that get an update, as query_key_value; none is every linear map of a layer.",
-    "type": "array",
-    "items": {"type": "string", "minLength": 1},
-    "default": [],
-}
-BOTTLENECK = {
-    "description": "Width of the bottleneck; null is as many parameters as the chosen layers have.",
-    "type": ["integer", "null"],
-    "minimum": 1,
-    "default": None,
-}
+
+class MethodSettings(Section):
+    """finetune.<method>: what a method can be told."""
+
+    learning_rate: float | None = Field(
+        None, gt=0, description="Highest learning rate of this method; null is finetune.learning_rate."
+    )
+
+
+Rank = Annotated[int, Field(ge=1, description="Rank of the low-rank update.")]
+Alpha = Annotated[int, Field(ge=1, description="Numerator of the scale alpha / rank.")]
+
+
+class Lora(MethodSettings):
+    rank: Rank = 16
+    alpha: Alpha = 32
+    targets: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (),
+        description="Names of the modules that get an update, as query_key_value; none is every linear map of a layer.",
+    )
+
+
+class LoraMatched(MethodSettings):
+    alpha: Alpha = 32
+
+
+class Adapter(MethodSettings):
+    bottleneck: int | None = Field(
+        None, ge=1, description="Width of the bottleneck; null is as many parameters as the chosen layers have."
+    )
+
+
+class AdapterLora(MethodSettings):
+    rank: Rank = 16
+    alpha: Alpha = 32
 
 
 @dataclass(frozen=True)
@@ -49,15 +74,17 @@ class Method:
     Attributes:
         build: module:function, (network, options) -> Prepared (`lander.finetune.methods`); empty: nothing is trained.
         parts: what a trained model's folder has (`lander.finetune.saved`).
-        settings: keys of finetune.<method> beside learning_rate, as in the schema of the config.
+        settings: the section finetune.<method> of the config.
+        rate: learning rate if the config names none: 5e-5 (the paper's) for the model's own weights, 2e-4 for new ones.
         flags: the flags of `lander.finetune` that follow from these and from the rest of the config.
         recipe: of a masked method.
     """
 
     build: str = ""
     parts: tuple[str, ...] = ()
-    settings: Mapping[str, Settings] = field(default_factory=dict)
-    flags: Callable[[Settings, Any], Settings] = lambda own, config: {}
+    settings: type[MethodSettings] = MethodSettings
+    rate: float = 5e-5
+    flags: Callable[[Any, Any], Settings] = lambda own, config: {}
     recipe: Recipe | None = None
 
     @property
@@ -66,22 +93,22 @@ class Method:
         return self.recipe is not None
 
 
-def _lora_flags(own: Settings, _config: Any) -> Settings:
-    targets = {"lora-targets": own["targets"]} if own["targets"] else {}
-    return {"lora-rank": own["rank"], "lora-alpha": own["alpha"]} | targets
+def _lora_flags(own: Lora, _config: Any) -> Settings:
+    targets = {"lora-targets": own.targets} if own.targets else {}
+    return {"lora-rank": own.rank, "lora-alpha": own.alpha} | targets
 
 
-def _matched_flags(own: Settings, config: Any) -> Settings:
-    return {"lora-alpha": own["alpha"], "scope": config.finetune.scope, "budget-layers": config.layers.k}
+def _matched_flags(own: LoraMatched, config: Any) -> Settings:
+    return {"lora-alpha": own.alpha, "scope": config.finetune.scope, "budget-layers": config.layers.k}
 
 
-def _adapter_flags(_own: Settings, config: Any) -> Settings:
-    width = config.finetune.method("adapter")["bottleneck"]
+def _adapter_flags(_own: MethodSettings, config: Any) -> Settings:
+    width = config.finetune.method("adapter").bottleneck
     return {"bottleneck": width} if width else {"budget-layers": config.layers.k}
 
 
-def _adapter_lora_flags(own: Settings, config: Any) -> Settings:
-    return _adapter_flags(own, config) | {"lora-rank": own["rank"], "lora-alpha": own["alpha"]}
+def _adapter_lora_flags(own: AdapterLora, config: Any) -> Settings:
+    return _adapter_flags(own, config) | {"lora-rank": own.rank, "lora-alpha": own.alpha}
 
 
 def _routed(recipe: Recipe, build: str = "lander.finetune.methods:routed") -> Method:
@@ -94,6 +121,7 @@ UNGROUPED = {  # all neurons of the chosen layers in one group, unscaled: the la
     "routing": {"gate": "off"},
 }
 
+NEW_WEIGHTS = 2e-4  # usual learning rate of LoRA and adapters
 METHODS: dict[str, Method] = {
     "zero-shot": Method(),
     "in-context": Method(),
@@ -102,19 +130,18 @@ METHODS: dict[str, Method] = {
     "landermt": _routed(Recipe()),
     "landermt-lg": _routed(Recipe(train="general")),
     "landermt-ls": _routed(Recipe(train="specific"), "lander.finetune.methods:routed_unshared"),
-    "lora": Method(
-        "lander.finetune.methods:lora", ("lora",), {"rank": RANK, "alpha": ALPHA, "targets": TARGETS}, _lora_flags
-    ),
-    "adapter": Method("lander.finetune.methods:adapter", ("bottlenecks",), {"bottleneck": BOTTLENECK}, _adapter_flags),
+    "lora": Method("lander.finetune.methods:lora", ("lora",), Lora, NEW_WEIGHTS, _lora_flags),
+    "adapter": Method("lander.finetune.methods:adapter", ("bottlenecks",), Adapter, NEW_WEIGHTS, _adapter_flags),
     "adapter-lora": Method(
         "lander.finetune.methods:adapter_lora",
         ("lora", "bottlenecks"),
-        {"rank": RANK, "alpha": ALPHA},
+        AdapterLora,
+        NEW_WEIGHTS,
         _adapter_lora_flags,
     ),
     "random": _routed(Recipe(random="neurons")),
     "random-layers": _routed(Recipe(random="layers")),
-    "lora-matched": Method("lander.finetune.methods:lora_matched", ("lora",), {"alpha": ALPHA}, _matched_flags),
+    "lora-matched": Method("lander.finetune.methods:lora_matched", ("lora",), LoraMatched, NEW_WEIGHTS, _matched_flags),
 }
 TRAINED = tuple(name for name, method in METHODS.items() if method.build)
 TRAINING_FREE = tuple(name for name in METHODS if name not in TRAINED)

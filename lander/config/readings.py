@@ -1,34 +1,34 @@
 """How the points are read on which the paper can be understood in two ways: the switch keys of the config.
 
-`readings` names a set; a single key in the config overrides it. The schema has no defaults for these keys, so that
-they are resolved here and nowhere else.
+`readings` names a set, and a single key in the config overrides it. Each section declares its switches
+(`lander.shared.section.switch`); here they are collected, and resolved once.
 """
 
 from typing import Any
 
+from lander.config.activations import Activations
+from lander.config.awareness import Awareness
+from lander.config.finetune import Finetune
+from lander.config.layers import Layers
+from lander.config.masks import Ablation, Routing
+from lander.config.neurons import Neurons
+from lander.shared.section import Section, keys
+
+SECTIONS: dict[str, type[Section]] = {
+    "activations": Activations,
+    "layers": Layers,
+    "awareness": Awareness,
+    "neurons": Neurons,
+    "routing": Routing,
+    "finetune": Finetune,
+    "ablation": Ablation,
+}
 READINGS: dict[str, dict[str, dict[str, str]]] = {
-    "repaired": {
-        "activations": {"text": "prompt_reference"},  # eq. 1: what the model reads
-        "layers": {
-            "difference": "vector",  # eq. 1: mean over neurons of the change
-            "side": "upper",  # D_l chooses l + 1, where the change shows
-            "selection": "shared",  # L_LPR: the same layers for all directions
-        },
-        "awareness": {"site": "post", "text": "monolingual"},  # eq. 3-4: h after the nonlinearity, text in one language
-        "neurons": {"normalize": "language_mean", "threshold": "general_share"},  # eq. 5
-        "routing": {"share": "general", "pool": "sum", "scale": "output", "gate": "learned"},  # eq. 6-8
-        "finetune": {"scope": "layer"},  # the paper's 805M trained parameters are whole layers
-        "ablation": {"untrained": "frozen"},  # table 2: the group that is not trained still runs
-    },
-    "paper": {  # as printed
-        "activations": {"text": "prompt"},
-        "layers": {"difference": "scalar", "side": "lower", "selection": "shared"},
-        "awareness": {"site": "post", "text": "monolingual"},
-        "neurons": {"normalize": "none", "threshold": "literal"},
-        "routing": {"share": "literal", "pool": "sum", "scale": "input", "gate": "static"},
-        "finetune": {"scope": "layer"},
-        "ablation": {"untrained": "frozen"},
-    },
+    reading: {
+        name: {key.name: key.readings[reading] for key in keys(section) if key.readings}
+        for name, section in SECTIONS.items()
+    }
+    for reading in ("repaired", "paper")
 }
 
 
@@ -42,9 +42,12 @@ def others(settings: Any) -> list[str]:
     ]
 
 
-def resolve(config: dict[str, Any]) -> dict[str, Any]:
-    """A copy of a validated config in which every switch has a value: its own, else the one of `readings`."""
-    resolved = dict(config)
-    for section, switches in READINGS[config["readings"]].items():
-        resolved[section] = {**switches, **config[section]}
-    return resolved
+def resolve(settings: Any) -> dict[str, Section]:
+    """The sections in which every switch has a value: its own, else the one of `readings`."""
+    return {
+        name: section.model_copy(
+            update={key: value for key, value in switches.items() if key not in section.model_fields_set}
+        )
+        for name, switches in READINGS[settings.readings].items()
+        if (section := getattr(settings, name))
+    }

@@ -1,166 +1,224 @@
-"""Variants: a trained model is a method, a variant of the config and a seed; a variant is known by its name alone.
+"""Variants of the config. A trained model is a method, a variant and a seed; a variant is a row of a table.
 
-| variant | what differs from the config |
+| name | what differs from the config |
 |---|---|
 | `main` | nothing |
 | `k3` | `layers.k: 3` |
 | `general0.5` | `neurons.general_share: 0.5` |
 | `only-en-de` | one direction is trained; all are tested |
-| `draw2` | the second draw of the controls `random` and `random-layers` |
+| `draw2` | nothing: the second draw of the controls `random` and `random-layers` |
 | `paper`, `repaired` | all switches, as that set of `readings` has them |
 | `routing.gate-off` | one key, of those of `readings` and `awareness.estimator` |
 | `lr0.003` | the learning rate, and `experiments.tune_share` of the budget: a trial of `tune` |
-| `mix0.5` | of `full`: the average of the base and the tuned weights, half each; nothing is trained |
+| `mix0.5` | nothing: the average of the base's weights and those of `full`, half of each; nothing is trained |
 
-Models that differ in nothing that a stage looks at share its tables: `selection` names the folder of layers, neurons
-and masks that a model uses.
+`Variants` builds the table from the config. It has a row for every depth of the model, every switch and every
+direction, and those that the section `experiments` names (`sweep_k`, `sweep_epsilon`, `draws`, `mixes`). The learning
+rates of trials are known only while `tune` runs: the workflow adds their rows then (`trial`).
+
+Models with the same settings of a stage share its tables. The first such model names the folder, the *selection*.
 """
 
-import dataclasses
-import re
-from collections.abc import Mapping
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
-from lander.config.config import Config, choices
+from lander.config.config import Config
 from lander.config.methods import MASKED, METHODS
 from lander.config.readings import READINGS
+from lander.config.schema import choices
 from lander.shared.errors import UserError
-from lander.shared.languages import parse_direction
+from lander.shared.languages import Direction
 
-MAIN = "main"
-NUMBER = r"\d+(?:\.\d+)?(?:e-?\d+)?"
-MIX = re.compile(rf"mix({NUMBER})")
-TRIAL = re.compile(rf"lr({NUMBER})")
-SWITCH = re.compile(r"([a-z]+\.[a-z]+)-([a-z_]+)")
-Changes = Mapping[str, Any]
+Changes = Mapping[str, Any]  # key -> value, or section -> key -> value
+SWITCHES = [f"{section}.{key}" for section, keys in READINGS["paper"].items() for key in keys]
+DETECTION = ("layers", "neurons", "masks")  # stages whose tables models share
 
 
-def configure(settings: Config, variant: str, method: str | None = None) -> Config:
-    """The config of a variant, and of a masked method of it.
+@dataclass(frozen=True)
+class Variant:
+    """A row of the table.
 
-    Raises:
-        UserError: no such variant or method, or a value that the key cannot have.
+    Attributes:
+        changes: keys of the config with another value.
+        draw: which draw of the random controls, from 1.
+        mix: share of the tuned weights where the model is an average of weights.
+        trial: whether it tries a learning rate.
     """
-    if method is not None and method not in METHODS:
-        raise UserError(f"{method}: no such method; there are {', '.join(METHODS)}")
-    changed = override(settings, changes(settings, variant))
-    return override(changed, MASKED[method].changes) if method in MASKED else changed
+
+    name: str
+    changes: Changes = field(default_factory=dict)
+    draw: int = 1
+    mix: float | None = None
+    trial: bool = False
 
 
-def changes(settings: Config, variant: str) -> Changes:
-    """The config keys that a variant changes, as nested mappings."""
-    if variant == MAIN or re.fullmatch(r"draw\d+", variant) or MIX.fullmatch(variant):
-        return {}
-    if variant in READINGS:
-        return READINGS[variant]
-    if found := re.fullmatch(r"k(\d+)", variant):
-        return {"layers": {"k": int(found[1])}}
-    if (found := re.fullmatch(rf"general({NUMBER})", variant)) and float(found[1]) <= 1:
-        return {"neurons": {"general_share": float(found[1])}}
-    if (found := TRIAL.fullmatch(variant)) and float(found[1]) > 0:
-        return _trial(settings, float(found[1]))
-    if (found := re.fullmatch(r"only-(.+)", variant)) and parse_direction(found[1]) in settings.directions:
-        return {"directions": (parse_direction(found[1]),), "finetune": {"accumulate": _turns(settings)}}
-    if found := SWITCH.fullmatch(variant):
-        section, key = found[1].split(".")
-        switch = found[1] == "awareness.estimator" or key in READINGS["paper"].get(section, {})
-        if switch and found[2] in choices(found[1]):
-            return {section: {key: found[2]}}
-    raise UserError(
-        f"{variant}: no such variant, or no value that its key can have; lander/config/variants.py lists them"
-    )
+MAIN = Variant("main")
 
 
-def _trial(settings: Config, learning_rate: float) -> Changes:
-    """Changes of a trial of a learning rate, for whichever method: a shorter training, with a warmup in proportion."""
+def draw(number: int) -> Variant:
+    """A draw of the random controls; `main` is the first."""
+    return Variant(f"draw{number}", draw=number) if number > 1 else MAIN
+
+
+def mix(share: float) -> Variant:
+    """The average of the base and the tuned weights with this share of the tuned ones."""
+    return Variant(f"mix{share:g}", mix=share)
+
+
+def depth(k: int) -> Variant:
+    """k layers are chosen."""
+    return Variant(f"k{k}", {"layers": {"k": k}})
+
+
+def general(share: float) -> Variant:
+    """This share of the neurons is general."""
+    return Variant(f"general{share:g}", {"neurons": {"general_share": float(share)}})
+
+
+def switch(key: str, value: str) -> Variant:
+    """One key, `section.key`, has another value."""
+    section, name = key.split(".")
+    return Variant(f"{key}-{value}", {section: {name: value}})
+
+
+def only(settings: Config, direction: Direction) -> Variant:
+    """One direction is trained. `finetune.accumulate` is one then, if the config has one per direction."""
+    finetune = settings.finetune
+    each = finetune.ranks if finetune.accumulate == len(settings.directions) else finetune.accumulate
+    return Variant(f"only-{direction}", {"directions": (direction,), "finetune": {"accumulate": each}})
+
+
+def trial(settings: Config, name: str, rate: float) -> Variant:
+    """A learning rate for all methods, with a shorter training and a warmup in proportion."""
     finetune, share = settings.finetune, settings.experiments.tune_share
+    methods = {name: {"learning_rate": rate} for name in finetune.methods}
     steps = finetune.steps and max(1, round(finetune.steps * share))
-    methods = {name: {**own, "learning_rate": learning_rate} for name, own in finetune.methods.items()}
     shorter = {"steps": steps, "epochs": finetune.epochs * share, "warmup": round(finetune.warmup * share)}
-    return {"finetune": {**shorter, "methods": methods}}
+    return Variant(name, {"finetune": {**shorter, **methods}}, trial=True)
 
 
-def _turns(settings: Config) -> int:
-    """Micro-batches per update where one direction is trained: one, where the config has one per direction."""
-    given = settings.finetune.accumulate
-    return settings.finetune.ranks if given == len(settings.directions) else given
-
-
-def override(value: Any, changes: Changes) -> Any:
-    """A copy of a dataclass with some fields changed, at every depth."""
-    given = {name: getattr(value, name) for name in changes}
-    merged = {
-        name: override(given[name], change) if dataclasses.is_dataclass(given[name]) else change
-        for name, change in changes.items()
-    }
-    return dataclasses.replace(value, **merged)
-
-
-def draw(variant: str) -> int:
-    """Number of the draw of a control, from 1; `main` is the first."""
-    return int(variant.removeprefix("draw")) if re.fullmatch(r"draw\d+", variant) else 1
-
-
-def is_trial(variant: str) -> bool:
-    """Whether the variant is a trial of a learning rate."""
-    return TRIAL.fullmatch(variant) is not None
-
-
-def mix(variant: str) -> float | None:
-    """Share of the tuned weights, where the variant is an average of weights."""
-    found = MIX.fullmatch(variant)
-    return float(found[1]) if found else None
-
-
-def switches(settings: Config) -> list[str]:
+def switches(settings: Config) -> list[Variant]:
     """The variants that change one switch of the readings each."""
     found = []
-    for section, keys in READINGS["paper"].items():
-        for key in keys:
-            now = getattr(getattr(settings, section), key)
-            found += [f"{section}.{key}-{value}" for value in choices(f"{section}.{key}") if value != now]
+    for key in SWITCHES:
+        section, name = key.split(".")
+        now = getattr(getattr(settings, section), name)
+        found += [switch(key, value) for value in choices(key) if value != now]
     return found
 
 
-# ---------------------------------------------------------------- shared tables
+def configure(settings: Config, variant: Variant, method: str | None = None) -> Config:
+    """The config of a variant, and of a method where it is one that goes by masks."""
+    changed = settings.changed(variant.changes)
+    return changed.changed(MASKED[method].changes) if method in MASKED else changed
 
 
-def selection(settings: Config, stage: str, method: str, variant: str) -> str:
-    """Name of the folder `<stage>/<name>/s<seed>` whose tables a model uses: the first with the same settings.
+class Variants:
+    """The table of variants of a config, and the tables that their models share."""
 
-    Args:
-        stage: layers, neurons or masks.
-    """
-    wanted = seen_by(settings, stage, method, variant)
-    for candidate in (("landermt", MAIN), (method, MAIN), ("landermt", variant)):
-        if seen_by(settings, stage, *candidate) == wanted:
-            return _name(*candidate)
-    return _name(method, variant)
+    def __init__(
+        self, settings: Config, n_layer: int | None = None, more: Callable[[], Iterable[Variant]] = tuple
+    ) -> None:
+        """Build the table.
 
+        Args:
+            n_layer: None for a model that is not on this machine yet: depths end a little above `layers.k`.
+            more: rows that are known only while a run goes on; asked for when a name is not in the table.
+        """
+        self.settings, self.more = settings, more
+        self.depths = range((settings.layers.k + 4 if n_layer is None else n_layer) + 1)
+        self.rows = {row.name: row for row in self._rows()}
+        self.selections = {_folder(method, name): (method, name) for method in MASKED for name in self.rows}
+        self.config, self.selection, self.readings = map(cache, (self._config, self._selection, self._readings))
 
-def selected(name: str) -> tuple[str, str]:
-    """Method and variant of a selection: the reverse of `_name`."""
-    method, _, variant = name.partition("+")
-    return (method, variant) if variant else ("landermt", name)
+    def _rows(self) -> Iterator[Variant]:
+        settings, own = self.settings, self.settings.experiments
+        yield MAIN
+        yield from (Variant(name, changes) for name, changes in READINGS.items())
+        yield from (switch(key, value) for key in (*SWITCHES, "awareness.estimator") for value in choices(key))
+        yield from map(depth, {*self.depths, *(own.sweep_k or ())})
+        yield from map(general, own.sweep_epsilon)
+        yield from (only(settings, direction) for direction in settings.directions)
+        yield from map(draw, range(2, own.draws + 1))
+        yield from map(mix, own.mixes)
 
+    def row(self, name: str) -> Variant:
+        """The variant of a name.
 
-def _name(method: str, variant: str) -> str:
-    return variant if method == "landermt" else f"{method}+{variant}"
+        Raises:
+            UserError: the config has no such variant.
+        """
+        if name not in self.rows:
+            self.rows |= {row.name: row for row in self.more()}
+        if name in self.rows:
+            return self.rows[name]
+        near = difflib.get_close_matches(name, self.rows, 1)
+        raise UserError(
+            f"{name}: not a variant of this config{f'; did you mean {near[0]}?' if near else ''} (docs/tables.md lists "
+            "them; experiments.sweep_k, sweep_epsilon, draws and mixes add others, and `tune` the learning rates)"
+        )
 
+    def _config(self, method: str, name: str) -> Config:
+        """The config of a model: `configure` with the row of a name, computed once.
 
-def seen_by(settings: Config, stage: str, method: str, variant: str) -> tuple:
-    """Everything on which the tables of a stage hang, for a model."""
-    config, recipe = configure(settings, variant, method), MASKED[method]
-    kind = recipe.random if stage != "layers" or recipe.random == "layers" else None
-    seen: tuple = (config.activations, config.layers, (kind, draw(variant)) if kind else None)
-    if stage in ("neurons", "masks"):
-        seen += (config.awareness, config.neurons)
-    if stage == "masks":
-        seen += (config.routing, recipe.train, config.ablation if recipe.train != "both" else None)
-    return seen
+        Raises:
+            UserError: no such method or variant.
+        """
+        if method not in METHODS:
+            raise UserError(f"{method}: no such method; there are {', '.join(METHODS)}")
+        return configure(self.settings, self.row(name), method)
+
+    # ------------------------------------------------------------ shared tables
+
+    def _selection(self, stage: str, method: str, name: str) -> str:
+        """The folder of a stage of `DETECTION` whose tables a model uses: that of the first with the same settings."""
+        wanted = self.seen_by(stage, method, name)
+        for candidate in (("landermt", MAIN.name), (method, MAIN.name), ("landermt", name)):
+            if self.seen_by(stage, *candidate) == wanted:
+                return _folder(*candidate)
+        return _folder(method, name)
+
+    def selected(self, folder: str) -> tuple[str, str]:
+        """Method and variant that name a selection.
+
+        Raises:
+            UserError: no model of this config does.
+        """
+        if folder not in self.selections:
+            raise UserError(f"{folder}: no model of this config has tables of this name; see docs/tables.md")
+        return self.selections[folder]
+
+    def seen_by(self, stage: str, method: str, name: str) -> tuple:
+        """Everything that decides the tables of a stage for a model."""
+        config, recipe = self.config(method, name), MASKED[method]
+        kind = recipe.random if stage != "layers" or recipe.random == "layers" else None
+        seen: tuple = (config.activations, config.layers, (kind, self.row(name).draw) if kind else None)
+        if stage in ("neurons", "masks"):
+            seen += (config.awareness, config.neurons)
+        if stage == "masks":
+            seen += (config.routing, recipe.train, config.ablation if recipe.train != "both" else None)
+        return seen
+
+    def _readings(self, section: str, keys: tuple[str, ...]) -> dict[str, Any]:
+        """Folder, with its slash -> a section of the config, for all values of some keys that the variants have.
+
+        The folder's name is made of the values that differ from the config's; it is empty for the config's own.
+        """
+        main, found = getattr(self.settings, section), {}
+        for row in self.rows.values():
+            own = getattr(configure(self.settings, row), section)
+            found.setdefault(reading(own, main, keys), own)
+        return found
 
 
 def reading(section: Any, main: Any, keys: tuple[str, ...]) -> str:
-    """Folder, with its slash, of tables made with other values of some keys than the config's; else nothing."""
+    """The folder, with its slash, of tables for which some keys have other values than the config's, or nothing."""
     other = [getattr(section, key) for key in keys if getattr(section, key) != getattr(main, key)]
     return f"{'-'.join(other)}/" if other else ""
+
+
+def _folder(method: str, name: str) -> str:
+    return name if method == "landermt" else f"{method}+{name}"

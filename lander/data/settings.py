@@ -4,100 +4,206 @@ The `cleaning` section of the config, and the JSON of `--cleaning`, is
 
     {"order": [...], "max_line": 100000, "default": {STEP: {KEY: VALUE}}, "languages": {CODE: {STEP: {KEY: VALUE}}}}
 
-and whatever it leaves out comes from `DEFAULTS`. A pair must pass what is looked at on one side (length, long_word,
+and what it leaves out is as declared below. A pair must pass what is looked at on one side (length, long_word,
 markup, alphabet, language) by that side's thresholds. Where a step compares both sides (length_ratio, numbers,
 copied), a threshold that one of the two languages states goes before the default; where both do, the stricter counts.
 """
 
 from copy import deepcopy
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_serializer
 
 from lander.shared.errors import UserError
+from lander.shared.section import Section
+from lander.shared.validation import validate
 
-ORDER = (
+Step = Literal[
     "repair", "empty", "damaged", "length", "long_word", "length_ratio", "markup", "alphabet", "numbers", "copied",
     "language", "exclude", "near_excluded", "duplicates",
-)  # fmt: skip
+]  # fmt: skip
+ORDER: tuple[Step, ...] = Step.__args__
 """Every step, cheap ones first: a config may leave steps out or put them in another order."""
+
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Repair(Section):
+    """Unicode and white space. Spaces always collapse."""
+
+    form: Literal["NFC", "NFKC", "none"] = Field("NFC", description="Unicode normal form.")
+    encoding: bool = Field(True, description="Whether text that was decoded with the wrong encoding is repaired.")
+
+
+class Length(Section):
+    """Length of a text."""
+
+    unit: Literal["words", "characters"] = Field("words", description="What is counted.")
+    min: Count = Field(1, description="Fewest of them.")
+    max: Count = Field(200, description="Most of them.")
+
+
+class LengthRatio(Section):
+    """Lengths of the two texts against each other, in characters without spaces."""
+
+    weight: float = Field(1.0, ge=0, description="How many Latin characters a character of the language is worth.")
+    slack: float = Field(15, ge=0, description="Added to both lengths, so that short texts may differ more.")
+    max: float = Field(3.0, ge=0, description="Largest ratio.")
+
+
+class LongWord(Section):
+    """Long words, as in web addresses and damaged text."""
+
+    max: Count = Field(60, description="Most characters between spaces.")
+
+
+class Markup(Section):
+    """Tags, entities and web addresses."""
+
+    max: Count = Field(0, description="Most tags and entities in a text.")
+    links: Literal["any", "same"] = Field("same", description="Web addresses: any, or the same on both sides.")
+
+
+class Alphabet(Section):
+    """Characters."""
+
+    letters: Share = Field(0.2, description="Least share of letters among the characters.")
+    script: Share = Field(0.2, description="Least share of the language's own script among the letters.")
+
+
+class Numbers(Section):
+    """Numbers."""
+
+    # 1 allows all, as good translators do: 3 pm is 15 Uhr, 10 inches are 25 Zentimeter. (0.5 drops 1.2% of a news test
+    # set, all of it sound.)
+    max: Share = Field(
+        1.0, description="Largest share of a side's numbers that the other side lacks; 1 allows everything."
+    )
+
+
+class Copied(Section):
+    """Translations that are the source itself."""
+
+    letters: Count = Field(20, description="Fewest letters of a text that counts as copied: names stay the same.")
+
+
+class Language(Section):
+    """Language identification on both sides."""
+
+    # Measured on news, scripture and manuals: of 25 to 35 letters 0.2% of good texts are dropped and 92% of wrong ones,
+    # of 35 to 50 0.2% and 98%, beyond 0.02% and 99.9%.
+    letters: Count = Field(25, description="Fewest letters of a text that is judged.")
+    probability: Share = Field(0.001, description="Least probability of the text's language among the candidates.")
+
+
+class NearExcluded(Section):
+    """Texts that are nearly one of data.exclude."""
+
+    # Off by default: formulaic text (dates, scripture, manuals) is full of sentences that are near and yet new.
+    similarity: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="A text is dropped if it shares this part of its character n-grams (Jaccard) with an excluded one; "
+        "0.7 finds a sentence with one word changed; 1 is off.",
+    )
+
+
+class Duplicates(Section):
+    """Repetitions."""
+
+    pair: bool = Field(True, description="Whether a repeated pair is dropped.")
+    source: bool = Field(False, description="Whether a repeated text of the first language is dropped.")
+    target: bool = Field(False, description="Whether a repeated text of the second language is dropped.")
+
+
+class Thresholds(Section):
+    """Thresholds of the cleaning steps."""
+
+    repair: Repair = Field(Repair(), description="Unicode and white space.")
+    length: Length = Field(Length(), description="Length of a text.")
+    length_ratio: LengthRatio = Field(LengthRatio(), description="Lengths of the two texts against each other.")
+    long_word: LongWord = Field(LongWord(), description="Long words, as in web addresses and damaged text.")
+    markup: Markup = Field(Markup(), description="Tags, entities and web addresses.")
+    alphabet: Alphabet = Field(Alphabet(), description="Characters.")
+    numbers: Numbers = Field(Numbers(), description="Numbers.")
+    copied: Copied = Field(Copied(), description="Translations that are the source itself.")
+    language: Language = Field(Language(), description="Language identification on both sides.")
+    near_excluded: NearExcluded = Field(NearExcluded(), description="Texts that are nearly one of data.exclude.")
+    duplicates: Duplicates = Field(Duplicates(), description="Repetitions.")
+
+
+class Cleaning(Section):
+    """What is dropped from the training pairs, in which order, with which thresholds."""
+
+    order: tuple[Step, ...] = Field(
+        ORDER, description="The steps, first to last; a step that is left out is not taken."
+    )
+    max_line: Count = Field(
+        100_000, description="A line of more characters is an error; 0 leaves it to the step length."
+    )
+    candidates: tuple[str, ...] = Field(
+        ("ar", "de", "en", "es", "fr", "it", "ru", "zh"),
+        description="Languages that a text may turn out to be in, beside the two of its pair.",
+    )
+    default: Thresholds = Field(Thresholds(), description="Thresholds of each step.")
+    languages: dict[str, Thresholds] = Field(
+        {},
+        description="Thresholds of single languages, as code to steps. They win over the default, and are merged over "
+        "those that Lander has for zh, ja, ar and others.",
+    )
+
+    @field_serializer("languages")
+    def _stated(self, languages: dict[str, Thresholds]) -> dict[str, Any]:
+        """Only what is stated of a language: the rest is the default's."""
+        return {code: own.model_dump(mode="json", exclude_unset=True) for code, own in languages.items()}
+
 
 # Scripts without spaces between words: a character stands for itself
 _NO_SPACES = {"length": {"unit": "characters", "max": 400}, "language": {"letters": 8}}
 _IDEOGRAPHS = {**_NO_SPACES, "alphabet": {"script": 0.1}}  # a name in Latin letters soon outnumbers them
-
-DEFAULTS: dict[str, Any] = {
-    "order": list(ORDER),
-    "max_line": 100_000,  # characters; a longer line in a source is an error, 0 leaves it to the length filter
-    "default": {
-        # Unicode form (NFC, NFKC, none) and repair of text decoded with the wrong encoding; spaces always collapse
-        "repair": {"form": "NFC", "encoding": True},
-        "length": {"unit": "words", "min": 1, "max": 200},
-        # lengths in characters without spaces, times `weight` (what a character of the language says, in Latin ones);
-        # `slack` is added to both, so that short texts may differ more
-        "length_ratio": {"weight": 1.0, "slack": 15, "max": 3.0},
-        "long_word": {"max": 60},  # characters between spaces; texts of web addresses and of damage
-        # tags and entities allowed in a text; `links`: web addresses may be "any", must be the "same" on both sides
-        "markup": {"max": 0, "links": "same"},
-        # least share of letters among the characters, and of the language's own script among the letters
-        "alphabet": {"letters": 0.2, "script": 0.2},
-        # largest share of the numbers of the side with fewer that the other lacks; 1 allows all, as good translators
-        # do: 3 pm is 15 Uhr, 10 inches are 25 Zentimeter (0.5 drops 1.2% of a news test set, all of it sound)
-        "numbers": {"max": 1.0},
-        "copied": {"letters": 20},  # fewest letters of a text that counts as copied: names stay the same
-        # fewest letters of a text that is judged, and least probability of its language among the candidates. Measured
-        # on news, scripture and manuals: of 25 to 35 letters 0.2% of good texts are dropped and 92% of wrong ones, of
-        # 35 to 50 0.2% and 98%, beyond 0.02% and 99.9%
-        "language": {"letters": 25, "probability": 0.001},
-        # texts as similar as this to one of data.exclude are dropped too (lander.data.near); 1 is off, the default,
-        # because formulaic text (dates, scripture, manuals) is full of sentences that are near and yet new
-        "near_excluded": {"similarity": 1.0},
-        "duplicates": {"pair": True, "source": False, "target": False},
-    },
-    "languages": {
-        "zh": {**_IDEOGRAPHS, "length_ratio": {"weight": 2.8}},
-        "ja": {**_IDEOGRAPHS, "length_ratio": {"weight": 2.2}},
-        "ko": {"length_ratio": {"weight": 2.0}},
-        "th": _NO_SPACES,
-        "lo": _NO_SPACES,
-        "km": _NO_SPACES,
-        "my": _NO_SPACES,
-        "ar": {"length_ratio": {"weight": 1.3}},
-        "he": {"length_ratio": {"weight": 1.3}},
-        "fa": {"length_ratio": {"weight": 1.2}},
-    },
-    # beside the two languages of a pair: others that a text of it may turn out to be in
-    "candidates": ["ar", "de", "en", "es", "fr", "it", "ru", "zh"],
+LANGUAGES: dict[str, dict[str, dict[str, Any]]] = {  # what Lander states of single languages
+    "zh": {**_IDEOGRAPHS, "length_ratio": {"weight": 2.8}},
+    "ja": {**_IDEOGRAPHS, "length_ratio": {"weight": 2.2}},
+    "ko": {"length_ratio": {"weight": 2.0}},
+    "th": _NO_SPACES,
+    "lo": _NO_SPACES,
+    "km": _NO_SPACES,
+    "my": _NO_SPACES,
+    "ar": {"length_ratio": {"weight": 1.3}},
+    "he": {"length_ratio": {"weight": 1.3}},
+    "fa": {"length_ratio": {"weight": 1.2}},
 }
 
 
-def resolve(cleaning: dict[str, Any] | None) -> dict[str, Any]:
-    """Fill what `cleaning` leaves out from `DEFAULTS`, and check names and types.
+def resolve(cleaning: Cleaning | dict[str, Any] | None) -> dict[str, Any]:
+    """The whole section `cleaning` as plain values, `LANGUAGES` under the languages that it names.
 
+    Args:
+        cleaning: a section, or raw values of one, as in the JSON of --cleaning.
     Raises:
         UserError: an unknown step or key, or a value of the wrong type; the message names the key.
     """
-    cleaning = cleaning or {}
-    settings = deepcopy(DEFAULTS)
-    for key in cleaning:
-        if key not in settings:
-            raise UserError(f"data.cleaning: unknown key {key!r}; there are: {', '.join(settings)}")
-    for key in ("order", "max_line", "candidates"):
-        if key in cleaning:
-            _check_type(key, cleaning[key], settings[key])
-            settings[key] = deepcopy(cleaning[key])
-    for step in settings["order"]:
-        if step not in ORDER:
-            raise UserError(f"data.cleaning.order: unknown step {step!r}; there are: {', '.join(ORDER)}")
-        if settings["order"].count(step) > 1:
-            raise UserError(f"data.cleaning.order: {step!r} stands there twice")
-    _merge(settings["default"], cleaning.get("default") or {}, "default")
-    languages = cleaning.get("languages") or {}
-    if not isinstance(languages, dict):
-        raise UserError("data.cleaning.languages: must map language codes to steps")
-    if not all(isinstance(code, str) for code in settings["candidates"]):
-        raise UserError("data.cleaning.candidates: must be a list of language codes")
-    for language, steps in languages.items():
-        _merge(settings["languages"].setdefault(language, {}), steps or {}, f"languages.{language}")
-    return settings
+    section = cleaning if isinstance(cleaning, Cleaning) else validate(Cleaning, cleaning or {}, "data.cleaning")
+    for step in section.order:
+        if section.order.count(step) > 1:
+            raise UserError(f"data.cleaning.order: {step} is there twice; remove one")
+    found = section.model_dump(mode="json", exclude={"languages"}) | {"languages": deepcopy(LANGUAGES)}
+    for code, own in section.languages.items():
+        stated = own.model_dump(mode="json", exclude_unset=True)
+        for step in ("duplicates", "near_excluded"):
+            if step in stated:
+                raise UserError(
+                    f"data.cleaning.languages.{code}: {step} is the same for all languages, set it in `default`"
+                )
+        steps = found["languages"].setdefault(code, {})
+        for step, values in stated.items():
+            steps[step] = {**steps.get(step, {}), **values}
+    return found
+
+
+DEFAULTS = resolve(None)
 
 
 def thresholds(settings: dict[str, Any], language: str, step: str) -> dict[str, Any]:
@@ -117,40 +223,3 @@ def _own(settings: dict[str, Any], language: str) -> dict[str, dict[str, Any]]:
     general = settings["languages"].get(language.split("-")[0], {})
     special = settings["languages"].get(language, {})
     return {step: {**general.get(step, {}), **special.get(step, {})} for step in {*general, *special}}
-
-
-def _merge(into: dict[str, Any], steps: dict[str, Any], place: str) -> None:
-    """Merge {step: {key: value}} over `into`, checked against the default's keys and types."""
-    if not isinstance(steps, dict):
-        raise UserError(f"data.cleaning.{place}: must map steps to their thresholds")
-    for step, values in steps.items():
-        known = DEFAULTS["default"].get(step)
-        if known is None:
-            raise UserError(
-                f"data.cleaning.{place}: unknown step {step!r}; with thresholds are: {', '.join(DEFAULTS['default'])}"
-            )
-        if step in ("duplicates", "near_excluded") and place != "default":
-            raise UserError(f"data.cleaning.{place}: {step} is the same for all languages, set it in `default`")
-        if not isinstance(values, dict):
-            raise UserError(f"data.cleaning.{place}.{step}: must be a mapping of {', '.join(known)}")
-        for key, value in values.items():
-            if key not in known:
-                raise UserError(f"data.cleaning.{place}.{step}: unknown key {key!r}; there are: {', '.join(known)}")
-            _check_type(f"{place}.{step}.{key}", value, known[key])
-        into[step] = {**into.get(step, {}), **values}
-
-
-CHOICES = {"form": ("NFC", "NFKC", "none"), "unit": ("words", "characters"), "links": ("any", "same")}
-
-
-def _check_type(place: str, value: object, example: object) -> None:
-    kind = (int, float) if isinstance(example, int | float) and not isinstance(example, bool) else type(example)
-    if not isinstance(value, kind) or (isinstance(value, bool) and not isinstance(example, bool)):
-        raise UserError(f"data.cleaning.{place}: {value!r} should be of the kind of {example!r}")
-    choices = CHOICES.get(place.rsplit(".", 1)[-1])
-    if choices and value not in choices:
-        raise UserError(f"data.cleaning.{place}: {value!r} is none of {', '.join(choices)}")
-    if isinstance(value, int | float) and not isinstance(value, bool) and not value >= 0:
-        raise UserError(f"data.cleaning.{place}: {value!r} is below 0, or no number")
-    if place.endswith(".similarity") and not 0 < value <= 1:
-        raise UserError(f"data.cleaning.{place}: {value!r} is not above 0 and at most 1")

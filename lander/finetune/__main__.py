@@ -24,7 +24,7 @@ import shutil
 import sys
 import time
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -41,9 +41,10 @@ from lander.data.templates import Template, load_templates
 from lander.finetune import checkpoint, saved
 from lander.finetune.blocks import Routing
 from lander.finetune.cost import training_cost
+from lander.finetune.engine import end_processes, start_processes
 from lander.finetune.methods import Lora, Prepared, count, prepare
 from lander.finetune.schedule import Pairs, Schedule
-from lander.finetune.trainer import Settings, end_processes, start_processes, train
+from lander.finetune.trainer import Settings, train
 from lander.models import loading
 from lander.models.tokens import PROMPTS, Codec
 from lander.shared import guard, machine, provenance
@@ -52,8 +53,12 @@ from lander.shared.errors import UserError, run_main
 from lander.shared.files import sweep, whole_file, write_json
 from lander.shared.languages import Direction, parse_direction
 
-PIECE = 1_000
-"""Pairs that are tokenized together: as lists, their tokens take many times what they take in `Pairs`."""
+PIECE = 1_000  # pairs that are tokenized together: as lists, tokens take many times what they take in `Pairs`
+
+SETTINGS = (  # of the trainer, under the names that they have as flags
+    "learning_rate", "schedule", "warmup", "weight_decay", "clip", "zero_stage", "seed", "checkpoint_minutes",
+    "recompute", "keep_diverged",
+)  # fmt: skip
 
 
 def tokenize(
@@ -63,34 +68,28 @@ def tokenize(
     names: tuple[str, str],
     max_length: int,
 ) -> Pairs:
-    """Tokens of a direction's training pairs; pairs over `max_length` tokens are left out and counted.
+    """Tokens of a direction's training pairs. Pairs over `max_length` tokens are left out and counted.
 
     Args:
         parts: of the table, each with the columns source, target, template.
+        names: of the source and the target language, for the prompts.
     """
     tokens, ends, prompts, too_long = array("i"), array("q"), array("i"), 0
-    for prompt, target in _encoded(parts, codec, templates, names):
-        if len(prompt) + len(target) > max_length:
-            too_long += 1
-            continue
-        tokens.extend(prompt)
-        tokens.extend(target)
-        ends.append(len(tokens))
-        prompts.append(len(prompt))
-    return Pairs(np.array(tokens, np.int32), np.array(ends, np.int64), np.array(prompts, np.int32), too_long)
-
-
-def _encoded(
-    parts: Iterable[Mapping[str, Sequence]], codec: Codec, templates: list[Template], names: tuple[str, str]
-) -> Iterator[tuple[list[int], list[int]]]:
-    """Tokens of each pair's prompt and translation."""
     for part in parts:
         sources, targets, numbers = (list(part[name]) for name in ("source", "target", "template"))
         for start in range(0, len(sources), PIECE):
             here = slice(start, start + PIECE)
             both = zip(numbers[here], sources[here], strict=True)
             filled = [templates[number].fill(source, *names) for number, source in both]
-            yield from zip(codec.prompts(filled), codec.targets(targets[here]), strict=True)
+            for prompt, target in zip(codec.prompts(filled), codec.targets(targets[here]), strict=True):
+                if len(prompt) + len(target) > max_length:
+                    too_long += 1
+                    continue
+                tokens.extend(prompt)
+                tokens.extend(target)
+                ends.append(len(tokens))
+                prompts.append(len(prompt))
+    return Pairs(np.array(tokens, np.int32), np.array(ends, np.int64), np.array(prompts, np.int32), too_long)
 
 
 def read_pairs(args: argparse.Namespace, codec: Codec) -> dict[str, Pairs]:
@@ -113,8 +112,8 @@ def read_pairs(args: argparse.Namespace, codec: Codec) -> dict[str, Pairs]:
 def fingerprint(
     args: argparse.Namespace, base: str, pairs: dict[str, Pairs], masks: dict[str, pd.DataFrame]
 ) -> dict[str, str]:
-    """What a checkpoint must share with a training that goes on from it: what -> its digest or version."""
-    free = ("out", "checkpoints", "checkpoint_every", "threads", "zero_stage", "recompute")  # may change on the way
+    """What a checkpoint must share with a training that goes on from it, as part -> digest or version."""
+    free = ("out", "checkpoints", "checkpoint_minutes", "threads", "zero_stage", "recompute")  # may change on the way
     settings = {key: str(value) for key, value in vars(args).items() if key not in free}
     text, chosen = hashlib.sha256(), hashlib.sha256()
     for name, value in pairs.items():
@@ -132,24 +131,24 @@ def fingerprint(
 
 
 def run_record(args: argparse.Namespace, pairs: dict[str, Pairs], log: pd.DataFrame, **facts: Any) -> dict[str, Any]:
-    """What a reader wants to know of the run: settings, code, machine, versions, cost."""
+    """The record of the run: settings, code, machine, versions, cost."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, list):
+            return [plain(item) for item in value]
+        return str(value) if isinstance(value, Path | Direction) else value
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     if torch.cuda.is_available():
         peak = torch.cuda.max_memory_allocated()
     return {
-        "settings": {key: _plain(value) for key, value in vars(args).items()},
+        "settings": {key: plain(value) for key, value in vars(args).items()},
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "tokens": int(log["tokens"].sum()) if len(log) else 0,
         "peak_memory_bytes": int(peak),
         "pairs": {name: {"used": len(value), "too_long": value.too_long} for name, value in pairs.items()},
         **provenance.collect(),
     } | facts
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path | Direction) else value
 
 
 def parse_args() -> argparse.Namespace:
@@ -191,8 +190,8 @@ def parse_args() -> argparse.Namespace:
     add("--bottleneck", type=int, help="width of the adapter; also sets the size of adapter-lora")
     add("--budget-layers", type=int, help="for adapters and lora-matched: as many parameters as so many layers")
     add("--keep-diverged", action="store_true", help="write the model of a training that diverges (trials of a rate)")
-    add("--checkpoint-every", type=int, default=0, help="updates between checkpoints; 0: none")
-    add("--checkpoints", type=Path, help="folder of checkpoints; removed when the model is written")
+    add("--checkpoint-minutes", type=float, default=5.0, help="of training between checkpoints; 0: none by time")
+    add("--checkpoints", type=Path, help="folder of checkpoints; removed when the model is written (default: none)")
     add("--out", type=Path, required=True, help="folder of the model")
     return parser.parse_args()
 
@@ -228,7 +227,12 @@ def finetune(args: argparse.Namespace, started: float) -> None:
     accumulate = args.accumulate or len(pairs)
     total = sum(parameter.numel() for parameter in network.parameters())
     prepared = prepare_method(args, network, masks)
-    settings = make_settings(args, schedule, accumulate)
+    settings = Settings(
+        updates=args.steps if args.steps is not None else schedule.updates(args.epochs, accumulate),
+        accumulate=accumulate,
+        autocast=machine.autocasts(args.precision),
+        **{name: getattr(args, name) for name in SETTINGS},
+    )
     facts = {
         "updates": settings.updates,
         "parameters_trained": count(prepared.groups),
@@ -266,25 +270,6 @@ def prepare_method(args: argparse.Namespace, network: nn.Module, masks: dict[str
         lora=Lora(args.lora_rank, args.lora_alpha, tuple(args.lora_targets)),
         bottleneck=args.bottleneck,
         budget_layers=args.budget_layers,
-    )
-
-
-def make_settings(args: argparse.Namespace, schedule: Schedule, accumulate: int) -> Settings:
-    """How to train, from the command line."""
-    return Settings(
-        updates=args.steps if args.steps is not None else schedule.updates(args.epochs, accumulate),
-        accumulate=accumulate,
-        learning_rate=args.learning_rate,
-        schedule=args.schedule,
-        warmup=args.warmup,
-        weight_decay=args.weight_decay,
-        clip=args.clip,
-        zero_stage=args.zero_stage,
-        seed=args.seed,
-        autocast=machine.autocasts(args.precision),
-        checkpoint_every=args.checkpoint_every,
-        recompute=args.recompute,
-        keep_diverged=args.keep_diverged,
     )
 
 

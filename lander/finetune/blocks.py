@@ -5,9 +5,9 @@ The nonlinearity acts neuron by neuron, so an FFN is the exact sum over any part
     FFN(x) = sum_b down_b(act(up_b(x))) + bias          up_b: rows of `up`, down_b: columns of `down`
 
 A block is the set of a layer's neurons with the same mask in every direction and the same owner: in the paper's case
-one general block and one per language. Each block has parameters of its own; routing is a choice of which blocks run.
-Nothing is masked or multiplied by zero, and what must not move is not in the optimizer. Where a layer is chosen for
-some directions only, the others run the base's layer (`lander.finetune.switch`).
+one general block and one per language. Each block has its own parameters; routing means choosing which blocks run.
+Nothing is masked or multiplied by zero, and what must not move is not in the optimizer. If a layer is chosen for some
+directions only, the others run the base's layer (`lander.finetune.switch`).
 
 Paper: equations 7-9, FFN_G(c_G x) + FFN_S(c_S x), or c_G FFN_G(x) + c_S FFN_S(x) where the *output* is scaled.
 """
@@ -19,11 +19,99 @@ import pandas as pd
 import torch
 from torch import nn
 
-from lander.finetune.partition import ABSENT, GENERAL, SOURCE, TARGET, Group, chosen_layers, partition, untouched_in
+from lander.finetune.engine import no_rows
 from lander.finetune.switch import Router, switch_layer, switches
 from lander.models import families
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction, parse_direction
+from lander.shared.tables import ABSENT, BASE, GENERAL, SOURCE, TARGET
+
+# ------------------------------------------------------------ which neurons form a block
+
+
+@dataclass(frozen=True)
+class Group:
+    """The neurons of one block of one layer, and what each direction does with them."""
+
+    neurons: np.ndarray  # indices in the dense FFN
+    owner: str | None  # several are joined by `+`
+    routes: dict[str, tuple[str, float]]  # direction -> (role, scale); where it is absent or base it is left out
+    trained_in: frozenset[str]  # directions whose batches train it
+
+    @property
+    def owners(self) -> frozenset[str]:
+        return frozenset(self.owner.split("+")) if self.owner else frozenset()
+
+
+def chosen_layers(masks: dict[str, pd.DataFrame]) -> list[int]:
+    """The layers that are not the base's in every direction."""
+    return sorted({int(layer) for mask in masks.values() for layer in mask.loc[mask["role"] != BASE, "layer"].unique()})
+
+
+def untouched_in(masks: dict[str, pd.DataFrame], layer: int) -> set[str]:
+    """The directions that run the base's layer, because others alone have chosen it."""
+    return {name for name, mask in masks.items() if (mask.loc[mask["layer"] == layer, "role"] == BASE).any()}
+
+
+def partition(masks: dict[str, pd.DataFrame], layer: int, n_neurons: int) -> list[Group]:
+    """The blocks of a layer: neurons with the same mask in every direction. Ordered by their first neuron.
+
+    Raises:
+        UserError: a mask does not name each neuron of the layer once, or says what cannot be done.
+    """
+    columns = {}
+    for direction, mask in masks.items():
+        rows = mask[mask["layer"] == layer].sort_values("neuron")
+        _check(direction, layer, rows, n_neurons)
+        for name in ("role", "owner", "trained", "scale"):
+            columns[direction, name] = rows[name].to_numpy()
+    keys = pd.DataFrame(columns)
+    by_mask = keys.groupby(list(keys.columns), dropna=False, sort=False)
+    return [_group(rows.index.to_numpy().copy(), rows.iloc[0], list(masks), layer) for _, rows in by_mask]
+
+
+def _group(neurons: np.ndarray, row: pd.Series, directions: list[str], layer: int) -> Group:
+    """A block, from the row that its neurons share: (direction, column) -> value."""
+    owners = (row[direction, "owner"] for direction in directions)
+    routes = {
+        direction: (row[direction, "role"], float(row[direction, "scale"]))
+        for direction in directions
+        if row[direction, "role"] not in (ABSENT, BASE)
+    }
+    trained_in = frozenset(direction for direction in directions if row[direction, "trained"])
+    if trained_in and trained_in != frozenset(routes):
+        raise UserError(
+            f"masks: layer {layer}, neuron {neurons[0]} takes part in {', '.join(sorted(routes))} "
+            f"but is trained in {', '.join(sorted(trained_in))}; train it wherever it takes part, or nowhere"
+        )
+    return Group(neurons, next((owner for owner in owners if isinstance(owner, str)), None), routes, trained_in)
+
+
+def _check(direction: str, layer: int, rows: pd.DataFrame, n_neurons: int) -> None:
+    """One row per neuron, in order, of roles that go together."""
+    where = f"masks: {direction}, layer {layer}"
+    if rows.empty:
+        raise UserError(
+            f"masks: {direction}: layer {layer} is missing, though other directions have it; a layer that one "
+            f"direction has needs a row per neuron in the mask of every direction (role {BASE} to leave it untouched)"
+        )
+    used = set(rows["role"])
+    unknown = sorted(used - {GENERAL, SOURCE, TARGET, ABSENT, BASE})
+    if unknown:
+        raise UserError(f"{where}: role {unknown[0]!r}; a role is {GENERAL}, {SOURCE}, {TARGET}, {ABSENT} or {BASE}")
+    if BASE in used and (len(used) > 1 or rows["trained"].any()):
+        raise UserError(
+            f"{where}: role {BASE} for some of the neurons or trained; a direction runs the base's layer as a whole "
+            "and untrained, so either all neurons have it or none"
+        )
+    if not np.array_equal(rows["neuron"], np.arange(n_neurons)):
+        raise UserError(
+            f"{where}: {len(rows)} rows, but the layer has {n_neurons} neurons "
+            f"and each needs one row; make the masks again for this model"
+        )
+
+
+# ------------------------------------------------------------ the modules
 
 
 class Block(nn.Module):
@@ -47,7 +135,7 @@ class Block(nn.Module):
 
 
 def _rows(linear: nn.Linear, index: torch.Tensor) -> nn.Linear:
-    """A linear map to the outputs in `index`, with weights of its own."""
+    """A linear map to the outputs in `index`, with its own weights."""
     part = nn.Linear(linear.in_features, len(index), bias=linear.bias is not None, device="meta")
     part.weight = nn.Parameter(linear.weight.detach()[index].clone(), requires_grad=False)
     if linear.bias is not None:
@@ -56,7 +144,7 @@ def _rows(linear: nn.Linear, index: torch.Tensor) -> nn.Linear:
 
 
 class Gate(nn.Module):
-    """What one direction adds to the general group's scale and takes from the specific group's; starts at zero.
+    """What one direction adds to the general group's scale and subtracts from the specific group's; starts at zero.
 
     The paper's "model decides and learns what proportion" (3.3), starting from the constant of equation 6.
     """
@@ -78,7 +166,7 @@ class Routing:
 
 
 class BlockFFN(nn.Module):
-    """An FFN stored as blocks. Takes the place of the family's own module and is called the same way.
+    """An FFN stored as blocks. It replaces the family's own module and is called the same way.
 
     forward: (batch, tokens, d_model) [, residual of the same shape] -> the same shape.
     """
@@ -94,9 +182,7 @@ class BlockFFN(nn.Module):
     ):
         super().__init__()
         self.router, self.routing, self.groups = router, routing, groups
-        self.untouched_in = (
-            set() if untouched_in is None else untouched_in
-        )  # directions that run the base's layer instead
+        self.untouched_in = untouched_in or set()  # directions that run the base's layer instead
         self.masked = frozenset(directions)
         self.chosen_by = self.masked - self.untouched_in
         self.directions = set(directions)  # `add_direction` adds to them, and to `untouched_in`
@@ -109,8 +195,8 @@ class BlockFFN(nn.Module):
     def scales(self, shifts: dict[str, torch.Tensor]) -> list[float | torch.Tensor | None]:
         """Factor of each block in the current direction, None where it is absent.
 
-        The mask's factor, moved by the direction's gate where there is one. Text without a direction, or of one
-        without a mask, runs the base's graph: all blocks, factor 1.
+        It is the mask's factor, shifted by the direction's gate if there is one. Text without a direction, or of a
+        direction without a mask, runs the base's graph: all blocks, factor 1.
         """
         direction = self.router.direction
         if direction not in self.directions:
@@ -130,10 +216,10 @@ class BlockFFN(nn.Module):
     def add_direction(self, direction: Direction) -> None:
         """Route a direction that was not trained: the general blocks and those that its two languages own.
 
-        A block's scale is the mean of those that the masks give it in the trained directions (a block that none of
-        them has: of those of the other owned blocks); it has no gate. Owned blocks that the masks leave out of their
-        own languages' directions, as in an ablation, stay out. A layer that not all trained directions have chosen
-        runs untouched where none of its choosers has one of the two languages.
+        A block's scale is the mean of its scales in the trained directions; a block that none of them runs gets the
+        mean of the other owned blocks. There is no gate. Owned blocks that the masks leave out of their own languages'
+        directions, as in an ablation, stay out. A layer that only some trained directions have chosen runs untouched
+        unless one of these has one of the two languages.
 
         Raises:
             UserError: a language that owns no neuron of the layer and is in no trained direction.
@@ -162,14 +248,9 @@ class BlockFFN(nn.Module):
             group.routes[name] = (role, float(np.mean([scale for _, scale in part] or owned or [1.0])))
 
     def forward(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
-        """The routed FFN.
+        """The routed FFN. While training every gate and block runs in its place, the idle ones on `no_rows`.
 
-        ZeRO 2 and 3 count on every trained parameter having a gradient in every micro-step, in one order on all
-        ranks; with parts left out, or in an order that depends on the direction, they go wrong without a word or
-        die. So while training every gate and block runs in its place, the idle ones on no rows: that costs nothing,
-        and their gradients are exact zeros. Frozen blocks do the same: ZeRO 3 gathers them on all ranks at once. An
-        idle block is scaled like one that runs: recomputing activations stops behind the last tensor that was kept
-        for the backward, and ranks that stop in other places gather other parameters and wait for each other forever.
+        An idle block is scaled like one that runs, for the recomputation of activations (see `no_rows`).
         """
         out = torch.zeros_like(x) if self.bias is None else self.bias.expand_as(x)
         shifts = self.shifts()
@@ -178,7 +259,7 @@ class BlockFFN(nn.Module):
             if scale is not None:
                 out = out + self.scaled(block, x, scale)
             elif self.training and group.routes:
-                out = out + self.scaled(block, x.reshape(-1, x.shape[-1])[:0], idle).sum()
+                out = out + self.scaled(block, no_rows(x), idle).sum()
         if self.training:
             out = out + sum(shift * 0 for shift in shifts.values())
         return out if residual is None else residual + out
@@ -188,6 +269,9 @@ class BlockFFN(nn.Module):
         if isinstance(scale, float) and scale == 1.0:
             return block(x)
         return block(x * scale) if self.routing.where == "input" else block(x) * scale
+
+
+# ------------------------------------------------------------ into a network, and out of it
 
 
 def install(

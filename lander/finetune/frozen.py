@@ -1,15 +1,16 @@
-"""The promise of selective finetuning, checked by every run: what is not trained has not moved by one bit.
+"""Every run checks the promise of selective finetuning: what is not trained has not changed by one bit.
 
 Digests of all frozen parameters are taken before the engine exists and compared before anything is written. That costs
 one read of the frozen weights at each end (about a second per GB), and no memory.
 """
 
-import contextlib
 import hashlib
 
 import torch
 import torch.distributed as dist
 from torch import nn
+
+from lander.finetune.engine import gathered
 
 
 class Moved(RuntimeError):
@@ -21,14 +22,14 @@ def digests(network: nn.Module) -> dict[str, str]:
     found = {}
     for name, parameter in network.named_parameters():
         if not parameter.requires_grad:
-            with whole(parameter):
+            with gathered(parameter):
                 if not dist.is_initialized() or dist.get_rank() == 0:
                     found[name] = digest(parameter)
     return found
 
 
 def check(network: nn.Module, before: dict[str, str]) -> None:
-    """Compare with the digests of the beginning.
+    """Compare the frozen parameters with their digests at the beginning.
 
     Raises:
         Moved: names the parameters that are not what they were.
@@ -43,15 +44,6 @@ def check(network: nn.Module, before: dict[str, str]) -> None:
 
 
 def digest(tensor: torch.Tensor) -> str:
-    """Of a tensor's bytes, whatever its type."""
+    """Digest of a tensor's bytes; any type."""
     data = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
     return hashlib.blake2b(memoryview(data.numpy()), digest_size=16).hexdigest()
-
-
-def whole(parameter: nn.Parameter) -> contextlib.AbstractContextManager:
-    """The full parameter for a moment, where ZeRO-3 has scattered it."""
-    if not hasattr(parameter, "ds_id"):
-        return contextlib.nullcontext()
-    import deepspeed
-
-    return deepspeed.zero.GatheredParameters([parameter])

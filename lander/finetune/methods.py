@@ -26,26 +26,10 @@ from torch import nn
 from lander.config.methods import METHODS, TRAINED
 from lander.finetune import adapters
 from lander.finetune.blocks import BlockFFN, Router, Routing, install
+from lander.finetune.engine import ParameterGroup
 from lander.finetune.switch import switches
 from lander.models import families
 from lander.shared.errors import UserError
-
-
-@dataclass
-class ParameterGroup:
-    """Parameters that one update moves together.
-
-    `directions`: those whose batches use them; a window without any leaves the group alone. None: every batch does.
-    """
-
-    name: str
-    parameters: dict[str, nn.Parameter]
-    directions: frozenset[str] | None = None
-    decays: bool = True
-
-    def idle(self, directions: set[str]) -> bool:
-        """Whether a window over these directions has no row for the group."""
-        return self.directions is not None and not self.directions & directions
 
 
 @dataclass(frozen=True)
@@ -59,9 +43,9 @@ class Lora:
 
 @dataclass(frozen=True)
 class Options:
-    """What the methods can be told; each reads its own.
+    """Settings of all methods; each reads its own.
 
-    `trained_in`: the directions of the training, where masks of others are given too; None: all that have masks.
+    `trained_in`: the directions of the training, if there are masks of others too; None: all that have masks.
     `bottleneck`: width N of the adapter; None: the largest that fits into `budget_layers` whole layers.
     """
 
@@ -155,7 +139,7 @@ def adapter_lora(network: nn.Module, options: Options) -> Prepared:
 
 
 def adapter_size(network: nn.Module, options: Options) -> int:
-    """Width of the method `adapter`: as told, else the largest within the budget.
+    """Width of the method `adapter`: as given, else the largest within the budget.
 
     Raises:
         UserError: the budget is too small for any.

@@ -1,7 +1,7 @@
 """Layers that only some directions have chosen: the others run an untouched copy.
 
-A layer is switched part by part (each projection, each norm, the FFN), not as a whole: its own code, the cache,
-hooks and gradient checkpointing see nothing of it.
+A layer is switched part by part (each projection, each norm, the FFN), not as a whole. So its own code, the cache,
+hooks and gradient checkpointing work unchanged.
 """
 
 import copy
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+
+from lander.finetune.engine import no_rows
 
 
 @dataclass
@@ -22,11 +24,8 @@ class Switch(nn.Module):
     """A part of a layer that is trained, and an untouched one that runs in the directions of `untouched_in`.
 
     forward: that of the part, which must map rows one by one: (..., width) [, residual of the same shape].
-    Text without a direction runs the trained part.
-
-    ZeRO 2 and 3 count on every trained parameter having a gradient in every micro-step, and ZeRO 3 on all ranks
-    gathering the same parameters, frozen ones too, in one order, whatever direction each of them runs. So while
-    training both parts run, the trained one first, and the idle one on no rows.
+    Text without a direction runs the trained part. While training both run, the trained one first, and the idle one
+    on `no_rows`.
     """
 
     def __init__(self, trained: nn.Module, untouched: nn.Module, router: Router, untouched_in: set[str]):
@@ -47,7 +46,7 @@ class Switch(nn.Module):
     def forward(self, *rows: torch.Tensor) -> torch.Tensor:
         if not self.training:
             return (self.untouched if self.is_off else self.trained)(*rows)
-        none = [value.reshape(-1, value.shape[-1])[:0] for value in rows]
+        none = [no_rows(value) for value in rows]
         trained = self.trained(*(none if self.is_off else rows))
         untouched = self.untouched(*(rows if self.is_off else none))
         return untouched + trained.sum() if self.is_off else trained + untouched.sum()

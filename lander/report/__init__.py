@@ -2,18 +2,29 @@
 
 Paper: tables 1-2 and figures 4-8 (sections 4.4 and 5).
 
-Reads (all but the scores are optional; what is not given is left out):
-    scores.csv of `lander.evaluate`, its table of intervals and paired tests, its <test>/<direction>.flags.csv
-    the translations of `lander.translate.test_sets`, <test>/<direction>.jsonl
-    <name>.md, .csv and .svg of `lander.experiments` and `lander.experiments`
+Reads (only the scores are required; the page leaves out what is not given):
+    scores.csv and significance.csv of `lander.evaluate`, and its <test>/<direction>.flags.csv
+    the translations of `lander.translate`, <test>/<direction>.jsonl
+    <name>.json, .csv and .svg of `lander.experiments`
     the tables "layers", "neurons", "awareness", "counts" and "train", <pair>.dropped.jsonl of `lander.data`
     loss.csv (update, direction, loss, tokens, learning_rate) and run.json of `lander.finetune`
-    the config, the ledger of code digests, Snakemake's benchmarks, and the logs beside them (which jobs were copied)
+    the config, the digests of the stages' code, Snakemake's benchmarks, and the records of copied jobs beside these
 Writes:
-    <out>/index.html   self-contained, below 5 MB: no network, no other file; readable without its script, which sorts
-                       tables and searches translations
+    <out>/index.html   self-contained, below 5 MB: no network, no other file; it can be read without its script, which
+                       sorts tables and searches translations
     <out>/<figure>.svg and <out>/<figure>.csv   every figure, and the numbers that it shows
     <out>/experiments/<name>.svg and .csv       those of the experiments
+
+One module for each section of the page: inputs, numbers, sentences and drawings together.
+
+    summary, scores, beside, experiments, detection, training, translations, data, provenance
+
+    inputs.py        the files that the sections show; significance.py: intervals and tests
+    labels.py        names and order of methods, directions and metrics
+    tables.py        tables as data; svg.py: the look of the figures; document.py: what an experiment found
+    page.py          all sections put together; page.html and the other templates
+    scoretable.py    the scores of a run in a terminal
+    compare/         several runs side by side
 
 Example:
     python -m lander.report --run demo --scores results/demo/evaluate/scores.csv \\

@@ -1,11 +1,11 @@
-"""Everything that the report is made of, read and checked."""
+"""What the report shows, read and checked."""
 
 import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -14,25 +14,19 @@ from lander.data import chunks
 from lander.evaluate.collect import read_scores
 from lander.report.significance import Significance
 from lander.shared import tables
+from lander.shared.csvfile import read_csv
 from lander.shared.errors import UserError
 from lander.shared.files import read_json
 from lander.shared.languages import language_name, parse_direction
+from lander.shared.runs import Model
 
 LOSS_COLUMNS = ["update", "direction", "loss", "tokens"]
 PROMPT_COLUMNS = ["direction", "prompt", "bleu", "chosen"]
 
 
-class Run(NamedTuple):
-    """One trained (or untrained) model: `results/<run>/finetune/<method>/<variant>/s<seed>`."""
-
-    method: str
-    variant: str
-    seed: str
-
-
 @dataclass
 class Inputs:
-    """The contents of the input files; None or empty where the run has no such file."""
+    """The contents of the input files; None or empty if the run has no such file."""
 
     name: str
     scores: pd.DataFrame  # method, variant, seed, test, direction, metric, score (float), signature
@@ -41,32 +35,31 @@ class Inputs:
     awareness: dict[str, pd.DataFrame] = field(default_factory=dict)  # language -> table "awareness"
     counts: pd.DataFrame | None = None
     prompts: pd.DataFrame | None = None  # direction, prompt, bleu, chosen
-    losses: dict[Run, pd.DataFrame] = field(default_factory=dict)
-    runs: dict[Run, dict[str, Any]] = field(default_factory=dict)
+    losses: dict[Model, pd.DataFrame] = field(default_factory=dict)
+    runs: dict[Model, dict[str, Any]] = field(default_factory=dict)
     config: str | None = None
     config_path: str | None = None
     significance: Significance = field(default_factory=Significance)
     dropped: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # pair -> examples: reason, first, second
-    benchmarks: pd.DataFrame = field(
-        default_factory=pd.DataFrame
-    )  # stage, seconds, memory (bytes), copied; a row a job
+    # stage, seconds, memory (bytes), copied; one row per job
+    benchmarks: pd.DataFrame = field(default_factory=pd.DataFrame)
     lengths: pd.DataFrame = field(default_factory=pd.DataFrame)  # language, characters, sentences
     code: dict[str, Any] = field(default_factory=dict)  # stage -> digest of its code
-    made: dict[str, Any] = field(default_factory=dict)  # git, machine and versions with which the page is made
+    made: dict[str, Any] = field(default_factory=dict)  # git, machine and versions that make the page
 
     def setting(self, *keys: str) -> Any:
-        """A value of the config, or None where there is no config, no such key, or it is not readable."""
+        """A value of the config, or None if there is no config, no such key, or the config cannot be parsed."""
         value: Any = None
         try:
             value = yaml.safe_load(self.config or "")
-        except yaml.YAMLError:  # the page shows the config as it is; only the summary misses a detail
+        except yaml.YAMLError:  # the page still shows the config as text
             return None
         for key in keys:
             value = value.get(key) if isinstance(value, dict) else None
         return value
 
     def language(self, code: str) -> str:
-        """`Arabic (ar)`: the name that the config or CLDR has for a language; the code alone where there is none."""
+        """`Arabic (ar)`: the name of a language in the config or CLDR; the code alone if neither has one."""
         name = self.setting("languages", code)
         try:
             return f"{name if isinstance(name, str) else language_name(code)} ({code})"
@@ -81,49 +74,45 @@ def read_scores_table(path: Path) -> pd.DataFrame:
 
 
 def read_awareness(files: Sequence[Path], languages: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """Awareness tables by language; files and languages are in the same order."""
+    """Awareness tables by language. Files and languages are in the same order."""
     if len(files) != len(languages):
-        raise UserError(
-            f"--awareness has {len(files)} files and --awareness-languages {len(languages)}: give one language a file"
-        )
+        numbers = f"--awareness has {len(files)} files and --awareness-languages {len(languages)}"
+        raise UserError(f"{numbers}: give one language per file")
     found = zip(languages, files, strict=True)
     return {language: tables.read(path, "awareness", ["layer", "neuron", "score"]) for language, path in found}
 
 
 def read_loss(path: Path) -> pd.DataFrame:
-    """A loss log of `lander.finetune`; a line that was cut short is left out."""
-    loss = _read_csv(path, LOSS_COLUMNS, "finetune")
+    """A loss log of `lander.finetune`. Incomplete lines are left out."""
+    loss = read_csv(path, LOSS_COLUMNS, absent="`python -m lander.finetune` makes it", dtype=None)[LOSS_COLUMNS]
     numbers = ["update", "loss", "tokens"]
     loss[numbers] = loss[numbers].apply(pd.to_numeric, errors="coerce")
-    return loss.dropna()
+    return loss.astype({"direction": str}).dropna()
 
 
 def read_prompts(path: Path) -> pd.DataFrame:
-    """The prompts that `lander.translate.test_sets --choose-prompt` tried on the dev set."""
-    prompts = _read_csv(path, PROMPT_COLUMNS, "translate")
+    """The prompts that `lander.translate --choose-prompt` tried on the dev set."""
+    absent = "`python -m lander.translate` makes it"
+    prompts = read_csv(path, PROMPT_COLUMNS, absent=absent, dtype=None)[PROMPT_COLUMNS].astype({"direction": str})
     prompts["chosen"] = prompts["chosen"].astype(str).str.lower() == "true"
     prompts["bleu"] = pd.to_numeric(prompts["bleu"], errors="coerce")
     return prompts.astype({"prompt": str}).dropna()
 
 
-def _read_csv(path: Path, columns: list[str], stage: str) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path, keep_default_na=False)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; `python -m lander.{stage}` makes it") from None
-    except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
-        raise UserError(f"{path}: cannot be read as CSV ({error}); remove it and run snakemake again") from None
-    missing = [name for name in columns if name not in table.columns]
-    if missing:
-        raise UserError(f"{path}: no column {', '.join(missing)}; it should have {', '.join(columns)}")
-    return table[columns].astype({"direction": str})
-
-
 def read_run(path: Path) -> dict[str, Any]:
     """A run.json of `lander.finetune`: settings, versions and costs, each of them optional."""
+    return read_object(path, "remove it and run snakemake again")
+
+
+def read_object(path: Path, remedy: str) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        UserError: the file is missing or holds something else; `remedy` says what to do about it.
+    """
     content = read_json(path)
     if not isinstance(content, dict):
-        raise UserError(f"{path}: not a JSON object; remove it and run snakemake again")
+        raise UserError(f"{path}: not a JSON object; {remedy}")
     return content
 
 
@@ -150,33 +139,22 @@ def read_dropped(files: Sequence[Path], number: int) -> dict[str, list[dict[str,
 
 
 def read_benchmarks(folder: Path) -> pd.DataFrame:
-    """Time and memory of every job from Snakemake's benchmark files: <folder>/<stage>/**.tsv, or <stage>.tsv.
+    """Time and memory of every job, from Snakemake's benchmark files <folder>/<stage>/**.tsv or <stage>.tsv.
 
-    A job whose log, in the folder `logs` beside this one, says that it was copied, took nothing.
+    `copied` marks jobs whose outputs `lander.workflow.reuse` copied from another run: it has left a record of such a
+    job in the folder `.copied` beside this one, under the path of the job's benchmark.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; leave --benchmarks out")
     rows = []
     for path in sorted(folder.rglob("*.tsv")):
-        table = pd.read_csv(path, sep="\t")
-        if not {"s", "max_rss"} <= set(table):
-            raise UserError(f"{path}: not a benchmark of Snakemake (no columns s and max_rss); remove it")
+        table = read_csv(path, ["s", "max_rss"], remedy="remove it; it is no benchmark of Snakemake", sep="\t")
         found = table[["s", "max_rss"]].apply(pd.to_numeric, errors="coerce").dropna(subset="s")
-        stage = path.relative_to(folder).parts[0].removesuffix(".tsv")
-        copied = _copied(folder.parent / "logs" / path.relative_to(folder).with_suffix(".log"))
-        rows += [
-            (stage, seconds, memory * 2**20, copied) for seconds, memory in found.itertuples(index=False, name=None)
-        ]
+        name = path.relative_to(folder)
+        stage = name.parts[0].removesuffix(".tsv")
+        copied = (folder.parent / ".copied" / name.with_suffix(".json")).is_file()
+        rows += [(stage, seconds, size * 2**20, copied) for seconds, size in found.itertuples(index=False, name=None)]
     return pd.DataFrame(rows, columns=["stage", "seconds", "memory", "copied"])
-
-
-def _copied(log: Path) -> bool:
-    """Whether a job only copied what another run had made."""
-    try:
-        with open(log, encoding="utf-8", errors="replace") as stream:
-            return any(line.startswith("copied from ") for line in stream)
-    except OSError:
-        return False
 
 
 def read_lengths(files: Sequence[Path]) -> pd.DataFrame:
@@ -194,17 +172,16 @@ def read_lengths(files: Sequence[Path]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["language", "characters", "sentences"]) if rows else pd.DataFrame()
 
 
-def parse_assignments(values: Sequence[str], flag: str) -> dict[Run, Path]:
-    """Read METHOD/VARIANT/sSEED=FILE; variant and seed are `main` and `0` where they are left out."""
+def parse_assignments(values: Sequence[str], flag: str) -> dict[Model, Path]:
+    """Read METHOD/VARIANT/sSEED=FILE; variant and seed are `main` and `s0` if they are left out."""
     found = {}
     for value in values:
-        name, equals, path = value.partition("=")
+        name, _, path = value.partition("=")
         parts = name.split("/")
-        if not equals or not path or not all(parts) or len(parts) > 3:
+        if not path or not 1 <= len(parts) <= 3:
             raise UserError(f"{flag} {value}: write METHOD/VARIANT/sSEED=FILE, as in lora/main/s0=loss.csv")
-        method, variant, seed = parts + ["main", "s0"][len(parts) - 1 :]
-        run = Run(method, variant, seed.removeprefix("s"))
-        if run in found:
+        model = Model.parse("/".join(parts + ["main", "s0"][len(parts) - 1 :]))
+        if model in found:
             raise UserError(f"{flag} {value}: {name} is given twice")
-        found[run] = Path(path)
+        found[model] = Path(path)
     return found

@@ -1,4 +1,4 @@
-// The page reads without this script; it only sorts tables, and filters, searches and sorts the translations.
+// The page can be read without this script. It sorts tables, and filters, searches and sorts the translations.
 "use strict";
 
 // ---------------------------------------------------------------- tables
@@ -22,7 +22,7 @@ function compare(a, b) {
   return a.textContent.localeCompare(b.textContent);
 }
 
-// What is missing stays below, whatever the order.
+// Missing values stay at the bottom in any order.
 function missing(cell) {
   return cell.textContent.trim() === "\u2013" || cell.textContent.trim() === "";
 }
@@ -41,7 +41,7 @@ function sortRows(table, column, order) {
   body.append(...rows, ...(last ? [last] : []));
 }
 
-// Headings become buttons: descending, ascending, as it was. Names begin with ascending.
+// Headings become buttons: descending, ascending, first order. Names begin with ascending.
 function makeSortable(table) {
   const rows = [...table.tBodies[0].rows];
   if (rows.length - table.classList.contains("total") < 2) return;
@@ -70,7 +70,7 @@ for (const table of document.querySelectorAll("table.sortable")) makeSortable(ta
 
 // ---------------------------------------------------------------- translations
 
-const FEW = 100; // sentences: so many that were searched for are shown at once, in all lists
+const FEW = 100; // sentences: up to so many search results are shown at once, in all lists
 
 function makeBrowser(form) {
   const groups = [...document.querySelectorAll("#translations details.group")].map((element) => ({
@@ -120,7 +120,7 @@ function makeBrowser(form) {
     return text === "0.0" ? text : (value < 0 ? "\u2212" : "+") + text;
   }
 
-  // With "only A and B" the two stand beside each other where there is room (page.css).
+  // With "only A and B" the two are side by side if there is room (page.css).
   function arrange(item, only) {
     item.article.classList.toggle("two", Boolean(only));
     for (const term of item.terms) {

@@ -1,8 +1,9 @@
-"""Everything put together: the page, and the files of the figures."""
+"""The page: all sections put together, and the files of the figures beside it."""
 
 import base64
 import hashlib
 import json
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -10,51 +11,60 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import pandas as pd
 from markupsafe import Markup
 
-from lander.report import cautions, costs, curves, figures, maps, parts, summary
+from lander.report import data, detection, paper, provenance, scores, summary, svg, training
 from lander.report.beside import beside
-from lander.report.documents import PICTURE_FIRST, Document
-from lander.report.figures import Drawn
-from lander.report.findings import findings, owners_table
+from lander.report.document import PICTURE_FIRST, Document
 from lander.report.inputs import Inputs
-from lander.report.order import run_label
-from lander.report.origin import code_table, commands, made_table, seeds, signature_table, version_table
-from lander.report.tables import prompt_table
-from lander.report.texts import data_tables, dropped_table, languages_table
-from lander.report.translations import Browser, cap_for, readable, text_direction, visible
+from lander.report.labels import method_of, run_label
+from lander.report.svg import Drawn, styled
+from lander.report.tables import MISSING, Cell, Head, Table
+from lander.report.translations import Browser, readable, text_direction, visible
 from lander.shared.files import whole_folder, write_text
 
 HERE = Path(__file__).parent
+EXPERIMENTS = "experiments"  # folder beside index.html: figures and numbers of the experiments
 LIMIT = 4_800_000  # bytes of the page
+ROOM = 2_500_000  # bytes of the experiments' figures that are in the page
+NOTHING = "Nothing to show in this run."
 NO_ROOM = "No sentence is shown: the rest of the page leaves no room for them."
-FIGURES = (  # all that there may be, of which a former report may have left one
+FIGURES = (  # all that a report may have; an earlier report may have left some of them
     "gain", "scores", "activation", "delta", "awareness", "awareness-general", "awareness-specific", "owners",
     "overlap", "estimators-agreement", "loss", "stages", "lengths",
 )  # fmt: skip
 
 
-def write(inputs: Inputs, out: Path, documents: Sequence[Document] = (), browser: Browser | None = None) -> None:
-    """Write index.html and every figure as .svg and .csv; an earlier report's figures that are not made now go away.
+def write(
+    inputs: Inputs,
+    out: Path,
+    documents: Sequence[Document] = (),
+    browser: Browser | None = None,
+    promised: Sequence[str] = (),
+) -> None:
+    """Write index.html and every figure as .svg and .csv. Figures of an earlier report that no longer exist go away.
 
     Args:
-        documents: experiments; forgetting is the first figure of the page, and without it gain against cost.
-        browser: the translations; as many sentences of each direction as the page has room for.
+        documents: experiments. `forgetting` is the first figure of the page; without it, gain against cost is.
+        browser: the translations. The page shows as many sentences of each direction as it has room for.
+        promised: names of figures that Snakemake expects; those with nothing to show are written empty.
     """
     tests = summary.test_names(inputs)
-    drawn = _figures(inputs, tests, list(documents))
+    drawn = _figures(inputs, tests, documents)
     pictures = [one.name for one in documents if one.svg]
     first = [name for name in pictures if name == PICTURE_FIRST]
-    before = [*drawn["gain"], *drawn["score_figures"]]
-    after = [one for key in ("detection", "training", "data_figures", "cost") for one in drawn[key]]
-    order = [*first, *(one.name for one in before), *(name for name in pictures if name not in first)]
-    numbers = {name: place for place, name in enumerate([*order, *(one.name for one in after)], start=1)}
-    shown = {key: [parts.shown(one, numbers[one.name]) for one in items] for key, items in drawn.items()}
-    shown_documents = parts.shown_documents(documents, numbers)
-    text = render(inputs, tests, shown, shown_documents, Markup("")) if browser else ""
-    part = render_browser(browser, LIMIT - len(text.encode())) if browser else Markup("")
-    text = render(inputs, tests, shown, shown_documents, part)
-    _write_files(out, [*before, *after], documents)
+    order = first + [one.name for key in ("gain", "scores") for one in drawn[key]]
+    order += [name for name in pictures if name not in first]
+    order += [one.name for key in ("detection", "training", "data", "cost") for one in drawn[key]]
+    numbers = {name: place for place, name in enumerate(order, start=1)}
+    figures = {key: [_shown(one, numbers[one.name]) for one in items] for key, items in drawn.items()}
+    content = _content(inputs, tests, figures, _shown_documents(documents, numbers), bool(browser))
+    template = environment().get_template("page.html")
+    text = template.render(**content, browser=Markup(""))
+    if browser:
+        text = template.render(**content, browser=render_browser(browser, LIMIT - len(text.encode())))
+    _write_files(out, [one for items in drawn.values() for one in items], documents, promised)
     write_text(out / "index.html", text)
     if len(text.encode()) > LIMIT:
         print(
@@ -64,42 +74,191 @@ def write(inputs: Inputs, out: Path, documents: Sequence[Document] = (), browser
         )
 
 
-def _figures(inputs: Inputs, tests: list[str], documents: list[Document]) -> dict[str, list[Drawn]]:
-    """The figures of each part of the page."""
+def _figures(inputs: Inputs, tests: list[str], documents: Sequence[Document]) -> dict[str, list[Drawn]]:
+    """The figures of each section."""
     measured = any(one.name == PICTURE_FIRST and one.svg for one in documents)
     made = {
-        "gain": [] if measured else [costs.gain(inputs, tests)],
-        "score_figures": [curves.scores(inputs, tests)],
-        "detection": [*(make(inputs) for make in figures.DETECTION), maps.overlap(inputs), maps.agreement(documents)],
-        "training": [curves.loss(inputs)],
-        "cost": [costs.stages(inputs)],
-        "data_figures": [curves.lengths(inputs)],
+        "gain": [] if measured else [training.gain(inputs, tests)],
+        "scores": [scores.score_figure(inputs, tests)],
+        "detection": detection.figures(inputs, list(documents)),
+        "training": [training.loss(inputs)],
+        "data": [data.lengths(inputs)],
+        "cost": [training.stages(inputs)],
     }
     return {key: [one for one in items if one] for key, items in made.items()}
 
 
-def _write_files(out: Path, drawn: list[Drawn], documents: Sequence[Document]) -> None:
+def _shown(drawn: Drawn, number: int) -> dict[str, Any]:
+    """A figure for the template, with its numbers as a table for readers who cannot see it or want to know exactly."""
+    table = None
+    if drawn.pivot:
+        index, columns, values = drawn.pivot
+        order = list(dict.fromkeys(drawn.data[columns]))
+        wide = drawn.data.pivot(index=index, columns=columns, values=values)[order]
+        rows = [
+            (str(label), [Cell(_number(value)) for value in row])
+            for label, row in zip(wide.index, wide.values, strict=True)
+        ]
+        table = Table(drawn.title, index, [Head(str(name)) for name in order], rows)
+    picture = Markup(svg.inline(drawn.svg, drawn.name, drawn.description))
+    return {"drawn": drawn, "number": number, "svg": picture, "table": table}
+
+
+def _shown_documents(documents: Sequence[Document], numbers: dict[str, int]) -> list[dict[str, Any]]:
+    """Experiments for the template. Figures that have no room in the page stay files beside it.
+
+    The section "Beside the paper" has the paper's tables; they are left out here.
+    """
+    found, room = [], ROOM
+    elsewhere = [paper.table1(), paper.table2()]
+    for one in documents:
+        inside = bool(one.svg) and len(one.svg) <= room
+        room -= len(one.svg) if inside else 0
+        name = f"experiment-{re.sub(r'[^A-Za-z0-9_-]', '-', one.name)}"  # an id of HTML
+        description = f"{one.title}. The numbers are in the tables below it and in its file."
+        found.append(
+            {
+                "name": one.name,
+                "id": name,
+                "title": one.title,
+                "number": numbers.get(one.name),
+                "svg": Markup(svg.inline(one.svg, name, description)) if inside else None,
+                "paragraphs": one.paragraphs,
+                "tables": [table for table in one.tables if table not in elsewhere],
+                "files": [f"{EXPERIMENTS}/{one.name}{end}" for end in ([".svg"] if one.svg else []) + [".csv"]],
+            }
+        )
+    return found
+
+
+def _number(value: float) -> str:
+    if pd.isna(value):
+        return MISSING
+    return f"{value:,.0f}" if float(value).is_integer() and abs(value) >= 1 else f"{value:.4g}"
+
+
+def _content(
+    inputs: Inputs,
+    tests: list[str],
+    figures: dict[str, list[dict[str, Any]]],
+    documents: list[dict[str, Any]],
+    browser: bool,
+) -> dict[str, Any]:
+    """What the template shows, except the translations; `browser`: whether there are any."""
+    others = [one for one in documents if one["name"] != PICTURE_FIRST]
+    pareto = next((one for one in documents if one["name"] == PICTURE_FIRST), None)
+    compared = beside(inputs, tests)
+    counts = [] if inputs.counts is None else data.count_tables(inputs.counts)
+    sections = {  # id -> heading, whether there is something in it
+        "summary": ("Summary", True),
+        "gain-section": ("Gain, forgetting, cost", bool(pareto or figures["gain"])),
+        "scores-section": ("Scores", True),
+        "beside": ("Beside the paper", bool(compared)),
+        "experiments": ("Experiments", bool(others)),
+        "detection": ("Layers and neurons", bool(figures["detection"])),
+        "training": ("Training", bool(figures["training"])),
+        "translations": ("Translations", browser),
+        "data": ("Data", bool(counts or inputs.dropped or figures["data"])),
+        "cost": ("Time and memory", bool(figures["cost"])),
+        "provenance": ("Provenance", True),
+    }
+    there = {key: heading for key, (heading, is_there) in sections.items() if is_there}
+    places = there.keys() | {one["drawn"].name for items in figures.values() for one in items}
+    return {
+        **look(),
+        "title": inputs.name,
+        "kind": "report",
+        "facts": summary.facts(inputs, tests),
+        "ran": set(inputs.scores["method"]),
+        "sections": list(there.items()),
+        "figures": figures,
+        "verdicts": [(test, summary.verdict(inputs, test), summary.tested_sentences(inputs, test)) for test in tests],
+        "findings": [one for one in summary.findings(inputs) if one[2] in places],
+        "glance": summary.glance_table(inputs, tests),
+        "winners": [one for one in (summary.winners_table(inputs, test) for test in tests) if one],
+        "cautions": summary.cautions(inputs, tests),
+        "foreign": detection.foreign_masks(inputs),
+        "pareto": pareto,
+        "measure": f"{provenance.commands(inputs, [])[0][1]} -- {PICTURE_FIRST}",
+        "scores": [(test, *scores.score_tables(inputs, test)) for test in tests],
+        "beside": compared,
+        "experiments": others,
+        "prompts": None if inputs.prompts is None else scores.prompt_table(inputs.prompts),
+        "data": [one for one in (*counts, data.languages_table(inputs)) if one],
+        "dropped": [data.dropped_table(pair, rows) for pair, rows in inputs.dropped.items() if rows],
+        "owners": detection.owners_table(inputs),
+        "stages": training.stage_table(inputs),
+        "commands": provenance.commands(inputs, [one["name"] for one in documents]),
+        "seeds": provenance.seeds(inputs),
+        "made": provenance.made_tables(inputs),
+        "signatures": provenance.signature_table(inputs),
+        "config": inputs.config,
+        "runs": [
+            (f"{run_label(method_of(model))}, seed {model.seed}", json.dumps(content, ensure_ascii=False, indent=2))
+            for model, content in inputs.runs.items()
+        ],
+    }
+
+
+def render_browser(browser: Browser, room: int) -> Markup:
+    """The browser as HTML of at most `room` bytes, with fewer sentences of each direction if it would be larger."""
+    template = environment().get_template("translations.html")
+    number = max((len(group.sentences) for group in browser.groups), default=0)
+    text = template.render(b=browser)
+    while number and (size := len(text.encode())) > room:
+        number = min(number - 1, max(0, int(0.97 * number * room / size)))
+        why = f"At most {number:,} sentences of each direction and test set are shown, spread evenly: no room for more."
+        text = template.render(b=browser.shortened(number, why if number else NO_ROOM))
+    return Markup(text)
+
+
+# ---------------------------------------------------------------- files
+
+
+def _write_files(out: Path, drawn: list[Drawn], documents: Sequence[Document], promised: Sequence[str]) -> None:
+    """The figures and their numbers, beside the page."""
     for one in drawn:
         write_text(out / f"{one.name}.svg", one.svg)
         write_text(out / f"{one.name}.csv", one.data.to_csv(index=False, lineterminator="\n"))
-    for name in set(FIGURES) - {one.name for one in drawn}:
-        (out / f"{name}.svg").unlink(missing_ok=True)
-        (out / f"{name}.csv").unlink(missing_ok=True)
+    for name in {*FIGURES, *promised} - {one.name for one in drawn}:
+        if name in promised:
+            write_text(out / f"{name}.svg", _empty(name))
+            write_text(out / f"{name}.csv", f"note\n{NOTHING}\n")
+        else:
+            (out / f"{name}.svg").unlink(missing_ok=True)
+            (out / f"{name}.csv").unlink(missing_ok=True)
     if not documents:
-        shutil.rmtree(out / parts.FOLDER, ignore_errors=True)
+        shutil.rmtree(out / EXPERIMENTS, ignore_errors=True)
         return
-    with whole_folder(out / parts.FOLDER) as folder:
+    with whole_folder(out / EXPERIMENTS) as folder:
         for one in documents:
-            for suffix, text in ((".svg", one.svg), (".csv", one.csv)):
-                if text is not None:
-                    write_text(folder / f"{one.name}{suffix}", text)
+            write_text(folder / f"{one.name}.csv", one.csv)
+            if one.svg:
+                write_text(folder / f"{one.name}.svg", one.svg)
+
+
+@styled
+def _empty(name: str) -> str:
+    """A figure that says that there is nothing to show."""
+    figure, axes = svg.new_figure(height=1)
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, NOTHING, ha="center", va="center")
+    return svg.to_svg(figure, name, NOTHING)
+
+
+# ---------------------------------------------------------------- templates
 
 
 def look() -> dict[str, Any]:
-    """Style and script of a page, and the script's hash, without which the page's policy does not let it run."""
+    """Style and script of a page, and the script's hash: the page's policy allows no other script."""
     css, script = ((HERE / name).read_text(encoding="utf-8").strip() for name in ("page.css", "page.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return {"css": Markup(css), "script": Markup(script), "script_hash": digest}
+
+
+def captions() -> dict[str, str]:
+    """How to read each figure, by its name."""
+    return environment().get_template("texts.html").module.captions
 
 
 def environment(*folders: Path) -> jinja2.Environment:
@@ -118,84 +277,3 @@ def environment(*folders: Path) -> jinja2.Environment:
     made.filters["readable"] = readable
     made.globals |= {"dir": text_direction, "text_direction": text_direction}
     return made
-
-
-def render_browser(browser: Browser, room: int) -> Markup:
-    """The browser as HTML of at most `room` bytes: fewer sentences of each direction where it would be larger."""
-    template = environment().get_template("translations.html")
-    number = max((len(group.sentences) for group in browser.groups), default=0)
-    text = template.render(b=browser)
-    while number and (size := len(text.encode())) > room:
-        number = min(number - 1, cap_for(size, room, number))
-        why = f"At most {number:,} sentences of each direction and test set are shown, spread evenly: no room for more."
-        text = template.render(b=browser.shortened(number, why if number else NO_ROOM))
-    return Markup(text)
-
-
-def render(
-    inputs: Inputs,
-    tests: list[str],
-    shown: dict[str, list[dict[str, Any]]],
-    documents: list[dict[str, Any]],
-    browser: Markup,
-) -> str:
-    """The page as HTML."""
-    compared = beside(inputs, tests)
-    once = {part.theirs.caption for part in compared}  # the paper's tables stand there, and not again below
-    documents = [{**one, "tables": [t for t in one["tables"] if t.caption not in once]} for one in documents]
-    experiments = [one for one in documents if one["name"] != PICTURE_FIRST]
-    pareto = next((one for one in documents if one["name"] == PICTURE_FIRST), None)
-    data = [] if inputs.counts is None else data_tables(inputs.counts)
-    drawn = {one["drawn"].name for items in shown.values() for one in items}
-    sections = {
-        "summary": ("Summary", True),
-        "gain-section": ("Gain, forgetting, cost", bool(pareto or shown["gain"])),
-        "scores-section": ("Scores", True),
-        "beside": ("Beside the paper", bool(compared)),
-        "experiments": ("Experiments", bool(experiments)),
-        "detection": ("Layers and neurons", bool(shown["detection"])),
-        "training": ("Training", bool(shown["training"])),
-        "translations": ("Translations", bool(browser)),
-        "data": ("Data", bool(data or inputs.dropped or shown["data_figures"])),
-        "cost": ("Time and memory", bool(shown["cost"])),
-        "provenance": ("Provenance", True),
-    }
-    headings = {key: heading for key, (heading, is_there) in sections.items() if is_there}
-    return (
-        environment()
-        .get_template("page.html")
-        .render(
-            title=inputs.name,
-            kind="report",
-            **look(),
-            facts=parts.facts(inputs, tests),
-            sections=list(headings.items()),
-            verdicts=[v for v in (summary.verdict(inputs, test) for test in tests) if v],
-            findings=[one for one in findings(inputs) if one[2] in headings.keys() | drawn],
-            glance=summary.glance_table(inputs, tests),
-            winners=[t for t in (summary.winners_table(inputs, test) for test in tests) if t],
-            cautions=cautions.notes(inputs, tests),
-            foreign=cautions.foreign_masks(inputs),
-            pareto=pareto,
-            measure=commands(inputs, [])[0][1] + f" -- {PICTURE_FIRST}",
-            scores=[(test, *parts.score_tables(inputs, test)) for test in tests],
-            beside=compared,
-            experiments=experiments,
-            browser=browser,
-            prompts=None if inputs.prompts is None else prompt_table(inputs.prompts),
-            data=[t for t in (*data, languages_table(inputs)) if t],
-            dropped=[dropped_table(pair, rows) for pair, rows in inputs.dropped.items() if rows],
-            owners=owners_table(inputs),
-            stages=costs.stage_table(inputs),
-            commands=commands(inputs, [one["name"] for one in documents]),
-            seeds=seeds(inputs),
-            made=[t for t in (made_table(inputs), version_table(inputs), code_table(inputs)) if t],
-            signatures=signature_table(inputs.scores),
-            config=inputs.config,
-            runs=[
-                (f"{run_label(run[:2])}, seed {run.seed}", json.dumps(content, ensure_ascii=False, indent=2))
-                for run, content in inputs.runs.items()
-            ],
-            **shown,
-        )
-    )

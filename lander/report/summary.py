@@ -1,146 +1,126 @@
-"""What a busy person reads: which method is best and by how much, and what it cost."""
+"""Section "Summary": which method is best and by how much, what training cost, and what to be careful about."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import pandas as pd
 
 from lander.config.methods import TRAINING_FREE
 from lander.evaluate.collect import MEANS
+from lander.report import data, detection
+from lander.report.beside import by_direction
+from lander.report.document import heads, listed
 from lander.report.inputs import Inputs
-from lander.report.order import direction_group, method_key, run_label, sort_tests
-from lander.report.significance import LEVEL, SIGNIFICANT, Method, Place
-from lander.report.tables import MEAN_LABELS, MISSING, Cell, Head, Table, duration, quantity, score_columns
+from lander.report.labels import MEAN_LABELS, Method, method_key, method_of, run_label, sort_tests
+from lander.report.scores import score_columns
+from lander.report.significance import LEVEL, SIGNIFICANT
+from lander.report.tables import MISSING, Cell, Head, Table, duration, quantity, signed
 
 SIDES = {"mean-out-of-en": "out of English", "mean-into-en": "into English"}
 GLANCE = {"bleu": "BLEU", "chrf2++": "chrF2++"}
+OWN = ("landermt", "main")
+FLOOR = 5.0  # mean BLEU below which the order of methods says little
+OFF = 0.01  # share of outputs in a wrong language above which a method is named
+ONE_SEED = "One seed: the tests say whether a difference would hold for other sentences, not for another seed."
+FEW = 0.1  # share of outputs long enough to identify their language below which a direction is not judged
 
 
-@dataclass(frozen=True)
-class Side:
-    """The best method by one mean over directions; `gain` in BLEU of the best trained one over the better zero-shot."""
+# ---------------------------------------------------------------- the best methods
+
+
+class Side(NamedTuple):
+    """The best methods by one mean of BLEU over directions, as text."""
 
     of: str  # which directions
     best: str
     mean: str
-    gain: str
-    sentence: str
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The outcome of one test set, out of English and into English apart where there are both."""
-
-    test: str
-    sides: list[Side]
-    sentence: str
+    gain: str  # of the best trained method over the better zero-shot prompt
+    pair: str  # these two
+    own: str  # the mean of landermt
 
 
 def test_names(inputs: Inputs) -> list[str]:
-    """Test sets, the config's order first."""
+    """Test sets in the order of the config."""
     sources = inputs.setting("data", "test")
     wanted = [one.get("name") for one in sources if isinstance(one, dict)] if isinstance(sources, list) else []
     return sort_tests(inputs.scores["test"], wanted)
 
 
+def facts(inputs: Inputs, tests: list[str]) -> list[str]:
+    """What was run, in a few words."""
+    scores = inputs.scores
+    counts = {
+        "direction": scores.loc[~scores["direction"].isin(MEANS), "direction"].nunique(),
+        "method": scores["method"].nunique(),
+        "test set": len(tests),
+        "seed": scores["seed"].nunique(),
+    }
+    base = inputs.setting("model", "path")
+    found = [f"base {base}"] if isinstance(base, str) else []
+    return found + [f"{number} {thing}{'s' if number != 1 else ''}" for thing, number in counts.items()]
+
+
 def means_by_run(scores: pd.DataFrame, test: str, metric: str, direction: str = "mean") -> pd.Series:
-    """Mean over seeds of the mean over directions, by (method, variant), best first; missing means are not made up."""
+    """Mean over seeds of the mean over directions, by (method, variant), best first."""
     rows = scores.query("test == @test and metric == @metric and direction == @direction")
     return rows.groupby(["method", "variant"])["score"].mean().sort_values(ascending=False, kind="stable")
 
 
 def leaders(means: pd.Series) -> list[Method]:
-    """The methods with the highest mean as it is printed, in the order of the tables: several are tied."""
+    """The methods with the highest mean as it is printed, in the order of the tables. Several are tied."""
     return [run for run in sorted(means.index, key=method_key) if round(means[run], 1) == round(means.max(), 1)]
 
 
-def labels(runs: list[Method], last: str = " and ") -> str:
-    """`full`, `full, lora and adapter`."""
-    texts = [run_label(run) for run in runs]
-    return last.join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
-
-
-def by_direction(scores: pd.DataFrame, test: str) -> pd.DataFrame:
-    """BLEU, seed means: a row for each (method, variant), a column for each direction."""
-    rows = scores.query("test == @test and metric == 'bleu'")
-    rows = rows[~rows["direction"].isin(MEANS)]
-    return rows.groupby(["method", "variant", "direction"])["score"].mean().unstack()
-
-
 def sides(scores: pd.DataFrame, test: str) -> dict[str, str]:
-    """The means by which methods are compared -> what each is of.
+    """The means by which methods are compared, and which directions each is over.
 
-    Out of English and into English, where there are both: one mean over all directions mixes BLEU of several
+    Out of English and into English if the run has both: one mean over all directions would mix BLEU of several
     tokenizers and languages.
     """
     there = set(scores.loc[scores["test"] == test, "direction"])
     return SIDES if there.issuperset(SIDES) else {"mean": "all directions"}
 
 
-def verdict(inputs: Inputs, test: str) -> Verdict | None:
-    """Best methods of a test set by mean BLEU, against the better of the zero-shot prompts."""
-    wanted = sides(inputs.scores, test)
-    means = {of: means_by_run(inputs.scores, test, "bleu", name) for name, of in wanted.items()}
-    found = [_side(inputs, test, of, one) for of, one in means.items() if len(one)]
-    if not found:
-        return None
-    shown = dict.fromkeys([*(run for one in means.values() if len(one) for run in leaders(one)), ("landermt", "main")])
-    tested = "".join(_tests_sentence(inputs, test, run) for run in shown)
-    return Verdict(test, found, " ".join(one.sentence for one in found) + tested)
-
-
-def _side(inputs: Inputs, test: str, of: str, means: pd.Series) -> Side:
-    best, top = leaders(means), means.iloc[0]
-    zero = means[[run for run in means.index if run[0] == "zero-shot"]]
-    trained = means[[run for run in means.index if run[0] not in TRAINING_FREE]]
-    start = "" if of == "all directions" else f"{of[0].upper()}{of[1:]}, "
-    tied = "are tied as the highest" if len(best) > 1 else "scores highest"
-    sentence = f"{start}{labels(best)} {tied}, mean BLEU {top:.1f}."
-    gain = MISSING
-    if len(zero) and len(trained):
-        shown = leaders(trained)
-        over = trained.iloc[0] - zero.iloc[0]
-        gain = signed(over)
-        table = by_direction(inputs.scores, test)
-        table = table[[name for name in table if of in ("all directions", direction_group(name))]]
-        floor = table.loc[[run for run in table.index if run[0] == "zero-shot"]].max()
-        ahead = [int((table.loc[run] > floor).sum()) for run in shown]
-        are = "methods, tied, are" if len(shown) > 1 else "method is"
-        lead = "" if shown == best else f" The best trained {are} {labels(shown)}, {trained.iloc[0]:.1f}."
-        side = f"{abs(over):.1f} BLEU {'above' if over > 0 else 'below'}" if signed(over) != "0.0" else "level with"
-        numbers = ", ".join(map(str, ahead if len(set(ahead)) > 1 else ahead[:1]))
-        who = "it is" if len(shown) == 1 else "each of them is" if len(set(ahead)) == 1 else "they are"
-        sentence += (
-            f"{lead} That is {side} the better zero-shot, {run_label(leaders(zero)[0])} with "
-            f"{zero.iloc[0]:.1f}; in {numbers} of {len(floor)} directions {who} ahead of every zero-shot prompt."
-        )
-    if ("landermt", "main") in means.index and ("landermt", "main") not in best:
-        own = means[("landermt", "main")]
-        sentence += f" landermt has {own:.1f}, {top - own:.1f} less than the highest."
-    shown_best = f"tied: {labels(best, ', ')}" if len(best) > 1 else run_label(best[0])
-    return Side(of, shown_best, f"{top:.1f}", gain, sentence)
-
-
-def _tests_sentence(inputs: Inputs, test: str, run: tuple[str, str]) -> str:
-    """In how many directions a method is significantly ahead of each baseline, and behind it."""
-    tested = inputs.significance
-    names = list(by_direction(inputs.scores, test).columns)
-    parts = []
-    for baseline in tested.baselines:
-        outcomes = [tested.compare(run, baseline, (test, name, "bleu")) for name in names]
-        found = [one for one in outcomes if one]
-        if not found or baseline == run:
+def verdict(inputs: Inputs, test: str) -> list[Side]:
+    """The best methods of a test set, out of English and into English if the run has both."""
+    found = []
+    for name, of in sides(inputs.scores, test).items():
+        means = means_by_run(inputs.scores, test, "bleu", name)
+        if means.empty:
             continue
-        ahead = sum(one.significant and one.difference > 0 for one in found)
-        behind = sum(one.significant and one.difference < 0 for one in found)
-        text = f"ahead of {run_label(baseline)} in {ahead} of {len(found)}"
-        parts.append(f"{text} and behind in {behind}" if behind else text)
-    if not parts:
-        return ""
-    return f" Direction by direction, {run_label(run)} is significantly (p < {LEVEL:g}) {'; '.join(parts)}."
+        best = listed(map(run_label, leaders(means)))
+        zero = means[[run for run in means.index if run[0] == "zero-shot"]]
+        trained = means[[run for run in means.index if run[0] not in TRAINING_FREE]]
+        gain, pair = MISSING, ""
+        if len(zero) and len(trained):
+            gain = signed(trained.iloc[0] - zero.iloc[0])
+            pair = f"{listed(map(run_label, leaders(trained)))} − {run_label(leaders(zero)[0])}"
+        own = f"{means[OWN]:.1f}" if OWN in means.index else MISSING
+        best = f"tied: {best}" if len(leaders(means)) > 1 else best
+        found.append(Side(of, best, f"{means.iloc[0]:.1f}", gain, pair, own))
+    return found
+
+
+def tested_sentences(inputs: Inputs, test: str) -> list[str]:
+    """In how many directions the best methods and landermt are significantly ahead of each baseline, and behind it."""
+    tested, found = inputs.significance, []
+    names = by_direction(inputs.scores, test).columns
+    means = [means_by_run(inputs.scores, test, "bleu", name) for name in sides(inputs.scores, test)]
+    for run in dict.fromkeys([*(run for one in means if len(one) for run in leaders(one)), OWN]):
+        parts = []
+        for base in tested.baselines:
+            outcomes = [one for name in names if (one := tested.compare(run, base, (test, name, "bleu")))]
+            ahead = sum(one.significant and one.difference > 0 for one in outcomes)
+            behind = sum(one.significant and one.difference < 0 for one in outcomes)
+            text = f"ahead of {run_label(base)} in {ahead} of {len(outcomes)} directions"
+            parts += [f"{text} and behind in {behind}" if behind else text] if outcomes else []
+        if parts:
+            found.append(f"{run_label(run)} is significantly (p < {LEVEL:g}) {'; '.join(parts)}.")
+    return found
 
 
 def winners_table(inputs: Inputs, test: str) -> Table | None:
-    """Which method won in each direction, by how much, and whether that is more than chance."""
+    """Which method is best in each direction, by how much, and whether that is more than chance."""
     rows = inputs.scores.query("test == @test and metric == 'bleu'")
     if rows.empty:
         return None
@@ -152,7 +132,7 @@ def winners_table(inputs: Inputs, test: str) -> Table | None:
         best, place = leaders(order), (test, name, "bleu")
         span = tested.interval(best[0], place) if len(best) == 1 else None
         interval = f"{span[0]:.1f}–{span[1]:.1f}" if span else ""
-        cells = [Cell(labels(best, ", ")), Cell(f"{order.iloc[0]:.1f}", interval=interval)]
+        cells = [Cell(", ".join(map(run_label, best))), Cell(f"{order.iloc[0]:.1f}", interval=interval)]
         if len(best) > 1:
             cells += [Cell(MISSING), Cell("tied"), Cell(MISSING)]
         elif len(order) == 1:
@@ -160,97 +140,166 @@ def winners_table(inputs: Inputs, test: str) -> Table | None:
         else:
             outcome = tested.compare(best[0], order.index[1], place)
             sure = ("yes, " if outcome.significant else "no, ") + outcome.text if outcome else "not tested"
-            gap = order.iloc[0] - order.iloc[1]
-            cells += [Cell(run_label(order.index[1])), Cell(signed(gap)), Cell(sure)]
+            cells += [Cell(run_label(order.index[1])), Cell(signed(order.iloc[0] - order.iloc[1])), Cell(sure)]
         if tested.tests:
-            cells.append(_beaten_cell(inputs, best, place))
+            beaten = [base for base in tested.baselines if all(base in tested.beaten(run, place) for run in best)]
+            cells.append(Cell(", ".join(map(run_label, beaten)) or "none", value=len(beaten)))
         table.append((MEAN_LABELS.get(name, name), cells))
     texts = ["best", "BLEU", "second", "ahead by", "significant", *(["significantly ahead of"] if tested.tests else [])]
-    heads = [Head(text) for text in texts]
     notes = ["No paired tests were made: a small lead may be chance."]
     if tested.tests:
         notes = [
             f"Significant: Holm-corrected {SIGNIFICANT}. “not tested”: neither of the two is one of the baselines "
-            f"({', '.join(map(run_label, tested.baselines))}). The last column is about the baselines alone."
+            f"({', '.join(map(run_label, tested.baselines))}). Last column: of these baselines."
         ]
-    return Table(f"Which method won where, BLEU on {test}", "direction", heads, table, notes=notes)
+    return Table(f"Best method by direction, BLEU on {test}", "direction", heads(texts), table, notes=notes)
 
 
-def _beaten_cell(inputs: Inputs, best: list[Method], place: Place) -> Cell:
-    """The baselines that all the best are significantly ahead of; where those are most, the ones that they are not."""
-    tested = inputs.significance
-    others = [one for one in tested.baselines if one not in best]
-    outcomes = [one for one in others if all(tested.compare(run, one, place) for run in best)]
-    beaten = [one for one in outcomes if all(one in tested.beaten(run, place) for run in best)]
-    others = [run_label(one) for one in outcomes if one not in beaten]
-    if not outcomes:
-        return Cell(MISSING)
-    if not beaten:
-        return Cell("none of the baselines", value=0)
-    names = f"all {len(outcomes)} baselines" if not others and len(beaten) > 2 else ", ".join(map(run_label, beaten))
-    if others and len(others) < len(beaten):
-        names = f"all baselines but {', '.join(others)}"
-    return Cell(names, value=len(beaten) / len(outcomes))
+# ---------------------------------------------------------------- all methods on one line each
 
 
-def average(inputs: Inputs, run: tuple[str, str], key: str) -> float | None:
+def average(inputs: Inputs, run: Method, key: str) -> float | None:
     """Mean over seeds of a number in run.json."""
-    values = [content.get(key) for one, content in inputs.runs.items() if one[:2] == run]
+    values = [content.get(key) for model, content in inputs.runs.items() if method_of(model) == run]
     numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
     return sum(numbers) / len(numbers) if numbers else None
-
-
-def signed(value: float) -> str:
-    """`+1.2`, `−3.4`, and `0.0` for what rounds to it."""
-    text = f"{value:+.1f}".replace("-", "−")
-    return "0.0" if text[1:] == "0.0" else text
 
 
 def glance_table(inputs: Inputs, tests: list[str]) -> Table:
     """Every method on one line: mean scores, gain over the better zero-shot, and what training cost."""
     columns = [(test, metric, name) for test in tests for metric in GLANCE for name in sides(inputs.scores, test)]
     means = {column: means_by_run(inputs.scores, *column) for column in columns}
-    runs = set().union(*(one.index for one in means.values()))
     rows = []
-    for run in sorted(runs, key=method_key):
-        cells = [cell for column in columns for cell in _glance_cells(run, means[column], column[1])]
-        rows.append((run_label(run), cells + _cost_cells(inputs, run)))
-    heads, groups = [], []
+    for run in sorted(set().union(*(one.index for one in means.values())), key=method_key):
+        cells = []
+        for (_, metric, _), found in means.items():
+            known = run in found.index
+            best = len(found) > 1 and run in leaders(found)
+            cells.append(Cell(f"{found[run]:.1f}", best) if known else Cell(MISSING))
+            if metric == "bleu":
+                floor = max((value for one, value in found.items() if one[0] == "zero-shot"), default=None)
+                cells.append(Cell(signed(found[run] - floor) if known and floor is not None else MISSING))
+        if inputs.runs:
+            trained, total = (average(inputs, run, f"parameters_{name}") for name in ("trained", "total"))
+            share = f"{100 * trained / total:.3g}%" if trained is not None and total else MISSING
+            seconds, tokens, memory = (average(inputs, run, key) for key in ("seconds", "tokens", "peak_memory_bytes"))
+            cells += [Cell(quantity(trained), value=trained), Cell(share), Cell(duration(seconds), value=seconds)]
+            cells += [Cell(quantity(tokens), value=tokens), Cell(quantity(memory, "B"), value=memory)]
+        rows.append((run_label(run), cells))
+    texts, groups = [], []
     for test in tests:
         own = [(metric, MEAN_LABELS[name]) for one, metric, name in columns if one == test]
-        texts = [[f"{GLANCE[metric]} {name}", *(["gain"] if metric == "bleu" else [])] for metric, name in own]
-        texts = [text.removesuffix(" all") for part in texts for text in part]
-        heads += texts
-        groups.append(Head(test, len(texts)))
-    costs = ["trained", "share", "time", "tokens", "memory"] if inputs.runs else []
-    groups += [Head("training", len(costs))] if costs else []
-    notes = ["Means over directions. Gain: BLEU over the better zero-shot prompt, by its mean."]
-    if costs:
-        notes.append("Trained: parameters, and their share of the model's. Memory: the peak of one process.")
-    return Table("Methods at a glance", "method", [Head(text) for text in heads + costs], rows, groups, notes)
+        found = [[f"{GLANCE[metric]} {name}", *(["gain"] if metric == "bleu" else [])] for metric, name in own]
+        found = [text.removesuffix(" all") for part in found for text in part]
+        texts += found
+        groups.append(Head(test, len(found)))
+    notes = ["Means over directions. Gain: BLEU above the better zero-shot prompt."]
+    if inputs.runs:
+        costs = ["trained", "share", "time", "tokens", "memory"]
+        texts, groups = texts + costs, [*groups, Head("training", len(costs))]
+        notes.append("Trained: parameters; share: of all parameters of the model. Memory: the peak of one process.")
+    return Table("Methods at a glance", "method", heads(texts), rows, groups, notes)
 
 
-def _glance_cells(run: tuple[str, str], means: pd.Series, metric: str) -> list[Cell]:
-    """The mean and, of BLEU, the gain."""
-    floor = max((value for one, value in means.items() if one[0] == "zero-shot"), default=None)
-    known = run in means.index
-    best = len(means) > 1 and run in leaders(means)
-    cells = [Cell(f"{means[run]:.1f}", best) if known else Cell(MISSING)]
-    if metric == "bleu":
-        cells.append(Cell(signed(means[run] - floor) if known and floor is not None else MISSING))
-    return cells
+# ---------------------------------------------------------------- answers, cautions
 
 
-def _cost_cells(inputs: Inputs, run: tuple[str, str]) -> list[Cell]:
-    if not inputs.runs:
-        return []
-    trained, total = (average(inputs, run, f"parameters_{name}") for name in ("trained", "total"))
-    share = f"{100 * trained / total:.3g}%" if trained is not None and total else MISSING
-    seconds, tokens, memory = (average(inputs, run, key) for key in ("seconds", "tokens", "peak_memory_bytes"))
-    return [
-        Cell(quantity(trained), value=trained),
-        Cell(share),
-        Cell(duration(seconds), value=seconds),
-        Cell(quantity(tokens), value=tokens),
-        Cell(quantity(memory, "B"), value=memory),
+def findings(inputs: Inputs) -> list[tuple[str, str, str]]:
+    """What people ask of a run: (question, answer, id of the place in the page)."""
+    found = [
+        ("Layers chosen, and why", detection.layers_answer(inputs), "delta"),
+        ("Neurons of each language", detection.neurons_answer(inputs), "owners"),
+        ("Masks of landermt", detection.foreign_masks(inputs), "provenance"),
+        ("Pairs dropped from the data", data.dropped_answer(inputs), "data"),
+        ("Output in a wrong language", off_target_answer(inputs.scores), "scores-section"),
     ]
+    return [(question, answer, place) for question, answer, place in found if answer]
+
+
+def off_target_answer(scores: pd.DataFrame) -> str:
+    """Each method's worst directions, by the share of outputs in a wrong language among those that can be identified.
+
+    A direction in which fewer than `FEW` of the outputs can be identified is not judged: most are empty or too short.
+    """
+    rows = scores[scores["metric"].isin(["off_target", "language_unknown"]) & ~scores["direction"].isin(MEANS)]
+    shares = rows.groupby(["method", "variant", "test", "direction", "metric"])["score"].mean().unstack()
+    shares = shares.reindex(columns=["off_target", "language_unknown"]).dropna(subset="off_target")
+    shares["known"] = 1 - shares["language_unknown"].fillna(0)
+    shares["off"] = shares["off_target"] / shares["known"]
+    several = shares.index.unique("test").size > 1
+    worst, clean, unknown = [], [], []
+    for run, own in sorted(shares.groupby(["method", "variant"]), key=lambda pair: method_key(pair[0])):
+        judged = own[own["known"] >= FEW].sort_values("off", ascending=False, kind="stable")
+        places = [
+            f"{100 * share:.1f}% in {direction}" + (f" ({test})" if several else "")
+            for (_, _, test, direction), share in judged.loc[judged["off"] > OFF, "off"].items()
+        ]
+        left = len(own) - len(judged)
+        label = run_label(run) + (f" ({left} of {len(own)} directions not judged)" if left and len(judged) else "")
+        worst += [f"{label} {_first(places, 2)}"] if places else []
+        if not places:
+            (clean if len(judged) else unknown).append(label)
+    parts = worst + ([f"at most {100 * OFF:.0f}% in every direction: {', '.join(clean)}"] if clean else [])
+    judged = shares.loc[shares["known"] >= FEW, "known"]
+    if len(judged) and judged.min() < 1:
+        ends = dict.fromkeys(f"{100 * end:.0f}" for end in (judged.min(), judged.max()))
+        parts[0] = f"of the {'–'.join(ends)}% of outputs whose language can be identified: {parts[0]}"
+    few = f"fewer than {100 * FEW:.0f}% of the outputs are long enough to identify their language"
+    return "; ".join(parts + ([f"not judged, because {few}: {', '.join(unknown)}"] if unknown else []))
+
+
+def cautions(inputs: Inputs, tests: list[str]) -> list[str]:
+    """What to be careful about when reading the scores."""
+    scores, tested = inputs.scores, inputs.significance
+    seeds, found = scores["seed"].nunique(), []
+    if seeds > 1 and tested.seeds:
+        found.append(
+            f"{seeds} seeds: a difference counts as significant only if it holds over sentences and over seeds (the "
+            "larger p of randomisation and bootstrap). A few seeds show little of how much seeds vary."
+        )
+    if seeds == 1:
+        found.append(
+            ONE_SEED if tested.tests else "One seed and no significance tests: small differences may be chance."
+        )
+    for test in tests:
+        found += [f"{test}: {text}" for text in _test_cautions(scores, test)]
+    return found
+
+
+def _test_cautions(scores: pd.DataFrame, test: str) -> list[str]:
+    found, wanted = [], sides(scores, test)
+    top = max(means_by_run(scores, test, "bleu", name).max() for name in wanted)
+    if top < FLOOR:
+        found.append(
+            f"no method reaches {FLOOR:g} BLEU; the best has {top:.1f}. Almost nothing is translated, and the order of "
+            "such scores says little."
+        )
+    rows = scores[(scores["test"] == test) & ~scores["direction"].isin(MEANS)]
+    values = dict(list(rows.groupby("metric")))
+    if "contaminated" in values and (worst := values["contaminated"].nlargest(1, "score").iloc[0])["score"] > 0:
+        found.append(
+            f"up to {100 * worst['score']:.1f}% of the test items are in the training data ({worst['direction']}). "
+            "The scores without them are under “Other measurements”."
+        )
+    for metric, limit, text in (("empty", 0.01, "is empty"), ("copied", 0.05, "repeats the source")):
+        if metric in values:
+            means = values[metric].groupby(["method", "variant"])["score"].mean()
+            means = means.sort_values(ascending=False, kind="stable")
+            over = [f"{run_label(run)} {100 * value:.1f}%" for run, value in means.items() if value > limit]
+            found += [f"more than {100 * limit:.0f}% of the output {text}: {_first(over)}."] if over else []
+    for name, of in wanted.items():
+        cut, raw = (means_by_run(scores, test, metric, name) for metric in ("bleu", "bleu_raw"))
+        gaps = (cut - raw).dropna().abs().sort_values(ascending=False, kind="stable")
+        shown = [f"{run_label(run)} {cut[run]:.1f} / {raw[run]:.1f}" for run, gap in gaps.items() if gap >= 1]
+        if shown:
+            found.append(f"output goes on after the translation. BLEU of cut / raw output, {of}: {_first(shown)}.")
+    bleu = rows[rows["metric"] == "bleu"].groupby(["method", "variant"])["direction"].nunique()
+    for run in sorted(bleu.index, key=method_key):
+        if bleu[run] < (total := rows["direction"].nunique()):
+            found.append(f"{run_label(run)} has scores in {bleu[run]} of {total} directions; its means are over those.")
+    return found
+
+
+def _first(texts: Sequence[str], number: int = 3) -> str:
+    """The first few texts, and how many more there are."""
+    return ", ".join(texts[:number]) + (f" and {len(texts) - number} more" if len(texts) > number else "")

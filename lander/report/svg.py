@@ -1,19 +1,22 @@
-"""The look of the figures, and their SVG in two forms: a file of its own, and inline in the page.
+"""The look of the figures, and their SVG in two forms: a separate file, and inline in the page.
 
-Colours are those of Okabe and Ito (2008) without the yellow, which is too pale for lines on white. Every series also
-has a marker, a dash or a hatch of its own, so that the figures read in black and white.
+Colours are those of Okabe and Ito (2008) without the yellow, which is too pale for lines on white. Each series also
+has its own marker, dash or hatch, so that the figures can be read in black and white.
 In the page each colour is a CSS variable (see page.css), so that figures follow light, dark and print.
 """
 
 import io
 import re
 import warnings
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 import matplotlib
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -62,19 +65,48 @@ RC = {
     "axes.formatter.useoffset": False,
 }
 
+styled = matplotlib.rc_context(RC)  # decorator of functions that draw
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure for the page, and for its own files <name>.svg and <name>.csv."""
+
+    name: str
+    title: str
+    description: str  # for readers who cannot see it
+    svg: str
+    data: pd.DataFrame  # long format: what the figure shows
+    pivot: tuple[str, str, str] | None = None  # rows, columns and values of the table below the figure
+
+
+def drawn(
+    figure: Figure, name: str, title: str, kind: str, data: pd.DataFrame, pivot: tuple[str, str, str] | None = None
+) -> Drawn:
+    """A finished figure. `kind` begins its description, as in `Line chart of 6 layers`."""
+    return Drawn(name, title, f"{kind}. {title}.", to_svg(figure, name, title), data, pivot)
+
 
 def line_style(index: int) -> dict[str, Any]:
-    """Colour, dash and marker of the `index`-th series; all differ between neighbours, and in pairs up to seventy."""
+    """Colour, dash and marker of the `index`-th series. Neighbours differ in all three, any two of 70 in one."""
     colour = PALETTE[index % len(PALETTE)]
     dash = DASHES[(index + index // len(PALETTE)) % len(DASHES)]
     return {"color": colour, "linestyle": dash, "marker": MARKERS[index % len(MARKERS)], "markeredgecolor": colour}
 
 
 def new_figure(height: float = 3.3, legend_rows: int = 0, width: float = 6.4) -> tuple[Figure, Axes]:
-    """A figure of one panel with room for a legend of some rows below it; sizes in inches."""
+    """A figure of one panel with room for some legend rows below it. Sizes are in inches."""
+    figure, panels = new_panels(1, 1, height, legend_rows, width)
+    return figure, panels[0][0]
+
+
+def new_panels(
+    rows: int, columns: int, height: float, legend_rows: int = 0, width: float = 6.4, **shared: Any
+) -> tuple[Figure, Any]:
+    """A figure of several panels, and the panels as an array of rows x columns."""
     figure = Figure(figsize=(width, height + 0.21 * legend_rows), layout="constrained")
     FigureCanvasSVG(figure)
-    return figure, figure.subplots()
+    return figure, figure.subplots(rows, columns, squeeze=False, **shared)
 
 
 def integer_axis(axes: Axes) -> None:
@@ -89,10 +121,10 @@ def legend_below(figure: Figure, axes: Axes, columns: int) -> None:
 
 
 def to_svg(figure: Figure, name: str, title: str) -> str:
-    """The figure as an SVG file, the same bytes every time: no date, ids from the figure's name.
+    """The figure as an SVG file, always the same bytes: no date, ids from the figure's name.
 
-    The groups of what shows data have ids of their own, `data-...`; what is drawn at zorder 0 (bands, guide lines) does
-    not show any.
+    The groups that show data have ids `data-...`. What is drawn at zorder 0 (bands, guide lines) shows no data. A heat
+    map is of the class `shaded`: its cells and numbers keep their colours on a dark page.
     """
     drawn = [one for axes in figure.axes for one in (*axes.lines, *axes.patches, *axes.collections, *axes.images)]
     for number, one in enumerate(drawn):
@@ -104,12 +136,14 @@ def to_svg(figure: Figure, name: str, title: str) -> str:
         warnings.simplefilter("ignore")  # a letter that matplotlib's font lacks is still text in the SVG
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", stream.getvalue(), flags=re.DOTALL)
-    return re.sub(r"(<svg[^>]*>)", lambda m: f"{m[1]}\n <title>{escape(title)}</title>", text, count=1)
+    shaded = ' class="shaded"' if any(isinstance(one, QuadMesh) for one in drawn) else ""
+    return re.sub(r"<svg([^>]*>)", lambda m: f"<svg{shaded}{m[1]}\n <title>{escape(title)}</title>", text, count=1)
 
 
 def inline(svg: str, name: str, description: str) -> str:
-    """The SVG for the page: ids made unique by the figure's name, colours and font from the page's style sheet; what
-    shows data is of the class `data`.
+    """The SVG for the page: ids made unique with the figure's name, colours and font taken from the page's style sheet.
+
+    What shows data is of the class `data`.
     """
     text = svg[svg.index("<svg") :]
     text = re.sub(r"<title>.*?</title>\s*", "", text, count=1, flags=re.DOTALL)
@@ -121,6 +155,7 @@ def inline(svg: str, name: str, description: str) -> str:
         text = text.replace(colour, f"var(--{variable})")
     text = re.sub(r' (fill|stroke)="(var[^"]+)"', r' style="\1: \2"', text)  # variables work in styles only
     text = re.sub(r"(font: [^;\"']*?\d[\d.]*px) [^;\"]+", r"\1 var(--sans)", text)
-    head = f'<svg role="img" aria-label="{escape(description)}" focusable="false"'
+    shaded = ' class="shaded"' if '<svg class="shaded"' in svg else ""
+    head = f'<svg role="img" aria-label="{escape(description)}" focusable="false"{shaded}'
     text = re.sub(r'<svg\b(?=[^>]*viewBox="([^"]+)")[^>]*>', lambda m: f'{head} viewBox="{m[1]}">', text, count=1)
     return re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)

@@ -1,37 +1,44 @@
 """Bases, trained models, and the tables that select what is trained: files and flags of the rules that need a model."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from lander.config import config, variants
-from lander.config.methods import MASKED, METHODS
+from lander.config import config
+from lander.config.methods import MASKED, METHODS, Recipe
 from lander.config.rules import rule_of
+from lander.config.variants import Variant, Variants, reading, trial
+from lander.experiments.rates import rate_name
 from lander.shared.errors import UserError
+from lander.shared.files import read_json
+from lander.shared.runs import Model
+from lander.workflow.paths import Paths
 from lander.workflow.texts import as_json
 
 PRETRAINED_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "lander.json")
 MEGABYTE = 1_000_000
 STAGE_MB = 2_500  # of a job that loads torch, transformers and deepspeed, without any weights
 HUB_MODEL_MB = 16_000  # a guess at the weights of a model that is not on this machine
-ACTIVATION_KEYS = ("text",)  # keys on which the tables of activations hang, beside sizes
+READ = ("text",)  # keys of `activations` that variants change and that its tables depend on
+SCORED = ("estimator", "site", "text")  # the same of `awareness`
 PARTS = 16  # of the scoring text, to see after how many sentences the chosen neurons stop changing
-AWARENESS_KEYS = ("estimator", "site", "text")
 
 
 class Models:
     """Files and flags of the jobs that run a model.
 
-    Wildcards: `method`, `variant` and `seed` name a model; in the stages that select layers, neurons and masks
-    `variant` is the name of a selection (`lander.config.variants.selection`).
+    Wildcards: `method`, `variant` and `seed` name a model. In the stages that select layers, neurons and masks,
+    `variant` is the name of a selection (`lander.config.variants`). `reading` is empty, or the folder, with its slash,
+    of activations or awareness of a variant that reads or scores otherwise than the config says.
     """
 
     PRETRAINED_FILES = PRETRAINED_FILES
 
-    def __init__(self, settings: config.Config) -> None:
-        self.settings = settings
-        self.results = f"results/{settings.run}"
+    def __init__(self, settings: config.Config, paths: Paths) -> None:
+        self.settings, self.paths = settings, paths
         self.base = config.find_base(settings.model.path, settings.pretrain.n_layer)
+        self.variants = Variants(settings, self.base.n_layer, self._trials)
         self.directions = [str(direction) for direction in settings.directions]
         self.prompt_names = as_json(dict(settings.languages))  # no contrast languages: adding one retrains nothing
         self.all_names = as_json(config.names(settings))
@@ -40,22 +47,22 @@ class Models:
 
     def model(self, _wildcards: Any) -> str:
         """What --model takes for the base."""
-        return f"{self.results}/pretrain" if self.base.kind == "pretrain" else self.settings.model.path
+        return f"{self.paths.results}/pretrain" if self.base.kind == "pretrain" else self.settings.model.path
 
-    def model_files(self, _wildcards: Any) -> list[str]:
+    def model_files(self, wildcards: Any) -> list[str]:
         """The base's files, which the stages that load it depend on; none for a model on the hub."""
         if self.base.kind == "pretrain":
-            return [f"<results>/pretrain/{name}" for name in PRETRAINED_FILES]
+            return [f"{self.model(wildcards)}/{name}" for name in PRETRAINED_FILES]
         return self.base.files()
 
     @property
     def revision(self) -> list[str]:
-        """The flag --revision, where the config has one."""
+        """The flag --revision, if the config has one."""
         return [f"--revision={self.settings.model.revision}"] if self.settings.model.revision else []
 
     @property
     def base_flags(self) -> list[str]:
-        """Flags of the stages that give instructions to the base: its revision, and how they are put to it."""
+        """Flags of the stages that give instructions to the base: its revision, and how instructions are put."""
         prompt = self.settings.model.prompt
         return [*self.revision, *([] if prompt == "plain" else ["--prompt", prompt])]
 
@@ -65,90 +72,92 @@ class Models:
             return STAGE_MB + copies * HUB_MODEL_MB
         return STAGE_MB + copies * ((self.base.weight_bytes or 0) // MEGABYTE)
 
-    # ------------------------------------------------------------ selections: layers, neurons, masks
+    # ------------------------------------------------------------ what a job is about
 
-    def of(self, wildcards: Any) -> config.Config:
-        """The config of a model's variant, or of a selection."""
-        method, variant = getattr(wildcards, "method", None), wildcards.variant
-        if method is None:
-            method, variant = variants.selected(variant)
-        found = variants.configure(self.settings, variant, method)
-        if self.base.n_layer is not None and found.layers.k > self.base.n_layer and method in MASKED:
-            raise UserError(f"{variant}: the model has {self.base.n_layer} layers")
-        return found
+    def _trials(self) -> list[Variant]:
+        """The trials of learning rates that the rounds of `tune` have planned so far."""
+        rounds = [read_json(file)["rates"] for file in Path(self.paths.results, "tune").glob("round*.json")]
+        rates = {rate for planned in rounds for found in planned.values() for rate in found}
+        return [trial(self.settings, rate_name(rate), rate) for rate in sorted(rates)]
 
-    def recipe(self, wildcards: Any) -> Any:
-        """The recipe of a selection's method."""
-        return MASKED[variants.selected(wildcards.variant)[0]]
+    def _of(self, wildcards: Any) -> tuple[str, Variant, config.Config]:
+        """Method, variant and config of a job's model, or of the model that names a job's selection."""
+        try:
+            if hasattr(wildcards, "method"):
+                method, name = wildcards.method, wildcards.variant
+            else:
+                method, name = self.variants.selected(wildcards.variant)
+            return method, self.variants.row(name), self.variants.config(method, name)
+        except UserError as error:
+            refuse(error)
 
-    def draw_seed(self, wildcards: Any) -> int:
-        """Seed of what a control draws at random: each seed of the run and each draw has its own."""
-        return 1000 * int(wildcards.seed) + variants.draw(variants.selected(wildcards.variant)[1])
+    def _recipe(self, wildcards: Any) -> Recipe:
+        return MASKED[self._of(wildcards)[0]]
 
-    def activation_files(self, wildcards: Any) -> list[str]:
-        """Activations of all directions, as a selection reads them."""
-        reading = variants.reading(self.of(wildcards).activations, self.settings.activations, ACTIVATION_KEYS)
-        folder = f"<results>/activations/{reading}s{wildcards.seed}"
-        return [f"{folder}/{direction}.parquet" for direction in self.directions]
+    def _draw_seed(self, wildcards: Any) -> int:
+        """Seed of what a control draws at random: every seed of the run and every draw has another."""
+        return 1000 * int(wildcards.seed) + self._of(wildcards)[1].draw
+
+    # ------------------------------------------------------------ activations and layers
 
     def activation_text(self, wildcards: Any) -> str:
         """What the model reads for the tables of a reading."""
-        return wildcards.reading.rstrip("/") or self.settings.activations.text
+        return self._reading("activations", READ, wildcards.reading).text
+
+    def _reading(self, section: str, keys: tuple[str, ...], folder: str) -> Any:
+        """The section of the config with which the tables of a reading are made."""
+        found = self.variants.readings(section, keys)
+        if folder not in found:
+            refuse(f"{section}/{folder}: no variant of this config has tables of this name; see docs/tables.md")
+        return found[folder]
+
+    def activation_files(self, wildcards: Any) -> list[str]:
+        """Activations of all directions, as a selection reads them."""
+        folder = reading(self._of(wildcards)[2].activations, self.settings.activations, READ)
+        return self.paths.activations(folder, wildcards.seed, self.directions)
 
     def layer_flags(self, wildcards: Any) -> list[str]:
         """Flags of the stage layers."""
-        layers = self.of(wildcards).layers
+        layers = self._of(wildcards)[2].layers
         flags = {"k": layers.k, "difference": layers.difference, "side": layers.side, "selection": layers.selection}
-        if self.recipe(wildcards).random == "layers":
-            flags |= {"choice": "random", "seed": self.draw_seed(wildcards)}
+        if self._recipe(wildcards).random == "layers":
+            flags |= {"choice": "random", "seed": self._draw_seed(wildcards)}
         return as_flags(flags)
+
+    # ------------------------------------------------------------ awareness
 
     def awareness_files(self, wildcards: Any) -> list[str]:
         """Scores of all languages, as a selection reads them."""
-        return self._awareness(self.of(wildcards), wildcards.seed)
+        awareness = self._of(wildcards)[2].awareness
+        folder = self.paths.awareness(reading(awareness, self.settings.awareness, SCORED), wildcards.seed)
+        return [f"{folder}/{language}.parquet" for language in awareness.languages]
 
-    def _awareness(self, settings: config.Config, seed: str | int) -> list[str]:
-        reading = variants.reading(settings.awareness, self.settings.awareness, AWARENESS_KEYS)
-        folder = f"<results>/awareness/{reading}s{seed}"
-        return [f"{folder}/{language}.parquet" for language in settings.awareness.languages]
-
-    def scores_of(self, wildcards: Any) -> Any:
-        """The section `awareness` of a reading: the config's, with the values that the folder's name gives."""
-        given = [part for part in wildcards.reading.rstrip("/").split("-") if part]
-        values = {
-            value: key
-            for key in AWARENESS_KEYS
-            for value in config.choices(f"awareness.{key}")
-        }  # fmt: skip
-        return variants.override(self.settings.awareness, {values[value]: value for value in given})
+    def scoring(self, wildcards: Any) -> Any:
+        """The section `awareness` with which a job scores."""
+        return self._reading("awareness", SCORED, wildcards.reading)
 
     def awareness_text(self, wildcards: Any) -> dict[str, list[str]]:
         """What a language is scored on: its own text, or the translations of its directions."""
-        if self.scores_of(wildcards).text == "monolingual":
-            return {"text": [f"<results>/data/s{wildcards.seed}/text/{wildcards.language}.parquet"]}
-        return {
-            "data": [
-                f"<results>/data/s{wildcards.seed}/train/{direction}.parquet"
-                for direction in self._directions_with(wildcards.language)
-            ]
-        }
+        if self.scoring(wildcards).text == "monolingual":
+            return {"text": [self.paths.text(wildcards.seed, wildcards.language)]}
+        return {"data": self.paths.train(wildcards.seed, self._directions_with(wildcards.language))}
 
-    # Snakemake does not compare a parameter whose function takes `input` or `output` either: what changes a result must
-    # stand in one that takes wildcards alone.
+    # Snakemake does not compare a parameter whose function takes `input` or `output`: so what changes a result must be
+    # in a parameter of its own, whose function takes wildcards alone.
 
     def awareness_flags(self, wildcards: Any) -> list[str]:
-        """Flags of the stage awareness that hang on the reading."""
-        awareness = self.scores_of(wildcards)
-        flags = as_flags({"estimator": awareness.estimator, "site": awareness.site, "seed": wildcards.seed})
+        """Flags of the stage awareness that follow from the reading."""
+        awareness = self.scoring(wildcards)
+        flags = {"estimator": awareness.estimator, "site": awareness.site, "seed": wildcards.seed}
         if awareness.estimator == "ablation" and awareness.neurons:
-            flags += as_flags({"neurons": awareness.neurons})
-        if awareness.text == "monolingual":
-            return flags
-        return [*flags, "--languages", self.prompt_names, "--sentences", str(awareness.sentences)]
+            flags["neurons"] = awareness.neurons
+        if awareness.text == "translation":
+            flags |= {"languages": self.prompt_names, "sentences": awareness.sentences}
+        return as_flags(flags)
 
     def awareness_inputs(self, wildcards: Any, input: Any) -> list[str]:
         """The flags that name its files."""
-        if self.scores_of(wildcards).text == "monolingual":
+        if self.scoring(wildcards).text == "monolingual":
             return ["--text", str(input.text)]
         files = [input.data] if isinstance(input.data, str) else list(input.data)
         pairs = zip(self._directions_with(wildcards.language), files, strict=True)
@@ -165,13 +174,24 @@ class Models:
     def _directions_with(self, language: str) -> list[str]:
         return [str(d) for d in self.settings.directions if language in (d.source, d.target)]
 
+    # ------------------------------------------------------------ neurons and masks
+
+    def selected_table(self, stage: str, wildcards: Any) -> str:
+        """The table of the stage `layers` or `neurons` that a selection uses."""
+        method, variant, _ = self._of(wildcards)
+        return self.paths.selected(stage, self.variants.selection(stage, method, variant.name), wildcards.seed)
+
     def layers_table(self, wildcards: Any) -> str:
         """The table of layers that a selection uses."""
-        return self._table("layers", wildcards, "layers")
+        return self.selected_table("layers", wildcards)
+
+    def neurons_table(self, wildcards: Any) -> str:
+        """The table of neurons that a selection uses."""
+        return self.selected_table("neurons", wildcards)
 
     def neuron_flags(self, wildcards: Any) -> list[str]:
         """Flags of the stage neurons."""
-        settings = self.of(wildcards)
+        settings = self._of(wildcards)[2]
         neurons = settings.neurons
         flags = {
             "rule": rule_of(settings.awareness.estimator),
@@ -180,22 +200,13 @@ class Models:
             "general-share": neurons.general_share,
             "unactivated": neurons.unactivated,
         }
-        if self.recipe(wildcards).random == "neurons":
-            flags["permute"] = self.draw_seed(wildcards)
+        if self._recipe(wildcards).random == "neurons":
+            flags["permute"] = self._draw_seed(wildcards)
         return as_flags(flags)
-
-    def neurons_table(self, wildcards: Any) -> str:
-        """The table of neurons that a selection uses."""
-        return self._table("neurons", wildcards, "neurons")
-
-    def _table(self, stage: str, wildcards: Any, name: str) -> str:
-        method, variant = variants.selected(wildcards.variant)
-        folder = variants.selection(self.settings, stage, method, variant)
-        return f"<results>/{stage}/{folder}/s{wildcards.seed}/{name}.parquet"
 
     def mask_flags(self, wildcards: Any) -> list[str]:
         """Flags of the stage masks."""
-        settings, recipe = self.of(wildcards), self.recipe(wildcards)
+        settings, recipe = self._of(wildcards)[2], self._recipe(wildcards)
         flags = {
             "normalize": settings.neurons.normalize,
             "unactivated": settings.neurons.unactivated_role,
@@ -207,24 +218,6 @@ class Models:
             flags |= {"train": recipe.train, "untrained": settings.ablation.untrained}
         return as_flags(flags)
 
-    # ------------------------------------------------------------ trained models
-
-    def trained_directions(self, wildcards: Any) -> list[str]:
-        """The directions that a model is trained on."""
-        return [str(direction) for direction in self.of(wildcards).directions]
-
-    def training_tables(self, wildcards: Any) -> list[str]:
-        """Training pairs of a model."""
-        return [f"<results>/data/s{wildcards.seed}/train/{name}.parquet" for name in self.trained_directions(wildcards)]
-
-    def mask_files(self, wildcards: Any) -> list[str]:
-        """Masks of the methods that need them: the user's where the config names a folder, else ours."""
-        if wildcards.method not in MASKED:
-            return []
-        names = [Path(file).name for file in self.given_masks] if self.given(wildcards.method) else None
-        names = names or [f"{direction}.parquet" for direction in self.directions]
-        return [f"{self._mask_folder(wildcards, '<results>')}/{name}" for name in names]
-
     @property
     def given_masks(self) -> list[str]:
         """The user's masks, of the directions that have one."""
@@ -232,28 +225,47 @@ class Models:
         return [str(file) for file in files if file.is_file()]
 
     def given(self, method: str) -> bool:
-        """Whether a method goes by the user's masks: `landermt` as they are, `random` with their neurons dealt anew."""
+        """Whether a method uses the user's masks: `landermt` as they are, `random` with their neurons shuffled."""
         return bool(self.settings.neurons.masks) and method in ("landermt", "random")
 
     def given_seed(self, wildcards: Any) -> int:
         """Seed of a draw of random neurons among the user's masks."""
         return 1000 * int(wildcards.seed) + int(wildcards.draw)
 
-    def _mask_folder(self, wildcards: Any, results: str) -> str:
-        if self.given(wildcards.method):
-            drawn = f"{results}/masks/given/draw{variants.draw(wildcards.variant)}/s{wildcards.seed}"
-            return drawn if wildcards.method == "random" else str(Path(self.settings.neurons.masks))
-        name = variants.selection(self.settings, "masks", wildcards.method, wildcards.variant)
-        return f"{results}/masks/{name}/s{wildcards.seed}"
+    def _mask_folder(self, wildcards: Any) -> str:
+        method, variant, _ = self._of(wildcards)
+        if not self.given(method):
+            return self.paths.masks(self.variants.selection("masks", method, variant.name), wildcards.seed)
+        if method == "random":
+            return self.paths.masks(f"given/draw{variant.draw}", wildcards.seed)
+        return str(Path(self.settings.neurons.masks))
+
+    def mask_files(self, wildcards: Any) -> list[str]:
+        """Masks of the methods that need them: the user's if the config names a folder, else ours."""
+        if wildcards.method not in MASKED:
+            return []
+        names = [Path(file).name for file in self.given_masks] if self.given(wildcards.method) else None
+        names = names or [f"{direction}.parquet" for direction in self.directions]
+        return [f"{self._mask_folder(wildcards)}/{name}" for name in names]
+
+    # ------------------------------------------------------------ trained models
+
+    def trained_directions(self, wildcards: Any) -> list[str]:
+        """The directions that a model is trained on."""
+        return [str(direction) for direction in self._of(wildcards)[2].directions]
+
+    def training_tables(self, wildcards: Any) -> list[str]:
+        """Training pairs of a model."""
+        return self.paths.train(wildcards.seed, self.trained_directions(wildcards))
 
     def method_flags(self, wildcards: Any) -> list[str]:
         """Flags that only one method has."""
-        method, settings = wildcards.method, self.of(wildcards)
+        method, _, settings = self._of(wildcards)
         if method not in MASKED:
             return as_flags(METHODS[method].flags(settings.finetune.method(method), settings))
         return as_flags(
             {
-                "masks": self._mask_folder(wildcards, self.results),
+                "masks": self._mask_folder(wildcards),
                 "scope": settings.finetune.scope,
                 "scale": settings.routing.scale,
                 "gate": settings.routing.gate,
@@ -263,25 +275,27 @@ class Models:
 
     def learning_rate(self, wildcards: Any) -> float:
         """The method's own learning rate, or that of all."""
-        return self.of(wildcards).finetune.method(wildcards.method)["learning_rate"]
+        method, _, settings = self._of(wildcards)
+        return settings.finetune.method(method).learning_rate
 
     def accumulate(self, wildcards: Any) -> int:
         """Micro-batches per update."""
-        return self.of(wildcards).finetune.accumulate
+        return self._of(wildcards)[2].finetune.accumulate
 
     def warmup(self, wildcards: Any) -> int:
         """Updates of linear warmup."""
-        return self.of(wildcards).finetune.warmup
+        return self._of(wildcards)[2].finetune.warmup
 
     def mix_share(self, wildcards: Any) -> float:
         """Share of the tuned weights in an average."""
-        return variants.mix(wildcards.variant)
+        return self._of(wildcards)[1].mix
 
     def training_length(self, wildcards: Any) -> list[str]:
-        """Updates where they are given, else epochs."""
-        finetune = self.of(wildcards).finetune
+        """Updates if the config has them, else epochs."""
+        _, variant, settings = self._of(wildcards)
+        finetune = settings.finetune
         flags = as_flags({"steps": finetune.steps} if finetune.steps else {"epochs": finetune.epochs})
-        return [*flags, "--keep-diverged"] if variants.is_trial(wildcards.variant) else flags
+        return [*flags, "--keep-diverged"] if variant.trial else flags
 
     # Snakemake reruns a job whose parameters have changed, but for functions that take `resources`: what a machine
     # gives. Processes, ZeRO stage and checkpoints change no result, so a change of theirs must rerun nothing.
@@ -292,7 +306,7 @@ class Models:
         if nodes == 1:
             return "python" if ranks == 1 else f"python -m lander.shared.gpus {ranks} torchrun --nproc_per_node {ranks}"
         if ranks % nodes:
-            raise UserError(f"finetune.ranks: {ranks} cannot be shared by the profile's {nodes} nodes; use a multiple")
+            refuse(f"finetune.ranks: {ranks} cannot be shared by the profile's {nodes} nodes; use a multiple")
         srun = f"srun --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1 --kill-on-bad-exit=1"
         meeting = "--rdzv_backend c10d --rdzv_id $SLURM_JOB_ID"
         place = "--rdzv_endpoint $(hostname):$((20000 + SLURM_JOB_ID % 20000))"
@@ -301,23 +315,26 @@ class Models:
     def machine_flags(self, _wildcards: Any, resources: Any) -> list[str]:
         """Flags of the finetuning that change no result."""
         finetune = self.settings.finetune
-        flags = as_flags({"zero-stage": finetune.zero_stage, "checkpoint-every": finetune.checkpoint_every})
+        flags = as_flags({"zero-stage": finetune.zero_stage, "checkpoint-minutes": finetune.checkpoint_minutes})
         return [*flags, "--recompute"] if finetune.recompute else flags
 
     # ------------------------------------------------------------ what is decoded
 
-    def decoded(self, wildcards: Any) -> str | list[str]:
-        """The manifest of the model that is decoded; nothing for the base."""
+    def _decoded(self, wildcards: Any) -> str | None:
+        """The folder of the trained model that is decoded; None for the base."""
         if wildcards.method in config.TRAINING_FREE:
-            return []
-        return f"<results>/finetune/{wildcards.method}/{wildcards.variant}/s{wildcards.seed}/lander.json"
+            return None
+        return self.paths.trained(Model(wildcards.method, wildcards.variant, int(wildcards.seed)))
+
+    def decoded(self, wildcards: Any) -> list[str]:
+        """The manifest of the model that is decoded; nothing for the base."""
+        folder = self._decoded(wildcards)
+        return [f"{folder}/lander.json"] if folder else []
 
     def decoder_flags(self, wildcards: Any) -> list[str]:
         """The flags that say which model is decoded, or its loss measured."""
-        if wildcards.method in config.TRAINING_FREE:
-            return ["--model", self.model(wildcards), *self.base_flags]
-        folder = f"{self.results}/finetune/{wildcards.method}/{wildcards.variant}/s{wildcards.seed}"
-        return ["--model", folder]
+        folder = self._decoded(wildcards)
+        return ["--model", folder] if folder else ["--model", self.model(wildcards), *self.base_flags]
 
     def example_files(self, wildcards: Any) -> list[str]:
         """Training pairs from which in-context takes its examples."""
@@ -327,10 +344,15 @@ class Models:
         """Flags of the method in-context."""
         if wildcards.method != "in-context":
             return []
-        tables = [file.replace("<results>", self.results) for file in self.training_tables(wildcards)]
-        examples = [f"{direction}:{table}" for direction, table in zip(self.directions, tables, strict=True)]
-        shots = as_flags({"shots": self.settings.translate.shots, "seed": wildcards.seed})
-        return [*shots, "--examples", *examples]
+        pairs = zip(self.directions, self.example_files(wildcards), strict=True)
+        examples = [f"{direction}:{table}" for direction, table in pairs]
+        return as_flags({"shots": self.settings.translate.shots, "seed": wildcards.seed, "examples": examples})
+
+
+def refuse(message: object) -> NoReturn:
+    """End Snakemake with one line. Any other exception of an input function is printed with a traceback."""
+    print(f"lander: error: {message}", file=sys.stderr)
+    raise SystemExit(1)
 
 
 def as_flags(values: Mapping[str, Any]) -> list[str]:

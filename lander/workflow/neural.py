@@ -7,7 +7,8 @@ all runs.
 import json
 from typing import Any
 
-from lander.config.types import Config, Neural
+from lander.config.config import Config
+from lander.config.evaluate import Neural
 
 COMET = "results/.environments/comet/bin/comet-score"
 

@@ -2,26 +2,26 @@
 
 import hashlib
 import os
-import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from lander.config import config
 from lander.config.methods import MASKED
-from lander.config.variants import MAIN, selection
+from lander.config.variants import MAIN
 from lander.shared import guard
 from lander.shared.digest import code_digest, record_digests, recorded_digest
-from lander.shared.errors import UserError
+from lander.shared.errors import ERRORS, UserError
 from lander.shared.languages import Direction
 from lander.shared.runs import Model
-from lander.workflow.experiments import Experiments
-from lander.workflow.models import Models
+from lander.workflow.experiments import BEST_PROMPT, Experiments
+from lander.workflow.models import Models, refuse
+from lander.workflow.paths import Paths
 from lander.workflow.texts import Texts
 
-ERROR = re.compile(r"lander [a-z._-]+: error: ")
-LOGS = re.compile(r" +log: (.+) \(check log file\(s\) for error details\)")  # how Snakemake names a failed job's
+SNAKEFILE = Path(__file__).parents[2] / "workflow" / "Snakefile"
+USUAL_RATE = (100, 1)  # Snakemake's own limit: jobs started, per so many seconds
 
 
 class Plan:
@@ -29,28 +29,27 @@ class Plan:
 
     def __init__(self, settings: config.Config) -> None:
         if "spbleu" in settings.evaluate.metrics:
-            from lander.evaluate.tokenizers import check_flores
+            from lander.evaluate.bleu import check_flores
 
             check_flores()
         self.settings = settings
         self.stages: set[str] = set()  # modules whose code is a parameter of a rule
-        self.results = f"results/{settings.run}"
+        self.paths = Paths(f"results/{settings.run}")
+        self.results = self.paths.results
         self.ledger = Path(self.results, ".code.json")
-        self.texts = Texts(settings)
-        self.models = Models(settings)
-        self.experiments = Experiments(settings, self.models.base.n_layer)
-        self.directions = self.models.directions
+        self.errors = Path(self.results, "logs", "errors.txt")
         self.trained = config.trained(settings)
-        self.detects = any(self._detects(method) for method in self.trained)
-        self.tests = {name: [str(direction) for direction in served] for name, served in settings.tests.items()}
-        untrained = settings.tested(settings.experiments.untrained)
-        self.untrained = {
-            name: [str(direction) for direction in served] for name, served in untrained.items() if served
-        }
+        self.tests = tested(settings, settings.directions)
+        self.untrained = tested(settings, settings.experiments.untrained)
         self.test_items, self.untrained_items = items(self.tests), items(self.untrained)
-
-    def _detects(self, method: str) -> bool:
-        return method in MASKED and not self.models.given(method)
+        self.texts = Texts(settings, self.paths)
+        self.models = Models(settings, self.paths)
+        self.experiments = Experiments(
+            settings, self.models.variants, self.paths, self.test_items, self.untrained_items
+        )
+        self.directions = self.models.directions
+        self.left_out: dict[str, str] = {}  # experiment -> why this config cannot have it, of those that were asked for
+        self.detects = any(method in MASKED and not self.models.given(method) for method in self.trained)
 
     # ------------------------------------------------------------ translations, losses and scores
 
@@ -65,25 +64,16 @@ class Plan:
         return self._heldout(self.untrained_items)
 
     def _heldout(self, names: list[str]) -> list[str]:
-        return [f"{name.replace('/', ':')}:{self.results}/data/test/{name}.parquet" for name in names]
+        return [f"{name.replace('/', ':')}:{self.paths.test(name)}" for name in names]
 
-    @property
-    def dev_flags(self) -> list[str]:
+    def dev_flags(self, directions: list[str]) -> list[str]:
         """<direction>:<table>, as --dev takes it."""
-        return [f"{direction}:{self.results}/data/dev/{direction}.parquet" for direction in self.directions]
+        return [f"{direction}:{self.paths.dev(direction)}" for direction in directions]
 
     @property
     def text_flags(self) -> list[str]:
         """<language>:<table> of the text on which forgetting is measured, as --text takes it."""
-        return [f"{language}:{self.results}/data/kept/{language}.parquet" for language in self.settings.languages]
-
-    def seen_flags(self, wildcards: Any) -> list[str]:
-        """The flag that names the test items that occur in training, where something is trained."""
-        return ["--seen", f"{self.results}/evaluate/seen-s{wildcards.seed}.json"] if self.trained else []
-
-    def seen_untrained_flags(self, wildcards: Any) -> list[str]:
-        """The same of the directions that no model is trained on."""
-        return ["--seen", f"{self.results}/evaluate/seen-untrained-s{wildcards.seed}.json"] if self.trained else []
+        return [f"{language}:{self.paths.kept(language)}" for language in self.settings.languages]
 
     @property
     def compared(self) -> list[Model]:
@@ -96,6 +86,25 @@ class Plan:
         return [model for model in self.compared if model.method in self.trained]
 
     # ------------------------------------------------------------ experiments and report
+
+    def target(self, name: str, workflow: Any) -> Callable[[Any], str]:
+        """The input function of an experiment's target: its table.
+
+        An experiment that the config cannot have ends Snakemake with the reason. In a list with targets that can be
+        made it is left out, with one line that says why, and the others are made.
+        """
+
+        def file(_wildcards: Any) -> str:
+            why = self.experiments.refusal(name)
+            if why is None:
+                return f"{self.results}/experiments/{name}.csv"
+            if not any(self.experiments.refusal(asked) is None for asked in workflow.dag_settings.targets):
+                refuse(why)
+            self.left_out[name] = why
+            print(f"lander: {name} is left out: {why}", file=sys.stderr)
+            return str(SNAKEFILE)  # a target with a file that is there is done
+
+        return file
 
     @property
     def title(self) -> str:
@@ -110,43 +119,41 @@ class Plan:
 
     def main_table(self, stage: str) -> str:
         """The table of layers or neurons of `landermt`, at the first seed."""
-        folder = selection(self.settings, stage, "landermt", MAIN)
-        return f"<results>/{stage}/{folder}/s{self.settings.seeds[0]}/{stage}.parquet"
+        selection = self.models.variants.selection(stage, "landermt", MAIN.name)
+        return self.paths.selected(stage, selection, self.settings.seeds[0])
 
     def report_files(self, _wildcards: Any) -> dict[str, list[str]]:
         """What the report shows, by the name of its flag; what this run does not have is left out."""
-        seed = f"s{self.settings.seeds[0]}"
+        paths, seed = self.paths, self.settings.seeds[0]
         items = [(model, item) for model in self.shown for item in self.test_items]
         files = {
-            "translations": [f"<results>/translate/{model}/{item}.jsonl" for model, item in items],
-            "flags": [f"<results>/evaluate/{model}/{item}.flags.csv" for model, item in items],
-            "significance": ["<results>/evaluate/significance.csv"],
+            "translations": [f"{paths.translated(model)}/{item}.jsonl" for model, item in items],
+            "flags": [f"{paths.scored(model)}/{item}.flags.csv" for model, item in items],
+            "significance": [f"{self.results}/evaluate/significance.csv"],
         }
         if self.trained:
-            files["counts"] = [f"<results>/data/{seed}/counts.parquet"]
-            files["dropped"] = [f"<results>/data/clean/{pair}.dropped.jsonl" for pair in self._pairs()]
-            files["train"] = [f"<results>/data/{seed}/train/{direction}.parquet" for direction in self.directions]
-            files["loss"] = [f"<results>/finetune/{model}/loss.csv" for model in self.trained_models]
-            files["runs"] = [f"<results>/finetune/{model}/run.json" for model in self.trained_models]
+            pairs = dict.fromkeys(direction.pair for direction in self.settings.directions)
+            files["counts"] = [f"{self.results}/data/s{seed}/counts.parquet"]
+            files["dropped"] = [f"{paths.clean(pair)}.dropped.jsonl" for pair in pairs]
+            files["train"] = paths.train(seed, self.directions)
+            files["loss"] = [f"{paths.trained(model)}/loss.csv" for model in self.trained_models]
+            files["runs"] = [f"{paths.trained(model)}/run.json" for model in self.trained_models]
         if "zero-shot" in self.settings.methods:
-            files["prompts"] = [f"<results>/translate/zero-shot/best-prompt/{seed}/prompts.csv"]
+            files["prompts"] = [f"{paths.translated(Model('zero-shot', BEST_PROMPT, seed))}/prompts.csv"]
         if self.detects:
             files |= {stage: [self.main_table(stage)] for stage in ("layers", "neurons")}
-            languages = self.settings.awareness.languages
-            files["awareness"] = [f"<results>/awareness/{seed}/{language}.parquet" for language in languages]
+            folder = paths.awareness("", seed)
+            files["awareness"] = [f"{folder}/{language}.parquet" for language in self.settings.awareness.languages]
         return {name: found for name, found in files.items() if found}
 
     # Not inputs: the report shows the experiments that there are, and must not bring them up to date.
 
     def _experiments(self) -> list[Path]:
-        return sorted(Path(self.results, "experiments").glob("*.md"))
+        return sorted(Path(self.results, "experiments").glob("*.json"))
 
     def experiments_digest(self, _wildcards: Any) -> str:
-        """Digest of the experiments that the report shows: it is made anew when they are."""
+        """Digest of the experiments that the report shows: it is made again when they change."""
         return hashlib.sha256(b"".join(path.read_bytes() for path in self._experiments())).hexdigest()[:16]
-
-    def _pairs(self) -> list[str]:
-        return list(dict.fromkeys(str(direction.pair) for direction in self.settings.directions))
 
     def report_flags(self, wildcards: Any, input: Any) -> list[str]:
         """The flags of the report that go with `report_files`."""
@@ -164,14 +171,34 @@ class Plan:
         flags += ["--benchmarks", f"{self.results}/benchmarks", "--code", str(self.ledger)]
         return [*flags, "--awareness-languages", *self.settings.awareness.languages] if self.detects else flags
 
-    # ------------------------------------------------------------ guard
+    # ------------------------------------------------------------ begin and end
 
-    def hold(self) -> None:
-        """Keep other Snakemakes out of the run until this one ends."""
+    def begin(self, workflow: Any) -> None:
+        """Keep other Snakemakes out of the run until this one ends, and forget the errors of the last.
+
+        Also lift Snakemake's limit on starts of jobs, unless the user has set another. For it, Snakemake 9.27 looks
+        for ready jobs once more a second after each time that it looked, and one more such chain begins with every job
+        that ends: after 150 jobs it takes half of a core (its pull request 3744 is about the same).
+        """
         try:
             self.guard = guard.hold_run(Path(self.results))
         except UserError as error:
-            sys.exit(f"lander: error: {error}")
+            refuse(error)
+        self.errors.unlink(missing_ok=True)
+        limit = workflow.scheduling_settings.max_jobs_per_timespan
+        if limit and (limit.max_jobs, limit.timespan) == USUAL_RATE:
+            workflow.scheduler.job_rate_limiter = None
+        self.record_code(keep=True)
+
+    def end(self, done: bool) -> None:
+        """Below all that Snakemake prints: errors of the user's input that made jobs fail, and what was left out."""
+        if done:
+            self.record_code(keep=False)
+        elif self.errors.is_file():
+            errors = self.errors.read_text(encoding="utf-8", errors="replace").splitlines()
+            print("\n".join(dict.fromkeys(errors)), file=sys.stderr)
+        for name, why in self.left_out.items():
+            print(f"lander: {name} was left out: {why}", file=sys.stderr)
 
     # ------------------------------------------------------------ code digests
 
@@ -194,9 +221,10 @@ class Plan:
         return int(Path("/proc/driver/nvidia/version").exists())
 
     def set_environment(self) -> None:
-        """Jobs use the Python that runs Snakemake, show progress at once, and ask no network that they do not need."""
+        """Jobs use the Python that runs Snakemake, show progress at once, and use the network only if they must."""
         os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
         os.environ["PYTHONUNBUFFERED"] = "1"
+        os.environ[ERRORS] = str(self.errors)  # each job that fails by the user's input adds its line
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the cores to other jobs
         data = self.settings.data
         sources = [*data.train, *data.dev, *data.test, *data.exclude, *self.settings.awareness.data]
@@ -206,7 +234,7 @@ class Plan:
             os.environ["HF_HUB_OFFLINE"] = "1"
 
 
-def served(settings: config.Config, directions: tuple[Direction, ...]) -> dict[str, list[str]]:
+def tested(settings: config.Config, directions: tuple[Direction, ...]) -> dict[str, list[str]]:
     """Test set -> those of some directions that it has text for."""
     tests = settings.tested(directions)
     return {name: [str(direction) for direction in found] for name, found in tests.items() if found}
@@ -215,21 +243,3 @@ def served(settings: config.Config, directions: tuple[Direction, ...]) -> dict[s
 def items(tests: dict[str, list[str]]) -> list[str]:
     """<test set>/<direction> of all."""
     return [f"{test}/{direction}" for test, served in tests.items() for direction in served]
-
-
-def show_errors(logs: Iterable[str]) -> None:
-    """Say once more, after all that Snakemake prints, which errors of the user's input made a run fail.
-
-    Args:
-        logs: of Snakemake; they name those of the jobs that failed.
-    """
-    lines = [line for log in logs for line in _lines(log)]
-    failed = [name for line in lines if (found := LOGS.fullmatch(line)) for name in found[1].split(", ")]
-    lines += [line for name in dict.fromkeys(failed) for line in _lines(name)]
-    if errors := dict.fromkeys(line for line in lines if ERROR.match(line)):
-        print("\n".join(errors), file=sys.stderr)
-
-
-def _lines(path: str) -> list[str]:
-    """Of a log; none where a job has not begun one."""
-    return Path(path).read_text(encoding="utf-8", errors="replace").splitlines() if Path(path).is_file() else []

@@ -7,7 +7,9 @@ from typing import Any
 
 from lander.config.config import Config
 from lander.config.sources import Source
+from lander.data.settings import resolve
 from lander.shared.languages import Direction, parse_direction
+from lander.workflow.paths import Paths
 
 PACKAGED_TEMPLATES = Path(__file__).parents[1] / "data" / "templates.yaml"
 
@@ -15,8 +17,9 @@ PACKAGED_TEMPLATES = Path(__file__).parents[1] / "data" / "templates.yaml"
 class Texts:
     """Which sources and files a job reads."""
 
-    def __init__(self, settings: Config) -> None:
-        self.settings = settings
+    def __init__(self, settings: Config, paths: Paths) -> None:
+        self.settings, self.paths = settings, paths
+        self.cleaning = as_json(resolve(settings.data.cleaning))
 
     def training_sources(self, wildcards: Any) -> str:
         """Training sources of a pair of languages, as JSON."""
@@ -69,11 +72,11 @@ class Texts:
 
     def clean_table(self, wildcards: Any) -> str:
         """The cleaned pairs that a direction draws on."""
-        return f"<results>/data/clean/{parse_direction(wildcards.direction).pair}.parquet"
+        return f"{self.paths.clean(parse_direction(wildcards.direction).pair)}.parquet"
 
     def clean_counts(self, wildcards: Any) -> str:
-        """What was dropped on the way to them."""
-        return f"<results>/data/clean/{parse_direction(wildcards.direction).pair}.counts.parquet"
+        """What cleaning dropped."""
+        return f"{self.paths.clean(parse_direction(wildcards.direction).pair)}.counts.parquet"
 
     # A function, not a value: in a path that is a value, Snakemake would read a brace as a wildcard.
     def templates(self, _wildcards: Any) -> str:

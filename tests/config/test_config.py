@@ -1,27 +1,26 @@
-"""The config: what is refused, in which words; what is filled in; schema, dataclasses and config.yaml in step."""
+"""The config: what is refused, in which words; what is filled in; what is made from the declarations."""
 
-import dataclasses
 import json
 import re
 import subprocess
 import sys
-import typing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 from snakemake.utils import update_config
 
-from lander.config import config, readings
-from lander.config.methods import TRAINED
-from lander.config.schema import keys, validate
-from lander.config.sources import parse_sources
-from lander.config.types import Config
+from lander.config import checks, config, readings, schema
+from lander.config.config import Config
+from lander.config.sources import Source, parse_sources
 from lander.data import settings
 from lander.shared.errors import UserError
+from lander.shared.validation import validate
 
 ROOT = Path(__file__).parents[2]
+REQUIRED = {"languages", "directions", "model", "model.path"}
 SWITCHES = {f"{section}.{key}" for section, values in readings.READINGS["repaired"].items() for key in values}
 
 
@@ -169,7 +168,10 @@ def test_what_is_wrong_is_told_in_one_line(folder: Path, changes: dict[str, Any]
 
 
 def test_missing_key_and_broken_file(folder: Path) -> None:
-    assert error({"languages": ["en", "de"]}) == "directions: missing; add it"
+    asked = error({"languages": ["en", "de"]})
+    assert all(key in asked for key in ("directions", "model.path", "data.train", "data.dev", "data.test"))
+    assert "languages" not in asked
+    assert "direction: no such key" in error({"languages": ["en", "de"], "direction": ["en-de"]})
     (folder / "broken.yaml").write_text("a: [1")
     with pytest.raises(UserError, match=r"broken\.yaml: cannot be read as YAML"):
         config.read("broken.yaml")
@@ -178,11 +180,36 @@ def test_missing_key_and_broken_file(folder: Path) -> None:
 
 
 def test_later_config_files_win(folder: Path) -> None:
-    Path("a.yaml").write_text("run: a\nlayers: {k: 2}\nmodel: {path: base}\n")
+    Path("a.yaml").write_text(yaml.safe_dump({**two_languages(), "run": "a", "layers": {"k": 2}}))
     Path("b.yaml").write_text("run: b\nseeds: [7]\n")
     both = config.read("a.yaml", "b.yaml")
     assert (both.run, both.seeds, both.layers.k) == ("b", (7,), 2)
     assert config.read("b.yaml", "a.yaml").run == "a"
+
+
+def test_the_demo_is_nobodys_default(folder: Path) -> None:
+    """A user's file stands on the documented defaults: those of a real model, and all of the user's text."""
+    Path("mine.yaml").write_text(yaml.safe_dump(two_languages()))
+    mine = config.read("mine.yaml")
+    assert mine.finetune.method("full").learning_rate == 5e-5
+    assert mine.finetune.method("lora").learning_rate == 2e-4
+    assert mine.data.max_pairs == 0
+    assert (mine.finetune.max_length, mine.translate.max_new_tokens) == (2048, 512)
+    assert not any(source.kind == "builtin" for source in (*mine.data.train, *mine.awareness.data))
+    assert config.read(ROOT / "config.yaml").finetune.method("lora").learning_rate == 0.005
+    assert config.differences(config.merged("mine.yaml")) == {"layers.k": (1, 4)}
+
+
+def test_what_looks_wrong_is_warned_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "TOY_BYTES", 1)
+    raw = two_languages(finetune={"learning_rate": 0.005, "lora": {"learning_rate": 1e-4}})
+    rates, excluded = checks.warnings(config.load(raw))[-2:]
+    assert "full 0.005" in rates
+    assert "lora" not in rates
+    assert excluded.startswith("data.exclude: the test set t ")
+    part = [{"files": {"cs": "a.cs", "uk": "a.uk", "en": "a.en"}, "lines": [1, None]}]
+    fine = config.load(config.merge(raw, {"data": {"exclude": part}, "finetune": {"learning_rate": 1e-4}}))
+    assert [line for line in checks.warnings(fine) if not line.startswith("awareness.languages")] == []
 
 
 def test_words_that_yaml_reads_otherwise(folder: Path) -> None:
@@ -218,11 +245,9 @@ def test_nothing_is_tied_to_english(folder: Path, capsys: pytest.CaptureFixture)
     settings_ = config.load(two_languages())
     assert settings_.languages == {"cs": "Czech", "uk": "Ukrainian"}
     assert settings_.awareness.languages == ("cs", "uk")
-    warning = capsys.readouterr().err
-    assert "awareness.languages: every scored language takes part in every direction" in warning
-    assert warning.count("\n") == 1
+    assert "warning: awareness.languages: " in capsys.readouterr().err
     contrast = config.load(two_languages(awareness={"languages": ["cs", "uk", "en"]}))
-    assert capsys.readouterr().err == ""
+    assert "awareness.languages" not in capsys.readouterr().err
     assert config.names(contrast) == {"cs": "Czech", "uk": "Ukrainian", "en": "English"}
 
 
@@ -250,8 +275,8 @@ def test_what_is_not_needed_may_be_missing(folder: Path) -> None:
 def test_defaults_that_depend_on_other_keys(folder: Path) -> None:
     settings_ = config.load(demo(layers={"k": 2}, finetune={"learning_rate": 0.5, "lora": {"learning_rate": 0.25}}))
     assert settings_.finetune.accumulate == 10
-    assert settings_.finetune.method("lora")["learning_rate"] == 0.25
-    assert settings_.finetune.method("landermt")["learning_rate"] == 0.5
+    assert settings_.finetune.method("lora").learning_rate == 0.25
+    assert settings_.finetune.method("landermt").learning_rate == 0.5
     assert settings_.awareness.data == settings_.data.train
     assert settings_.pretrain.text == settings_.data.train
 
@@ -297,7 +322,7 @@ def test_names_of_sources(folder: Path) -> None:
         {"hf": "owner/opus-100", "config": "de-en"},
         {"hf": "owner/opus-100", "config": "de-en", "name": "opus"},
     ]
-    parsed = parse_sources(sources, "data.train")
+    parsed = parse_sources([validate(Source, source) for source in sources], "data.train")
     assert [source.name for source in parsed] == ["cldr", "cldr-2", "news", "files", "a.en", "opus-100-de-en", "opus"]
     assert all(source.json["name"] == source.name for source in parsed)
     assert parsed[2].files(["de"]) == ["news/de.txt"]
@@ -332,76 +357,47 @@ def test_merging_is_that_of_snakemake() -> None:
     assert config.merge(below, above) == merged
 
 
-# ---------------------------------------------------------------- schema, dataclasses, config.yaml in step
+# ---------------------------------------------------------------- declared once
 
 
-def dataclass_keys(kind: type, prefix: str = "") -> set[str]:
-    """Dotted names of all fields, sections included."""
-    found = set()
-    for name, hint in typing.get_type_hints(kind).items():
-        key = prefix + name
-        found.add(key)
-        if dataclasses.is_dataclass(hint):
-            found |= dataclass_keys(hint, f"{key}.")
-    return found
+def test_every_key_is_explained() -> None:
+    found = {key.name: key for key in schema.all_keys()}
+    assert all(len(key.field.description or "") > 5 for key in found.values())
+    assert {name for name, key in found.items() if key.readings} == SWITCHES
+    assert {name for name, key in found.items() if key.field.is_required()} == REQUIRED
 
 
-def yaml_keys(value: Any, prefix: str = "") -> set[str]:
-    """Dotted names of all keys of a mapping, sections included."""
-    if not isinstance(value, dict):
-        return set()
-    return {f"{prefix}{key}" for key in value} | {
-        name for key, item in value.items() for name in yaml_keys(item, f"{prefix}{key}.")
-    }
+def test_made_files_are_up_to_date() -> None:
+    for file, text in ((schema.SCHEMA, schema.schema_text()), (schema.DEFAULTS, schema.defaults_text())):
+        assert (ROOT / file).read_text(encoding="utf-8") == text, "run: python -m lander.config.schema"
 
 
-def test_schema_and_dataclasses_have_the_same_keys() -> None:
-    of_methods = tuple(f"finetune.{name}" for name in TRAINED)  # lander/config/methods.py has them
-    in_schema = {key for key, _ in keys() if not key.startswith(("data.cleaning.", *of_methods))}
-    assert dataclass_keys(Config) - {"finetune.methods"} == in_schema
+def test_the_file_of_defaults_says_what_an_absent_key_is(folder: Path) -> None:
+    given = {**two_languages(), "run": "run"}
+    defaults = yaml.safe_load((ROOT / schema.DEFAULTS).read_text(encoding="utf-8"))
+    assert config.load(config.merge(defaults, given)) == config.load(given)
 
 
-def test_every_key_is_explained_and_has_a_default_unless_it_is_a_switch() -> None:
-    required = {"languages", "directions"}
-    for key, node in keys():
-        assert len(node.get("description", "")) > 5, key
-        assert ("default" in node) != (key in SWITCHES | required), key
-    assert {key for key, _ in keys()} >= SWITCHES
-
-
-def test_every_object_of_the_schema_is_strict() -> None:
-    text = (ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8")
-
-    def check(node: Any, place: str) -> None:
-        if isinstance(node, dict):
-            if "properties" in node and isinstance(node.get("type"), str):
-                assert node["additionalProperties"] is False, place
-            for name, child in node.items():
-                check(child, f"{place}.{name}")
-
-    check(yaml.safe_load(text), "schema")
-
-
-def test_config_yaml_shows_every_key_but_the_switches() -> None:
-    shown = yaml_keys(yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8")))
-    wanted = {key for key, _ in keys() if not key.startswith("data.cleaning.")} - SWITCHES
-    wanted -= {"routing", "ablation"}  # sections of switches only
-    of_methods = {key for name in TRAINED for key in wanted if f"{key}.".startswith(f"finetune.{name}.")}
-    assert (
-        wanted - of_methods <= shown <= wanted
-    )  # lander/config/methods.py has those of the methods, and their defaults
+def test_the_schema_takes_what_the_config_takes() -> None:
+    checker = Draft202012Validator(yaml.safe_load((ROOT / schema.SCHEMA).read_text(encoding="utf-8")))
+    for file in [ROOT / "config.yaml", *(ROOT / "config").glob("*.yaml")]:
+        checker.validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+    assert not checker.is_valid({"finetune": {"stepz": 1}})
+    assert not checker.is_valid({"layers": {"k": "many"}})
 
 
 def test_cleaning_defaults_are_those_of_the_data_stage() -> None:
-    filled = validate({"languages": ["en", "de"], "directions": ["en-de"]})["data"]["cleaning"]
-    assert filled["default"] == settings.DEFAULTS["default"]
-    assert settings.resolve(filled) == settings.resolve({})
+    assert settings.resolve(settings.resolve(None)) == settings.resolve(None)
+    assert settings.resolve({"languages": {"zh": {"length": {"max": 7}}}})["languages"]["zh"]["length"]["max"] == 7
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "config").glob("*.yaml")), ids=lambda file: file.name)
-def test_shipped_configs_pass_the_schema(file: Path) -> None:
-    raw = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
-    assert validate(config.merge(raw, yaml.safe_load(file.read_text(encoding="utf-8"))))
+SHIPPED = sorted(file for file in (ROOT / "config").glob("*.yaml") if file.name != Path(schema.DEFAULTS).name)
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.name)
+def test_shipped_configs_are_whole_and_known(file: Path) -> None:
+    raw = yaml.safe_load(file.read_text(encoding="utf-8"))
+    assert not config._missing(validate(Config, raw), raw)
 
 
 def test_config_yaml_loads() -> None:

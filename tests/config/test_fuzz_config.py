@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lander.config import config
-from lander.config.schema import keys
+from lander.config.schema import all_keys
 from lander.data.templates import DEFAULT_PATH, load_templates
 from lander.shared.files import shipped
 
 TEXT = shipped("config.yaml").read_text(encoding="utf-8")
 DEFAULT = yaml.safe_load(TEXT)
 KEYS = [
-    *(key for key, _ in keys()),
+    *(key.name for key in all_keys()),
     "data.train.0.builtin",
     "data.test.0.lines",
     "nope",

@@ -1,17 +1,20 @@
 """Variants: what a name changes, and which models share their tables."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from lander.config import config, variants
+from lander.config import config
 from lander.config.methods import MASKED
 from lander.config.readings import READINGS
-from lander.config.variants import configure, selected, selection
+from lander.config.variants import MAIN, Variants, switches, trial
 from lander.shared.errors import UserError
-from lander.workflow.experiments import Experiments
+from lander.workflow import Plan
+from lander.workflow.experiments import ABOUT
 from lander.workflow.models import Models
+from lander.workflow.paths import Paths
 
 
 @pytest.fixture(scope="module")
@@ -19,21 +22,32 @@ def demo() -> config.Config:
     return config.read()
 
 
-def test_main_is_the_config_itself(demo: config.Config) -> None:
-    assert configure(demo, "main") == demo
-    assert configure(demo, "draw2", "random") == demo
+@pytest.fixture(scope="module")
+def table(demo: config.Config) -> Variants:
+    return Variants(demo, 6)
 
 
-def test_single_keys(demo: config.Config) -> None:
-    assert configure(demo, "k5").layers.k == 5
-    assert configure(demo, "general0.5").neurons.general_share == 0.5
-    off = configure(demo, "routing.gate-off")
+def configured(table: Variants, name: str, method: str = "landermt") -> config.Config:
+    return table.config(method, name)
+
+
+def test_main_is_the_config_itself(demo: config.Config, table: Variants) -> None:
+    assert configured(table, "main") == demo
+    assert configured(table, "draw2", "random") == demo
+    assert [table.row(name).draw for name in ("main", "draw2", "draw3")] == [1, 2, 3]
+
+
+def test_single_keys(demo: config.Config, table: Variants) -> None:
+    assert configured(table, "k5").layers.k == 5
+    assert configured(table, "general0.5").neurons.general_share == 0.5
+    off = configured(table, "routing.gate-off")
     assert (off.routing.gate, off.routing.share) == ("off", demo.routing.share)
-    assert configure(demo, "awareness.estimator-taylor_squared").awareness.estimator == "taylor_squared"
+    assert configured(table, "awareness.estimator-taylor_squared").awareness.estimator == "taylor_squared"
+    assert table.row("mix0.5").mix == 0.5
 
 
-def test_paper_is_the_literal_column(demo: config.Config) -> None:
-    paper = configure(demo, "paper")
+def test_paper_is_the_literal_column(demo: config.Config, table: Variants) -> None:
+    paper = configured(table, "paper")
     for section, keys in READINGS["paper"].items():
         for key, value in keys.items():
             assert getattr(getattr(paper, section), key) == value
@@ -44,42 +58,59 @@ def _plain(name: str) -> dict:
     return {"readings": "repaired", **READINGS[name]}
 
 
-def test_one_direction_is_trained_with_a_micro_batch_of_its_own_per_update(demo: config.Config) -> None:
-    only = configure(demo, "only-en-de")
+def test_one_direction_is_trained_with_a_micro_batch_of_its_own_per_update(
+    demo: config.Config, table: Variants
+) -> None:
+    only = configured(table, "only-en-de")
     assert [str(direction) for direction in only.directions] == ["en-de"]
     assert (demo.finetune.accumulate, only.finetune.accumulate) == (10, 1)
 
 
 def test_a_trial_is_shorter_at_its_own_rate_for_every_method(demo: config.Config) -> None:
-    trial = configure(demo, "lr0.02")
-    assert trial.finetune.epochs == demo.finetune.epochs / 4
-    assert {trial.finetune.method(name)["learning_rate"] for name in config.trained(demo)} == {0.02}
-    assert trial.finetune.method("lora")["rank"] == demo.finetune.method("lora")["rank"]
+    tried = Variants(demo, 6, lambda: [trial(demo, "lr0.02", 0.02)]).config("lora", "lr0.02")
+    assert tried.finetune.epochs == demo.finetune.epochs / 4
+    assert {tried.finetune.method(name).learning_rate for name in config.trained(demo)} == {0.02}
+    assert tried.finetune.method("lora").rank == demo.finetune.method("lora").rank
     steps = config.load(config.merge(config.effective(demo), {"workflow": {}, "finetune": {"steps": 10}}))
-    assert configure(steps, "lr1e-05").finetune.steps == 2
+    assert trial(steps, "lr1e-05", 1e-5).changes["finetune"]["steps"] == 2
+
+
+def test_trials_are_those_that_a_round_has_planned(
+    demo: config.Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    models = Models(demo, Paths("results/demo"))
+    place = SimpleNamespace(method="lora", variant="lr0.02", seed="0")
+    with pytest.raises(SystemExit):
+        models.training_length(place)
+    Path("results/demo/tune").mkdir(parents=True)
+    rounds = {"rates": {"full": [0.01], "lora": [0.01, 0.02]}, "done": False}
+    Path("results/demo/tune/round0.json").write_text(json.dumps(rounds))
+    assert models.learning_rate(place) == 0.02
+    assert "--keep-diverged" in models.training_length(place)
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        *["mian", "k", "routing.gat-off", "layers.k-3", "only-en", "lr", "general"],
-        *["general2", "routing.gate-foo", "awareness.estimator-tailor", "lr0", "only-de-fr"],  # values that cannot be
+        *["mian", "k", "k7", "routing.gat-off", "layers.k-3", "only-en", "lr", "lr0.02", "general", "draw4"],
+        *["general2", "routing.gate-foo", "awareness.estimator-tailor", "only-de-fr"],  # values that cannot be
     ],
 )
-def test_unknown_names_are_refused(demo: config.Config, name: str) -> None:
-    with pytest.raises(UserError):
-        configure(demo, name)
+def test_unknown_names_are_refused(table: Variants, name: str) -> None:
+    with pytest.raises(UserError, match=rf"^{name}: "):
+        configured(table, name)
 
 
-def test_unknown_methods_are_refused(demo: config.Config) -> None:
+def test_unknown_methods_are_refused(demo: config.Config, table: Variants) -> None:
     with pytest.raises(UserError, match="lara: no such method; there are zero-shot"):
-        configure(demo, "main", "lara")
+        configured(table, "main", "lara")
     with pytest.raises(UserError, match="zero-shot: trains nothing; the methods that do are full"):
         demo.finetune.method("zero-shot")
 
 
 def test_every_switch_is_flipped_once(demo: config.Config) -> None:
-    names = variants.switches(demo)
+    names = [row.name for row in switches(demo)]
     assert len(names) == len(set(names)) == 15
     assert {"routing.gate-static", "routing.gate-off", "activations.text-prompt", "finetune.scope-ffn"} <= set(names)
 
@@ -104,35 +135,40 @@ def test_every_switch_is_flipped_once(demo: config.Config) -> None:
     ],
 )
 def test_models_share_what_they_can(demo: config.Config, stage: str, method: str, variant: str, wanted: str) -> None:
-    assert selection(demo, stage, method, variant) == wanted
+    table = Variants(demo, 6, lambda: [trial(demo, "lr0.01", 0.01)])
+    assert table.selection(stage, method, variant) == wanted
 
 
-def test_a_selection_leads_back_to_its_method_and_variant(demo: config.Config) -> None:
+def test_a_selection_leads_back_to_its_method_and_variant(table: Variants) -> None:
     for method in MASKED:
         for variant in ("main", "routing.gate-off", "draw2"):
-            name = selection(demo, "masks", method, variant)
-            back = selected(name)
-            assert variants.seen_by(demo, "masks", *back) == variants.seen_by(demo, "masks", method, variant)
+            back = table.selected(table.selection("masks", method, variant))
+            assert table.seen_by("masks", *back) == table.seen_by("masks", method, variant)
+    with pytest.raises(UserError, match="lora"):
+        table.selected("lora+main")
 
 
 def test_tables_of_other_readings_have_folders_of_their_own(demo: config.Config) -> None:
-    models = Models(demo)
+    models = Models(demo, Paths("results/demo"))
 
     def awareness(variant: str) -> str:
         return models.awareness_files(SimpleNamespace(variant=variant, seed="0"))[0]
 
-    assert awareness("main") == "<results>/awareness/s0/en.parquet"
+    assert awareness("main") == "results/demo/awareness/s0/en.parquet"
     assert awareness("routing.gate-off") == awareness("main")
-    assert awareness("awareness.site-pre") == "<results>/awareness/pre/s0/en.parquet"
-    scored = models.scores_of(SimpleNamespace(reading="pre/"))
+    assert awareness("awareness.site-pre") == "results/demo/awareness/pre/s0/en.parquet"
+    scored = models.scoring(SimpleNamespace(reading="pre/"))
     assert (scored.site, scored.text, scored.estimator) == ("pre", "monolingual", "taylor")
-    assert models.scores_of(SimpleNamespace(reading="")) == demo.awareness
+    assert models.scoring(SimpleNamespace(reading="")) == demo.awareness
+    assert models.activation_text(SimpleNamespace(reading="prompt/")) == "prompt"
+    with pytest.raises(SystemExit):
+        models.scoring(SimpleNamespace(reading="per/"))
 
 
 def test_draws_and_seeds_draw_differently(demo: config.Config) -> None:
-    models = Models(demo)
+    models = Models(demo, Paths("results/demo"))
     drawn = {
-        models.draw_seed(SimpleNamespace(variant=name, seed=seed))
+        tuple(models.neuron_flags(SimpleNamespace(variant=name, seed=seed)))
         for name in ("random+main", "random+draw2", "random+draw3")
         for seed in ("0", "1")
     }
@@ -140,13 +176,16 @@ def test_draws_and_seeds_draw_differently(demo: config.Config) -> None:
 
 
 def test_every_model_of_every_experiment_can_be_configured(demo: config.Config) -> None:
-    experiments = Experiments(demo, 6)
-    for name in experiments.compared:
+    plan = Plan(demo)
+    experiments, table = plan.experiments, plan.models.variants
+    for name in ABOUT:
         models = experiments.models(name)
         assert len(models) == len(set(models))
         for model in models:
             if model.variant != "best-prompt":
-                configure(demo, model.variant, model.method)
+                assert (table.config(model.method, model.variant) == demo) == (
+                    table.row(model.variant).changes == MAIN.changes and model.method != "layers"
+                )
     assert [m.variant for m in experiments.models("sweep_k")] == ["k0", "k1", "k2", "main", "k4", "k5", "k6"]
     assert sum(m.variant.startswith("only-") for m in experiments.models("transfer")) == 40
     assert Path(experiments.losses("readings")[0]).name == "s0.csv"

@@ -5,6 +5,7 @@ import json
 import os
 import string
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from lander.data import cleaning, langid, measures
 from lander.data.cleaning import EXAMPLE_CHARACTERS, EXAMPLES, Cleaner, clean_pair
+from lander.data.filters import LARGER, Seen
 from lander.data.langid import Judge
 from lander.data.overlap import Excluded, normalise
 from lander.data.repair import repair
@@ -242,6 +244,26 @@ def test_duplicates():
     assert verdicts(pairs, cleaning={"default": {"duplicates": {"pair": False}}})[3] == (DE, EN)
 
 
+@given(st.lists(st.lists(st.integers(0, 40), max_size=9), max_size=40))
+def test_what_was_seen_answers_as_a_set_does(calls):
+    seen, known = Seen(), set()
+    for call in calls:
+        wanted = [number not in known and number not in call[:place] for place, number in enumerate(call)]
+        known.update(call)
+        assert seen.add(np.array(call, dtype=np.uint64)).tolist() == wanted
+
+
+def test_what_was_seen_is_held_once_in_few_runs():
+    seen = Seen()
+    numbers = np.random.default_rng(0).permutation(20_000).astype(np.uint64) << np.uint64(49)  # the largest ones too
+    for part in np.array_split(np.concatenate([numbers, numbers[:500]]), 300):
+        seen.add(part)
+    lengths = [len(run) for run in seen._runs]
+    assert sum(lengths) == 20_000
+    assert all(first >= LARGER * second for first, second in pairwise(lengths))
+    assert all((run[:-1] < run[1:]).all() for run in seen._runs)
+
+
 def test_nothing_hangs_on_the_size_of_a_batch(monkeypatch):
     texts = [DE, DE + " ", FR, "", DE + " Nie.", DE, "<b>x</b>", DE + " Nie.", DE + " Nie!"]
     pairs = [(text, EN) for text in texts]
@@ -256,17 +278,17 @@ def test_nothing_hangs_on_the_size_of_a_batch(monkeypatch):
 @pytest.mark.parametrize(
     ("cleaning", "message"),
     [
-        ({"ordr": []}, "unknown key 'ordr'"),
-        ({"order": ["empty", "nope"]}, "order: unknown step 'nope'"),
-        ({"order": ["empty", "empty"]}, "'empty' stands there twice"),
-        ({"default": {"nope": {}}}, "default: unknown step 'nope'"),
-        ({"default": {"length": {"mx": 3}}}, "default.length: unknown key 'mx'"),
-        ({"languages": {"zh": {"length": {"max": "3"}}}}, "languages.zh.length.max: '3' should be"),
-        ({"languages": {"zh": {"length": 3}}}, "languages.zh.length: must be a mapping"),
+        ({"ordr": []}, "data.cleaning.ordr"),
+        ({"order": ["empty", "nope"]}, "data.cleaning.order[1]: 'nope'"),
+        ({"order": ["empty", "empty"]}, "order: empty is there twice"),
+        ({"default": {"nope": {}}}, "default.nope: no such key"),
+        ({"default": {"length": {"mx": 3}}}, "default.length.mx: no such key"),
+        ({"languages": {"zh": {"length": {"max": "x"}}}}, "languages.zh.length.max: 'x' given"),
+        ({"languages": {"zh": {"length": 3}}}, "languages.zh.length: 3 given"),
         ({"languages": {"zh": {"duplicates": {"pair": True}}}}, "duplicates"),
-        ({"default": {"length": {"unit": "letters"}}}, "'letters' is none of words, characters"),
-        ({"default": {"length": {"max": True}}}, "True should be"),
-        ({"default": {"length_ratio": {"max": -1}}}, "-1 is below 0"),
+        ({"default": {"length": {"unit": "letters"}}}, "length.unit: 'letters' given"),
+        ({"default": {"length": {"max": True}}}, "length.max: true given"),
+        ({"default": {"length_ratio": {"max": -1}}}, "length_ratio.max: -1 given"),
     ],
 )
 def test_settings_that_are_wrong_are_named(cleaning, message):

@@ -4,14 +4,16 @@ import subprocess
 import sys
 
 import pytest
+from test_sources import complaint
 
-from lander.config.sources import parse_sources
+from lander.config.sources import Source, parse_sources
 from lander.data import testsets
 from lander.data.overlap import Excluded
 from lander.data.sources import check, languages_of, overlap, read, source_name
 from lander.data.texts import hold_out, write_text
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction, parse_direction
+from lander.shared.validation import validate
 
 
 @pytest.fixture
@@ -37,13 +39,6 @@ def cache(tmp_path, monkeypatch):
 
 
 BOTH = {"sacrebleu": "wmt16", "directions": ["en-de", "de-en"]}
-
-
-def complaint(source, languages=("en", "de")) -> str:
-    with pytest.raises(UserError) as error:
-        list(read(source, languages))
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 def test_each_direction_has_a_set_of_its_own(cache):
@@ -74,7 +69,7 @@ def test_as_a_test_set_as_scoring_text_and_as_excluded_text(cache, tmp_path):
 
 def test_the_config_knows_its_languages_and_whether_a_network_is_needed(cache):
     values = [BOTH, {"sacrebleu": "wmt17", "config": "en-de"}, {"sacrebleu": "wmt21/dev", "config": "en-de"}]
-    parsed = parse_sources(values, "data.test")
+    parsed = parse_sources([validate(Source, value) for value in values], "data.test")
     assert [source.name for source in parsed] == ["wmt16", "wmt17-en-de", "wmt21-dev-en-de"]
     assert [source.remote for source in parsed] == [False, True, False]
     assert parsed[0].serves(Direction("de", "en"))
@@ -82,17 +77,15 @@ def test_the_config_knows_its_languages_and_whether_a_network_is_needed(cache):
     assert parsed[1].serves(Direction("de", "en"))
     assert parsed[0].files() == []
     with pytest.raises(UserError, match="its languages are not known"):
-        parse_sources([{"sacrebleu": "wmt16"}], "data.test")
+        parse_sources([validate(Source, {"sacrebleu": "wmt16"})], "data.test")
     with pytest.raises(UserError, match="its languages are not known"):
         check({"sacrebleu": "wmt16"})
 
 
 def test_offline_and_not_in_the_cache(cache):
     message = complaint({"sacrebleu": "wmt17", "config": "en-de"})
-    assert message == (
-        f"sacrebleu wmt17 en-de: not in the cache {cache}, and cannot be fetched (HF_HUB_OFFLINE is set); run `lander "
-        "prefetch` with the same config where there is a network, or set SACREBLEU to a folder that has it"
-    )
+    assert message.startswith("sacrebleu wmt17 en-de: ")
+    assert all(part in message for part in (str(cache), "HF_HUB_OFFLINE is set", "lander prefetch", "SACREBLEU"))
 
 
 @pytest.mark.parametrize("fault", [OSError("no route\nto host"), SystemExit(1)])

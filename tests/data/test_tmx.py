@@ -8,10 +8,9 @@ import tracemalloc
 import zipfile
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from test_sources import complaint
 
-from lander.config.sources import parse_sources
+from lander.config.sources import Source, parse_sources
 from lander.data.cleaning import clean_pair
 from lander.data.overlap import Excluded
 from lander.data.sources import check, languages_of, overlap, read, source_name
@@ -19,6 +18,7 @@ from lander.data.texts import hold_out
 from lander.shared import tables
 from lander.shared.errors import UserError
 from lander.shared.languages import parse_direction
+from lander.shared.validation import validate
 
 HEAD = """<?xml version="1.0" encoding="UTF-8"?>
 <!DOCTYPE tmx SYSTEM "tmx14.dtd">
@@ -40,14 +40,6 @@ def unit(**texts: str) -> str:
 def write(path, *units: str, head: str = HEAD, tail: str = TAIL) -> dict:
     path.write_text(head + "".join(units) + tail, encoding="utf-8")
     return {"tmx": str(path)}
-
-
-def complaint(source, languages=("en", "de")) -> str:
-    with pytest.raises(UserError) as error:
-        list(read(source, languages))
-    assert "\n" not in str(error.value)
-    assert len(str(error.value)) < 500
-    return str(error.value)
 
 
 @pytest.fixture
@@ -219,7 +211,7 @@ def test_zip_files_that_are_refused(tmp_path):
     assert "cannot be unpacked" in complaint(pack(path, ["a.tmx"], flag=1))
     pack(path, ["a.tmx"])
     path.write_bytes(path.read_bytes()[:60])
-    assert "not a sound zip file" in complaint({"tmx": str(path)})
+    assert "the zip file is damaged" in complaint({"tmx": str(path)})
     path.write_bytes(b"")
     assert complaint({"tmx": str(path)}).endswith("m.zip: there is nothing in it; is it the right file?")
 
@@ -228,23 +220,6 @@ def test_a_cut_gzip_is_told(tmp_path):
     path = tmp_path / "m.tmx.gz"
     path.write_bytes(gzip.compress((HEAD + unit(en="a", de="b") * 100).encode())[:-20])
     assert "cut short" in complaint({"tmx": str(path)})
-
-
-@given(st.binary(max_size=60), st.integers(0, 700), st.sampled_from(["insert", "replace", "cut"]))
-@settings(max_examples=300)
-def test_damage_anywhere_is_an_error_of_the_user_or_none(tmp_path_factory, junk, place, how):
-    data = (HEAD + unit(en="<ph>x</ph>one", de="eins") + unit(en="two &amp; more", de="zwei") + TAIL).encode()
-    data = data[:place] + junk + (b"" if how == "cut" else data[place + len(junk) * (how == "replace") :])
-    path = tmp_path_factory.getbasetemp() / "fuzz.tmx"
-    path.write_bytes(data)
-    try:
-        for _, texts in read({"tmx": str(path)}, ("en", "de")):
-            assert all(isinstance(text, str) for text in texts)
-    except UserError as error:
-        message = str(error)
-    else:
-        message = ""
-    assert "\n" not in message
 
 
 def test_a_long_memory_is_read_in_little_memory(tmp_path):
@@ -261,7 +236,7 @@ def test_a_long_memory_is_read_in_little_memory(tmp_path):
 
 
 def test_the_config_knows_the_languages_of_a_memory(tmp_path, memory):
-    [source] = parse_sources([memory], "data.train")
+    [source] = parse_sources([validate(Source, memory)], "data.train")
     assert source.name == "m"
     assert source.serves(parse_direction("en-zh"))
     assert not source.serves(parse_direction("en-fr"))
@@ -269,10 +244,10 @@ def test_the_config_knows_the_languages_of_a_memory(tmp_path, memory):
     assert not source.remote
     check(source.json)
     with pytest.raises(UserError, match=r"data\.train\[0\]: .*no\.tmx: no such file"):
-        parse_sources([{"tmx": str(tmp_path / "no.tmx")}], "data.train")
+        parse_sources([validate(Source, {"tmx": str(tmp_path / "no.tmx")})], "data.train")
     (tmp_path / "bad.tmx").write_text("<html/>")
     with pytest.raises(UserError, match=r"data\.train\[0\]: .*bad\.tmx, line 1: the file begins with <html>"):
-        parse_sources([{"tmx": str(tmp_path / "bad.tmx")}], "data.train")
+        parse_sources([validate(Source, {"tmx": str(tmp_path / "bad.tmx")})], "data.train")
     with pytest.raises(UserError, match="a list is for tsv"):
-        parse_sources([{**memory, "columns": ["en", "de"]}], "data.train")
+        parse_sources([validate(Source, {**memory, "columns": ["en", "de"]})], "data.train")
     assert json.dumps(source.json)

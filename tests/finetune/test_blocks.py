@@ -7,10 +7,9 @@ import torch
 import toys
 from torch.nn.functional import linear
 
-from lander.finetune.blocks import BlockFFN, Routing, fold, install
+from lander.finetune.blocks import BlockFFN, Routing, fold, install, partition
+from lander.finetune.engine import BlockAdamW
 from lander.finetune.methods import prepare
-from lander.finetune.optimizer import BlockAdamW
-from lander.finetune.partition import partition
 from lander.finetune.switch import Router, switches
 from lander.models import families
 from lander.shared.errors import UserError

@@ -12,8 +12,8 @@ from transformers import BloomConfig, BloomForCausalLM
 from lander.config import config
 from lander.config.readings import READINGS
 from lander.finetune.blocks import Routing
+from lander.finetune.engine import BlockAdamW
 from lander.finetune.methods import Lora, Prepared, count, prepare
-from lander.finetune.optimizer import BlockAdamW
 from lander.finetune.schedule import Pairs, Schedule
 from lander.report import paper
 
@@ -89,8 +89,8 @@ def test_the_papers_config_is_the_paper(settings):
     }
     assert read == READINGS["paper"]
     assert (settings.layers.k, settings.neurons.general_share, settings.finetune.scope) == (4, 0.9, "layer")
-    assert settings.finetune.method("adapter")["bottleneck"] == 3280
-    assert {settings.finetune.method(name)["rank"] for name in ("lora", "adapter-lora")} == {16}
+    assert settings.finetune.method("adapter").bottleneck == 3280
+    assert {settings.finetune.method(name).rank for name in ("lora", "adapter-lora")} == {16}
 
 
 def test_the_papers_schedule(settings):
@@ -103,5 +103,5 @@ def test_the_papers_schedule(settings):
     updates = schedule.updates(finetune.epochs, finetune.accumulate)
     assert finetune.steps is None
     assert updates * finetune.accumulate / len(settings.directions) == 12_500  # micro-batches of a direction
-    assert {finetune.method(method)["learning_rate"] for method in config.trained(settings)} == {5e-5}
+    assert {finetune.method(method).learning_rate for method in config.trained(settings)} == {5e-5}
     assert isinstance(BlockAdamW([nn.Parameter(torch.zeros(1))]), torch.optim.AdamW)

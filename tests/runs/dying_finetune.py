@@ -4,6 +4,8 @@ checkpoint  behind that of update 4
 writing     while that of update 4 is written: half of a file of three
 removing    while the one before it is removed
 window      between the two micro-batches of update 5 (with two ranks the second one dies, before its only one)
+
+SIGINT and SIGTERM are sent there too, in the second micro-batch of update 2: the process may say what it does.
 """
 
 import os
@@ -31,7 +33,7 @@ def write_and_die(tensors, path, *rest, **options):
 
 
 def remove_and_die(path, *rest, **options):
-    if Path(path).name == "update-00000002":
+    if Path(path).name == "update-00000003":
         (Path(path) / "weights.safetensors").unlink()
         die()
     rmtree(path, *rest, **options)
@@ -54,13 +56,15 @@ def save_and_die(folder, state, update, log, fingerprint):
 
 
 def begin_and_die(self, number):
-    if number == 11:
+    if number == 11 and PLACE == "window":
         die()
+    if number == 5 and PLACE.startswith("SIG"):
+        os.kill(os.getpid(), signal.Signals[PLACE])
     return micro_batch(self, number)
 
 
 if PLACE == "checkpoint":
     checkpoint.save = save_and_die
-if PLACE == "window":
+if PLACE == "window" or PLACE.startswith("SIG"):
     trainer.Trainer.micro_batch = begin_and_die
 runpy.run_module("lander.finetune", run_name="__main__", alter_sys=True)

@@ -15,16 +15,17 @@ import torch.distributed as dist
 from safetensors.torch import save_file
 
 from lander.finetune import checkpoint, frozen, trainer
+from lander.finetune.engine import Engine, gathered
 
 KEPT = Path(sys.argv[sys.argv.index("--out") + 1] + "-kept")
-save, check, make_engine = checkpoint.save, frozen.check, trainer.make_engine
+save, check = checkpoint.save, frozen.check
 optimizers = []
 
 
-def make_and_keep(*arguments):
-    engine, optimizer = make_engine(*arguments)
-    optimizers.append(optimizer)
-    return engine, optimizer
+class Kept(Engine):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        optimizers.append(self.optimizer)
 
 
 def save_and_keep(folder, state, update, log, fingerprint):
@@ -39,7 +40,7 @@ def check_and_keep(network, before):
     weights = {}
     for name, parameter in network.named_parameters():
         if not parameter.requires_grad:
-            with frozen.whole(parameter):
+            with gathered(parameter):
                 weights[name] = parameter.detach().cpu().clone()
     save_file(weights, KEPT / f"{dist.get_rank()}.safetensors")
     masters = list(optimizers[0].state)  # ZeRO puts its parts in the parameters' place
@@ -47,5 +48,5 @@ def check_and_keep(network, before):
     (KEPT / f"{dist.get_rank()}.json").write_text(json.dumps(facts))
 
 
-checkpoint.save, frozen.check, trainer.make_engine = save_and_keep, check_and_keep, make_and_keep
+checkpoint.save, frozen.check, trainer.Engine = save_and_keep, check_and_keep, Kept
 runpy.run_module("lander.finetune", run_name="__main__", alter_sys=True)

@@ -1,8 +1,11 @@
 """How trainings end and go on, in one process: numbers that are none, no time for the model, a damaged checkpoint."""
 
 import gc
+import os
+import signal
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,11 +13,11 @@ import torch
 import toys
 
 from lander.finetune import __main__ as stage
-from lander.finetune import checkpoint, trainer
+from lander.finetune import checkpoint, engine, trainer
 from lander.finetune.blocks import Routing
-from lander.finetune.losses import Diverged
 from lander.finetune.methods import prepare
 from lander.finetune.schedule import Pairs, Schedule
+from lander.finetune.trainer import Diverged
 from lander.models.tokens import Codec
 from lander.shared import deadline, guard, machine
 from lander.shared.errors import UserError
@@ -27,13 +30,13 @@ UPDATES = 4
 @pytest.fixture(scope="module", autouse=True)
 def processes():
     machine.prepare(1)
-    trainer.start_processes()
-    trainer.import_deepspeed()
+    engine.start_processes()
+    engine.import_deepspeed()
     gc.collect()
     gc.freeze()  # DeepSpeed collects garbage at every turn, over a second each with all its modules in memory
     yield
     gc.unfreeze()
-    trainer.end_processes()
+    engine.end_processes()
 
 
 @pytest.fixture(autouse=True)
@@ -148,6 +151,43 @@ def test_a_training_without_time_to_write_its_model_only_writes_then(tmp_path, m
     stopped(tmp_path, UPDATES, monkeypatch)
     monkeypatch.setattr(trainer.Trainer, "update", None)
     monkeypatch.setenv(deadline.VARIABLE, "1")  # whose time is as short goes on all the same
+    masters, again = train(tmp_path)
+    assert log.equals(again)
+    assert all(torch.equal(value, straight[name]) for name, value in masters.items())
+
+
+def test_checkpoints_are_written_by_time(tmp_path, monkeypatch):
+    """Of four updates, 100 s each, the third is the first one 5 minutes after the start; the model follows the last."""
+    now, written = iter(range(0, 10_000, 100)), []
+    monkeypatch.setattr(checkpoint, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    monkeypatch.setattr(checkpoint, "save", lambda folder, engine, update, *rest: written.append(update))
+    train(tmp_path, checkpoint_minutes=5)
+    assert written == [3]
+    written.clear()
+    train(tmp_path, checkpoint_minutes=1)
+    assert written == [1, 2, 3]
+    written.clear()
+    train(tmp_path)
+    assert written == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_the_state_and_ends_the_training_with_its_status(number, tmp_path, monkeypatch):
+    straight, log = train()
+    update, before = trainer.Trainer.update, signal.getsignal(number)
+
+    def signalled(self, at):
+        if at == 1:
+            os.kill(os.getpid(), number)
+        return update(self, at)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.Trainer, "update", signalled)
+        with pytest.raises(SystemExit) as end:
+            train(tmp_path)
+    assert end.value.code == 128 + number
+    assert signal.getsignal(number) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["update-00000002"]
     masters, again = train(tmp_path)
     assert log.equals(again)
     assert all(torch.equal(value, straight[name]) for name, value in masters.items())

@@ -72,7 +72,7 @@ def windows() -> list[list[tuple[str, Batch]]]:
 def test_a_training_is_what_plain_torch_makes_of_it(folder, stage, ranks, name, recompute):
     out, setting = f"{stage}-{ranks}-{name}-{recompute}", SETTINGS[name]
     flags = ["--steps", str(UPDATES), "--accumulate", str(WINDOW), "--learning-rate", str(RATE)]
-    flags += ["--zero-stage", str(stage), "--scope", setting["scope"], "--checkpoint-every", "1"]
+    flags += ["--zero-stage", str(stage), "--scope", setting["scope"], "--checkpoint-minutes", "1e-9"]
     flags += ["--weight-decay", str(setting["decay"]), "--clip", str(setting["clip"]), "--checkpoints", f"{out}-states"]
     flags += ["--recompute"] if recompute else []
     trainings.finetune(folder, out, *flags, ranks=ranks, directions=DIRECTIONS, entry=trainings.KEPT)

@@ -36,11 +36,11 @@ SHORT: dict[str, Any] = {
     "directions": ["en-de"],
     "data": {"max_pairs": 40},
     "awareness": {"languages": ["en", "de"]},
-    "finetune": {"steps": 8, "batch_size": 2, "checkpoint_every": 2},
+    "finetune": {"steps": 8, "batch_size": 2, "checkpoint_minutes": 1e-9},
 }
 LONG: dict[str, Any] = {
     "methods": ["zero-shot", "full", "lora", "adapter", "landermt"],
-    "finetune": {"steps": 12, "ranks": 2, "zero_stage": 2, "checkpoint_every": 2},
+    "finetune": {"steps": 12, "ranks": 2, "zero_stage": 2, "checkpoint_minutes": 1e-9},
 }
 CHANGES, TARGETS = (LONG, ["all"]) if SOAK else (SHORT, ["results/tiny/finetune/landermt/main/s0/lander.json"])
 OWN = ("logs", "benchmarks", "checkpoints", "report")  # folders whose files have times, or show those of others

@@ -23,7 +23,7 @@ from lander.config import config, schema
 
 ROOT = Path(__file__).parent.parent.parent
 HERE = Path(__file__).parent
-LEAVES = [key for key, node in schema.keys() if "properties" not in node]  # noqa: SIM118 (a function)
+LEAVES = [key.name for key in schema.all_keys() if not key.section]
 SOAK = bool(os.environ.get("LANDER_SOAK"))
 IDLE = [key for key, (_, roots) in KEYS.items() if not roots and key not in UNRECORDED]
 SAMPLED = ("data.cleaning.default.length.max", "finetune.lora.learning_rate")

@@ -44,7 +44,7 @@ CONFIG: dict[str, Any] = {
     "activations": {"sentences": 20},
     "layers": {"k": 1},
     "awareness": {"languages": ["en", "de", "fr"], "sentences": 20},
-    "finetune": {"steps": 4, "batch_size": 4, "warmup": 1, "checkpoint_every": 2},
+    "finetune": {"steps": 4, "batch_size": 4, "warmup": 1, "checkpoint_minutes": 1e-9},
     "translate": {"max_new_tokens": 12, "dev_sentences": 2},
     "experiments": {"draws": 2},
 }
@@ -160,7 +160,7 @@ CHANGES = [
     ({"finetune": {"lora": {"rank": 4}}}, ONE_METHOD),
     ({"finetune": {"full": {"learning_rate": 0.5}}}, ONE_METHOD),
     ({"finetune": {"steps": 5}}, {"finetune": 3, **DECODING, "best_prompt": 0, "translate": 3, "score": 3}),
-    ({"finetune": {"checkpoint_every": 3, "zero_stage": 2, "ranks": 2}}, {"report": 1, "all": 1}),
+    ({"finetune": {"checkpoint_minutes": 3, "zero_stage": 2, "ranks": 2}}, {"report": 1, "all": 1}),
     ({"methods": ["zero-shot", "landermt"]}, {"scores": 1, "significance": 1, "report": 1, "all": 1}),
     ({"workflow": {"code_triggers": False}}, {}),
 ]

@@ -37,7 +37,7 @@ STEPS = 120
 CHANGES = {
     "methods": ["landermt"],
     "awareness": {"languages": ["en", "de"]},
-    "finetune": {"ranks": 2, "zero_stage": 2, "steps": STEPS, "checkpoint_every": 5},
+    "finetune": {"ranks": 2, "zero_stage": 2, "steps": STEPS, "checkpoint_minutes": 1e-9},
 }
 FLAGS = ["--jobs", "4", "--slurm-init-seconds-before-status-checks", "5", "--latency-wait", "20"]  # of a fast test
 CHECKPOINTS = "results/tiny/checkpoints/landermt/main/s0"
@@ -239,7 +239,7 @@ def test_a_training_that_nears_its_limit_comes_back(project: Project, cluster: s
     """
     made, updates = Run(project, cluster, plugins), 60
     project.edit("lander/finetune/trainer.py", "log.extend(rows)\n", "log.extend(rows); time.sleep(1)\n")
-    finetune = {"steps": updates, "checkpoint_every": 1000}
+    finetune = {"steps": updates, "checkpoint_minutes": 0}
     flags = ["--set-resources", "finetune:runtime=1", "--", "results/tiny/finetune/full/main/s0/lander.json"]
     result = made.snakemake(*flags, methods=["full"], finetune=finetune)
     assert result.returncode == 0, result.stdout + result.stderr

@@ -1,26 +1,33 @@
-"""Trainings whose job runs out of time, each in its own process: they save, stop, and go on to the same weights."""
+"""Trainings that run out of time, or get a signal, in processes of their own: they save, stop, and lose nothing."""
 
 import pytest
 import torch
 from test_trainings import finetune, folder, straight, trained  # noqa: F401 (two are fixtures)
+from trainings import dying
 
 from lander.shared import deadline
 
 pytestmark = pytest.mark.workflow
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
-def test_a_training_that_runs_out_of_time_goes_on_to_the_same_weights(folder, straight, monkeypatch, ranks):  # noqa: F811
-    """Without `checkpoint_every`; bit for bit where the number of ranks is the same."""
-    name = f"late-{ranks}"
-    flags = ["--steps", "6", "--accumulate", "2", "--checkpoints", f"{name}-checkpoints"]
-    monkeypatch.setenv(deadline.VARIABLE, "1")  # long over: one update a turn
-    stopped = finetune(folder, name, *flags, ranks=ranks, check=False)
-    assert stopped.returncode != 0
-    assert "lander finetune: error: the job's time is nearly up: stopped after update 1 of 6" in stopped.stderr
+@pytest.mark.parametrize(("why", "ranks"), [("deadline", 1), ("deadline", 2), ("SIGTERM", 1), ("SIGINT", 2)])
+def test_a_stopped_training_goes_on_to_the_same_weights(folder, straight, monkeypatch, why, ranks):  # noqa: F811
+    """Without checkpoints by time; bit for bit where the number of ranks is the same. A signal reaches one rank."""
+    name = f"{why}-{ranks}"
+    flags = ["--steps", "6", "--accumulate", "2", "--checkpoint-minutes", "0", "--checkpoints", f"{name}-checkpoints"]
+    entry = {}
+    if why == "deadline":
+        monkeypatch.setenv(deadline.VARIABLE, "1")  # long over: one update a turn
+    else:
+        entry = {"entry": dying(why)}
+    stopped = finetune(folder, name, *flags, ranks=ranks, check=False, **entry)
+    update = 1 if why == "deadline" else 3
+    assert f"stopped after update {update} of 6, the state is saved" in stopped.stderr
+    assert stopped.returncode == (143 if why == "SIGTERM" else 1)
+    assert ranks > 1 or "Traceback" not in stopped.stderr  # torchrun prints its own
     assert not (folder / name / "lander.json").exists()
-    monkeypatch.delenv(deadline.VARIABLE)
-    assert "resuming at update 1 of 6" in finetune(folder, name, *flags, ranks=ranks).stderr
+    monkeypatch.delenv(deadline.VARIABLE, raising=False)
+    assert f"resuming at update {update} of 6" in finetune(folder, name, *flags, ranks=ranks).stderr
     found = trained(folder, name)
     assert all((value - straight[key]).abs().max() <= (0 if ranks == 1 else 1e-6) for key, value in found.items())
     assert found.keys() == straight.keys()

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.workflow
 SOAK = bool(os.environ.get("LANDER_SOAK"))  # `make soak`: all ZeRO stages with all numbers of ranks, all places to die
 SIX = ["--steps", "6", "--accumulate", "2"]  # six updates of two micro-batches: every window leaves a direction out
 BF16 = ("--dtype", "bfloat16")
+ALWAYS = ("--checkpoint-minutes", "1e-9")  # a checkpoint after every update
 PLACES = ["checkpoint", "writing", "removing", "window"]  # to die: see dying_finetune.py
 
 
@@ -76,12 +77,13 @@ def test_resumed_equals_uninterrupted(folder, place, flags, ranks):
     """A run that is killed, wherever that is, goes on from its last whole checkpoint, bit for bit."""
     straight = uninterrupted(folder, flags, ranks)
     name = "-".join(["killed", place, *flags, str(ranks)])
-    again = [*SIX, *flags, "--checkpoint-every", "2", "--checkpoints", f"{name}-checkpoints"]
+    again = [*SIX, *flags, *ALWAYS, "--checkpoints", f"{name}-checkpoints"]
     killed = finetune(folder, name, *again, entry=dying(place), ranks=ranks, check=False)
     assert killed.returncode == (-9 if ranks == 1 else 1)
     assert not (folder / name / "lander.json").exists()
     done = finetune(folder, name, *again, ranks=ranks)
-    assert f"resuming at update {2 if place == 'writing' else 4} of 6" in done.stderr
+    update = {"writing": 3, "window": 5}.get(place, 4)
+    assert f"resuming at update {update} of 6" in done.stderr
     expected = trained(folder, straight.name)
     assert all(torch.equal(value, expected[key]) for key, value in trained(folder, name).items())
     assert (folder / name / "loss.csv").read_bytes() == (straight / "loss.csv").read_bytes()
@@ -93,7 +95,7 @@ def test_a_checkpoint_of_other_settings_is_neither_used_nor_kept(folder):
     stale = folder / "stale" / "update-00000099"
     stale.mkdir(parents=True)
     (stale / "state.json").write_text('{"fingerprint": "another", "update": 99, "updates": [99], "log": []}')
-    flags = [*SIX, "--checkpoint-every", "2", "--checkpoints", "stale"]
+    flags = [*SIX, *ALWAYS, "--checkpoints", "stale"]
     finetune(folder, "after-stale", *flags, entry=dying("checkpoint"), check=False)
     assert [path.name for path in (folder / "stale").iterdir()] == ["update-00000004"]
     assert "resuming at update 4 of 6" in finetune(folder, "after-stale", *flags).stderr
@@ -128,10 +130,10 @@ def test_bfloat16_has_float32_masters_of_what_is_trained_alone(folder):
 def test_a_checkpoint_goes_on_with_another_number_of_ranks(folder, straight, stage, before, after):
     """A gate is one number: at ZeRO 3 the ranks cannot halve it."""
     name = f"ranks-{stage}-{before}-{after}"
-    flags = [*SIX, "--zero-stage", str(stage), "--checkpoint-every", "2", "--checkpoints", name]
+    flags = [*SIX, "--zero-stage", str(stage), *ALWAYS, "--checkpoints", name]
     assert finetune(folder, f"{name}-out", *flags, ranks=before, entry=dying("window"), check=False).returncode != 0
     done = finetune(folder, f"{name}-out", *flags, ranks=after)
-    assert "resuming at update 4 of 6" in done.stderr
+    assert "resuming at update 5 of 6" in done.stderr
     found = trained(folder, f"{name}-out")
     assert all((value - straight[key]).abs().max() < 1e-6 for key, value in found.items())
 

@@ -68,7 +68,7 @@ def test_the_papers_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Table 1: parameters trained, and 12,500 updates, from config/paper.yaml and BLOOM-7b1's config."""
     bloom = BloomConfig(vocab_size=250_880, hidden_size=4096, n_layer=30, n_head=32)
     monkeypatch.setattr(base, "base_config", lambda settings: bloom)
-    settings = replace(config.read(ROOT / "config" / "paper.yaml"), methods=("full", "lora", "landermt"))
+    settings = config.read(ROOT / "config" / "paper.yaml").changed({"methods": ("full", "lora", "landermt")})
     made = plan.make(settings, GPU, count_jobs=False)
     found = {one["method"]: one for one in made["methods"]}
     trained = {name: one["trained"] for name, one in found.items()}
@@ -302,7 +302,7 @@ def test_memory_of_a_run_that_was_measured(method: str, dtype: str, stage: int, 
     """Peak memory of a training, above what the imports take, within 25% of what the plan says."""
     shape = BloomConfig(vocab_size=300, hidden_size=448, n_layer=14, n_head=8, eos_token_id=2)
     BloomForCausalLM(shape).save_pretrained("base")
-    finetune = {"batch_size": 2, "steps": 1, "zero_stage": stage, "precision": "float32", "checkpoint_every": 0}
+    finetune = {"batch_size": 2, "steps": 1, "zero_stage": stage, "precision": "float32", "checkpoint_minutes": 0}
     Path("one.yaml").write_text(yaml.safe_dump([{"name": "long", "text": "x" * 80 + " {source}\n"}]))
     settings = own(
         directions=["en-de", "de-en"],
@@ -331,7 +331,7 @@ def test_memory_where_sentences_are_long_and_of_every_length(method: str, own) -
     three = {code: f"a.{code}" for code in ("en", "de", "fr")}
     lines = {"train": [0, 160], "dev": [160, 165], "test": [165, 170]}
     sources = {key: [{"name": key, "files": three, "lines": given}] for key, given in lines.items()}
-    changes = {"batch_size": 8, "epochs": 1, "max_length": 256, "checkpoint_every": 0}
+    changes = {"batch_size": 8, "epochs": 1, "max_length": 256, "checkpoint_minutes": 0}
     settings = own(methods=[method], finetune=changes, model={"path": "lander-tiny"}, data=sources)
     masks = toys.masks([0, 5], 512, ["en-de", "de-en", "en-fr"])
     compare(settings, pairs[:160], "--batch-size", "8", "--max-length", "256", masks=masks)

@@ -19,9 +19,10 @@ from lander import cli
 from lander.config import config
 from lander.data import testsets
 from lander.data.sources import read
-from lander.evaluate import comet
+from lander.evaluate import neural
 from lander.models import loading
 from lander.shared.errors import UserError
+from lander.shared.files import shipped
 from lander.workflow import Plan, prefetch
 
 COMMIT = "0123456789abcdef"
@@ -167,6 +168,7 @@ def test_a_local_config_needs_nothing(tmp_path, hub, capsys, monkeypatch):
     assert not hub
 
 
+DEMO = yaml.safe_load(shipped("config.yaml").read_text(encoding="utf-8"))
 TOKENIZER = ["xlm-large/config.json", "xlm-large/sentencepiece.bpe.model", "xlm-large/tokenizer.json"]
 
 
@@ -181,14 +183,14 @@ def installed(tmp_path, monkeypatch):
         folders.append(folder)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(comet, "make_environment", make)
+    monkeypatch.setattr(neural, "make_environment", make)
     return folders
 
 
 def scored(tmp_path, **metric):
     """A config that needs the network for a neural metric alone."""
     path = tmp_path / "scored.yaml"
-    path.write_text(yaml.safe_dump({"run": "scored", "evaluate": {"neural": [{"name": "comet", **metric}]}}))
+    path.write_text(yaml.safe_dump({**DEMO, "run": "scored", "evaluate": {"neural": [{"name": "comet", **metric}]}}))
     return path
 
 
@@ -225,7 +227,7 @@ def test_the_model_of_another_metric_is_fetched_whole(tmp_path, hub, installed):
 
 def test_the_pieces_of_spbleu_are_fetched_once_and_missed_before_a_run(tmp_path, monkeypatch, capsys):
     path = tmp_path / "spbleu.yaml"
-    path.write_text(yaml.safe_dump({"run": "pieces", "evaluate": {"metrics": ["spbleu"]}}))
+    path.write_text(yaml.safe_dump({**DEMO, "run": "pieces", "evaluate": {"metrics": ["spbleu"]}}))
     monkeypatch.setattr(tokenizer_spm, "SACREBLEU_DIR", str(tmp_path / "cache"))
     fetched = []
 
@@ -252,7 +254,7 @@ def test_the_pieces_of_spbleu_are_fetched_once_and_missed_before_a_run(tmp_path,
 
 def test_the_command_is_that_of_lander(tmp_path, capsys):
     path = tmp_path / "mine.yaml"
-    path.write_text("run: mine\n")
+    path.write_text(yaml.safe_dump({**DEMO, "run": "mine"}))
     cli.main(["prefetch", "--configfile", str(path)])
     assert "Nothing is needed from the network" in capsys.readouterr().out
 

@@ -45,7 +45,8 @@ class Stage:
         Path(source).write_text(text, encoding="utf-8")
         Path(out).unlink(missing_ok=True)  # as Snakemake does before a job
         files = json.dumps({"inputs": [source, "templates.yaml"], "outputs": [out]})
-        argv = ["reuse", "--files", files, "lander.data", "text", *flags, source, out]
+        argv = ["reuse", "--files", files, "--copied", f"results/{run}/.copied/x.json"]
+        argv += ["lander.data", "text", *flags, source, out]
         self.monkeypatch.setattr(sys, "argv", argv)
         reuse.main()
         return Path(out).read_text(encoding="utf-8")
@@ -61,6 +62,9 @@ def test_the_same_job_of_another_run_is_copied(stage: Stage, capsys: pytest.Capt
     assert stage("b", "--k", "1") == "TEXT"
     assert stage.runs == 1
     assert "copied from results/a/out.txt" in capsys.readouterr().err
+    assert json.loads(Path("results/b/.copied/x.json").read_text()) == {"from": ["results/a/out.txt"]}
+    stage("b", "--k", "2")
+    assert not Path("results/b/.copied/x.json").exists()
     assert os.stat("results/a/out.txt").st_ino != os.stat("results/b/out.txt").st_ino
 
 
@@ -185,7 +189,7 @@ def test_what_is_no_more_as_it_was_is_made_anew(stage: Stage, damage: str) -> No
     assert stage.runs == 2
     assert stage("c") == "TEXT"  # now from b
     assert stage.runs == 2
-    assert not [path for path in Path("results/b").iterdir() if path.name not in ("in.txt", "out.txt")]
+    assert not [path for path in Path("results/b").iterdir() if path.name not in ("in.txt", "out.txt", ".copied")]
 
 
 def test_a_stage_that_fails_leaves_no_note(place: Path) -> None:
@@ -196,6 +200,8 @@ def test_a_stage_that_fails_leaves_no_note(place: Path) -> None:
         "lander.workflow.reuse",
         "--files",
         files,
+        "--copied",
+        "results/a/.copied/x.json",
         "lander.data",
         "counts",
         "--counts",

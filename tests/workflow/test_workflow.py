@@ -1,19 +1,19 @@
 """What the rules ask of a config: the plan of a run."""
 
+import inspect
 import json
 import os
-import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from snakemake.scheduling.job_scheduler import JobScheduler
+from snakemake.settings.types import MaxJobsPerTimespan, SchedulingSettings
 
 from lander.config import config
-from lander.shared.errors import UserError
-from lander.workflow import Plan, show_errors
-from lander.workflow.waking import look_once
+from lander.shared.errors import UserError, run_main
+from lander.workflow import Plan
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_sources_and_files_of_a_pair(make) -> None:
     assert json.loads(plan.texts.origins(wildcards(direction="en-de"))) == ["four"]
     assert json.loads(plan.texts.origins(wildcards(direction="de-en"))) == ["four", "two"]
     assert plan.texts.excluded_files(wildcards()) == ["c.tsv"]
-    assert plan.texts.clean_table(wildcards(direction="en-cs")) == "<results>/data/clean/cs-en.parquet"
+    assert plan.texts.clean_table(wildcards(direction="en-cs")) == "results/r/data/clean/cs-en.parquet"
 
 
 def test_tests_that_serve_some_directions(make) -> None:
@@ -97,20 +97,20 @@ def test_flags_of_methods(make) -> None:
     landermt = plan.models.method_flags(wildcards(method="landermt", **place))
     assert landermt[:2] == ["--masks", "results/r/masks/main/s0"]
     assert plan.models.mask_files(wildcards(method="lora", **place)) == []
-    assert plan.models.mask_files(wildcards(method="landermt", **place))[0] == "<results>/masks/main/s0/en-de.parquet"
+    assert plan.models.mask_files(wildcards(method="landermt", **place))[0] == "results/r/masks/main/s0/en-de.parquet"
     assert plan.models.training_length(wildcards(method="full", **place)) == ["--epochs", "1"]
     steps = make(finetune={"steps": 5}).models.training_length(wildcards(method="full", **place))
     assert steps == ["--steps", "5"]
 
 
 def test_a_sample_of_ablated_neurons_is_compared_and_not_trained(make) -> None:
-    place = wildcards(reading="ablation", variant="awareness.estimator-ablation", method="landermt", seed="0")
+    place = wildcards(reading="ablation/", variant="awareness.estimator-ablation", method="landermt", seed="0")
     for neurons, trained in ((None, True), (2, False)):
         plan = make(awareness={"neurons": neurons}, experiments={"estimators": ["taylor", "ablation"]})
         flags = plan.models.awareness_flags(place)
         assert flags[flags.index("--estimator") + 1] == "ablation"
         assert ("--neurons" in flags) != trained
-        given = " ".join(plan.experiments.estimator_flags("results/r"))
+        given = " ".join(plan.experiments.estimator_flags)
         assert "ablation=results/r/awareness/ablation/s0" in given
         assert ("ablation=results/r/awareness_parts/ablation/s0" in given) == trained
         assert ("neurons/awareness.estimator-ablation" in given) == trained
@@ -118,12 +118,27 @@ def test_a_sample_of_ablated_neurons_is_compared_and_not_trained(make) -> None:
         assert ("awareness.estimator-ablation" in models) == trained
 
 
-def test_experiments_that_a_config_cannot_have_are_refused_when_asked_for(make) -> None:
+def test_experiments_that_a_config_cannot_have_are_refused_when_asked_for(make, capsys) -> None:
     plan = make(experiments={"untrained": []})
-    with pytest.raises(UserError, match=r"experiments\.untrained: forgetting compares directions that are not trained"):
+    assert plan.experiments.refusal("table1") is None
+    assert plan.experiments.refused("table1")(wildcards()) == []
+    assert make(directions=["en-de"]).experiments.refusal("forgetting") is None
+    with pytest.raises(SystemExit):
         plan.experiments.refused("forgetting")(wildcards())
-    assert plan.experiments.refused("table1") == []
-    assert make(directions=["en-de"]).experiments.refused("forgetting") == []
+    assert capsys.readouterr().err.splitlines()[-1].startswith("lander: error: experiments.untrained: ")
+
+
+def test_an_experiment_among_others_is_left_out_with_the_reason(make, capsys) -> None:
+    plan = make(experiments={"untrained": []})
+    asked = SimpleNamespace(dag_settings=SimpleNamespace(targets={"forgetting", "table1"}))
+    assert plan.target("table1", asked)(wildcards()) == "results/r/experiments/table1.csv"
+    assert Path(plan.target("forgetting", asked)(wildcards())).is_file()
+    assert list(plan.left_out) == ["forgetting"]
+    plan.end(done=False)
+    assert capsys.readouterr().err.count("experiments.untrained") == 2
+    alone = SimpleNamespace(dag_settings=SimpleNamespace(targets={"forgetting"}))
+    with pytest.raises(SystemExit):
+        plan.target("forgetting", alone)(wildcards())
 
 
 def test_forgetting_says_which_text_it_is_measured_on(make) -> None:
@@ -131,7 +146,7 @@ def test_forgetting_says_which_text_it_is_measured_on(make) -> None:
         (None, "the sides of data.dev"),
         ([{"name": "web", "files": {"en": "a.en", "de": "a.de", "cs": "a.cs"}}], "(web)"),
     ):
-        flags = make(experiments={"text": text}).experiments.flags("forgetting", "results/r")
+        flags = make(experiments={"text": text}).experiments.flags("forgetting")
         assert said in flags[flags.index("--text") + 1]
 
 
@@ -155,14 +170,13 @@ def test_the_users_masks_replace_detection(make) -> None:
     assert plan.models.method_flags(wildcards(**place))[:2] == ["--masks", "mine"]
     assert not plan.detects
     drawn = {"method": "random", "variant": "draw2", "seed": "3"}
-    assert plan.models.mask_files(wildcards(**drawn)) == ["<results>/masks/given/draw2/s3/en-de.parquet"]
+    assert plan.models.mask_files(wildcards(**drawn)) == ["results/r/masks/given/draw2/s3/en-de.parquet"]
     assert plan.models.method_flags(wildcards(**drawn))[:2] == ["--masks", "results/r/masks/given/draw2/s3"]
     layers = {"method": "random-layers", "variant": "main", "seed": "0"}
-    assert plan.models.mask_files(wildcards(**layers))[0] == "<results>/masks/random-layers+main/s0/en-de.parquet"
-    assert plan.experiments.refused("table1") == []
-    with pytest.raises(UserError, match=r"neurons\.masks: sweep_k varies how neurons are found"):
-        plan.experiments.refused("sweep_k")(wildcards())
-    assert make().experiments.refused("sweep_k") == []
+    assert plan.models.mask_files(wildcards(**layers))[0] == "results/r/masks/random-layers+main/s0/en-de.parquet"
+    assert plan.experiments.refusal("table1") is None
+    assert plan.experiments.refusal("sweep_k").startswith("neurons.masks: sweep_k")
+    assert make().experiments.refusal("sweep_k") is None
     assert not {"layers", "neurons", "awareness"} & set(plan.report_files(wildcards()))
 
 
@@ -204,7 +218,7 @@ def test_the_report_shows_what_there_is(make, methods: list[str], wanted: set[st
     }
     assert f"{methods[0]}/main/s0=results/r/translate/{methods[0]}/main/s0" in flags
     if "loss" in wanted:
-        assert f"{methods[0]}/main/s0=<results>/finetune/{methods[0]}/main/s0/loss.csv" in flags
+        assert f"{methods[0]}/main/s0=results/r/finetune/{methods[0]}/main/s0/loss.csv" in flags
 
 
 def test_the_base(make) -> None:
@@ -214,7 +228,7 @@ def test_the_base(make) -> None:
     assert plan.models.memory(2) - plan.models.memory(0) == 6
     scratch = make(model={"path": "pretrain"})
     assert scratch.models.model(wildcards()) == "results/r/pretrain"
-    assert "<results>/pretrain/model.safetensors" in scratch.models.model_files(None)
+    assert "results/r/pretrain/model.safetensors" in scratch.models.model_files(None)
     hub = make(model={"path": "owner/name", "revision": "v1"})
     assert hub.models.model_files(None) == []
     assert hub.models.revision == ["--revision=v1"]
@@ -231,51 +245,45 @@ def test_the_hub_is_asked_only_where_it_is_needed(make, monkeypatch: pytest.Monk
     assert os.environ["HF_HUB_OFFLINE"] == "1"
 
 
-def test_what_changes_no_result_is_no_parameter(make) -> None:
+def test_what_changes_no_result_is_no_parameter(make, capsys) -> None:
     """Snakemake does not compare parameters that are functions of `resources`."""
     plan = make(finetune={"ranks": 3})
     assert (
         plan.models.launcher(wildcards(), resources={}) == "python -m lander.shared.gpus 3 torchrun --nproc_per_node 3"
     )
     assert make().models.launcher(wildcards(), resources={}) == "python"
-    with pytest.raises(UserError, match=r"finetune.ranks: 3 cannot be shared by the profile's 2 nodes"):
+    with pytest.raises(SystemExit):
         plan.models.launcher(wildcards(), resources={"nodes": 2})
+    assert capsys.readouterr().err.splitlines()[-1].startswith("lander: error: finetune.ranks: 3 ")
     across = make(finetune={"ranks": 3}).models.launcher(wildcards(), resources={"nodes": 3})
     assert across.startswith("srun --nodes=3 --ntasks=3 --ntasks-per-node=1")
     assert "torchrun --nnodes 3 --nproc_per_node 1 " in across
-    assert plan.models.machine_flags(wildcards(), resources=None) == ["--zero-stage", "0", "--checkpoint-every", "200"]
+    assert plan.models.machine_flags(wildcards(), resources=None) == ["--zero-stage", "0", "--checkpoint-minutes", "5"]
 
 
-def test_errors_are_said_once_more(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    names = [str(tmp_path / name) for name in ("a.log", "b.log", "gone.log")]
-    said = "    log: {} (check log file(s) for error details)\n"
-    log = tmp_path / "log"
-    log.write_text("Error in rule dev:\n" + said.format(names[0]) + said.format(f"{names[1]}, {names[2]}"))
-    for name in names[:2]:
-        Path(name).write_text("50%\nlander data: error: a is empty\nx\nlander data: error: a is empty\n")
-    show_errors([str(log)])
+def test_errors_of_jobs_are_shown_once_more(make, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = make()
+    monkeypatch.setenv("LANDER_ERRORS", str(plan.errors))
+    plan.errors.parent.mkdir(parents=True)
+
+    def stage() -> None:
+        raise UserError("a is empty")
+
+    for _ in range(2):  # each rank of a training writes its line
+        with pytest.raises(SystemExit):
+            run_main(stage, "data")
+    capsys.readouterr()
+    plan.end(done=False)
     assert capsys.readouterr().err == "lander data: error: a is empty\n"
-    show_errors([names[2]])
+    plan.begin(SimpleNamespace(scheduling_settings=SchedulingSettings()))
+    plan.end(done=False)
     assert capsys.readouterr().err == ""
 
 
-def test_the_scheduler_has_one_alarm_at_a_time() -> None:
-    class Scheduler:
-        def __init__(self) -> None:
-            self._open_jobs = threading.Semaphore(0)
-
-        def _schedule_reevalutation(self, delay: float) -> None:
-            raise AssertionError
-
-    look_once(Scheduler)
-    scheduler = Scheduler()
-    for _ in range(2):  # an alarm that has rung makes room for another
-        for _ in range(5):
-            scheduler._schedule_reevalutation(0.05)
-        assert scheduler._open_jobs.acquire(timeout=10)
-        assert not scheduler._open_jobs.acquire(timeout=0.3)
-    look_once(object)  # a Snakemake without alarms
-
-
-def test_snakemake_still_sets_the_alarm_that_is_replaced() -> None:
-    assert callable(JobScheduler._schedule_reevalutation)
+def test_the_usual_limit_on_starts_of_jobs_is_lifted(make) -> None:
+    for limit, lifted in ((MaxJobsPerTimespan(100, "1s"), True), (MaxJobsPerTimespan(5, "1m"), False)):
+        scheduler = SimpleNamespace(job_rate_limiter=limit)
+        settings = SchedulingSettings(max_jobs_per_timespan=limit)
+        make().begin(SimpleNamespace(scheduling_settings=settings, scheduler=scheduler))
+        assert (scheduler.job_rate_limiter is None) == lifted
+    assert "self.job_rate_limiter is None" in inspect.getsource(JobScheduler)  # what makes it possible

@@ -21,6 +21,7 @@ rule activations:
         gpu=plan.gpu,
     params:
         files=made_of,
+        copied=f"{plan.results}/.copied/activations/{{reading}}s{{seed}}/{{direction}}.json",
         direction="{direction}",
         model=models.model,
         revision=models.base_flags,
@@ -33,7 +34,7 @@ rule activations:
         code=plan.code("detect.activations"),
     shell:
         """
-        python -m lander.workflow.reuse --files {params.files:q} \
+        python -m lander.workflow.reuse --files {params.files:q} --copied {params.copied:q} \
             lander.detect.activations \
             --model {params.model:q} \
             {params.revision:q} \

@@ -8,7 +8,7 @@ rule clusters:
         text=expand("<results>/data/kept/{language}.parquet", language=settings.languages),
         neurons=plan.main_table("neurons"),
     output:
-        multiext("<results>/experiments/clusters", ".csv", ".md"),
+        multiext("<results>/experiments/clusters", ".csv", ".json", ".md"),
         report(
             "<results>/experiments/clusters.svg",
             caption="../report/clusters.rst",
@@ -67,9 +67,9 @@ rule claims:
         sweep_k="<results>/experiments/sweep_k.csv",
         sweep_epsilon="<results>/experiments/sweep_epsilon.csv",
         clusters="<results>/experiments/clusters.csv",
-        scores="<results>/experiments/claims.scores.csv",
+        scores=experiments.scores_of(["table1", "table2"]),
     output:
-        multiext("<results>/experiments/claims", ".csv", ".md"),
+        multiext("<results>/experiments/claims", ".csv", ".json", ".md"),
     log:
         "<logs>/experiments/claims.log",
     benchmark:
@@ -82,6 +82,7 @@ rule claims:
         folder=subpath(output[0], parent=True),
         directions=plan.directions,
         languages=settings.awareness.languages,
+        draws=experiments.draws,
         code=plan.code("experiments.claims"),
     shell:
         """
@@ -97,32 +98,8 @@ rule claims:
             --sweep-epsilon {input.sweep_epsilon:q} \
             --clusters {input.clusters:q} \
             --scores {input.scores:q} \
+            --draws {params.draws:q} \
             --out {params.folder:q} \
-            2>&1 | tee {log:q} >&2
-        """
-
-
-rule claims_scores:
-    """Scores of the models of tables 1 and 2, for the claims about them."""
-    input:
-        experiments.scores_of(["table1", "table2"], plan.test_items),
-    output:
-        temp("<results>/experiments/claims.scores.csv"),
-    log:
-        "<logs>/experiments/claims.scores.log",
-    benchmark:
-        "<benchmarks>/experiments/claims.scores.tsv"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    params:
-        code=plan.code("evaluate"),
-    shell:
-        """
-        python -m lander.evaluate collect \
-            --scores {input:q} \
-            --out {output:q} \
             2>&1 | tee {log:q} >&2
         """
 
@@ -235,7 +212,7 @@ rule agreement:
     input:
         experiments.estimator_tables,
     output:
-        multiext("<results>/experiments/agreement", ".csv", ".md"),
+        multiext("<results>/experiments/agreement", ".csv", ".json", ".md"),
         (
             report(
                 "<results>/experiments/agreement.svg",
@@ -257,7 +234,7 @@ rule agreement:
     params:
         folder=subpath(output[0], parent=True),
         languages=settings.awareness.languages,
-        tables=experiments.estimator_flags(plan.results),
+        tables=experiments.estimator_flags,
         general_share=settings.neurons.general_share,
         normalize=settings.neurons.normalize,
         threshold=settings.neurons.threshold,

@@ -21,6 +21,7 @@ rule awareness:
         gpu=plan.gpu,
     params:
         files=made_of,
+        copied=f"{plan.results}/.copied/awareness/{{reading}}s{{seed}}/{{language}}.json",
         language="{language}",
         model=models.model,
         revision=models.base_flags,
@@ -32,7 +33,7 @@ rule awareness:
         code=plan.code("detect.awareness"),
     shell:
         """
-        python -m lander.workflow.reuse --files {params.files:q} \
+        python -m lander.workflow.reuse --files {params.files:q} --copied {params.copied:q} \
             lander.detect.awareness \
             --model {params.model:q} \
             {params.revision:q} \
@@ -57,6 +58,7 @@ use rule awareness as awareness_parts with:
         "<benchmarks>/awareness_parts/{reading}s{seed}/{language}.tsv"
     params:
         files=made_of,
+        copied=f"{plan.results}/.copied/awareness_parts/{{reading}}s{{seed}}/{{language}}.json",
         language="{language}",
         model=models.model,
         revision=models.base_flags,

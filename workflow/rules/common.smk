@@ -9,10 +9,8 @@ import sys
 
 from lander.config.config import effective, load
 from lander.shared.errors import UserError
-from lander.workflow import Plan, show_errors, sources_json
-from lander.workflow.waking import look_once
 from lander.shared.yamlfile import read_yaml
-from snakemake.scheduling.job_scheduler import JobScheduler
+from lander.workflow import Plan, sources_json
 
 try:
     for file in workflow.configfiles:  # Snakemake takes the last of two equal keys without a word
@@ -24,10 +22,9 @@ except UserError as error:
 
 texts, models, experiments = plan.texts, plan.models, plan.experiments
 plan.set_environment()
-look_once(JobScheduler)
 
-# What the jobs of this machine may take together; a job that asks for more gets this much. A profile's `resources` and
-# the command line win; with --jobs there is a cluster, which shares itself out.
+# What the jobs on this machine may use together; a job that asks for more gets this much. A profile's `resources` and
+# the command line win. With --jobs there is a cluster, which has limits of its own.
 if workflow.is_main_process and workflow.nodes is None:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1_000_000
     for name, most in {"mem_mb": memory, "gpu": 1}.items():
@@ -35,6 +32,7 @@ if workflow.is_main_process and workflow.nodes is None:
             workflow.register_resource(name, most)
 
 
+# The folder of the run in the patterns of the rules. Files that Python names are plain paths (lander/workflow/paths.py).
 pathvars:
     results=plan.results,
     logs=f"{plan.results}/logs",
@@ -52,29 +50,48 @@ wildcard_constraints:
     test=r"[A-Za-z0-9._-]+",
 
 
-# Rounds of `tune`: a file that a checkpoint writes can be read only when it is there, so these are no methods of the plan.
+# Rounds of `tune`. Only Snakemake knows when a checkpoint has written its file, so these functions are here.
 
 
 def planned(round):
-    """A round of trials; asked for too early, Snakemake comes back when the round has been planned."""
+    """A round of trials. If it is not planned yet, Snakemake calls the function again when it is."""
     with checkpoints.tune_round.get(round=round).output[0].open() as stream:
         return json.load(stream)
 
 
-def losses_before(wildcards):
-    """Losses of the trials of the rounds before."""
+def trials_before(wildcards):
+    """METHOD/RATE -> loss file, of the trials before a round."""
     round = int(wildcards.round)
-    return experiments.trial_losses(planned(round - 1)) if round else []
+    return experiments.trial_losses(planned(round - 1)) if round else {}
+
+
+def losses_before(wildcards):
+    """Losses of the trials before a round."""
+    return list(trials_before(wildcards).values())
+
+
+def trial_flags(wildcards):
+    """The same, as --loss takes them."""
+    return [f"{trial}={file}" for trial, file in trials_before(wildcards).items()]
+
+
+def last_round():
+    """The first round that plans no trials: it knows all of them."""
+    return next(found for found in map(planned, range(1000)) if found["done"])
 
 
 def losses_of_all(_wildcards):
-    """Losses of all trials: those of the first round that asks for nothing."""
-    rounds = map(planned, range(1000))
-    return experiments.trial_losses(next(found for found in rounds if found["done"]))
+    """Losses of all trials."""
+    return list(experiments.trial_losses(last_round()).values())
+
+
+def rates_of_all(_wildcards):
+    """VARIANT=RATE of all trials."""
+    return experiments.trial_values(last_round())
 
 
 def growing(amount):
-    """What a job asks for, half as much again with each attempt: it may have failed for want of it."""
+    """What a job asks for: half as much more with each attempt, because it may have failed for lack of it."""
 
     def asked(_wildcards, attempt):
         return amount * (1 + attempt) // 2
@@ -88,6 +105,6 @@ def made_of(_wildcards, input, output):
 
 
 def where_forgetting(files):
-    """Files for models whose forgetting is measured; of all others only the dev loss is asked for."""
+    """Files for models whose forgetting is measured; for all others only the dev loss is needed."""
     found = list(files)
     return lambda wildcards: found if experiments.forgets(wildcards) else []

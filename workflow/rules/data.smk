@@ -21,14 +21,15 @@ rule clean:
         runtime=growing(240),
     params:
         files=made_of,
+        copied=f"{plan.results}/.copied/data/clean/{{pair}}.json",
         pair="{pair}",
         sources=texts.training_sources,
         exclude=sources_json(settings.data.exclude),
-        cleaning=json.dumps(settings.data.cleaning, ensure_ascii=False, sort_keys=True),
+        cleaning=texts.cleaning,
         code=plan.code("data"),
     shell:
         """
-        python -m lander.workflow.reuse --files {params.files:q} \
+        python -m lander.workflow.reuse --files {params.files:q} --copied {params.copied:q} \
             lander.data clean \
             --pair {params.pair:q} \
             --sources {params.sources:q} \
@@ -61,15 +62,16 @@ rule sample:
         runtime=growing(60),
     params:
         files=made_of,
+        copied=f"{plan.results}/.copied/data/s{{seed}}/train/{{direction}}.json",
         direction="{direction}",
         seed="{seed}",
         origins=texts.origins,
         max_pairs=settings.data.max_pairs,
-        cleaning=json.dumps(settings.data.cleaning, ensure_ascii=False, sort_keys=True),
+        cleaning=texts.cleaning,
         code=plan.code("data"),
     shell:
         """
-        python -m lander.workflow.reuse --files {params.files:q} \
+        python -m lander.workflow.reuse --files {params.files:q} --copied {params.copied:q} \
             lander.data sample \
             --direction {params.direction:q} \
             --clean {input.table:q} \
@@ -222,6 +224,7 @@ rule text:
         runtime=60,
     params:
         files=made_of,
+        copied=f"{plan.results}/.copied/data/s{{seed}}/text/{{language}}.json",
         language="{language}",
         seed="{seed}",
         languages=json.dumps(settings.awareness.languages),
@@ -230,7 +233,7 @@ rule text:
         code=plan.code("data"),
     shell:
         """
-        python -m lander.workflow.reuse --files {params.files:q} \
+        python -m lander.workflow.reuse --files {params.files:q} --copied {params.copied:q} \
             lander.data text \
             --language {params.language:q} \
             --languages {params.languages:q} \

@@ -64,7 +64,7 @@ rule score:
         variant="{variant}",
         seed="{seed}",
         tests=json.dumps(plan.tests),
-        seen=plan.seen_flags,
+        seen=["--seen", f"{plan.results}/evaluate/seen-s{{seed}}.json"] if plan.trained else [],
         metrics=settings.evaluate.metrics,
         code=plan.code("evaluate"),
     shell:
@@ -123,7 +123,7 @@ if plan.untrained_items:
             variant="{variant}",
             seed="{seed}",
             tests=json.dumps(plan.untrained),
-            seen=plan.seen_untrained_flags,
+            seen=["--seen", f"{plan.results}/evaluate/seen-untrained-s{{seed}}.json"] if plan.trained else [],
             metrics=settings.evaluate.metrics,
             code=plan.code("evaluate"),
 

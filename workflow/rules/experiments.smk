@@ -1,7 +1,8 @@
 # Experiments: tables and figures of the paper and ours. Each is a target, and trains what it compares.
 
+from lander.workflow.experiments import ABOUT
 
-for name in experiments.compared:
+for name in ABOUT:
 
     rule:
         """Compare the models of an experiment: tables, numbers, a figure."""
@@ -9,11 +10,12 @@ for name in experiments.compared:
             f"experiment_{name}"
         input:
             experiments.refused(name),
-            scores=experiments.scores(name, plan.test_items, plan.untrained_items),
+            scores=experiments.scores(name),
             loss=experiments.losses(name),
             runs=list(experiments.runs(name).values()),
         output:
             table=f"<results>/experiments/{name}.csv",
+            document=f"<results>/experiments/{name}.json",
             text=f"<results>/experiments/{name}.md",
             figure=report(
                 f"<results>/experiments/{name}.svg",
@@ -32,13 +34,12 @@ for name in experiments.compared:
         params:
             name=name,
             folder=subpath(output.table, parent=True),
-            scores=experiments.folders(name, plan.results),
+            scores=experiments.folders(name),
             tested=plan.test_items + (plan.untrained_items if name == "forgetting" else []),
             directions=plan.directions,
             languages=list(settings.languages),
             title=plan.title,
-            loss=experiments.loss_flags(name, plan.results),
-            flags=experiments.flags(name, plan.results),
+            flags=experiments.flags(name),
             code=plan.code("experiments"),
         shell:
             """
@@ -48,7 +49,6 @@ for name in experiments.compared:
                 --directions {params.directions:q} \
                 --languages {params.languages:q} \
                 --title {params.title:q} \
-                {params.loss:q} \
                 {params.flags:q} \
                 --out {params.folder:q} \
                 2>&1 | tee {log:q} >&2
@@ -58,6 +58,6 @@ for name in experiments.compared:
         name:
             name
         input:
-            f"<results>/experiments/{name}.csv",
+            plan.target(name, workflow),
 
-    workflow.get_rule(name).docstring = experiments.about(name)
+    workflow.get_rule(name).docstring = ABOUT[name]

@@ -79,7 +79,7 @@ rule finetune:
             {params.machine_flags:q} \
             --checkpoints {params.checkpoints:q} \
             --out {params.folder:q} \
-            2>&1 | tee {log:q} >&2
+            2>&1 | tee --ignore-interrupts {log:q} >&2
         """
 
 

@@ -26,7 +26,7 @@ rule loss:
         dtype=settings.model.dtype,
         languages=models.prompt_names,
         template=settings.translate.template,
-        dev=plan.dev_flags,
+        dev=plan.dev_flags(plan.directions),
         untrained=where_forgetting(plan.untrained_flags),
         text=where_forgetting(plan.text_flags),
         batch_size=settings.translate.batch_size,

@@ -122,7 +122,7 @@ rule best_prompt:
         dtype=settings.model.dtype,
         languages=models.prompt_names,
         template=settings.translate.template,
-        dev=plan.dev_flags,
+        dev=plan.dev_flags(plan.directions),
         dev_sentences=settings.translate.dev_sentences,
         test=plan.test_flags,
         names=[],
@@ -183,10 +183,7 @@ if plan.untrained_items:
             dtype=settings.model.dtype,
             languages=models.prompt_names,
             template=settings.translate.template,
-            dev=[
-                f"{direction}:{plan.results}/data/dev/{direction}.parquet"
-                for direction in experiments.prompt_dev(plan.untrained_items)
-            ],
+            dev=plan.dev_flags(experiments.prompt_dev(plan.untrained_items)),
             dev_sentences=settings.translate.dev_sentences,
             test=plan.untrained_flags,
             names=["--record", "untrained.json", "--prompts", "prompts-untrained.csv"],

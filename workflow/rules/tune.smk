@@ -21,14 +21,14 @@ checkpoint tune_round:
     params:
         starts=experiments.starts,
         factor=settings.experiments.tune_factor,
-        losses=experiments.trial_flags,
-        code=plan.code("experiments.rounds"),
+        losses=trial_flags,
+        code=plan.code("experiments.rates"),
     shell:
         """
-        python -m lander.experiments.rounds \
+        python -m lander.experiments.rates \
             --start {params.starts:q} \
             --factor {params.factor} \
-            {params.losses:q} \
+            --loss {params.losses:q} \
             --out {output:q} \
             2>&1 | tee {log:q} >&2
         """
@@ -39,7 +39,7 @@ rule tune:
     input:
         losses_of_all,
     output:
-        multiext("<results>/experiments/tune", ".csv", ".md", ".yaml"),
+        multiext("<results>/experiments/tune", ".csv", ".json", ".md", ".yaml"),
         report(
             "<results>/experiments/tune.svg",
             caption="../report/tune.rst",
@@ -56,11 +56,13 @@ rule tune:
         runtime=10,
     params:
         folder=subpath(output[0], parent=True),
+        values=rates_of_all,
         code=plan.code("experiments"),
     shell:
         """
         python -m lander.experiments tune \
             --loss {input:q} \
+            --values {params.values:q} \
             --out {params.folder:q} \
             2>&1 | tee {log:q} >&2
         """

@@ -1,41 +1,40 @@
 """Paired tests between runs: each method against itself in the first run that has it, on the same sentences.
 
-Intervals, tests and correction are those of `lander.evaluate.significance`; what is corrected together are all
-comparisons of one metric on one test set, the means apart. Where both runs wrote the same, nothing is compared: the
-difference is 0, p is 1, and it does not count among the comparisons. As in a run's own report the p is that of
-randomisation and, where a method has several seeds, the larger of that and of the bootstrap's, which draws seeds too.
+Intervals, tests and correction are those of `lander.evaluate.significance`. All comparisons of one metric on one test
+set are corrected together, the means separately. If both runs wrote the same outputs, nothing is compared: the
+difference is 0, p is 1, and it does not count among the comparisons. As in a run's report, the p is that of
+randomisation or, if a method has several seeds, the larger of that and the p of the bootstrap, which also draws seeds.
 """
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from lander.evaluate import resampling
 from lander.evaluate.collect import MEANS, belongs
-from lander.evaluate.sampled import Mean, Method, Pair, Sampled, sample
+from lander.evaluate.resampling import Mean, Method, Pair, Sampled, sample
 from lander.evaluate.segments import REFERENCE_COUNTS, Compared, Model, Place, read_all
 from lander.evaluate.significance import SEED, enough
 from lander.report.compare.runs import Finished, Item, bases
-from lander.report.metrics import look
+from lander.report.labels import look
 from lander.report.significance import Outcome, Significance
 
 MAIN = "main"  # the variant of all labels
-Tested = tuple[Outcome, tuple[float, float]]  # the p's of randomisation and of the bootstrap, not yet corrected
+Tested = tuple[Outcome, tuple[float, float]]  # with the uncorrected p's of randomisation and of the bootstrap
 
 
 @dataclass(frozen=True)
 class Across:
-    """What is compared with what, and how often it is resampled; stands where a run's own tests have a `Design`."""
+    """What is compared with what, and the number of resamples: `sample` takes it instead of a run's `Design`."""
 
     pairs_of: dict[Method, Method]
     resamples: int
     seed: int = SEED
 
     def pairs(self, there: Mapping[Method, object]) -> list[Pair]:
-        """The methods that are there, each with its base."""
+        """The methods that are there, each with its base, if that is there too."""
         return [(one, base) for one, base in self.pairs_of.items() if one in there and base in there]
 
 
@@ -43,10 +42,10 @@ def paired(runs: Sequence[Finished], items: Sequence[Item], resamples: int = 0) 
     """Intervals of all scores, and the tests, by the labels of the methods.
 
     Args:
-        resamples: of the bootstrap and of the randomisation; 0: 10,000, or more where the correction needs them.
+        resamples: of the bootstrap and of the randomisation; 0: 10,000, or more if the correction needs them.
 
     Returns:
-        the tests, and what could not be tested.
+        the tests, and notes on what could not be tested.
     """
     joint, notes = _joint(runs, items)
     families: dict[tuple[str, str], list[Place]] = defaultdict(list)
@@ -65,11 +64,17 @@ def paired(runs: Sequence[Finished], items: Sequence[Item], resamples: int = 0) 
 
 
 def _joint(runs: Sequence[Finished], items: Sequence[Item]) -> tuple[dict[Place, Compared], list[str]]:
-    """Segment scores of all runs together, the method being its label; and which of them do not go together."""
+    """Segment scores of all runs together, with labels as methods; and notes on those that do not fit together."""
     joint: dict[Place, Compared] = {}
     untested: dict[str, list[str]] = defaultdict(list)
     for run in runs:
-        found = read_all(_files(run, items))
+        files = []  # of sacreBLEU's segment scores, and of neural metrics'
+        for model in run.models:
+            for test, direction in items:
+                folder = run.folder / "evaluate" / str(model) / test
+                files += [path for path in [folder / f"{direction}.segments.parquet"] if path.is_file()]
+                files += sorted(folder.glob(f"{direction}.*.segments.parquet"))
+        found = read_all(files)
         if not found:
             untested[f"no segment scores in {run.name}"] = []
         for place, compared in found.items():
@@ -80,30 +85,20 @@ def _joint(runs: Sequence[Finished], items: Sequence[Item]) -> tuple[dict[Place,
             for model, statistics in compared.statistics.items():
                 label = run.label((model.method, model.variant))
                 there.statistics[Model(label, MAIN, model.seed)] = statistics
-    return joint, [f"Not tested: {why}{_where(places)}." for why, places in untested.items()]
-
-
-def _where(places: Sequence[str]) -> str:
-    more = f" and {len(places) - 3} more" if len(places) > 3 else ""
-    return f" ({', '.join(places[:3])}{more})" if places else ""
-
-
-def _files(run: Finished, items: Sequence[Item]) -> list[Path]:
-    """Files of segment scores: sacreBLEU's, and those of neural metrics."""
-    folders = [run.folder / "evaluate" / one.method / one.variant / f"s{one.seed}" for one in run.models]
-    known = [folder / test / direction for folder in folders for test, direction in items]
-    names = [(one.parent, f"{one.name}.segments.parquet") for one in known]
-    files = [folder / name for folder, name in names if (folder / name).is_file()]
-    return files + [path for one in known for path in sorted(one.parent.glob(f"{one.name}.*.segments.parquet"))]
+    notes = []
+    for why, places in untested.items():
+        more = f" and {len(places) - 3} more" if len(places) > 3 else ""
+        notes.append(f"Not tested: {why}" + (f" ({', '.join(places[:3])}{more})." if places else "."))
+    return joint, notes
 
 
 def _apart(there: Compared, other: Compared) -> str:
-    """Why segment scores of two runs cannot stand beside each other; empty where they can."""
+    """Why segment scores of two runs cannot be compared; empty if they can."""
     if not there.statistics:
         return ""
     one, two = next(iter(there.statistics.values())), next(iter(other.statistics.values()))
     if len(one) != len(two):
-        return f"{len(two)} test sentences where the others have {len(one)}"
+        return f"{len(two)} test sentences, while the others have {len(one)}"
     if one.shape != two.shape or there.signature != other.signature:
         return f"computed differently, {other.signature} and not {there.signature}"
     fixed = REFERENCE_COUNTS.get(one.shape[1], [])
@@ -119,7 +114,7 @@ def _methods(compared: Compared) -> dict[Method, list[Model]]:
 
 
 def _family(data: Mapping[Place, Compared], items: Sequence[Item], design: Across, found: Significance) -> None:
-    """Add the outcomes of one metric on one test set; of means only where all their directions can be tested."""
+    """Add the outcomes of one metric on one test set; of means only if all their directions can be tested."""
     places = list(data)
     means = []
     for name in MEANS:
@@ -148,14 +143,14 @@ def _family(data: Mapping[Place, Compared], items: Sequence[Item], design: Acros
 
 
 def _outcomes(sampled: Sampled, place: Place, found: Significance) -> dict[tuple[Pair, Place], Tested]:
-    """The tests in one place; the intervals of the scores go to `found`, and so do pairs that wrote the same."""
+    """The tests in one place. Intervals of the scores, and pairs that wrote the same, go directly to `found`."""
     for method, drawn in sampled.bootstrap.items():
         found.intervals[tuple(method), tuple(place)] = resampling.interval(drawn)
     outcomes = {}
     for (one, base), swapped in sampled.swapped.items():
         difference, drawn = sampled.score(one) - sampled.score(base), sampled.bootstrap[one] - sampled.bootstrap[base]
         outcome = Outcome(difference, 1.0, *resampling.interval(drawn))
-        if np.abs(swapped).max() <= resampling.TOLERANCE:  # whatever is swapped: the scores of all sentences are equal
+        if np.abs(swapped).max() <= resampling.TOLERANCE:  # the scores of all sentences are equal
             found.tests[tuple(one), tuple(base), tuple(place)] = outcome
             continue
         ps = (

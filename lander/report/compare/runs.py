@@ -1,4 +1,4 @@
-"""The runs that are compared: what is read of each, and on which test items they can be compared."""
+"""The runs to compare: what is read of each, and on which test items they can be compared."""
 
 import hashlib
 import json
@@ -12,14 +12,14 @@ import pandas as pd
 
 from lander.evaluate import translations
 from lander.evaluate.collect import MEANS, means
-from lander.report.inputs import Inputs, Run, read_benchmarks, read_run, read_scores_table
-from lander.report.order import method_key, run_label, sort_directions
+from lander.report.inputs import Inputs, read_benchmarks, read_run, read_scores_table
+from lander.report.labels import Method, method_key, method_of, run_label, sort_directions
 from lander.shared.errors import UserError
 from lander.shared.files import read_json
+from lander.shared.runs import Model
 
 REMEDY = "name the folder of a finished run, as in results/demo"
 Item = tuple[str, str]  # test set, direction
-Method = tuple[str, str]  # method, variant
 
 
 @dataclass(frozen=True)
@@ -31,55 +31,56 @@ class Finished:
 
     @property
     def name(self) -> str:
-        """The folder's name; with those above it where two runs have the same."""
+        """The folder's name, with the names of its parents if two runs have the same."""
         return self.inputs.name
 
     @property
     def items(self) -> set[Item]:
-        """What it has scores of."""
+        """The items that it has scores of."""
         scores = self.inputs.scores[~self.inputs.scores["direction"].isin(MEANS)]
         return set(zip(scores["test"], scores["direction"], strict=True))
 
     @property
-    def models(self) -> list[Run]:
-        """What it has scores of, seed by seed."""
-        return [Run(*key) for key in self.inputs.scores.groupby(["method", "variant", "seed"]).groups]
+    def models(self) -> list[Model]:
+        """The models that it has scores of."""
+        return models(self.inputs.scores)
 
     def label(self, method: Method) -> str:
-        """What a method of this run is called beside those of others."""
+        """The name of a method of this run beside those of other runs."""
         return f"{run_label(method)} · {self.name}"
 
 
 @dataclass(frozen=True)
 class Common:
-    """What all runs have: test items, and what is to be said about those that are left out or were not checked."""
+    """The test items that all runs have, and notes on those that are left out or were not checked."""
 
     items: list[Item]
     notes: list[str]
+
+
+def models(scores: pd.DataFrame) -> list[Model]:
+    """The models of a table of scores."""
+    rows = scores[["method", "variant", "seed"]].drop_duplicates().itertuples(index=False, name=None)
+    return sorted(Model(method, variant, int(seed)) for method, variant, seed in rows)
 
 
 def read_runs(folders: Sequence[Path]) -> list[Finished]:
     """Read all runs, in the order given.
 
     Raises:
-        UserError: fewer than two runs, one given twice, a folder that is none of a run, a file that cannot be read.
+        UserError: fewer than two runs, one given twice, a folder that is not a run's, a file that cannot be read.
     """
     if len(folders) < 2:
-        raise UserError(f"{folders[0]}: one run only; name two or more, as in `lander compare results/a results/b`")
+        raise UserError(f"{folders[0]}: only one run; name two or more, as in `lander compare results/a results/b`")
     paths = [folder.resolve() for folder in folders]
     for place, (folder, path) in enumerate(zip(folders, paths, strict=True)):
         if path in paths[:place]:
             raise UserError(f"{folder}: the run is given twice; name two different runs")
-    return [_read(folder, name) for folder, name in zip(folders, names(paths), strict=True)]
-
-
-def names(paths: Sequence[Path]) -> list[str]:
-    """The last parts of paths, as many as it takes to tell them apart."""
     for length in range(1, max(len(path.parts) for path in paths) + 1):
-        found = ["/".join(path.parts[-length:]) for path in paths]
-        if len(set(found)) == len(paths):
+        names = ["/".join(path.parts[-length:]) for path in paths]
+        if len(set(names)) == len(paths):
             break
-    return found
+    return [_read(folder, name) for folder, name in zip(folders, names, strict=True)]
 
 
 def _read(folder: Path, name: str) -> Finished:
@@ -88,13 +89,12 @@ def _read(folder: Path, name: str) -> Finished:
     if not (folder / "evaluate/scores.csv").is_file():
         raise UserError(f"{folder}: not a finished run, there is no evaluate/scores.csv in it; {REMEDY}")
     scores = read_scores_table(folder / "evaluate/scores.csv")
-    models = scores[["method", "variant", "seed"]].drop_duplicates().itertuples(index=False, name=None)
-    costs = {Run(*one): folder / "finetune" / one[0] / one[1] / f"s{one[2]}" / "run.json" for one in models}
+    records = {model: folder / "finetune" / str(model) / "run.json" for model in models(scores)}
     benchmarks, code, config = folder / "benchmarks", folder / ".code.json", folder / "config.yaml"
     inputs = Inputs(
         name=name,
         scores=scores,
-        runs={model: read_run(path) for model, path in costs.items() if path.is_file()},
+        runs={model: read_run(path) for model, path in records.items() if path.is_file()},
         config=config.read_text(encoding="utf-8", errors="replace") if config.is_file() else None,
         benchmarks=read_benchmarks(benchmarks) if benchmarks.is_dir() else pd.DataFrame(),
         code=read_json(code) if code.is_file() else {},
@@ -106,7 +106,7 @@ def _read(folder: Path, name: str) -> Finished:
 
 
 def common(runs: Sequence[Finished]) -> Common:
-    """The test items that all runs have, the same sentences in each.
+    """The test items that all runs have, with the same sentences in each.
 
     Raises:
         UserError: there are none.
@@ -115,19 +115,19 @@ def common(runs: Sequence[Finished]) -> Common:
     if not shared:
         there = "; ".join(f"{run.name} has {_listed(run.items)}" for run in runs)
         raise UserError(f"{runs[1].folder}: no test set and direction that all runs have: {there}; compare other runs")
-    notes = [f"Left out, not in all runs: {_listed(run.items - shared)} of {run.name}." for run in runs]
-    notes = [note for note, run in zip(notes, runs, strict=True) if run.items - shared]
+    left = {run.name: run.items - shared for run in runs}
+    notes = [f"Left out, not in all runs: {_listed(items)} of {name}." for name, items in left.items() if items]
     digests = {item: {run.name: sentences(run.folder, *item) for run in runs} for item in shared}
     other = {item for item, found in digests.items() if len(set(found.values()) - {None}) > 1}
     if other == shared:
         raise UserError(
-            f"{runs[1].folder}: the test sets have the same names as in {runs[0].folder}, and other sentences: "
+            f"{runs[1].folder}: the test sets have the same names as in {runs[0].folder}, but other sentences: "
             f"{_listed(other)}; scores on different sentences cannot be compared"
         )
     if other:
         notes.append(f"Left out, same name but other sentences: {_listed(other)}.")
     if unknown := sorted({name for found in digests.values() for name, digest in found.items() if digest is None}):
-        notes.append(f"Not checked, no translations there: whether {', '.join(unknown)} had the same test sentences.")
+        notes.append(f"Not checked, because translations are missing: the test sentences of {', '.join(unknown)}.")
     return Common(sort_items(shared - other), notes)
 
 
@@ -140,40 +140,42 @@ def sentences(folder: Path, test: str, direction: str) -> str | None:
     return None
 
 
-def sort_items(items: Iterable[Item]) -> list[Item]:
-    """By test set, then directions as in the report."""
+def _by_test(items: Iterable[Item]) -> dict[str, list[str]]:
+    """Test set -> its directions, in the order of the report."""
     tests: dict[str, list[str]] = defaultdict(list)
     for test, direction in items:
         tests[test].append(direction)
-    return [(test, direction) for test in sorted(tests) for direction in sort_directions(tests[test])]
+    return {test: sort_directions(tests[test]) for test in sorted(tests)}
+
+
+def sort_items(items: Iterable[Item]) -> list[Item]:
+    """By test set, then by direction as in the report."""
+    return [(test, direction) for test, directions in _by_test(items).items() for direction in directions]
 
 
 def _listed(items: Iterable[Item]) -> str:
-    """`news (en-de, de-en), bible (en-fr)`."""
-    tests: dict[str, list[str]] = defaultdict(list)
-    for test, direction in sort_items(items):
-        tests[test].append(direction)
-    return ", ".join(f"{test} ({', '.join(directions)})" for test, directions in tests.items())
+    """`bible (en-fr), news (en-de, de-en)`."""
+    return ", ".join(f"{test} ({', '.join(directions)})" for test, directions in _by_test(items).items())
 
 
 def methods(runs: Sequence[Finished]) -> list[Method]:
     """All methods, in the order of the report."""
-    return sorted({(model.method, model.variant) for run in runs for model in run.models}, key=method_key)
+    return sorted({method_of(model) for run in runs for model in run.models}, key=method_key)
 
 
 def bases(runs: Sequence[Finished]) -> dict[str, str]:
     """Label of a method in a run -> its label in the first run that has it, in the order of methods and runs."""
     found = {}
     for method in methods(runs):
-        labels = [run.label(method) for run in runs if any(model[:2] == method for model in run.models)]
+        labels = [run.label(method) for run in runs if method in map(method_of, run.models)]
         found |= dict.fromkeys(labels[1:], labels[0])
     return found
 
 
 def scores_of(runs: Sequence[Finished], items: Sequence[Item]) -> pd.DataFrame:
-    """The scores of all runs on those items as one run's, the method being its label, and means over those items.
+    """The scores of all runs on those items as if of one run, with labels as methods, and means over those items.
 
-    A model that lacks some direction of a test set has no mean on it: it would be over others than the rest.
+    A model that lacks some direction of a test set has no mean on it: its mean would be over other directions.
     """
     wanted, parts = pd.MultiIndex.from_tuples(items), []
     for run in runs:

@@ -111,7 +111,7 @@ def beyond(plan: dict[str, Any], jobs: Jobs, checkpoints: bool) -> list[str]:
     for rule, name, hours, memory in rows:
         given, mb = jobs.get(rule, {}).get("runtime", 0) / 60, jobs.get(rule, {}).get("mem_mb")
         if hours and given and hours > given and not (rule == "finetune" and checkpoints):
-            remedy = "set finetune.checkpoint_every, so that it goes on in the next job, or " * (rule == "finetune")
+            remedy = "set finetune.checkpoint_minutes, so that it goes on in the next job, or " * (rule == "finetune")
             found.append(
                 f"{name}: about {hours:.1f} h, and a job of {rule} has {given:.1f}; {remedy}"
                 f"raise set-resources: {rule}: runtime in the profile"

@@ -22,9 +22,9 @@ from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from lander.detect.awareness.estimators import sum_scores
+from lander.detect.estimators import sum_scores
 from lander.finetune.methods import Prepared
-from lander.finetune.trainer import TranslationLoss, recompute
+from lander.finetune.trainer import TranslationLoss
 from lander.models.loading import predictions
 from lander.models.tokens import IGNORED, Batch
 from lander.translate.translator import LOGITS
@@ -57,7 +57,7 @@ GPU = {  # what its optimizers keep
 
 
 def effective_stage(dtype: str, stage: int) -> int:
-    """bfloat16 weights use stage 1 at least (`lander.finetune.trainer.make_engine`)."""
+    """bfloat16 weights use stage 1 at least (`lander.finetune.engine.Engine`)."""
     return max(stage, 1) if dtype == "bfloat16" else stage
 
 
@@ -166,8 +166,8 @@ def micro_batch(prepared: Prepared, direction: str, batch: Batch, *, autocast: b
     """Bytes that a micro-batch makes at most, without gradients of weights. `again`: activations are recomputed."""
     if not prepared.groups:
         return 0.0
-    if again:
-        recompute(prepared.network)
+    if again:  # as `lander.finetune.trainer.train`
+        prepared.network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     prepared.router.direction = direction
     loss = TranslationLoss(prepared.network).train()
     with counting(prepared.network) as count:

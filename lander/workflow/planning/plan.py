@@ -71,7 +71,7 @@ def make(
     notes = _notes(settings, of, plan, left if count_jobs else {}, profile)
     warnings = _warnings(plan)
     if profile and left:
-        warnings += jobs.beyond(plan, left, checkpoints=settings.finetune.checkpoint_every > 0)
+        warnings += jobs.beyond(plan, left, checkpoints=settings.finetune.checkpoint_minutes > 0)
     return plan | {"notes": notes, "warnings": warnings}
 
 
@@ -110,7 +110,7 @@ def _method(
         "flops": work,
         "memory_gb": {stage: together * (of.imports + peak) / GIGA for stage, peak in peaks.items()},
         "saved_gb": trained * memory.SIZE[dtype] / GIGA,
-        "checkpoint_gb": trained * 12 / GIGA if finetune.checkpoint_every else 0.0,
+        "checkpoint_gb": trained * 12 / GIGA if finetune.checkpoint_minutes else 0.0,
     }, prepared.sizes
 
 
@@ -148,7 +148,7 @@ def _stages(
         read = settings.activations
         work = 2 * base.inside * read.sentences * len(found) * length * seeds
         kept = memory.reading(network(), memory.batch_of(read.batch_size, longest, 1))
-        add("activations", len(found) * seeds, kept, work, "read")
+        add("activations", len(found) * seeds, kept, work, "full")
         read = settings.awareness
         languages = len(read.languages)
         batch = memory.batch_of(

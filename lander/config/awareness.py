@@ -1,0 +1,47 @@
+"""Section `awareness`: scores of the neurons per language (paper 3.2, eq. 3-4)."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from lander.config.sources import Source
+from lander.shared.section import Section, switch
+
+Estimator = Literal["taylor", "taylor_squared", "activation", "summed", "probability", "ablation", "random"]
+Code = Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9-]*$")]
+
+
+class Awareness(Section):
+    """Scores of the neurons per language (paper 3.2, eq. 3-4)."""
+
+    languages: tuple[Code, ...] | None = Field(
+        None,
+        description="Scored languages, at least `languages`; more of them are contrast, which shows neurons of other "
+        "languages as such. null is `languages`.",
+    )
+    data: tuple[Source, ...] | None = Field(
+        None,
+        description="Sources of the scoring text, best with the same sentences in all scored languages (otherwise each "
+        "language has its own lines, with a warning); null is data.train.",
+    )
+    sentences: int = Field(256, ge=1, description="Sentences per language.")
+    batch_size: int = Field(16, ge=1, description="Sentences per forward and backward pass.")
+    estimator: Estimator = Field(
+        "taylor",
+        description="How a neuron is scored for a language; taylor is the paper's (eq. 4), the others are for "
+        "comparison (docs/decisions.md).",
+    )
+    neurons: int | None = Field(
+        None,
+        ge=2,
+        description="How many neurons of each layer, drawn at random, the estimator ablation sets to zero one by one; "
+        "null is all. With a sample it takes part in `agreement` alone.",
+    )
+    site: Literal["post", "pre"] = switch(
+        "Where a neuron is read: after the nonlinearity or before it.", repaired="post", paper="post"
+    )
+    text: Literal["monolingual", "translation"] = switch(
+        "What a language is scored on: text in the language, or translations of the directions with the language.",
+        repaired="monolingual",
+        paper="monolingual",
+    )

@@ -1,0 +1,32 @@
+"""Section `data`: parallel text."""
+
+from pydantic import Field
+
+from lander.config.model import PathText
+from lander.config.sources import Source
+from lander.data.settings import Cleaning
+from lander.shared.section import Section
+
+
+class Data(Section):
+    """Parallel text."""
+
+    train: tuple[Source, ...] = Field((), description="Sources of training pairs; cleaned, then sampled.")
+    dev: tuple[Source, ...] = Field(
+        (), description="Sources on which prompts and learning rates are chosen; never filtered."
+    )
+    test: tuple[Source, ...] = Field(
+        (), description="Sources that are translated and scored; each has a name; never filtered."
+    )
+    exclude: tuple[Source, ...] = Field(
+        (),
+        description="Sources whose sentences are taken out of the training pairs, at least the test sets. They are "
+        "named here again so that editing a test set retrains nothing.",
+    )
+    max_pairs: int | None = Field(0, ge=0, description="Most training pairs per direction; 0 or null is all.")
+    templates: PathText | None = Field(
+        None, description="YAML file of instruction templates; null is the project's ten."
+    )
+    cleaning: Cleaning = Field(
+        Cleaning(), description="What is dropped from the training pairs, in which order, with which thresholds."
+    )

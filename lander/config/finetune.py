@@ -1,0 +1,89 @@
+"""Section `finetune`: training, the same for all methods (paper 4.2), and a section for each method."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import Field, create_model
+
+from lander.config.methods import METHODS, TRAINED, MethodSettings
+from lander.shared.errors import UserError
+from lander.shared.section import Section, field_name, switch
+
+
+class Training(Section):
+    """Training, the same for all methods (paper 4.2)."""
+
+    steps: int | None = Field(None, ge=1, description="Optimizer updates; if both are given, steps win over epochs.")
+    epochs: float = Field(1, gt=0, description="Passes over the training pairs.")
+    batch_size: int = Field(8, ge=1, description="Pairs per micro-batch, all of one direction.")
+    accumulate: int | None = Field(
+        None,
+        ge=1,
+        description="Micro-batches per update, summed over ranks; null is the number of directions, so that each "
+        "update sees all of them.",
+    )
+    learning_rate: float | None = Field(
+        None,
+        gt=0,
+        description="Highest learning rate of AdamW; a method's own wins over it. null is 5e-5 for methods that train "
+        "the model's own weights and 2e-4 for LoRA and adapters.",
+    )
+    schedule: Literal["constant", "linear", "cosine"] = Field(
+        "linear", description="Course of the learning rate after the warmup."
+    )
+    warmup: int = Field(0, ge=0, description="Updates in which the learning rate rises.")
+    weight_decay: float = Field(0.01, ge=0, description="Decoupled weight decay of AdamW.")
+    clip: float = Field(1.0, ge=0, description="Largest norm of the gradient; 0 is no clipping.")
+    max_length: int = Field(
+        2048, ge=8, description="Most tokens of a prompt and its translation; longer pairs are left out."
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="Arithmetic on a CPU; auto is bfloat16 if the machine has it. On a GPU the type of the weights "
+        "decides.",
+    )
+    zero_stage: Literal[0, 1, 2, 3] = Field(0, description="Stage of DeepSpeed ZeRO.")
+    recompute: bool = Field(
+        False, description="Gradient checkpointing: less memory for a third more time; changes no result."
+    )
+    ranks: int = Field(1, ge=1, description="Processes (GPUs) that train one model together; never changes the result.")
+    checkpoint_minutes: float = Field(
+        5,
+        ge=0,
+        description="Minutes of training between the checkpoints that a killed training resumes from; 0 is none.",
+    )
+    scope: Literal["layer", "ffn"] = switch(
+        "What is trained in the chosen layers: all (attention and norms too), or only the FFN neurons.",
+        repaired="layer",
+        paper="layer",
+    )
+
+    def method(self, name: str) -> MethodSettings:
+        """Settings of one method, for example its learning rate.
+
+        Raises:
+            UserError: the method trains nothing.
+        """
+        if name not in TRAINED:
+            raise UserError(f"{name}: trains nothing; the methods that do are {', '.join(TRAINED)}")
+        return getattr(self, field_name(type(self), name))
+
+    @property
+    def methods(self) -> Mapping[str, MethodSettings]:
+        """Settings of all methods that train something."""
+        return {name: self.method(name) for name in TRAINED}
+
+
+# finetune.<method>, one section for each entry of the registry
+Finetune = create_model(
+    "Finetune",
+    __base__=Training,
+    __doc__=Training.__doc__,
+    **{
+        name.replace("-", "_"): (
+            METHODS[name].settings,
+            Field(default=METHODS[name].settings(), alias=name, description=f"Settings of the method {name}."),
+        )
+        for name in TRAINED
+    },
+)

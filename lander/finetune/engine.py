@@ -1,0 +1,357 @@
+"""The one place that reaches into DeepSpeed: its processes, its ZeRO stages, and what they need to be exact.
+
+DeepSpeed's ZeRO spreads gradients (stage 1 and 2) and weights (stage 3) over the ranks. Routed blocks ask for things
+that it does not foresee. Each of them is below, with the reason; all were tried with DeepSpeed 0.19.8 and torch 2.13.0
+on two gloo ranks, and tests/runs compares every stage with a single process.
+
+| what | where |
+|---|---|
+| processes that start without a launcher and end together | `start_processes`, `end_processes` |
+| no compiled kernel on a CPU | `import_deepspeed` |
+| a block that a batch does not use still runs, on no rows | `no_rows` |
+| a block that an update does not use does not move | `BlockAdamW`, `ParameterGroup.idle` |
+| no rounding of gradients where there is a single rank | `Engine.__init__` |
+| the optimizer's state exists and is linked before the first update | `Engine.prime` |
+| masters and moments by name, at any stage | `Engine.masters`, `moments`, `put`, `gathered`, `full_shape` |
+"""
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.utils import get_total_norm
+
+from lander.shared import machine
+from lander.shared.errors import UserError
+
+PATIENCE = timedelta(days=1)  # of ranks that wait while the first one writes a checkpoint or a model of many GB
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+# ------------------------------------------------------------ processes
+
+
+def start_processes() -> None:
+    """Join the process group that torchrun prepared, or make one of this process alone.
+
+    Without a launcher DeepSpeed's own `init_distributed` wants mpi4py, so the group is made here.
+    """
+    if not dist.is_initialized():
+        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        if torch.cuda.is_available():
+            torch.cuda.set_device(machine.device())
+        if "RANK" in os.environ:
+            dist.init_process_group(backend, timeout=PATIENCE)
+        else:
+            os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed asks for it
+            dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+
+
+def end_processes() -> None:
+    """Leave the process group. Several ranks leave together, when all is written, and without tearing down.
+
+    Torn down one by one, a rank that had nothing left to do was twice seen to be aborted (SIGABRT, in about
+    sixty runs on two gloo ranks) while rank 0 still wrote the model, and torchrun then killed rank 0.
+    """
+    if dist.get_world_size() == 1:
+        dist.destroy_process_group()
+        return
+    dist.barrier()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def import_deepspeed() -> Any:
+    """DeepSpeed, quiet and without its communication kernel for CPUs.
+
+    It would compile that kernel: 25 s, and a killed run leaves a lock behind on which every later run hangs.
+    """
+    import deepspeed
+    import deepspeed.ops
+
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+    return deepspeed
+
+
+# ------------------------------------------------------------ parameters that are not always used
+
+
+def no_rows(x: torch.Tensor) -> torch.Tensor:
+    """(..., width) -> (0, width): the input of a module that is idle in this micro-batch, while training.
+
+    ZeRO 2 and 3 count on a gradient for every trained parameter in every micro-batch, and ZeRO 3 on all ranks
+    gathering the same parameters (frozen ones too) in one order. A module that is left out makes them wrong without
+    an error (by 5.6e-2 and 1.4e-2, several learning rates), or hang. On no rows it costs nothing and its gradients
+    are exact zeros: all stages then agree with a single process to 1.5e-8.
+
+    With gradient checkpointing, an idle block must be scaled like one that runs: the recomputation stops behind the
+    last tensor that was kept for the backward pass, and ranks that stop in different places wait for each other.
+    """
+    return x.reshape(-1, x.shape[-1])[:0]
+
+
+@dataclass
+class ParameterGroup:
+    """Parameters that one update moves together.
+
+    `directions`: those whose batches use them; an update without any of them leaves the group alone. None: all do.
+    """
+
+    name: str
+    parameters: dict[str, nn.Parameter]
+    directions: frozenset[str] | None = None
+    decays: bool = True
+
+    def idle(self, directions: set[str]) -> bool:
+        """Whether an update over these directions has no row for the group."""
+        return self.directions is not None and not self.directions & directions
+
+
+class BlockAdamW(torch.optim.AdamW):
+    """AdamW over parameter groups; those with `group["idle"]` are left out of a step.
+
+    A gradient of zeros is not nothing: AdamW still decays the weights and moves them by their old momentum (3.4 times
+    a live step over ten idle updates). A block that no row of an update used must not move at all, so its group is
+    taken away for the step. Works inside every ZeRO stage, which step their groups one by one and keep their keys.
+
+    A gradient that is not finite moves nothing, and sets `overflow` until the next step, as DeepSpeed's optimizers do.
+
+    `group["updates"]`, if given, is how many updates the group has had, for the bias correction. A checkpoint can
+    restore it there, no matter which tensors a ZeRO stage puts in the parameters' place.
+    """
+
+    overflow = False
+
+    def step(self, closure=None):  # signature of torch.optim.Optimizer
+        """One update of the groups that are not idle."""
+        groups = self.param_groups
+        self.param_groups = [group for group in groups if not group.get("idle")]
+        used = [parameter.grad for group in self.param_groups for parameter in group["params"]]
+        # One by one: the kernel for lists has failed with tensors of more than 2^31 numbers (pytorch #169930).
+        norm = get_total_norm([gradient for gradient in used if gradient is not None], foreach=False)
+        self.overflow = not bool(norm.isfinite())
+        if self.overflow:
+            self.param_groups = groups
+            return None
+        for group in self.param_groups:
+            for state in (self.state[parameter] for parameter in group["params"] if parameter in self.state):
+                if "step" in state and "updates" in group:
+                    state["step"].fill_(group["updates"])
+        try:
+            return super().step(closure)
+        finally:
+            self.param_groups = groups
+
+
+# ------------------------------------------------------------ the engine
+
+
+class Engine:
+    """DeepSpeed's engine around a loss, with one optimizer group per `ParameterGroup`, in the same order.
+
+    Use: `prime` once; then for each update `begin`, and `backward` for each micro-batch of this rank.
+    """
+
+    def __init__(
+        self,
+        loss: nn.Module,
+        groups: Sequence[ParameterGroup],
+        *,
+        batch_size: int,
+        accumulate: int,
+        weight_decay: float = 0.01,
+        clip: float = 1.0,
+        zero_stage: int = 0,
+    ):
+        """
+        Args:
+            loss: batch -> scalar.
+            accumulate: micro-batches of an update, over all ranks.
+        Raises:
+            UserError: the ranks cannot share the micro-batches evenly.
+        """
+        ranks = dist.get_world_size()
+        if accumulate % ranks:
+            raise UserError(
+                f"finetune.accumulate: {accumulate} micro-batches cannot be shared by {ranks} ranks; "
+                f"use a multiple of {ranks}"
+            )
+        self.groups, self.micro_batches = groups, accumulate // ranks
+        self.trained = {name: value for group in groups for name, value in group.parameters.items()}
+        self.updates = [0] * len(groups)  # that each group has had
+        options = [
+            # Matrices first: DeepSpeed puts a group's weights end to end, and a bias of odd length would leave all
+            # after it off the boundaries that the fast kernels of a GPU want.
+            {"params": sorted(group.parameters.values(), key=lambda weight: weight.dim() < 2)}
+            | ({} if group.decays else {"weight_decay": 0.0})
+            for group in groups
+        ]
+        # Fused: one pass over the memory instead of ten, and no temporary copies.
+        self.optimizer = BlockAdamW(options, lr=0.0, weight_decay=weight_decay, fused=True)
+        bf16 = next(iter(self.trained.values())).dtype == torch.bfloat16
+        config = {
+            "train_micro_batch_size_per_gpu": batch_size,
+            "gradient_accumulation_steps": self.micro_batches,
+            "gradient_clipping": clip,
+            # With bfloat16 weights DeepSpeed has float32 masters that can be read by name from stage 1 on only.
+            "zero_optimization": {"stage": max(zero_stage, 1) if bf16 else zero_stage},
+            "zero_allow_untested_optimizer": True,
+            # A gradient goes to its float32 sum as soon as it exists, and its bfloat16 tensor is given back.
+            "bf16": {"enabled": bf16, "immediate_grad_update": True},
+            "data_types": {"grad_accum_dtype": "fp32"},
+            "communication_data_type": "fp32",  # between ranks too: gradients are summed as they are kept
+        }
+        self.deepspeed, *_ = import_deepspeed().initialize(
+            model=loss, optimizer=self.optimizer, config=config, dist_init_required=False
+        )
+        self.device = self.deepspeed.device
+        self.plain = self.deepspeed.optimizer is self.optimizer  # no ZeRO wrapper: the parameters are the masters
+        if ranks == 1:  # DeepSpeed would flatten all gradients, round them to the weights' type, and copy them back
+            self.deepspeed.buffered_allreduce_fallback = lambda *_args, **_kwargs: None
+        self.deepspeed.train()
+
+    def prime(self, batch: Any) -> None:
+        """Make the optimizer's state exist for all groups, by one update that changes no weight.
+
+        The state comes with a group's first step, and DeepSpeed links it to the parameters' names at the first step
+        of all. A group that is idle then would never be linked, and no checkpoint could be put into it.
+
+        Raises:
+            UserError: the loss of the batch or its gradient is not finite.
+        """
+        decays = [options["weight_decay"] for options in self.optimizer.param_groups]
+        for options in self.optimizer.param_groups:
+            options.update(lr=0.0, weight_decay=0.0, idle=False)
+        for _ in range(self.micro_batches):
+            self.deepspeed.backward(self.deepspeed(batch) * 0)
+            self.deepspeed.step()
+        if self.overflow:
+            raise UserError(
+                "finetune: before any update the loss or its gradient is not finite; "
+                "use another base, or model.dtype: float32"
+            )
+        for options, decay in zip(self.optimizer.param_groups, decays, strict=True):
+            options["weight_decay"] = decay
+        wrapper = self.deepspeed.optimizer
+        if hasattr(wrapper, "_hp_optimizer_states_linked"):  # ZeRO 1 and 2 link once the first group has its state
+            wrapper._hp_optimizer_states_linked = False
+            wrapper._lazy_init_hp_params_optimizer_state()
+
+    def begin(self, directions: set[str], rate: float) -> None:
+        """Begin an update over these directions, at a learning rate; groups that it has no row for are idle."""
+        for number, (options, group) in enumerate(zip(self.optimizer.param_groups, self.groups, strict=True)):
+            idle = group.idle(directions)
+            options.update(lr=rate, idle=idle, updates=self.updates[number])
+            self.updates[number] += not idle
+
+    def backward(self, batch: Any, autocast: bool = False) -> float:
+        """Forward and backward pass of one micro-batch; the last one of an update steps. Returns the loss.
+
+        Args:
+            autocast: bfloat16 arithmetic on float32 weights.
+        """
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=autocast):
+            loss = self.deepspeed(batch)
+        self.deepspeed.backward(loss)
+        self.deepspeed.step()
+        return loss.item()
+
+    @property
+    def overflow(self) -> bool:
+        """Whether the gradient of the last update was not finite. No ZeRO stage has moved anything then."""
+        return bool(self.deepspeed.optimizer.overflow)
+
+    # -------------------------------------------------------- state, by the parameters' names
+
+    def masters(self) -> dict[str, torch.Tensor]:
+        """float32 weights of all trained parameters, on the CPU of rank 0. All ranks must call it."""
+        from deepspeed.utils import safe_get_full_fp32_param
+
+        return self._gather(torch.Tensor.detach if self.plain else safe_get_full_fp32_param)
+
+    def moments(self, key: str) -> dict[str, torch.Tensor]:
+        """One of `MOMENTS` of all trained parameters, on the CPU of rank 0. All ranks must call it."""
+        from deepspeed.utils import safe_get_full_optimizer_state
+
+        if self.plain:
+            return self._gather(lambda parameter: self.optimizer.state[parameter][key])
+        return self._gather(lambda parameter: safe_get_full_optimizer_state(parameter, key))
+
+    def _gather(self, get: Callable[[nn.Parameter], torch.Tensor]) -> dict[str, torch.Tensor]:
+        gathered = {}
+        for name, parameter in self.trained.items():
+            value = get(parameter)
+            if dist.get_rank() == 0:
+                gathered[name] = value.detach().float().cpu().reshape(full_shape(parameter)).clone()
+        return gathered
+
+    def put(self, read: Callable[[str, str], torch.Tensor], updates: list[int]) -> None:
+        """Give back what `masters` and `moments` gathered, one parameter at a time. After `prime`.
+
+        Args:
+            read: gives the tensor of a kind (`weights` or one of `MOMENTS`) and of a parameter's name.
+            updates: that each group has had.
+        """
+        for name, parameter in self.trained.items():
+            master = read("weights", name).to(self.device)
+            with gathered(parameter, modified=True):  # the weights that the model computes with
+                parameter.data.copy_(master)
+            if not self.plain:
+                self._set(parameter, master)
+            for key in MOMENTS:
+                if self.plain:
+                    self.optimizer.state[parameter][key].copy_(read(key, name))
+                else:
+                    self._set(parameter, read(key, name).to(self.device), key)
+        self.updates = list(updates)
+
+    def _set(self, parameter: nn.Parameter, value: torch.Tensor, key: str | None = None) -> None:
+        """Give a ZeRO wrapper a parameter's float32 master, or its moment `key`.
+
+        ZeRO 3 gets this rank's part only: given the whole tensor, it forgets the padding of a tensor whose size is
+        not a multiple of the ranks.
+        """
+        from deepspeed import utils
+
+        extent = "full"
+        if hasattr(parameter, "ds_tensor"):
+            size = parameter.ds_tensor.ds_numel
+            whole = nn.functional.pad(value.flatten(), (0, size * dist.get_world_size() - value.numel()))
+            extent, value = "local", whole[size * dist.get_rank() :][:size]
+        if key is None:
+            getattr(utils, f"safe_set_{extent}_fp32_param")(parameter, value)
+        else:
+            getattr(utils, f"safe_set_{extent}_optimizer_state")(parameter, value, key)
+
+
+def gathered(parameter: nn.Parameter, modified: bool = False) -> contextlib.AbstractContextManager:
+    """The full parameter for a moment, where ZeRO 3 has scattered it; `modified`: rank 0's value goes to all ranks."""
+    if not hasattr(parameter, "ds_id"):
+        return contextlib.nullcontext()
+    import deepspeed
+
+    return deepspeed.zero.GatheredParameters([parameter], modifier_rank=0 if modified else None)
+
+
+def full_shape(parameter: nn.Parameter) -> torch.Size:
+    """A parameter's shape. ZeRO 3 leaves the parameter itself with the shape [0]."""
+    return getattr(parameter, "ds_shape", parameter.shape)
+
+
+def largest(value: int, device: torch.device) -> int:
+    """The largest of the ranks' numbers, so that all ranks decide alike. All ranks must call it."""
+    if dist.get_world_size() == 1:
+        return value
+    numbers = torch.tensor(value, device=device)
+    dist.all_reduce(numbers, dist.ReduceOp.MAX)
+    return int(numbers)

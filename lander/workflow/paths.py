@@ -1,0 +1,63 @@
+"""Where the tables and models of a run are: one method for each kind of file that Python hands to a job.
+
+All paths are plain strings, relative to the working directory. The rules write the same paths as patterns, with
+Snakemake's `<results>` for the run's folder.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from lander.shared.runs import Model
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Files of a run. `results` is its folder, `reading` is empty or a folder's name with its slash."""
+
+    results: str
+
+    def clean(self, pair: object) -> str:
+        return f"{self.results}/data/clean/{pair}"
+
+    def train(self, seed: object, directions: Iterable[object]) -> list[str]:
+        return [f"{self.results}/data/s{seed}/train/{direction}.parquet" for direction in directions]
+
+    def text(self, seed: object, language: str) -> str:
+        return f"{self.results}/data/s{seed}/text/{language}.parquet"
+
+    def dev(self, direction: object) -> str:
+        return f"{self.results}/data/dev/{direction}.parquet"
+
+    def test(self, item: str) -> str:
+        """`item` is <test set>/<direction>."""
+        return f"{self.results}/data/test/{item}.parquet"
+
+    def kept(self, language: str) -> str:
+        return f"{self.results}/data/kept/{language}.parquet"
+
+    def activations(self, reading: str, seed: object, directions: Iterable[object]) -> list[str]:
+        return [f"{self.results}/activations/{reading}s{seed}/{direction}.parquet" for direction in directions]
+
+    def awareness(self, reading: str, seed: object, parts: bool = False) -> str:
+        """The folder of all languages."""
+        return f"{self.results}/awareness{'_parts' if parts else ''}/{reading}s{seed}"
+
+    def selected(self, stage: str, selection: str, seed: object) -> str:
+        """The table of the stage `layers` or `neurons` of a selection (`lander.config.variants`)."""
+        return f"{self.results}/{stage}/{selection}/s{seed}/{stage}.parquet"
+
+    def masks(self, selection: str, seed: object) -> str:
+        """The folder of all directions."""
+        return f"{self.results}/masks/{selection}/s{seed}"
+
+    def trained(self, model: Model) -> str:
+        return f"{self.results}/finetune/{model}"
+
+    def loss(self, model: Model) -> str:
+        return f"{self.results}/loss/{model}.csv"
+
+    def translated(self, model: Model) -> str:
+        return f"{self.results}/translate/{model}"
+
+    def scored(self, model: Model) -> str:
+        return f"{self.results}/evaluate/{model}"
