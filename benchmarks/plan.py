@@ -125,18 +125,18 @@ def settings_of(folder: Path, model: str, methods: tuple[str, ...]) -> config.Co
     return config.read(folder / "own.yaml")
 
 
-def planned(settings: config.Config) -> dict[str, float]:
+def planned(settings: config.Config, zero_stage: str = "0") -> dict[str, float]:
     """Bytes by method and stage, as the plan says."""
     here = planning.this_machine("cpu", 1e11, None, settings.threads)
     made = planning.make(settings, here, count_jobs=False)
-    trainings = {one["method"]: one["memory_gb"]["0"] for one in made["methods"]}
+    trainings = {one["method"]: one["memory_gb"][zero_stage] for one in made["methods"]}
     return {
         name: 1e9 * size for name, size in (trainings | {s["stage"]: s["memory_gb"] for s in made["stages"]}).items()
     }
 
 
-def measured(folder: Path, settings: config.Config, what: str, steps: int) -> int:
-    """Peak bytes of a stage, or of the training of a method."""
+def measured(folder: Path, settings: config.Config, what: str, steps: int, *more: str) -> int:
+    """Peak bytes of a stage, or of the training of a method. `more`: flags of the training."""
     model, out = ["--model", settings.model.path, "--languages", NAMES, "--threads", "1"], str(folder / "out")
     train = [str(folder / f"{name}.parquet") for name in DIRECTIONS]
     if what == "activations":
@@ -156,7 +156,7 @@ def measured(folder: Path, settings: config.Config, what: str, steps: int) -> in
         for name, mask in networks.masks_of(settings, what, network).items():
             tables.write(folder / "masks" / f"{name}.parquet", mask, "masks")
         flags += ["--masks", str(folder / "masks")]
-    return peak("lander.finetune", *model, *flags, "--out", out)
+    return peak("lander.finetune", *model, *flags, *more, "--out", out)
 
 
 def main() -> None:
