@@ -171,13 +171,13 @@ def micro_batch(prepared: Prepared, direction: str, batch: Batch, *, autocast: b
     prepared.router.direction = direction
     loss = TranslationLoss(prepared.network).train()
     with counting(prepared.network) as count:
-        for _ in range(2):  # from the second one on there are gradients to add to
-            count.peak = count.now
-            with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-                value = loss(batch)
-            value.backward()
-            del value
-        return count.peak - sum(one.grad.nbytes for one in prepared.network.parameters() if one.grad is not None)
+        for parameter in prepared.trained().values():  # as after the first micro-batch
+            parameter.grad = torch.empty_like(parameter)
+        gradients, count.peak = count.now, count.now
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            value = loss(batch)
+        value.backward()
+        return float(count.peak - gradients)
 
 
 def awareness(network: nn.Module, batch: Batch) -> float:
