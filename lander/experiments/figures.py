@@ -43,7 +43,7 @@ def write(kind: str, inputs: Inputs, out: Path) -> list[Path]:
     """
     from lander.report import detection, page  # matplotlib only when the inputs are right
 
-    made = {name: getattr(detection, name.replace("-", "_"))(inputs) for name in KINDS[kind]}
+    made = {name: detection.draw(name, inputs) for name in KINDS[kind]}
     if missing := [name for name, one in made.items() if one is None]:
         raise UserError(f"{kind}: nothing to draw in {', '.join(missing)}; a model of one layer has no change D")
     captions = page.captions()

@@ -28,10 +28,7 @@ LIMIT = 4_800_000  # bytes of the page
 ROOM = 2_500_000  # bytes of the experiments' figures that are in the page
 NOTHING = "Nothing to show in this run."
 NO_ROOM = "No sentence is shown: the rest of the page leaves no room for them."
-FIGURES = (  # all that a report may have; an earlier report may have left some of them
-    "gain", "scores", "activation", "delta", "awareness", "awareness-general", "awareness-specific", "owners",
-    "overlap", "estimators-agreement", "loss", "stages", "lengths",
-)  # fmt: skip
+FIGURES = ("gain", "scores", *detection.FIGURES, "loss", "lengths", "stages")  # all that a report may have
 
 
 def write(
@@ -77,7 +74,7 @@ def _figures(inputs: Inputs, tests: list[str], documents: Sequence[Document]) ->
     made = {
         "gain": [] if measured else [training.gain(inputs, tests)],
         "scores": [scores.score_figure(inputs, tests)],
-        "detection": detection.figures(inputs, list(documents)),
+        "detection": [detection.draw(name, inputs, documents) for name in detection.FIGURES],
         "training": [training.loss(inputs)],
         "data": [data.lengths(inputs)],
         "cost": [training.stages(inputs)],

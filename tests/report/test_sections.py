@@ -45,8 +45,8 @@ def test_awareness_of_general_and_specific_neurons_has_one_unit():
     neurons = pd.DataFrame({**rows, "kind": ["general"] * 3 + ["specific"], "language": [None] * 3 + ["de"]})
     scores = pd.DataFrame({**rows, "score": [0.001, 0.001, 0.001, 0.02]})  # the mean is .00575
     inputs = Inputs("x", table_of([]), neurons=neurons, awareness={"de": scores})
-    for make in (detection.awareness, detection.awareness_general, detection.awareness_specific):
-        assert "mean awareness (10⁻³ nats)" in html.unescape(make(inputs).svg)
+    for name in detection.LANGUAGE_LINES:
+        assert "mean awareness (10⁻³ nats)" in html.unescape(detection.draw(name, inputs).svg)
 
 
 def test_answers_about_layers_and_neurons():
