@@ -36,7 +36,7 @@ MEASURES = {  # kind in the numbers of the experiment `agreement` -> title
 }
 DIRECTION_LINES = {  # figure, and column of the layers table -> title, y axis
     "activation": ("Mean activation of the FFN neurons, by layer and direction", "mean activation"),
-    "delta": ("D, the change of mean activation from the layer before", "D, change of mean activation"),
+    "delta": ("D, the change of mean activation between neighbouring layers", "D, change of mean activation"),
 }
 LANGUAGE_LINES = {  # figure -> title, which neurons; None for all
     "awareness": ("Mean awareness of the neurons, by layer and language", None),
@@ -81,7 +81,7 @@ def layers_answer(inputs: Inputs) -> str:
     if mean.empty:
         return text
     largest = ", ".join(f"{layer} ({value:.3g})" for layer, value in mean.head(max(1, len(chosen[names[0]]))).items())
-    return f"{text}. D, the change of mean activation from the layer before, is largest at {largest}"
+    return f"{text}. D, the change of mean activation between neighbouring layers, is largest at {largest}"
 
 
 def _shade(axes: Axes, chosen: dict[str, list[int]]) -> None:
