@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("--directions", nargs="+", required=True, help="their directions, in the same order")
     parser.add_argument("--k", type=int, required=True, help="how many layers to choose; 0 is the base model")
     parser.add_argument("--difference", choices=["scalar", "vector"], default="vector", help="of eq. 1")
-    parser.add_argument("--side", choices=["lower", "upper"], default="upper", help="which layer D_l stands for")
+    parser.add_argument("--side", choices=["lower", "upper"], default="upper", help="the layer whose score D_l is")
     parser.add_argument(
         "--selection",
         choices=["shared", "per_direction"],

@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lander.config import config
+from lander.config.base import WEIGHT_FILES, weights
 from lander.config.evaluate import Neural
-from lander.config.modelconfig import WEIGHT_FILES, weights
 from lander.config.sources import Source
 from lander.data import testsets
-from lander.evaluate import comet, tokenizers
+from lander.evaluate import bleu, neural
 from lander.shared.errors import UserError, run_main
 from lander.shared.languages import Direction
 from lander.workflow.neural import COMET
@@ -141,7 +141,7 @@ def _flores(dry_run: bool) -> Fetched:
     """The sentencepiece model of spBLEU, which sacreBLEU keeps."""
     from sacrebleu.utils import download_file
 
-    path, url = tokenizers.flores()
+    path, url = bleu.flores()
     if not (dry_run or (path.is_file() and path.stat().st_size)):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -161,16 +161,16 @@ def _metric(metric: Neural, dry_run: bool) -> Iterator[Fetched]:
         yield _fetch(name, "model", None, listing, list(listing.sizes), name, dry_run)
     if metric.command:
         return
-    settings = comet.settings_of(name)
+    settings = neural.settings_of(name)
     if metric.remote:
-        settings = _ask(name, lambda: fetch_files(name, "model", None, [comet.SETTINGS])) / comet.SETTINGS
-    encoder = comet.encoder(settings) if settings.is_file() else None
+        settings = _ask(name, lambda: fetch_files(name, "model", None, [neural.SETTINGS])) / neural.SETTINGS
+    encoder = neural.encoder(settings) if settings.is_file() else None
     if encoder and not (testsets.offline() and _snapshot(encoder)):
         listing = _list(encoder, "model", None)
         yield _fetch(encoder, "model", None, listing, _texts(listing.sizes), f"{encoder}, tokenizer", dry_run)
     folder = Path(COMET).parents[1]
     if not Path(COMET).is_file() and not dry_run:
-        comet.make_environment(folder)
+        neural.make_environment(folder)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     yield Fetched("program", "COMET and its libraries, by pip", size, str(folder))
 
@@ -301,7 +301,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Fetch, and say what was fetched."""
     if arguments.environment:
-        comet.make_environment(arguments.environment)
+        neural.make_environment(arguments.environment)
         return
     if arguments.effective:
         settings = config.load(json.loads(arguments.effective))

@@ -22,12 +22,12 @@ COMMANDS = {  # stage: what reads a table -> module, its command line, the table
         ["train"],
     ),
     "awareness": (
-        "lander.detect.awareness.__main__",
+        "lander.detect.awareness",
         "--model {base} --language en --text {text} --out {out}",
         ["text"],
     ),
     "translate": (
-        "lander.translate.test_sets",
+        "lander.translate.__main__",
         "--model {base} --languages {names} --template sentence --test t:en-de:{heldout} --out-dir {out}",
         ["heldout"],
     ),
