@@ -28,6 +28,7 @@ from lander.experiments.samples import MAIN, METRICS, read_all_scores
 from lander.report.document import Document, heads, numbers, write
 from lander.report.tables import MISSING, Cell, Table
 from lander.shared import tables
+from lander.shared.csvfile import read_csv
 from lander.shared.errors import UserError, run_main
 
 PAPER_K, PAPER_EPSILON = 4, 0.9
@@ -105,10 +106,7 @@ def read(
     """
     if path is None:
         return None
-    try:
-        table = pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as CSV ({error})") from None
+    table = read_csv(path, [], dtype=None, keep_default_na=True)
     if "mean" in table:
         table = table.rename(columns=names)
     table = of_one_test(args, table, path)
