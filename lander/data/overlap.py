@@ -1,7 +1,7 @@
 """Texts that must not be trained on: excluded texts, and texts that are nearly one of them.
 
-Equal texts are recognised whatever their case, punctuation or side. Near ones are found by an exact search by Jaccard
-similarity of their sets of character n-grams:
+Texts are equal if they differ only in case, punctuation or spaces; the side does not matter. Near ones are found by an
+exact search by Jaccard similarity of their sets of character n-grams:
 
     similarity(x, y) = |X & Y| / |X | Y|,  X and Y the sets of n-grams of x and y
 

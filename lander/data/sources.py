@@ -1,4 +1,4 @@
-"""Sources of parallel text, read as one stream of aligned lines whatever their kind.
+"""Sources of parallel text, of any kind, read as one stream of aligned lines.
 
 A source is a mapping with exactly one of the kinds below. Each may have `name`, `lines: [start, stop]` (half open, from
 0; `stop` may be null) and `directions`:

@@ -1,4 +1,4 @@
-r"""Line-aligned text files, plain or gzip, read one line at a time whatever their size.
+r"""Line-aligned text files, plain or gzip, read line by line, so files may have any size.
 
 Only "\n" ends a line ("\r\n" is accepted too); characters such as U+2028 or U+0085 are part of the text. A file is read
 to its end even if only some lines are wanted: files of different lengths are not aligned, and that must not pass

@@ -1,4 +1,4 @@
-"""TMX translation memories, read one unit at a time whatever their size: plain, .gz, or .zip with one memory in it.
+"""TMX translation memories, read unit by unit, so they may have any size: plain, .gz, or .zip with one memory in it.
 
     <tu><tuv xml:lang="en-US"><seg>Good <bpt i="1">&lt;b></bpt>morning</seg></tuv><tuv xml:lang="de">...</tuv></tu>
 
@@ -8,7 +8,7 @@
   <hi> and unknown tags only the tag is removed. Line breaks become spaces. Of two variants in one language the first
   counts.
 - Nothing outside the file is read: a file that declares entities is refused (bombs and spies need them), and an
-  external DTD is not opened. Units are numbered by their place in the file, from 0, whatever languages they hold.
+  external DTD is not opened. Units are numbered by their place in the file, from 0, whichever languages they hold.
 """
 
 import re

@@ -9,7 +9,7 @@ import pandas as pd
 
 from lander.evaluate.bleu import base_language
 from lander.shared import tables
-from lander.shared.csvfile import AGAIN, is_number, read_csv
+from lander.shared.csvfile import read_csv, to_numbers
 from lander.shared.errors import UserError
 from lander.shared.files import whole_file
 from lander.shared.languages import parse_direction
@@ -25,15 +25,14 @@ def read_scores(path: str | Path) -> list[Row]:
     Raises:
         UserError: no such file, a column is missing, a score is not a number, or a value is empty.
     """
-    table = read_csv(path, COLUMNS, absent="`python -m lander.evaluate score` makes it")
-    rows = table[list(COLUMNS)].to_dict("records")
+    table = read_csv(path, COLUMNS, absent="`python -m lander.evaluate score` makes it")[list(COLUMNS)]
+    rows = table.to_dict("records")
     for line, row in enumerate(rows, start=2):
         if missing := [name for name, value in row.items() if not value]:
-            raise UserError(f"{path}: line {line} has no {', '.join(missing)}; {AGAIN}")
-        if not is_number(row["score"]):
-            raise UserError(f"{path}: line {line}: score {row['score']!r} is not a number; {AGAIN}")
+            raise UserError(f"{path}, line {line}: no {', '.join(missing)}; remove the file and score again")
+    to_numbers(path, table["score"], "remove the file and score again")
     if not rows:
-        raise UserError(f"{path}: no scores in it; {AGAIN}")
+        raise UserError(f"{path}: no scores in it; remove the file and run snakemake again")
     return rows
 
 

@@ -79,10 +79,10 @@ def read_all(files: Iterable[str | Path]) -> dict[Place, Compared]:
 def _read(path: Path) -> pd.DataFrame:
     if path.suffix != ".csv":
         return tables.read(path, "segments")
-    rows = read_csv(path, CSV_COLUMNS, ["line", "score"])
-    if not np.isfinite(rows["score"]).all():
-        bad = int(np.flatnonzero(~np.isfinite(rows["score"]))[0]) + 2
-        raise UserError(f"{path}: line {bad}: the score is not a finite number; score that sentence again")
+    rows = read_csv(path, CSV_COLUMNS, ["line", "score"], remedy="score again")
+    if not (finite := np.isfinite(rows[["line", "score"]]).all(axis=1)).all():
+        bad = int(np.flatnonzero(~finite)[0]) + 2
+        raise UserError(f"{path}, line {bad}: line and score must be finite numbers; score that sentence again")
     signature = rows["signature"] if "signature" in rows else "segments:" + rows["metric"]
     return rows.assign(statistics=None, signature=signature)
 

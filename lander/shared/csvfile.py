@@ -20,7 +20,7 @@ def read_csv(
     remedy: str = AGAIN,
     **options: Any,
 ) -> pd.DataFrame:
-    """A table of text, all values as they are in the file.
+    """A table of text, its values as they are in the file; a line that is cut short has empty ones.
 
     Args:
         path: the file.
@@ -32,8 +32,9 @@ def read_csv(
     Raises:
         UserError: no such file, not a CSV table, a missing column, or a value that is not a number.
     """
+    options = {"dtype": str, "keep_default_na": False, "index_col": False} | options
     try:
-        table = pd.read_csv(path, **{"dtype": str, "keep_default_na": False, **options})
+        table = pd.read_csv(path, **options)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file{'; ' if absent else ''}{absent}") from None
     except (ValueError, OSError, MemoryError) as error:  # pandas' parser errors are ValueErrors
@@ -41,18 +42,20 @@ def read_csv(
     if missing := [name for name in columns if name not in table]:
         raise UserError(f"{path}: no column {', '.join(missing)}; it needs {', '.join(columns)}; {remedy}")
     for name in numbers:
-        try:
-            table[name] = table[name].astype(float)
-        except ValueError:
-            line, value = next((line, value) for line, value in enumerate(table[name], 2) if not is_number(value))
-            raise UserError(f"{path}, line {line}: {name} {value!r} is not a number; {remedy}") from None
+        table[name] = to_numbers(path, table[name], remedy)
     return table
 
 
-def is_number(text: str) -> bool:
-    """Whether `float` takes a text; `nan` and `inf` are numbers too."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def to_numbers(path: str | Path, values: pd.Series, remedy: str = AGAIN) -> pd.Series:
+    """A column of text as float64; `nan` and `inf` are numbers too.
+
+    Raises:
+        UserError: a value is not a number; names the line of the file `path`.
+    """
+    numbers = pd.to_numeric(values, errors="coerce").astype(float)
+    wrong = numbers.isna() & (values.str.strip().str.lower() != "nan")
+    if wrong.any():
+        place = int(wrong.to_numpy().argmax())
+        line, value = place + 2, values.iloc[place]
+        raise UserError(f"{path}, line {line}: {values.name} {value!r} is not a number; {remedy}")
+    return values.astype(float)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from test_sources import complaint
 
 from lander.config.sources import Source, parse_sources
 from lander.data import testsets
@@ -38,13 +39,6 @@ def cache(tmp_path, monkeypatch):
 
 
 BOTH = {"sacrebleu": "wmt16", "directions": ["en-de", "de-en"]}
-
-
-def complaint(source, languages=("en", "de")) -> str:
-    with pytest.raises(UserError) as error:
-        list(read(source, languages))
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 def test_each_direction_has_a_set_of_its_own(cache):

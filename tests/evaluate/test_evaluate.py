@@ -440,10 +440,10 @@ def test_the_references_loss_is_a_metric_with_segments():
     ("text", "message"),
     [
         ("", "cannot be read as CSV"),
-        (",".join(COLUMNS), "no scores"),
-        ("method,score\nfull,3\n", "variant, seed"),
+        (",".join(COLUMNS) + "\n", "no scores"),
+        ("method,score\nfull,3\n", "no column variant, seed"),
         (",".join(COLUMNS) + "\nfull,main,0,news,en-de,bleu,high,s\n", "line 2: score 'high' is not a number"),
-        (",".join(COLUMNS) + "\nfull,main,0,news,en-de,bleu,3,\n", "line 2 has no signature"),
+        (",".join(COLUMNS) + "\nfull,main,0,news,en-de,bleu,3,\n", "line 2: no signature"),
     ],
 )
 def test_bad_score_files(tmp_path, text, message):
