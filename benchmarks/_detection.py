@@ -12,7 +12,7 @@ from torch import nn
 
 from benchmarks._measuring import measure, ratio
 from lander.detect.activations import mean_activations
-from lander.detect.awareness.estimators import scores
+from lander.detect.estimators import scores
 from lander.models import families
 from lander.models.tokens import Batch
 from lander.shared import machine

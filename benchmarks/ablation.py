@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from lander.data import cldr
-from lander.detect.awareness import ablation, estimators, texts
+from lander.detect import awareness, estimators
 from lander.models import loading
 from lander.shared import machine
 
@@ -33,12 +33,12 @@ COLUMNS = {
 
 def correlations(network, codec, sentences: list[str], neurons: list[np.ndarray]) -> pd.DataFrame:
     """One language: layer, and the rank correlations over its neurons."""
-    samples = texts.by_length(texts.monolingual(sentences, codec))
+    samples = awareness.by_length(awareness.monolingual(sentences, codec))
 
     def batches():
-        return texts.batches(samples, codec, 16)
+        return awareness.batches(samples, codec, 16)
 
-    absolute, signed = ablation.ablate(network, batches(), neurons)
+    absolute, signed = estimators.ablate(network, batches(), neurons)
     changes = {"tokens": absolute.means(), "sum": np.abs(signed.means())}
     scored = {name: estimators.scores(network, batches(), name)[0] for name in ("taylor", "summed")}
     rows = []
@@ -64,7 +64,7 @@ def main() -> None:
     args = parser.parse_args()
     machine.prepare(args.threads)
     network, codec = loading.load(args.model, dtype="float32")
-    neurons = ablation.choose(estimators.shape_of(network), args.neurons or None, args.seed)
+    neurons = estimators.choose(estimators.shape_of(network), args.neurons or None, args.seed)
     text = cldr.lines(args.languages, 0, args.sentences)
     began = time.perf_counter()
     tables = {language: correlations(network, codec, text[language], neurons) for language in args.languages}

@@ -3,7 +3,7 @@
     pip install -e .[bench]
     python -m benchmarks.awareness
 
-Systems: `awareness`, `lander.detect.awareness.estimators.scores` (Taylor); captum's LayerGradientXActivation on the
+Systems: `awareness`, `lander.detect.estimators.scores` (Taylor); captum's LayerGradientXActivation on the
 same loss, `captum-layer` a layer at a time and `captum-all` with all layers in one call, which keeps all
 activations. Their attributions are summed over tokens as absolute values, and must be our scores.
 
@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy
 
 from benchmarks import _detection as detection
 from benchmarks._measuring import ratio
-from lander.detect.awareness.estimators import scores
+from lander.detect.estimators import scores
 from lander.models import families
 from lander.models.tokens import Batch
 

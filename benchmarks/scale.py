@@ -3,7 +3,7 @@
     python -m benchmarks.scale --out scale   # scale.csv and scale.svg
 
 One thing grows at a time, the others stay (`POINT`). `sentences`, `layers`, `neurons`: a scoring pass of
-`lander.detect.awareness.estimators` over so many sentences. `directions`, `ranks`: an update of landermt (scope ffn, in
+`lander.detect.estimators` over so many sentences. `directions`, `ranks`: an update of landermt (scope ffn, in
 DeepSpeed) over twelve micro-batches, which the directions share. Model: a LLaMA of random weights. Each point is a
 process of its own (a rank each with several); memory is the peak of one above what it has once everything is
 imported; seconds are medians over rounds, after one that does not count.
@@ -64,7 +64,7 @@ def scoring(point: dict[str, int], args: argparse.Namespace) -> Callable[[], obj
     """A scoring pass over `sentences` of random tokens, made as they are read."""
     import torch
 
-    from lander.detect.awareness.estimators import scores
+    from lander.detect.estimators import scores
     from lander.models.tokens import Batch
 
     network = base(point, args)

@@ -34,7 +34,7 @@ IMPORTS = {  # stage -> what each of its jobs imports sooner or later
     "data": "import lander.data.__main__, lander.data.cleaning",
     "activations": f"import lander.detect.activations; {BASE}",
     "layers": "import lander.detect.layers",
-    "awareness": f"import lander.detect.awareness.__main__; {BASE}",
+    "awareness": f"import lander.detect.awareness; {BASE}",
     "neurons": "import lander.detect.neurons",
     "masks": "import lander.detect.masks",
     "finetune": f"import lander.finetune.__main__, deepspeed; {BASE}",

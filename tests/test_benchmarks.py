@@ -28,7 +28,7 @@ from benchmarks import (
     workflow,
 )
 from benchmarks import _training as training
-from lander.detect.awareness import estimators
+from lander.detect import estimators
 from lander.models.tokens import Codec
 from lander.translate.translator import Translator
 

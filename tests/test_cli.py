@@ -13,7 +13,7 @@ import pytest
 import lander
 from lander import cli
 from lander.cli import flags
-from lander.detect.awareness import ablation
+from lander.detect import estimators
 from lander.share import export
 from lander.shared import tables
 from lander.shared.errors import UserError
@@ -172,7 +172,7 @@ def test_exact_ablation_of_a_sample_has_scores_and_no_groups(tmp_path: Path, cap
     read = [tables.read(tmp_path / "out" / "awareness" / f"{code}.parquet", "awareness") for code in ("en", "de")]
     english, german = read
     assert english.equals(german)  # the same text, the same neurons
-    assert english["neuron"].tolist() == np.concatenate(ablation.choose((6, 512), 2, seed=1)).tolist()
+    assert english["neuron"].tolist() == np.concatenate(estimators.choose((6, 512), 2, seed=1)).tolist()
     assert english["score"].min() > 0
     assert not (tmp_path / "out" / "neurons.parquet").exists()
     (tmp_path / "out" / "neurons.parquet").touch()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import lander
-from lander.detect.awareness import ESTIMATORS, SITES
+from lander.detect import ESTIMATORS, SITES
 from lander.shared.languages import CODE
 
 

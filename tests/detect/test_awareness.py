@@ -14,12 +14,9 @@ from torch.nn.functional import cross_entropy
 
 from lander.data import cldr
 from lander.data.templates import load_templates
-from lander.detect.awareness import __main__ as stage
-from lander.detect.awareness import ablation, estimators, texts
-from lander.detect.awareness.estimators import scores, summed_loss
-from lander.detect.awareness.output import random_scores
-from lander.detect.awareness.standalone import read_texts
-from lander.detect.awareness.sums import predicting
+from lander.detect import awareness, estimators
+from lander.detect.awareness import read_texts
+from lander.detect.estimators import ablate, predicting, random_scores, scores, summed_loss
 from lander.models import families, loading
 from lander.models.tokens import Batch, Codec
 from lander.shared import tables
@@ -122,8 +119,8 @@ def test_a_batch_is_given_back_before_the_next_is_read(site, toy, codec):
 
 
 def test_sentences_are_read_as_in_pretraining(codec):
-    samples = texts.by_length(texts.monolingual(["bb", "a"], codec))
-    (batch,) = texts.batches(samples, codec, 8)
+    samples = awareness.by_length(awareness.monolingual(["bb", "a"], codec))
+    (batch,) = awareness.batches(samples, codec, 8)
     assert [codec.tokenizer.decode(row) for row in batch.input_ids] == ["a</s><pad>", "bb</s>"]
     assert batch.predicted == 1 + 2
 
@@ -131,7 +128,7 @@ def test_sentences_are_read_as_in_pretraining(codec):
 def test_translations_have_a_loss_on_the_target_only(codec):
     pairs = pd.DataFrame({"source": ["Hi"], "target": ["Ab"], "template": [3]})
     templates = load_templates()
-    (batch,) = texts.batches(texts.translations(pairs, codec, templates, ("English", "German")), codec, 8)
+    (batch,) = awareness.batches(awareness.translations(pairs, codec, templates, ("English", "German")), codec, 8)
     assert codec.tokenizer.decode(batch.input_ids[0]) == templates[3].fill("Hi", "English", "German") + "Ab</s>"
     assert codec.tokenizer.decode(batch.labels[0, -3:]) == "Ab</s>"
     assert batch.predicted == 3
@@ -185,13 +182,13 @@ def test_estimators_by_hand(family, site, codec):
 def test_parts_add_up_and_are_each_a_text_of_its_own(codec):
     toy = toys.bloom(vocabulary=300)
     sentences = ["abcd", "e", "fg", "hij", "k"]
-    samples = texts.by_length(texts.monolingual(sentences, codec, 3))
+    samples = awareness.by_length(awareness.monolingual(sentences, codec, 3))
     parts = [sample.part for sample in samples]
-    sums = estimators.sum_scores(toy, texts.batches(samples, codec, 2), "summed", parts=parts)
+    sums = estimators.sum_scores(toy, awareness.batches(samples, codec, 2), "summed", parts=parts)
     assert sums.part_rows.tolist() == [2, 2, 1]
     np.testing.assert_allclose(sums.by_part.sum(0), sums.total, rtol=1e-4, atol=1e-5)
-    middle = texts.monolingual(["fg", "hij"], codec)
-    alone, tokens = scores(toy, texts.batches(middle, codec, 2), "summed")
+    middle = awareness.monolingual(["fg", "hij"], codec)
+    alone, tokens = scores(toy, awareness.batches(middle, codec, 2), "summed")
     assert tokens == sums.part_tokens[1] == 2 + 3
     np.testing.assert_allclose(abs(sums.by_part[1]) / tokens, alone, rtol=1e-4, atol=1e-6)
 
@@ -208,7 +205,7 @@ def test_ablation_by_hand(family, codec):
         return cross_entropy(logits.transpose(1, 2), batch.labels[:, 1:], ignore_index=-100, reduction="none")
 
     chosen = [np.array([2, 7]), np.array([], dtype=int), np.array([5])]
-    absolute, signed = ablation.ablate(network, iter([batch]), chosen, parts=[0, 1])
+    absolute, signed = ablate(network, iter([batch]), chosen, parts=[0, 1])
     before = losses()
     for layer, neuron in ((0, 2), (0, 7), (2, 5)):
         column = families.ffn_of(network, layer).down.weight[:, neuron]
@@ -230,24 +227,24 @@ def test_zeroing_the_input_of_a_nonlinearity_zeroes_the_neuron(family, codec):
     """act(0) = 0 for gelu and silu, so the site does not matter to ablation."""
     network, batch = toys.FAMILIES[family](), codec.pad_right([SEQUENCE], [0])
     neurons = [np.arange(4)] * 3
-    post, pre = (ablation.ablate(network, iter([batch]), neurons, site)[0].means() for site in ("post", "pre"))
+    post, pre = (ablate(network, iter([batch]), neurons, site)[0].means() for site in ("post", "pre"))
     assert post[:, :4].min() > 0
     np.testing.assert_allclose(pre, post, rtol=1e-4, atol=1e-6)
 
 
 def test_ablation_in_several_goes(monkeypatch, toy, codec):
     batch, neurons = codec.pad_right([SEQUENCE], [0]), [np.arange(7), np.arange(3)]
-    at_once, _ = ablation.ablate(toy, iter([batch]), neurons)
-    monkeypatch.setattr(ablation, "TOKENS_AT_ONCE", 10)
-    torch.testing.assert_close(ablation.ablate(toy, iter([batch]), neurons)[0].total, at_once.total)
+    at_once, _ = ablate(toy, iter([batch]), neurons)
+    monkeypatch.setattr(estimators, "TOKENS_AT_ONCE", 10)
+    torch.testing.assert_close(ablate(toy, iter([batch]), neurons)[0].total, at_once.total)
 
 
 def test_ablation_says_how_far_it_is(monkeypatch, capsys, toy, codec):
     """Two batches of 5 and 3 tokens, 7 neurons below two layers and 4 below one: steps of 70, 20, 42 and 12 of 144."""
     times = iter(range(0, 100, 20))
-    monkeypatch.setattr(ablation.time, "monotonic", lambda: next(times))
+    monkeypatch.setattr(awareness.time, "monotonic", lambda: next(times))
     batches = iter([codec.pad_right([SEQUENCE], [0]), codec.pad_right([SEQUENCE[:3]], [0])])
-    ablation.ablate(toy, batches, [np.arange(7), np.arange(4)], name="de")
+    ablate(toy, batches, [np.arange(7), np.arange(4)], report=awareness.Report("de"))
     assert capsys.readouterr().err.splitlines() == [
         "lander awareness: de: 49%, about 21 s left",  # 20 * 74 / 70
         "lander awareness: de: 62%, about 24 s left",  # 40 * 54 / 90
@@ -258,12 +255,12 @@ def test_ablation_says_how_far_it_is(monkeypatch, capsys, toy, codec):
 def test_taylor_scores_rank_neurons_as_exact_ablation_does():
     """The claim of the approximation, on the built-in base: per layer and language, rank correlation."""
     network, codec = loading.load("lander-tiny", dtype="float32")
-    neurons = ablation.choose(estimators.shape_of(network), 40, seed=0)
+    neurons = estimators.choose(estimators.shape_of(network), 40, seed=0)
     text, tokens, total = cldr.lines(("en", "zh"), 0, 4), [], []
     for sentences in text.values():
-        samples = texts.by_length(texts.monolingual(sentences, codec))
-        absolute, signed = ablation.ablate(network, texts.batches(samples, codec, 8), neurons)
-        taylor = scores(network, texts.batches(samples, codec, 8))[0]
+        samples = awareness.by_length(awareness.monolingual(sentences, codec))
+        absolute, signed = ablate(network, awareness.batches(samples, codec, 8), neurons)
+        taylor = scores(network, awareness.batches(samples, codec, 8))[0]
         for layer, chosen in enumerate(neurons):
             rows = [taylor[layer, chosen], absolute.means()[layer, chosen], abs(signed.means())[layer, chosen]]
             ranks = np.argsort(np.argsort(rows))
@@ -303,7 +300,7 @@ def test_texts_without_a_line_in_common(tmp_path):
 
 def run_stage(monkeypatch, *flags: str) -> None:
     monkeypatch.setattr(sys, "argv", ["lander.detect.awareness", "--model", "lander-tiny", *flags])
-    stage.main()
+    awareness.main()
 
 
 def test_the_stage_writes_one_schema_whatever_the_estimator(monkeypatch, tmp_path):

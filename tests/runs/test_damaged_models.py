@@ -22,7 +22,7 @@ COMMANDS = {  # stage: what reads a table -> module, its command line, the table
         ["train"],
     ),
     "awareness": (
-        "lander.detect.awareness.__main__",
+        "lander.detect.awareness",
         "--model {base} --language en --text {text} --out {out}",
         ["text"],
     ),
