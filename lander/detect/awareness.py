@@ -18,7 +18,6 @@ The command `lander awareness` (`run`) does the same for text files of several l
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -30,18 +29,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lander.config.awareness import Awareness
 from lander.config.rules import rule_of
 from lander.data import chunks
 from lander.data.templates import Template, load_templates
 from lander.data.textfiles import LONGEST_SENTENCE, TextFile
-from lander.detect import ESTIMATORS, SITES, estimators, neurons
+from lander.detect import estimators, neurons
 from lander.detect.neurons import Split
 from lander.models import loading
-from lander.models.tokens import PROMPTS, Batch, Codec
+from lander.models.flags import add_model_flags, add_prompt_flags
+from lander.models.tokens import Batch, Codec
 from lander.shared import machine, tables
 from lander.shared.errors import UserError, run_main
 from lander.shared.languages import Direction, parse_direction
 from lander.shared.progress import EVERY_SECONDS, remaining
+from lander.shared.section import add_flags
 
 # ------------------------------------------------------------ what the neurons are scored on
 
@@ -154,22 +156,13 @@ def read_samples(args: argparse.Namespace, codec: Codec) -> list[Sample]:
 def parse_args() -> argparse.Namespace:
     """The flags of the command line."""
     parser = argparse.ArgumentParser(prog="lander.detect.awareness", description=__doc__.splitlines()[0])
-    parser.add_argument("--model", required=True, help="built-in name, local folder or hub id")
-    parser.add_argument("--revision", default="", help="revision of a hub model")
-    parser.add_argument("--prompt", choices=PROMPTS, help="how instructions are put to the model (default: plain)")
-    parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
+    add_model_flags(parser)
     text = parser.add_mutually_exclusive_group(required=True)
     text.add_argument("--text", type=Path, help="sentences of the language")
     text.add_argument("--data", type=parse_data, nargs="+", metavar="DIRECTION:FILE", help="training pairs with it")
-    parser.add_argument("--languages", type=json.loads, default={}, help="JSON: code -> name in the prompts of --data")
-    parser.add_argument("--templates", type=Path, help="YAML of instruction templates (default: the project's ten)")
-    parser.add_argument("--sentences", type=int, help="how many are read, of each direction (default: all)")
+    add_prompt_flags(parser, required=False)
+    add_flags(parser, Awareness, "sentences", "batch_size", "estimator", "site", "neurons")
     parser.add_argument("--language", default="", help="code of the language: for the logs, and for random scores")
-    parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--estimator", choices=ESTIMATORS, default="taylor")
-    parser.add_argument("--site", choices=SITES, default="post", help="h: the nonlinearity's output or input")
-    parser.add_argument("--neurons", type=int, help="ablation: how many neurons of each layer, drawn (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="of random scores, and of the neurons drawn")
     parser.add_argument("--parts", type=int, default=1, help="into how many parts the text is divided for --parts-out")
     parser.add_argument("--parts-out", type=Path, help="also write the sums of each part, a table awareness_parts")

@@ -27,32 +27,18 @@ rule translate:
         runtime=growing(480),
         gpu=plan.gpu,
     params:
-        model=models.decoder_flags,
-        folder=subpath(output.run, parent=True),
-        dtype=settings.model.dtype,
-        languages=models.prompt_names,
-        template=settings.translate.template,
+        flags=models.translate_flags,
         test=plan.test_flags,
-        shots=models.shots,
-        beams=settings.translate.beams,
-        max_new_tokens=settings.translate.max_new_tokens,
-        batch_size=settings.translate.batch_size,
-        threads=settings.threads,
+        names=[],
+        folder=subpath(output.run, parent=True),
         code=plan.code("translate"),
     shell:
         """
         python -m lander.translate \
-            {params.model:q} \
-            --dtype {params.dtype} \
-            --languages {params.languages:q} \
+            {params.flags:q} \
             --templates {input.templates:q} \
-            --template {params.template:q} \
             --test {params.test:q} \
-            {params.shots:q} \
-            --beams {params.beams} \
-            --max-new-tokens {params.max_new_tokens} \
-            --batch-size {params.batch_size} \
-            --threads {params.threads} \
+            {params.names:q} \
             --out-dir {params.folder:q} \
             2>&1 | tee {log:q} >&2
         """
@@ -78,17 +64,10 @@ if plan.untrained_items:
         benchmark:
             "<benchmarks>/translate/{method}/{variant}/s{seed}.untrained.tsv"
         params:
-            model=models.decoder_flags,
-            folder=subpath(output.run, parent=True),
-            dtype=settings.model.dtype,
-            languages=models.prompt_names,
-            template=settings.translate.template,
+            flags=models.translate_flags,
             test=plan.untrained_flags,
-            shots=["--record", "untrained.json"],
-            beams=settings.translate.beams,
-            max_new_tokens=settings.translate.max_new_tokens,
-            batch_size=settings.translate.batch_size,
-            threads=settings.threads,
+            names=["--record", "untrained.json"],
+            folder=subpath(output.run, parent=True),
             code=plan.code("translate"),
 
 
@@ -116,38 +95,19 @@ rule best_prompt:
         runtime=growing(480),
         gpu=plan.gpu,
     params:
-        folder=subpath(output.run, parent=True),
-        model=models.model,
-        revision=models.base_flags,
-        dtype=settings.model.dtype,
-        languages=models.prompt_names,
-        template=settings.translate.template,
+        flags=models.best_prompt_flags,
         dev=plan.dev_flags(plan.directions),
-        dev_sentences=settings.translate.dev_sentences,
         test=plan.test_flags,
         names=[],
-        beams=settings.translate.beams,
-        max_new_tokens=settings.translate.max_new_tokens,
-        batch_size=settings.translate.batch_size,
-        threads=settings.threads,
+        folder=subpath(output.run, parent=True),
         code=plan.code("translate"),
     shell:
         """
         python -m lander.translate \
-            --model {params.model:q} \
-            {params.revision:q} \
-            --dtype {params.dtype} \
-            --languages {params.languages:q} \
+            {params.flags:q} \
             --templates {input.templates:q} \
-            --template {params.template:q} \
-            --choose-prompt \
             --dev {params.dev:q} \
-            --dev-sentences {params.dev_sentences} \
             --test {params.test:q} \
-            --beams {params.beams} \
-            --max-new-tokens {params.max_new_tokens} \
-            --batch-size {params.batch_size} \
-            --threads {params.threads} \
             {params.names:q} \
             --out-dir {params.folder:q} \
             2>&1 | tee {log:q} >&2
@@ -177,18 +137,9 @@ if plan.untrained_items:
         benchmark:
             "<benchmarks>/translate/zero-shot/best-prompt/s{seed}.untrained.tsv"
         params:
-            folder=subpath(output.run, parent=True),
-            model=models.model,
-            revision=models.base_flags,
-            dtype=settings.model.dtype,
-            languages=models.prompt_names,
-            template=settings.translate.template,
+            flags=models.best_prompt_flags,
             dev=plan.dev_flags(experiments.prompt_dev(plan.untrained_items)),
-            dev_sentences=settings.translate.dev_sentences,
             test=plan.untrained_flags,
             names=["--record", "untrained.json", "--prompts", "prompts-untrained.csv"],
-            beams=settings.translate.beams,
-            max_new_tokens=settings.translate.max_new_tokens,
-            batch_size=settings.translate.batch_size,
-            threads=settings.threads,
+            folder=subpath(output.run, parent=True),
             code=plan.code("translate"),
