@@ -39,7 +39,7 @@ IMPORTS = {  # stage -> what each of its jobs imports sooner or later
     "masks": "import lander.detect.masks",
     "finetune": f"import lander.finetune.__main__, deepspeed; {BASE}",
     "loss": f"import lander.translate.loss; {BASE}",
-    "translate": f"import lander.translate.test_sets; {BASE}",
+    "translate": f"import lander.translate.__main__; {BASE}",
     "evaluate": "import lander.evaluate.__main__, sacrebleu",
     "report": "import lander.report.__main__, matplotlib.figure",
 }

@@ -12,7 +12,6 @@ import pytest
 
 import lander
 from lander import cli
-from lander.cli import flags
 from lander.detect import estimators
 from lander.share import export
 from lander.shared import tables
@@ -207,9 +206,9 @@ def test_awareness_refuses(
 
 
 def test_every_command_and_every_flag_is_explained() -> None:
-    parser = flags.parser(cli.ACTIONS)
+    parser = cli.parser()
     (commands,) = (action for action in parser._actions if action.dest == "command")
-    assert set(commands.choices) == set(cli.ACTIONS)
+    assert set(commands.choices) == set(cli.COMMANDS)
     for name, one in commands.choices.items():
         assert one.description.endswith("."), name
         assert all(action.help for action in one._actions), name

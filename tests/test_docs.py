@@ -14,7 +14,6 @@ import yaml
 
 from docs import make_reference
 from lander import cli
-from lander.cli import flags
 from lander.config import config
 from lander.config.config import Config
 from lander.config.readings import READINGS
@@ -185,9 +184,9 @@ def check(words: list[str], *, whole: bool) -> None:
     """Whether a command would be accepted, as far as that can be said without running it."""
     program, *rest = words
     if program == "lander":
-        assert rest[0].startswith("-") or rest[0] in {*cli.ACTIONS, "COMMAND"}, rest
-        if rest[0] in cli.ACTIONS:
-            parse(flags.parser(cli.ACTIONS), rest, whole=whole)
+        assert rest[0].startswith("-") or rest[0] in {*cli.COMMANDS, "COMMAND"}, rest
+        if rest[0] in cli.COMMANDS:
+            parse(cli.parser(), rest, whole=whole)
     elif program == "python" and rest[:1] == ["-m"]:
         module, *rest = rest[1:]
         if module in stages():

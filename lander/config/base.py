@@ -1,20 +1,25 @@
-"""The base model as the config names it: what kind it is, where its files are, how many layers it has.
+"""The base model that a path names: what kind it is, where its files are, how many layers it has.
 
-Looks at the model's config.json only: torch is not imported.
+Only file names and config.json are read: torch is not imported.
 """
 
 import difflib
+import json
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from lander.config.modelconfig import depth
-from lander.shared.errors import UserError
+from lander.shared.errors import UserError, brief
 
-BUILT_IN = Path(__file__).parent.parent / "models"  # beside the code that reads models: folders with a config.json
+BUILT_IN = Path(__file__).parents[1] / "models"  # holds code, and built-in models: folders with a config.json
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+WEIGHT_FILES = ("model.safetensors", "model*-of-*.safetensors", "pytorch_model.bin", "pytorch_model*-of-*.bin")
+DEPTH_KEYS = ("n_layer", "num_hidden_layers", "num_layers")  # BLOOM; LLaMA and most others; GPT-Neo
+MOST_LAYERS = 1_000  # a config with more is nonsense, and its network would take forever to build
 PRETRAIN = "pretrain"
 PATHS = (("model", "path"), ("data", "templates"), ("neurons", "masks"))
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -22,14 +27,14 @@ HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 @dataclass(frozen=True)
 class Base:
-    """`kind` is built-in, local, pretrain or hub; `n_layer` is None where it is not known before a download."""
+    """`kind` is built-in, local, pretrain or hub; `n_layer` is None if it is not known before a download."""
 
     kind: str
     folder: Path | None
     n_layer: int | None
 
     def files(self) -> list[str]:
-        """The model's files, sorted; relative to the working directory where they are below it."""
+        """The model's files, sorted; relative to the working directory if they are below it."""
         if self.folder is None:
             return []
         here = Path.cwd()
@@ -38,15 +43,12 @@ class Base:
 
     @property
     def weight_bytes(self) -> int | None:
-        """Size of the weights on disk."""
-        if self.folder is None:
-            return None
-        files = [path for pattern in WEIGHTS for path in self.folder.glob(pattern) if path.is_file()]
-        return sum(path.stat().st_size for path in files)
+        """Size of the weights on disk; None if they are not there."""
+        return None if self.folder is None else sum(_weight_sizes(self.folder))
 
 
 def no_flags(config: dict[str, Any]) -> dict[str, Any]:
-    """The config with `./` before paths that begin with a dash: on a stage's command line they would be flags."""
+    """The config with `./` before paths that begin with a dash, which would be flags on a stage's command line."""
     places = [(config[section], key) for section, key in PATHS]
     for mapping, key in [*places, *((metric, "model") for metric in config["evaluate"]["neural"])]:
         if mapping[key] and mapping[key].startswith("-"):
@@ -58,35 +60,69 @@ def find_base(path: str, pretrain_layers: int) -> Base:
     """The base that `model.path` names.
 
     Args:
-        pretrain_layers: layers of a base that the stage pretrain makes.
+        pretrain_layers: layers of the base that the stage pretrain makes.
     Raises:
-        UserError: no such model, or a folder without config.json or weights.
+        UserError: as `find_folder`, or config.json is not a model's.
     """
     if path == PRETRAIN:
         return Base("pretrain", None, pretrain_layers)
-    for kind, folder in (("built-in", BUILT_IN / path), ("local", Path(path))):
-        if os.path.isdir(folder) and (
-            kind == "local" or is_built_in(folder)
-        ):  # unlike Path.is_dir it says no to names that no folder can have
-            return Base(kind, folder, _n_layer(folder))
-    built_in = [folder.name for folder in sorted(BUILT_IN.glob("*")) if is_built_in(folder)]
-    if HUB_NAME.fullmatch(path):
+    folder = find_folder(path)
+    if folder is None:
         return Base("hub", None, None)
-    near = difflib.get_close_matches(path, [*built_in, PRETRAIN], 1)
-    remedy = f"did you mean {near[0]}?" if near else f"built in: {', '.join([*built_in, PRETRAIN])}"
-    raise UserError(f"model.path: {path}: no such folder, and not a model on the hub (owner/name); {remedy}")
+    return Base("built-in" if folder.parent == BUILT_IN else "local", folder, depth(folder / "config.json"))
 
 
-def is_built_in(folder: Path) -> bool:
-    """Whether a folder of `BUILT_IN` is a model; the others hold code."""
-    return (folder / "config.json").is_file()
+def find_folder(path: str) -> Path | None:
+    """The folder of a built-in or local model; None for an id of the hub (owner/name).
+
+    Raises:
+        UserError: no such model, or a folder without config.json or weights.
+    """
+    built_in = Path(path).name == path and is_model(BUILT_IN / path)
+    folder = BUILT_IN / path if built_in else Path(path)
+    if os.path.isdir(folder):
+        if not is_model(folder):
+            raise UserError(f"model.path: {folder}: not a model folder, it has no config.json")
+        if not any(_weight_sizes(folder)):
+            raise UserError(f"model.path: {folder}: the model folder has no weights (*.safetensors); copy them there")
+        return folder
+    if HUB_NAME.fullmatch(path):
+        return None
+    known = [*(folder.name for folder in sorted(BUILT_IN.iterdir()) if is_model(folder)), PRETRAIN]
+    near = difflib.get_close_matches(path, known, 1)
+    advice = f"did you mean {near[0]}?" if near else f"built in: {', '.join(known)}"
+    raise UserError(f"model.path: {path}: no such folder, and not a model on the hub (owner/name); {advice}")
 
 
-def _n_layer(folder: Path) -> int | None:
-    file = folder / "config.json"
-    if not file.is_file():
-        raise UserError(f"model.path: {folder}: not a model folder, it has no config.json")
-    weights = [path for pattern in WEIGHTS for path in folder.glob(pattern) if path.is_file()]
-    if not any(path.stat().st_size for path in weights):
-        raise UserError(f"model.path: {folder}: the model folder has no weights (*.safetensors); copy them there")
-    return depth(file)
+def is_model(folder: Path) -> bool:
+    """Whether a folder holds a model; `os.path`, unlike `Path`, says no to names that no file can have."""
+    return os.path.isfile(folder / "config.json")
+
+
+def _weight_sizes(folder: Path) -> list[int]:
+    return [file.stat().st_size for pattern in WEIGHTS for file in folder.glob(pattern) if file.is_file()]
+
+
+def weights(names: Iterable[str]) -> list[str]:
+    """The weight files that transformers reads, among the names of a model's files: the first kind that exists."""
+    names = sorted(names)
+    kinds = ([name for name in names if fnmatch(name, pattern)] for pattern in WEIGHT_FILES)
+    return next(filter(None, kinds), [])
+
+
+def depth(file: Path) -> int | None:
+    """Number of layers in a config.json; None if it does not say.
+
+    Raises:
+        UserError: the file cannot be read, or is not a model's.
+    """
+    try:
+        config: Any = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError, RecursionError) as error:
+        raise UserError(f"model.path: {file}: cannot be read as JSON ({brief(error)}); copy the model again") from None
+    if not isinstance(config, dict):
+        raise UserError(f"model.path: {file}: not the config of a model, it has no keys; copy the model again")
+    found = next((config[key] for key in DEPTH_KEYS if isinstance(config.get(key), int)), None)
+    if found is not None and not 1 <= found <= MOST_LAYERS:
+        raise UserError(f"model.path: {file}: {found} is no number of layers; copy the model again")
+    return found

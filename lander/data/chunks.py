@@ -1,4 +1,4 @@
-"""Tables too long for the memory: the Parquet of `lander.shared.tables`, written and read a chunk at a time."""
+"""Tables that do not fit into memory: the Parquet of `lander.shared.tables`, written and read in chunks."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -8,15 +8,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lander.shared.errors import UserError, brief
+from lander.shared.errors import UserError
 from lander.shared.files import remedy, whole_file
-from lander.shared.tables import NEVER_EMPTY, SCHEMAS, conform
+from lander.shared.tables import NEVER_EMPTY, SCHEMAS, conform, opened
 
-ROWS = 20_000
+ROWS = 20_000  # of a chunk
 
 
 class Writer:
-    """Collects rows and writes a row group whenever there are enough of them."""
+    """Collects rows and writes them as a row group whenever there are `ROWS` of them."""
 
     def __init__(self, writer: pq.ParquetWriter, schema: pa.Schema) -> None:
         self._writer, self._schema = writer, schema
@@ -31,7 +31,7 @@ class Writer:
             self.flush()
 
     def flush(self) -> None:
-        """Write what has been collected."""
+        """Write the rows collected so far."""
         if self._rows:
             columns = [
                 pa.array(values, field.type)
@@ -43,7 +43,7 @@ class Writer:
 
 @contextmanager
 def writing(path: str | Path, schema: str) -> Iterator[Writer]:
-    """A `Writer` of a table of `SCHEMAS[schema]`; the file appears when the block ends well, or not at all."""
+    """A `Writer` of a table of `SCHEMAS[schema]`. The file appears if the block succeeds, or not at all."""
     options = {"compression": "zstd", "write_page_checksum": True}
     with whole_file(path) as temporary, pq.ParquetWriter(temporary, SCHEMAS[schema], **options) as parquet:
         writer = Writer(parquet, SCHEMAS[schema])
@@ -55,34 +55,29 @@ def reading(path: str | Path, schema: str, columns: Iterable[str]) -> Iterator[d
     """Chunks of some columns of a table, as {column: values}.
 
     Raises:
-        UserError: no such file, damaged, without a column of the schema, or without the rows that it must have.
+        UserError: no such file, damaged, without a column of the schema, or without rows if it must have some.
     """
     for table in reading_tables(path, schema, columns):
         yield {name: table.column(name).to_pylist() for name in table.column_names}
 
 
 def reading_tables(path: str | Path, schema: str, columns: Iterable[str]) -> Iterator[pa.Table]:
-    """The same as Arrow tables."""
+    """As `reading`, but each chunk is an Arrow table."""
     wanted = pa.schema([SCHEMAS[schema].field(name) for name in columns])
     rows = 0
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            conform(file.schema_arrow.empty_table(), wanted, schema, str(path))
-            for batch in file.iter_batches(ROWS, columns=wanted.names):
-                table = conform(pa.Table.from_batches([batch]), wanted, schema, str(path))
-                table.validate(full=True)  # text is UTF-8
-                rows += len(table)
-                yield table
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; `snakemake --cores 1 -- {path}` makes it") from None
-    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
-        raise UserError(f"{path}: not a readable Parquet file ({brief(error)}); {remedy(path)}") from None
+    with opened(path, str(path)) as file:
+        conform(file.schema_arrow.empty_table(), wanted, schema, str(path))
+        for batch in file.iter_batches(ROWS, columns=wanted.names):
+            table = conform(pa.Table.from_batches([batch]), wanted, schema, str(path))
+            table.validate(full=True)  # text is UTF-8
+            rows += len(table)
+            yield table
     if schema in NEVER_EMPTY and not rows:
         raise UserError(f"{path}: no rows in it; {remedy(path)}")
 
 
 def head(path: str | Path, schema: str, rows: int | None) -> pd.DataFrame:
-    """The first rows of a table, all where `rows` is None; what is behind them is not read.
+    """The first `rows` rows of a table, or all if None; what follows is not read.
 
     Raises:
         UserError: as `reading`.

@@ -1,15 +1,15 @@
-"""Corpus `cldr`: multi-parallel phrases generated from the Unicode CLDR; correct, deterministic and without end.
+"""Corpus `cldr`: multi-parallel phrases generated from the Unicode CLDR; correct, deterministic and endless.
 
-A line is a small tree (a list, a date, "label: value" ...) drawn from its number alone, and then written out in each
-language with that language's own CLDR patterns, by way of Babel; emoji names come from the `emoji` package. So line n
-is the same segment in every language, whatever else is asked for.
+A line is a small tree (a list, a date, "label: value" ...) drawn from the line's number alone. It is written out in
+each language with that language's CLDR patterns, through Babel; emoji names come from the `emoji` package. So line n is
+the same segment in every language, independent of the range and the other languages.
 
 The corpus has an easy and a hard part (docs/decisions.md). A hash divides the entities (territories, languages,
 currencies, units, emoji) into *known* and *new* ones. Lines of the vocabulary `known` hold only known entities in the
-common patterns: the bilingual part of pretraining reads these. Lines of the vocabulary `all` mostly hold new
-entities, and two patterns more: this is what a finetune has to learn.
+common patterns: the bilingual part of pretraining reads these. Lines of the vocabulary `all` mostly hold new entities,
+also in two more patterns: a finetune has to learn them.
 
-By convention pretraining reads lines from `PRETRAIN_FROM` up, and runs read lines below it.
+By convention, pretraining reads lines from `PRETRAIN_FROM` up, and runs read lines below it.
 
     lines(("en", "de"), 0, 2)  ->  {"en": [line 0, line 1], "de": [line 0, line 1]}
 """
@@ -30,16 +30,16 @@ from babel.units import format_unit
 from lander.shared.errors import UserError
 
 LANGUAGES = ("ar", "de", "en", "es", "fa", "fr", "id", "it", "ja", "ko", "pt", "ru", "tr", "zh")
-"""Languages of the corpus: those that the `emoji` package names emoji in. CLDR has many more, but a segment must exist
-in every language, or line n would depend on the company it is asked for in."""
+"""Languages of the corpus: those in which the `emoji` package names emoji. CLDR has many more, but a segment must exist
+in every language, or line n would depend on the other languages."""
 
 VOCABULARIES = ("known", "all")
 PRETRAIN_FROM = 1_000_000
 KNOWN_SHARE = 0.5  # of the entities
 NEW_DRAWS = 0.7  # share of the entities in lines of the vocabulary `all` that are new ones
 
-# Every code below has its own name, and every unit a long form, in all the languages of the corpus: a unit without one
-# would come out as "71 concentr-mole". Flags are no emoji here: some languages write "flag: X" and some do not.
+# Every code below has a name, and every unit a long form, in all languages of the corpus: a unit without a long form
+# would be written "71 concentr-mole". Flags are not among the emoji: some languages write "flag: X" and some do not.
 _CODES = {
     "territory": """AE AF AL AO AR AT AU BD BE BG BO BR CA CH CL CM CN CO CU CY CZ DE DK DO DZ EC EE EG ES ET FI FJ FR
         GB GE GH GR HN HR HT HU ID IE IL IN IQ IR IS IT JM JO JP KE KH KR KW KZ LB LK LT LU LV LY MA MG ML MN MT MX MY
@@ -66,7 +66,10 @@ ENTITIES = {kind: tuple(codes.split()) for kind, codes in _CODES.items()} | {"em
 BESIDE = {"zh": "{0}（{1}）", "ko": "{0}({1})"}
 LABEL = {"zh": "{0}：{1}", "fr": "{0} : {1}"}
 
-Tree = tuple  # (kind, arguments...), the same in every language; `_WRITERS` has the kinds
+_SPACES = re.compile("[\u00a0\u2009\u202f]")
+_MARKS = re.compile("[\u200e\u200f\u061c]")
+
+Tree = tuple  # (kind, arguments...), the same in every language; `_write` and `_write_leaf` have the kinds
 
 
 def lines(
@@ -75,7 +78,7 @@ def lines(
     """Lines `start` <= n < `stop` of the corpus in each language, in order.
 
     Raises:
-        UserError: a language or a vocabulary that the corpus does not have, or a range that is none.
+        UserError: a language or vocabulary that the corpus does not have, or not a range.
     """
     unserved = [language for language in languages if language not in LANGUAGES]
     if unserved:
@@ -88,24 +91,27 @@ def lines(
     if not 0 <= start <= stop:
         raise UserError(f"builtin corpus cldr: lines [{start}, {stop}] is not a range of lines from 0 up")
     trees = [_draw_line(_Dice(f"{vocabulary} {number}"), vocabulary == "all") for number in range(start, stop)]
-    return {language: [_tidy(_write(language, tree)) for tree in trees] for language in languages}
+    # plain spaces and no invisible direction marks, so that data cleaning leaves the text as it is
+    return {
+        language: [_SPACES.sub(" ", _MARKS.sub("", _write(language, tree))) for tree in trees] for language in languages
+    }
 
 
 @cache
 def entities(kind: str, new: bool) -> tuple[str, ...]:
     """The known or the new entities of a kind (`territory`, `language`, `currency`, `unit`, `emoji`).
 
-    A code's side follows from the code alone, so adding an entity moves no other.
+    A code's side follows from a hash of the code alone, so a further entity moves no other.
     """
-    return tuple(code for code in ENTITIES[kind] if _is_new(f"{kind} {code}") == new)
 
+    def is_new(code: str) -> bool:
+        return hashlib.blake2b(f"{kind} {code}".encode()).digest()[0] >= KNOWN_SHARE * 256
 
-def _is_new(name: str) -> bool:
-    return hashlib.blake2b(name.encode()).digest()[0] >= KNOWN_SHARE * 256
+    return tuple(code for code in ENTITIES[kind] if is_new(code) == new)
 
 
 class _Dice:
-    """Random draws from `random.Random.random` alone, whose sequence Python promises never to change."""
+    """Random draws from `random.Random.random` alone: Python promises never to change its sequence."""
 
     def __init__(self, seed: str) -> None:
         self.random = random.Random(seed).random
@@ -117,11 +123,11 @@ class _Dice:
         return values[int(self.random() * len(values))]
 
 
-# ---------------------------------------------------------------- what a line says
+# ---------------------------------------------------------------- the content of a line
 
 
 def _draw_line(dice: _Dice, every: bool) -> Tree:
-    """The tree of a line; `every`: new entities and the patterns of the vocabulary `all` too."""
+    """The tree of a line; `every`: also new entities and the patterns of the vocabulary `all`."""
     shape = dice.below(12 if every else 8)
     if shape < 3:
         return _draw_list(dice, "standard", 2 + dice.below(4), every)
@@ -146,7 +152,7 @@ def _draw_list(dice: _Dice, style: str, length: int, every: bool) -> Tree:
 
 
 def _draw_name(dice: _Dice, every: bool) -> Tree:
-    """An entity, or now and then an amount of something."""
+    """An entity, sometimes an amount of something."""
     chance = dice.random()
     if chance < 0.3:
         kind = "territory"
@@ -173,7 +179,7 @@ def _draw_amount(dice: _Dice, every: bool) -> Tree:
 
 
 def _draw_time(dice: _Dice) -> Tree:
-    """A date, a month, a stretch of days, a time of day, or a time from now."""
+    """A date, a month, a range of days, a time of day, or a time from now."""
     shape = dice.below(6)
     day = datetime.date(1990, 1, 1) + datetime.timedelta(days=dice.below(15000))
     if shape < 1:
@@ -186,12 +192,12 @@ def _draw_time(dice: _Dice) -> Tree:
         return ("interval", day, day + datetime.timedelta(days=2 + dice.below(40)))
     if shape < 5:
         return ("time", datetime.time(dice.below(24), dice.below(60)))
-    # beyond these numbers Babel would round to the next larger unit
+    # above these numbers Babel would round to the next larger unit
     unit, most = dice.pick((("seconds", 50), ("minutes", 50), ("hours", 20), ("days", 5), ("weeks", 3)))
     return ("relative", datetime.timedelta(**{unit: (1 + dice.below(most)) * dice.pick((-1, 1))}))
 
 
-# ---------------------------------------------------------------- how a language says it
+# ---------------------------------------------------------------- its text in a language
 
 
 @cache
@@ -200,35 +206,37 @@ def _locale(language: str) -> Locale:
     return Locale(language)
 
 
-def _write_emoji(language: str, character: str) -> str:
-    _locale(language)
-    return emoji.EMOJI_DATA[character][language].strip(":").replace("_", " ").strip()
-
-
-_WRITERS = {
-    "territory": lambda language, code: _locale(language).territories[code],
-    "language": lambda language, code: _locale(language).languages[code],
-    "emoji": _write_emoji,
-    "currency": lambda language, code, number: format_currency(
-        number, code, locale=_locale(language), format_type="name", currency_digits=False
-    ),
-    "unit": lambda language, code, number: format_unit(number, code, "long", locale=_locale(language)),
-    "percent": lambda language, number: format_percent(number / 100, locale=_locale(language)),
-    "date": lambda language, day, style: format_date(day, style, locale=_locale(language)),
-    "month": lambda language, day: format_skeleton("yMMMM", day, locale=_locale(language)),
-    "interval": lambda language, first, last: format_interval(first, last, "yMMMd", locale=_locale(language)),
-    "time": lambda language, time: format_time(time, "short", locale=_locale(language)),
-    "relative": lambda language, delta: format_timedelta(delta, add_direction=True, locale=_locale(language)),
-}
-
-
 @lru_cache(maxsize=100_000)
-def _write_leaf(language: str, tree: Tree) -> str:
-    return _WRITERS[tree[0]](language, *tree[1:])
+def _write_leaf(language: str, leaf: Tree) -> str:
+    locale = _locale(language)
+    match leaf:
+        case ("territory", code):
+            return locale.territories[code]
+        case ("language", code):
+            return locale.languages[code]
+        case ("emoji", character):
+            return emoji.EMOJI_DATA[character][language].strip(":").replace("_", " ").strip()
+        case ("currency", code, number):
+            return format_currency(number, code, locale=locale, format_type="name", currency_digits=False)
+        case ("unit", code, number):
+            return format_unit(number, code, "long", locale=locale)
+        case ("percent", number):
+            return format_percent(number / 100, locale=locale)
+        case ("date", day, style):
+            return format_date(day, style, locale=locale)
+        case ("month", day):
+            return format_skeleton("yMMMM", day, locale=locale)
+        case ("interval", first, last):
+            return format_interval(first, last, "yMMMd", locale=locale)
+        case ("time", time):
+            return format_time(time, "short", locale=locale)
+        case ("relative", delta):
+            return format_timedelta(delta, add_direction=True, locale=locale)
+    raise ValueError(leaf)
 
 
 def _write(language: str, tree: Tree) -> str:
-    """A tree in a language, through that language's patterns only."""
+    """A tree as text, in that language's own patterns."""
     kind = tree[0]
     if kind == "list":
         return format_list([_write(language, item) for item in tree[2]], tree[1], locale=_locale(language))
@@ -237,12 +245,3 @@ def _write(language: str, tree: Tree) -> str:
     if kind == "label":
         return LABEL.get(language, "{0}: {1}").format(_write(language, tree[1]), _write(language, tree[2]))
     return _write_leaf(language, tree)
-
-
-_SPACES = re.compile("[\u00a0\u2009\u202f]")
-_MARKS = re.compile("[\u200e\u200f\u061c]")
-
-
-def _tidy(text: str) -> str:
-    """Plain spaces, and no invisible direction marks: the text reads the same before and after data cleaning."""
-    return _SPACES.sub(" ", _MARKS.sub("", text))

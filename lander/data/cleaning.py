@@ -1,8 +1,8 @@
 """Cleaning of a pair of languages: every line of its sources passes the filters or is counted under a reason.
 
 In: sources (`lander.data.sources`), settings (`lander.data.settings`). Out: the table `clean`, the table `counts`, and
-a few dropped examples of each reason as JSON lines. In memory are a batch of pairs, the digests of the excluded texts,
-and of each kept pair a digest of 8 bytes (16 for moments, see `lander.data.seen`).
+a few dropped examples of each reason as JSON lines. Memory holds a batch of pairs, the digests of the excluded texts,
+and a digest of 8 bytes for each kept pair (16 for moments, see `lander.data.filters.Seen`).
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from lander.data import chunks
-from lander.data.filters import Filter, build, repairer
+from lander.data.filters import build, repairer
 from lander.data.overlap import Excluded
 from lander.data.settings import resolve
 from lander.data.sources import Source, read, source_name
@@ -26,15 +26,15 @@ from lander.shared.languages import Direction
 EXAMPLES = 10  # kept per origin and reason
 EXAMPLE_CHARACTERS = 500
 BATCH = 64  # pairs that a filter looks at together
-BATCH_CHARACTERS = 1_000_000  # at most, but for the last pair
-UNTRANSLATED = "untranslated"  # the reason of segments without one of the two languages (tmx)
+BATCH_CHARACTERS = 1_000_000  # of a batch without its last pair
+UNTRANSLATED = "untranslated"  # reason of segments without one of the two languages (tmx)
 
 Row = tuple[int, str, str]
 """A line's number and its two texts."""
 
 
 class Cleaner:
-    """The filters of one pair with their counts: {origin: {reason: pairs}} and examples of what was dropped."""
+    """The filters of one pair with their counts, {origin: {reason: pairs}}, and examples of dropped pairs."""
 
     def __init__(self, languages: tuple[str, str], settings: dict[str, Any], excluded: Excluded) -> None:
         self.settings = settings
@@ -55,30 +55,26 @@ class Cleaner:
                 first_side, second_side = self.repairers
                 batch = [(line, first_side(first), second_side(second)) for line, first, second in batch]
             for reason, check in self.filters:
-                batch = self._drop(origin, counts, reason, check, batch)
+                stay = []
+                scores = check([first for _, first, _ in batch], [second for _, _, second in batch])
+                for row, score in zip(batch, scores, strict=True):
+                    if score is None:
+                        stay.append(row)
+                        continue
+                    counts[reason] += 1
+                    if counts[reason] <= EXAMPLES:
+                        self._remember(reason, score, row, origin)
+                batch = stay
             counts["kept"] += len(batch)
             for line, first, second in batch:
                 yield first, second, origin, line
-
-    def _drop(self, origin: str, counts: Counter[str], reason: str, check: Filter, batch: list[Row]) -> list[Row]:
-        """The pairs that a filter lets stay; the others are counted."""
-        stay = []
-        scores = check([first for _, first, _ in batch], [second for _, _, second in batch])
-        for row, score in zip(batch, scores, strict=True):
-            if score is None:
-                stay.append(row)
-                continue
-            counts[reason] += 1
-            if counts[reason] <= EXAMPLES:
-                self._remember(reason, score, row, origin)
-        return stay
 
     def skip(self, origin: str, count: int) -> None:
         """Count segments of an origin that lack one of the two languages."""
         self.counts[origin].update({"read": count, UNTRANSLATED: count})
 
     def count_rows(self) -> Iterator[tuple[str, str, int]]:
-        """(origin, reason, pairs): `read`, each filter in order (none dropped is told too), `kept`; they add up."""
+        """Yield (origin, reason, pairs): `read`, each filter in order (also with 0 pairs), `kept`; they add up."""
         for origin, counts in self.counts.items():
             reasons = [UNTRANSLATED] * (counts[UNTRANSLATED] > 0) + [reason for reason, _ in self.filters]
             dropped = sum(counts[reason] for reason in reasons)
@@ -102,7 +98,6 @@ class Cleaner:
 
 
 def _batches(rows: Iterable[tuple[int, tuple[str, str]]]) -> Iterator[list[Row]]:
-    """The rows, some at a time."""
     batch: list[Row] = []
     size = 0
     for line, (first, second) in rows:
@@ -129,12 +124,11 @@ def clean_pair(
     Args:
         pair: the two languages in alphabetical order.
         sources: those that hold both languages.
-        exclude: texts that may not be trained on, whatever their language.
-        cleaning: order and thresholds; what is not there is as in `settings.DEFAULTS`.
+        exclude: texts that must not be trained on, in any language.
+        cleaning: order and thresholds; what is missing comes from `settings.DEFAULTS`.
         out, counts, dropped: files to write.
-
     Raises:
-        UserError: a fault in a source or setting, or no pair that stays.
+        UserError: a fault in a source or setting, or no pair is left.
     """
     settings = resolve(cleaning)
     languages = (pair.source, pair.target)
@@ -152,23 +146,21 @@ def clean_pair(
             for row in cleaner.clean(name, rows):
                 writer.add(row)
             cleaner.skip(name, skipped["units"])
-        table = [(str(pair), *row) for row in cleaner.count_rows()]
+        table = pd.DataFrame(
+            [(str(pair), *row) for row in cleaner.count_rows()], columns=tables.SCHEMAS["counts"].names
+        )
         if not writer.count:
-            raise UserError(_nothing_left(pair, table))
+            totals = table.groupby("reason", sort=False)["pairs"].sum()
+            if not totals.get("read"):
+                raise UserError(f"pair {pair}: no source of data.train holds a line of it")
+            most = totals.drop("read").sort_values(ascending=False, kind="stable").head(3)
+            reasons = ", ".join(f"{reason} {pairs:,}" for reason, pairs in most.items() if pairs)
+            raise UserError(
+                f"pair {pair}: none of {totals['read']:,} pairs is left after cleaning ({reasons}); see data.cleaning"
+            )
         with whole_file(dropped) as temporary:
             order = {reason: place for place, (reason, _) in enumerate(cleaner.filters)}
             examples = sorted(cleaner.examples, key=lambda example: order[example["reason"]])
             lines = [json.dumps(example, ensure_ascii=False) + "\n" for example in examples]
             temporary.write_text("".join(lines), encoding="utf-8", newline="\n")
-        tables.write(counts, pd.DataFrame(table, columns=tables.SCHEMAS["counts"].names), "counts")
-
-
-def _nothing_left(pair: Direction, table: list[tuple[str, str, str, int]]) -> str:
-    totals: Counter[str] = Counter()
-    for _, _, reason, pairs in table:
-        totals[reason] += pairs
-    read_count = totals.pop("read", 0)
-    if not read_count:
-        return f"pair {pair}: no source of data.train holds a line of it"
-    reasons = ", ".join(f"{reason} {pairs:,}" for reason, pairs in totals.most_common(3) if pairs)
-    return f"pair {pair}: none of {read_count:,} pairs is left after cleaning ({reasons}); see data.cleaning"
+        tables.write(counts, table, "counts")

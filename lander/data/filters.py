@@ -1,8 +1,11 @@
-"""The filters of the cleaning: each scores a pair and says whether it may stay.
+"""The filters of the cleaning: each scores pairs and says which may stay.
 
-A filter is a function of some first and as many second texts: for each pair it gives None where the pair may stay, and
-the score that spoke against it where not. `build` makes the filters of a pair of languages from the settings
-(`lander.data.settings`), in their order. Most look at one pair at a time (`_each`).
+A filter is a function of some first texts and as many second texts. For each pair it returns None if the pair may stay,
+and otherwise the score that speaks against it. `build` makes the filters of a pair of languages from the settings
+(`lander.data.settings`), in their order. Most filters look at one pair at a time: for these, a maker below returns a
+check of one pair.
+
+To add a filter: a maker here, its entry in `MAKERS`, its place and thresholds in `lander.data.settings`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +17,6 @@ import numpy as np
 from lander.data import measures
 from lander.data.overlap import Excluded, digest
 from lander.data.repair import repair
-from lander.data.seen import Seen
 from lander.data.settings import pair_threshold, thresholds
 
 Score = float | str
@@ -23,53 +25,56 @@ Filter = Callable[[Sequence[str], Sequence[str]], Iterable[Score | None]]
 Settings = dict[str, Any]
 Languages = tuple[str, str]
 
+LARGER = 8  # a run of `Seen` is at least this many times as long as the next one
+
 
 def build(settings: Settings, languages: Languages, excluded: Excluded) -> list[tuple[str, Filter]]:
     """(reason, filter) in the order of the settings, for the steps that drop pairs (all but `repair`)."""
-    makers: dict[str, Callable[[], Filter]] = {
-        "empty": lambda: _each(_empty),
-        "damaged": lambda: _each(_damaged),
-        "length": lambda: _each(_length(settings, languages)),
-        "long_word": lambda: _each(_long_word(settings, languages)),
-        "length_ratio": lambda: _each(_length_ratio(settings, languages)),
-        "markup": lambda: _each(_markup(settings, languages)),
-        "alphabet": lambda: _each(_alphabet(settings, languages)),
-        "numbers": lambda: _each(_numbers(settings, languages)),
-        "copied": lambda: _each(_copied(settings, languages)),
-        "language": lambda: _language(settings, languages),
-        "exclude": lambda: _each(_exclude(excluded)),
-        "near_excluded": lambda: _each(_near_excluded(excluded)),
-        "duplicates": _duplicates,
-    }
-    off = set() if settings["default"]["duplicates"]["pair"] else {"duplicates"}
-    if settings["default"]["near_excluded"]["similarity"] >= 1:
+    default = settings["default"]
+    off = {"repair"}
+    if not default["duplicates"]["pair"]:
+        off.add("duplicates")
+    if default["near_excluded"]["similarity"] >= 1:
         off.add("near_excluded")
-    return [(step, makers[step]()) for step in settings["order"] if step != "repair" and step not in off]
+    filters = []
+    for step in settings["order"]:
+        if step in off:
+            continue
+        if step in MAKERS:
+            found = partial(map, MAKERS[step](settings, languages))
+        elif step == "language":
+            found = _language(settings, languages)
+        elif step == "duplicates":
+            found = _duplicates()
+        else:
+            found = partial(map, _exclude(excluded) if step == "exclude" else _near_excluded(excluded))
+        filters.append((step, found))
+    return filters
 
 
 def repairer(settings: Settings, language: str) -> Callable[[str], str]:
-    """The repair of one language's texts."""
+    """A function that repairs texts of a language."""
     options = thresholds(settings, language, "repair")
     form, encoding = options["form"], options["encoding"]
     return lambda text: repair(text, form, encoding)
 
 
-def _each(check: Check) -> Filter:
-    """A filter that looks at one pair at a time."""
-    return partial(map, check)
+def _empty(settings: Settings, languages: Languages) -> Check:
+    return lambda first, second: None if first.strip() and second.strip() else 0.0
 
 
-def _empty(first: str, second: str) -> Score | None:
-    return None if first.strip() and second.strip() else 0.0
+def _damaged(settings: Settings, languages: Languages) -> Check:
+    """No replacement characters: they stand for text that was lost earlier."""
 
+    def check(first: str, second: str) -> Score | None:
+        count = first.count("\ufffd") + second.count("\ufffd")
+        return float(count) if count else None
 
-def _damaged(first: str, second: str) -> Score | None:
-    """Replacement characters: text that was lost before it came to us."""
-    return float(first.count("\ufffd") + second.count("\ufffd")) if "\ufffd" in first or "\ufffd" in second else None
+    return check
 
 
 def _length(settings: Settings, languages: Languages) -> Check:
-    """Both sides hold between `min` and `max` words or characters."""
+    """Both sides have between `min` and `max` words or characters."""
     limits = [thresholds(settings, language, "length") for language in languages]
     (unit_1, least_1, most_1), (unit_2, least_2, most_2) = ((own["unit"], own["min"], own["max"]) for own in limits)
 
@@ -85,27 +90,28 @@ def _length(settings: Settings, languages: Languages) -> Check:
 
 def _long_word(settings: Settings, languages: Languages) -> Check:
     most_1, most_2 = (thresholds(settings, language, "long_word")["max"] for language in languages)
-
-    def check(first: str, second: str) -> Score | None:
-        return measures.longest_word(first, most_1) or measures.longest_word(second, most_2) or None
-
-    return check
+    return lambda first, second: measures.longest_word(first, most_1) or measures.longest_word(second, most_2) or None
 
 
 def _length_ratio(settings: Settings, languages: Languages) -> Check:
     weights = tuple(thresholds(settings, language, "length_ratio")["weight"] for language in languages)
     slack = pair_threshold(settings, languages, "length_ratio", "slack", min)
     most = pair_threshold(settings, languages, "length_ratio", "max", min)
+    return _above(lambda first, second: measures.length_ratio(first, second, weights, slack), most)
+
+
+def _above(measure: Callable[[str, str], float], most: float) -> Check:
+    """A measure of both sides is at most `most`."""
 
     def check(first: str, second: str) -> Score | None:
-        ratio = measures.length_ratio(first, second, weights, slack)
-        return ratio if ratio > most else None
+        value = measure(first, second)
+        return value if value > most else None
 
     return check
 
 
 def _markup(settings: Settings, languages: Languages) -> Check:
-    """No tags and entities beyond `max` on a side; the same web addresses on both sides."""
+    """No more than `max` tags and entities on a side; the same web addresses on both sides."""
     most_1, most_2 = (thresholds(settings, language, "markup")["max"] for language in languages)
     same_links = pair_threshold(settings, languages, "markup", "links", max) == "same"  # "same" > "any"
 
@@ -118,7 +124,7 @@ def _markup(settings: Settings, languages: Languages) -> Check:
 
 
 def _alphabet(settings: Settings, languages: Languages) -> Check:
-    """Enough letters among the characters, and of the right script among the letters, on both sides."""
+    """On both sides enough letters among the characters, and enough of the right script among the letters."""
     sides = []
     for language in languages:
         own = thresholds(settings, language, "alphabet")
@@ -137,14 +143,7 @@ def _alphabet(settings: Settings, languages: Languages) -> Check:
 
 def _numbers(settings: Settings, languages: Languages) -> Check:
     most = pair_threshold(settings, languages, "numbers", "max", min)
-    if most >= 1:
-        return lambda first, second: None
-
-    def check(first: str, second: str) -> Score | None:
-        share = measures.number_mismatch(first, second)
-        return share if share > most else None
-
-    return check
+    return _above(measures.number_mismatch, most) if most < 1 else lambda first, second: None
 
 
 def _copied(settings: Settings, languages: Languages) -> Check:
@@ -157,8 +156,24 @@ def _copied(settings: Settings, languages: Languages) -> Check:
     return check
 
 
+MAKERS: dict[str, Callable[[Settings, Languages], Check]] = {
+    "empty": _empty, "damaged": _damaged, "length": _length, "long_word": _long_word, "length_ratio": _length_ratio,
+    "markup": _markup, "alphabet": _alphabet, "numbers": _numbers, "copied": _copied,
+}  # fmt: skip
+
+
+def _exclude(excluded: Excluded) -> Check:
+    """Neither side is one of the excluded texts, of any language."""
+    return lambda first, second: "excluded" if excluded.digests and (first in excluded or second in excluded) else None
+
+
+def _near_excluded(excluded: Excluded) -> Check:
+    """Neither side is nearly one of the excluded texts."""
+    return lambda first, second: excluded.similarity(first) or excluded.similarity(second)
+
+
 def _language(settings: Settings, languages: Languages) -> Filter:
-    """Both sides are probably in their language, as far as it can be told."""
+    """Both sides are probably in their language, as far as that can be judged."""
     from lander.data.langid import Judge, warn_unknown  # loading the model takes a quarter of a second
 
     warn_unknown(languages)
@@ -179,26 +194,8 @@ def _language(settings: Settings, languages: Languages) -> Filter:
     return check
 
 
-def _exclude(excluded: Excluded) -> Check:
-    """Neither side is one of the excluded texts, of whatever language."""
-
-    def check(first: str, second: str) -> Score | None:
-        return "excluded" if excluded.digests and (first in excluded or second in excluded) else None
-
-    return check
-
-
-def _near_excluded(excluded: Excluded) -> Check:
-    """Neither side is nearly one of the excluded texts."""
-
-    def check(first: str, second: str) -> Score | None:
-        return excluded.similarity(first) or excluded.similarity(second)
-
-    return check
-
-
 def _duplicates() -> Filter:
-    """The pair has not been seen before; what is seen here has passed every step before this one."""
+    """The pair has not been seen before. Pairs that an earlier step dropped are not seen here."""
     seen = Seen()
 
     def check(firsts: Sequence[str], seconds: Sequence[str]) -> list[Score | None]:
@@ -206,3 +203,31 @@ def _duplicates() -> Filter:
         return [None if new else "pair" for new in seen.add(np.array(keys, dtype=np.uint64)).tolist()]
 
     return check
+
+
+class Seen:
+    """A set of 64-bit digests in 8 bytes each: sorted runs, each `LARGER` times as long as the next.
+
+    A new run is merged with the preceding ones that are not much longer, so each number is rewritten only a few times
+    and few runs have to be searched. While the longest runs are merged there are two copies of them.
+    """
+
+    def __init__(self) -> None:
+        self._runs: list[np.ndarray] = []
+
+    def add(self, digests: np.ndarray) -> np.ndarray:
+        """Whether each of the uint64 digests is new: in no earlier call, and not before in this one; bool (digests)."""
+        unique, first = np.unique(digests, return_index=True)
+        fresh = np.ones(len(unique), dtype=bool)
+        for run in self._runs:
+            places = np.minimum(np.searchsorted(run, unique), len(run) - 1)
+            fresh &= run[places] != unique
+        new = np.zeros(len(digests), dtype=bool)
+        new[first[fresh]] = True
+        if fresh.any():
+            run = unique[fresh]
+            while self._runs and len(self._runs[-1]) < LARGER * len(run):
+                run = np.concatenate([self._runs.pop(), run])
+                run.sort(kind="stable")  # detects the two sorted runs and merges them
+            self._runs.append(run)
+        return new

@@ -1,8 +1,8 @@
 """Language identification of texts, offline: a test of the script first, then the model embedded in py3langid.
 
-The model knows 97 languages; it is asked only for the probabilities of a few candidates (the pair's languages and
-other likely ones), which is faster and errs less. Naive Bayes over byte n-grams is too sure of itself, so a text is
-refused only where its own language is *im*probable.
+The model knows 97 languages. It is asked only for the probabilities of a few candidates (the pair's languages and other
+likely ones), which is faster and makes fewer errors. Naive Bayes over byte n-grams is overconfident, so a text is
+refused only if its own language is *im*probable.
 """
 
 import sys
@@ -14,18 +14,17 @@ import numpy as np
 
 from lander.data.measures import letters, script_of, script_share
 
-OWN_SCRIPT = 0.1  # of a text's letters; names and terms of another script are normal
-
-
+OWN_SCRIPT = 0.1  # least share of a text's letters; names and terms in another script are normal
+CHINESE = {"Hans", "Hant", "Hani", "Jpan"}  # texts in these scripts may be confused with one another
 DEPTH = 4
-"""Bytes of the longest feature: the automaton's state after a byte depends on no more than these last bytes."""
+"""Bytes of the longest feature: the automaton's state after a byte depends on at most these last bytes."""
 RESET = b"\xff"  # in no text and no feature: leads from any state to the first one
 
 
 class Judge:
     """Judges whether texts are in `language` rather than in one of the `candidates`.
 
-    `knows` is False where the model does not know the language: then nothing is judged.
+    `knows` is False if the model does not know the language: then every text passes.
     """
 
     def __init__(self, language: str, candidates: Iterable[str]) -> None:
@@ -39,7 +38,7 @@ class Judge:
         if self.knows and not self._alone:
             places = [model.nb_classes.index(other) for other in rivals]
             self._weights = _by_state(np.asarray(model.nb_ptc[:, places], dtype=np.float64))  # (rivals, states)
-            self._priors = np.asarray(model.nb_pc, dtype=np.float64)[places, None]
+            self._priors = np.asarray(model.nb_pc, dtype=np.float64)[places, None]  # (rivals, 1)
             self._place = rivals.index(code)
 
     def probability(self, text: str, min_letters: int) -> float:
@@ -47,10 +46,10 @@ class Judge:
         return self.probabilities([text], min_letters)[0]
 
     def probabilities(self, texts: Sequence[str], min_letters: int) -> list[float]:
-        """Probability of the language among the candidates, of each text; 1 for one too short to be judged.
+        """Probability of the language among the candidates, for each text.
 
-        A text nearly all in another script has probability 0, and one in a script of which no other candidate makes use
-        has 1, without asking the model.
+        It is 1 for a text of fewer than `min_letters` letters, 0 for a text nearly all in another script, and 1 in a
+        script that no other candidate uses; the model is not asked about these.
         """
         found = [1.0] * len(texts)
         asked = []
@@ -71,20 +70,19 @@ class Judge:
 
 
 def warn_unknown(languages: Iterable[str]) -> None:
-    """Say once, on stderr, which languages the model does not know."""
+    """Print a warning that names the languages that the model does not know."""
     unknown = [language for language in languages if language.split("-")[0] not in _model().nb_classes]
     if unknown:
         print(
             f"lander data: warning: the language identifier does not know {', '.join(unknown)}; "
-            "texts of it are not judged by language",
+            "their texts are not checked for their language",
             file=sys.stderr,
         )
 
 
 def _same_script(one: str | None, other: str | None) -> bool:
-    """Whether two languages may be confused by their script: Chinese is one script here, an unknown one any."""
-    chinese = {"Hans", "Hant", "Hani", "Jpan"}
-    return one is None or other is None or one == other or {one, other} <= chinese
+    """Whether texts in two scripts may be confused; an unknown script is like any."""
+    return one is None or other is None or one == other or {one, other} <= CHINESE
 
 
 @cache
@@ -101,7 +99,7 @@ def _moves() -> np.ndarray:
 
 
 def _by_state(weights: np.ndarray) -> np.ndarray:
-    """(rivals, states): the summed weights, (features, rivals), of the features that end in each state."""
+    """(rivals, states): for each state, the sum of the weights (features, rivals) of the features that end in it."""
     outputs = _model().tk_output
     ends = np.repeat(np.fromiter(outputs, np.int64), [len(features) for features in outputs.values()])
     found = np.zeros((len(_moves()) // 256, weights.shape[1]))
@@ -110,10 +108,10 @@ def _by_state(weights: np.ndarray) -> np.ndarray:
 
 
 def _states(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The automaton's states after each byte of some texts, one text after the other, and where each begins.
+    """The automaton's states after each byte of the joined texts, and the index at which each text begins.
 
-    All bytes are taken at once: `DEPTH` steps from the first state end where all the steps from the text's beginning
-    do. Before each text stands a `RESET`, whose state has no features.
+    All bytes are processed at once: `DEPTH` steps from the first state lead to the same state as all steps from the
+    beginning of the text. A `RESET` precedes each text; its state has no features.
     """
     parts = [RESET + text.encode("utf-8", "surrogatepass") for text in texts]
     data = np.frombuffer(RESET * (DEPTH - 1) + b"".join(parts), dtype=np.uint8).astype(np.int32)

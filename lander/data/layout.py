@@ -1,7 +1,7 @@
-"""Which files of a data set in the hub's layout hold a split of a configuration, as `datasets` would find them.
+"""Which files of a dataset in the hub's layout hold a split of a configuration, as `datasets` would find them.
 
-Needed where `datasets` cannot look for itself: to fetch these files and no others, and to read them where there is no
-network. A README.md says it under `configs:`; without it, a configuration is a folder, and a split part of a file name.
+`datasets` cannot look for itself when only these files are to be fetched, or when there is no network. `configs:` in
+README.md names the files; without it, a configuration is a folder and a split is part of a file's name.
 """
 
 import re
@@ -12,6 +12,7 @@ import yaml
 from lander.shared.errors import UserError
 
 BUILDERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv", ".tsv": "csv"}
+ENDS = (*BUILDERS, *(f"{end}.gz" for end in BUILDERS))
 SPLITS = {
     "train": ("train", "training"),
     "validation": ("validation", "valid", "dev", "val"),
@@ -31,17 +32,20 @@ def select(place: str, files: list[str], card: str, config: str | None, split: s
     """The data files of a split, sorted.
 
     Args:
-        place: the data set, for messages.
-        files: paths in the data set.
+        place: the dataset, for messages.
+        files: paths in the dataset.
         card: text of its README.md.
-
     Raises:
         UserError: no file, files of several kinds, or parts of a file are missing.
     """
     data = _data(files)
     entry = next((entry for entry in _configs(card) if str(entry.get("config_name", "default")) == config), None)
     if entry is not None and "data_files" in entry:
-        patterns = _patterns(entry["data_files"], split)
+        patterns = []
+        for one in entry["data_files"] if isinstance(entry["data_files"], list) else [entry["data_files"]]:
+            of, path = (one.get("split"), one.get("path")) if isinstance(one, dict) else ("train", one)
+            if of == split:
+                patterns += map(str, path if isinstance(path, list) else [path])
         found = [name for name in data if any(fnmatch(name, pattern) for pattern in patterns)]
     else:
         folder = str((entry or {}).get("data_dir") or config or "")
@@ -49,10 +53,15 @@ def select(place: str, files: list[str], card: str, config: str | None, split: s
         found = _of_split(inside, split)
     if not found:
         raise UserError(f"dataset {place}: no file of the split {split!r}{f' of {config}' if config else ''}")
-    builders = {builder(name) for name in found}
-    if len(builders) > 1:
+    if len({builder(name) for name in found}) > 1:
         raise UserError(f"dataset {place}: the split {split!r} is in files of several kinds ({', '.join(found[:5])})")
-    _check_parts(place, found)
+    parts: dict[tuple[str, str, str], set[str]] = {}  # of files that count themselves (-00000-of-00002)
+    for name in found:
+        if match := _SHARD.fullmatch(name):
+            parts.setdefault((match[1], match[3], match[4]), set()).add(match[2])
+    for (name, total, end), numbers in parts.items():
+        if len(numbers) < int(total):
+            raise UserError(f"dataset {place}: {name}*{end}: {len(numbers)} of its {int(total)} parts are there")
     return sorted(found)
 
 
@@ -62,12 +71,11 @@ def builder(name: str) -> str:
 
 
 def _data(files: list[str]) -> list[str]:
-    ends = (*BUILDERS, *(f"{end}.gz" for end in BUILDERS))
-    return [name for name in files if name.endswith(ends) and not _OTHER.search(name)]
+    return [name for name in files if name.endswith(ENDS) and not _OTHER.search(name)]
 
 
 def _configs(card: str) -> list[dict]:
-    """The entries of `configs:` in the card's front matter; none where it has no sound one."""
+    """The entries of `configs:` in the card's front matter; none if it has no valid one."""
     if not card.startswith("---"):
         return []
     try:
@@ -78,18 +86,8 @@ def _configs(card: str) -> list[dict]:
     return [entry for entry in configs if isinstance(entry, dict)] if isinstance(configs, list) else []
 
 
-def _patterns(data_files: object, split: str) -> list[str]:
-    """Patterns of a split; where no split is named, all is `train`."""
-    found = []
-    for entry in data_files if isinstance(data_files, list) else [data_files]:
-        of, path = (entry.get("split"), entry.get("path")) if isinstance(entry, dict) else ("train", entry)
-        if of == split:
-            found += map(str, path if isinstance(path, list) else [path])
-    return found
-
-
 def _of_split(files: list[str], split: str) -> list[str]:
-    """Files whose path names the split; where none names any split, all are `train`."""
+    """Files whose path names the split; if no path names any split, all are `train`."""
 
     def names(path: str, words: tuple[str, ...]) -> bool:
         return any(re.search(rf"(^|[^a-z]){word}($|[^a-z])", path.lower()) for word in words)
@@ -97,14 +95,3 @@ def _of_split(files: list[str], split: str) -> list[str]:
     if not any(names(path, words) for path in files for words in SPLITS.values()):
         return files if split == "train" else []
     return [path for path in files if names(path, SPLITS.get(split, (split,)))]
-
-
-def _check_parts(place: str, files: list[str]) -> None:
-    """Files that count themselves (-00000-of-00002) are all there."""
-    there: dict[tuple[str, str, str], set[str]] = {}
-    for name in files:
-        if match := _SHARD.fullmatch(name):
-            there.setdefault((match[1], match[3], match[4]), set()).add(match[2])
-    for (name, total, end), parts in there.items():
-        if len(parts) < int(total):
-            raise UserError(f"dataset {place}: {name}*{end}: {len(parts)} of its {int(total)} parts are there")

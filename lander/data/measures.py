@@ -8,9 +8,9 @@ from babel.core import get_global
 
 from lander.data.overlap import normalise
 
-REMEMBERED = 256  # texts of which filters ask for the same again: those of a batch (lander.data.cleaning), and to spare
+REMEMBERED = 256  # texts of a batch (lander.data.cleaning), with room to spare: several filters ask for the same
 
-# Characters of scripts that put no spaces between words: each counts as a word
+# Characters of scripts without spaces between words: each counts as a word
 _SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U000323af"
 _SPACELESS_CHARACTER = re.compile(f"[{_SPACELESS}]")
 _WORD = re.compile(rf"[^\s{_SPACELESS}\uff00-\uffef]+")
@@ -18,7 +18,7 @@ _NO_LETTERS = re.compile(r"[\W\d_]+")
 _ASCII_NO_LETTERS = bytes(code for code in range(128) if not chr(code).isalpha())
 
 _LINK = re.compile(r"(?:https?://|www\.)[!#-&(-;=?-~]+", re.IGNORECASE)  # ASCII without quotes and angle brackets
-# a tag closes something, closes itself, has attributes, or is one of HTML's: "<file>" in a manual is plain text
+# a tag is a closing one, closes itself, has attributes, or is one of HTML's: "<file>" in a manual is plain text
 _HTML = "a|abbr|b|body|br|code|dd|div|dl|dt|em|font|h[1-6]|head|hr|html|i|img|li|ol|p|pre|s|script|small|span|strike|"
 _HTML += "strong|style|sub|sup|table|tbody|td|th|title|tr|tt|u|ul"
 _TAG = re.compile(
@@ -33,13 +33,13 @@ _NO_DIGITS = re.compile(r"\D+")
 
 @lru_cache(maxsize=REMEMBERED)
 def _sizes(text: str) -> tuple[int, int, int]:
-    """Words, characters of all and characters of the longest, where a word is what stands between spaces."""
+    """Number of words (parts between spaces), characters of all, and characters of the longest."""
     sizes = list(map(len, text.split()))
     return len(sizes), sum(sizes), max(sizes, default=0)
 
 
 def length(text: str, unit: str) -> int:
-    """Words (a character of a script without spaces is one) or characters that are no spaces."""
+    """Length in a unit: `words` (a character of a script without spaces is one) or `characters` other than spaces."""
     words, characters, _ = _sizes(text)
     if unit == "characters":
         return characters
@@ -50,7 +50,7 @@ def length(text: str, unit: str) -> int:
 def longest_word(text: str, at_least: int = 0) -> int:
     """Characters of the longest word, or 0 if none has more than `at_least`.
 
-    Web addresses and characters of scripts without spaces are no words.
+    Web addresses and characters of scripts without spaces do not count.
     """
     if _sizes(text)[2] <= at_least:
         return 0
@@ -59,7 +59,7 @@ def longest_word(text: str, at_least: int = 0) -> int:
 
 
 def length_ratio(first: str, second: str, weights: tuple[float, float], slack: float) -> float:
-    """Longer over shorter, in weighted characters, `slack` added to both; at least 1."""
+    """Longer over shorter side, in weighted characters with `slack` added to both; at least 1."""
     one = length(first, "characters") * weights[0] + slack
     other = length(second, "characters") * weights[1] + slack
     return max(one, other) / max(min(one, other), 1e-9)
@@ -72,7 +72,7 @@ def markup(text: str) -> int:
 
 
 def links(text: str) -> list[str]:
-    """Web addresses, sorted; punctuation at their end does not count."""
+    """Web addresses, sorted, without punctuation at their end."""
     if "://" not in text and "ww." not in text.lower():
         return []
     return sorted(link.rstrip(".,;:!?)]/*_`").lower() for link in _LINK.findall(text))
@@ -80,13 +80,13 @@ def links(text: str) -> list[str]:
 
 @lru_cache(maxsize=REMEMBERED)
 def letters(text: str) -> str:
-    """The letters of a text, digits and everything else left out."""
+    """The letters of a text, without digits and everything else."""
     found = text.encode("utf-8", "surrogatepass").translate(None, _ASCII_NO_LETTERS).decode("utf-8", "surrogatepass")
     return found if text.isascii() else _NO_LETTERS.sub("", found)
 
 
 def letter_share(text: str) -> float:
-    """Share of letters among the characters that are no spaces."""
+    """Share of letters among the characters other than spaces."""
     return len(letters(text)) / max(length(text, "characters"), 1)
 
 
@@ -100,7 +100,7 @@ def script_share(text: str, script: str) -> float:
 
 
 def script_of(language: str) -> str | None:
-    """Code of the script that a language is written in, from CLDR: `de` -> `Latn`, `zh` -> `Hans`; None: not known."""
+    """Code of a language's script, from CLDR: `de` -> `Latn`, `zh` -> `Hans`; None if it is not known."""
     parts = language.replace("_", "-").split("-")
     given = next((part.title() for part in parts[1:] if len(part) == 4), None)
     likely = get_global("likely_subtags").get(parts[0], "")
@@ -108,9 +108,9 @@ def script_of(language: str) -> str | None:
 
 
 def number_mismatch(first: str, second: str) -> float:
-    """Share of the numbers of the side with fewer that the other side lacks; 0 where a side has none.
+    """Of the side with fewer numbers, the share that the other side lacks; 0 if a side has none.
 
-    Digits of any script count, separators within a number do not (1,000 is 1.000), nor do zeros before it.
+    Digits of any script count. Separators within a number (1,000 is 1.000) and leading zeros do not.
     """
     one, other = numbers(first), numbers(second)
     if not one or not other:
@@ -119,12 +119,12 @@ def number_mismatch(first: str, second: str) -> float:
 
 
 def numbers(text: str) -> set[int]:
-    """The numbers in a text written with digits, separators left out."""
+    """The numbers in a text that are written with digits, without separators."""
     return {int(_NO_DIGITS.sub("", found)[:100]) for found in _NUMBER.findall(text)}
 
 
 def copied(first: str, second: str) -> int:
-    """Letters of a text that is the same on both sides, but for case, punctuation and spaces; 0 for different ones."""
+    """Number of letters of a text that both sides share, ignoring case, punctuation and spaces; 0 if they differ."""
     if first != second and (abs(len(first) - len(second)) > 20 or normalise(first) != normalise(second)):
         return 0
     return len(letters(first))
@@ -136,7 +136,7 @@ SCRIPT_PARTS = {"Jpan": ("Han", "Hiragana", "Katakana"), "Kore": ("Hangul", "Han
 
 @cache
 def _outside_script(script: str) -> re.Pattern[str]:
-    """Everything but the letters of a script, as ranges for `re`, which is much faster than `regex` on them."""
+    """All characters but the letters of a script, as ranges for `re`, which is much faster on them than `regex`."""
     names = SCRIPT_PARTS.get(script, (script,))
     inside = regex.compile("[" + "".join(rf"\p{{Script={name}}}" for name in (*names, "Common", "Inherited")) + "]+")
     ranges: list[list[int]] = []

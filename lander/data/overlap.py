@@ -1,26 +1,44 @@
-"""Texts that must not be trained on: held-out sentences are recognised whatever their case, punctuation or side."""
+"""Texts that must not be trained on: excluded texts, and texts that are nearly one of them.
 
+Texts are equal if they differ only in case, punctuation or spaces; the side does not matter. Near ones are found by an
+exact search by Jaccard similarity of their sets of character n-grams:
+
+    similarity(x, y) = |X & Y| / |X | Y|,  X and Y the sets of n-grams of x and y
+
+The search finds what comparing all with all would find, and is fast for three reasons (prefix filtering, Chaudhuri et
+al. 2006; Bayardo et al. 2007). Texts of similarity t or more share at least t * max(|X|, |Y|) n-grams, so a text can
+only be near another if t * |Y| of its n-grams occur in the given texts at all: most texts fail here. If two sets share
+so many n-grams, each holds one of the other's |X| - t * |X| + 1 rarest n-grams, so only these are looked up. And two
+texts are compared only if the n-grams from there on would be enough in both (Xiao et al. 2008).
+"""
+
+import math
 import re
 import unicodedata
+from array import array
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from hashlib import blake2b
 
-from lander.data.near import Near
 from lander.data.sources import Source, every_text
+
+GRAM = 5  # letters: about a word
+GRAM_IDEOGRAPHS = 2  # an ideograph says what nearly three letters do
 
 _NO_WORD = re.compile(r"[\W_]+")
 _ASCII_NO_WORD = bytes(code for code in range(128) if not chr(code).isalnum())
+_IDEOGRAPH = re.compile("[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 
 
 class Excluded:
-    """What is held out: digests of all texts in any language and, where `similarity` is below 1, what is near them."""
+    """Digests of all excluded texts in any language and, if `similarity` is below 1, a search for texts near them."""
 
     def __init__(self, sources: Iterable[Source], languages: tuple[str, ...], similarity: float = 1.0) -> None:
         """
         Args:
-            sources: texts that may not be trained on (of a built-in corpus: in `languages` only).
-            languages: those of the pair; texts in others need no search for near ones.
-            similarity: see `lander.data.near`; 1 looks for equal texts only.
+            sources: texts that must not be trained on (of a built-in corpus: in `languages` only).
+            languages: those of the pair; texts in other languages are only compared for equality.
+            similarity: from which a text is near another, 0 < similarity <= 1; 1 finds equal texts only.
         """
         self.digests: set[int] = set()
         near: dict[str, None] = {}
@@ -33,17 +51,74 @@ class Excluded:
         self.near = Near(near, similarity) if near else None
 
     def __contains__(self, text: str) -> bool:
-        """Whether a text is one of the excluded ones; a text without letters and digits never is."""
+        """Whether a text is excluded; a text without letters and digits never is."""
         normal = normalise(text)
         return bool(normal) and digest(normal) in self.digests
 
     def similarity(self, text: str) -> float | None:
-        """Similarity of a text and an excluded one that is too near it; None where there is none."""
+        """Similarity of a text to an excluded one that is too near it; None if there is none."""
         return self.near.find(normalise(text)) if self.near else None
 
 
+class Near:
+    """Given texts, indexed for the search."""
+
+    def __init__(self, texts: Iterable[str], threshold: float) -> None:
+        """`texts` as they are to be compared; 0 < `threshold` <= 1."""
+        self.threshold = threshold
+        sets = [grams(text) for text in texts]
+        counts = Counter(gram for found in sets for gram in found)
+        self._rank = {gram: rank for rank, (gram, _) in enumerate(reversed(counts.most_common()))}  # rarest first
+        self._sets = [array("i", sorted(map(self._rank.__getitem__, found))) for found in sets]
+        # rank -> (text, number of its n-grams from this one on) of the texts with this n-gram among their rarest
+        self._holders: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        for place, ranks in enumerate(self._sets):
+            for position, rank in enumerate(ranks[: len(ranks) - least_shared(threshold, len(ranks)) + 1]):
+                self._holders[rank].append((place, len(ranks) - position))
+
+    def find(self, text: str) -> float | None:
+        """Similarity to any given text that reaches the threshold; None if there is none."""
+        own = grams(text)
+        size = len(own)
+        least = least_shared(self.threshold, size)
+        ranks = [rank for rank in map(self._rank.get, own) if rank is not None]
+        looked_up = len(ranks) - least + 1
+        if looked_up <= 0:
+            return None
+        ranks.sort()
+        known = set(ranks)
+        seen: set[int] = set()
+        share = self.threshold / (1 + self.threshold)
+        for left, rank in zip(range(len(ranks), 0, -1), ranks[:looked_up], strict=False):
+            for place, left_there in self._holders.get(rank, ()):
+                if place in seen:
+                    continue
+                seen.add(place)
+                other = self._sets[place]
+                if min(left, left_there) < share * (size + len(other)) - 1e-9:  # no more than these can be shared
+                    continue
+                shared = len(known.intersection(other))
+                similarity = shared / (size + len(other) - shared)
+                if similarity >= self.threshold - 1e-9:
+                    return similarity
+        return None
+
+
+def grams(text: str) -> set[str]:
+    """The n-grams of a text; a text of fewer characters is itself one."""
+    size = GRAM
+    if not text.isascii() and 2 * len(_IDEOGRAPH.findall(text)) > len(text):
+        size = GRAM_IDEOGRAPHS
+    return {text[place : place + size] for place in range(max(len(text) - size, 0) + 1)}
+
+
+def least_shared(threshold: float, size: int) -> int:
+    """Least number of n-grams that a set of `size` shares with any set of similarity `threshold` or more."""
+    return max(math.ceil(threshold * size - 1e-9), 1)
+
+
 def normalise(text: str) -> str:
-    """Letters and digits only, in compatibility form and without case: what is equal after this is the same text."""
+    """Letters and digits only, in compatibility form and without case: equal results are the same text."""
     ascii_only = text.isascii()
     folded = text.lower() if ascii_only else unicodedata.normalize("NFKC", text).casefold()
     found = folded.encode("utf-8", "surrogatepass").translate(None, _ASCII_NO_WORD).decode("utf-8", "surrogatepass")

@@ -1,8 +1,8 @@
 r"""Unicode repair of one line of text: mojibake, entities, invisible characters, composed form, white space.
 
-What is good text stays as it is: quotation marks keep their shape, full-width punctuation (right in Chinese) and the
-no-break spaces of French stay, joiners (Persian, Indic scripts, emoji) stay. The result never holds a line break, a
-tab or a control character. Most lines need nothing, and are let through by one regular expression.
+Good text stays as it is: quotation marks keep their shape, full-width punctuation (right in Chinese), the no-break
+spaces of French and joiners (Persian, Indic scripts, emoji) stay. The result never holds a line break, a tab or a
+control character. Most lines need no repair and pass a single regular expression.
 """
 
 import re
@@ -23,16 +23,16 @@ _FTFY = TextFixerConfig(
 
 # ASCII without controls, "&" or needless spaces: nothing to do
 _PLAIN = re.compile(r"[!-%'-~]+(?: [!-%'-~]+)*")
-# UTF-8 read as another encoding shows at least two of these side by side (or a lead byte before a lost no-break space);
-# looking for them first saves ftfy's own, much slower test for nearly every line
+# UTF-8 read as another encoding has at least two of these characters side by side (or a lead byte before a lost
+# no-break space); looking for them first avoids ftfy's own, much slower test for nearly every line
 _MOJIBAKE = re.compile("[\x80-\u052f\u2000-\u2bff\ufb00-\ufb06]{2}|[ÂÃ] ")
 _C1 = re.compile("[\x80-\x9f]")
-# controls but for white space, soft hyphen, zero-width space and joiner signs, direction marks, byte order mark
+# controls without white space, soft hyphen, zero-width space and joiner signs, direction marks, byte order mark
 _HIDDEN = (
     "\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
 )
 _INVISIBLE = re.compile(f"[{_HIDDEN}]+")
-_TIDY = re.compile(rf"[^\s&{_HIDDEN}]+(?:[ \u00a0\u202f\u3000][^\s&{_HIDDEN}]+)*")  # the same for any script
+_TIDY = re.compile(rf"[^\s&{_HIDDEN}]+(?:[ \u00a0\u202f\u3000][^\s&{_HIDDEN}]+)*")  # as _PLAIN, for any script
 # runs of white space, and lone ones other than a space, a no-break space, a narrow or an ideographic one
 _SPACE = re.compile(r"\s{2,}|[^\S \u00a0\u202f\u3000]")
 
@@ -41,7 +41,7 @@ def repair(text: str, form: str = "NFC", encoding: bool = True) -> str:
     """The repaired line.
 
     Args:
-        text: one segment; it may hold line breaks, which become spaces.
+        text: one segment; its line breaks become spaces.
         form: Unicode normal form: NFC, NFKC, or none.
         encoding: undo mojibake ("schÃ¶n") and HTML entities ("&amp;").
     """
@@ -51,18 +51,15 @@ def repair(text: str, form: str = "NFC", encoding: bool = True) -> str:
     elif _TIDY.fullmatch(text) and not (encoding and _MOJIBAKE.search(text)):
         return text if form == "none" else unicodedata.normalize(form, text)
     if encoding:
-        text = _repair_encoding(text)
+        if "&" in text and "<" not in text:  # with "<" it is markup, which the filter of that name judges
+            text = fixes.unescape_html(text)
+        if "\x1b" in text:
+            text = fixes.remove_terminal_escapes(text)
+        if not text.isascii() and _MOJIBAKE.search(text) and is_bad(text):
+            text = fix_encoding(text, _FTFY)
+        if _C1.search(text):
+            text = fixes.fix_c1_controls(text)
     text = _INVISIBLE.sub("", text)
     if form != "none" and not text.isascii():
         text = unicodedata.normalize(form, text)
     return _SPACE.sub(" ", text).strip()
-
-
-def _repair_encoding(text: str) -> str:
-    if "&" in text and "<" not in text:  # with "<" it is markup, and the filter of that name decides
-        text = fixes.unescape_html(text)
-    if "\x1b" in text:
-        text = fixes.remove_terminal_escapes(text)
-    if not text.isascii() and _MOJIBAKE.search(text) and is_bad(text):
-        text = fix_encoding(text, _FTFY)
-    return fixes.fix_c1_controls(text) if _C1.search(text) else text

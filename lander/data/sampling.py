@@ -1,14 +1,14 @@
 """Training pairs of a direction: at most `max_pairs` of the clean ones, each with an instruction template.
 
-The choice hangs on a hash of seed, direction and the two texts alone, so it does not change with the order of lines,
-files or sources, and few pairs change when a few are added. The table is read twice: once for the hashes (all that
-stays in memory), then for the rows that were chosen, which are written in the order of their hashes, that is shuffled:
-they are dealt out to a file for each block of the output, and then each block is put in order.
+The choice depends only on a hash of seed, direction and the two texts. It does not change with the order of lines,
+files or sources, and changes little when a few pairs are added. The table is read twice: once for the hashes (all that
+stays in memory), once for the chosen rows. These are written in the order of their hashes, that is shuffled: each row
+first goes into a temporary file for its block of the output, and then each block is sorted.
 
 In: tables `clean` and `counts` of the pair, templates. Out: tables `train` and `counts` of the direction.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -26,7 +26,7 @@ from lander.shared.errors import UserError
 from lander.shared.files import remedy
 from lander.shared.languages import Direction
 
-BLOCK = 200_000  # rows that are in memory at once while the output is written
+BLOCK = 200_000  # rows in memory at once while the output is written
 ROW = ("first", "second", "origin", "line")
 
 
@@ -48,10 +48,9 @@ def sample(
         clean, counts: tables of the pair of languages, made by `clean_pair`.
         origins: names of the sources that may serve this direction.
         max_pairs: 0 takes all.
-        templates: how many there are to choose from.
+        templates: number of templates to choose from.
         out, counts_out: files to write.
-        unique: `source` and/or `target`: a sentence may stand on that side once only.
-
+        unique: `source` and/or `target`: keep each sentence only once on that side.
     Raises:
         UserError: no pair is left, or a file cannot be read.
     """
@@ -60,7 +59,7 @@ def sample(
     order, dropped = _choose(hashes, set(origins), max_pairs)
     if not len(order):
         raise UserError(f"direction {direction}: no training pair is left from the sources that serve it (data.train)")
-    # named as temporary files of `out` are, so that `files.sweep` finds what a killed job has left
+    # named like temporary files of `out`, so that `files.sweep` finds what a killed job has left
     with chunks.writing(out, "train") as writer, TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
         rows = _rows(clean, order, len(hashes.place), Path(folder))
         for number, (first, second, origin, line) in zip(order, rows, strict=True):
@@ -73,7 +72,7 @@ def sample(
 
 
 def pair_hash(seed: int, direction: Direction, source: str, target: str) -> tuple[int, int]:
-    """Two 64-bit numbers that depend on nothing else: the pair's place in the shuffle, and its template's."""
+    """Two 64-bit numbers that depend on nothing else: the pair's place in the shuffle, and its template's number."""
     text = f"{seed}\0{direction}\0{source}\0{target}".encode("utf-8", "surrogatepass")
     value = blake2b(text, digest_size=16).digest()
     return int.from_bytes(value[:8]), int.from_bytes(value[8:])
@@ -81,12 +80,12 @@ def pair_hash(seed: int, direction: Direction, source: str, target: str) -> tupl
 
 @dataclass(frozen=True)
 class Hashes:
-    """What is kept in memory of each row of a clean table, in its order."""
+    """What is kept in memory of each row of a clean table, in its order; arrays (rows,)."""
 
     place: np.ndarray  # uint64: the row's place in the shuffle
     template: np.ndarray  # uint64: modulo the number of templates, its template
     origin: pd.Categorical
-    texts: dict[str, np.ndarray]  # {side: uint64 digests} of the sides where a sentence may stand only once
+    texts: dict[str, np.ndarray]  # {side: uint64 digests} of the sides that keep each sentence only once
 
 
 def _read_hashes(direction: Direction, clean: Path, seed: int, unique: set[str]) -> Hashes:
@@ -107,9 +106,14 @@ def _read_hashes(direction: Direction, clean: Path, seed: int, unique: set[str])
 
 
 def _choose(hashes: Hashes, origins: set[str], max_pairs: int) -> tuple[np.ndarray, dict[str, dict[str, int]]]:
-    """Numbers of the rows that are taken, in their new order, and what was dropped as {origin: {reason: pairs}}."""
+    """Numbers of the chosen rows, in their new order, and the dropped ones as {origin: {reason: pairs}}."""
     dropped: dict[str, dict[str, int]] = {}
-    count = _counter(hashes.origin, dropped)
+
+    def count(reason: str, rows: np.ndarray) -> None:
+        for name, pairs in pd.Series(hashes.origin[rows]).value_counts().items():
+            if pairs:
+                dropped.setdefault(name, {})[reason] = int(pairs)
+
     serves = np.asarray(hashes.origin.isin(list(origins)))
     count("direction", np.flatnonzero(~serves))
     order = np.flatnonzero(serves)
@@ -124,34 +128,16 @@ def _choose(hashes: Hashes, origins: set[str], max_pairs: int) -> tuple[np.ndarr
     return order, dropped
 
 
-def _counter(origin: pd.Categorical, dropped: dict[str, dict[str, int]]) -> Callable[[str, np.ndarray], None]:
-    """A function that counts dropped rows into `dropped`, by origin and reason."""
-
-    def count(reason: str, rows: np.ndarray) -> None:
-        for name, pairs in pd.Series(origin[rows]).value_counts().items():
-            if pairs:
-                dropped.setdefault(name, {})[reason] = int(pairs)
-
-    return count
-
-
 def _rows(clean: Path, order: np.ndarray, count: int, folder: Path) -> Iterator[tuple[str, str, str, int]]:
-    """(first, second, origin, line) of the rows with the numbers `order`, in that order, of a table of `count` rows."""
-    files = [folder / str(block) for block in range(-(-len(order) // BLOCK))]
-    _deal(clean, order, count, files)
-    for block, file in enumerate(files):
-        with pa.OSFile(str(file)) as stream:
-            rows = pa.ipc.open_stream(stream).read_all()
-        file.unlink()
-        ordered = rows.take(np.argsort(order[block * BLOCK :][:BLOCK]).argsort())
-        for batch in ordered.to_batches(chunks.ROWS):
-            yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+    """Yield (first, second, origin, line) of the rows with the numbers `order`, in that order.
 
-
-def _deal(clean: Path, order: np.ndarray, count: int, files: list[Path]) -> None:
-    """Each of the rows `order` of a table into the file of its block, in the table's order."""
-    blocks = np.full(count, -1, dtype=np.int32)  # of each row
+    Args:
+        count: rows of the table `clean`.
+        folder: for a temporary file per block.
+    """
+    blocks = np.full(count, -1, dtype=np.int32)  # the block of each row of the table, -1 for rows that were not chosen
     blocks[order] = np.arange(len(order)) // BLOCK
+    files = [folder / str(block) for block in range(-(-len(order) // BLOCK))]
     begin = 0
     with ExitStack() as stack:
         schema = pa.schema([tables.SCHEMAS["clean"].field(name).with_nullable(True) for name in ROW])
@@ -162,10 +148,17 @@ def _deal(clean: Path, order: np.ndarray, count: int, files: list[Path]) -> None
             for block in np.unique(here[here >= 0]):
                 writers[block].write_table(table.take(np.flatnonzero(here == block)))
             begin += len(table)
+    for block, file in enumerate(files):
+        with pa.OSFile(str(file)) as stream:
+            rows = pa.ipc.open_stream(stream).read_all()  # in the table's order
+        file.unlink()
+        ordered = rows.take(np.argsort(order[block * BLOCK :][:BLOCK]).argsort())
+        for batch in ordered.to_batches(chunks.ROWS):
+            yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
 def _count(direction: Direction, counts: Path, dropped: dict[str, dict[str, int]]) -> pd.DataFrame:
-    """The pair's counts as the direction's: what was not chosen moves from `kept` to its own reason."""
+    """The pair's counts as the direction's: pairs that were not chosen move from `kept` to their own reason."""
     rows = []
     for origin, group in tables.read(counts, "counts").groupby("origin", sort=False):
         pairs = dict(zip(group["reason"], group["pairs"], strict=True))

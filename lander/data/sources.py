@@ -1,7 +1,7 @@
-"""Sources of parallel text, read as one stream of aligned lines whatever their kind.
+"""Sources of parallel text, of any kind, read as one stream of aligned lines.
 
-A source is a mapping with exactly one of the kinds below; each may carry `name`, `lines: [start, stop]` (half open,
-from 0; `stop` may be null) and `directions`:
+A source is a mapping with exactly one of the kinds below. Each may have `name`, `lines: [start, stop]` (half open, from
+0; `stop` may be null) and `directions`:
 
     {"builtin": "cldr", "vocabulary": "all"}                        generated from the Unicode CLDR
     {"files": {"en": "a.txt.gz", "de": "b.txt"}}                    line-aligned, plain or gzip, two languages or more
@@ -11,7 +11,7 @@ from 0; `stop` may be null) and `directions`:
     {"tmx": "f.tmx.gz", "columns": {"zh": "zh-CN"}}                 translation memory (lander.data.tmx)
     {"sacrebleu": "wmt16", "directions": ["en-de"]}                 sacreBLEU's test set (lander.data.testsets)
 
-A source of more than two languages serves every pair among them. Relative paths start at the working directory.
+A source of more than two languages serves every pair of them. Relative paths start at the working directory.
 
     for line, (english, german) in read(source, ("en", "de")): ...
 """
@@ -26,10 +26,13 @@ from pathlib import Path
 from lander.data import testsets, tmx
 from lander.data.textfiles import read_aligned
 from lander.shared.errors import UserError
-from lander.shared.progress import Progress
+from lander.shared.progress import progress as progress_bar
 
 Source = dict
-"""A source as it stands in the config and on the command line (JSON)."""
+"""A source as in the config and on the command line (JSON)."""
+
+Row = tuple[int, tuple[str, ...], float]
+"""Line number, one text per language, share of the source read so far (0: not known)."""
 
 KINDS = {
     "builtin": {"vocabulary"},
@@ -40,10 +43,15 @@ KINDS = {
     "sacrebleu": {"config"},
 }
 COMMON_KEYS = {"name", "lines", "directions"}
-BUILTIN_LINES = (0, 30_000)  # of a built-in corpus, which has no end
-BUILTIN_CHUNK = 2_000
+COLUMNS = {  # kind -> form and meaning of `columns`
+    "tsv": (list, "list the languages of the columns"),
+    "hf": (dict, "map languages to columns"),
+    "tmx": (dict, "map languages to the codes of the file"),
+}
+BUILTIN_LINES = (0, 30_000)  # default range; a built-in corpus has no end
+BUILTIN_CHUNK = 2_000  # lines generated at a time
 MAX_LINE = 100_000
-"""Characters; a longer line means that the file is not text by lines. 0 switches the check off."""
+"""Characters. A longer line means that the file is not text by lines; 0 switches the check off."""
 
 
 def parse_sources(text: str) -> list[Source]:
@@ -64,34 +72,36 @@ def parse_sources(text: str) -> list[Source]:
 
 
 def check(source: Source) -> None:
-    """Raise a `UserError` unless `source` has one kind, known keys and a usable range of lines."""
+    """Check the form of a source.
+
+    Raises:
+        UserError: not exactly one kind, an unknown key, a value of the wrong form, or a range without lines.
+    """
     kinds = [kind for kind in KINDS if kind in source] if isinstance(source, dict) else []
     if len(kinds) != 1:
         raise UserError(f"source {source!r}: must have exactly one of the keys {', '.join(KINDS)}")
-    unknown = set(source) - {kinds[0]} - KINDS[kinds[0]] - COMMON_KEYS
-    if unknown:
-        raise UserError(f"source {source_name(source)!r}: unknown key {min(unknown)!r}")
+    [kind] = kinds
+    place = f"source {source_name(source)!r}"
+    if unknown := set(source) - {kind} - KINDS[kind] - COMMON_KEYS:
+        raise UserError(f"{place}: unknown key {min(unknown)!r}")
     for key, value in source.items():
         if key not in ("files", "columns", "lines", "directions") and not (value is None or isinstance(value, str)):
             raise UserError(f"source {source!r:.200}: `{key}` must be text")
     files = source.get("files", {"": ""})
     if not isinstance(files, dict) or not files or not all(isinstance(path, str) for path in files.values()):
-        raise UserError(f"source {source_name(source)!r}: `files` must map language codes to files")
-    columns = source.get("columns", {})
-    names = columns.values() if isinstance(columns, dict) else columns if isinstance(columns, list) else [None]
-    if not all(isinstance(name, str) for name in names):
-        raise UserError(f"source {source_name(source)!r}: `columns` must hold names")
-    if kinds[0] == "hf" and not isinstance(columns, dict):
-        raise UserError(f"source {source_name(source)!r}: `columns` must map languages to columns")
-    if kinds[0] == "tsv" and not isinstance(source.get("columns"), list):
-        raise UserError(f"source {source_name(source)!r}: `columns` must list the languages of the columns")
-    if kinds[0] == "tmx" and not isinstance(source.get("columns", {}), dict):
-        raise UserError(f"source {source_name(source)!r}: `columns` must map languages to the codes of the file")
-    if kinds[0] == "sacrebleu" and not testsets.pairs(source):
-        raise UserError(f"source {source_name(source)!r}: its languages are not known; add `directions: [en-de]`")
+        raise UserError(f"{place}: `files` must map language codes to files")
+    if kind in COLUMNS and (kind == "tsv" or "columns" in source):
+        form, meaning = COLUMNS[kind]
+        columns = source.get("columns")
+        if not isinstance(columns, form):
+            raise UserError(f"{place}: `columns` must {meaning}")
+        if not all(isinstance(name, str) for name in (columns.values() if form is dict else columns)):
+            raise UserError(f"{place}: `columns` must hold names")
+    if kind == "sacrebleu" and not testsets.pairs(source):
+        raise UserError(f"{place}: its languages are not known; add `directions: [en-de]`")
     start, stop = line_range(source)
     if start < 0 or (stop is not None and stop <= start):
-        raise UserError(f"source {source_name(source)!r}: `lines: [{start}, {stop}]` holds no line")
+        raise UserError(f"{place}: `lines: [{start}, {stop}]` holds no line")
 
 
 def source_name(source: Source) -> str:
@@ -99,8 +109,8 @@ def source_name(source: Source) -> str:
     if source.get("name"):
         return source["name"]
     if "files" in source:
-        path = Path(str(next(iter(source["files"].values()), "files"))) if isinstance(source["files"], dict) else None
-        return path.name.split(".")[0] if path else "files"
+        path = next(iter(source["files"].values()), "files") if isinstance(source["files"], dict) else "files"
+        return Path(str(path)).name.split(".")[0]
     for kind in ("tsv", "tmx"):
         if kind in source:
             return Path(str(source[kind])).name.split(".")[0]
@@ -108,7 +118,11 @@ def source_name(source: Source) -> str:
 
 
 def line_range(source: Source) -> tuple[int, int | None]:
-    """First line and end (None: to the last line) that the source asks for."""
+    """First line and end of the source's range; the end is None if it goes to the last line.
+
+    Raises:
+        UserError: `lines` is not such a range.
+    """
     lines = source.get("lines")
     if lines is None:
         return BUILTIN_LINES if "builtin" in source else (0, None)
@@ -125,7 +139,7 @@ def line_range(source: Source) -> tuple[int, int | None]:
 
 
 def languages_of(source: Source) -> tuple[str, ...]:
-    """Every language that the source holds (a look at the first row, for a dataset)."""
+    """Every language of the source; reads the first row of a dataset, the first units of a memory."""
     if "builtin" in source:
         return _builtin(source).LANGUAGES
     if "files" in source:
@@ -142,14 +156,14 @@ def languages_of(source: Source) -> tuple[str, ...]:
 
 
 def aligned(source: Source, languages: Sequence[str]) -> bool:
-    """Whether the source's rows hold all of some languages at once."""
+    """Whether each row of the source holds all of some languages."""
     if "sacrebleu" in source:
         return any(set(languages) <= {pair.source, pair.target} for pair in testsets.pairs(source))
     return set(languages) <= set(languages_of(source))
 
 
 def every_text(source: Source, languages: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """(language, text) of all that a source holds, in any language (of a built-in corpus: in `languages` only)."""
+    """Yield (language, text) of all that a source holds in any language; of a built-in corpus, only in `languages`."""
     if "tmx" in source:
         named = {code.lower().replace("_", "-"): language for language, code in source.get("columns", {}).items()}
         start, stop = line_range(source)
@@ -173,37 +187,38 @@ def read(
     progress: bool = False,
     skipped: Counter[str] | None = None,
 ) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """Yield (line, one text per language): the text as it is in the source, nothing filtered or repaired.
+    """Yield (line, one text per language): the text as in the source, neither filtered nor repaired.
 
     Args:
         source: a mapping as described above.
-        languages: codes, in the order of the texts wanted.
-        max_line: refuse a text of more characters than this (0: take any).
-        progress: tell on stderr how far it is, from time to time.
-        skipped: segments without one of the languages, which only a tmx source has, are counted here, under `units`.
-
+        languages: codes, in the order of the wanted texts.
+        max_line: refuse texts of more characters than this (0: accept any).
+        progress: report progress on stderr.
+        skipped: its entry `units` counts segments without one of the languages, which only a tmx source has.
     Raises:
         UserError: the source is missing, damaged, not aligned, empty, shorter than `lines`, or without a language.
     """
     check(source)
-    name = source_name(source)
-    reporter = Progress(name) if progress else None
-    start, stop = line_range(source)
-    kind = next(kind for kind in KINDS if kind in source)
-    reader = _READERS[kind]
-    rows = reader(source, languages, start, stop, skipped) if kind == "tmx" else reader(source, languages, start, stop)
-    for line, texts, share in rows:
-        if max_line and max(map(len, texts)) > max_line:
-            _refuse_long(source, languages, line, texts, max_line)
-        if reporter and line % 1000 == 0:
-            reporter.update(line - start, share)
-        yield line, texts
+    start, _ = line_range(source)
+    with progress_bar(f"lander data: {source_name(source)}", 1, shown=progress) as bar:
+        for line, texts, share in _rows(source, languages, Counter() if skipped is None else skipped):
+            if max_line and max(map(len, texts)) > max_line:
+                language, text = next(pair for pair in zip(languages, texts, strict=True) if len(pair[1]) > max_line)
+                file = source["files"][language] if "files" in source else source.get("tsv") or source.get("tmx")
+                raise UserError(
+                    f"{file or source_name(source)}, line {line + 1}: {len(text):,} characters ({language}); more than "
+                    f"{max_line:,} in a line is refused (is every sentence on a line of its own?)"
+                )
+            if line % 1000 == 0:
+                bar.set_postfix_str(f"{line - start:,} lines", refresh=False)
+                bar.update(share - bar.n)
+            yield line, texts
 
 
 def overlap(train: Sequence[Source], heldout: Sequence[Source]) -> str | None:
-    """A sentence on the first lines that serve both training and a dev or test set; None if there are none.
+    """A sentence about the first lines that serve both training and a dev or test set; None if there are none.
 
-    Only what is written in the sources is looked at (the same file, the same range), no text is read.
+    Compares what the sources say (the same file, ranges that meet); no text is read.
     """
     for first in train:
         for second in heldout:
@@ -235,14 +250,24 @@ def _identity(source: Source) -> set[str]:
     return {f"{source['builtin']} {source.get('vocabulary', 'all')}"}
 
 
-def _refuse_long(source: Source, languages: Sequence[str], line: int, texts: tuple[str, ...], max_line: int) -> None:
-    language, text = next(pair for pair in zip(languages, texts, strict=True) if len(pair[1]) > max_line)
-    place = source["files"][language] if "files" in source else source.get("tsv") or source.get("tmx")
-    place = place or source_name(source)
-    raise UserError(
-        f"{place}, line {line + 1}: {len(text):,} characters ({language}); more than {max_line:,} in a line is refused "
-        "(is every sentence on a line of its own?)"
-    )
+# ---------------------------------------------------------------- readers of each kind
+
+
+def _rows(source: Source, languages: Sequence[str], skipped: Counter[str]) -> Iterator[Row]:
+    """The rows of a source, by its kind."""
+    start, stop = line_range(source)
+    if "files" in source:
+        _need(source, languages, tuple(source["files"]))
+        return read_aligned([source["files"][language] for language in languages], start, stop)
+    if "sacrebleu" in source:
+        return read_aligned(testsets.files(source, tuple(languages)), start, stop)
+    if "tsv" in source:
+        return _read_tsv(source, languages, start, stop)
+    if "tmx" in source:
+        return _read_tmx(source, languages, start, stop, skipped)
+    if "hf" in source:
+        return _read_hub(source, languages, start, stop)
+    return _read_builtin(source, languages, start, stop)
 
 
 def _need(source: Source, languages: Sequence[str], held: Sequence[str]) -> None:
@@ -259,9 +284,7 @@ def _builtin(source: Source) -> object:
     return cldr
 
 
-def _read_builtin(
-    source: Source, languages: Sequence[str], start: int, stop: int
-) -> Iterator[tuple[int, tuple[str, ...], float]]:
+def _read_builtin(source: Source, languages: Sequence[str], start: int, stop: int) -> Iterator[Row]:
     corpus = _builtin(source)
     options = {"vocabulary": source["vocabulary"]} if "vocabulary" in source else {}
     for first in range(start, stop, BUILTIN_CHUNK):
@@ -271,16 +294,7 @@ def _read_builtin(
             yield first + offset, row, share
 
 
-def _read_files(
-    source: Source, languages: Sequence[str], start: int, stop: int | None
-) -> Iterator[tuple[int, tuple[str, ...], float]]:
-    _need(source, languages, tuple(source["files"]))
-    yield from read_aligned([source["files"][language] for language in languages], start, stop)
-
-
-def _read_tsv(
-    source: Source, languages: Sequence[str], start: int, stop: int | None
-) -> Iterator[tuple[int, tuple[str, ...], float]]:
+def _read_tsv(source: Source, languages: Sequence[str], start: int, stop: int | None) -> Iterator[Row]:
     columns = source["columns"]
     _need(source, languages, columns)
     places = [columns.index(language) for language in languages]
@@ -294,9 +308,7 @@ def _read_tsv(
         yield line, tuple(fields[place] for place in places), share
 
 
-def _read_hub(
-    source: Source, languages: Sequence[str], start: int, stop: int | None
-) -> Iterator[tuple[int, tuple[str, ...], float]]:
+def _read_hub(source: Source, languages: Sequence[str], start: int, stop: int | None) -> Iterator[Row]:
     from lander.data import hub  # datasets takes a second to import
 
     count = start
@@ -310,32 +322,15 @@ def _read_hub(
 
 
 def _read_tmx(
-    source: Source, languages: Sequence[str], start: int, stop: int | None, skipped: Counter[str] | None
-) -> Iterator[tuple[int, tuple[str, ...], float]]:
-    columns = source.get("columns")
+    source: Source, languages: Sequence[str], start: int, stop: int | None, skipped: Counter[str]
+) -> Iterator[Row]:
+    columns = source.get("columns") or {}
     if columns:
         _need(source, languages, tuple(columns))
-    skipped = Counter() if skipped is None else skipped
-    yield from tmx.rows(source["tmx"], [(columns or {}).get(code, code) for code in languages], start, stop, skipped)
+    yield from tmx.rows(source["tmx"], [columns.get(code, code) for code in languages], start, stop, skipped)
     if skipped["units"]:
         print(
             f"lander data: {source['tmx']}: {skipped['units']:,} translation units without {' or '.join(languages)} "
             "are left out",
             file=sys.stderr,
         )
-
-
-def _read_testset(
-    source: Source, languages: Sequence[str], start: int, stop: int | None
-) -> Iterator[tuple[int, tuple[str, ...], float]]:
-    yield from read_aligned(testsets.files(source, tuple(languages)), start, stop)
-
-
-_READERS = {
-    "builtin": _read_builtin,
-    "files": _read_files,
-    "tsv": _read_tsv,
-    "hf": _read_hub,
-    "tmx": _read_tmx,
-    "sacrebleu": _read_testset,
-}

@@ -1,7 +1,7 @@
-"""Instruction templates: what stands around a sentence when the model is asked to translate it (paper, section 4.1).
+"""Instruction templates: the words around a sentence when the model is asked to translate it (paper, section 4.1).
 
 Reads `templates.yaml` (or the user's own file): a list of {name, text}. A template ends with a line break, so the
-translation begins a line and is one line. The index of a template is its position in the file.
+translation begins a line and is one line. A template's index is its position in the file.
 
     from lander.data.templates import load_templates
     prompt = load_templates()[0].fill("Guten Tag.", "German", "English")
@@ -35,7 +35,7 @@ class Template:
     text: str
 
     def __post_init__(self) -> None:
-        if self.name.startswith("-"):  # it is named on command lines
+        if self.name.startswith("-"):  # on a command line it would be a flag
             raise UserError(f"template {self.name!r}: its name begins with a dash; give it another")
         unknown = [name for name in _ANY_NAME.findall(self.text) if name not in PLACEHOLDERS]
         if unknown:
@@ -52,8 +52,7 @@ class Template:
     def fill(self, sentence: str, source_language: str, target_language: str) -> str:
         """The prompt for `sentence`; the languages are names such as "German".
 
-        One pass over the template: whatever the sentence holds (braces, a placeholder's name) stays text. Line
-        breaks in the sentence become a space, nothing else of it changes.
+        Braces and placeholders in the sentence stay text. Its line breaks become spaces, nothing else changes.
         """
         values = {
             "source_language": source_language,
@@ -67,7 +66,7 @@ def load_templates(path: str | Path | None = None) -> list[Template]:
     """Read templates from a YAML file, by default the ten that come with Lander.
 
     Raises:
-        UserError: missing or invalid file, no templates, two of one name, or a template that is not usable.
+        UserError: missing or invalid file, no templates, two of one name, or an unusable template.
     """
     path = Path(path) if path else DEFAULT_PATH
     try:
@@ -76,7 +75,16 @@ def load_templates(path: str | Path | None = None) -> list[Template]:
         raise UserError(f"{path}: no such file of templates (data.templates)") from None
     if not isinstance(entries, list) or not entries:
         raise UserError(f"{path}: must be a list of templates, each with a name and a text")
-    templates = [_template(path, position, entry) for position, entry in enumerate(entries)]
+    templates = []
+    for number, entry in enumerate(entries, 1):
+        if not isinstance(entry, dict) or set(entry) != {"name", "text"}:
+            raise UserError(f"{path}: entry {number} must have exactly the keys name and text")
+        if not all(isinstance(value, str) and value for value in entry.values()):
+            raise UserError(f"{path}: entry {number}: name and text must be text, and not empty")
+        try:
+            templates.append(Template(entry["name"], entry["text"]))
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
     name, count = Counter(template.name for template in templates).most_common(1)[0]
     if count > 1:
         raise UserError(f"{path}: two templates are named {name!r}")
@@ -94,14 +102,3 @@ def find_template(templates: list[Template], name: str) -> Template:
             return template
     known = ", ".join(template.name for template in templates)
     raise UserError(f"translate.template: there is no template {name!r}; there are: {known}")
-
-
-def _template(path: Path, position: int, entry: object) -> Template:
-    if not isinstance(entry, dict) or set(entry) != {"name", "text"}:
-        raise UserError(f"{path}: entry {position + 1} must have exactly the keys name and text")
-    if not all(isinstance(value, str) and value for value in entry.values()):
-        raise UserError(f"{path}: entry {position + 1}: name and text must be text, and not empty")
-    try:
-        return Template(entry["name"], entry["text"])
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None

@@ -1,8 +1,8 @@
-"""Dev and test sets, and the text that scores the neurons: lines as they are, nothing filtered by quality.
+"""Dev and test sets, and the text that scores the neurons: lines as they are, without a filter of quality.
 
-A held-out set is never filtered, dropped or reordered. The text of a language (paper, section 5.4: the same sentences
-in every language) is drawn from the sources that hold *all* the languages, if there are any: the draw hangs on
-seed, source and line, so each language gets the same segments.
+A held-out set is never filtered, shortened or reordered. The text of a language (paper, section 5.4: the same sentences
+in every language) is drawn from the sources that hold *all* languages, if there are any. The draw depends on seed,
+source and line only, so all languages get the same segments.
 """
 
 import heapq
@@ -17,7 +17,7 @@ from lander.data.sources import MAX_LINE, Source, aligned, read, source_name
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction
 
-TEXT_CHARACTERS = 2_000  # a longer segment is no sentence to score neurons with
+TEXT_CHARACTERS = 2_000  # a longer segment is not a sentence to score neurons with
 
 
 def hold_out(direction: Direction, sources: Sequence[Source], out: Path) -> None:
@@ -41,13 +41,12 @@ def write_text(
     """Draw the sentences that score the neurons of a language, as a table `text`.
 
     Args:
-        language: whose text is written.
+        language: of the text to write.
         languages: all that are scored; segments that are empty in one of them are left out for all.
         sources: where to draw from.
-        sentences: how many; fewer, with a warning, where there are not so many.
+        sentences: how many; if there are fewer, all are taken, with a warning.
         seed: of the draw.
         out: file to write.
-
     Raises:
         UserError: no source holds the language, or a fault in a source.
     """
@@ -58,13 +57,24 @@ def write_text(
             raise UserError(f"language {language}: no source of awareness.data or data.train holds it")
         print(
             f"lander data: warning: no source holds all of {', '.join(languages)}; the neurons of {language} are "
-            "scored on sentences of its own, not on the same ones as those of the other languages",
+            "scored on its own sentences, not on the same ones as those of the other languages",
             file=sys.stderr,
         )
         languages = (language,)
     if language not in languages:
         raise UserError(f"language {language}: not one of {', '.join(languages)}")
-    chosen = heapq.nsmallest(sentences, _keyed(language, languages, shared, seed))
+    place = list(languages).index(language)
+
+    def keyed() -> Iterator[tuple[bytes, str, int, str]]:
+        """(hash, origin, line, text) of every segment with text of a usable length in all languages."""
+        for source in shared:
+            name = source_name(source)
+            for line, texts in read(source, languages, max_line=MAX_LINE, progress=True):
+                usable = all(text.strip() and len(text) <= TEXT_CHARACTERS for text in texts)
+                if usable and (text := repair(texts[place])):
+                    yield blake2b(f"{seed}\0{name}\0{line}".encode(), digest_size=8).digest(), name, line, text
+
+    chosen = heapq.nsmallest(sentences, keyed())
     if not chosen:
         raise UserError(f"language {language}: no usable line in {', '.join(map(source_name, shared))}")
     if len(chosen) < sentences:
@@ -76,18 +86,3 @@ def write_text(
     with chunks.writing(out, "text") as writer:
         for _, origin, line, text in chosen:
             writer.add((text, origin, line))
-
-
-def _keyed(
-    language: str, languages: Sequence[str], sources: Sequence[Source], seed: int
-) -> Iterator[tuple[bytes, str, int, str]]:
-    """(hash, origin, line, text) of every segment that has text, of a usable length, in all of `languages`."""
-    place = list(languages).index(language)
-    for source in sources:
-        name = source_name(source)
-        for line, texts in read(source, languages, max_line=MAX_LINE, progress=True):
-            if all(text.strip() and len(text) <= TEXT_CHARACTERS for text in texts):
-                key = blake2b(f"{seed}\0{name}\0{line}".encode(), digest_size=8).digest()
-                text = repair(texts[place])
-                if text:
-                    yield key, name, line, text

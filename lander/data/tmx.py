@@ -1,53 +1,53 @@
-"""TMX translation memories, read one unit at a time whatever their size: plain, .gz, or .zip with one memory in it.
+"""TMX translation memories, read unit by unit, so they may have any size: plain, .gz, or .zip with one memory in it.
 
     <tu><tuv xml:lang="en-US"><seg>Good <bpt i="1">&lt;b></bpt>morning</seg></tuv><tuv xml:lang="de">...</tuv></tu>
 
-- A wanted language is served by its own code, else by a code with more parts: `en` by en-US, `zh` by zh-CN. Where two
-  such codes stand in one unit (zh-CN and zh-TW), nobody can know which is meant: an error, and `columns` names one.
-- Of a segment the text stays; codes of a format (<bpt>, <ept>, <it>, <ph>, <ut>) go with all that is in them, <hi> and
-  unknown tags go alone. Line breaks become spaces. Of two variants in one language the first is taken.
-- Nothing outside the file is read: entities that the file declares are refused (what bombs and spies are made of), an
-  external DTD is not opened. A unit is numbered by its place in the file, from 0, whatever languages it holds.
+- A wanted language is served by its own code, otherwise by a longer one: `en` by en-US, `zh` by zh-CN. If a unit has
+  two such codes (zh-CN and zh-TW), the choice is unclear: an error, and `columns` names one of them.
+- The text of a segment stays. Codes of a format (<bpt>, <ept>, <it>, <ph>, <ut>) are removed with their content; of
+  <hi> and unknown tags only the tag is removed. Line breaks become spaces. Of two variants in one language the first
+  counts.
+- Nothing outside the file is read: a file that declares entities is refused (bombs and spies need them), and an
+  external DTD is not opened. Units are numbered by their place in the file, from 0, whichever languages they hold.
 """
 
 import re
 import zipfile
 import zlib
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from xml.parsers import expat
 
 from lander.data.textfiles import TextFile
 from lander.shared.errors import UserError
 
-CHUNK = 1 << 16
-LONGEST_TOKEN = 1 << 22  # bytes of one tag or comment: a parser must hold all of it in memory
+CHUNK = 1 << 16  # bytes read at a time
+LONGEST_TOKEN = 1 << 22  # bytes of one tag or comment: the parser holds all of it in memory
 LONGEST_SEGMENT = 1_000_000  # characters
 DEEPEST = 100  # elements inside each other
 MOST_LANGUAGES = 1_000  # of one unit
-PEEKED_UNITS = 1_000
-ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")  # the second of one with nothing in it
+PEEKED_UNITS = 1_000  # from which the languages of a file are taken
+ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")  # the second: an empty archive
 CODES = frozenset({"bpt", "ept", "it", "ph", "ut"})
 
 _BREAK = re.compile(r"[ \t]*[\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]\s*")
 
 Unit = dict[str, str]
-"""xml:lang as in the file, in lower case and with hyphens -> text."""
+"""xml:lang of the file, in lower case and with hyphens -> text."""
 
 
 def rows(
     path: str, codes: Sequence[str], start: int, stop: int | None, skipped: Counter[str] | None = None
 ) -> Iterator[tuple[int, tuple[str, ...], float]]:
-    """(number of the unit, a text per code, share of the file read) for the units that hold all codes.
+    """Yield (number of the unit, a text per code, share of the file read) for the units that hold all codes.
 
     Args:
         path: the memory.
         codes: wanted languages.
         start, stop: half-open range of units; None is the end.
-        skipped: `units` without one of the codes are counted here.
-
+        skipped: its entry `units` counts the units without one of the codes.
     Raises:
         UserError: the file is missing, damaged or no TMX, ends before `stop`, or holds no unit with all codes.
     """
@@ -73,12 +73,12 @@ def rows(
         there = ", ".join(code for code, _ in seen.most_common(20)) or "none"
         raise UserError(
             f"{path}: no translation unit has all of {', '.join(codes)}; its languages are: {there} "
-            "(`columns: {en: en-GB}` says which of them stands for a code)"
+            "(`columns: {en: en-GB}` says which of them serves a code)"
         )
 
 
 def languages(path: str) -> tuple[str, ...]:
-    """Codes that the first units can serve: those of the file, and each without its region.
+    """Codes that the first units can serve: zh-hant-tw serves zh, zh-Hant and zh-Hant-TW.
 
     Raises:
         UserError: the file is missing, damaged or no TMX.
@@ -88,17 +88,18 @@ def languages(path: str) -> tuple[str, ...]:
         found.update(dict.fromkeys(unit))
         if number + 1 >= PEEKED_UNITS:
             break
-    return tuple(dict.fromkeys(form for code in found for form in _forms(code)))
-
-
-def texts(path: str) -> Iterator[tuple[str, str]]:
-    """(language, text) of everything in the file; the language in the file's own code."""
-    for _, _, unit, _ in units(path):
-        yield from unit.items()
+    forms: list[str] = []
+    for first, *parts in (code.split("-") for code in found):
+        cased = [
+            first,
+            *(part.upper() if len(part) == 2 else part.title() if len(part) == 4 else part for part in parts),
+        ]
+        forms += ["-".join(cased[: count + 1]) for count in range(len(cased))]
+    return tuple(dict.fromkeys(forms))
 
 
 def units(path: str) -> Iterator[tuple[int, int, Unit, float]]:
-    """(number, line, texts by language, share of the file read) of every translation unit.
+    """Yield (number, line, texts by language, share of the file read) of every translation unit.
 
     Raises:
         UserError: the file is missing or damaged, not well-formed XML, declares entities, or holds no unit.
@@ -130,14 +131,14 @@ class _Parser:
     def __init__(self, path: str) -> None:
         self.path = path
         self.units: deque[tuple[int, Unit]] = deque()
-        self.fed = 0
-        self._stack: list[str] = []
+        self.fed = 0  # bytes
+        self._open: list[str] = []  # elements, outermost first
         self._unit: Unit | None = None
         self._line = 0
         self._language: str | None = None
         self._segment: list[str] | None = None
-        self._length = 0
-        self._codes = 0  # elements open in a segment that hold a format's code
+        self._length = 0  # characters of the segment
+        self._codes = 0  # open elements of the segment that hold a format's code
         self._expat = parser = expat.ParserCreate()
         parser.buffer_text = True
         parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
@@ -149,13 +150,13 @@ class _Parser:
         parser.ExternalEntityRefHandler = lambda *_: 0
 
     def feed(self, chunk: bytes) -> None:
-        """Parse the next bytes; none: the file ends here."""
+        """Parse the next bytes; no bytes are the end of the file."""
         try:
             self._expat.Parse(chunk, not chunk)
         except expat.ExpatError as error:
             reason = expat.ErrorString(error.code)
             raise UserError(f"{self.path}, line {error.lineno}: not well-formed XML ({reason})") from None
-        except (ValueError, LookupError) as error:  # an encoding that Python does not know, or cannot give to expat
+        except (ValueError, LookupError) as error:  # an encoding that Python does not know or cannot give to expat
             raise self._fault(f"cannot be decoded ({error}); save the file as UTF-8") from None
         self.fed += len(chunk)
         if self.fed - self._expat.CurrentByteIndex > LONGEST_TOKEN + CHUNK:
@@ -165,10 +166,10 @@ class _Parser:
         return UserError(f"{self.path}, line {self._expat.CurrentLineNumber}: {message}")
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
-        if not self._stack and name != "tmx":
+        if not self._open and name != "tmx":
             raise self._fault(f"the file begins with <{name[:40]}>, not with <tmx>; is it a TMX file?")
-        self._stack.append(name)
-        if len(self._stack) > DEEPEST:
+        self._open.append(name)
+        if len(self._open) > DEEPEST:
             raise self._fault(f"more than {DEEPEST} elements inside each other; the file is damaged")
         if self._segment is not None:
             self._codes += self._codes > 0 or name in CODES
@@ -177,7 +178,7 @@ class _Parser:
                 raise self._fault("a <tu> inside a <tu>; the file is damaged")
             self._unit, self._line = {}, self._expat.CurrentLineNumber
         elif name == "tuv" and self._unit is not None:
-            code = attributes.get("xml:lang") or attributes.get("lang")  # TMX 1.1 wrote `lang`
+            code = attributes.get("xml:lang") or attributes.get("lang")  # `lang` in TMX 1.1
             if not code:
                 raise self._fault("a <tuv> without xml:lang; its language is not known")
             self._language = _normal(code)
@@ -187,7 +188,7 @@ class _Parser:
             self._segment, self._length, self._codes = [], 0, 0
 
     def _end(self, name: str) -> None:
-        self._stack.pop()
+        self._open.pop()
         if self._segment is not None and name == "seg" and not self._codes:
             self._unit.setdefault(self._language, _BREAK.sub(" ", "".join(self._segment)).strip())
             self._segment = None
@@ -238,35 +239,27 @@ class _Member:
         """The next bytes of the memory."""
         return self._call(lambda: self._stream.read(size))
 
-    def _call(self, action: object) -> object:
+    def _call(self, action: Callable[[], Any]) -> Any:
         try:
             return action()
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
-            raise UserError(f"{self._path}: not a sound zip file ({error}); fetch it anew") from None
+            raise UserError(f"{self._path}: the zip file is damaged ({error}); get it again") from None
         except (RuntimeError, NotImplementedError) as error:  # a password, or an unknown compression
             raise UserError(f"{self._path}: cannot be unpacked ({error}); unpack it by hand") from None
 
 
 def _text_of(unit: Unit, code: str, path: str, line: int) -> str | None:
-    """A unit's text in a language, by its own code or by the one code that adds to it; None where there is none."""
+    """A unit's text in a language, by its own code or by the one longer code that serves it; None if it has none."""
     if code in unit:
         return unit[code]
     serving = [other for other in unit if other.startswith(f"{code}-")]
     if len(serving) > 1:
         raise UserError(
             f"{path}, line {line}: {' and '.join(serving)} both serve {code} in one unit; "
-            f"say which with `columns: {{{code}: {serving[0]}, ...}}`"
+            f"choose with `columns: {{{code}: {serving[0]}, ...}}`"
         )
     return unit[serving[0]] if serving else None
 
 
 def _normal(code: str) -> str:
     return code.strip().replace("_", "-").lower()
-
-
-def _forms(code: str) -> list[str]:
-    """zh-hant-tw -> zh, zh-Hant, zh-Hant-TW, in the usual letter case."""
-    parts = code.split("-")
-    cases = {2: str.upper, 4: str.title}
-    cased = [parts[0], *(cases.get(len(part), str)(part) for part in parts[1:])]
-    return ["-".join(cased[: count + 1]) for count in range(len(cased))]

@@ -41,7 +41,7 @@ def mean_activations(network: nn.Module, batches: Iterator[Batch]) -> tuple[np.n
     """
     ffns = [families.ffn_of(network, layer) for layer in range(len(families.layers_of(network)))]
     sums = torch.zeros(len(ffns), ffns[0].n_neurons, dtype=torch.float64, device=ffns[0].down.weight.device)
-    mask: torch.Tensor | None = None  # float32 (batch * tokens), 1 where a token stands, 0 where padding does
+    mask: torch.Tensor | None = None  # float32 (batch * tokens), 1 for tokens, 0 for padding
 
     def add(layer: int, h: torch.Tensor) -> None:
         sums[layer] += mask @ h.reshape(-1, h.shape[-1]).float()

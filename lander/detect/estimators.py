@@ -34,6 +34,7 @@ from lander.models import families
 from lander.models.families import FFN
 from lander.models.loading import predictions
 from lander.models.tokens import IGNORED, Batch
+from lander.shared.progress import progress
 
 GRADIENT = ("taylor", "taylor_squared", "summed")
 READING = ("activation", "probability")
@@ -113,7 +114,7 @@ def sum_scores(
     """Sums over tokens of what the estimator averages, for every neuron of every layer.
 
     Parameters are frozen, so the backward pass computes gradients of activations only. The numbers are summed as soon
-    as g exists; nothing is kept per token. Padding stands behind the text and the model is causal: its g is zero.
+    as g exists; nothing is kept per token. Padding follows the text and the model is causal: its g is zero.
 
     Args:
         site: what h is, the output of the FFN's nonlinearity (`post`) or its input (`pre`).
@@ -217,7 +218,7 @@ def ablate(
     neurons: list[np.ndarray],
     site: str = "post",
     parts: list[int] | None = None,
-    report: Callable[[float], None] = lambda share: None,
+    name: str = "ablation",
 ) -> tuple[Sums, Sums]:
     """The exact change of the token losses when each of the neurons is zeroed at every token.
 
@@ -228,7 +229,7 @@ def ablate(
     Args:
         neurons: those of each layer; the sums of others stay zero.
         site: what is set to zero, h (`post`) or the nonlinearity's input (`pre`).
-        report: is called with the share of the work that is done.
+        name: of the text, for the progress on stderr.
     Returns:
         absolute: sums over tokens of |change of the token's loss|, nats.
         signed: sums over tokens of the change, so that their absolute value is the change of the summed loss.
@@ -237,9 +238,9 @@ def ablate(
     absolute, signed = (Sums(shape_of(network), device, parts) for _ in range(2))
     held = list(batches)
     layered = sum(len(chosen) * (len(neurons) - layer) for layer, chosen in enumerate(neurons))
-    total, done = layered * sum(batch.input_ids.numel() for batch in held), 0  # neurons x layers x tokens
+    work = layered * sum(batch.input_ids.numel() for batch in held)  # neurons x layers x tokens
     most = min(TOKENS_AT_ONCE, LOGITS_AT_ONCE // network.config.vocab_size)
-    with torch.inference_mode():
+    with torch.inference_mode(), progress(f"lander awareness: {name}", work) as bar:
         for batch in held:
             batch = batch.to(device)
             absolute.begin(batch)
@@ -255,8 +256,7 @@ def ablate(
                         index = torch.as_tensor(some, device=device)
                         absolute.add_rows(layer, index, change.abs().sum(-1).T)
                         signed.add_rows(layer, index, change.sum(-1).T)
-                        done += len(some) * (len(neurons) - layer) * batch.input_ids.numel()
-                        report(done / total)
+                        bar.update(len(some) * (len(neurons) - layer) * batch.input_ids.numel())
     return absolute, signed
 
 

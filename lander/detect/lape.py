@@ -20,11 +20,12 @@ import torch
 
 from lander.detect import masks
 from lander.detect.masks import Rules
-from lander.detect.neurons import GENERAL, SPECIFIC, Classes, table_of
+from lander.detect.neurons import Classes, table_of
 from lander.models import families, loading
 from lander.shared import tables
 from lander.shared.errors import UserError, brief
 from lander.shared.languages import Direction
+from lander.shared.tables import GENERAL, SPECIFIC
 
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)  # torch's empty tensor has none of them
 
@@ -82,7 +83,7 @@ def shape_of(base: str) -> tuple[int, int]:
         config = AutoConfig.from_pretrained(where, trust_remote_code=False)
         with torch.device("meta"):
             network = AutoModelForCausalLM.from_config(config)
-    except Exception as error:  # what a config can say wrong has no end
+    except Exception as error:  # a config can be wrong in many ways
         raise UserError(f"--model: {base}: its config makes no model ({brief(error)})") from None
     return len(families.layers_of(network)), families.ffn_of(network, 0).n_neurons
 
@@ -97,7 +98,7 @@ def read(path: str | Path, languages: list[str], shape: tuple[int, int]) -> np.n
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except Exception:  # what is no such file makes torch's reader stumble in many ways
+    except Exception:  # torch's reader fails in many ways on other files
         raise UserError(f"{path}: not a file of tensors that torch can load safely (weights_only)") from None
     n_layer, p = shape
     if not isinstance(content, list) or not all(isinstance(one, list) for one in content):

@@ -6,11 +6,11 @@ them; they are constants of a layer and a direction.
 
 A layer that is chosen for other directions only runs untouched in this one: its rows have the role `base`.
 
-The ablations of table 2 train one of the two groups (`--train`). The other one still runs, frozen, and the scales are
-those of the whole method; or it is absent (`--untrained`), and then the scale of the group that is left is 1, in
-either reading of equation 6: a share is between two groups, and the literal one would be 0 for general neurons alone.
+The ablations of table 2 train one of the two groups (`--train`). The other group still runs, frozen, and the scales are
+those of the whole method; or it is absent (`--untrained`), and the scale of the group that is left is 1. (A share is
+between two groups; the literal one would be 0 for general neurons alone.)
 
-The masks are data: `finetune` builds its blocks from these tables and from nothing else, whoever made them.
+The masks are data: `finetune` builds its blocks from these tables alone, no matter who made them.
 
 Reads:  <run>/neurons/<variant>/s<seed>/neurons.parquet, .../layers.parquet, <run>/awareness/s<seed>/<language>.parquet
 Writes: <run>/masks/<variant>/s<seed>/<direction>.parquet   layer, neuron, role, owner, trained, scale (chosen layers)
@@ -30,14 +30,13 @@ import pandas as pd
 
 from lander.config.masks import Ablation, Routing
 from lander.config.neurons import Neurons
-from lander.detect.neurons import GENERAL, SPECIFIC, UNACTIVATED, read_awareness, read_layers
+from lander.detect.neurons import read_awareness, read_layers
 from lander.shared import tables
 from lander.shared.errors import UserError, run_main
 from lander.shared.files import remedy
 from lander.shared.languages import Direction, parse_direction
 from lander.shared.section import add_flags
-
-SOURCE, TARGET, ABSENT, BASE = "source", "target", "absent", "base"
+from lander.shared.tables import ABSENT, BASE, GENERAL, SOURCE, SPECIFIC, TARGET, UNACTIVATED
 
 
 def joined(neurons: pd.DataFrame) -> pd.DataFrame:
@@ -108,7 +107,7 @@ class Rules:
     scaled: bool = True  # whether the groups have the factors of eq. 6; 1 otherwise
     unactivated: str = GENERAL  # role of the unactivated neurons, `general` or `absent`
     train: str = "both"  # the group that is trained: `both`, `general` or `specific`
-    untrained: str = "frozen"  # what becomes of the other one: `frozen` or `absent`
+    untrained: str = "frozen"  # the other group is `frozen` or `absent`
 
 
 def layer_mask(kind: np.ndarray, owner: np.ndarray, phi: np.ndarray, direction: Direction, rules: Rules) -> dict:

@@ -15,8 +15,8 @@ Paper: section 3.2, equation 5. Three rules, each within a layer:
 A neuron has a row for each owner, in the order of the languages. A neuron that every language owns stays specific, as
 in Xie's code: each direction runs it, and no language is without it.
 
-The control `permute` deals the classes and owners out anew among the neurons of a layer: groups of the same sizes, of
-neurons taken at random.
+The control `permute` shuffles the classes and owners among the neurons of a layer: groups of the same sizes, of random
+neurons.
 
 Reads:  <run>/awareness/s<seed>/<language>.parquet, <run>/layers/<variant>/s<seed>/layers.parquet
 Writes: <run>/neurons/<variant>/s<seed>/neurons.parquet   layer, neuron, variance, kind, language, selected
@@ -39,8 +39,8 @@ from lander.shared import tables
 from lander.shared.errors import UserError, run_main
 from lander.shared.files import remedy
 from lander.shared.section import add_flags
+from lander.shared.tables import GENERAL, SPECIFIC, UNACTIVATED
 
-GENERAL, SPECIFIC, UNACTIVATED = "general", "specific", "unactivated"
 Rule = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """From Phi of a layer's active neurons (language, p): which are general (p,), who owns each if not (language, p)."""
 
@@ -89,8 +89,8 @@ def read_layers(path: Path, n_layer: int, directions: Collection[str] = ()) -> p
 def normalized(phi: np.ndarray, normalize: str) -> np.ndarray:
     """Phi as it is (`none`), or divided by its language's mean over the layer's neurons (`language_mean`).
 
-    Raw scores follow each language's loss, so the language with the highest loss would own most neurons. Equation 5
-    compares the languages within a layer; there the mean is taken. A layer without any score stays zero.
+    Raw scores follow each language's loss, so the language with the highest loss would own most neurons. The mean is
+    within a layer, where equation 5 compares the languages. A layer without any score stays zero.
 
     Args:
         phi: (language, n_layer, p)
@@ -169,7 +169,7 @@ def classify(phi: np.ndarray, rule: Rule, unactivated: float | None = None) -> C
 
 
 def permuted(classes: Classes, seed: int) -> Classes:
-    """The same classes and owners, dealt out at random among the neurons of each layer."""
+    """The same classes and owners, shuffled among the neurons of each layer."""
     dice = np.random.default_rng(seed)
     kind, owned = classes.kind.copy(), classes.owned.copy()
     for layer in range(len(kind)):
@@ -241,7 +241,7 @@ def main() -> None:
     parser.add_argument("--layers", type=Path, required=True, help="the layers table")
     add_split_flags(parser)
     add_flags(parser, Neurons, "unactivated")
-    parser.add_argument("--permute", type=int, metavar="SEED", help="random neurons: deal the classes out anew")
+    parser.add_argument("--permute", type=int, metavar="SEED", help="random neurons: shuffle classes within layers")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     split = split_of(args)

@@ -1,6 +1,6 @@
-"""The control `random` for masks that were made elsewhere: their neurons, dealt out anew within each layer.
+"""The control `random` for given masks: their neurons, shuffled within each layer.
 
-All directions are dealt out alike, so that every group keeps its size, its directions and its scale, and neurons that
+All directions are shuffled alike, so every group keeps its size, its directions and its scale, and neurons that
 directions share stay shared. Only which neurons they are is random.
 
 Reads:  the folder of `neurons.masks`, <direction>.parquet
@@ -29,22 +29,20 @@ def permuted(masks: dict[str, pd.DataFrame], seed: int) -> dict[str, pd.DataFram
     dice = np.random.default_rng(seed)
     both = pd.concat(masks.values())
     orders = {layer: dice.permutation(np.unique(rows["neuron"])) for layer, rows in both.groupby("layer")}
-    return {name: _dealt(name, mask, orders) for name, mask in masks.items()}
-
-
-def _dealt(name: str, mask: pd.DataFrame, orders: dict[int, np.ndarray]) -> pd.DataFrame:
-    """A mask whose i-th neuron of a layer has become the i-th of the layer's order."""
-    parts = []
-    for layer, rows in mask.groupby("layer"):
-        rows = rows.sort_values("neuron")
-        if not np.array_equal(rows["neuron"], np.sort(orders[layer])):
-            raise UserError(f"{name}: layer {layer} lacks neurons that another direction has, or has one twice")
-        parts.append(rows.assign(neuron=orders[layer]).sort_values("neuron"))
-    return pd.concat(parts, ignore_index=True)
+    shuffled = {}
+    for name, mask in masks.items():
+        parts = []
+        for layer, rows in mask.groupby("layer"):
+            rows = rows.sort_values("neuron")
+            if not np.array_equal(rows["neuron"], np.sort(orders[layer])):
+                raise UserError(f"{name}: layer {layer} lacks neurons that another direction has, or has one twice")
+            parts.append(rows.assign(neuron=orders[layer]).sort_values("neuron"))  # the i-th becomes the order's i-th
+        shuffled[name] = pd.concat(parts, ignore_index=True)
+    return shuffled
 
 
 def main() -> None:
-    """Read the masks, deal their neurons out, write them under the same names."""
+    """Read the masks, shuffle their neurons, write them under the same names."""
     parser = argparse.ArgumentParser(prog="lander.detect.permute", description=__doc__.splitlines()[0])
     parser.add_argument("--masks", type=Path, nargs="+", required=True, help="<direction>.parquet of all directions")
     parser.add_argument("--seed", type=int, required=True, help="of the draw")

@@ -1,17 +1,18 @@
 """Command line of `lander.evaluate`; see the package's docstring."""
 
 import argparse
-import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from lander.evaluate import translations
+from lander.evaluate.bleu import CHOICES, EXTRAS, bleu_for, extra_bleu
 from lander.evaluate.collect import collect, number, write_scores, write_table
 from lander.evaluate.contamination import normalise, seen_in_training
 from lander.evaluate.metrics import score, segments
-from lander.evaluate.outputs import Flags, flags
-from lander.evaluate.tokenizers import CHOICES, EXTRAS, bleu_with, extra_bleu
+from lander.evaluate.outputs import flags
 from lander.shared import tables
 from lander.shared.errors import UserError, run_main
 from lander.shared.files import read_json, whole_file, write_json
@@ -30,10 +31,14 @@ def score_all(
     """Score every test set in its directions. Writes the files of `score`.
 
     Args:
-        seen: normalised test texts that training has seen; None: nothing is said about contamination.
+        seen: normalised test texts that training has seen; None: contamination is not scored.
         run: method, variant and seed.
     """
     directions = {name: parse_direction(name) for served in tests.values() for name in served}
+    for target in {direction.target for direction in directions.values()}:  # refused before anything is read
+        bleu_for(target, tokenizer)
+    for name in extras:
+        extra_bleu(name)
     places = [(test, name) for test, served in tests.items() for name in served]
     items = {(test, name): translations.read(folder / test / f"{name}.jsonl") for test, name in places}
     for (test, name), one in items.items():
@@ -43,17 +48,11 @@ def score_all(
         rows = [
             {**place, "metric": s.metric, "score": number(s.value), "signature": s.signature} for s in scored.scores
         ]
-        write_flags(out / test / f"{name}.flags.csv", flagged)
+        marked = pd.DataFrame(flagged.rows(), columns=["line", "flag", "detail"])
+        with whole_file(out / test / f"{name}.flags.csv") as temporary:
+            marked.to_csv(temporary, index=False, lineterminator="\n")
         tables.write(out / test / f"{name}.segments.parquet", segments(place, scored.measured), "segments")
         write_scores(out / test / f"{name}.csv", rows)
-
-
-def check_tokenizers(tests: Mapping[str, Sequence[str]], tokenizer: str | None, extras: Sequence[str]) -> None:
-    """Tell what is missing or refused before anything is read."""
-    for target in {parse_direction(name).target for served in tests.values() for name in served}:
-        bleu_with(target, tokenizer)
-    for name in extras:
-        extra_bleu(name)
 
 
 def read_seen(args: argparse.Namespace) -> set[str] | None:
@@ -77,14 +76,6 @@ def look_up(sides: Iterable[tuple[Sequence[str], Sequence[str]]], train: Sequenc
     """Normalised texts of test sets that training has seen; all are looked up together, so it is read once."""
     texts = (normalise(text) for pair in sides for side in pair for text in side)
     return seen_in_training(texts, train)
-
-
-def write_flags(path: Path, flagged: Flags) -> None:
-    """Write the lines that have a flag, as `line,flag,detail`; lines count from 0 as in the data tables."""
-    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("line", "flag", "detail"))
-        writer.writerows(flagged.rows())
 
 
 def _tests(text: str, directions: Sequence[str]) -> dict[str, Sequence[str]]:
@@ -197,7 +188,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     else:
         run = {"method": args.method, "variant": args.variant, "seed": str(args.seed)}
         tests = _tests(args.tests, args.directions)
-        check_tokenizers(tests, args.tokenizer, args.extra)
         score_all(args.translations, tests, read_seen(args), run, args.out_dir, args.tokenizer, args.extra)
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from lander.evaluate.bleu import base_language
 from lander.shared import tables
+from lander.shared.csvfile import read_csv, to_numbers
 from lander.shared.errors import UserError
 from lander.shared.files import whole_file
 from lander.shared.languages import parse_direction
@@ -22,26 +23,17 @@ def read_scores(path: str | Path) -> list[Row]:
     """Rows of a table of scores, with at least the columns of contract 4.
 
     Raises:
-        UserError: no such file, a column is missing, a score is not a number, or a signature is empty.
+        UserError: no such file, a column is missing, a score is not a number, or a value is empty.
     """
-    try:
-        with open(path, encoding="utf-8", newline="") as stream:
-            rows = list(csv.DictReader(stream))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; `python -m lander.evaluate score` makes it") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read as CSV ({error}); remove it and run snakemake again") from None
-    for number, row in enumerate(rows, start=2):
-        missing = [name for name in COLUMNS if not row.get(name)]
-        if missing:
-            raise UserError(f"{path}: line {number} has no {', '.join(missing)}; remove the file and score again")
-        try:
-            float(row["score"])
-        except ValueError:
-            raise UserError(f"{path}: line {number}: score {row['score']!r} is not a number; score again") from None
+    table = read_csv(path, COLUMNS, absent="`python -m lander.evaluate score` makes it")[list(COLUMNS)]
+    rows = table.to_dict("records")
+    for line, row in enumerate(rows, start=2):
+        if missing := [name for name, value in row.items() if not value]:
+            raise UserError(f"{path}, line {line}: no {', '.join(missing)}; remove the file and score again")
+    to_numbers(path, table["score"], "remove the file and score again")
     if not rows:
         raise UserError(f"{path}: no scores in it; remove the file and run snakemake again")
-    return [{name: row[name] for name in COLUMNS} for row in rows]
+    return rows
 
 
 def write_scores(path: str | Path, rows: Iterable[Row]) -> None:
@@ -73,7 +65,13 @@ def collect(files: Sequence[str | Path]) -> list[Row]:
                 raise UserError(f"{path}: {' '.join(key)} is scored in {origin[key]} too; give each file once")
             origin[key] = path
             rows.append(row)
-    return sorted(rows + means(rows), key=_order)
+
+    def order(row: Row) -> tuple:
+        mean = MEANS.index(row["direction"]) + 1 if row["direction"] in MEANS else 0
+        seed = int(row["seed"]) if row["seed"].isdecimal() else 0
+        return (row["method"], row["variant"], seed, row["seed"], row["test"], mean, row["direction"], row["metric"])
+
+    return sorted(rows + means(rows), key=order)
 
 
 def means(rows: Sequence[Row]) -> list[Row]:
@@ -93,7 +91,10 @@ def means(rows: Sequence[Row]) -> list[Row]:
         for name in MEANS:
             members = sorted(direction for direction in directions[tuple(run)] if belongs(direction, name))
             if members and all(direction in scores for direction in members):
-                found.append(_mean_row([*run, name, metric], [scores[direction] for direction in members]))
+                rows_of = [scores[direction] for direction in members]
+                value = sum(float(row["score"]) for row in rows_of) / len(members)
+                signature = f"{merge_signatures(row['signature'] for row in rows_of)}|mean:{len(members)}"
+                found.append(dict(zip(COLUMNS, (*run, name, metric, number(value), signature), strict=True)))
     return found
 
 
@@ -104,14 +105,8 @@ def belongs(direction: str, mean: str) -> bool:
     return side is None or base_language(side) == "en"
 
 
-def _mean_row(key: list[str], members: list[Row]) -> Row:
-    value = sum(float(row["score"]) for row in members) / len(members)
-    signature = f"{merge_signatures(row['signature'] for row in members)}|mean:{len(members)}"
-    return dict(zip(COLUMNS, (*key, number(value), signature), strict=True))
-
-
 def number(value: float) -> str:
-    """A score as it stands in the table: six digits after the point, the same on every machine."""
+    """A score as it is in the table: six digits after the point, the same on every machine."""
     return f"{value:.6f}"
 
 
@@ -125,9 +120,3 @@ def merge_signatures(signatures: Iterable[str]) -> str:
             if value not in values:
                 values.append(value)
     return "|".join(f"{name}:{'+'.join(sorted(values))}" if any(values) else name for name, values in fields.items())
-
-
-def _order(row: Row) -> tuple:
-    mean = MEANS.index(row["direction"]) + 1 if row["direction"] in MEANS else 0
-    seed = int(row["seed"]) if row["seed"].isdecimal() else 0
-    return (row["method"], row["variant"], seed, row["seed"], row["test"], mean, row["direction"], row["metric"])

@@ -1,7 +1,7 @@
 """Which test items training has seen.
 
-Training is not filtered against the test sets (editing a test set would then train everything anew): instead the items
-that occur in training are flagged here, and the scores are given with and without them.
+Training is not filtered against the test sets: editing a test set would then train everything again. Items that occur
+in training are flagged here instead, and scores are given with and without them.
 """
 
 import re
@@ -18,7 +18,7 @@ def normalise(text: str) -> str:
     """What two sentences must share to be the same: letters, digits and symbols, not case, width or punctuation.
 
     Punctuation becomes a space, so that `1.5` is not `15`; combining marks stay, so that Hindi vowels do. This is finer
-    than what `data.exclude` takes for the same text, so whatever that kept out of training is never flagged here.
+    than what `data.exclude` takes for the same text, so nothing that it kept out of training is flagged here.
     """
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)

@@ -1,8 +1,8 @@
 """COMET and other neural metrics, run as an executable of another environment (their pins clash with ours).
 
 The executable is handed three files, one sentence a line (UTF-8, nothing in a sentence breaks a line), and the name of
-the file for its scores. `{source}`, `{hypothesis}`, `{reference}` and `{scores}` stand for them in the arguments; where
-no argument has one, all four are appended in this order. `{model}` and `{gpus}` stand for --model and --gpus. It is
+the file for its scores. `{source}`, `{hypothesis}`, `{reference}` and `{scores}` in the arguments are replaced by
+them; if no argument has one, all four are appended in this order. `{model}` and `{gpus}` are --model and --gpus. It is
 started once for all models, without a shell, and writes
 
 - one number a line, or a JSON list of numbers, or
@@ -31,8 +31,10 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -47,13 +49,15 @@ from lander.evaluate.collect import number, write_scores
 from lander.evaluate.segments import Model
 from lander.shared import tables
 from lander.shared.errors import UserError
-from lander.shared.files import read_json, sha256, whole_file, write_json
+from lander.shared.files import read_json, sha256, shipped, whole_file, write_json
 
 PLACES = ("source", "hypothesis", "reference", "scores")
 COMET = [
     *("-s", "{source}", "-t", "{hypothesis}", "-r", "{reference}", "--model", "{model}", "--gpus", "{gpus}"),
     *("--to_json", "{scores}", "--only_system"),
 ]
+SETTINGS = "hparams.yaml"
+ENCODER = re.compile(r"""^pretrained_model:\s*['"]?([\w./-]+)""", re.MULTILINE)
 Texts = tuple[str, str, str]  # source, hypothesis, reference
 
 
@@ -68,7 +72,7 @@ class Metric:
 
     @property
     def stamp(self) -> str:
-        """The signature as it stands in the tables, whose readers mark the better scores by it."""
+        """The signature as it is in the tables, whose readers mark the better scores by it."""
         return f"{self.signature}|better:{self.better}" if self.better else self.signature
 
 
@@ -119,7 +123,7 @@ def checkpoint(model: str) -> str:
     file = path / "checkpoints" / "model.ckpt" if path.is_dir() else path
     if file.suffix != ".ckpt" or not file.is_file():
         raise UserError(f"{file}: no checkpoint of COMET; give the folder that has checkpoints/model.ckpt")
-    settings = file.absolute().parent.parent / "hparams.yaml"
+    settings = settings_of(model)
     if not settings.is_file():
         raise UserError(f"{settings}: no such file, and COMET needs it beside checkpoints/; copy it there")
     return str(file)
@@ -241,7 +245,7 @@ def _start(metric: Metric, command: Sequence[str]) -> None:
     except OSError as error:
         raise UserError(f"{what} cannot be started ({error.strerror}); name an executable in --command") from None
     if done.returncode:
-        raise UserError(f"{what} failed with status {done.returncode}; what it said stands above")
+        raise UserError(f"{what} failed with status {done.returncode}; see what it says above")
 
 
 def _read_scores(metric: Metric, path: Path, wanted: int) -> list[float]:
@@ -272,3 +276,31 @@ def _numbers(content: str) -> list[float]:
     if content.lstrip().startswith("["):
         return [float(value) for value in json.loads(content)]
     return [float(line) for line in content.splitlines()]
+
+
+# ---------------------------------------------------------------- what COMET needs from the network beside its model
+
+
+def make_environment(folder: Path) -> None:
+    """Install COMET into a Python environment of its own (its pins clash with ours); what is in the folder is removed.
+
+    Raises:
+        UserError: Python has no venv, or pip fails.
+    """
+    new = [sys.executable, "-m", "venv", "--clear", folder]
+    pip = [folder / "bin" / "python", "-m", "pip", "install", "--disable-pip-version-check"]
+    for command in (new, [*pip, "--requirement", shipped("workflow/envs/comet.txt")]):
+        if subprocess.run(command, stdin=subprocess.DEVNULL, stdout=2, check=False).returncode:
+            raise UserError(f"{folder}: COMET cannot be installed there; see what Python says above")
+
+
+def encoder(settings: Path) -> str | None:
+    """The hub's name of the encoder that a checkpoint was trained from; COMET reads its tokenizer from the cache."""
+    found = ENCODER.search(settings.read_text(encoding="utf-8", errors="replace"))
+    return found[1] if found else None
+
+
+def settings_of(checkpoint: str) -> Path:
+    """hparams.yaml of a local checkpoint: the hub's folder, or checkpoints/model.ckpt in it."""
+    path = Path(checkpoint).absolute()
+    return (path if path.is_dir() else path.parent.parent) / SETTINGS

@@ -3,7 +3,8 @@
 The language is identified by `lander.data.langid` (offline; a script test first, then py3langid among a few candidates)
 with the cleaning's measured thresholds: an output is off-target only where the target language is *im*probable. Texts
 with too few letters to tell are counted apart, as `language_unknown`. The language that an off-target output is in is
-named where that can be told: a copy's is the source's, a short text in another script only is not in the target.
+named where it is known. A copy is in the source's language; of a short text in another script it is only known that
+it is not in the target's.
 """
 
 import sys
@@ -91,8 +92,8 @@ def target_judge(direction: Direction) -> Callable[[str], str | None] | None:
     candidates = sorted({direction.source, target, *settings.DEFAULTS["candidates"]})
     judge = Judge(target, candidates)
     if not judge.knows:
-        print(f"lander evaluate: note: the language identifier does not know {target}; off-target outputs are not told",
-              file=sys.stderr)  # fmt: skip
+        note = f"the language identifier does not know {target}; off-target outputs are not counted"
+        print(f"lander evaluate: note: {note}", file=sys.stderr)
         return None
     limits = settings.thresholds(settings.DEFAULTS, target, "language")
     script = script_of(target)
@@ -115,7 +116,7 @@ def target_judge(direction: Direction) -> Callable[[str], str | None] | None:
 
 
 def repeated_share(texts: Sequence[str], tokenize: Callable[[str], str]) -> float:
-    """Share of the 4-grams of words that stand earlier in the same text; 0 where no text has four words."""
+    """Share of the 4-grams of words that occur earlier in the same text; 0 where no text has four words."""
     total = distinct = 0
     for text in texts:
         words = tokenize(text.rstrip()).split()

@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from lander.evaluate.statistics import BLEU_WIDTH, CHRF_WIDTH, LOSS_WIDTH
+from lander.evaluate.metrics import BLEU_WIDTH, CHRF_WIDTH, LOSS_WIDTH
 from lander.shared import tables
+from lander.shared.csvfile import read_csv
 from lander.shared.errors import UserError
 
 KEYS = ["test", "direction", "metric", "method", "variant", "seed"]
@@ -78,21 +79,10 @@ def read_all(files: Iterable[str | Path]) -> dict[Place, Compared]:
 def _read(path: Path) -> pd.DataFrame:
     if path.suffix != ".csv":
         return tables.read(path, "segments")
-    try:
-        rows = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
-        raise UserError(f"{path}: cannot be read as CSV ({error})") from None
-    if missing := [name for name in CSV_COLUMNS if name not in rows]:
-        raise UserError(f"{path}: no column {', '.join(missing)}; it should have {', '.join(CSV_COLUMNS)}")
-    try:
-        rows = rows.astype({"line": int, "score": float})
-    except ValueError as error:
-        raise UserError(f"{path}: line and score must be numbers ({error})") from None
-    if not np.isfinite(rows["score"]).all():
-        bad = int(np.flatnonzero(~np.isfinite(rows["score"]))[0]) + 2
-        raise UserError(f"{path}: line {bad}: the score is not a finite number; score that sentence again")
+    rows = read_csv(path, CSV_COLUMNS, ["line", "score"], remedy="score again")
+    if not (finite := np.isfinite(rows[["line", "score"]]).all(axis=1)).all():
+        bad = int(np.flatnonzero(~finite)[0]) + 2
+        raise UserError(f"{path}, line {bad}: line and score must be finite numbers; score that sentence again")
     signature = rows["signature"] if "signature" in rows else "segments:" + rows["metric"]
     return rows.assign(statistics=None, signature=signature)
 
@@ -113,14 +103,17 @@ def _statistics(path: str | Path, rows: pd.DataFrame) -> np.ndarray:
 def _comparable(
     path: str | Path, place: Place, model: Model, compared: Compared, statistics: np.ndarray, signature: str
 ) -> None:
-    """Raise a `UserError` where a model's scores cannot stand beside those that are there."""
-    for other, there in compared.statistics.items():
-        what = f"{path}: {' '.join(place)} of {model} and of {other}"
-        if len(there) != len(statistics):
-            raise UserError(f"{what} have {len(statistics)} and {len(there)} lines; score the same test set")
-        if there.shape != statistics.shape or signature != compared.signature:
-            raise UserError(f"{what} were computed differently ({signature} and {compared.signature}); score both anew")
-        fixed = REFERENCE_COUNTS.get(statistics.shape[1], [])
-        if not np.array_equal(there[:, fixed], statistics[:, fixed]):
-            raise UserError(f"{what} have other references; score the same test set")
-        return  # the first stands for all
+    """Check that a model's scores can be compared with those that are there.
+
+    Raises:
+        UserError: they cannot.
+    """
+    other, there = next(iter(compared.statistics.items()), (model, statistics))
+    what = f"{path}: {' '.join(place)} of {model} and of {other}"
+    if len(there) != len(statistics):
+        raise UserError(f"{what} have {len(statistics)} and {len(there)} lines; score the same test set")
+    if there.shape != statistics.shape or signature != compared.signature:
+        raise UserError(f"{what} were computed differently ({signature} and {compared.signature}); score both again")
+    fixed = REFERENCE_COUNTS.get(statistics.shape[1], [])
+    if not np.array_equal(there[:, fixed], statistics[:, fixed]):
+        raise UserError(f"{what} have other references; score the same test set")

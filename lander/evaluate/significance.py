@@ -11,14 +11,13 @@ For each metric, test set and direction, and for the means over directions:
 - `p_randomisation`: paired approximate randomisation, two tails: the outputs of both are swapped in random sentences.
   The seeds are taken as they are: those that both have, in pairs; a single seed (training-free methods) goes with all.
 - `p_bootstrap_holm`, `p_holm`: both p's after Holm's correction for all comparisons (`comparisons`) of the metric on
-  the test set, over methods, baselines and directions; the means are a family of their own. Two baselines that are
+  the test set, over methods, baselines and directions; the means are another family. Two baselines that are
   compared with each other count once.
 
 The statistics are sacreBLEU's, counted once by `score`; metrics without statistics (COMET) are means of segment scores.
 """
 
 import math
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -29,10 +28,11 @@ import pandas as pd
 
 from lander.evaluate import resampling
 from lander.evaluate.collect import MEANS, belongs
-from lander.evaluate.sampled import Design, Mean, Method, Pair, Sampled, sample
+from lander.evaluate.resampling import Design, Mean, Method, Pair, Sampled, sample
 from lander.evaluate.segments import Compared, Model, Place, read_all
 from lander.shared.errors import UserError
 from lander.shared.files import whole_file
+from lander.shared.progress import progress
 
 SEED = 12345  # sacreBLEU's
 RESAMPLES = 10_000
@@ -118,13 +118,14 @@ def _family(data: Mapping[Place, Compared], design: Design) -> list[Row]:
         if members:
             means.append(Mean(name, [one.direction for one in members], [methods[one] for one in members]))
     rows: list[Row] = []
-    for number, (place, compared) in enumerate(data.items(), start=1):
-        print(f"evaluate: significance: {' '.join(place)} {number}/{len(data)}", file=sys.stderr, flush=True)
-        sampled = sample(compared, design)
-        rows += _rows(sampled, place, design)
-        for mean in means:
-            if place.direction in mean.members:
-                mean.add(sampled)
+    with progress("lander evaluate: significance", len(data)) as bar:
+        for place, compared in data.items():
+            sampled = sample(compared, design)
+            rows += _rows(sampled, place, design)
+            for mean in means:
+                if place.direction in mean.members:
+                    mean.add(sampled)
+            bar.update()
     averaged = [
         row
         for mean in means
@@ -184,7 +185,7 @@ def _reversed(compared: Row) -> Row:
 
 
 def _corrected(rows: list[Row]) -> list[Row]:
-    """Add the corrected p's of a family; a comparison that stands there both ways counts once."""
+    """Add the corrected p's of a family; a comparison that is there both ways counts once."""
     for name, corrected in (("p_bootstrap", "p_bootstrap_holm"), ("p_randomisation", "p_holm")):
         ps = {(row["direction"], row["pair"]): row[name] for row in rows if row.get("pair") and row[name] is not None}
         found = dict(zip(ps, resampling.holm(list(ps.values())), strict=True))

@@ -1,4 +1,4 @@
-"""The translations of one test set and direction, as `lander.translate.test_sets` writes them."""
+"""The translations of one test set and direction, as `lander.translate` writes them."""
 
 import json
 import math
@@ -9,7 +9,7 @@ from lander.shared.errors import UserError
 
 FIELDS = ("source", "reference", "raw", "hypothesis")
 MOST = 1e6  # nats of a reference; a model with more has diverged, and its loss is no number
-REMEDY = "remove it and run snakemake again: it is translated anew"
+REMEDY = "remove it and run snakemake again, which translates again"
 
 
 @dataclass(frozen=True)

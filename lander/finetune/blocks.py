@@ -5,9 +5,9 @@ The nonlinearity acts neuron by neuron, so an FFN is the exact sum over any part
     FFN(x) = sum_b down_b(act(up_b(x))) + bias          up_b: rows of `up`, down_b: columns of `down`
 
 A block is the set of a layer's neurons with the same mask in every direction and the same owner: in the paper's case
-one general block and one per language. Each block has parameters of its own; routing is a choice of which blocks run.
-Nothing is masked or multiplied by zero, and what must not move is not in the optimizer. Where a layer is chosen for
-some directions only, the others run the base's layer (`lander.finetune.switch`).
+one general block and one per language. Each block has its own parameters; routing means choosing which blocks run.
+Nothing is masked or multiplied by zero, and what must not move is not in the optimizer. If a layer is chosen for some
+directions only, the others run the base's layer (`lander.finetune.switch`).
 
 Paper: equations 7-9, FFN_G(c_G x) + FFN_S(c_S x), or c_G FFN_G(x) + c_S FFN_S(x) where the *output* is scaled.
 """
@@ -135,7 +135,7 @@ class Block(nn.Module):
 
 
 def _rows(linear: nn.Linear, index: torch.Tensor) -> nn.Linear:
-    """A linear map to the outputs in `index`, with weights of its own."""
+    """A linear map to the outputs in `index`, with its own weights."""
     part = nn.Linear(linear.in_features, len(index), bias=linear.bias is not None, device="meta")
     part.weight = nn.Parameter(linear.weight.detach()[index].clone(), requires_grad=False)
     if linear.bias is not None:
@@ -144,7 +144,7 @@ def _rows(linear: nn.Linear, index: torch.Tensor) -> nn.Linear:
 
 
 class Gate(nn.Module):
-    """What one direction adds to the general group's scale and takes from the specific group's; starts at zero.
+    """What one direction adds to the general group's scale and subtracts from the specific group's; starts at zero.
 
     The paper's "model decides and learns what proportion" (3.3), starting from the constant of equation 6.
     """
@@ -166,7 +166,7 @@ class Routing:
 
 
 class BlockFFN(nn.Module):
-    """An FFN stored as blocks. Takes the place of the family's own module and is called the same way.
+    """An FFN stored as blocks. It replaces the family's own module and is called the same way.
 
     forward: (batch, tokens, d_model) [, residual of the same shape] -> the same shape.
     """
@@ -195,8 +195,8 @@ class BlockFFN(nn.Module):
     def scales(self, shifts: dict[str, torch.Tensor]) -> list[float | torch.Tensor | None]:
         """Factor of each block in the current direction, None where it is absent.
 
-        The mask's factor, moved by the direction's gate where there is one. Text without a direction, or of one
-        without a mask, runs the base's graph: all blocks, factor 1.
+        It is the mask's factor, shifted by the direction's gate if there is one. Text without a direction, or of a
+        direction without a mask, runs the base's graph: all blocks, factor 1.
         """
         direction = self.router.direction
         if direction not in self.directions:
@@ -216,10 +216,10 @@ class BlockFFN(nn.Module):
     def add_direction(self, direction: Direction) -> None:
         """Route a direction that was not trained: the general blocks and those that its two languages own.
 
-        A block's scale is the mean of those that the masks give it in the trained directions (a block that none of
-        them has: of those of the other owned blocks); it has no gate. Owned blocks that the masks leave out of their
-        own languages' directions, as in an ablation, stay out. A layer that not all trained directions have chosen
-        runs untouched where none of its choosers has one of the two languages.
+        A block's scale is the mean of its scales in the trained directions; a block that none of them runs gets the
+        mean of the other owned blocks. There is no gate. Owned blocks that the masks leave out of their own languages'
+        directions, as in an ablation, stay out. A layer that only some trained directions have chosen runs untouched
+        unless one of these has one of the two languages.
 
         Raises:
             UserError: a language that owns no neuron of the layer and is in no trained direction.

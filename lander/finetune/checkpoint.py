@@ -122,7 +122,7 @@ def save(folder: Path, engine: Engine, update: int, log: list[dict], fingerprint
 
 
 def latest(folder: Path, fingerprint: dict[str, str]) -> Path | None:
-    """The last checkpoint that was made with the same settings, data and code; others are of no use."""
+    """The last checkpoint that was made with the same settings, data and code; others cannot be used."""
     return next((path for path in _whole(folder) if _record(path)["fingerprint"] == fingerprint), None)
 
 

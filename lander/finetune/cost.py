@@ -1,4 +1,4 @@
-"""What a training costs in arithmetic, estimated from its linear maps.
+"""The floating point operations of a training, estimated from its linear maps.
 
 A linear map of n weights takes 2 n floating point operations a token, and as many again for the gradient of its input
 and for that of its weights. With T_d tokens of direction d read (prompts and translations), P_d of them predicted:

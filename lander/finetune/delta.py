@@ -1,6 +1,6 @@
-"""A trained model in one file: what was trained and nothing else, to be put on a base that is there already.
+"""A trained model in one file: what was trained and nothing else, to be put on a base that the reader has.
 
-Ten directions cost one base and megabytes, and one file is easily sent. It is safetensors, no code and no pickle:
+Ten directions cost one base and some megabytes, and one file is easily sent. It is safetensors, no code, no pickle:
 
     tensors   blocks/<parameter>, bottlenecks/<parameter>, lora/<parameter>: as in the trained model's folder
               model/<parameter>: of the method `full`, everything
@@ -41,7 +41,7 @@ KEYS = ("format", "manifest", "adapter_config", "provenance", "tokenizer", "prom
 
 
 class Delta:
-    """A delta file, whole and undamaged; see `lander.finetune.saved.Trained`."""
+    """A delta file, whole and undamaged. Its methods are those of `lander.finetune.saved.Trained`."""
 
     def __init__(self, path: str | Path):
         """
@@ -69,16 +69,13 @@ class Delta:
         self._names = [tuple(name.partition("/")[::2]) for name in keys]
 
     def names(self, part: str) -> list[str]:
-        """Names of a part's parameters."""
         return [name for kind, name in self._names if kind == part]
 
     def tensors(self, part: str) -> dict[str, torch.Tensor]:
-        """A part's parameters."""
         with saved.open_tensors(self.path) as file:
             return {name: file.get_tensor(f"{part}/{name}") for name in self.names(part)}
 
     def masks(self) -> dict[str, pd.DataFrame]:
-        """The masks of the directions that have one."""
         return {
             name: tables.read(io.BytesIO(data), "masks", name=f"{self.path}, mask of {name}")
             for name, data in self.mask_files().items()
@@ -89,11 +86,9 @@ class Delta:
         return {name: value.view(torch.uint8).numpy().tobytes() for name, value in self.tensors("masks").items()}
 
     def lora_config(self) -> dict[str, Any]:
-        """PEFT's adapter_config.json."""
         return self._adapter_config
 
     def whole(self, base: nn.Module | None, dtype: str) -> nn.Module:
-        """The base with the weights of the method `full`."""
         assert base is not None
         saved.copy_weights(self.tensors("model"), base, self.path)
         return base
@@ -177,8 +172,7 @@ def apply(path: str | Path, out: Path, base: str | None = None) -> None:
     Raises:
         UserError: `out` is there already, another base, or see `Delta`.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"--out: {out}: a file, or a folder that is not empty; choose another one or empty it")
+    check_out(out)
     delta = Delta(path)
     where, revision = check_base(delta, base)
     codec = delta.codec(where, revision)
@@ -203,6 +197,16 @@ def apply(path: str | Path, out: Path, base: str | None = None) -> None:
         saved.write_manifest(folder, delta.manifest | {"base": base_now})
 
 
+def check_out(out: Path) -> None:
+    """Check that a folder can be written.
+
+    Raises:
+        UserError: it is there already, and not empty.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"--out: {out}: a file, or a folder that is not empty; choose another one or empty it")
+
+
 def check_base(trained: saved.Trained, base: str | None = None) -> tuple[str, str | None]:
     """Path and revision of a trained model's base, which is the one that it was trained on.
 
@@ -213,7 +217,7 @@ def check_base(trained: saved.Trained, base: str | None = None) -> tuple[str, st
     """
     known = trained.manifest["base"]
     where = base or known["path"]
-    revision = known.get("revision") if where == known["path"] else None  # of another place's history it says nothing
+    revision = known.get("revision") if where == known["path"] else None  # it names a commit of that place only
     try:
         digest = loading.digest(where, revision)
     except UserError as error:

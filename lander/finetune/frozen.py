@@ -1,4 +1,4 @@
-"""The promise of selective finetuning, checked by every run: what is not trained has not moved by one bit.
+"""Every run checks the promise of selective finetuning: what is not trained has not changed by one bit.
 
 Digests of all frozen parameters are taken before the engine exists and compared before anything is written. That costs
 one read of the frozen weights at each end (about a second per GB), and no memory.

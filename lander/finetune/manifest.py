@@ -1,6 +1,6 @@
-"""What a trained model's manifest and the record of its training must say before anything goes by them.
+"""Checks of a trained model's manifest, and of the record of its training, before they are used.
 
-They come from folders and files of other people: names in them become names of files, sizes become memory.
+They may come from other people: names in them become names of files, sizes become memory.
 """
 
 from pathlib import Path
@@ -25,7 +25,7 @@ LARGEST_BOTTLENECK = 1_000_000
 
 
 def check_manifest(manifest: Any, where: Path) -> None:
-    """The keys that loading relies on are there and of their types.
+    """Check that the keys that loading relies on are there and of their types.
 
     Raises:
         UserError: one is not; a method of another version.
@@ -77,7 +77,7 @@ def parts_of(manifest: dict[str, Any], where: Path | str = "lander.json") -> tup
 
 
 def check_provenance(made: Any, where: Path) -> None:
-    """What a card prints of a training's record is of its kind.
+    """Check the types of what a card prints of a training's record.
 
     Raises:
         UserError: something is not.

@@ -1,9 +1,9 @@
-"""The average of a base and of the weights that `full` has made of it, as a model like any other.
+"""The average of a base and of the weights that `full` has trained from it, as an ordinary trained model.
 
     W = (1 - share) W_base + share W_tuned
 
-Nothing is trained. It is the simplest remedy against forgetting (Wortsman et al. 2022, WiSE-FT), and so the one that
-any other has to beat.
+Nothing is trained. It is the simplest remedy against forgetting (Wortsman et al. 2022, WiSE-FT), which others
+must beat.
 
 Reads:  <run>/finetune/full/main/s<seed>/, its base
 Writes: <run>/finetune/full/mix<share>/s<seed>/   a plain model folder with a manifest

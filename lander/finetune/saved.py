@@ -55,7 +55,13 @@ def save(
     if "model" in parts:
         _save_full(folder, weights, manifest["base"])
     if "lora" in parts:
-        _save_lora(folder, prepared.network, weights)
+        from peft import get_peft_model_state_dict
+
+        config = prepared.network.peft_config["default"]
+        config.inference_mode = True
+        config.target_modules = sorted(config.target_modules)  # PEFT has a set: in another order in each process
+        config.save_pretrained(folder)
+        save_tensors(folder / LORA, get_peft_model_state_dict(prepared.network, state_dict=weights))
     if "bottlenecks" in parts:
         named = {adapters.base_name(name): value for name, value in bottlenecks.items()}
         save_tensors(folder / BOTTLENECKS, named)
@@ -92,44 +98,29 @@ def _save_full(folder: Path, weights: dict[str, torch.Tensor], base: dict[str, s
         public(file)
 
 
-def _save_lora(folder: Path, network: nn.Module, weights: dict[str, torch.Tensor]) -> None:
-    from peft import get_peft_model_state_dict
-
-    config = network.peft_config["default"]
-    config.inference_mode = True
-    config.target_modules = sorted(config.target_modules)  # PEFT has a set: in another order in each process
-    config.save_pretrained(folder)
-    save_tensors(folder / LORA, get_peft_model_state_dict(network, state_dict=weights))
-
-
 # ------------------------------------------------------------ reading
 
 
 class Trained(Protocol):
-    """A trained model, wherever it is stored: in a folder (`Folder`) or in one file (`lander.finetune.delta.Delta`)."""
+    """A trained model, in a folder (`Folder`) or in one file (`lander.finetune.delta.Delta`)."""
 
     path: Path
     manifest: dict[str, Any]
 
     def tensors(self, part: str) -> dict[str, torch.Tensor]:
         """What was trained, by name: `blocks`, `bottlenecks` or `lora`."""
-        ...
 
     def names(self, part: str) -> list[str]:
         """The names alone."""
-        ...
 
     def masks(self) -> dict[str, pd.DataFrame]:
         """The masks of the directions that have one."""
-        ...
 
     def lora_config(self) -> dict[str, Any]:
         """PEFT's adapter_config.json."""
-        ...
 
     def whole(self, base: nn.Module | None, dtype: str) -> nn.Module:
         """The network of the method `full`; from a file it is the base with other weights."""
-        ...
 
 
 class Folder:
@@ -144,24 +135,19 @@ class Folder:
         self.manifest = read_manifest(self.path)
 
     def tensors(self, part: str) -> dict[str, torch.Tensor]:
-        """See `Trained`."""
         return load_tensors(self.path / FILES[part])
 
     def names(self, part: str) -> list[str]:
-        """See `Trained`."""
         with open_tensors(self.path / FILES[part]) as file:
             return list(file.keys())
 
     def masks(self) -> dict[str, pd.DataFrame]:
-        """See `Trained`."""
         return read_masks(self.path / "masks", self.manifest["masked"])
 
     def lora_config(self) -> dict[str, Any]:
-        """See `Trained`."""
         return read_json(self.path / "adapter_config.json")
 
     def whole(self, base: nn.Module | None, dtype: str) -> nn.Module:
-        """See `Trained`."""
         return loading.load_model(str(self.path), dtype=dtype)
 
 
@@ -192,7 +178,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def read_masks(folder: Path, directions: list[str]) -> dict[str, pd.DataFrame]:
-    """The masks of the directions; one without a file has none: it runs the base's graph and is not trained."""
+    """The masks of the directions. A direction without a file runs the base's graph and is not trained.
+
+    Raises:
+        UserError: no direction has one.
+    """
     masks = {}
     for direction in directions:
         path = folder / f"{direction}.parquet"
@@ -219,7 +209,9 @@ def put_lora(trained: Trained, network: nn.Module) -> nn.Module:
         network = with_lora(network, lora)
         found = set_peft_model_state_dict(network, trained.tensors("lora"))
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError, UserError) as error:
-        raise UserError(f"{trained.path}: its LoRA does not fit the base ({_line(error)}); train it again") from None
+        raise UserError(
+            f"{trained.path}: its LoRA does not fit the base ({brief(error, 200)}); train it again"
+        ) from None
     missing = [name for name in found.missing_keys if "lora_" in name] + list(found.unexpected_keys)
     if missing:
         raise UserError(f"{trained.path}: its LoRA does not fit the base ({missing[0]}); train the model again")
@@ -271,7 +263,7 @@ def open_tensors(path: Path) -> Any:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: not a readable safetensors file ({_line(error)})") from None
+        raise UserError(f"{path}: not a readable safetensors file ({brief(error, 200)})") from None
 
 
 def load_tensors(path: Path) -> dict[str, torch.Tensor]:
@@ -284,28 +276,24 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: not a readable safetensors file ({_line(error)})") from None
+        raise UserError(f"{path}: not a readable safetensors file ({brief(error, 200)})") from None
 
 
 def is_trained_model(path: str) -> bool:
     """Whether a path is a trained model's folder, rather than a base.
 
     Raises:
-        UserError: its training has not come to an end, or its manifest is no such thing.
+        UserError: its training is not finished, or its lander.json is damaged.
     """
     manifest = Path(path) / "lander.json"
     if not os.path.isfile(manifest):
         if any(all(os.path.isfile(Path(path) / name) for name in names) for names in UNFINISHED):
             raise UserError(
-                f"{path}: the training of this model is not finished, for lander.json, which is written last, is "
-                "missing; run Snakemake again with the run's --configfile, or the same command, and it is finished"
+                f"{path}: the training of this model is not finished (lander.json, which is written last, is missing); "
+                "run the same command again, or Snakemake with the run's --configfile, to finish it"
             )
         return False
     found = read_json(manifest)
     if not isinstance(found, dict):
-        raise UserError(f"{manifest}: not what Lander writes beside a model, a mapping of keys; {remedy(manifest)}")
+        raise UserError(f"{manifest}: not a mapping of keys, as Lander writes it beside a model; {remedy(manifest)}")
     return found.get("format") == FORMAT
-
-
-def _line(error: Exception) -> str:
-    return brief(error, 200)

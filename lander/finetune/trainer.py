@@ -27,10 +27,10 @@ from lander.finetune.schedule import Schedule
 from lander.models.loading import predictions
 from lander.models.tokens import Batch, Codec
 from lander.shared.errors import UserError
+from lander.shared.progress import progress
 
 LOG_COLUMNS = ["update", "direction", "loss", "tokens", "learning_rate"]
 REMEDY = "lower finetune.learning_rate"
-REPORT_SECONDS = 10.0
 
 
 class Diverged(UserError):
@@ -151,9 +151,10 @@ def train(
         prepared.network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     trainer = Trainer(prepared, schedule, codec, settings)
     first, log = _resume(checkpoints, trainer, fingerprint) if checkpoints else (0, [])
-    diverged = False
-    progress = Progress(settings.updates, first)
-    with checkpoint.clock(checkpoints, trainer.engine, prepared.network, settings.checkpoint_minutes) as clock:
+    diverged, tokens, began = False, 0, time.monotonic()
+    bar = progress("finetune", settings.updates, first, shown=dist.get_rank() == 0)
+    timed = checkpoint.clock(checkpoints, trainer.engine, prepared.network, settings.checkpoint_minutes)
+    with bar, timed as clock:
         for update in range(first, settings.updates):
             try:
                 rows = trainer.update(update)
@@ -164,7 +165,11 @@ def train(
                 diverged = True
                 break
             log.extend(rows)
-            progress.report(update, rows)
+            tokens += (predicted := sum(row["tokens"] for row in rows))
+            loss = sum(row["loss"] * row["tokens"] for row in rows) / predicted
+            speed = f"{tokens / (time.monotonic() - began):,.0f} target tokens/s"
+            bar.set_postfix_str(f"update {update + 1}/{settings.updates}, loss {loss:.3f}, {speed}", refresh=False)
+            bar.update()
             if clock and clock.is_due(last=update + 1 == settings.updates):
                 checkpoint.save(checkpoints, trainer.engine, update + 1, log, fingerprint)
                 clock.restart(update + 1, settings.updates)
@@ -229,31 +234,6 @@ def check_finite(weights: dict[str, torch.Tensor]) -> None:
     for name, value in weights.items():
         if not value.isfinite().all():
             raise Diverged(f"finetune: {name} is not finite after the last update; nothing was written; {REMEDY}")
-
-
-class Progress:
-    """A line every few seconds: update, loss, speed, time left."""
-
-    def __init__(self, updates: int, first: int):
-        self.updates, self.first = updates, first
-        self.started = self.last = time.monotonic()
-        self.tokens = 0
-
-    def report(self, update: int, rows: list[dict]) -> None:
-        """Count an update (from 0) by its rows of the loss log; print every `REPORT_SECONDS`, and at the end."""
-        tokens = sum(row["tokens"] for row in rows)
-        self.tokens += tokens
-        now = time.monotonic()
-        if now - self.last < REPORT_SECONDS and update + 1 < self.updates:
-            return
-        self.last = now
-        spent = now - self.started
-        left = int(spent / (update + 1 - self.first) * (self.updates - update - 1))
-        loss = sum(row["loss"] * row["tokens"] for row in rows) / tokens
-        _say(
-            f"update {update + 1}/{self.updates}  loss {loss:.3f}  {self.tokens / spent:,.0f} target tokens/s  "
-            f"{left // 60}:{left % 60:02d} left"
-        )
 
 
 def _say(message: str) -> None:

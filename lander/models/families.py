@@ -1,4 +1,4 @@
-"""Where a model keeps its layers and the projections of its FFN: the only place that knows a model family.
+"""Model families: the names of the modules that hold the layers and the FFN's projections. No other place knows them.
 
 A neuron is one hidden unit of a layer's FFN: row i of the input projection(s) `up` (and `gate`), column i of the
 output projection `down`. Its activation h_i is the i-th input of `down` (design 2):
@@ -7,9 +7,9 @@ output projection `down`. Its activation h_i is the i-th input of `down` (design
     h = act(gate(x)) * up(x)   gated (LLaMA, Mistral, Qwen, Gemma)
     FFN(x) = down(h)
 
-To support another family, add its `model_type` (the word in its config.json) to `FAMILIES` with the names of its
-modules, and a small model of it to `tests/models/test_families.py`, which tests the same properties for all.
-Gate and input projection must be two matrices (not Phi-3's `gate_up_proj`).
+To support another family, add its `model_type` (from its config.json) to `FAMILIES` with the names of its modules, and
+a small model of it to `tests/models/test_families.py`, which tests the same properties for all. Gate and input
+projection must be two matrices (not one, as Phi-3's `gate_up_proj`).
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ class Family:
     act: str
     gate: str | None = None
     adds_residual: bool = False  # BLOOM's FFN takes the residual as a second argument and adds it itself
-    fused: Callable[[], nn.Module] | None = None  # `act` in one kernel, where the family writes it out
+    fused: Callable[[], nn.Module] | None = None  # `act` in one kernel, for a family that computes it in several
 
 
 BLOOM = Family(
@@ -42,7 +42,7 @@ BLOOM = Family(
     down="dense_4h_to_h",
     act="gelu_impl",
     adds_residual=True,
-    fused=lambda: nn.GELU(approximate="tanh"),  # theirs makes many passes over the memory
+    fused=lambda: nn.GELU(approximate="tanh"),  # BLOOM's own makes many passes over the memory
 )
 LLAMA = Family(layers="model.layers", ffn="mlp", up="up_proj", gate="gate_proj", down="down_proj", act="act_fn")
 GPT_NEOX = Family(layers="gpt_neox.layers", ffn="mlp", up="dense_h_to_4h", down="dense_4h_to_h", act="act")
@@ -59,22 +59,22 @@ FAMILIES: dict[str, Family] = {
     "gpt_neox": GPT_NEOX,
 }
 
-FUSED = "keep the FFN's gate and input projection in one matrix, which cannot be cut into neurons here"
-REASONS = {  # of families that people try
+FUSED = "keep the FFN's gate and input projection in one matrix, which Lander cannot cut into neurons"
+REASONS = {  # why other families that people try are not supported
     "phi3": FUSED,
     "glm": FUSED,
     "glm4": FUSED,
     "baichuan": "run code from the hub; convert Baichuan-7B or Baichuan2-7B once: lander convert FOLDER --out DIR",
-    "gemma3": "read pictures too; take the text model of the same size (gemma3_text)",
-    "mixtral": "have several FFNs in a layer, of which a token takes two",
-    "qwen2_moe": "have several FFNs in a layer, of which a token takes a few",
-    "qwen3_moe": "have several FFNs in a layer, of which a token takes a few",
+    "gemma3": "also read pictures; take the text model of the same size (gemma3_text)",
+    "mixtral": "have several FFNs in a layer, of which a token uses two",
+    "qwen2_moe": "have several FFNs in a layer, of which a token uses a few",
+    "qwen3_moe": "have several FFNs in a layer, of which a token uses a few",
 }
 
 
 @dataclass(frozen=True)
 class FFN:
-    """One layer's FFN, taken apart."""
+    """The parts of one layer's FFN of p neurons."""
 
     module: nn.Module
     up: nn.Linear  # (p, d_model)
@@ -98,7 +98,7 @@ def family_of(model: nn.Module) -> Family:
         reason = f": they {REASONS[model_type]}" if model_type in REASONS else ""
         raise UserError(
             f"model.path: models of type {model_type!r} are not supported{reason} (supported: {', '.join(FAMILIES)}). "
-            "To add a family, say in lander/models/families.py what its modules are called: an entry in FAMILIES"
+            "To add a family, add an entry with the names of its modules to FAMILIES in lander/models/families.py"
         )
     return FAMILIES[model_type]
 
@@ -109,7 +109,7 @@ def layers_of(model: nn.Module) -> nn.ModuleList:
 
 
 def fuse_activations(model: nn.Module) -> None:
-    """Give each FFN its activation function in one kernel: the same formula, the last bits of a float apart."""
+    """Give each FFN an activation function of one kernel: the same formula, equal but for the last bits of a float."""
     family = FAMILIES.get(model.config.model_type)
     if family and family.fused:
         for layer in layers_of(model):
@@ -117,7 +117,7 @@ def fuse_activations(model: nn.Module) -> None:
 
 
 def ffn_of(model: nn.Module, layer: int) -> FFN:
-    """The FFN of a layer of an untouched model."""
+    """The FFN of layer `layer` (from 0) of a model that `lander.finetune.blocks` has not changed."""
     family = family_of(model)
     module = layers_of(model)[layer].get_submodule(family.ffn)
     return FFN(

@@ -1,14 +1,14 @@
-"""Between text and tokens: one way to write a prompt, a translation and a sentence, in training and in decoding alike.
+"""Between text and tokens: one way to write a prompt, a translation and a sentence, in training and in decoding.
 
-- The tokens of a prompt are made apart from those of its translation, so they cannot differ between training (prompt
-  and translation) and decoding (prompt alone).
-- What the tokenizer's own convention puts before a text (LLaMA: `<s>`; BLOOM and Qwen: nothing) stands once before the
-  prompt and never before the translation; what it puts behind a text is left out, the end token is ours to place.
-- Special-token strings in a text stay text (`split_special_tokens`).
-- Where the model is a chat model, and the config wants it (`model.prompt`), a prompt stands as a user's turn in the
-  tokenizer's chat template, and the token that ends a turn ends a translation (lander.models.chat). The tokenizer
-  remembers it: saved and loaded again, as with a trained model, it encodes as it did.
-- Padding is known by its place, never by its token: it may have the same number as the end token.
+- A prompt and its translation are tokenized separately, so a prompt has the same tokens in training (with its
+  translation) and in decoding (alone).
+- What the tokenizer's convention puts before a text (LLaMA: `<s>`; BLOOM and Qwen: nothing) comes once before the
+  prompt and never before the translation. What it puts after a text is left out; we place the end token.
+- Special tokens that are spelled out in a text stay text (`split_special_tokens`).
+- For a chat model, if `model.prompt` wants it, a prompt is a user's turn in the tokenizer's chat template, and the
+  token that ends a turn ends a translation (lander.models.chat). The tokenizer remembers this: saved with a trained
+  model and loaded again, it encodes as before.
+- Padding is known by its place, never by its token, which may be the end token.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from lander.shared.errors import UserError
 
 PROMPTS = ("plain", "chat", "auto")
 MEMORY = "lander_prompt"  # key of tokenizer_config.json
-IGNORED = -100  # label of tokens without loss, torch's convention
+IGNORED = -100  # label of tokens without a loss, torch's convention
 
 
 @dataclass(frozen=True)
@@ -42,36 +42,36 @@ class Batch:
 
 
 class Codec:
-    """A tokenizer with Lander's conventions."""
+    """A tokenizer with Lander's conventions.
+
+    `end` ends a translation, `pad` fills rows; `prefix` are the tokens before a text; `chat` is the chat template, or
+    None for plain prompts.
+    """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, prompt: str | None = None):
         """
         Args:
             tokenizer: of the model.
-            prompt: `plain`, `chat`, or `auto` (chat where there is a template); None is what the tokenizer remembers,
-                or plain.
-
+            prompt: `plain`, `chat`, or `auto` (chat if there is a template); None is what the tokenizer remembers, or
+                plain.
         Raises:
-            UserError: no end token, or no chat template where one is wanted.
+            UserError: no end token, an unknown `prompt`, or no chat template though one is wanted.
         """
         if tokenizer.eos_token_id is None:
             raise UserError(f"{tokenizer.name_or_path}: the tokenizer has no end token; a translation could not end")
         self.tokenizer = tokenizer
-        self.chat = self._chat(prompt or tokenizer.init_kwargs.get(MEMORY, "plain"))
+        prompt = prompt or tokenizer.init_kwargs.get(MEMORY, "plain")
+        if prompt not in PROMPTS:
+            raise UserError(f"model.prompt: {prompt!r} is not one of {', '.join(PROMPTS)}")
+        if prompt == "plain" or (prompt == "auto" and not tokenizer.chat_template):
+            self.chat = None
+            tokenizer.init_kwargs.pop(MEMORY, None)
+        else:
+            self.chat = Chat(tokenizer)
+            tokenizer.init_kwargs[MEMORY] = "chat"
         self.end: int = self.chat.end if self.chat else tokenizer.eos_token_id
         self.pad: int = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         self.prefix: list[int] = self._prefix()
-
-    def _chat(self, prompt: str) -> Chat | None:
-        """The chat template, where it is to be used; the tokenizer is told to remember."""
-        if prompt not in PROMPTS:
-            raise UserError(f"model.prompt: {prompt!r} is none of {', '.join(PROMPTS)}")
-        if prompt == "plain" or (prompt == "auto" and not self.tokenizer.chat_template):
-            self.tokenizer.init_kwargs.pop(MEMORY, None)
-            return None
-        chat = Chat(self.tokenizer)
-        self.tokenizer.init_kwargs[MEMORY] = "chat"
-        return chat
 
     @property
     def style(self) -> str:
@@ -84,43 +84,38 @@ class Codec:
         return list(dict.fromkeys([self.end, self.tokenizer.eos_token_id]))
 
     def _prefix(self) -> list[int]:
-        """What the tokenizer's convention puts before a text."""
+        """The tokens that the tokenizer's convention puts before a text."""
         with_special = self.tokenizer("a", add_special_tokens=True)["input_ids"]
-        bare = self._encode("a")
+        [bare] = self._encode(["a"])
         for start in range(len(with_special) - len(bare) + 1):
             if with_special[start : start + len(bare)] == bare:
                 return with_special[:start]
         raise UserError(f"{self.tokenizer.name_or_path}: the tokenizer's special tokens follow no known convention")
 
-    def _encode(self, text: str) -> list[int]:
-        return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-
-    def _encode_all(self, texts: list[str]) -> list[list[int]]:
+    def _encode(self, texts: list[str]) -> list[list[int]]:
         if not texts:
             return []
         return self.tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
 
     def prompt(self, text: str) -> list[int]:
-        """Tokens of a prompt, the convention's first; in a chat template's frame where there is one."""
-        return self.chat.encode([text])[0] if self.chat else self.prefix + self._encode(text)
+        """Tokens of a prompt: the convention's prefix first, or in the frame of the chat template."""
+        return self.prompts([text])[0]
 
     def target(self, text: str) -> list[int]:
-        """Tokens of a translation, the end token last."""
-        return [*self._encode(text), self.end]
+        """Tokens of a translation, with the end token."""
+        return self.targets([text])[0]
 
     def prompts(self, texts: list[str]) -> list[list[int]]:
         """`prompt` of many texts at once."""
-        if self.chat:
-            return self.chat.encode(texts)
-        return [self.prefix + tokens for tokens in self._encode_all(texts)]
+        return self.chat.encode(texts) if self.chat else [self.prefix + tokens for tokens in self._encode(texts)]
 
     def targets(self, texts: list[str]) -> list[list[int]]:
         """`target` of many texts at once."""
-        return [[*tokens, self.end] for tokens in self._encode_all(texts)]
+        return [[*tokens, self.end] for tokens in self._encode(texts)]
 
     def sentence(self, text: str) -> list[int]:
-        """Tokens of a sentence by itself, as the model met it in pretraining."""
-        return [*self.prefix, *self._encode(text), self.tokenizer.eos_token_id]
+        """Tokens of a sentence alone, as in pretraining: prefix, text, the tokenizer's end token."""
+        return [*self.prefix, *self._encode([text])[0], self.tokenizer.eos_token_id]
 
     def decode(self, tokens: list[int]) -> str:
         """Text of generated tokens, up to the first end token."""
@@ -129,7 +124,7 @@ class Codec:
         return self.tokenizer.decode(tokens[:length], skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
     def pad_right(self, sequences: list[list[int]], prompt_lengths: list[int]) -> Batch:
-        """A batch to train or score on: loss on what follows the first `prompt_lengths` tokens of each sequence."""
+        """A batch to train or score on, with a loss on what follows the first `prompt_lengths` tokens of a sequence."""
         width = max(map(len, sequences))
         ids = torch.full((len(sequences), width), self.pad)
         mask = torch.zeros_like(ids)
@@ -141,7 +136,7 @@ class Codec:
         return Batch(ids, mask, labels)
 
     def pad_left(self, prompts: list[list[int]]) -> Batch:
-        """A batch of prompts to decode from: their last tokens stand in one column."""
+        """A batch of prompts to decode from: their last tokens are in the last column."""
         width = max(map(len, prompts))
         ids = torch.full((len(prompts), width), self.pad)
         mask = torch.zeros_like(ids)

@@ -4,7 +4,7 @@ Paper: tables 1-2 and figures 4-8 (sections 4.4 and 5).
 
 Reads (only the scores are required; the page leaves out what is not given):
     scores.csv and significance.csv of `lander.evaluate`, and its <test>/<direction>.flags.csv
-    the translations of `lander.translate.test_sets`, <test>/<direction>.jsonl
+    the translations of `lander.translate`, <test>/<direction>.jsonl
     <name>.json, .csv and .svg of `lander.experiments`
     the tables "layers", "neurons", "awareness", "counts" and "train", <pair>.dropped.jsonl of `lander.data`
     loss.csv (update, direction, loss, tokens, learning_rate) and run.json of `lander.finetune`

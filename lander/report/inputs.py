@@ -14,6 +14,7 @@ from lander.data import chunks
 from lander.evaluate.collect import read_scores
 from lander.report.significance import Significance
 from lander.shared import tables
+from lander.shared.csvfile import read_csv
 from lander.shared.errors import UserError
 from lander.shared.files import read_json
 from lander.shared.languages import language_name, parse_direction
@@ -83,31 +84,19 @@ def read_awareness(files: Sequence[Path], languages: Sequence[str]) -> dict[str,
 
 def read_loss(path: Path) -> pd.DataFrame:
     """A loss log of `lander.finetune`. Incomplete lines are left out."""
-    loss = _read_csv(path, LOSS_COLUMNS, "finetune")
+    loss = read_csv(path, LOSS_COLUMNS, absent="`python -m lander.finetune` makes it", dtype=None)[LOSS_COLUMNS]
     numbers = ["update", "loss", "tokens"]
     loss[numbers] = loss[numbers].apply(pd.to_numeric, errors="coerce")
-    return loss.dropna()
+    return loss.astype({"direction": str}).dropna()
 
 
 def read_prompts(path: Path) -> pd.DataFrame:
-    """The prompts that `lander.translate.test_sets --choose-prompt` tried on the dev set."""
-    prompts = _read_csv(path, PROMPT_COLUMNS, "translate")
+    """The prompts that `lander.translate --choose-prompt` tried on the dev set."""
+    absent = "`python -m lander.translate` makes it"
+    prompts = read_csv(path, PROMPT_COLUMNS, absent=absent, dtype=None)[PROMPT_COLUMNS].astype({"direction": str})
     prompts["chosen"] = prompts["chosen"].astype(str).str.lower() == "true"
     prompts["bleu"] = pd.to_numeric(prompts["bleu"], errors="coerce")
     return prompts.astype({"prompt": str}).dropna()
-
-
-def _read_csv(path: Path, columns: list[str], stage: str) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path, keep_default_na=False)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; `python -m lander.{stage}` makes it") from None
-    except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
-        raise UserError(f"{path}: cannot be read as CSV ({error}); remove it and run snakemake again") from None
-    missing = [name for name in columns if name not in table.columns]
-    if missing:
-        raise UserError(f"{path}: no column {', '.join(missing)}; it should have {', '.join(columns)}")
-    return table[columns].astype({"direction": str})
 
 
 def read_run(path: Path) -> dict[str, Any]:
@@ -159,9 +148,7 @@ def read_benchmarks(folder: Path) -> pd.DataFrame:
         raise UserError(f"{folder}: no such folder; leave --benchmarks out")
     rows = []
     for path in sorted(folder.rglob("*.tsv")):
-        table = pd.read_csv(path, sep="\t")
-        if not {"s", "max_rss"} <= set(table):
-            raise UserError(f"{path}: not a benchmark of Snakemake (no columns s and max_rss); remove it")
+        table = read_csv(path, ["s", "max_rss"], remedy="remove it; it is no benchmark of Snakemake", sep="\t")
         found = table[["s", "max_rss"]].apply(pd.to_numeric, errors="coerce").dropna(subset="s")
         name = path.relative_to(folder)
         stage = name.parts[0].removesuffix(".tsv")

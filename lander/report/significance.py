@@ -8,11 +8,9 @@ the larger of that p and the p of the bootstrap, which also draws seeds.
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import pandas as pd
-
 from lander.evaluate.collect import MEANS
 from lander.report.labels import Look, Method, look, run_label
-from lander.shared.errors import UserError
+from lander.shared.csvfile import read_csv, to_numbers
 
 LEVEL = 0.05
 SIGNIFICANT = f"p < {LEVEL:g}, and 0 is outside the interval"
@@ -114,18 +112,9 @@ def read_significance(path: Path) -> Significance:
     Raises:
         UserError: no such file, not CSV, a column is missing, or a number is not one.
     """
-    try:
-        rows = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; leave --significance out if no tests were made") from None
-    except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
-        raise UserError(f"{path}: cannot be read as CSV ({error}); remove it and run snakemake again") from None
-    if missing := [name for name in COLUMNS if name not in rows]:
-        raise UserError(f"{path}: no column {', '.join(missing)}; it should have {', '.join(COLUMNS)}")
-    try:
-        rows[NUMBERS] = rows[NUMBERS].replace("", "nan").astype(float)
-    except ValueError as error:
-        raise UserError(f"{path}: {error}; remove it and run snakemake again") from None
+    rows = read_csv(path, COLUMNS, absent="leave --significance out if no tests were made")
+    for name in NUMBERS:
+        rows[name] = to_numbers(path, rows[name].replace("", "nan"))
     seeds = bool((rows["seeds"] > 1).any())
     found = Significance(
         seeds=seeds,

@@ -3,7 +3,6 @@
 The texts are in the page as HTML, so that it can be read without scripts; page.js only filters, searches and sorts.
 """
 
-import csv
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from lander.config.methods import TRAINING_FREE
 from lander.evaluate import translations
 from lander.evaluate.translations import Translations
 from lander.report.labels import method_key, method_of, run_label, sort_directions, sort_tests
+from lander.shared.csvfile import read_csv
 from lander.shared.errors import UserError
 from lander.shared.languages import parse_direction
 from lander.shared.runs import Model
@@ -23,6 +23,7 @@ SENTENCES = 100  # of each direction and test set, if the page has room for them
 FLAGS = {"off_target": "off-target", "cut": "cut off", "contaminated": "in the training data"}
 SHARED = "contaminated"  # a flag of the item: it does not depend on the method
 NOT_SHOWN = (SHARED, "language_unknown", "cut_raw")
+FLAG_COLUMNS = ["flag", "line", "detail"]
 Marks = dict[str, dict[int, str]]  # flag -> line (from 0) -> detail
 RIGHT_TO_LEFT = {"ar", "arc", "ckb", "dv", "fa", "he", "iw", "ks", "ps", "sd", "syr", "ug", "ur", "yi"}
 RIGHT_TO_LEFT_SCRIPTS = {"Arab", "Hebr", "Thaa", "Syrc", "Nkoo", "Adlm"}
@@ -164,15 +165,11 @@ def first_pair(models: Sequence[Model], groups: Iterable[Group]) -> tuple[int, i
 
 def _read_flags(path: Path) -> Marks | None:
     """The flags of a model's outputs; None if there is no such file."""
-    found: Marks = {}
-    try:
-        with open(path, encoding="utf-8", newline="") as stream:
-            for row in csv.DictReader(stream):
-                found.setdefault(row["flag"], {})[int(row["line"])] = row.get("detail") or ""
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
-        raise UserError(f"{path}: not a table of flags ({error}); remove it and run snakemake again") from None
+    found: Marks = {}
+    for flag, line, detail in read_csv(path, FLAG_COLUMNS, ["line"])[FLAG_COLUMNS].itertuples(index=False):
+        found.setdefault(flag, {})[int(line)] = detail
     return found
 
 

@@ -83,16 +83,17 @@ def scores_of(file: Path, manifest: dict[str, Any], made: dict[str, Any], direct
 
 def base_license(base: str) -> str | None:
     """The licence that a local base's own card names; None where there is none."""
+    from huggingface_hub import ModelCard
+
     from lander.models import loading
 
     for folder in (loading.BUILT_IN / base, Path(base)):
         try:
-            text = (folder / NAME).read_text(encoding="utf-8")
-            head = yaml.safe_load(text.split("---")[1]) if text.startswith("---") else {}
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, yaml.YAMLError):
-            continue
-        if isinstance(head, dict) and isinstance(head.get("license"), str):
-            return head["license"]
+            found = ModelCard((folder / NAME).read_text(encoding="utf-8"), ignore_metadata_errors=True).data.license
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError, yaml.YAMLError):
+            continue  # no card, or one that somebody else has damaged
+        if isinstance(found, str):
+            return found
     return None
 
 
@@ -109,22 +110,7 @@ def write(
     scores: Sequence[dict] = (),
     license: str | None = None,
 ) -> None:
-    """Write a card; see `text`."""
-    write_text(path, text(manifest, made, kind, name, directions, prompt, chat, scores, license))
-
-
-def text(
-    manifest: dict[str, Any],
-    made: dict[str, Any],
-    kind: str,
-    name: str,
-    directions: Sequence[str],
-    prompt: str = "",
-    chat: bool = False,
-    scores: Sequence[dict] = (),
-    license: str | None = None,
-) -> str:
-    """A card.
+    """Write a card.
 
     Args:
         manifest: the trained model's.
@@ -136,48 +122,48 @@ def text(
         chat: as a user's turn in the tokenizer's chat template.
         license: as on the hub, "apache-2.0"; by default the base's.
     """
-    base = manifest["base"]["path"]
-    license = license or base_license(base)
-    languages = manifest["languages"]
-    title = f"{_base_name(base)}, {manifest['method']}, {', '.join(directions)}"
-    parts = [
-        _head(manifest, kind, directions, license),
-        f"# {_plain(title)}",
-        _what(manifest, kind, directions, languages),
-        "## How to load\n\n" + _loading(kind, name, base, directions, prompt, chat),
-        "## Scores\n\n" + (_scores(scores) if scores else "None were given for this card."),
-        "## How it was made\n\n" + _made(manifest, made),
-        "## Limitations\n\n" + _limitations(kind, manifest),
-        "## Licence\n\n" + _licence(license, base),
-    ]
-    return "\n\n".join(parts) + "\n"
+    from huggingface_hub import ModelCardData
 
-
-def _head(manifest: dict[str, Any], kind: str, directions: Sequence[str], license: str | None) -> str:
-    codes = [code for direction in directions for code in vars(parse_direction(direction)).values()]
-    head = {
-        "language": list(dict.fromkeys(codes)),
-        "base_model": _base_name(manifest["base"]["path"]),
-        "library_name": "transformers" if kind == "plain" else "lander",
-        "pipeline_tag": "translation",
-        "license": license or "other",
-        "tags": ["translation", "lander", manifest["method"]],
-    }
-    return f"---\n{yaml.safe_dump(head, allow_unicode=True, sort_keys=False).strip()}\n---"
-
-
-def _what(manifest: dict[str, Any], kind: str, directions: Sequence[str], languages: dict[str, str]) -> str:
-    pairs = []
-    for direction in directions:
-        source, target = vars(parse_direction(direction)).values()
-        names = (_plain(_language(code, languages)) for code in (source, target))
-        pairs.append(" to ".join(names))
+    base = _base_name(manifest["base"]["path"])
+    license = license or base_license(manifest["base"]["path"])
+    codes = [list(vars(parse_direction(direction)).values()) for direction in directions]
+    pairs = [" to ".join(_plain(_language(code, manifest["languages"])) for code in pair) for pair in codes]
     what = {
         "plain": "A translation model of the base's own architecture: any code that loads the base loads it.",
         "delta": "What was trained of a translation model; it is put on its base, which is needed too.",
-        "folder": "A trained translation model; but for the method `full` its base is needed too.",
+        "folder": "A trained translation model; except for the method `full`, its base is needed too.",
     }[kind]
-    return f"{what} It translates {'; '.join(pairs)}."
+    limits = [
+        "It was trained on single sentences with the prompts of its training; longer texts and other prompts were not.",
+        "Beyond what it was trained for, its knowledge and its faults, biases among them, are the base's.",
+        "Translations can be wrong, or leave out or add something; have a person read what matters.",
+    ]
+    if kind == "plain":
+        limits.append("It is exact in float32; other types round, as they do for the base.")
+        if manifest.get("routing"):
+            limits.append("Neurons of other languages are zero: it is of use for its direction alone.")
+    terms = "The licence of the base and the terms of the training data apply to this model too."
+    if license:
+        terms = f"The base, {_plain(base)}, has the licence {_plain(license)}. {terms}"
+    data = ModelCardData(
+        language=list(dict.fromkeys(code for pair in codes for code in pair)),
+        base_model=base,
+        library_name="transformers" if kind == "plain" else "lander",
+        pipeline_tag="translation",
+        license=license or "other",
+        tags=["translation", "lander", manifest["method"]],
+    )
+    parts = [
+        f"---\n{data.to_yaml()}\n---",
+        "# " + _plain(", ".join([base, manifest["method"], *directions])),
+        f"{what} It translates {'; '.join(pairs)}.",
+        "## How to load\n\n" + _loading(kind, name, base, directions, prompt, chat),
+        "## Scores\n\n" + (_scores(scores) if scores else "None were given for this card."),
+        "## How it was made\n\n" + _made(manifest, made),
+        "## Limitations\n\n" + "\n".join(f"- {line}" for line in limits),
+        f"## Licence\n\n{terms}",
+    ]
+    write_text(path, "\n\n".join(parts) + "\n")
 
 
 def _loading(kind: str, name: str, base: str, directions: Sequence[str], prompt: str, chat: bool) -> str:
@@ -193,9 +179,9 @@ def _loading(kind: str, name: str, base: str, directions: Sequence[str], prompt:
             "output = model.generate(**prompt, max_new_tokens=256, do_sample=False)",
             "print(tokenizer.decode(output[0, prompt['input_ids'].shape[1] :], skip_special_tokens=True))",
         ]
-        after = "\n\nThe sentence stands inside the prompt of the training; the translation is the output's first line."
+        after = "\n\nThe sentence is inside the prompt of the training; the translation is the output's first line."
     else:
-        where = f", base={_base_name(base)!r}" if kind == "delta" else ""
+        where = f", base={base!r}" if kind == "delta" else ""
         lines = ["import lander", f"model = lander.load({name!r}{where})"]
         lines += [f"print(model.translate(['Good morning.'], {directions[0]!r}))"] if directions else []
         after = "\n\nThe base's digest is checked before anything is put on it." if kind == "delta" else ""
@@ -215,7 +201,7 @@ def _scores(scores: Sequence[dict]) -> str:
 
 
 def _made(manifest: dict[str, Any], made: dict[str, Any]) -> str:
-    """A table of what is known."""
+    """A table of what is known of the training."""
     base, settings = manifest["base"], made.get("settings", {})
     trained, total = made.get("parameters_trained"), made.get("parameters_total")
     sizes = manifest.get("sizes") or {}
@@ -238,25 +224,6 @@ def _made(manifest: dict[str, Any], made: dict[str, Any]) -> str:
         "written with": f"Lander {lander.__version__}" + (f", commit {commit[:12]}" if commit else ""),
     }
     return _table(["", ""], [[key, str(value)] for key, value in rows.items() if value is not None])
-
-
-def _limitations(kind: str, manifest: dict[str, Any]) -> str:
-    lines = [
-        "It was trained on single sentences with the prompts of its training; longer texts and other prompts were not.",
-        "Beyond what it was trained for, its knowledge and its faults, biases among them, are the base's.",
-        "Translations can be wrong, or leave out or add something; have a person read what matters.",
-    ]
-    if kind == "plain":
-        lines.append("It is exact in float32; other types round, as they do for the base.")
-        if manifest.get("routing"):
-            lines.append("Neurons of other languages are zero: it is of use for its direction alone.")
-    return "\n".join(f"- {line}" for line in lines)
-
-
-def _licence(license: str | None, base: str) -> str:
-    terms = "The licence of the base and the terms of the training data apply to what was made of them."
-    known = f"The base, {_plain(_base_name(base))}, has the licence {_plain(license)}. " if license else ""
-    return f"{known}{terms}"
 
 
 def _language(code: str, languages: dict[str, str]) -> str:

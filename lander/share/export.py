@@ -1,14 +1,14 @@
 """A trained model for others: directions of it as plain Hugging Face folders, with a model card in each.
 
 Blocks are folded into the base's dense FFNs (a group's factor goes into its rows or columns, absent neurons are zero),
-LoRA is merged; `full` is a plain model already. The base's shape and code load the result anywhere. In float32 it is
-the routed model but for the order of sums; another type rounds once, after folding.
+LoRA is merged; `full` is a plain model already. Any code that loads the base loads the result. In float32 it equals the
+routed model except for the order of sums; another type rounds once, after folding.
 
     lander export results/demo/finetune/landermt/main/s0 --direction en-de --out my-model
     lander export results/demo/finetune/landermt/main/s0 --all --out my-models
 
 Folders of several directions are hard links to each other's files where these are the same: tokenizer and config, all
-weights of `full` and `lora`, and of a model with blocks the weights outside the chosen layers, in a file of their own.
+weights of `full` and `lora`, and, in a separate file, the weights outside the chosen layers of a model with blocks.
 """
 
 import os
@@ -60,7 +60,7 @@ def export(
     Raises:
         UserError: `out` is there already, the model has bottleneck adapters, or see `load`.
     """
-    _check_out(out)
+    delta.check_out(out)
     trained = _foldable(str(path))
     translator = load(path, base=base)
     for code in astuple(parse_direction(direction)):
@@ -89,14 +89,15 @@ def export_all(
     Raises:
         UserError: as `export`; the path is a base.
     """
-    _check_out(out)
+    delta.check_out(out)
     trained = _foldable(str(path))
     if trained is None:
         raise UserError(f"{path}: --all: not a trained model, it has no directions; use --direction")
     translator = load(path, base=base)
     names = [str(direction) for direction in translator.directions]
     card_of = _cards(path, trained, translator, names, scores, license)
-    prefixes = _own_prefixes(translator)
+    layers = families.family_of(base_of(translator.network)).layers
+    prefixes = tuple(f"{layers}.{layer}." for layer in translator.ffns)  # of the weights that directions do not share
     known: dict[str, Path] = {}
     network: nn.Module | None = None
     with whole_folder(out) as temporary:
@@ -110,13 +111,11 @@ def export_all(
                 _split(folder, prefixes)
                 share(folder, known)
             else:  # all directions have the same weights
-                _link_folder(temporary / names[0], folder)
+                folder.mkdir()
+                for path in (temporary / names[0]).iterdir():
+                    if path.name != card.NAME:
+                        _link(path, folder / path.name)
             card_of(folder, name, name)
-
-
-def _check_out(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"--out: {out}: a file, or a folder that is not empty; choose another one or empty it")
 
 
 def _foldable(path: str) -> saved.Trained | None:
@@ -128,7 +127,7 @@ def _foldable(path: str) -> saved.Trained | None:
     trained = open_trained(path)
     if trained and "bottlenecks" in saved.parts_of(trained.manifest, path):
         raise UserError(
-            f"{path}: a bottleneck adapter cannot be exported: it is not linear (a gelu stands between its two maps), "
+            f"{path}: a bottleneck adapter cannot be exported: it is not linear (a gelu is between its two maps), "
             "so no weights of the base's architecture equal it; use lander.load, `lander translate` or `lander delta`"
         )
     return trained
@@ -172,7 +171,9 @@ def _cards(
         manifest |= {"directions": [], "languages": {}}
         made: dict[str, Any] = {}
     else:
-        manifest, made = trained.manifest, made_of(trained)
+        manifest = trained.manifest
+        in_file = isinstance(trained, delta.Delta)
+        made = trained.provenance if in_file else card.provenance(trained.path, manifest)
     rows = card.scores_of(scores, manifest, made, directions) if scores else []
 
     def write(folder: Path, direction: str, name: str) -> None:
@@ -186,26 +187,11 @@ def _cards(
     return write
 
 
-def made_of(trained: saved.Trained) -> dict[str, Any]:
-    """The provenance of a trained model."""
-    if isinstance(trained, delta.Delta):
-        return trained.provenance
-    return card.provenance(trained.path, trained.manifest)
-
-
 # ------------------------------------------------------------ what directions share
 
 
-def _own_prefixes(translator: Translator) -> tuple[str, ...]:
-    """How the names of weights begin that differ between directions: those of the layers with blocks."""
-    if not translator.ffns:
-        return ()
-    layers = families.family_of(base_of(translator.network)).layers
-    return tuple(f"{layers}.{layer}." for layer in translator.ffns)
-
-
 def _split(folder: Path, prefixes: tuple[str, ...]) -> None:
-    """Put the weights whose names have one of these beginnings into a file of their own, the others into another."""
+    """Put the weights whose names have one of these beginnings into one file, the others into another."""
     file = folder / "model.safetensors"
     if not prefixes or not file.is_file():  # nothing differs, or too large for one file: shards by size
         return
@@ -235,13 +221,6 @@ def share(folder: Path, known: dict[str, Path]) -> None:
         if other is not path:
             path.unlink()
             _link(other, path)
-
-
-def _link_folder(folder: Path, out: Path) -> None:
-    out.mkdir()
-    for path in folder.iterdir():
-        if path.name != card.NAME:
-            _link(path, out / path.name)
 
 
 def _link(path: Path, out: Path) -> None:

@@ -1,13 +1,12 @@
-"""The end of a job's time: a training saves its state before it, and goes on from there in the job's next turn.
+"""The end of a job's time. A training saves its state before it, and the job's next turn continues from there.
 
-When it is:
+The end is given by
     LANDER_DEADLINE  seconds since 1970 (`date -d 'today 18:00' +%s`), on any machine
-    a job of SLURM   what `squeue` says
+    SLURM            `squeue`, in a job of SLURM
 
-A training that sees the end coming saves its state after the update that it is in, after the last one too where the
-model would not be written in time. A job of SLURM then puts itself back into the queue, as often as it takes: each turn
-makes at least one update, or writes the model. Where that cannot be, and without SLURM, the training fails and says so;
-run again, it goes on.
+A training that sees the end coming saves its state after the current update (after the last one, too, if there is no
+time to write the model). A job of SLURM then requeues itself, as often as needed: each turn makes at least one update
+or writes the model. If it cannot requeue, or without SLURM, the training fails with a message; run again, it continues.
 """
 
 import os
@@ -21,15 +20,15 @@ from lander.shared.errors import UserError
 
 VARIABLE = "LANDER_DEADLINE"
 SPARE = 10.0  # seconds, for what is not measured
-WRITTEN = 2e8  # bytes per second of a checkpoint or a model: a guess
-ENDING = 60.0  # seconds in which SLURM ends a job that is back in its queue
+WRITTEN = 2e8  # bytes per second when a checkpoint or a model is written: a guess
+ENDING = 60.0  # seconds that SLURM may take to end a job that was requeued
 
 
 def job_end() -> float | None:
-    """When the time of this job is up, in seconds since 1970; None where nothing says so.
+    """When this job's time is up, in seconds since 1970; None if there is no limit.
 
     Raises:
-        UserError: LANDER_DEADLINE is no number.
+        UserError: LANDER_DEADLINE is not a number.
     """
     if given := os.environ.get(VARIABLE):
         try:
@@ -45,10 +44,14 @@ def job_end() -> float | None:
 
 
 class Timer:
-    """Tells, after each update, whether what comes next would come too late.
+    """Says after each update whether the next step would come too late.
 
-    That is another update and a checkpoint, and after the last update the writing of the model. An update may take
-    twice as long as the slowest so far, with the checkpoint that came behind it, if any.
+    The next step is another update and a checkpoint; after the last update it is writing the model. An update may take
+    twice as long as the slowest so far (measured with the checkpoint after it, if there was one).
+
+    Args:
+        end: seconds since 1970, or None for no limit.
+        checkpoint_bytes, model_bytes: sizes on disk.
     """
 
     def __init__(
@@ -59,7 +62,7 @@ class Timer:
         self.slowest, self.last = 0.0, clock()
 
     def is_up(self, last: bool) -> bool:
-        """To be asked once after each update; `last`: there is no other."""
+        """Whether to stop now; call it once after each update. `last`: this was the last update."""
         now = self.clock()
         self.slowest, self.last = max(self.slowest, now - self.last), now
         needed = self.model if last else 2 * self.slowest + self.checkpoint
@@ -67,14 +70,14 @@ class Timer:
 
 
 def requeue() -> None:
-    """Put this job of SLURM back into its queue, which ends it; returns where that cannot be."""
+    """Put this job of SLURM back into its queue, which ends it. Returns if that is not possible."""
     job = os.environ.get("SLURM_JOB_ID")
     if job and _slurm("scontrol", "requeue", job) is not None:
         time.sleep(ENDING)
 
 
 def stopped(update: int, updates: int) -> UserError:
-    """The error of a training that has saved its state and is not put back into a queue."""
+    """The error of a training that saved its state and could not requeue."""
     return UserError(
         f"the job's time is nearly up: stopped after update {update} of {updates}, the state is saved; "
         "run again to go on from it"
@@ -82,7 +85,7 @@ def stopped(update: int, updates: int) -> UserError:
 
 
 def _slurm(*command: str) -> str | None:
-    """What a command of SLURM prints; None where it is not there, fails or does not answer."""
+    """What a command of SLURM prints; None if it is not installed, fails or does not answer."""
     if not shutil.which(command[0]):
         return None
     environment = os.environ | {"SLURM_TIME_FORMAT": "standard"}

@@ -1,10 +1,10 @@
 """Digest of the code that a stage runs: its module and all modules of Lander that it imports, at any depth.
 
-Snakemake does not look into `python -m lander.x`: each rule carries this digest as a parameter, so that editing a
-stage's code runs that stage again, and what follows. Comments, docstrings and layout do not count.
+Snakemake does not look into `python -m lander.x`. Each rule therefore carries this digest as a parameter, so that a
+change of a stage's code reruns the stage and what follows. Comments, docstrings and layout do not count.
 
-What is imported is read from the source, wherever the import stands; nothing is executed. Packages above a module are
-run by Python on import: their statements count, the functions that they define do not.
+Imports are read from the source, wherever they are; nothing is executed. Python also runs the packages above a module:
+their statements count, the functions that they define do not.
 
     code_digest("lander.detect.layers")  ->  "4f0c..."
 """
@@ -20,7 +20,7 @@ from lander.shared.files import read_json, write_json
 
 PACKAGE = Path(__file__).parents[1]
 ASSETS = (".html", ".css", ".js")
-ENTRY = re.compile(r"[\w.]+:\w+")
+ENTRY = re.compile(r"[\w.]+:\w+")  # a function named as text: "lander.module:function"
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
@@ -29,7 +29,7 @@ def code_digest(module: str) -> str:
     """Hex digest (16 characters) of a module's code and of what it imports from Lander.
 
     Args:
-        module: dotted name, as after `python -m`; a package stands for its `__main__` as well.
+        module: dotted name, as after `python -m`; a package includes its `__main__`.
     Raises:
         ValueError: no such module.
     """
@@ -39,18 +39,20 @@ def code_digest(module: str) -> str:
     digest = hashlib.sha256()
     for name, whole in sorted(_reachable(start).items()):
         digest.update(f"{name}\n{_code(name, whole)}\n".encode())
-        if whole:
-            digest.update(_assets(name))
+        file = _file(name)
+        if whole and file.name == "__init__.py":  # a package's pages and styles are code too
+            for asset in sorted(file.parent.iterdir()):
+                digest.update(asset.read_bytes() if asset.suffix in ASSETS else b"")
     return digest.hexdigest()[:16]
 
 
 def recorded_digest(module: str, ledger: Path) -> str:
-    """The digest that a ledger has for a module; the code's own where it has none."""
+    """A module's digest in a ledger (a JSON file), or its current digest if the ledger has none."""
     return _read_ledger(ledger).get(module) or code_digest(module)
 
 
 def record_digests(modules: list[str], ledger: Path, *, keep: bool) -> None:
-    """Write the modules' digests into a ledger. `keep`: leave those that are there already."""
+    """Write the modules' digests into a ledger; with `keep`, recorded digests stay."""
     old = _read_ledger(ledger)
     new = {module: code_digest(module) for module in modules}
     digests = {**new, **old} if keep else {**old, **new}
@@ -63,7 +65,7 @@ def _read_ledger(ledger: Path) -> dict[str, str]:
 
 
 def _reachable(start: list[str]) -> dict[str, bool]:
-    """Modules that run: name -> whether as a whole (True), or only the statements of a package's `__init__`."""
+    """Modules that run: name -> True, or False if only the statements of a package's `__init__` run."""
     found: dict[str, bool] = {}
     waiting = [(name, True) for name in start]
     while waiting:
@@ -79,7 +81,7 @@ def _reachable(start: list[str]) -> dict[str, bool]:
 
 @cache
 def _imports(module: str, whole: bool) -> tuple[str, ...]:
-    """Modules of Lander that a module names in its import statements, or as text: "lander.module:function"."""
+    """Modules of Lander that a module names in import statements, or as text: "lander.module:function"."""
     found: list[str] = []
     for node in _nodes(_tree(module), whole):
         if isinstance(node, ast.Import):
@@ -87,7 +89,11 @@ def _imports(module: str, whole: bool) -> tuple[str, ...]:
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and ENTRY.fullmatch(node.value):
             found.append(node.value.partition(":")[0])
         elif isinstance(node, ast.ImportFrom):
-            origin = _origin(module, node)
+            origin = node.module or ""
+            if node.level:  # relative: one level is the package itself, or the package of a module
+                parts = module.split(".")
+                above = parts[: len(parts) - node.level + (_file(module).name == "__init__.py")]
+                origin = ".".join([*above, *([node.module] if node.module else [])])
             members = [f"{origin}.{alias.name}" for alias in node.names]
             modules = [member for member in members if _file(member)]
             found += modules
@@ -96,18 +102,8 @@ def _imports(module: str, whole: bool) -> tuple[str, ...]:
     return tuple(name for name in found if name.split(".")[0] == PACKAGE.name and _file(name))
 
 
-def _origin(module: str, node: ast.ImportFrom) -> str:
-    """Absolute name of what a `from ... import` takes from."""
-    if not node.level:
-        return node.module or ""
-    is_package = _file(module).name == "__init__.py"
-    parts = module.split(".")
-    base = parts[: len(parts) - node.level + is_package]
-    return ".".join([*base, *([node.module] if node.module else [])])
-
-
 def _nodes(tree: ast.Module, whole: bool) -> Iterator[ast.AST]:
-    """All nodes that run: `if TYPE_CHECKING` is for readers and type checkers only."""
+    """All nodes that run: not the body of `if TYPE_CHECKING`, which only type checkers read."""
     waiting: list[ast.AST] = [part for part in tree.body if whole or not isinstance(part, DEFINITIONS)]
     while waiting:
         node = waiting.pop()
@@ -124,19 +120,12 @@ def _code(module: str, whole: bool) -> str:
     tree = _tree(module)
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, *DEFINITIONS)):
-            node.body = [statement for statement in node.body if not _is_text(statement)]
+            node.body = [
+                part
+                for part in node.body
+                if not (isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant))  # a text that stands alone
+            ]
     return "\n".join(ast.unparse(part) for part in tree.body if whole or not isinstance(part, DEFINITIONS))
-
-
-def _assets(module: str) -> bytes:
-    """Contents of a package's files that are code without being Python: pages and styles."""
-    file = _file(module)
-    files = sorted(file.parent.iterdir()) if file.name == "__init__.py" else []
-    return b"".join(path.read_bytes() for path in files if path.suffix in ASSETS)
-
-
-def _is_text(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
 def _tree(module: str) -> ast.Module:

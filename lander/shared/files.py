@@ -1,6 +1,5 @@
-"""Files that appear whole or not at all, and digests of files."""
+"""Files that are written whole or not at all, and digests of files."""
 
-import errno
 import hashlib
 import json
 import os
@@ -13,19 +12,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lander.shared.errors import UserError, brief
+from lander.shared.errors import FULL, UserError, brief
 
 PACKAGE = Path(__file__).parents[1]
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-FULL_TEXT = re.compile(r"os error (?:{}|{}|{})\b".format(*FULL))  # as safetensors and tokenizers put it
+FULL_TEXT = re.compile(r"os error (?:{}|{}|{})\b".format(*FULL))  # the words of safetensors and tokenizers
 
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` when the block ends well, remove it otherwise.
+    """Yield a temporary path beside `path`. It gets the name `path` if the block succeeds and is removed otherwise.
 
     Raises:
-        UserError: `path` is a folder or a device (which would be replaced by a file, to the loss of the machine).
+        UserError: `path` is a folder or a device (a device would be replaced by a file), or the disk is full.
     """
     path = Path(path)
     if path.exists() and not path.is_file():
@@ -34,7 +32,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     handle, name = tempfile.mkstemp(prefix=_prefix(path), dir=path.parent)
     os.close(handle)
     try:
-        with _full_disk_told(path):
+        with _full_disk(path):
             yield Path(name)
             _to_disk(Path(name))
         public(Path(name))
@@ -45,18 +43,22 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; it replaces `path` when the block ends well."""
+    """Yield a temporary folder beside `path`. It replaces `path` if the block succeeds and is removed otherwise.
+
+    Raises:
+        UserError: the disk is full.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))
     old = folder.with_name(f"{folder.name}.old")
     try:
-        with _full_disk_told(path):
+        with _full_disk(path):
             yield folder
             for file in folder.rglob("*"):
                 _to_disk(file)
         public(folder)
-        if path.is_dir():  # a kill in the middle of removing it must not leave half of it under its name
+        if path.is_dir():  # moved away first: a kill during the removal must not leave half of it under its name
             os.replace(path, old)
         os.replace(folder, path)
     finally:
@@ -65,21 +67,23 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
 
 
 def public(path: Path) -> None:
-    """Give a file, or a folder and all files in it, the permissions that the user's umask gives to any other.
+    """Give a file, or a folder and its files, the permissions that the user's umask gives to any new file.
 
-    `mkstemp` and safetensors (through a private file of its own) leave them to their owner alone.
+    `mkstemp` and safetensors (which also writes to a private file first) leave them readable by their owner alone.
     """
+    umask = os.umask(0)
+    os.umask(umask)
     if path.is_dir():
-        os.chmod(path, 0o777 & ~_umask())
+        os.chmod(path, 0o777 & ~umask)
     for file in path.rglob("*") if path.is_dir() else [path]:
         if file.is_file() and not file.is_symlink():
-            os.chmod(file, 0o666 & ~_umask())
+            os.chmod(file, 0o666 & ~umask)
 
 
 def sweep(*paths: str | Path) -> None:
-    """Remove what writers of these files and folders have left beside them when they were killed.
+    """Remove the temporary files that killed writers of these files and folders left beside them.
 
-    For their only writer (`lander.shared.guard`): what another one is writing looks the same.
+    Only for the sole writer (`lander.shared.guard`): the files of a writer at work look the same.
     """
     for path in map(Path, paths):
         left = re.compile(re.escape(_prefix(path)) + r"[a-z0-9_]{8}(\.old)?")
@@ -96,12 +100,16 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write JSON, readable by people, keys in the given order."""
+    """Write indented JSON whole or not at all; keys stay in their order."""
     write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
 
 def read_json(path: str | Path) -> Any:
-    """Read JSON; a missing or damaged file is a `UserError` that names it."""
+    """Read JSON.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -111,15 +119,15 @@ def read_json(path: str | Path) -> Any:
 
 
 def remedy(path: str | Path, made_with: str | Path | None = None) -> str:
-    """What to do about a damaged file: how the workflow makes it anew, where it is the workflow's.
+    """What to do about a damaged file: for a file of a run, the command that makes it again.
 
     Args:
-        made_with: the output of its job, where the file itself is not declared as one.
+        made_with: the output of its job, if the file itself is not a declared output.
     """
     if "results" not in Path(path).parts:
-        return "make it anew"
+        return "make it again"
     target = shlex.quote(str(made_with or path))
-    return f"make it anew: `rm {target} && snakemake --cores 1 -- {target}` (with the --configfile of its run)"
+    return f"make it again: `rm {target} && snakemake --cores 1 -- {target}` (with the --configfile of its run)"
 
 
 def sha256(*paths: str | Path) -> str:
@@ -132,9 +140,15 @@ def sha256(*paths: str | Path) -> str:
     return digest.hexdigest()
 
 
+def shipped(name: str) -> Path:
+    """A file of the repository; an installed package has a copy of it in lander/config."""
+    packaged = PACKAGE / "config" / Path(name).name
+    return packaged if packaged.is_file() else PACKAGE.parent / name
+
+
 @contextmanager
-def _full_disk_told(path: Path) -> Iterator[None]:
-    """A full disk as a `UserError`, in whatever words a library has for it."""
+def _full_disk(path: Path) -> Iterator[None]:
+    """Turn a full disk, however a library reports it, into a `UserError`."""
     try:
         yield
     except Exception as error:
@@ -147,7 +161,7 @@ def _full_disk_told(path: Path) -> Iterator[None]:
 
 
 def _to_disk(path: Path) -> None:
-    """Have a file kept, before it gets its name: some disks, network ones above all, refuse only now."""
+    """Flush a file to the disk before it gets its name: network disks above all report a failure only now."""
     if path.is_file():
         handle = os.open(path, os.O_RDONLY)
         try:
@@ -157,17 +171,5 @@ def _to_disk(path: Path) -> None:
 
 
 def _prefix(path: Path) -> str:
-    """How a temporary name begins: as the file's, cut so that the whole name is not too long for a file system."""
+    """Beginning of a temporary name: the file's name, cut so that a file system accepts the whole."""
     return f".{path.name.encode('utf-8', 'replace')[:100].decode('utf-8', 'ignore')}."
-
-
-def _umask() -> int:
-    value = os.umask(0)
-    os.umask(value)
-    return value
-
-
-def shipped(name: str) -> Path:
-    """A file of the repository; an installed package carries a copy of it in lander/config."""
-    packaged = PACKAGE / "config" / Path(name).name
-    return packaged if packaged.is_file() else PACKAGE.parent / name

@@ -1,9 +1,9 @@
-"""Each process a GPU that no other process of Lander has: Snakemake counts the machine's GPUs, but hands out none.
+"""Assign each process a free GPU. Snakemake limits how many jobs use GPUs but does not assign devices.
 
-    python -m lander.shared.gpus N COMMAND ...   # the command sees N free ones (CUDA_VISIBLE_DEVICES)
+    python -m lander.shared.gpus N COMMAND ...   # the command sees N free GPUs (CUDA_VISIBLE_DEVICES)
 
-A GPU is claimed by a lock on a file, which the system takes back when the process ends, however it does. On a cluster
-the scheduler has chosen already, and there is nothing to choose from.
+A GPU is claimed by a lock on a file. The system releases the lock when the process ends, however it ends. On a cluster
+the scheduler has already chosen the GPUs, and nothing is claimed.
 """
 
 import argparse
@@ -13,11 +13,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-DEVICES = Path("/proc/driver/nvidia/gpus")  # a folder for each
+DEVICES = Path("/proc/driver/nvidia/gpus")  # has a folder per GPU
 
 
 def visible() -> list[str]:
-    """The GPUs that this process may use, by the numbers or names that CUDA has for them."""
+    """The GPUs that this process may use, by CUDA's numbers or names."""
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
         return [name for name in chosen.split(",") if name]
@@ -25,9 +25,10 @@ def visible() -> list[str]:
 
 
 def claim(count: int) -> list[int]:
-    """Lock so many free GPUs until this process ends. Returns their places among the visible ones.
+    """Lock `count` free GPUs until this process ends.
 
-    Empty where there is no choice, or where too few are free.
+    Returns:
+        their positions among the visible GPUs; empty if all visible ones are wanted, or too few are free.
     """
     names, found, locks = visible(), [], []
     for place, name in enumerate(names if 0 < count < len(names) else ()):
@@ -42,7 +43,7 @@ def claim(count: int) -> list[int]:
         locks.append(lock)
         if len(found) == count:
             for taken in locks:
-                os.set_inheritable(taken, True)  # to the command in this process's place
+                os.set_inheritable(taken, True)  # the command that replaces this process keeps the locks
             return found
     for lock in locks:
         os.close(lock)
@@ -50,7 +51,7 @@ def claim(count: int) -> list[int]:
 
 
 def main() -> None:
-    """Become the command."""
+    """Claim GPUs, then become the command."""
     parser = argparse.ArgumentParser(prog="lander.shared.gpus", description=__doc__.splitlines()[0])
     parser.add_argument("count", type=int, help="GPUs that the command wants")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="what to run, with its flags")
@@ -61,8 +62,8 @@ def main() -> None:
     if places := claim(args.count):
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(names[place] for place in places)
     elif args.count < len(names):
-        told = f"gpus: {args.count} of {len(names)} GPUs are wanted, and fewer are free; using the first"
-        print(told, file=sys.stderr, flush=True)
+        message = f"gpus: {args.count} of {len(names)} GPUs are wanted, and fewer are free; using the first"
+        print(message, file=sys.stderr, flush=True)
     os.execvp(args.command[0], args.command)
 
 

@@ -1,74 +1,63 @@
-"""One process at a time works on a run, and on a trained model: the work of two would end in a mixture.
+"""Only one process at a time works on a run, or on a trained model: two would mix their files.
 
-These are locks of the operating system (`flock`), which go with their process, however that ends: after a kill none is
-left to be removed. A file system without them (some network ones) has none.
+The locks are the operating system's (`flock`). They end with their process, even after `kill -9`, so no stale lock ever
+has to be removed. Some network file systems have no such locks; nothing is locked there.
 """
 
-import fcntl
 import os
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+
+from filelock import FileLock, Timeout
 
 from lander.shared.errors import UserError
 
 
-def hold_run(folder: Path) -> IO[str]:
-    """Keep other Snakemakes out of a run's folder for as long as the returned file is open.
+def hold_run(folder: Path) -> FileLock:
+    """Keep other Snakemakes out of a run's folder until the returned lock is released or this process ends.
 
-    Snakemake has locks of its own, but the end of any run in a working directory removes those of all: two runs of
-    different names side by side, and the one that is left is unguarded.
+    Snakemake's own locks do not suffice: any run that ends removes the locks of all runs of its working directory.
 
     Raises:
-        UserError: another process holds it.
+        UserError: another process holds the folder.
     """
-    told = "works on this run; wait for it, or give yours another name (`run:`)"
-    return _locked(folder / ".lock", folder, told)
+    return _locked(folder / ".lock", folder, "works on this run; wait for it, or give yours another name (`run:`)")
 
 
 @contextmanager
 def output_held(out: Path) -> Iterator[None]:
-    """Keep other processes from the folder of a model while it is made.
+    """Keep other processes from a model's folder while the block makes it.
 
-    Snakemake killed alone leaves its jobs running: one that has been forgotten must not write over a later one. The
-    lock is a file beside the folder, which is gone when the block ends; there is none where it cannot be written.
+    If Snakemake alone is killed, its jobs keep running; such a job must not overwrite the work of a later one. The lock
+    is a file beside the folder and is removed at the end of the block.
 
     Raises:
-        UserError: another process holds it.
+        UserError: another process holds the folder.
     """
-    whole = out.resolve()
-    path = whole.with_name(f".{whole.name}.lock")
+    path = out.resolve().with_name(f".{out.resolve().name}.lock")
+    lock = _locked(path, out, "makes this model, perhaps for a run that was killed; wait for it, or end it")
     try:
-        lock = _locked(path, out, "makes this model, perhaps for a run that was killed; wait for it, or end it")
-    except OSError:  # the folder may be all that is there to be written to
         yield
-        return
-    with lock:
-        try:
-            yield
-        finally:
+    finally:
+        if lock.is_locked:
             path.unlink(missing_ok=True)
+        lock.release()
 
 
-def _locked(path: Path, place: Path, told: str) -> IO[str]:
-    """A lock's file, open and locked; the error says that its holder `told` at `place`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        lock = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - closed by the caller, or when the process ends
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            holder = lock.read().strip() or "another process"
-            lock.close()
-            raise UserError(f"{place}: {holder} {told}") from None
-        except OSError:
-            return lock
-        with suppress(FileNotFoundError):
-            if os.path.samestat(path.stat(), os.fstat(lock.fileno())):
-                lock.truncate(0)
-                print(f"process {os.getpid()} on {platform.node()}", file=lock, flush=True)
-                return lock
-        lock.close()  # its last holder has removed it since it was opened here
+def _locked(path: Path, place: Path, doing: str) -> FileLock:
+    """A lock on the file `path`, held unless there can be none; the error says what its holder is `doing`."""
+    # The second is for a file that its last holder removes between our opening and locking it. `fallback_to_soft` would
+    # leave a file behind that outlives a killed process.
+    lock = FileLock(path, timeout=1, thread_local=False, fallback_to_soft=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+        path.write_text(f"process {os.getpid()} on {platform.node()}\n", encoding="utf-8")
+    except Timeout:
+        holder = path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+        raise UserError(f"{place}: {holder or 'another process'} {doing}") from None
+    except OSError:  # no locks in this file system, or no right to write beside the folder
+        pass
+    return lock

@@ -1,4 +1,4 @@
-"""Languages and directions: codes, names for the prompts, names of files."""
+"""Languages and directions: codes, names for prompts, names of files."""
 
 import re
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from babel import Locale, UnknownLocaleError
 
 from lander.shared.errors import UserError
 
-CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")  # of a language: it becomes part of the names of files
+CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")  # a language's code becomes part of file names
 
 
 @dataclass(frozen=True, order=True)
@@ -31,14 +31,14 @@ def parse_direction(value: str | list[str] | tuple[str, str]) -> Direction:
     """Read `en-de`, `zh-Hant--en` or `[zh-Hant, en]`.
 
     Raises:
-        UserError: not two different language codes (nothing that leads out of a folder).
+        UserError: not two different language codes (a code cannot lead out of a folder).
     """
     if isinstance(value, str):
         parts = value.split("--" if "--" in value else "-")
     else:
         parts = list(value) if isinstance(value, list | tuple) else []
     if len(parts) != 2 or not all(isinstance(part, str) and part for part in parts):
-        raise UserError(f"direction {value!r}: write it as en-de, or as [zh-Hant, en] where a code has a hyphen")
+        raise UserError(f"direction {value!r}: write it as en-de, or as [zh-Hant, en] if a code has a hyphen")
     if wrong := [part for part in parts if not CODE.fullmatch(part)]:
         raise UserError(f"direction {value!r}: {wrong[0]!r} is no code; use letters, digits and - in between")
     if parts[0] == parts[1]:
@@ -50,7 +50,7 @@ def language_name(code: str) -> str:
     """English name of a language code, from Unicode CLDR: `de` -> `German`.
 
     Raises:
-        UserError: CLDR does not know the code; the config can name it.
+        UserError: CLDR does not know the code.
     """
     try:
         name = Locale.parse(code, sep="-").get_display_name("en")

@@ -1,33 +1,60 @@
-"""A line on stderr now and then while a long input is read: how far, how fast, how much longer."""
+"""Progress of long work on stderr: a bar on a terminal; in a log, a line every ten seconds with the time left.
 
+with progress("lander data: web", total=3) as bar:
+    for part in parts:
+        bar.update()
+"""
+
+import contextlib
 import sys
-import time
 
-EVERY_SECONDS = 10.0
+from tqdm import tqdm
 
-
-class Progress:
-    """Reports on `name`, at most every ten seconds, so a short input is silent."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.begin = self.last = time.monotonic()
-
-    def update(self, lines: int, share: float) -> None:
-        """`lines` have been read so far, which is `share` of the input (0: unknown)."""
-        now = time.monotonic()
-        if now - self.last < EVERY_SECONDS:
-            return
-        self.last = now
-        seconds = now - self.begin
-        speed = f"{lines:,} lines, {lines / seconds:,.0f} a second"
-        left = f", {share:.0%}, about {remaining(seconds, share)} left" if share > 0 else ""
-        print(f"lander data: {self.name}: {speed}{left}", file=sys.stderr, flush=True)
+EVERY = 10.0  # seconds between two lines of a log
 
 
-def remaining(seconds: float, share: float) -> str:
-    """Time that the rest takes when `share` took `seconds`: `40 s`, `12 min`, `3.5 h`."""
-    rest = seconds * (1 - share) / share
-    if rest < 100:
-        return f"{rest:.0f} s"
-    return f"{rest / 60:.0f} min" if rest < 6000 else f"{rest / 3600:.1f} h"
+class _Log:
+    """A stream that turns each renewal of tqdm's bar (after a carriage return) into a line of the log."""
+
+    last = ""
+
+    def write(self, text: str) -> None:
+        line = text.strip()
+        if line and line != self.last:  # tqdm shows the finished bar once more when it is closed
+            with contextlib.suppress(
+                BrokenPipeError
+            ):  # Ctrl-C has ended the reader; the work goes on to save its state
+                print(line, file=sys.stderr, flush=True)
+            self.last = line
+
+    def flush(self) -> None:
+        pass
+
+
+def progress(name: str, total: float, done: float = 0, *, shown: bool = True, patience: float | None = None) -> tqdm:
+    """A counter of work, to be closed (or used with `with`). The time left follows from the mean speed so far.
+
+    Args:
+        name: what the lines are about.
+        total: amount of work, in any unit.
+        done: what an earlier process has done of it.
+        shown: False prints nothing (other ranks of a training).
+        patience: seconds before the first line, by default as between lines: short work is silent.
+    Returns:
+        tqdm's counter: `update(amount)`, `set_postfix_str(facts, refresh=False)`, `close()`.
+    """
+    terminal = sys.stderr.isatty()
+    patience = EVERY if patience is None else patience
+    tqdm.monitor_interval = 0  # its thread would print between updates; a process with threads forks badly
+    return tqdm(
+        desc=name,
+        total=total,
+        initial=done,
+        disable=not shown,
+        file=sys.stderr if terminal else _Log(),
+        bar_format="{desc}: {percentage:.0f}%" + (" |{bar:24}|" if terminal else "") + "{postfix}, {remaining} left",
+        mininterval=0.5 if terminal else EVERY,
+        delay=min(patience, 1.0) if terminal else patience,
+        miniters=0,
+        smoothing=0,
+    )

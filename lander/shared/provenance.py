@@ -1,6 +1,6 @@
 """Where results come from: the state of the code in git, the machine, and the versions of the libraries.
 
-Nothing here names a host, a user or a folder. It imports the standard library alone: any stage can note it.
+No host, user or folder is named. Only the standard library is imported, so any stage can record this.
 
     collect()  ->  {"git": {"commit": ..., "changed": [...]}, "machine": {...}, "versions": {...}}
 """
@@ -20,7 +20,7 @@ LIBRARIES = (
 
 
 def collect() -> dict[str, Any]:
-    """All of it, for JSON."""
+    """State of the code, machine and versions, for JSON."""
     return {"git": git_state(), "machine": machine(), "versions": versions()}
 
 
@@ -28,8 +28,8 @@ def git_state(folder: Path = PACKAGE) -> dict[str, Any]:
     """The commit that a folder of code is at, and what differs from it.
 
     Returns:
-        `commit`, its `date`, and `changed`: files of the repository that differ from the commit, and those of the
-        folder that git does not know. Empty where git does not keep the folder (an installed package).
+        `commit`, its `date`, and `changed`: files of the repository that differ from the commit, and files of the
+        folder that git does not know. Empty if git does not keep the folder (an installed package).
     """
     if not _git(folder, "ls-files", "-z", "--", "."):  # inside another project's repository, but not of it
         return {}
@@ -42,7 +42,7 @@ def git_state(folder: Path = PACKAGE) -> dict[str, Any]:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    """What git prints; nothing where it fails or there is none."""
+    """What git prints; empty if it fails or is not installed."""
     command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60, check=False)
@@ -67,7 +67,7 @@ def machine(proc: Path = Path("/proc")) -> dict[str, Any]:
 
 
 def _fields(path: Path, key: str) -> list[str]:
-    """Values of `key: value` lines of a file; none where it cannot be read."""
+    """Values of the `key: value` lines of a file; none if it cannot be read."""
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -77,7 +77,7 @@ def _fields(path: Path, key: str) -> list[str]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the libraries that results depend on; those that are not installed are left out."""
+    """Versions of the installed libraries that results depend on."""
     found = {}
     for name in LIBRARIES:
         try:

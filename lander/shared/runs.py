@@ -1,4 +1,4 @@
-"""Which model of a run: its method, its variant of the config and its seed."""
+"""The models of a run: a method, a variant of the config and a seed."""
 
 import re
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ NAME = re.compile(r"([a-z-]+)/([A-Za-z0-9._+-]+)/s(\d+)")
 
 @dataclass(frozen=True, order=True)
 class Model:
-    """One model of a run: trained, or decoded as it is."""
+    """One model of a run: trained, or the untrained base."""
 
     method: str
     variant: str
@@ -22,7 +22,7 @@ class Model:
 
     @classmethod
     def parse(cls, name: str) -> "Model":
-        """The model that `str` writes as `name`.
+        """The model whose `str` is `name`.
 
         Raises:
             UserError: not of the form method/variant/s<seed>.

@@ -13,7 +13,6 @@ description. From these follow
 
 import argparse
 import types
-import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -170,8 +169,3 @@ def _read(section: type[Section], name: str, kind: Any, text: str) -> Any:
     if wrong := problem(section, name, (value,) if several else value):
         raise argparse.ArgumentTypeError(wrong)
     return value
-
-
-def hints(section: type[Section]) -> dict[str, Any]:
-    """Name of each field -> its annotation, limits included."""
-    return typing.get_type_hints(section, include_extras=True)

@@ -10,13 +10,13 @@ import difflib
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from lander.shared.errors import UserError
-from lander.shared.section import Section, choices, hints, keys, members, section_of
+from lander.shared.section import Section, choices, keys, members, section_of
 
 S = TypeVar("S", bound=Section)
 TYPES = {str: "text", int: "a whole number", float: "a number", bool: "true or false", type(None): "null"}
@@ -55,8 +55,9 @@ def validate(section: type[S], raw: Mapping[str, Any], place: str = "") -> S:
 
 def problem(section: type[Section], name: str, value: Any) -> str | None:
     """What is wrong with the value of one field; None where nothing is."""
+    field = section.model_fields[name]
     try:
-        TypeAdapter(hints(section)[name], config={"strict": True}).validate_python(value)
+        TypeAdapter(Annotated[field.annotation, field], config={"strict": True}).validate_python(value)
     except ValidationError as error:
         found = error.errors(include_url=False)[0]
         return (
@@ -87,8 +88,7 @@ def read_words(value: Any, annotation: Any) -> Any:
     if isinstance(value, Mapping):
         for option in options:
             if section := section_of(option):
-                names = {field.alias or name: annotated for (name, field), annotated in zip(
-                    section.model_fields.items(), hints(section).values(), strict=True)}  # fmt: skip
+                names = {field.alias or name: field.annotation for name, field in section.model_fields.items()}
                 return {key: read_words(item, names.get(key, Any)) for key, item in value.items()}
             if get_origin(option) is dict:
                 return {key: read_words(item, get_args(option)[1]) for key, item in value.items()}
@@ -216,9 +216,9 @@ def _inside(annotation: Any, part: str | int) -> Any:
     """The annotation of a part of a value: a section's key, a list's item, a mapping's value."""
     for option in members(annotation):
         if section := section_of(option):
-            names = [field.alias or name for name, field in section.model_fields.items()]
+            names = {field.alias or name: field.annotation for name, field in section.model_fields.items()}
             if part in names:
-                return list(hints(section).values())[names.index(str(part))]
+                return names[str(part)]
         elif get_origin(option) is tuple and isinstance(part, int):
             return get_args(option)[0]
         elif get_origin(option) is dict and isinstance(part, str):

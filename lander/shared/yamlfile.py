@@ -1,8 +1,8 @@
-"""YAML files of people we do not know: plain values only, read in time and memory that their size bounds.
+"""YAML files from anybody: plain values only, read in time and memory that the file's size bounds.
 
-On top of `yaml.safe_load`, which runs nothing: a key that stands twice is refused (YAML takes the last and says
-nothing), and so are anchors that contain themselves or grow beyond all bounds when they are written out, lists in lists
-without end, numbers to base 60 (1:30 is 90) and text that no file can hold.
+`yaml.safe_load` runs no code. On top of it, this reader refuses duplicate keys (YAML silently takes the last), anchors
+that contain themselves or expand beyond all bounds, very deep nesting, numbers to base 60 (1:30 is 90 in YAML 1.1) and
+text that no file can hold.
 """
 
 from pathlib import Path
@@ -13,8 +13,9 @@ import yaml
 from lander.shared.errors import UserError, brief
 
 NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+MERGE = "tag:yaml.org,2002:merge"
 DEEPEST = 50  # lists and mappings inside each other
-MOST_VALUES = 200_000  # with all aliases written out
+MOST_VALUES = 200_000  # with all aliases expanded
 LARGEST = 20_000_000  # bytes
 
 
@@ -23,7 +24,7 @@ def read_yaml(path: str | Path) -> Any:
 
     Raises:
         FileNotFoundError: no such file.
-        UserError: anything else that is wrong with it, with the line where it is known.
+        UserError: any other fault of the file, with the line if it is known.
     """
     try:
         with open(path, "rb") as stream:
@@ -42,7 +43,13 @@ def read_yaml(path: str | Path) -> Any:
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """The value of a YAML text; `where` it stands, for messages."""
+    """The value of a YAML text.
+
+    Args:
+        where: name of the text in messages.
+    Raises:
+        UserError: the text is not YAML, or is refused (see above).
+    """
     loader = None
     try:
         loader = yaml.SafeLoader(text)
@@ -56,7 +63,7 @@ def parse_yaml(text: str, where: str) -> Any:
     except RecursionError:
         raise UserError(f"{where}: cannot be read as YAML: too many lists or mappings inside each other") from None
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:  # `2024-13-45`, `!!bool maybe`
-        reason = f"a value is not of its kind, {brief(error)}"
+        reason = f"a value does not fit its type, {brief(error)}"
         raise UserError(f"{where}: cannot be read as YAML: {reason}; write it in quotes") from None
     finally:
         if loader:
@@ -64,11 +71,13 @@ def parse_yaml(text: str, where: str) -> Any:
 
 
 def _check(node: yaml.Node, where: str, sizes: dict[int, int], above: list[yaml.Node]) -> int:
-    """Number of values in a node, aliases written out.
+    """Refuse what the module's docstring names.
 
     Args:
-        sizes: id of a node -> its number of values, of those that are done.
-        above: the nodes that it is in.
+        sizes: id of a finished node -> its number of values.
+        above: the nodes that contain this one.
+    Returns:
+        the number of values in the node, aliases expanded.
     """
     if id(node) in sizes:
         return sizes[id(node)]
@@ -79,33 +88,27 @@ def _check(node: yaml.Node, where: str, sizes: dict[int, int], above: list[yaml.
         raise UserError(f"{place}: more than {DEEPEST} lists or mappings inside each other")
     if isinstance(node, yaml.ScalarNode):
         if node.tag in NUMBERS and ":" in node.value:
-            raise UserError(
-                f"{place}: YAML takes {node.value} for a number to base 60; write the number, or quotes around it"
-            )
+            raise UserError(f"{place}: YAML reads {node.value} as a number to base 60; write the number, or quote it")
         if any("\ud800" <= char <= "\udfff" for char in node.value):
             raise UserError(f"{place}: half of a character (a lone surrogate, \\ud...); write the character itself")
         return 1
+    children = node.value
     if isinstance(node, yaml.MappingNode):
-        _check_keys(node, where)
         children = [child for pair in node.value for child in pair]
-    else:
-        children = node.value
+        lines: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == MERGE:
+                continue
+            line = key.start_mark.line + 1
+            if first := lines.get((key.tag, key.value)):
+                raise UserError(
+                    f"{where}, line {line}: the key {key.value!r} is there already (line {first}); remove one"
+                )
+            lines[key.tag, key.value] = line
     above.append(node)
     size = 1 + sum(_check(child, where, sizes, above) for child in children)
     above.pop()
     if size > MOST_VALUES:
-        raise UserError(f"{place}: more than {MOST_VALUES:,} values with all aliases written out; the file is refused")
+        raise UserError(f"{place}: more than {MOST_VALUES:,} values with all aliases expanded; the file is refused")
     sizes[id(node)] = size
     return size
-
-
-def _check_keys(node: yaml.MappingNode, where: str) -> None:
-    seen: dict[tuple[str, str], int] = {}
-    for key, _value in node.value:
-        if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
-            continue
-        line = key.start_mark.line + 1
-        if (key.tag, key.value) in seen:
-            first = seen[key.tag, key.value]
-            raise UserError(f"{where}, line {line}: the key {key.value!r} is there already (line {first}); remove one")
-        seen[key.tag, key.value] = line

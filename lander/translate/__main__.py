@@ -1,7 +1,260 @@
-"""`python -m lander.translate`: decode the test sets with one model (`lander.translate.test_sets`)."""
+"""Decode the test sets with one model, all directions in one go.
 
-from lander.shared.errors import run_main
-from lander.translate.test_sets import main
+Paper: section 4.3. Raw outputs are kept beside the truncated ones: cutting at the first line break alone can be worth
+20 BLEU for a base model (Bawden and Yvon 2023).
+
+With --examples (the method in-context, section 4.2) each prompt begins with --shots random training pairs of its
+direction, in the same template, each followed by its translation and a blank line. The draw depends on the seed, the
+direction and the sentence alone. Pairs with the test item's source or reference are never drawn.
+
+Reads:  <run>/data/test/<test>/<direction>.parquet, a trained model's folder or a base,
+        <run>/data/s<seed>/train/<direction>.parquet with --examples
+Writes: <run>/translate/<method>/<variant>/s<seed>/<test>/<direction>.jsonl   source, reference, raw, hypothesis,
+                          cut (it had not come to an end), loss (of the reference behind the same prompt, nats)
+        .../run.json      seconds and sentences per test and direction; with --examples also shots_dropped (they did not
+                          fit into the model's positions) and sentences_with_fewer_shots
+        .../prompts.csv   with --choose-prompt: direction, prompt, bleu, chrf2++ on the dev set, chosen; a direction
+                          without a dev set gets the prompt with the best mean BLEU
+
+Example:
+    python -m lander.translate --model lander-tiny --languages '{"en": "English", "de": "German"}' \\
+        --template sentence --test cldr:en-de:en-de.parquet --out-dir zero-shot
+"""
+
+import argparse
+import json
+import math
+import time
+import zlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from lander.config.translate import Translate
+from lander.data.templates import Template, load_templates
+from lander.evaluate.contamination import normalise
+from lander.models.flags import add_model_flags, add_prompt_flags
+from lander.shared import machine, tables
+from lander.shared.errors import UserError, run_main
+from lander.shared.files import whole_file, write_json
+from lander.shared.languages import Direction, parse_direction
+from lander.shared.section import add_flags
+from lander.translate.translator import Output, Translator, first_line, load, own_templates
+
+
+class TestSet(NamedTuple):
+    """One direction of a test set."""
+
+    name: str
+    direction: Direction
+    path: Path
+
+
+def parse_test(value: str) -> TestSet:
+    """`NAME:DIRECTION:FILE` from the command line; the file may hold colons."""
+    name, direction, path = value.split(":", 2)
+    return TestSet(name, parse_direction(direction), Path(path))
+
+
+def parse_table(value: str) -> tuple[Direction, Path]:
+    """`DIRECTION:FILE` from the command line."""
+    direction, path = value.split(":", 1)
+    return parse_direction(direction), Path(path)
+
+
+class Examples:
+    """Training pairs of one direction, to draw demonstrations from."""
+
+    def __init__(self, pairs: pd.DataFrame, direction: Direction, shots: int, seed: int):
+        """`pairs`: a table "train".
+
+        Raises:
+            UserError: fewer pairs than shots.
+        """
+        if len(pairs) < shots:
+            raise UserError(f"--shots: {shots} examples are asked for, and {direction} has {len(pairs)} training pairs")
+        self.sources, self.targets = pairs["source"].tolist(), pairs["target"].tolist()
+        self.direction, self.shots, self.seed = direction, shots, seed
+
+    def draw(self, source: str, reference: str) -> list[tuple[str, str]]:
+        """Random pairs for a test item, none of them with its source or its reference; fewer where there are fewer."""
+        key = [self.seed, zlib.crc32(str(self.direction).encode()), zlib.crc32(source.encode())]
+        item, drawn = (normalise(source), normalise(reference)), []
+        for place in np.random.default_rng(key).permutation(len(self.sources)):
+            pair = self.sources[place], self.targets[place]
+            if normalise(pair[0]) != item[0] and normalise(pair[1]) != item[1]:
+                drawn.append(pair)
+            if len(drawn) == self.shots:
+                break
+        return drawn
+
+
+def few_shot(
+    translator: Translator, items: pd.DataFrame, template: Template, examples: Examples, max_new_tokens: int
+) -> tuple[list[list[int]], list[int]]:
+    """Prompts (tokens) with demonstrations before them, and how many each has.
+
+    A prompt that leaves no room for `max_new_tokens` loses its first demonstrations. A model whose config names no
+    number of positions (ALiBi) has room for all.
+    """
+    config = translator.network.config
+    positions = getattr(config, "max_position_embeddings", None) or getattr(config, "seq_length", None) or math.inf
+    room = positions - max_new_tokens
+    prompts, kept = [], []
+    for source, reference in zip(items["source"], items["target"], strict=True):
+        shots = [
+            translator.prompt(example, examples.direction, template) + " ".join(translation.splitlines()) + "\n\n"
+            for example, translation in examples.draw(source, reference)
+        ]
+        instruction = translator.prompt(source, examples.direction, template)
+        prompt = translator.codec.prompt("".join([*shots, instruction]))
+        while shots and len(prompt) > room:
+            del shots[0]
+            prompt = translator.codec.prompt("".join([*shots, instruction]))
+        prompts.append(prompt)
+        kept.append(len(shots))
+    return prompts, kept
+
+
+def write_translations(path: Path, items: pd.DataFrame, outputs: list[Output], losses: list[float]) -> None:
+    """One JSON object a line: source, reference, raw output, hypothesis (its first line), whether it was cut off, loss.
+
+    The loss of a model that has diverged is no number: null.
+    """
+    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as stream:
+        for source, reference, output, loss in zip(items["source"], items["target"], outputs, losses, strict=True):
+            row: dict[str, Any] = {"source": source, "reference": reference, "raw": output.text}
+            row |= {"hypothesis": first_line(output.text), "cut": output.cut}
+            row["loss"] = round(loss, 4) if math.isfinite(loss) else None
+            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def choose_prompts(
+    translator: Translator, candidates: list[Template], dev: dict[Direction, pd.DataFrame], decoding: dict
+) -> tuple[dict[Direction, Template], pd.DataFrame]:
+    """The prompt with the best BLEU on the dev set, direction by direction (chrF2++ decides a tie).
+
+    Returns:
+        direction -> template; the table direction, prompt, bleu, chrf2++, chosen
+    """
+    from sacrebleu.metrics import CHRF
+
+    from lander.evaluate.bleu import bleu_for
+
+    chosen, rows = {}, []
+    for direction, items in dev.items():
+        references = [items["target"].tolist()]
+        scores = []
+        for template in candidates:
+            outputs = translator.translate(items["source"].tolist(), direction, template=template, **decoding)
+            bleu = bleu_for(direction.target).corpus_score(outputs, references).score
+            scores.append((bleu, CHRF(word_order=2).corpus_score(outputs, references).score))
+        best = max(range(len(candidates)), key=scores.__getitem__)
+        chosen[direction] = candidates[best]
+        for place, (template, (bleu, chrf)) in enumerate(zip(candidates, scores, strict=True)):
+            rows.append((str(direction), template.name, round(bleu, 4), round(chrf, 4), place == best))
+    return chosen, pd.DataFrame(rows, columns=["direction", "prompt", "bleu", "chrf2++", "chosen"])
+
+
+def best_in_mean(table: pd.DataFrame, candidates: list[Template]) -> Template:
+    """The prompt with the highest mean BLEU over the dev sets. Args: table: that of `choose_prompts`."""
+    name = table.groupby("prompt", sort=False)["bleu"].mean().idxmax()
+    return next(template for template in candidates if template.name == name)
+
+
+def parse_args() -> argparse.Namespace:
+    """The flags of the command line."""
+    parser = argparse.ArgumentParser(prog="lander.translate", description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add_model_flags(parser, trained=True)
+    add_prompt_flags(parser)
+    add_flags(parser, Translate)
+    add("--test", type=parse_test, nargs="+", required=True, metavar="NAME:DIRECTION:FILE", help="what to translate")
+    add("--choose-prompt", action="store_true", help="instead of the fixed template, the best one on the dev set")
+    add(
+        "--dev", type=parse_table, nargs="*", default=[], metavar="DIRECTION:FILE", help="dev sets, for --choose-prompt"
+    )
+    what = "training pairs of which --shots are put before each sentence (in-context)"
+    add("--examples", type=parse_table, nargs="*", default=[], metavar="DIRECTION:FILE", help=what)
+    add("--seed", type=int, default=0, help="of the draw of examples")
+    add("--record", default="run.json", help="name of the record of seconds and sentences, in --out-dir")
+    add("--prompts", default="prompts.csv", help="name of the table of prompts that were tried, in --out-dir")
+    add("--out-dir", type=Path, required=True)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Load the model once, translate every test set with it."""
+    args = parse_args()
+    machine.prepare(args.threads)
+    templates = load_templates(args.templates)
+    fixed = next((template for template in templates if template.name == args.template), None)
+    if fixed is None:
+        names = ", ".join(template.name for template in templates)
+        raise UserError(f"translate.template: no template is named {args.template!r}; there are {names}")
+    examples = read_examples(args) if args.examples else {}
+    started = time.monotonic()
+    translator = load(args.model, args.dtype, args.revision, prompt=args.prompt)
+    translator.languages = args.languages
+    decoding = {"beams": args.beams, "max_new_tokens": args.max_new_tokens, "batch_size": args.batch_size}
+    prompts: dict[Direction, Template] = {}
+    if args.choose_prompt:
+        if not args.dev:
+            raise UserError("--choose-prompt: it needs --dev, the sentences on which prompts are compared")
+        dev = {direction: tables.read(path, "heldout").head(args.dev_sentences) for direction, path in args.dev}
+        own = [template for template in own_templates(args.model) if template.name == "own"]
+        prompts, table = choose_prompts(translator, own + templates, dev, decoding)
+        fixed = best_in_mean(table, own + templates)
+        with whole_file(args.out_dir / args.prompts) as temporary:
+            table.to_csv(temporary, index=False, lineterminator="\n")
+    parts = []
+    for test in args.test:
+        template = prompts.get(test.direction, fixed)
+        parts.append(decode(translator, test, template, examples.get(test.direction), decoding, args.out_dir))
+    write_json(args.out_dir / args.record, {"seconds": round(time.monotonic() - started, 1), "parts": parts})
+
+
+def decode(
+    translator: Translator,
+    test: TestSet,
+    template: Template,
+    examples: Examples | None,
+    decoding: dict,
+    out_dir: Path,
+) -> dict[str, Any]:
+    """Translate one direction of a test set into its file. Returns its entry of run.json."""
+    began = time.monotonic()
+    items = tables.read(test.path, "heldout")
+    facts = {"test": test.name, "direction": str(test.direction), "sentences": len(items)}
+    if examples is None:
+        prompts = translator.prompts(items["source"].tolist(), test.direction, template)
+    else:
+        prompts, kept = few_shot(translator, items, template, examples, decoding["max_new_tokens"])
+        lost = [examples.shots - count for count in kept]
+        facts |= {"shots_dropped": sum(lost), "sentences_with_fewer_shots": sum(count > 0 for count in lost)}
+    outputs = translator.complete(prompts, test.direction, **decoding)
+    references = translator.codec.targets(items["target"].tolist())
+    sequences = [prompt + reference for prompt, reference in zip(prompts, references, strict=True)]
+    losses = translator.losses(sequences, list(map(len, prompts)), test.direction, decoding["batch_size"])
+    write_translations(out_dir / test.name / f"{test.direction}.jsonl", items, outputs, losses)
+    return facts | {"seconds": round(time.monotonic() - began, 2)}
+
+
+def read_examples(args: argparse.Namespace) -> dict[Direction, Examples]:
+    """The examples of every tested direction.
+
+    Raises:
+        UserError: a direction has none, or too few.
+    """
+    files = dict(args.examples)
+    for test in args.test:
+        if test.direction not in files:
+            raise UserError(f"--examples: no training pairs for {test.direction}; add {test.direction}:FILE")
+    tested = dict.fromkeys(test.direction for test in args.test)
+    return {d: Examples(tables.read(files[d], "train"), d, args.shots, args.seed) for d in tested}
+
 
 if __name__ == "__main__":
     run_main(main, "translate")

@@ -1,9 +1,9 @@
-"""Greedy decoding that computes nothing for nothing: no row waits for others, and prompts are read without padding.
+"""Greedy decoding without wasted work: finished rows leave the batch, and prompts are read without padding.
 
-Hugging Face's own loop pads all prompts of a batch to the longest and keeps every row until the last one has ended.
-This one is given to `generate` as `custom_generate`: `generate` prepares cache, logits processors and stopping criteria
-as ever, so the tokens are those of its own loop. Prompts are read in parts of similar length, whose caches are put
-together; then all rows go on together, and each leaves the batch as it ends.
+Hugging Face's loop pads all prompts of a batch to the longest and keeps every row until the last one has ended. This
+one is given to `generate` as `custom_generate`. `generate` still prepares cache, logits processors and stopping
+criteria, so the tokens are those of its own loop. Prompts are read in parts of similar length, whose caches are joined;
+then all rows go on together, and each leaves the batch when it ends.
 """
 
 import copy
@@ -109,7 +109,7 @@ def join(parts: list[Any], cache: Any, width: int) -> None:
 
 
 def process(logits_processor: Any, tokens: torch.Tensor, rows: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-    """Scores of the rows that are left. A processor may know its rows by their place: it is shown all of them."""
+    """Scores of the rows that are left. A processor may identify rows by their place, so it sees all of them."""
     if not logits_processor:
         return logits
     every = logits.new_zeros(len(tokens), logits.shape[1]).index_copy(0, rows, logits)

@@ -4,8 +4,8 @@ Losses compare what BLEU cannot: models that translate too badly to be ranked, w
 routing alone does to the base before anything is trained (state `start`). Nats per token depend on the tokenizer;
 nats per character of the reference compare models of different ones.
 
-Reads:  <run>/data/{dev,test}/..., <run>/data/kept/<language>.parquet, a trained model's folder or a base
-Writes: <run>/loss/<method>/<variant>/s<seed>.csv   method, variant, seed, state (start, trained), kind (dev, test,
+Reads:  <run>/data/dev/..., <run>/data/test/..., <run>/data/kept/<language>.parquet, a trained model's folder or a base
+Writes: <run>/loss/<method>/<variant>/s<seed>.csv   method, variant, seed, state (start, trained), kind (dev,
             untrained, text), name, direction (or language), loss (nats per predicted token), tokens, characters,
             loss_per_character
 
@@ -29,7 +29,7 @@ from lander.shared import machine, tables
 from lander.shared.errors import UserError, run_main
 from lander.shared.files import whole_file
 from lander.shared.section import add_flags
-from lander.translate.test_sets import parse_test
+from lander.translate.__main__ import parse_table, parse_test
 from lander.translate.translator import Translator, load
 
 COLUMNS = [
@@ -41,7 +41,7 @@ COLUMNS = [
 class Text(NamedTuple):
     """Sequences whose loss is measured: references of a direction behind their prompts, or sentences of a language."""
 
-    kind: str  # dev, test, untrained or text
+    kind: str  # dev, untrained or text
     name: str  # of the test set; dev, text
     direction: str | None  # None: plain text, read by the base's graph
     label: str  # direction or language
@@ -67,16 +67,12 @@ def sentences(language: str, texts: list[str], codec: Codec) -> Text:
     return Text("text", "text", None, language, sequences, [0] * len(texts), sum(map(len, texts)))
 
 
-def measure(translator: Translator, text: Text, batch_size: int) -> tuple[float, int]:
-    """Summed loss in nats, and the number of predicted tokens."""
-    tokens = sum(max(len(tokens) - max(skip, 1), 0) for tokens, skip in zip(text.sequences, text.skips, strict=True))
-    return sum(translator.losses(text.sequences, text.skips, text.direction, batch_size)), tokens
-
-
 def rows(translator: Translator, state: str, texts: list[Text], batch_size: int) -> Iterator[dict]:
-    """A row per text."""
+    """A row per text: its mean loss, and what the mean is over."""
     for text in texts:
-        total, tokens = measure(translator, text, batch_size)
+        total = sum(translator.losses(text.sequences, text.skips, text.direction, batch_size))  # nats
+        pairs = zip(text.sequences, text.skips, strict=True)
+        tokens = sum(max(len(sequence) - max(skip, 1), 0) for sequence, skip in pairs)  # the first is never predicted
         yield {
             "state": state,
             "kind": text.kind,
@@ -100,17 +96,20 @@ def read_texts(args: argparse.Namespace, codec: Codec) -> list[Text]:
         raise UserError(f"--template: no template is named {args.template!r}; there are {', '.join(templates)}")
     template = templates[args.template]
     found = []
-    named = [("dev", parse_test(f"dev:{value}")) for value in args.dev]
-    named += [("test", parse_test(value)) for value in args.test]
-    named += [("untrained", parse_test(value)) for value in args.untrained]
-    for kind, item in named:
-        names = args.languages[item.direction.source], args.languages[item.direction.target]
-        heldout = tables.read(item.path, "heldout")
-        found.append(references(kind, item.name, str(item.direction), heldout, codec, template, names))
-    for value in args.text:
-        language, path = value.split(":", 1)
-        found.append(sentences(language, tables.read(Path(path), "text")["text"].tolist(), codec))
+    named = [("dev", "dev", *table) for table in args.dev] + [("untrained", *test) for test in args.untrained]
+    for kind, name, direction, path in named:
+        names = args.languages[direction.source], args.languages[direction.target]
+        heldout = tables.read(path, "heldout")
+        found.append(references(kind, name, str(direction), heldout, codec, template, names))
+    for language, path in args.text:
+        found.append(sentences(language, tables.read(path, "text")["text"].tolist(), codec))
     return found
+
+
+def parse_text(value: str) -> tuple[str, Path]:
+    """`LANGUAGE:FILE` from the command line."""
+    language, path = value.split(":", 1)
+    return language, Path(path)
 
 
 def main() -> None:
@@ -120,18 +119,15 @@ def main() -> None:
     add_model_flags(parser, trained=True)
     add_prompt_flags(parser)
     add_flags(parser, Translate, "template", "batch_size")
-    add("--dev", nargs="*", default=[], metavar="DIRECTION:FILE", help="dev sets")
-    add("--test", nargs="*", default=[], metavar="NAME:DIRECTION:FILE", help="test sets")
-    add("--untrained", nargs="*", default=[], metavar="NAME:DIRECTION:FILE", help="test sets of untrained directions")
-    add("--text", nargs="*", default=[], metavar="LANGUAGE:FILE", help="sentences, for example of pretraining text")
+    many = {"nargs": "*", "default": []}
+    add("--dev", type=parse_table, metavar="DIRECTION:FILE", help="dev sets", **many)
+    add("--untrained", type=parse_test, metavar="NAME:DIRECTION:FILE", help="test sets of other directions", **many)
+    add("--text", type=parse_text, metavar="LANGUAGE:FILE", help="sentences, for example of pretraining text", **many)
     add("--method", required=True)
     add("--variant", default="main")
     add("--seed", type=int, default=0)
     add("--out", type=Path, required=True, help="CSV to write")
     args = parser.parse_args()
-    for value in (*args.dev, *args.text):
-        if ":" not in value:
-            raise UserError(f"{value}: write DIRECTION:FILE (for --text LANGUAGE:FILE)")
     machine.prepare(args.threads)
     translator = load(args.model, args.dtype, args.revision, prompt=args.prompt)
     texts = read_texts(args, translator.codec)

@@ -6,8 +6,6 @@ model.translate(["Good morning."], "en-de")
 `lander.share.export` writes one as a plain model folder, `lander.finetune.delta` as one file.
 """
 
-import sys
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +20,7 @@ from lander.models import loading
 from lander.models.tokens import IGNORED, Codec
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction, language_name, parse_direction
+from lander.shared.progress import progress
 from lander.translate import decoding
 
 LOGITS = 2**27  # of one batch of `losses`, in numbers: half a gigabyte
@@ -63,7 +62,7 @@ class Translator:
             direction = parse_direction(direction)
         if direction is not None and direction not in self.directions:
             for ffn in self.ffns.values():
-                if str(direction) not in ffn.directions:  # it has no masks of its own
+                if str(direction) not in ffn.directions:  # it has no masks
                     ffn.add_direction(direction)
         self.router.direction = None if direction is None else str(direction)
 
@@ -114,12 +113,12 @@ class Translator:
         """Everything that the model writes behind each prompt (tokens), up to its end token or `max_new_tokens`."""
         self.route(direction)
         outputs = [Output("", False)] * len(prompts)
-        progress = Progress(str(direction), len(prompts))
-        for places in by_length(prompts, batch_size):
-            generated = self.generate([prompts[place] for place in places], beams, max_new_tokens)
-            for place, tokens in zip(places, generated, strict=True):
-                outputs[place] = Output(self.codec.decode(tokens), self.codec.end not in tokens)
-            progress.add(len(places))
+        with progress(f"lander translate: {direction}", len(prompts)) as bar:
+            for places in by_length(prompts, batch_size):
+                generated = self.generate([prompts[place] for place in places], beams, max_new_tokens)
+                for place, tokens in zip(places, generated, strict=True):
+                    outputs[place] = Output(self.codec.decode(tokens), self.codec.end not in tokens)
+                bar.update(len(places))
         return outputs
 
     @torch.inference_mode()
@@ -293,20 +292,3 @@ def by_length(sequences: list[list[int]], batch_size: int, tokens: int | None = 
         size = batch_size if tokens is None else max(1, min(batch_size, tokens // longest))
         yield order[start : start + size]
         start += size
-
-
-class Progress:
-    """A line every few seconds: sentences done, time left."""
-
-    def __init__(self, name: str, total: int):
-        self.name, self.total, self.done = name, total, 0
-        self.started = self.last = time.monotonic()
-
-    def add(self, count: int) -> None:
-        self.done += count
-        now = time.monotonic()
-        if now - self.last >= 10:
-            self.last = now
-            left = int((now - self.started) / self.done * (self.total - self.done))
-            message = f"{self.name} {self.done}/{self.total}  {left // 60}:{left % 60:02d} left"
-            print(f"translate: {message}", file=sys.stderr, flush=True)

@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lander.config import config
+from lander.config.base import WEIGHT_FILES, weights
 from lander.config.evaluate import Neural
-from lander.config.modelconfig import WEIGHT_FILES, weights
 from lander.config.sources import Source
 from lander.data import testsets
-from lander.evaluate import comet, tokenizers
+from lander.evaluate import bleu, neural
 from lander.shared.errors import UserError, brief, run_main
 from lander.shared.languages import Direction
 from lander.workflow.neural import COMET
@@ -206,7 +206,7 @@ def _flores(dry_run: bool) -> Fetched:
     """The sentencepiece model of spBLEU, in sacreBLEU's cache."""
     from sacrebleu.utils import download_file
 
-    path, url = tokenizers.flores()
+    path, url = bleu.flores()
     if not dry_run and not (path.is_file() and path.stat().st_size):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -219,20 +219,20 @@ def _flores(dry_run: bool) -> Fetched:
 
 def _metric(metric: Neural, dry_run: bool) -> Iterator[Fetched]:
     """All files of a neural metric's model; without a command in the config, COMET and its encoder's tokenizer too."""
-    name, settings = metric.model, comet.settings_of(metric.model)
+    name, settings = metric.model, neural.settings_of(metric.model)
     if metric.remote:
         yield _repository(name, "model", None, list, dry_run)
     if metric.command:
         return
     if metric.remote:
-        settings = _ask(name, lambda: fetch_files(name, "model", None, [comet.SETTINGS])) / comet.SETTINGS
-    encoder = comet.encoder(settings) if settings.is_file() else None
+        settings = _ask(name, lambda: fetch_files(name, "model", None, [neural.SETTINGS])) / neural.SETTINGS
+    encoder = neural.encoder(settings) if settings.is_file() else None
     cached = encoder and (cache_folder() / f"models--{encoder.replace('/', '--')}").glob("snapshots/*/config.json")
     if encoder and not (testsets.offline() and any(cached)):
         yield _repository(encoder, "model", None, _texts, dry_run, f"{encoder}, tokenizer")
     folder = Path(COMET).parents[1]
     if not Path(COMET).is_file() and not dry_run:
-        comet.make_environment(folder)
+        neural.make_environment(folder)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     yield Fetched("program", "COMET and its libraries, by pip", size, str(folder))
 
@@ -281,7 +281,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Fetch, and say what was fetched."""
     if arguments.environment:
-        comet.make_environment(arguments.environment)
+        neural.make_environment(arguments.environment)
         return
     files = arguments.configfile
     settings = config.load(json.loads(arguments.effective)) if arguments.effective else config.read(*files)

@@ -5,6 +5,7 @@ import json
 import os
 import string
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from lander.data import cleaning, langid, measures
 from lander.data.cleaning import EXAMPLE_CHARACTERS, EXAMPLES, Cleaner, clean_pair
+from lander.data.filters import LARGER, Seen
 from lander.data.langid import Judge
 from lander.data.overlap import Excluded, normalise
 from lander.data.repair import repair
@@ -240,6 +242,26 @@ def test_duplicates():
     pairs = [(DE, EN), (DE + " ", EN), (DE, EN + " Really."), (DE, EN)]
     assert verdicts(pairs) == [(DE, EN), "duplicates", (DE, EN + " Really."), "duplicates"]
     assert verdicts(pairs, cleaning={"default": {"duplicates": {"pair": False}}})[3] == (DE, EN)
+
+
+@given(st.lists(st.lists(st.integers(0, 40), max_size=9), max_size=40))
+def test_what_was_seen_answers_as_a_set_does(calls):
+    seen, known = Seen(), set()
+    for call in calls:
+        wanted = [number not in known and number not in call[:place] for place, number in enumerate(call)]
+        known.update(call)
+        assert seen.add(np.array(call, dtype=np.uint64)).tolist() == wanted
+
+
+def test_what_was_seen_is_held_once_in_few_runs():
+    seen = Seen()
+    numbers = np.random.default_rng(0).permutation(20_000).astype(np.uint64) << np.uint64(49)  # the largest ones too
+    for part in np.array_split(np.concatenate([numbers, numbers[:500]]), 300):
+        seen.add(part)
+    lengths = [len(run) for run in seen._runs]
+    assert sum(lengths) == 20_000
+    assert all(first >= LARGER * second for first, second in pairwise(lengths))
+    assert all((run[:-1] < run[1:]).all() for run in seen._runs)
 
 
 def test_nothing_hangs_on_the_size_of_a_batch(monkeypatch):

@@ -149,7 +149,7 @@ def test_memories_of_fragments(clean, tmp_path_factory, fragments):
         assert comments or counts["read"] == text.count("<tu>")
 
 
-@fuzz(60)
+@fuzz(120)
 @given(data=st.data(), packed=st.sampled_from(["plain", "gz", "zip"]))
 def test_damaged_memories(clean, tmp_path_factory, data, packed):
     file = tmp_path_factory.getbasetemp() / "fuzz-damaged.tmx"

@@ -28,10 +28,11 @@ def files(tmp_path):
 
 
 def complaint(source, languages=("en", "de"), **options):
-    """The message of the error that reading raises: one line."""
+    """The message of the error that reading raises: one short line."""
     with pytest.raises(UserError) as error:
         list(read(source, languages, **options))
     assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 500
     return str(error.value)
 
 
@@ -77,47 +78,33 @@ def test_unequal_lengths_say_both_even_beyond_the_range(tmp_path, files, lines):
     assert "short has 3" in message
 
 
-def damage(tmp_path, kind):
-    path = tmp_path / f"bad.{kind}"
-    if kind == "empty":
-        write(path, b"")
-    elif kind == "folder":
-        path.mkdir()
-    elif kind == "cut.gz":
-        data = gzip.compress(b"".join(b"%d line %d\n" % (n * n, n) for n in range(20000)))
-        path.write_bytes(data[: len(data) // 2])
-    elif kind == "not.gz":
-        path.write_bytes(b"plain text\n")
-    elif kind == "crc.gz":
-        path.write_bytes(gzip.compress(b"a\nb\nc\nd\n")[:-8] + b"12345678")
-    elif kind == "utf8":
-        write(path, b"ok\nfine\ncaf\xe9\nok\n")
-    elif kind == "surrogate":
-        write(path, b"ok\n\xed\xa0\x80\nfine\nok\n")
-    elif kind == "utf16":
-        write(path, "a\nb\nc\nd\n".encode("utf-16"))
-    return str(path)
+PACKED = gzip.compress(b"".join(b"%d line %d\n" % (n * n, n) for n in range(20000)))
 
 
 @pytest.mark.parametrize(
-    ("kind", "expected"),
+    ("name", "content", "expected"),
     [
-        ("missing", "no such file"),
-        ("empty", "the file is empty"),
-        ("folder", "is a folder"),
-        ("cut.gz", "cut short after line"),
-        ("not.gz", "not a sound gzip file"),
-        ("crc.gz", "not a sound gzip file"),
-        ("utf8", "line 3: not valid UTF-8 (byte 4 of the line is 0xe9)"),
-        ("surrogate", "line 2: not valid UTF-8"),
-        ("utf16", "line 1: not valid UTF-8"),
+        ("missing", None, "no such file"),
+        ("folder/", None, "is a folder"),
+        ("empty", b"", "the file is empty"),
+        ("cut.gz", PACKED[: len(PACKED) // 2], "cut short after line"),
+        ("not.gz", b"plain text\n", "the gzip file is damaged"),
+        ("crc.gz", PACKED[:-8] + b"12345678", "the gzip file is damaged"),
+        ("utf8", b"ok\nfine\ncaf\xe9\nok\n", "line 3: not valid UTF-8 (byte 4 of the line is 0xe9)"),
+        ("surrogate", b"ok\n\xed\xa0\x80\nfine\nok\n", "line 2: not valid UTF-8"),
+        ("utf16", "a\nb\nc\nd\n".encode("utf-16"), "line 1: not valid UTF-8"),
     ],
 )
 @pytest.mark.parametrize("side", ["en", "de"])
-def test_damaged_files_are_named(tmp_path, files, kind, expected, side):
-    files["files"][side] = damage(tmp_path, kind)
+def test_damaged_files_are_named(tmp_path, files, name, content, expected, side):
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    elif name.endswith("/"):
+        path.mkdir()
+    files["files"][side] = str(path)
     message = complaint(files)
-    assert f"bad.{kind}" in message
+    assert path.name in message
     assert expected in message
 
 

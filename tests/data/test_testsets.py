@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from test_sources import complaint
 
 from lander.config.sources import Source, parse_sources
 from lander.data import testsets
@@ -38,13 +39,6 @@ def cache(tmp_path, monkeypatch):
 
 
 BOTH = {"sacrebleu": "wmt16", "directions": ["en-de", "de-en"]}
-
-
-def complaint(source, languages=("en", "de")) -> str:
-    with pytest.raises(UserError) as error:
-        list(read(source, languages))
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 def test_each_direction_has_a_set_of_its_own(cache):
@@ -90,10 +84,8 @@ def test_the_config_knows_its_languages_and_whether_a_network_is_needed(cache):
 
 def test_offline_and_not_in_the_cache(cache):
     message = complaint({"sacrebleu": "wmt17", "config": "en-de"})
-    assert message == (
-        f"sacrebleu wmt17 en-de: not in the cache {cache}, and cannot be fetched (HF_HUB_OFFLINE is set); run `lander "
-        "prefetch` with the same config where there is a network, or set SACREBLEU to a folder that has it"
-    )
+    assert message.startswith("sacrebleu wmt17 en-de: ")
+    assert all(part in message for part in (str(cache), "HF_HUB_OFFLINE is set", "lander prefetch", "SACREBLEU"))
 
 
 @pytest.mark.parametrize("fault", [OSError("no route\nto host"), SystemExit(1)])

@@ -11,7 +11,7 @@ from lander.data.templates import Template
 from lander.detect import permute
 from lander.shared import tables
 from lander.shared.errors import UserError
-from lander.translate.test_sets import best_in_mean
+from lander.translate.__main__ import best_in_mean
 
 FACTS = ["role", "owner", "trained", "scale"]
 

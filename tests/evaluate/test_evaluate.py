@@ -6,14 +6,14 @@ import json
 import pandas as pd
 import pytest
 
-from lander.evaluate import tokenizers, translations
+from lander.evaluate import bleu as bleus
+from lander.evaluate import translations
 from lander.evaluate.__main__ import main
 from lander.evaluate.bleu import bleu_for
 from lander.evaluate.collect import COLUMNS, collect, means, merge_signatures, read_scores, write_scores
 from lander.evaluate.contamination import normalise, seen_in_training
 from lander.evaluate.metrics import score, segments
 from lander.evaluate.outputs import flags, repeated_share, target_judge, unfinished
-from lander.evaluate.tokenizers import bleu_with
 from lander.evaluate.translations import Translations
 from lander.shared import tables
 from lander.shared.errors import UserError
@@ -114,7 +114,7 @@ def test_tokenizers_that_are_not_installed(monkeypatch):
 def test_the_wrong_tokenizer_is_refused_with_the_reason(tmp_path):
     for language, own in (("zh", "zh"), ("zh-Hant", "zh"), ("yue", "zh"), ("ja", "ja-mecab")):
         with pytest.raises(UserError, match="written without spaces") as caught:
-            bleu_with(language, "13a")
+            bleu_for(language, "13a")
         assert f"refused for {language}" in str(caught.value)
         assert f"then it is {own}" in str(caught.value)
     assert "tok:13a" in scores_of(items(*GERMAN), "de", tokenizer="13a")["bleu"].signature
@@ -140,7 +140,7 @@ def test_spbleu(tmp_path, monkeypatch):
     monkeypatch.setattr(tokenizer_spm, "SACREBLEU_DIR", str(tmp_path))
     with pytest.raises(UserError, match=r"metric spbleu: .*flores200 model is not on this machine"):
         scores_of(items(*GERMAN), "de", extras=["spbleu"])
-    path = tokenizers.flores()[0]
+    path = bleus.flores()[0]
     path.parent.mkdir()
     with open(path, "wb") as stream:
         sentencepiece.SentencePieceTrainer.train(
@@ -374,7 +374,7 @@ def test_bad_translations_name_the_file(tmp_path, content, message):
 
 
 def test_a_diverged_model_has_no_loss(tmp_path):
-    """What `lander.translate.test_sets` writes for it is read: no remedy would give another number."""
+    """What `lander.translate` writes for it is read: no remedy would give another number."""
     row = {"source": "a", "reference": "b", "raw": "c", "hypothesis": "c"}
     for nats, known in ((999_999, True), (1_000_000, False), (1e300, False), (None, False)):
         (tmp_path / "en-de.jsonl").write_text("".join(json.dumps({**row, "loss": n}) + "\n" for n in (1.5, nats)))
@@ -439,10 +439,11 @@ def test_the_references_loss_is_a_metric_with_segments():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "no scores"),
-        ("method,score\nfull,3\n", "no variant, seed"),
+        ("", "cannot be read as CSV"),
+        (",".join(COLUMNS) + "\n", "no scores"),
+        ("method,score\nfull,3\n", "no column variant, seed"),
         (",".join(COLUMNS) + "\nfull,main,0,news,en-de,bleu,high,s\n", "line 2: score 'high' is not a number"),
-        (",".join(COLUMNS) + "\nfull,main,0,news,en-de,bleu,3,\n", "line 2 has no signature"),
+        (",".join(COLUMNS) + "\nfull,main,0,news,en-de,bleu,3,\n", "line 2: no signature"),
     ],
 )
 def test_bad_score_files(tmp_path, text, message):

@@ -14,11 +14,18 @@ from sacrebleu.significance import PairedTest
 
 from lander.evaluate import significance
 from lander.evaluate.__main__ import main
-from lander.evaluate.metrics import segments
-from lander.evaluate.resampling import holm, interval, over_seeds, p_bootstrap, p_randomisation
-from lander.evaluate.sampled import Design, Method, sample
+from lander.evaluate.metrics import Extractor, Measured, chrf_metric, loss_statistics, segments
+from lander.evaluate.resampling import (
+    Design,
+    Method,
+    holm,
+    interval,
+    over_seeds,
+    p_bootstrap,
+    p_randomisation,
+    sample,
+)
 from lander.evaluate.segments import Compared, Model
-from lander.evaluate.statistics import Extractor, Measured, chrf_metric, loss_statistics
 from lander.shared import tables
 from lander.shared.errors import UserError
 
@@ -322,8 +329,8 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"score": ["0.5", "nan"]}, "line 3: the score is not a finite number"),
-        ({"score": ["0.5", "high"]}, "line and score must be numbers"),
+        ({"score": ["0.5", "nan"]}, "line 3"),
+        ({"score": ["0.5", "high"]}, "line 3: score .high. is not a number"),
         ({"line": ["0", "2"]}, "are not 0 to 1"),
         ({"metric": None}, "no column metric"),
     ],

@@ -138,5 +138,5 @@ def test_templates_that_cannot_be_used(template, reason):
 
 
 def test_unknown_way_to_prompt():
-    with pytest.raises(UserError, match=r"model\.prompt: 'chatty' is none of plain, chat, auto"):
+    with pytest.raises(UserError, match=r"model\.prompt: 'chatty' is not one of plain, chat, auto"):
         Codec(toys.bloom_tokenizer(), "chatty")

@@ -76,7 +76,7 @@ def test_a_model_trained_on_a_hub_id(tmp_path: Path, cache: Path) -> None:
 
 
 def test_a_model_that_is_not_there(tmp_path: Path, cache: Path) -> None:
-    with pytest.raises(UserError, match=r"^model\.path: big/base: cannot be had from the hub \(.*\)$"):
+    with pytest.raises(UserError, match=r"^model\.path: big/base: cannot be fetched from the hub \(.*\)$"):
         loading.digest(NAME)
     (cache / "snapshots" / COMMIT).mkdir(parents=True)
     (cache / "refs" / "main").write_text(COMMIT)

@@ -121,7 +121,7 @@ def test_a_checkpoint_serves_another_budget_while_hot_and_no_other_recipe(tmp_pa
     capsys.readouterr()
     for other in ({**RECIPE, "tokens": 15 * 32}, {**RECIPE, "seed": 1}):
         trained(tmp_path / "a", other)
-        assert "starting anew" in capsys.readouterr().err
+        assert "starting over" in capsys.readouterr().err
     (tmp_path / "a" / "checkpoint.safetensors").write_bytes(b"damaged")
     trained(tmp_path / "a", shorter)
     assert "not readable" in capsys.readouterr().err
@@ -134,12 +134,12 @@ def test_a_checkpoint_of_other_text_or_code_is_not_used(tmp_path, monkeypatch, c
     fresh = trained(tmp_path / "fresh", text=edited)
     trained(tmp_path / "a", stop=2)
     again = trained(tmp_path / "a", text=edited)
-    assert "checkpoint.safetensors: made with other text; starting anew" in capsys.readouterr().err
+    assert "checkpoint.safetensors: made with other text; starting over" in capsys.readouterr().err
     assert same(fresh, again)
     assert again.tokenizer.to_str() == fresh.tokenizer.to_str()
     monkeypatch.setattr(trainer, "code_digest", lambda _module: "edited")
     assert trained(tmp_path / "a").losses[0][0] == 1
-    assert "made with other code; starting anew" in capsys.readouterr().err
+    assert "made with other code; starting over" in capsys.readouterr().err
 
 
 def test_the_digest_of_documents_knows_every_line_and_its_place():
@@ -155,32 +155,29 @@ def test_a_gradient_that_is_not_finite_ends_the_training(tmp_path):
         trained(tmp_path, {**RECIPE, "learning_rate": 1e30})
 
 
-def run(*flags: str) -> None:
-    sys.argv = ["pretrain", "--languages", json.dumps(NAMES), *flags]
-    stage.main()
+@pytest.fixture
+def run(monkeypatch):
+    """A function that runs the stage with flags; values that are no text are passed as JSON."""
+
+    def made(*flags) -> None:
+        texts = [flag if isinstance(flag, str) else json.dumps(flag) for flag in flags]
+        monkeypatch.setattr(sys, "argv", ["pretrain", "--languages", json.dumps(NAMES), *texts])
+        stage.main()
+
+    return made
 
 
 SMALL = ["--tokens", "600", "--d-model", "16", "--n-layer", "2", "--n-head", "2", "--vocabulary", "300",
          "--context", "16", "--batch-tokens", "32"]  # fmt: skip
 
 
-def test_the_folder_loads_with_plain_transformers(tmp_path, monkeypatch):
+def test_the_folder_loads_with_plain_transformers(tmp_path, run):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    monkeypatch.setattr(sys, "argv", [])
     sources = [{"name": "cldr", "builtin": "cldr", "lines": [1_000_000, 1_000_040]}]
     parallel = [{"name": "known", "builtin": "cldr", "vocabulary": "known", "lines": [1_000_000, 1_000_040]}]
-    run(
-        "--sources",
-        json.dumps(sources),
-        "--parallel",
-        json.dumps(parallel),
-        "--out",
-        str(tmp_path / "base"),
-        *SMALL,
-        "--checkpoint-seconds",
-        "0",
-    )
+    flags = ["--sources", sources, "--parallel", parallel, "--checkpoint-seconds", "0"]
+    run(*flags, "--out", str(tmp_path / "base"), *SMALL)
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "base")
     assert type(model).__name__ == "BloomForCausalLM"
@@ -197,11 +194,10 @@ def test_the_folder_loads_with_plain_transformers(tmp_path, monkeypatch):
         assert len(list(csv.DictReader(stream))) == 18  # 600 tokens, 32 an update
 
 
-def test_a_base_is_made_by_one_process_which_removes_what_a_killed_one_has_left(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", [])
+def test_a_base_is_made_by_one_process_which_removes_what_a_killed_one_has_left(tmp_path, run):
     (tmp_path / "a.en").write_text("One line.\nAnother.\n", encoding="utf-8")
     source = {"name": "a", "files": {"en": str(tmp_path / "a.en")}}
-    flags = ["--sources", json.dumps([source]), "--out", str(tmp_path / "base"), *SMALL]
+    flags = ["--sources", [source], "--out", str(tmp_path / "base"), *SMALL]
     left = [tmp_path / ".base.abcdefgh", tmp_path / "base.checkpoints" / ".checkpoint.safetensors.abcdefgh"]
     for path in left:
         path.mkdir(parents=True)
@@ -212,15 +208,14 @@ def test_a_base_is_made_by_one_process_which_removes_what_a_killed_one_has_left(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.en", "base"]
 
 
-def test_single_sentences_from_files_make_a_base_without_a_prompt(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", [])
+def test_single_sentences_from_files_make_a_base_without_a_prompt(tmp_path, run):
     (tmp_path / "a.en").write_text("One line.\n\nA third  line.\n", encoding="utf-8")
     (tmp_path / "a.de").write_text("Eine Zeile.\nAllein.\nEine dritte.\n", encoding="utf-8")
     source = {"name": "a", "files": {"en": str(tmp_path / "a.en"), "de": str(tmp_path / "a.de")}}
     assert stage.read_text([source], NAMES) == [
         {"en": ["One line.", "A third line."], "de": ["Eine Zeile.", "Eine dritte."]}
     ]
-    run("--sources", json.dumps([source]), "--out", str(tmp_path / "base"), *SMALL)
+    run("--sources", [source], "--out", str(tmp_path / "base"), *SMALL)
     assert json.loads((tmp_path / "base" / "lander.json").read_text())["prompt"] is None
 
 
@@ -232,8 +227,7 @@ def test_single_sentences_from_files_make_a_base_without_a_prompt(tmp_path, monk
         (["--sources", '[{"name": "x", "builtin": "cldr"}]', "--n-head", "3"], "--n-head 3"),
     ],
 )
-def test_faults_are_told(tmp_path, monkeypatch, flags, message):
-    monkeypatch.setattr(sys, "argv", [])
+def test_faults_are_named(tmp_path, run, flags, message):
     with pytest.raises(UserError, match=message):
         run(*SMALL, "--out", str(tmp_path / "base"), *flags)
     assert not list(tmp_path.iterdir())

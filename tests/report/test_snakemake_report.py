@@ -5,6 +5,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 from lander.report.declared import NOTHING, fill
+
 from lander.report.page import FIGURES
 from lander.workflow.experiments import ABOUT
 

@@ -210,13 +210,13 @@ CODE = {  # a module of each stage, and the jobs that it is the code of
     "lander/data/cleaning.py": ["clean", "sample", "counts", "dev", "test", "kept", "text"],
     "lander/detect/activations.py": ["activations"],
     "lander/detect/layers.py": ["layers"],
-    "lander/detect/awareness/sums.py": ["awareness"],
+    "lander/detect/estimators.py": ["awareness"],
     "lander/detect/neurons.py": ["neurons", "masks"],  # masks read scores as neurons do
     "lander/detect/masks.py": ["masks"],
     "lander/finetune/trainer.py": ["finetune"],
-    "lander/translate/test_sets.py": [*DECODERS, "loss"],  # both read test sets
+    "lander/translate/__main__.py": [*DECODERS, "loss"],  # both read test sets
     "lander/translate/loss.py": ["loss"],
-    "lander/evaluate/metrics.py": ["score", "scores"],
+    "lander/evaluate/metrics.py": ["score", "scores", "significance"],
     "lander/evaluate/contamination.py": [
         "seen",
         "score",

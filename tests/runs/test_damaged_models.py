@@ -27,7 +27,7 @@ COMMANDS = {  # stage: what reads a table -> module, its command line, the table
         ["text"],
     ),
     "translate": (
-        "lander.translate.test_sets",
+        "lander.translate.__main__",
         "--model {base} --languages {names} --template sentence --test t:en-de:{heldout} --out-dir {out}",
         ["heldout"],
     ),

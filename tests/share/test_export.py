@@ -242,8 +242,8 @@ def test_scores_that_are_not_there(in_a_run: Path, capsys: pytest.CaptureFixture
     for flags, message in (
         (["--direction", "de-en", "--scores", "scores.csv"], "no score of landermt/k3/s0 in de-en"),
         (["--all", "--scores", "none.csv"], "none.csv: no such file"),
-        (["--all", "--scores", "bad.csv"], "bad.csv: no column method"),
-        (["--all", "--scores", "empty.csv"], "empty.csv: not a readable table"),
+        (["--all", "--scores", "bad.csv"], "bad.csv: no column"),
+        (["--all", "--scores", "empty.csv"], "empty.csv: cannot be read"),
     ):
         with pytest.raises(SystemExit):
             cli.main(["export", str(in_a_run), "--out", "x", *flags])

@@ -26,18 +26,20 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A package called lander in a temporary folder; returns a function that writes a file and forgets caches."""
     monkeypatch.setattr(digest, "PACKAGE", tmp_path / "lander")
 
+    def forget() -> None:
+        for function in (digest.code_digest, digest._imports, digest._code, digest._file):
+            function.cache_clear()
+
     def write(name: str, text: str) -> None:
         path = tmp_path / "lander" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-        for function in (digest.code_digest, digest._imports, digest._code, digest._file):
-            function.cache_clear()
+        forget()
 
     for name, text in FILES.items():
         write(name, text)
     yield write
-    for function in (digest.code_digest, digest._imports, digest._code, digest._file):
-        function.cache_clear()
+    forget()
 
 
 @pytest.mark.parametrize(

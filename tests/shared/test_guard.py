@@ -1,5 +1,6 @@
 """One process at a time works on a run and on a model; what a killed one has left goes."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -30,7 +31,7 @@ def test_a_run_belongs_to_one_process(tmp_path: Path) -> None:
         guard.hold_run(tmp_path / "r")
     other.kill()
     other.communicate()
-    guard.hold_run(tmp_path / "r").close()
+    guard.hold_run(tmp_path / "r").release()
 
 
 def test_a_model_is_made_by_one_process_and_the_lock_is_no_part_of_it(tmp_path: Path) -> None:
@@ -52,14 +53,14 @@ def test_a_model_is_made_by_one_process_and_the_lock_is_no_part_of_it(tmp_path: 
 
 def test_a_lock_whose_file_was_removed_meanwhile_does_not_count(tmp_path: Path, monkeypatch) -> None:
     """The last holder ends between the moment at which the file is opened and the one at which it is locked."""
-    lock, removed = guard.fcntl.flock, []
+    lock, removed = fcntl.flock, []
 
     def late(file, operation):
         if not removed:
-            removed.append(Path(file.name).unlink())
+            removed.append((tmp_path / ".m.lock").unlink())
         lock(file, operation)
 
-    monkeypatch.setattr(guard.fcntl, "flock", late)
+    monkeypatch.setattr(fcntl, "flock", late)
     with guard.output_held(tmp_path / "m"):
         assert (tmp_path / ".m.lock").read_text().startswith(f"process {os.getpid()} ")
 

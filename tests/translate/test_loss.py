@@ -43,14 +43,14 @@ def one_by_one(translator, direction) -> tuple[float, int]:
 @pytest.mark.parametrize("direction", ["en-de", None])
 def test_batches_and_padding_change_nothing(tmp_path, batch_size, direction) -> None:
     translator = load(str(trained.make(tmp_path, "landermt").path))
-    text = loss.references("test", "toy", "en-de", PAIRS, translator.codec, TEMPLATE, NAMES)._replace(
+    text = loss.references("untrained", "toy", "en-de", PAIRS, translator.codec, TEMPLATE, NAMES)._replace(
         direction=direction
     )
-    total, tokens = loss.measure(translator, text, batch_size)
+    (row,) = loss.rows(translator, "trained", [text], batch_size)
     expected, count = one_by_one(translator, direction)
-    assert tokens == count == 3 + 2 + 6  # characters and an end token each: the toy's tokens are bytes
-    assert total == pytest.approx(expected, rel=1e-5)
-    assert text.characters == 8
+    assert row["tokens"] == count == 3 + 2 + 6  # characters and an end token each: the toy's tokens are bytes
+    assert row["loss"] * count == pytest.approx(expected, rel=1e-5)
+    assert row["loss_per_character"] == pytest.approx(expected / 8, rel=1e-5)
 
 
 def test_the_start_is_routed_and_untrained(tmp_path) -> None:
@@ -73,7 +73,7 @@ def test_the_table(tmp_path, monkeypatch) -> None:
     tables.write(tmp_path / "text.parquet", text, "text")
     flags = ["--model", str(made.path), "--dtype", "float32", "--template", "sentence", "--method", "landermt"]
     flags += ["--languages", '{"en": "English", "de": "German", "fr": "French"}', "--dev", "en-de:heldout.parquet"]
-    flags += ["--test", "toy:en-de:heldout.parquet", "--untrained", "toy:de-fr:heldout.parquet"]
+    flags += ["--untrained", "toy:de-fr:heldout.parquet"]
     flags += ["--text", "de:text.parquet", "--out", "loss.csv"]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["loss", *flags])

@@ -14,7 +14,7 @@ from lander.models.tokens import Codec
 from lander.shared import tables
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction, language_name, parse_direction
-from lander.translate.test_sets import Examples, choose_prompts, few_shot, main, parse_test, write_translations
+from lander.translate.__main__ import Examples, choose_prompts, few_shot, main, parse_test, write_translations
 from lander.translate.translator import Output, Translator, by_length, first_line
 
 
@@ -194,7 +194,7 @@ def test_in_context_on_the_command_line(translator, tmp_path, monkeypatch):
         [(s, "r", "toy", i) for i, s in enumerate(["a", "b c"])], columns=tables.SCHEMAS["heldout"].names
     )
     tables.write(tmp_path / "test.parquet", test, "heldout")
-    monkeypatch.setattr("lander.translate.test_sets.load", lambda *_, **__: translator)
+    monkeypatch.setattr("lander.translate.__main__.load", lambda *_, **__: translator)
     monkeypatch.setattr(Translator, "generate", lambda _self, prompts, *_: prompts)  # it writes its prompt again
 
     def run(name: str, *flags: str) -> str:

@@ -20,7 +20,7 @@ from lander import cli
 from lander.config import config
 from lander.data import testsets
 from lander.data.sources import read
-from lander.evaluate import comet
+from lander.evaluate import neural
 from lander.models import loading
 from lander.shared.errors import UserError
 from lander.shared.files import shipped
@@ -184,7 +184,7 @@ def installed(tmp_path, monkeypatch):
         folders.append(folder)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(comet, "make_environment", make)
+    monkeypatch.setattr(neural, "make_environment", make)
     return folders
 
 

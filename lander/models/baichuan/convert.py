@@ -1,14 +1,14 @@
-"""Baichuan-7B and Baichuan2-7B as LLaMA checkpoints: converted once, read by plain transformers afterwards.
+"""Convert Baichuan-7B and Baichuan2-7B once into LLaMA checkpoints, which plain transformers reads.
 
-Their own code is loaded from the hub at run time and breaks on current transformers. The network is LLaMA's but for
+Their own code is loaded from the hub at run time and breaks on current transformers. The network is LLaMA's except for
 
 - `W_pack`, the maps to queries, keys and values stacked: rows 0..d-1, d..2d-1, 2d..3d-1;
-- Baichuan 2's output head, whose rows have length one when it is used: logits = x normalize(W)^T. They are normalised
-  here, once. (Training the whole model afterwards trains a plain head, as it does in LLaMA.)
+- Baichuan 2's output head, whose rows are normalised to length one whenever it is used: logits = x normalize(W)^T. They
+  are normalised here, once. (Training the whole model afterwards trains a plain head, as in LLaMA.)
 
-The 13B models have ALiBi instead of rotary positions: there is no LLaMA of that kind.
+The 13B models have ALiBi instead of rotary positions, which no LLaMA has.
 
-Weights pass through shard by shard, memory-mapped: a conversion needs the memory of about two output shards (4 GB).
+Weights are converted shard by shard, memory-mapped: a conversion needs the memory of about two output shards (4 GB).
 
 Example:
     lander convert Baichuan2-7B-Base --out models/baichuan2-7b-llama
@@ -24,13 +24,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from lander.config.modelconfig import depth
+from lander.config.base import depth
 from lander.models.baichuan import spm
 from lander.shared.errors import UserError, brief, one_line
 from lander.shared.files import read_json, whole_folder, write_json
 
 SHARD_BYTES = 2 << 30
-ROWS = 8192  # of the head, normalised at a time: in float32, as float16 and bfloat16 are too coarse for a norm
+ROWS = 8192  # of the head, normalised at a time; in float32, since float16 and bfloat16 are too coarse for a norm
 ONE = "BaiChuanForCausalLM"  # Baichuan-7B; note the capital C
 TWO = "BaichuanForCausalLM"  # Baichuan2-7B, and the 13B models of both generations
 NEEDED = (
@@ -42,7 +42,7 @@ NEEDED = (
     "max_position_embeddings",
     "rms_norm_eps",
 )
-OTHERWISE = {
+DEFAULTS = {
     "hidden_act": "silu",
     "initializer_range": 0.02,
     "bos_token_id": 1,
@@ -53,10 +53,10 @@ OTHERWISE = {
 
 
 def convert(folder: Path, out: Path, shard_bytes: int = SHARD_BYTES) -> None:
-    """Write a Baichuan 7B folder as a LLaMA folder: config, weights, fast tokenizer. Whole or not at all.
+    """Write a Baichuan 7B folder as a LLaMA folder, whole or not at all: config, weights, fast tokenizer.
 
     Raises:
-        UserError: `out` is there already, another model, or files that are missing or damaged.
+        UserError: `out` exists already, the model is another one, or files are missing or damaged.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: a file, or a folder that is not empty; choose another one or empty it")
@@ -88,20 +88,20 @@ def llama_config(source: dict[str, Any], folder: Path) -> LlamaConfig:
         raise UserError(f"{where}: {names}; only Baichuan-7B ({ONE}) and Baichuan2-7B ({TWO}) can be converted")
     if "max_position_embeddings" not in source or source.get("hidden_size") == 5120:
         raise UserError(
-            f"{where}: a 13B model: its positions are ALiBi, which LLaMA has not, so there is nothing to convert "
-            "it to; use the 7B model"
+            f"{where}: a 13B model: its positions are ALiBi, which no LLaMA has, so it cannot be converted; "
+            "use the 7B model"
         )
     if source.get("quantization_config"):
         raise UserError(f"{where}: quantised weights; convert the unquantised model")
     missing = [key for key in NEEDED if key not in source]
     if missing:
         raise UserError(f"{where}: has no {', '.join(missing)}; copy the model's own config.json")
-    values = OTHERWISE | {key: source[key] for key in (*NEEDED, *OTHERWISE) if key in source}
+    values = DEFAULTS | {key: source[key] for key in (*NEEDED, *DEFAULTS) if key in source}
     depth(where)
     try:
         config = LlamaConfig(num_key_value_heads=source["num_attention_heads"], **values)  # rotary base: the default
         _wanted(config)
-    except Exception as error:  # what a config can say wrong has no end
+    except Exception as error:  # a config can be wrong in endless ways
         raise UserError(f"{where}: makes no model ({brief(error)}); copy the model's own config.json") from None
     return config
 
@@ -113,7 +113,7 @@ def _wanted(config: LlamaConfig) -> dict[str, tuple[int, ...]]:
 
 
 def shards(folder: Path) -> list[Path]:
-    """The files of weights; safetensors where there are both.
+    """The files of weights; safetensors if there are both kinds.
 
     Raises:
         UserError: there are none, or the index names one that is missing.
@@ -134,20 +134,20 @@ def shards(folder: Path) -> list[Path]:
 
 
 def tensors(file: Path, normalise: bool) -> Iterator[tuple[str, torch.Tensor]]:
-    """(LLaMA's name, tensor) of the weights in a file, on disk until they are used.
+    """Yield (LLaMA's name, tensor) of the weights in a file, memory-mapped.
 
     Args:
-        normalise: whether the rows of the output head are to have length one.
+        normalise: whether to scale the rows of the output head to length one.
     Raises:
         UserError: the file cannot be read.
     """
     for name, tensor in _read(file):
         if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
-            raise UserError(f"{file}: holds something else than named weights; copy it again, the real file")
+            raise UserError(f"{file}: holds something other than named weights; copy the real file again")
         if name.endswith("rotary_emb.inv_freq"):
             continue  # computed, not learned
         if tensor.dim() != 2 and (name.endswith("W_pack.weight") or name == "lm_head.weight"):
-            raise UserError(f"{file}: {name} is no matrix; copy it again")
+            raise UserError(f"{file}: {name} is not a matrix; copy it again")
         if name.endswith("self_attn.W_pack.weight"):
             if len(tensor) % 3:
                 raise UserError(f"{file}: {name} of shape {list(tensor.shape)} is not three matrices; copy it again")
@@ -168,9 +168,9 @@ def _read(file: Path) -> Iterator[tuple[str, torch.Tensor]]:
                     yield name, opened.get_tensor(name)
         else:
             yield from torch.load(file, map_location="cpu", mmap=True, weights_only=True).items()
-    except Exception as error:  # torch's reader stumbles in many ways over what is no such file
+    except Exception as error:  # torch's reader fails in many ways on other files
         reason = one_line((str(error).strip() or type(error).__name__).splitlines()[0])[:200]
-        raise UserError(f"{file}: cannot be read ({reason}); copy it again, the real file") from None
+        raise UserError(f"{file}: cannot be read ({reason}); copy the real file again") from None
 
 
 def write_weights(
@@ -179,9 +179,9 @@ def write_weights(
     """Write tensors as safetensors shards with an index; they must be exactly those of the LLaMA model.
 
     Returns:
-        the type of the weights
+        the type of the weights.
     Raises:
-        UserError: a weight is missing, unknown, twice there or of another shape than the config says.
+        UserError: a weight is missing, unknown, duplicate or of another shape than the config says.
     """
     wanted = _wanted(config)
     if config.tie_word_embeddings:
@@ -209,25 +209,20 @@ def write_weights(
     if wanted:
         raise UserError(f"{folder}: {len(wanted)} weights are missing, {next(iter(wanted))} first; copy all files")
     flush()
-    _name_shards(out, files, total)
-    return dtype
-
-
-def _name_shards(out: Path, files: list[list[str]], total: int) -> None:
-    """Give the shards the names that transformers looks for, and write their index."""
     if len(files) == 1:
         (out / "shard-0").rename(out / "model.safetensors")
-        return
+        return dtype
     weight_map = {}
-    for number, names in enumerate(files):
+    for number, names in enumerate(files):  # the names that transformers looks for
         name = f"model-{number + 1:05d}-of-{len(files):05d}.safetensors"
         (out / f"shard-{number}").rename(out / name)
         weight_map |= dict.fromkeys(names, name)
     write_json(out / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": weight_map})
+    return dtype
 
 
 def tokenizer(folder: Path, vocab_size: int):
-    """The model's tokenizer as a fast one, with the special tokens of its tokenizer_config.json.
+    """The model's tokenizer as a fast tokenizer, with the special tokens of its tokenizer_config.json.
 
     Raises:
         UserError: files are missing, or it cannot be converted exactly.
@@ -240,7 +235,7 @@ def tokenizer(folder: Path, vocab_size: int):
         value = settings.get(name, default)
         value = value.get("content") if isinstance(value, dict) else value
         if not isinstance(value, str | None):
-            raise UserError(f"{folder}/tokenizer_config.json: {name} is no token; copy it again")
+            raise UserError(f"{folder}/tokenizer_config.json: {name} is not a token; copy it again")
         return value
 
     path = folder / "tokenizer.model"
@@ -255,5 +250,7 @@ def tokenizer(folder: Path, vocab_size: int):
     if len(fast) > vocab_size:
         raise UserError(f"{path}: {len(fast)} pieces, but the model has {vocab_size}: files of different models")
     if odd := spm.check_same(fast, path):
-        print(f"warning: {path}: text with odd spaces is cut otherwise than before: {odd}", file=sys.stderr)
+        print(
+            f"warning: {path}: texts with unusual spaces are tokenized differently than before: {odd}", file=sys.stderr
+        )
     return fast

@@ -1,11 +1,11 @@
-"""A sentencepiece BPE file (`tokenizer.model`) as a fast tokenizer that needs no code of a model's author.
+"""Convert a sentencepiece BPE file (`tokenizer.model`) into a fast tokenizer that needs no code of a model's author.
 
-What the file says is kept: its pieces and their numbers, its normalisation, the dummy prefix or its absence, byte
-fallback. A BPE file has scores instead of merges: the merge of l and r is as urgent as the piece l + r is likely
-(every pair of pieces that makes a piece is a merge, the higher score first). Control pieces (`<s>`) have no merges:
-the text "<s>" stays text. The result is to be held against sentencepiece itself (`check_same`).
+Everything in the file is kept: its pieces and their numbers, its normalisation, the dummy prefix or its absence, byte
+fallback. A BPE file has scores instead of merges: every pair of pieces l, r that makes a piece l + r is a merge, and
+the higher the score of l + r, the earlier it is applied. Control pieces (`<s>`) have no merges: the text "<s>" stays
+text. Compare the result with sentencepiece itself (`check_same`).
 
-transformers could do part of this with protobuf, which is no dependency of ours; the few fields are read here.
+transformers could do part of this with protobuf, which Lander does not depend on; the few fields are read here.
 """
 
 import struct
@@ -35,14 +35,14 @@ ODD_SPACES = [" leading", "trailing ", "two  spaces", "def f():\n        return\
 
 @dataclass(frozen=True)
 class SentencePiece:
-    """What a sentencepiece file says; `pieces` are (text, score, type), in the order of their numbers."""
+    """Content of a sentencepiece file; `pieces` are (text, score, type), in the order of their numbers."""
 
     pieces: list[tuple[str, float, int]]
     model_type: int
     space_behind: bool  # the space mark ends a word instead of beginning it
     charsmap: bytes  # sentencepiece's compiled normalisation, empty for none
     dummy_prefix: bool  # a space before every text
-    squeeze: bool  # runs of spaces are one, none at the ends
+    squeeze: bool  # runs of spaces become one, those at the ends are removed
 
     def of_type(self, *types: int) -> list[str]:
         return [text for text, _, kind in self.pieces if kind in types]
@@ -57,12 +57,9 @@ def read(path: Path) -> SentencePiece:
     try:
         sentencepiece.SentencePieceProcessor(model_file=str(path))
     except (OSError, RuntimeError):
-        what = (
-            "not a sentencepiece model; copy the real file, not a Git LFS pointer"
-            if path.is_file()
-            else ("no such file; copy it from the model's repository, the tokenizer is made from it")
-        )
-        raise UserError(f"{path}: {what}") from None
+        if path.is_file():
+            raise UserError(f"{path}: not a sentencepiece model; copy the real file, not a Git LFS pointer") from None
+        raise UserError(f"{path}: no such file; copy it from the model's repository to make the tokenizer") from None
     pieces, trainer, normalizer = [], {}, {}
     for field, value in _fields(path.read_bytes()):
         if field == 1:
@@ -84,7 +81,7 @@ def read(path: Path) -> SentencePiece:
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """(number, value) of the fields of a protobuf message; numbers with 4 or 8 bytes stay bytes."""
+    """Yield (number, value) of the fields of a protobuf message; numbers of 4 or 8 bytes stay bytes."""
     place = 0
 
     def number() -> int:
@@ -110,7 +107,7 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
 
 
 def merges(model: SentencePiece) -> list[tuple[str, str]]:
-    """Every pair of pieces that makes a piece, the likelier piece first; of one piece's, the shorter left part."""
+    """Every pair of pieces that makes a piece: by falling score of that piece, then by length of the left part."""
     score = {text: value for text, value, kind in model.pieces if kind == NORMAL}
     found = [
         (-value, cut, text)
@@ -127,9 +124,10 @@ def fast_tokenizer(
     """The tokenizer of a sentencepiece BPE file, as transformers' PreTrainedTokenizerFast.
 
     Args:
-        bos, eos, unk, pad: its special tokens; add_bos: whether `bos` stands before every text.
+        bos, eos, unk, pad: its special tokens.
+        add_bos: whether to put `bos` before every text.
     Raises:
-        UserError: no such file, or not a BPE file.
+        UserError: no such file, not a BPE file, or a special token that it does not have.
     """
     model = read(path)
     if model.model_type != BPE or model.space_behind:
@@ -140,7 +138,12 @@ def fast_tokenizer(
             raise UserError(f"{path}: has no piece {token}, which tokenizer_config.json names as a special token")
     bpe = models.BPE(numbers, merges(model), unk_token=unk, fuse_unk=True, byte_fallback=True)
     tokenizer = Tokenizer(bpe)
-    tokenizer.normalizer = _normalizer(model)
+    steps = [normalizers.Precompiled(model.charsmap)] if model.charsmap else []  # sentencepiece's own, in its order
+    if model.squeeze:
+        steps += [normalizers.Replace(Regex(r"\A +| +\z"), ""), normalizers.Replace(Regex(" {2,}"), " ")]
+    if model.dummy_prefix:
+        steps.append(normalizers.Prepend(" "))
+    tokenizer.normalizer = normalizers.Sequence([*steps, normalizers.Replace(" ", SPACE)])
     special = sorted({*model.of_type(UNKNOWN, CONTROL), *filter(None, (bos, eos, unk, pad))}, key=numbers.get)
     tokenizer.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in special])
     own = model.of_type(USER_DEFINED)
@@ -162,23 +165,13 @@ def fast_tokenizer(
     )
 
 
-def _normalizer(model: SentencePiece) -> normalizers.Normalizer:
-    """Sentencepiece's steps before BPE, in its order."""
-    steps = [normalizers.Precompiled(model.charsmap)] if model.charsmap else []
-    if model.squeeze:
-        steps += [normalizers.Replace(Regex(r"\A +| +\z"), ""), normalizers.Replace(Regex(" {2,}"), " ")]
-    if model.dummy_prefix:
-        steps.append(normalizers.Prepend(" "))
-    return normalizers.Sequence([*steps, normalizers.Replace(" ", SPACE)])
-
-
 def check_same(tokenizer, path: Path) -> list[str]:
-    """Hold a tokenizer against sentencepiece on texts in several scripts, and on odd spaces.
+    """Compare a tokenizer with sentencepiece on texts in several scripts, and with unusual spaces.
 
     Returns:
-        the texts with odd spaces that it cuts otherwise; there a warning is enough, cleaned text has none.
+        the texts with unusual spaces that differ; a warning is enough, since cleaned text has no such spaces.
     Raises:
-        UserError: it cuts a plain text otherwise.
+        UserError: a plain text differs.
     """
     reference = sentencepiece.SentencePieceProcessor(model_file=str(path))
 
@@ -189,7 +182,7 @@ def check_same(tokenizer, path: Path) -> list[str]:
     for text in PLAIN:
         if differs(text):
             raise UserError(
-                f"{path}: the converted tokenizer would cut {text!r} otherwise than sentencepiece does; "
+                f"{path}: the converted tokenizer splits {text!r} differently than sentencepiece; "
                 "this file cannot be converted exactly"
             )
     return [text for text in ODD_SPACES if differs(text)]

@@ -1,4 +1,4 @@
-"""Command line of the stage `pretrain`; `lander/models/pretrain/__init__.py` says what it does."""
+"""Command line of the stage `pretrain`, which `lander/models/pretrain/__init__.py` describes."""
 
 import argparse
 import contextlib
@@ -29,7 +29,11 @@ LOSS_ROWS = 1000
 
 
 def read_text(sources: list[Source], languages: dict[str, str]) -> list[dict[str, list[str]]]:
-    """The lines of each source, in those of the languages that it holds; only lines with a text in all of them."""
+    """The lines of each source, as language to lines; only lines with text in all languages that the source has.
+
+    Raises:
+        UserError: a source has none of the languages, or cannot be read.
+    """
     found = []
     for source in sources:
         held = [language for language in languages if language in languages_of(source)]
@@ -42,7 +46,7 @@ def read_text(sources: list[Source], languages: dict[str, str]) -> list[dict[str
 
 
 def write_model(folder: Path, trainer: Trainer, record: dict[str, Any]) -> None:
-    """A plain Hugging Face folder, with loss.csv, and lander.json last; written whole."""
+    """Write a plain Hugging Face folder with loss.csv, and lander.json last; whole or not at all."""
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=trainer.tokenizer,
         **dict(zip(("unk_token", "bos_token", "eos_token", "pad_token"), SPECIAL, strict=True)),
@@ -52,7 +56,7 @@ def write_model(folder: Path, trainer: Trainer, record: dict[str, Any]) -> None:
     with whole_folder(folder) as temporary:
         trainer.model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
-        settings = read_json(temporary / "tokenizer_config.json")  # under the name that transformers 4 knows too
+        settings = read_json(temporary / "tokenizer_config.json")  # a name that transformers 4 knows too
         write_json(temporary / "tokenizer_config.json", settings | {"tokenizer_class": "PreTrainedTokenizerFast"})
         with open(temporary / "loss.csv", "w", newline="", encoding="utf-8") as stream:
             csv.writer(stream, lineterminator="\n").writerows([LOSS_COLUMNS, *thin(trainer.losses)])
@@ -60,7 +64,7 @@ def write_model(folder: Path, trainer: Trainer, record: dict[str, Any]) -> None:
 
 
 def thin(losses: list[list[float]]) -> list[list[float]]:
-    """At most about `LOSS_ROWS` rows: the last of each stretch of updates, with the mean loss of the stretch."""
+    """About `LOSS_ROWS` rows at most: the last of each stretch of updates, with the mean loss of the stretch."""
     step = -(-len(losses) // LOSS_ROWS)
     stretches = (losses[start : start + step] for start in range(0, len(losses), step))
     return [[*s[-1][:2], round(sum(row[2] for row in s) / len(s), 5), s[-1][3]] for s in stretches]
@@ -85,7 +89,7 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Check the flags, and keep others out of the model's folder while it is made."""
+    """Check the flags, and make the model while no other process works on its folder."""
     options = parse()
     machine.prepare(options.threads)
     logging.set_verbosity_error()
@@ -119,7 +123,7 @@ def pretrain(options: argparse.Namespace) -> None:
     }
     write_model(options.out, trainer, record)
     checkpoint.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # the folder, unless others use it
+    with contextlib.suppress(OSError):  # the folder, unless it holds other files
         folder.rmdir()
 
 

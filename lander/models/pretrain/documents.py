@@ -1,7 +1,7 @@
 """What pretraining reads: documents, the tokenizer learned from them, and windows of tokens.
 
-A document is a sentence, or a prompt in the base's own format and its translation. A window begins with a document;
-the document that does not fit at its end is cut there.
+A document is a sentence, or a prompt in the base's own format with its translation. A window begins with a document;
+a document that does not fit at the end is cut there.
 """
 
 import hashlib
@@ -17,25 +17,27 @@ from lander.data.templates import Template
 from lander.shared.errors import UserError
 
 PROMPT = "{source_language}: {source}\n{target_language}:\n"
-"""The base's own format. Like every template it ends with a line break: the translation is the next line."""
+"""The base's own prompt format. Like every template it ends with a line break: the translation is the next line."""
 OWN = Template("own", PROMPT)
 
 SPECIAL = ("<unk>", "<s>", "</s>", "<pad>")  # BLOOM's, in BLOOM's order
 END = SPECIAL.index("</s>")
-TOKENIZER_DOCUMENTS = 150_000  # more change nothing
-AHEAD = 64  # documents that are tokenized at a time
+TOKENIZER_DOCUMENTS = 150_000  # read to learn the tokenizer; more change nothing
+AHEAD = 64  # documents tokenized at a time
 
 
 @dataclass(frozen=True)
 class Documents:
-    """The endless sequence of documents that pretraining reads; document k follows from k alone.
+    """The endless sequence of documents that pretraining reads; document k depends on k alone.
 
     Attributes:
         single: sentences, each a document.
         parallel: multi-parallel texts, each a mapping from language to its lines; every ordered pair is read.
         names: English name of each language, for the prompts.
         bilingual: share of pairs among the documents.
-        seed: of the order; each epoch has its own.
+        seed: of the order; each epoch is shuffled differently.
+    Raises:
+        UserError: no single sentence, or no pair, though some are wanted.
     """
 
     single: list[str]
@@ -56,7 +58,7 @@ class Documents:
             raise UserError("--parallel: no source holds two of the languages; give some, or --bilingual 0")
 
     def digest(self) -> str:
-        """Of all lines, in their order."""
+        """SHA-256 (hex) of all lines in their order."""
         digest = hashlib.sha256()
         for lines in (self.single, *(text[language] for text in self.parallel for language in sorted(text))):
             digest.update(json.dumps(lines).encode())
@@ -75,7 +77,7 @@ class Documents:
         return (prompt, text[target][line])
 
     def _index(self, kind: str, position: int, size: int) -> int:
-        """Where the shuffled order of this epoch leads; one order per kind is kept."""
+        """The shuffled index of a position; the order of the current epoch of each kind is kept."""
         epoch, place = divmod(position, size)
         if self._orders.get(kind, (None,))[0] != epoch:
             order = np.random.default_rng([self.seed, epoch, len(kind)]).permutation(size)
@@ -84,9 +86,9 @@ class Documents:
 
 
 def windows(documents: Documents, tokenizer: Tokenizer, context: int, start: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Windows of `context` tokens from document `start` on, each with the number of the next document.
+    """Yield windows, int64 (context), from document `start` on, each with the number of the next document.
 
-    A prompt and its translation are tokenized apart, as in finetuning and decoding.
+    A prompt and its translation are tokenized separately, as in finetuning and decoding.
     """
     queue: list[list[int]] = []
     number = start
@@ -105,9 +107,9 @@ def windows(documents: Documents, tokenizer: Tokenizer, context: int, start: int
 
 
 def train_tokenizer(documents: Documents, size: int) -> Tokenizer:
-    """Byte-level BPE in BLOOM's manner, learned from the documents as the model will read them.
+    """A byte-level BPE like BLOOM's with `size` tokens, learned from the documents as the model will read them.
 
-    Digits stand alone, nothing is added to a text by itself, and "</s>" in a text stays text.
+    Each digit is a token, nothing is added before or after a text, and "</s>" in a text stays text.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

@@ -20,6 +20,7 @@ from lander.shared import deadline, machine
 from lander.shared.digest import code_digest
 from lander.shared.errors import UserError
 from lander.shared.files import whole_file
+from lander.shared.progress import progress
 
 
 def build_model(vocabulary: int, d_model: int, n_layer: int, n_head: int, seed: int) -> BloomForCausalLM:
@@ -40,18 +41,23 @@ def rate(update: int, updates: int, warmup: int, cooldown: float) -> float:
 
 
 def half_precision(device: torch.device) -> bool:
-    """Whether to multiply in bfloat16: where it is native; emulated it is slower than float32."""
+    """Whether to multiply in bfloat16: only where it is native, since emulated it is slower than float32."""
     return machine.native_bfloat16() if device.type == "cuda" else machine.autocasts("auto")
 
 
 class Trainer:
-    """Model, optimizer and place in the text. `train` goes on from a checkpoint of the same recipe if there is one."""
+    """Model, optimizer and place in the text; goes on from a checkpoint of the same recipe, if there is one."""
 
     def __init__(self, recipe: dict[str, Any], documents: Documents, checkpoint: Path, every: float = 120.0) -> None:
-        """`recipe` has the flags that shape the result; `every`: seconds between checkpoints."""
+        """
+        Args:
+            recipe: the flags that shape the result.
+            checkpoint: file to go on from, and to write.
+            every: seconds between checkpoints.
+        """
         self.recipe, self.documents, self.checkpoint, self.every = recipe, documents, checkpoint, every
         self.update = self.document = 0
-        self.losses: list[list[float]] = []  # update, tokens, loss, learning rate
+        self.losses: list[list[float]] = []  # update, tokens, loss (nats per token), learning rate
         self.rows = max(1, recipe["batch_tokens"] // recipe["context"])
         self.updates = max(1, recipe["tokens"] // (self.rows * recipe["context"]))
         self.device = machine.device()
@@ -68,36 +74,46 @@ class Trainer:
         self.model = build_model(size, recipe["d_model"], recipe["n_layer"], recipe["n_head"], recipe["seed"])
         fuse_activations(self.model)
         self.model.to(self.device)
-        self.optimizer = self._build_optimizer()
+        groups = [
+            {"params": [p for p in self.model.parameters() if p.dim() > 1], "weight_decay": recipe["weight_decay"]},
+            {"params": [p for p in self.model.parameters() if p.dim() <= 1], "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=recipe["learning_rate"], betas=(0.9, 0.95), fused=True)
         if saved:
             self._restore(saved)
 
     def train(self) -> None:
-        """Train to the end of the budget."""
+        """Train to the end of the budget.
+
+        Raises:
+            UserError: the gradient is not finite, or the job's time is up (a checkpoint is then written).
+        """
         source = windows(self.documents, self.tokenizer, self.recipe["context"], self.document)
-        started = told = kept = time.monotonic()
-        first = self.update
+        started = kept = time.monotonic()
+        first, tokens = self.update, self.rows * self.recipe["context"]
         weights = 4 * sum(p.numel() for p in self.model.parameters())  # bytes
         timer = deadline.Timer(deadline.job_end(), 3 * weights, weights)
-        while self.update < self.updates:
-            batch = [next(source) for _ in range(self.rows)]
-            self.document = batch[-1][1]
-            loss = self._step(torch.stack([torch.from_numpy(window) for window, _ in batch]).to(self.device))
-            now = time.monotonic()
-            if now - told > 10 or self.update == self.updates:
-                self._tell(loss, (now - started) / (self.update - first))
-                told = now
-            last = self.update == self.updates
-            over = timer.is_up(last)
-            if over or (now - kept > self.every and not last):
-                self.save_checkpoint()
-                kept = now
-                if over:
-                    deadline.requeue()
-                    raise deadline.stopped(self.update, self.updates)
+        with progress("lander pretrain", self.updates, first, patience=0) as bar:
+            while self.update < self.updates:
+                batch = [next(source) for _ in range(self.rows)]
+                self.document = batch[-1][1]
+                loss = self._step(torch.stack([torch.from_numpy(window) for window, _ in batch]).to(self.device))
+                now = time.monotonic()
+                speed = tokens * (self.update - first) / (now - started)
+                facts = f"update {self.update}/{self.updates}, {self.update * tokens / 1e6:.2f}M tokens"
+                bar.set_postfix_str(f"{facts}, {speed:,.0f} tokens/s, loss {loss:.3f}", refresh=False)
+                bar.update()
+                last = self.update == self.updates
+                over = timer.is_up(last)
+                if over or (now - kept > self.every and not last):
+                    self.save_checkpoint()
+                    kept = now
+                    if over:
+                        deadline.requeue()
+                        raise deadline.stopped(self.update, self.updates)
 
     def _step(self, ids: torch.Tensor) -> float:
-        """One update on `ids` (rows, context); returns the loss per token in nats."""
+        """One update on `ids`, int64 (rows, context); returns the loss per token in nats."""
         factor = rate(self.update, self.updates, self.recipe["warmup"], self.recipe["cooldown"])
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe["learning_rate"] * factor
@@ -119,29 +135,10 @@ class Trainer:
         self.losses.append([self.update, self.update * ids.numel(), round(value, 5), round(rate_now, 8)])
         return value
 
-    def _build_optimizer(self) -> torch.optim.AdamW:
-        matrices = [p for p in self.model.parameters() if p.dim() > 1]
-        vectors = [p for p in self.model.parameters() if p.dim() <= 1]
-        groups = [
-            {"params": matrices, "weight_decay": self.recipe["weight_decay"]},
-            {"params": vectors, "weight_decay": 0.0},
-        ]
-        return torch.optim.AdamW(groups, lr=self.recipe["learning_rate"], betas=(0.9, 0.95), fused=True)
-
-    def _tell(self, loss: float, seconds: float) -> None:
-        tokens = self.rows * self.recipe["context"]
-        print(
-            f"pretrain: update {self.update}/{self.updates}, {self.update * tokens / 1e6:.2f}M tokens, "
-            f"{tokens / seconds:,.0f} tokens/s, loss {loss:.3f}, "
-            f"{(self.updates - self.update) * seconds / 60:.1f} minutes left",
-            file=sys.stderr,
-            flush=True,
-        )
-
     # ---------------------------------------------------------------- checkpoints
 
     def save_checkpoint(self) -> None:
-        """Weights, moments and place, in one file that is whole or not there."""
+        """Write weights, moments and place into one file, whole or not at all."""
         tensors = {}
         for name, parameter in self.model.named_parameters():
             state = self.optimizer.state[parameter]
@@ -155,8 +152,9 @@ class Trainer:
             save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, temporary, {"state": json.dumps(state)})
 
     def _read_checkpoint(self) -> dict[str, Any] | None:
-        """The state of a checkpoint that this training can go on from: of the same text, code and recipe, but for the
-        budget, where that has had no say yet.
+        """The state of a checkpoint of the same text, code and recipe; None if there is none to go on from.
+
+        The budget may differ while neither budget has begun to cool down: until then both trainings are the same.
         """
         if not self.checkpoint.exists():
             return None
@@ -165,12 +163,10 @@ class Trainer:
                 state = json.loads(file.metadata()["state"])
                 state["tensors"] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except Exception as error:  # a damaged file costs time, not the run
-            print(f"pretrain: {self.checkpoint}: not readable ({error}); starting anew", file=sys.stderr)
-            return None
+            return self._refuse(f"not readable ({error})")
         origin = state.get("origin", {})
         if other := [what for what, value in self.origin.items() if origin.get(what) != value]:
-            print(f"pretrain: {self.checkpoint}: made with other {', '.join(other)}; starting anew", file=sys.stderr)
-            return None
+            return self._refuse(f"made with other {', '.join(other)}")
         budgets = (self.recipe["tokens"], state["recipe"]["tokens"])
         same = {**state["recipe"], "tokens": 0} == {**self.recipe, "tokens": 0}
         hot = all(
@@ -178,10 +174,12 @@ class Trainer:
             for tokens in budgets
         )
         if not same or not (hot or budgets[0] == budgets[1]):
-            print(f"pretrain: {self.checkpoint}: another recipe's; starting anew", file=sys.stderr)
-            return None
+            return self._refuse("of another recipe")
         print(f"pretrain: going on from update {state['update']} of {self.checkpoint}", file=sys.stderr)
         return state
+
+    def _refuse(self, reason: str) -> None:
+        print(f"pretrain: {self.checkpoint}: {reason}; starting over", file=sys.stderr)
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.update, self.document, self.losses = state["update"], state["document"], state["losses"]

@@ -14,7 +14,7 @@ import numpy as np
 
 from lander.evaluate import resampling
 from lander.evaluate.collect import MEANS, belongs
-from lander.evaluate.sampled import Mean, Method, Pair, Sampled, sample
+from lander.evaluate.resampling import Mean, Method, Pair, Sampled, sample
 from lander.evaluate.segments import REFERENCE_COUNTS, Compared, Model, Place, read_all
 from lander.evaluate.significance import SEED, enough
 from lander.report.compare.runs import Finished, Item, bases

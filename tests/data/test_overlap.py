@@ -1,17 +1,13 @@
 """Near-duplicates of held-out text: the fast search finds what comparing all with all finds; what it drops."""
 
-import json
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_cleaning import run
 
-from lander.data.cleaning import clean_pair
-from lander.data.near import Near, grams, least_shared
+from lander.data.overlap import Near, grams, least_shared
 from lander.data.settings import resolve
-from lander.shared import tables
 from lander.shared.errors import UserError
-from lander.shared.languages import parse_direction
 
 LETTERS = st.text("abc", max_size=14)
 
@@ -52,19 +48,10 @@ FAR = "Etwas ganz anderes steht in diesem Satz, der hier nur eine Zeile füllt"
 
 
 def clean(folder, pairs, exclude, similarity):
-    for name, lines in (("de", [first for first, _ in pairs]), ("en", [second for _, second in pairs])):
-        (folder / f"{name}.txt").write_text("".join(line + "\n" for line in lines))
-    sources = [{"name": "web", "files": {name: str(folder / f"{name}.txt") for name in ("de", "en")}}]
-    outputs = [folder / name for name in ("clean.parquet", "counts.parquet", "dropped.jsonl")]
+    """The second texts that stay, the counts, and the examples of dropped pairs."""
     cleaning = {"default": {"near_excluded": {"similarity": similarity}}} if similarity else {}
-    clean_pair(parse_direction("de-en"), sources, exclude, cleaning, *outputs)
-    counts = tables.read(outputs[1], "counts")
-    dropped = [json.loads(line) for line in outputs[2].read_text().splitlines()]
-    return (
-        list(tables.read(outputs[0], "clean")["second"]),
-        dict(zip(counts["reason"], counts["pairs"], strict=True)),
-        dropped,
-    )
+    table, counts, dropped = run(folder, *zip(*pairs, strict=True), exclude, cleaning)
+    return list(table["second"]), dict(zip(counts["reason"], counts["pairs"], strict=True)), dropped
 
 
 @pytest.fixture
