@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lander.evaluate.collect import COLUMNS, means, write_scores
+from lander.evaluate.significance import COLUMNS as SIGNIFICANCE
 from lander.report import paper, svg
 from lander.report.document import Document, numbers, write
 from lander.report.tables import Cell, Head, Table
@@ -13,6 +14,17 @@ from lander.shared import tables
 from lander.shared.languages import parse_direction
 
 TEN = ["en-de", "de-en", "en-it", "it-en", "en-fr", "fr-en", "en-ar", "ar-en", "en-zh", "zh-en"]
+MADE = {
+    "git": {"commit": "c0ffee" * 7, "changed": ["lander/detect/masks.py"]},
+    "machine": {
+        "processor": "Chip 9000",
+        "cores": 2,
+        "memory_bytes": 24 * 10**9,
+        "gpus": ["X", "X"],
+        "system": "Linux",
+    },
+    "versions": {"sacrebleu": "2.6.0", "torch": "2.13.0"},
+}
 METHODS = {
     ("zero-shot", "main"): 3.0,
     ("zero-shot", "best-prompt"): 14.0,
@@ -135,6 +147,16 @@ def make_translations(folder, directions, models, lines=12, test="cldr", evil=""
     return [one for flag, values in given.items() for one in (flag, *values)]
 
 
+def write_significance(path, rows):
+    """The table of `lander.evaluate.significance` from rows with some of its columns; the others are filled in."""
+    table = pd.DataFrame(rows).reindex(columns=list(SIGNIFICANCE))
+    defaults = {"variant": "main", "baseline": "", "test": "news", "direction": "en-de", "metric": "bleu", "seeds": 1}
+    table["p_bootstrap_holm"] = table["p_bootstrap_holm"].fillna(table["p_holm"])
+    table["signature"] = table["signature"].fillna("s")
+    table.fillna(defaults).to_csv(path, index=False)
+    return path
+
+
 def make_significance(path, scores, baselines, metrics=("bleu",)):
     """Intervals of one point to each side; a difference of more than two points is significant."""
     scores = pd.read_csv(scores, dtype={"seed": str})
@@ -144,17 +166,15 @@ def make_significance(path, scores, baselines, metrics=("bleu",)):
     for baseline in baselines:
         method, variant = [*baseline.split("/"), "main"][:2]
         base = scores[(scores["method"] == method) & (scores["variant"] == variant)].set_index(keys)["score"]
-        for row in scores.itertuples():
-            gap = row.score - base[(row.test, row.direction, row.metric)]
-            p = 0.0004 if abs(gap) > 2 else 0.4
-            same = (row.test, row.direction, row.metric, row.score, row.score - 1, row.score + 1)
-            if (row.method, row.variant) != (method, variant):
-                rows.append((row.method, row.variant, baseline, *same, gap, gap - 1, gap + 1, p / 2, p))
-            else:
-                rows.append((row.method, row.variant, "", *same, None, None, None, None, None))
-    columns = ["method", "variant", "baseline", *keys, "score", "low", "high", "difference", "difference_low"]
-    table = pd.DataFrame(rows, columns=[*columns, "difference_high", "p_randomisation", "p_holm"])
-    table.to_csv(path, index=False)
+        for row in scores.to_dict("records"):
+            kept = {name: row[name] for name in ("method", "variant", *keys, "score")}
+            kept |= {"low": row["score"] - 1, "high": row["score"] + 1}
+            if (row["method"], row["variant"]) != (method, variant):
+                gap = row["score"] - base[tuple(row[key] for key in keys)]
+                kept |= {"baseline": baseline, "difference": gap, "difference_low": gap - 1, "difference_high": gap + 1}
+                kept |= {"p_holm": 0.0004 if abs(gap) > 2 else 0.4}
+            rows.append(kept)
+    write_significance(path, rows)
 
 
 def make_experiments(folder, names=("forgetting", "table1", "sweep_k")):
@@ -233,3 +253,19 @@ def make_run(
             runs.append(f"{method}/{variant}/s{seed}={folder}/{name}.json")
     flags += ["--loss", *losses, "--runs", *runs]
     return [*flags, "--config", f"{folder}/config.yaml", "--out", f"{folder}/report"]
+
+
+# ---------------------------------------------------------------- for tests by hand
+
+
+def table_of(rows):
+    """Scores from (method, variant, seed, direction, BLEU)."""
+    return pd.DataFrame(
+        [(m, v, s, "news", d, "bleu", value, f"tok:{'zh' if d == 'en-zh' else '13a'}") for m, v, s, d, value in rows],
+        columns=COLUMNS,
+    )
+
+
+def texts(table):
+    """Label of a row -> the texts of its cells."""
+    return {label: [cell.text for cell in cells] for label, cells in table.rows}

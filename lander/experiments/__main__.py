@@ -4,40 +4,45 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lander.experiments import estimators, forgetting, main_tables, readings, sweeps, transfer, tune
+from lander.experiments import estimators, forgetting, methods, readings, sweeps, transfer, tune
+from lander.experiments.samples import Inputs, read_all_scores, read_costs, read_losses
 from lander.report.document import Document, write
-from lander.report.score_inputs import Inputs, read_all_scores, read_costs, read_directions, read_losses, segment_files
 from lander.shared.errors import UserError, run_main
+from lander.shared.languages import parse_direction
 
 EXPERIMENTS: dict[str, Callable[[Inputs], Document]] = {
-    "table1": main_tables.table1,
-    "table2": main_tables.table2,
+    "table1": methods.table1,
+    "table2": methods.table2,
     "transfer": transfer.transfer,
     "forgetting": forgetting.forgetting,
     "readings": readings.readings,
     "sweep_k": sweeps.sweep_k,
     "sweep_epsilon": sweeps.sweep_epsilon,
     "estimators": estimators.estimators,
-    "second_model": main_tables.second_model,
+    "second_model": methods.second_model,
     "tune": tune.tune,
 }
-NEEDS_LOSSES = ("forgetting", "readings", "sweep_k", "sweep_epsilon", "estimators", "tune")
 NEEDS_RUNS = ("forgetting", "readings", "sweep_k", "sweep_epsilon", "estimators")
+NEEDS_LOSSES = (*NEEDS_RUNS, "tune")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lander.experiments", description="Compare models of a run.")
     parser.add_argument("name", choices=EXPERIMENTS, metavar="NAME", help=f"one of {', '.join(EXPERIMENTS)}")
     parser.add_argument("--scores", nargs="*", default=[], help="score files of all models, or the models' folders")
-    parser.add_argument("--items", nargs="*", default=[], help="TEST/DIRECTION, what is read of folders (default: all)")
+    parser.add_argument("--items", nargs="*", default=[], help="TEST/DIRECTION to read in the folders (default: all)")
     parser.add_argument("--loss", nargs="*", default=[], help="files of losses of all models")
     parser.add_argument("--runs", nargs="*", default=[], help="costs, METHOD/VARIANT/sSEED=run.json")
     parser.add_argument("--directions", nargs="*", default=[], help="the trained directions, in order (default: all)")
     parser.add_argument("--languages", nargs="*", default=[], help="languages whose plain text must be measured")
-    parser.add_argument("--main-value", help="the value that variant main has of what the experiment varies")
+    parser.add_argument(
+        "--values", nargs="*", default=[], metavar="VARIANT=VALUE",
+        help="what each variant has of what the experiment varies, main too: k, a direction, an estimator, ...",
+    )  # fmt: skip
+    parser.add_argument("--draws", nargs="*", default=[], help="variants that are further draws of a control")
     parser.add_argument("--title", default="", help="what was run: the base, the data")
     parser.add_argument("--text", default="", help="what the plain text of the losses is, for the heading")
-    parser.add_argument("--out", type=Path, required=True, help="folder for NAME.csv, NAME.md and NAME.svg")
+    parser.add_argument("--out", type=Path, required=True, help="folder for NAME.json, .csv, .md and .svg")
     return parser
 
 
@@ -52,16 +57,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     for flag, (given, wanted) in needed.items():
         if wanted and not given:
             raise UserError(f"{flag}: {args.name} needs it; give the files of all its models")
+    values = dict(value.partition("=")[::2] for value in args.values)
+    if wrong := [variant for variant, value in values.items() if not value]:
+        raise UserError(f"--values {wrong[0]}: write VARIANT=VALUE")
+    scores, segments = read_all_scores(args.scores, args.items)
     inputs = Inputs(
-        scores=read_all_scores(args.scores, args.items),
+        scores=scores,
+        segments=segments,
         losses=read_losses(args.loss),
         costs=read_costs(args.runs),
-        directions=read_directions(args.directions),
+        directions=list(dict.fromkeys(str(parse_direction(value)) for value in args.directions)),
         languages=args.languages,
         title=args.title,
         text=args.text,
-        main_value=args.main_value,
-        segments=segment_files(args.scores, args.items),
+        values=values,
+        draws=args.draws,
     )
     write(EXPERIMENTS[args.name](inputs), args.out)
 

@@ -41,17 +41,18 @@ def write(kind: str, inputs: Inputs, out: Path) -> list[Path]:
     Raises:
         UserError: the tables do not hold what a figure shows.
     """
-    from lander.report import detection  # matplotlib only when the inputs are right
+    from lander.report import detection, page  # matplotlib only when the inputs are right
 
     made = {name: getattr(detection, name.replace("-", "_"))(inputs) for name in KINDS[kind]}
     if missing := [name for name, one in made.items() if one is None]:
         raise UserError(f"{kind}: nothing to draw in {', '.join(missing)}; a model of one layer has no change D")
+    captions = page.captions()
     texts, parts = {}, [f"# {TITLES[kind]}"]
     for name, number in KINDS[kind].items():
         one = made[name]
         texts |= {f"{name}.svg": one.svg, f"{name}.csv": one.data.to_csv(index=False, lineterminator="\n")}
         place = f" (figure {number})" if number else ""
-        parts.append(f"## {one.title}{place}\n\n![{one.title}]({name}.svg)\n\n{one.caption}")
+        parts.append(f"## {one.title}{place}\n\n![{one.title}]({name}.svg)\n\n{captions[name]}")
     texts[f"{kind}.md"] = "\n\n".join(parts) + "\n"
     for name, text in texts.items():
         write_text(out / name, text)

@@ -4,20 +4,27 @@ Forgetting is the increase of the loss, in nats per character, on directions tha
 It has two parts: that of routing (state `start` minus the base: scaled neurons, and neurons that take no part) and that
 of training (state `trained` minus `start`). A method without routing starts as the base.
 
-Scores are compared with both prompts of the base. Behind the fixed instruction a base may fail for want of knowing it,
-and whoever learns its form in any direction seems to gain in all.
+Scores are compared with both prompts of the base. Behind the fixed instruction a base may fail because it does not know
+it, and a model that learns its form in any direction seems to gain in all.
 """
 
+from collections.abc import Mapping, Sequence
+
+import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
 from lander.config.methods import TRAINING_FREE
-from lander.experiments import forgetting_tables as tables
-from lander.experiments.forgetting_tables import KINDS
-from lander.report.document import Document, listed, numbers
-from lander.report.labels import sort_tests
-from lander.report.samples import (
+from lander.experiments import charts
+from lander.experiments.samples import (
+    KEYS,
     LOSS,
+    MAIN,
+    METRICS,
+    Inputs,
+    Run,
+    by_key,
     labels,
     loss_samples,
     minus,
@@ -25,61 +32,86 @@ from lander.report.samples import (
     require,
     score_samples,
     summarise,
+    tests_of,
 )
-from lander.report.score_inputs import KEYS, Inputs
-from lander.report.tables import Table
+from lander.report import svg
+from lander.report.document import Document, heads, listed, number, numbers
+from lander.report.tables import Cell, Table, quantity
 from lander.shared.errors import UserError
 
-BASE = ("zero-shot", "main")
+KINDS = {"untrained": "untrained directions", "text": "text"}
+PARTS = {"routing": "by routing", "training": "by training", "total": "in all"}
+PROMPTS = (
+    "Change: mean over these directions minus that of the better zero-shot prompt; over fixed prompt: minus that of "
+    "zero-shot/main. ±: standard deviation over seeds, of controls over draws."
+)
+PARETO = (
+    'Text: increase of the loss on plain text. Pareto "gain, loss": no other model gains as much for as little '
+    'forgetting on text; "with cost": only if the number of parameters trained counts too.'
+)
+DAMAGE = (
+    "By routing: before the first update, against the base. By training: from there on. A method that routes nothing "
+    "starts as the base. Text has no direction, so it runs through the base's graph and routing cannot harm it. "
+    "Untrained directions are read behind the fixed prompt, by the base too."
+)
 
 
 def forgetting(inputs: Inputs) -> Document:
     """Tables of gain and of damage, and the Pareto picture."""
-    trained = inputs.directions or trained_directions(inputs.losses)
-    samples = pd.concat(
-        [
-            gains(inputs.scores, trained, "gain"),
-            untrained_changes(inputs.scores, trained),
-            *(damage(inputs.losses, kind) for kind in KINDS),
-            text_by_language(inputs.losses, inputs.languages),
-            costs(inputs),
-        ],
-        ignore_index=True,
-    ).fillna({"test": ""})
+    trained = inputs.directions or list(inputs.losses.loc[inputs.losses["kind"] == "dev", "direction"].unique())
+    if not trained:
+        raise UserError("forgetting: --loss has no rows of kind dev and --directions names no trained direction")
+    if missing := sorted(set(inputs.languages) - set(inputs.losses.loc[inputs.losses["kind"] == "text", "direction"])):
+        raise UserError(f"--loss: no loss of kind text in {listed(missing)}; measure all of --languages")
+    other = inputs.scores[~inputs.scores["direction"].isin(trained)]
+    if other.empty:
+        raise UserError("--scores: no direction that is not trained; give score files of experiments.untrained")
+    models = inputs.scores[~inputs.scores["method"].isin(TRAINING_FREE)]
+    require(other, models, "--scores of untrained directions")
+    by_language = damage(inputs.losses, "text", ("direction",))
+    by_language = by_language[by_language["metric"] == "text total"]
+    parts = [
+        gains(inputs.scores, trained, "gain"),
+        gains(other, [], "untrained"),
+        *(damage(inputs.losses, kind) for kind in KINDS),
+        by_language.assign(metric="text " + by_language["direction"]).drop(columns="direction"),
+        costs(inputs),
+    ]
     require(inputs.losses, inputs.scores, "--loss")
-    data = summarise(samples)
-    data = data.assign(metric=data["metric"].astype(str))
+    data = summarise(pd.concat(parts, ignore_index=True).fillna({"test": ""}), inputs.draws)
     names = labels(data[data["metric"] == "gain bleu"])
-    found = {key: (mean, spread) for *key, mean, spread in _rows(data) for key in [tuple(key)]}
-    tests = sort_tests([test for test in data["test"] if test], [])
-    points = {test: pareto_points(found, names, test) for test in tests}
+    points = {test: pareto_points(data, names, test) for test in tests_of(data)}
+
     blocks: list[Table | str] = [inputs.title] if inputs.title else []
     blocks += [f"Plain text: {inputs.text}."] if inputs.text else []
-    blocks += [block for test in tests for block in tables.untrained(found, names, test)]
-    blocks += [tables.gain_table(found, names, test, points[test]) for test in tests]
-    blocks += [tables.damage_table(found, names), tables.language_table(data, found, names)]
-    first = "Forgetting: gain on the trained directions against damage to untrained directions and to plain text"
-    flags = [rows.assign(test=test) for test, rows in points.items()]
-    marks = pd.concat(flags)[["method", "variant", "test", "best", "best_of_three"]]
+    tuned = {run: label for run, label in names.items() if run[0] not in TRAINING_FREE}
+    for test in points:
+        metrics = [f"untrained{of} {metric}" for metric in (*METRICS, LOSS) for of in ("", "_fixed")]
+        metrics = [one for one in metrics if one in set(data.loc[data["test"] == test, "metric"])]
+        if metrics:  # a test set may have no direction that is not trained
+            caption = f"Directions that were not trained, {test} (points; nats per character)"
+            blocks += [table(caption, data, names, test, metrics, PROMPTS), *_sentence(data, tuned, test)]
+    for test, rows in points.items():
+        metrics = [f"{of} {metric}" for metric in METRICS for of in ("gain", "gain_fixed")]
+        caption = f"Gain and forgetting, {test} (points; nats per character)"
+        found = table(caption, data, names, test, metrics, PROMPTS, PARETO)
+        found.heads.extend(heads(["text", "parameters trained", "Pareto"]))
+        for (_, cells), point in zip(found.rows, rows.itertuples(), strict=True):
+            mark = "gain, loss" if point.best else "with cost" if point.best_of_three else ""
+            loss = number(point.x, 3, point.spread_x, sign=True)
+            cells.extend([loss, Cell(quantity(point.parameters)), Cell(mark)])
+        blocks.append(found)
+    metrics = [f"{kind} {part}" for kind in KINDS for part in PARTS]
+    blocks.append(table("Increase of the loss (nats per character)", data, tuned, "", metrics, DAMAGE))
+    metrics = [one for one in data["metric"].unique() if one.startswith("text ") and one.split()[1] not in PARTS]
+    blocks.append(table("Increase of the loss on text, by language (nats per character)", data, tuned, "", metrics))
+
+    marks = pd.concat([rows.assign(test=test) for test, rows in points.items()])
+    marks = marks[["method", "variant", "test", "best", "best_of_three"]]
     data = data.merge(marks, on=["method", "variant", "test"], how="left")
     data = data.rename(columns={"best": "pareto", "best_of_three": "pareto_with_cost"})
-    return Document("forgetting", first, blocks, numbers(data), tables.picture(points, inputs.title))
-
-
-def _rows(data: pd.DataFrame):
-    return data[["method", "variant", "test", "metric", "mean", "spread"]].itertuples(index=False, name=None)
-
-
-def trained_directions(losses: pd.DataFrame) -> list[str]:
-    """The directions of the dev loss: all that are trained.
-
-    Raises:
-        UserError: there is no dev loss.
-    """
-    found = losses.loc[losses["kind"] == "dev", "direction"].unique()
-    if not len(found):
-        raise UserError("forgetting: --loss has no rows of kind dev and --directions names no trained direction")
-    return list(found)
+    title = "Forgetting: gain on the trained directions against damage to untrained directions and to plain text"
+    return Document("forgetting", title, blocks, numbers(data), scatter(points, inputs.title))
 
 
 # ---------------------------------------------------------------- numbers
@@ -89,12 +121,12 @@ def gains(scores: pd.DataFrame, directions: list[str], name: str) -> pd.DataFram
     """Mean score on some directions minus that of zero-shot, with its better prompt and with the fixed one.
 
     Returns:
-        Samples of metric `<name> bleu`, `<name>_fixed bleu` and so on, and of the loss per character where it is known.
+        Samples of metric `<name> bleu`, `<name>_fixed bleu` and so on, and of the loss per character if it is known.
     """
     samples = pd.concat([score_samples(scores, directions), reference_losses(scores, directions)])
     means = samples[samples["direction"] == "mean"].drop(columns="direction")
     zero = means[means["method"] == "zero-shot"]
-    fixed = zero[zero["variant"] == "main"]
+    fixed = zero[zero["variant"] == MAIN]
     if fixed.empty:
         raise UserError(f"--scores: {name}: no zero-shot/main to compare with; give its score files too")
     levels = zero.groupby(["variant", "test", "metric"], as_index=False)["value"].mean()
@@ -104,39 +136,24 @@ def gains(scores: pd.DataFrame, directions: list[str], name: str) -> pd.DataFram
     return pd.concat([rows.assign(metric=f"{part} " + rows["metric"]) for part, rows in parts.items()])
 
 
-def untrained_changes(scores: pd.DataFrame, trained: list[str]) -> pd.DataFrame:
-    """`gains` on the other directions, by the name `untrained`.
-
-    Raises:
-        UserError: there is no other direction.
-    """
-    rows = scores[~scores["direction"].isin(trained)]
-    if rows.empty:
-        raise UserError("--scores: no direction that is not trained; give score files of experiments.untrained")
-    models = scores[~scores["method"].isin(TRAINING_FREE)]
-    require(rows, models, "--scores of untrained directions")
-    return gains(rows, [], "untrained")
-
-
 def damage(losses: pd.DataFrame, kind: str, by: tuple[str, ...] = ()) -> pd.DataFrame:
     """Increase of the loss over the base's, nats per character: in all, by routing and by training.
 
     Returns:
-        Samples of metric `<kind> total`, `<kind> routing` and `<kind> training`; the last two where a model has a state
-        `start`.
+        Samples of metric `<kind> total`, `<kind> routing` and `<kind> training`; the last two of models that have a
+        state `start`.
     """
     end = loss_samples(losses, kind, "trained", "character", by)
-    base = end[(end["method"] == BASE[0]) & (end["variant"] == BASE[1])]
+    base = end[(end["method"] == "zero-shot") & (end["variant"] == MAIN)]
     if base.empty:
         raise UserError("--loss: no zero-shot/main, the base; give its file of losses too")
     parts = {"total": minus(end, base, by)}
-    started = losses[(losses["kind"] == kind) & (losses["state"] == "start")]
+    rows = losses[losses["kind"] == kind]
+    started = rows[rows["state"] == "start"]
     if len(started):
-        whole = losses[(losses["kind"] == kind) & (losses["state"] == "trained")]
-        if gap := set(whole["direction"]) - set(started["direction"]):
-            raise UserError(
-                f"--loss: state start has no loss of kind {kind} in {listed(sorted(gap))}; measure it again"
-            )
+        if gap := set(rows.loc[rows["state"] == "trained", "direction"]) - set(started["direction"]):
+            where = listed(sorted(gap))
+            raise UserError(f"--loss: state start has no loss of kind {kind} in {where}; measure it again")
         start = loss_samples(losses, kind, "start", "character", by)
         parts["routing"] = minus(start, base, by)
         both = end.merge(start.rename(columns={"value": "start"}), on=[*KEYS, *by], how="inner")
@@ -144,37 +161,22 @@ def damage(losses: pd.DataFrame, kind: str, by: tuple[str, ...] = ()) -> pd.Data
     return pd.concat([rows.assign(metric=f"{kind} {name}") for name, rows in parts.items()], ignore_index=True)
 
 
-def text_by_language(losses: pd.DataFrame, languages: list[str]) -> pd.DataFrame:
-    """Increase of the loss on each language's text: samples of metric `text <language>`.
-
-    Raises:
-        UserError: a language has no text.
-    """
-    there = set(losses.loc[losses["kind"] == "text", "direction"])
-    if missing := [name for name in languages if name not in there]:
-        raise UserError(f"--loss: no loss of kind text in {listed(missing)}; measure all of --languages")
-    found = damage(losses, "text", ("direction",))
-    found = found[found["metric"] == "text total"]
-    return found.assign(metric="text " + found["direction"]).drop(columns="direction")
-
-
 def costs(inputs: Inputs) -> pd.DataFrame:
-    """Parameters trained, of every model: none for prompts, as `full` for averages of its weights.
+    """Parameters trained, of every model: 0 for prompts; averages of weights (`values`) count as the model averaged.
 
     Raises:
         UserError: a trained model has no run.json.
     """
     runs = inputs.costs[inputs.costs["metric"] == "parameters_trained"]
     models = inputs.scores[KEYS].drop_duplicates()
-    mixed = models["variant"].str.startswith("mix")
+    mixed = models["variant"].isin(inputs.values)
     require(runs, models[~mixed], "--runs")
-    trained = runs.merge(models, on=KEYS)
     free = models[models["method"].isin(TRAINING_FREE)].assign(metric="parameters_trained", value=0.0)
-    whole = runs[runs["variant"] == "main"].drop(columns="variant")
+    whole = runs[runs["variant"] == MAIN].drop(columns="variant")
     mixes = models[mixed].merge(whole, on=["method", "seed"], how="left")
     if mixes["value"].isna().any():
         raise UserError("--runs: an average of weights lacks the run.json of full/main at its seed; give it too")
-    return pd.concat([free, trained, mixes], ignore_index=True)
+    return pd.concat([free, runs.merge(models, on=KEYS), mixes], ignore_index=True)
 
 
 def pareto(points: pd.DataFrame, lower: list[str], higher: list[str]) -> list[bool]:
@@ -188,15 +190,90 @@ def pareto(points: pd.DataFrame, lower: list[str], higher: list[str]) -> list[bo
     return [not any((other <= one).all() and (other < one).any() for other in values) for one in values]
 
 
-def pareto_points(found: dict, names: dict, test: str) -> pd.DataFrame:
+def pareto_points(data: pd.DataFrame, names: Mapping[Run, str], test: str) -> pd.DataFrame:
     """Gain (y, BLEU) and forgetting (x, nats per character of text) of each model, the best marked."""
+    found = by_key(data, "method", "variant", "test", "metric")
     rows = []
     for run, label in names.items():
-        y, spread_y = found[(*run, test, "gain bleu")]
-        x, spread_x = (0.0, float("nan")) if run[0] in TRAINING_FREE else found[(*run, "", "text total")]
-        rows.append((*run, label, x, spread_x, y, spread_y, found[(*run, "", "parameters_trained")][0]))
+        gain = found[(*run, test, "gain bleu")]
+        x, spread_x = 0.0, float("nan")
+        if run[0] not in TRAINING_FREE:
+            x, spread_x = found[(*run, "", "text total")].mean, found[(*run, "", "text total")].spread
+        size = found[(*run, "", "parameters_trained")].mean
+        rows.append((*run, label, x, spread_x, gain.mean, gain.spread, size))
     columns = ["method", "variant", "label", "x", "spread_x", "y", "spread_y", "parameters"]
     points = pd.DataFrame(rows, columns=columns)
     points["best"] = pareto(points, ["x"], ["y"])
     points["best_of_three"] = pareto(points, ["x", "parameters"], ["y"])
     return points
+
+
+# ---------------------------------------------------------------- tables and figure
+
+
+def table(
+    caption: str, data: pd.DataFrame, names: Mapping[Run, str], test: str, metrics: Sequence[str], *notes: str
+) -> Table:
+    """Models x some metrics of the samples. The headings follow from the metrics."""
+    found = by_key(data, "method", "variant", "test", "metric")
+    digits = {one: 1 if one.split()[1] in METRICS else 3 if LOSS in one else 4 for one in metrics}
+    rows = []
+    for run, label in names.items():
+        cells = []
+        for one in metrics:
+            row = found.get((*run, test, one))
+            cells.append(number(row.mean, digits[one], row.spread, sign=True) if row else number(None, 1))
+        rows.append((label, cells))
+    titles = []
+    for one in metrics:
+        kind, what = one.split()
+        if kind in KINDS and what in PARTS:
+            titles.append(f"{KINDS[kind]}: {PARTS[what]}")
+        elif kind == "text":
+            titles.append(what)
+        else:
+            of = "over fixed prompt" if kind.endswith("_fixed") else "change"
+            titles.append(f"{METRICS.get(what, 'nats/char')} {of}")
+    return Table(caption, "model", heads(titles), rows, notes=list(notes))
+
+
+def _sentence(data: pd.DataFrame, tuned: Mapping[Run, str], test: str) -> list[str]:
+    """How much of a gain over the fixed prompt is the prompt; nothing if the base has one prompt only."""
+    found = by_key(data[data["test"] == test], "method", "variant", "metric")
+    worth = found.get(("zero-shot", "best-prompt", "untrained_fixed bleu"))
+    if worth is None:
+        return []
+    lost = sum(round(found[(*run, "untrained bleu")].mean, 1) < 0 for run in tuned)
+    return [
+        f"On the directions of {test} that were not trained, the base's best prompt alone gives {worth.mean:+.1f} BLEU "
+        f"over the fixed one. Against the better of the two, {lost} of {len(tuned)} trained models lose."
+    ]
+
+
+@matplotlib.rc_context(svg.RC)
+def scatter(panels: Mapping[str, pd.DataFrame], title: str) -> str:
+    """Gain over increase of the loss on text, a panel for each test set; markers grow with the parameters trained."""
+    most = max(1.0, *(rows["parameters"].max() for rows in panels.values()))
+    length = max(map(len, panels.values()))
+    figure, axes = charts.grid(len(panels), 1, 6.4, 3.6 * len(panels) + 0.21 * -(-length // 2))
+    for axis, (test, rows) in zip(axes[:, 0], panels.items(), strict=True):
+        axis.grid(True)
+        for index, row in enumerate(rows.itertuples()):
+            colour = svg.PALETTE[index % len(svg.PALETTE)]
+            style = {"color": colour, "marker": svg.MARKERS[index % len(svg.MARKERS)], "linestyle": "", "capsize": 2}
+            style |= {"markersize": 5 + 5 * np.sqrt(row.parameters / most)}
+            style |= {"markerfacecolor": colour if row.best else svg.PAGE, "elinewidth": 0.9}
+            x, y = (float(spread) if np.isfinite(spread) else None for spread in (row.spread_x, row.spread_y))
+            label = f"{row.label} {quantity(row.parameters)}" if row.parameters else row.label
+            axis.errorbar(row.x, row.y, xerr=x, yerr=y, label=label, **style)
+        front = rows[rows["best"]].sort_values("x")
+        axis.plot(front["x"], front["y"], color=svg.MUTED, linestyle=svg.DASHES[2], linewidth=1, zorder=0)
+        axis.set_xlabel("increase of the loss on text (nats per character)")
+        axis.set_ylabel(f"gain on {test} (BLEU)")
+        axis.margins(x=0.08, y=0.1)
+        axis.xaxis.set_major_locator(MaxNLocator(7))
+        axis.set_title(
+            "Up and left is better; filled: Pareto-optimal; size: parameters trained", fontsize=9.5, loc="left"
+        )
+    svg.legend_below(figure, axes[0, 0], 2)
+    return svg.to_svg(figure, "forgetting", f"Gain against forgetting{', ' + title if title else ''}")

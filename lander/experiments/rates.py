@@ -1,19 +1,27 @@
-"""The search for a method's learning rate: which ones to try next. Nothing heavy here: Snakemake calls it.
+"""The search for each method's learning rate: which trainings come next, given the dev losses of those before.
 
-The grid is geometric around the rate of the config. It grows beyond an edge for as long as the best lies there; then
-methods that have had fewer trials than others get more of them beside their best, so that all have had as many.
+The workflow repeats rounds until one asks for nothing. The grid of a method is geometric around the rate of the config.
+It grows beyond an edge while its best rate lies there. Then methods with fewer trials get more of them beside their
+best, until all methods have as many.
 
     next_rates({}, 0.01, 2, 0)                                          ->  [0.005, 0.01, 0.02]
     next_rates({0.005: 3.0, 0.01: 2.0, 0.02: 1.9}, 0.01, 2, 0)          ->  [0.04]
     next_rates({0.005: 3.0, 0.01: 2.0, 0.02: 1.9, 0.04: 2.5}, 0.01, 2, 4)  ->  []
+
+Reads:  <run>/loss/<method>/lr<rate>/s<seed>.csv of all trials so far
+Writes: <run>/tune/round<n>.json   {"rates": {method: [all rates so far and those of this round]}, "done": bool}
+
+Example:
+    python -m lander.experiments.rates --start full=0.001 lora=0.01 --factor 2 --loss full/0.001=loss.csv --out 1.json
 """
 
-import csv
+import argparse
 import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from lander.shared.errors import UserError
+from lander.shared.errors import UserError, run_main
+from lander.shared.files import write_json
 
 MOST = 12  # trials of a method in the search of an edge: with a factor of 2 that is a range of 1 to 2048
 
@@ -23,26 +31,36 @@ def rate_name(rate: float) -> str:
     return f"lr{rate:.3g}"
 
 
-def round_rate(rate: float) -> float:
-    """To three significant digits, so that names are stable."""
-    return float(f"{rate:.3g}")
+def next_round(
+    losses: Mapping[str, Mapping[float, float]], starts: Mapping[str, float], factor: float
+) -> dict[str, list[float]]:
+    """Method -> the learning rates to try now; empty lists if the search is over.
+
+    Args:
+        losses: method -> learning rate -> dev loss.
+    """
+    wider = {method: next_rates(losses[method], start, factor, 0) for method, start in starts.items()}
+    if any(wider.values()):
+        return wider
+    most = max(len(losses[method]) for method in starts)
+    return {method: next_rates(losses[method], start, factor, most) for method, start in starts.items()}
 
 
 def next_rates(losses: Mapping[float, float], start: float, factor: float, trials: int) -> list[float]:
-    """The learning rates still to be tried.
+    """The learning rates of one method that are still to be tried.
 
     Args:
-        losses: learning rate -> dev loss, of those that have been tried; NaN and infinity are the worst.
+        losses: learning rate -> dev loss; NaN and infinity are the worst.
         start: the rate in the middle of the first three.
         factor: between neighbours of the grid, above 1.
         trials: how many any method has needed until its best lay inside its grid.
 
     Returns:
-        Rates, rounded; none when the best lies inside and there are `trials` of them.
+        Rates, rounded; none if the best lies inside and there are `trials` of them.
     Raises:
         UserError: the best still lies at an edge of a grid that has become very wide.
     """
-    first = [round_rate(start / factor), round_rate(start), round_rate(start * factor)]
+    first = [_round(start / factor), _round(start), _round(start * factor)]
     if missing := [rate for rate in first if rate not in losses]:
         return missing
     best = best_rate(losses, start)
@@ -52,15 +70,22 @@ def next_rates(losses: Mapping[float, float], start: float, factor: float, trial
                 f"tune: after {len(losses)} learning rates from {min(losses):g} to {max(losses):g} the best lies at an "
                 "edge; set another finetune.learning_rate or a larger experiments.tune_factor"
             )
-        return [round_rate(best * factor if best == max(losses) else best / factor)]
-    return _between(losses, best)[: max(0, trials - len(losses))]
+        return [_round(best * factor if best == max(losses) else best / factor)]
+    # geometric means of the best and its neighbours, that in the larger gap first
+    lower = max(rate for rate in losses if rate < best)
+    upper = min(rate for rate in losses if rate > best)
+    between = [_round(math.sqrt(lower * best)), _round(math.sqrt(best * upper))]
+    if round(upper / best, 2) > round(best / lower, 2):  # rounded rates of a regular grid have gaps that nearly agree
+        between.reverse()
+    return [rate for rate in between if rate not in losses][: max(0, trials - len(losses))]
 
 
 def best_rate(losses: Mapping[float, float], start: float) -> float:
-    """The rate of the lowest loss; the one nearest to `start` of equal ones, the lowest where all have diverged."""
+    """The rate of the lowest loss; of equal ones the nearest to `start`; the lowest rate if all have diverged."""
     if not any(map(math.isfinite, losses.values())):
         return min(losses)
-    return min(losses, key=lambda rate: (_finite(losses[rate]), abs(math.log(rate / start))))
+    finite = {rate: loss if math.isfinite(loss) else math.inf for rate, loss in losses.items()}
+    return min(finite, key=lambda rate: (finite[rate], abs(math.log(rate / start))))
 
 
 def inside(losses: Mapping[float, float], best: float) -> bool:
@@ -68,33 +93,38 @@ def inside(losses: Mapping[float, float], best: float) -> bool:
     return min(losses) < best < max(losses)
 
 
-def _between(losses: Mapping[float, float], best: float) -> list[float]:
-    """Geometric means of the best and its neighbours, that in the larger gap first."""
-    lower = max(rate for rate in losses if rate < best)
-    upper = min(rate for rate in losses if rate > best)
-    found = [round_rate(math.sqrt(lower * best)), round_rate(math.sqrt(best * upper))]
-    if round(upper / best, 2) > round(best / lower, 2):  # rounded rates of a regular grid have gaps that nearly agree
-        found.reverse()
-    return [rate for rate in found if rate not in losses]
+def _round(rate: float) -> float:
+    """To three significant digits, so that names are stable."""
+    return float(f"{rate:.3g}")
 
 
-def dev_loss(path: str | Path) -> float:
-    """Dev loss after training, nats per token over all directions, from a model's file of losses.
+def main() -> None:
+    """Read the losses, plan the round, write it."""
+    parser = argparse.ArgumentParser(prog="lander.experiments.rates", description=__doc__.splitlines()[0])
+    parser.add_argument("--start", nargs="+", required=True, metavar="METHOD=RATE", help="middle of the first grid")
+    parser.add_argument("--factor", type=float, required=True, help="between neighbouring rates")
+    parser.add_argument("--loss", nargs="*", default=[], metavar="METHOD/RATE=FILE", help="losses of trials")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    starts = {}
+    for value in args.start:
+        method, equals, rate = value.partition("=")
+        if not equals:
+            raise UserError(f"--start {value}: write METHOD=RATE")
+        starts[method] = float(rate)
+    losses: dict[str, dict[float, float]] = {method: {} for method in starts}
+    for value in args.loss:
+        from lander.experiments.samples import loss_samples, read_losses  # pandas is not needed for the first round
 
-    Raises:
-        UserError: no such file, or none of its rows is of kind dev.
-    """
-    try:
-        with open(path, encoding="utf-8", newline="") as stream:
-            rows = [row for row in csv.DictReader(stream) if row["kind"] == "dev" and row["state"] == "trained"]
-        counts = [float(row["tokens"]) for row in rows]
-        nats = [float(row["loss"]) * float(row["tokens"]) for row in rows]
-    except (OSError, KeyError, ValueError) as error:
-        raise UserError(f"{path}: not a table of losses ({error}); remove it and run snakemake again") from None
-    if not sum(counts):
-        raise UserError(f"{path}: no loss of kind dev after training; remove it and run snakemake again")
-    return sum(nats) / sum(counts)
+        name, _, file = value.partition("=")
+        method, _, rate = name.partition("/")
+        if not file or method not in losses:
+            raise UserError(f"--loss {value}: write METHOD/RATE=FILE, METHOD one of --start")
+        losses[method][float(rate)] = loss_samples(read_losses([file]), "dev")["value"].item()
+    found = next_round(losses, starts, args.factor)
+    rates = {method: sorted([*losses[method], *found[method]]) for method in starts}
+    write_json(args.out, {"rates": rates, "done": not any(found.values())})
 
 
-def _finite(loss: float) -> float:
-    return loss if math.isfinite(loss) else math.inf
+if __name__ == "__main__":
+    run_main(main, "experiments.rates")

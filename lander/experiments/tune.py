@@ -1,82 +1,64 @@
-"""The learning rate of each method: dev losses of all that were tried, and the chosen ones as a config file."""
-
-import re
+"""The learning rate of each method: dev losses of all rates that were tried, and the chosen ones as a config file."""
 
 import pandas as pd
 import yaml
 
 from lander.experiments import charts, rates
+from lander.experiments.samples import MAIN, Inputs, by_key, loss_samples, summarise
 from lander.report.document import Document, heads, listed, number, numbers
 from lander.report.labels import method_key
-from lander.report.samples import loss_samples, summarise
-from lander.report.score_inputs import Inputs
 from lander.report.tables import MISSING, Cell, Table
 from lander.shared.errors import UserError
 
 
 def tune(inputs: Inputs) -> Document:
-    """Method x learning rate; the lowest dev loss is chosen."""
-    trials = inputs.losses[inputs.losses["variant"].str.fullmatch(r"lr[0-9.e-]+")]
+    """Method x learning rate; the lowest dev loss is chosen. `values` has the learning rate of each variant."""
+    trials = inputs.losses[inputs.losses["variant"].isin(inputs.values)]
     if trials.empty:
-        raise UserError("--loss: no variant lr<value>; give the files of losses of the trials")
+        raise UserError("--values, --loss: no losses of trials; give VARIANT=RATE and the files of losses")
     data = summarise(loss_samples(trials, "dev"))
-    data = data.assign(value=[float(re.sub("^lr", "", variant)) for variant in data["variant"]])
-    order = sorted(data["method"].unique(), key=lambda method: method_key((method, "main")))
-    chosen = {method: choose(data[data["method"] == method]) for method in order}
+    data = data.assign(value=[float(inputs.values[variant]) for variant in data["variant"]])
+    order = sorted(data["method"].unique(), key=lambda method: method_key((method, MAIN)))
+    losses = {method: _losses(data[data["method"] == method]) for method in order}
+    # of equal losses the rate nearest to the middle of the grid
+    chosen = {one: rates.best_rate(tried, (min(tried) * max(tried)) ** 0.5) for one, tried in losses.items()}
     data["chosen"] = [value == chosen[method] for method, value in zip(data["method"], data["value"], strict=True)]
-    grids = {method: sorted(data.loc[data["method"] == method, "value"]) for method in order}
-    blocks: list[Table | str] = [inputs.title] if inputs.title else []
-    blocks += [_table(data, grids, chosen), _sentence(grids, chosen)]
+
+    values = sorted(data["value"].unique())
+    found = by_key(data, "method", "value")
+    rows = []
+    for method, tried in losses.items():
+        within = "inside" if rates.inside(tried, chosen[method]) else "at the edge"
+        cells = [Cell(f"{chosen[method]:g}"), Cell(within), Cell(str(len(tried)))]
+        shown = [(value, found.get((method, value))) for value in values]
+        cells += [number(r.mean, 4, r.spread, best=v == chosen[method]) if r else Cell(MISSING) for v, r in shown]
+        rows.append((method, cells))
+    titles = heads(["chosen", "its place", "trials", *(f"{value:g}" for value in values)])
+    notes = [f"Dev loss after training, nats per token. Bold: chosen. {MISSING}: not tried."]
+    table = Table("Dev loss by learning rate", "method", titles, rows, notes=notes)
+    edge = [method for method, tried in losses.items() if not rates.inside(tried, chosen[method])]
+    text = f"The best rate of {listed(edge)} is at the edge of its grid; there may be better ones." if edge else ""
+
     config = {"finetune": {method: {"learning_rate": chosen[method]} for method in order}}
     head = "# Learning rates with the lowest dev loss, of `snakemake tune`; pass it with --configfile.\n"
     files = {"tune.yaml": head + yaml.safe_dump(config, sort_keys=False)}
-    rows = data.assign(series=data["method"], place=data["method"].map(order.index)).sort_values(["place", "value"])
-    panel = charts.Panel(rows, "learning rate", "dev loss (nats per token)", "Ringed: chosen", chosen=chosen)
-    first = f"Learning rates tried and chosen, by dev loss, of {len(order)} method{'s' if len(order) > 1 else ''}"
-    columns = ["method", "value", "mean", "spread", "number", "over", "chosen"]
-    table = rows[columns].rename(columns={"value": "learning_rate"})
+    data = data.assign(series=data["method"], place=data["method"].map(order.index)).sort_values(["place", "value"])
+    panel = charts.Panel(data, "learning rate", "dev loss (nats per token)", "Ringed: chosen", chosen=chosen)
     drawing = charts.curves("tune", "Dev loss by learning rate", [panel], log=True)
-    return Document("tune", first, blocks, numbers(table), drawing, files)
+    columns = ["method", "value", "mean", "spread", "number", "over", "chosen"]
+    csv = numbers(data[columns].rename(columns={"value": "learning_rate"}))
+    title = f"Learning rates tried and chosen, by dev loss, of {len(order)} method{'s' if len(order) > 1 else ''}"
+    blocks = [text for text in (inputs.title, text) if text]
+    return Document("tune", title, [*blocks, table], csv, drawing, files)
 
 
-def choose(rows: pd.DataFrame) -> float:
-    """The learning rate of the lowest dev loss; of equal ones the nearest to the middle of the grid.
+def _losses(rows: pd.DataFrame) -> dict[float, float]:
+    """Learning rate -> dev loss of one method.
 
     Raises:
         UserError: every training has diverged.
     """
-    losses = dict(zip(rows["value"], rows["mean"], strict=True))
     if not (rows["mean"].abs() < float("inf")).any():
-        raise UserError(
-            f"tune: {rows['method'].iloc[0]} diverged at every learning rate; set a lower one to start from"
-        )
-    middle = (min(losses) * max(losses)) ** 0.5
-    return rates.best_rate(losses, middle)
-
-
-def _table(data: pd.DataFrame, grids: dict[str, list[float]], chosen: dict[str, float]) -> Table:
-    values = sorted(data["value"].unique())
-    found = {(row.method, row.value): row for row in data.itertuples()}
-    rows = []
-    for method, grid in grids.items():
-        cells = []
-        for value in values:
-            row = found.get((method, value))
-            best = value == chosen[method]
-            cells.append(number(row.mean, 4, row.spread, best=best) if row else Cell(MISSING))
-        within = "inside" if min(grid) < chosen[method] < max(grid) else "at the edge"
-        rows.append((method, [Cell(f"{chosen[method]:g}"), Cell(within), Cell(str(len(grid))), *cells]))
-    titles = ["chosen", "its place", "trials", *(f"{value:g}" for value in values)]
-    notes = [f"Dev loss after training, nats per token, mean over tokens. Bold: chosen. {MISSING}: not tried."]
-    return Table("Dev loss by learning rate", "method", heads(titles), rows, notes=notes)
-
-
-def _sentence(grids: dict[str, list[float]], chosen: dict[str, float]) -> str:
-    edge = [method for method, grid in grids.items() if not min(grid) < chosen[method] < max(grid)]
-    counts = {len(grid) for grid in grids.values()}
-    trials = f"{counts.pop()} trials for each" if len(counts) == 1 else "unequal numbers of trials"
-    if edge:
-        return (
-            f"{trials.capitalize()}. The best of {listed(edge)} lies at the edge of its grid; there may be better ones."
-        )
-    return f"{trials.capitalize()}; every method's best lies inside its grid."
+        method = rows["method"].iloc[0]
+        raise UserError(f"tune: {method} diverged at every learning rate; set a lower one to start from")
+    return dict(zip(rows["value"], rows["mean"], strict=True))

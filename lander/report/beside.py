@@ -8,7 +8,7 @@ from lander.evaluate.collect import MEANS, means
 from lander.report import paper
 from lander.report.inputs import Inputs
 from lander.report.labels import run_label
-from lander.report.samples import PAPER
+from lander.report.paper import PAPER
 from lander.report.scores import score_columns, score_heads, score_table
 from lander.report.tables import MISSING, Cell, Head, Table
 

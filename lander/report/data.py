@@ -105,13 +105,12 @@ def lengths(inputs: Inputs) -> Drawn | None:
     ends = list(range(0, longest + width + 1, width))
     languages = sorted(rows["language"].unique())
     figure, axes = svg.new_figure(legend_rows=-(-len(languages) // 7))
-    parts, medians = [], []
+    parts = []
     for index, language in enumerate(languages):
         mine = rows[rows["language"] == language]
         counts, _ = np.histogram(mine["characters"].clip(upper=ends[-1] - 1), ends, weights=mine["sentences"])
         share = 100 * counts / counts.sum()
         axes.plot(ends[:-1], share, label=language, **svg.line_style(index))
-        medians.append(f"{language} {quantile(mine, 0.5)}")
         table = {"characters": ends[:-1], "language": language, "percent": share.round(3), "sentences": counts}
         parts.append(pd.DataFrame(table))
     axes.set_xlabel(f"length in characters (from; stretches of {width}, the last includes all longer ones)")
@@ -119,6 +118,5 @@ def lengths(inputs: Inputs) -> Drawn | None:
     axes.set_ylim(bottom=0)
     svg.legend_below(figure, axes, min(7, len(languages)))
     title = "Length of the training sentences, by language"
-    caption = f"Median characters: {', '.join(medians)}. A sentence counts once for each direction that it trains."
     pivot = ("characters", "language", "percent")
-    return svg.drawn(figure, "lengths", title, caption, "Line chart", pd.concat(parts), pivot)
+    return svg.drawn(figure, "lengths", title, "Line chart", pd.concat(parts), pivot)

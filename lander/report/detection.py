@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 
 from lander.report import svg
-from lander.report.document import Document, heads, listed
+from lander.report.document import Document, heads
 from lander.report.inputs import Inputs
 from lander.report.labels import sort_directions
 from lander.report.svg import Drawn, styled
@@ -68,20 +68,6 @@ def layers_answer(inputs: Inputs) -> str:
     return f"{text}. D, the change of mean activation from the layer before, is largest at {largest}"
 
 
-def _chosen_sentence(chosen: dict[str, list[int]], each: bool = False) -> str:
-    """Which layers are shaded; `each`: with the list of each direction if they differ."""
-    sets = list(chosen.values())
-    if not any(sets):
-        return "No layer was chosen."
-    if all(one == sets[0] for one in sets):
-        layers = f"layer, {sets[0][0]}" if len(sets[0]) == 1 else f"layers, {listed(sets[0])}"
-        same = ", the same for every direction" if len(sets) > 1 else ""
-        return f"Shaded: the chosen {layers}{same}."
-    own = "; ".join(f"{name}: {listed(chosen[name]) or 'none'}" for name in sort_directions(chosen))
-    end = f" ({own})" if each else ""
-    return f"Shaded: layers chosen for some directions, darker for more; ringed: the layers of each direction{end}."
-
-
 def _shade(axes: Axes, chosen: dict[str, list[int]]) -> None:
     """A band behind each chosen layer; paler if fewer directions chose it."""
     for layer in sorted({layer for layers in chosen.values() for layer in layers}):
@@ -109,7 +95,6 @@ def _lines(
     data: pd.DataFrame,
     styles: dict[str, dict[str, Any]],
     inputs: Inputs,
-    caption: str,
     legend_rows: int,
     scale: pd.Series,
 ) -> Drawn:
@@ -141,10 +126,10 @@ def _lines(
     svg.integer_axis(axes)
     svg.legend_below(figure, axes, -(-len(styles) // legend_rows))
     kind = f"Line chart of {data[layer].nunique()} layers, {len(styles)} lines"
-    return svg.drawn(figure, name, title, caption, kind, data, (str(layer), str(series), str(value)))
+    return svg.drawn(figure, name, title, kind, data, (str(layer), str(series), str(value)))
 
 
-def _direction_lines(name: str, title: str, axis: str, inputs: Inputs, caption: str) -> Drawn:
+def _direction_lines(name: str, title: str, axis: str, inputs: Inputs) -> Drawn:
     """Lines of a column of the layers table, named as the figure: a colour and marker for each language pair.
 
     One direction of a pair is solid with filled marks, the other dashed with hollow ones.
@@ -158,7 +143,7 @@ def _direction_lines(name: str, title: str, axis: str, inputs: Inputs, caption: 
         style = svg.line_style(pairs.index(pair)) | {"linestyle": svg.DASHES[1 if back else 0]}
         styles[direction] = style | {"markerfacecolor": svg.PAGE if back else style["color"]}
     rows = 2 * -(-len(styles) // 12) if len(styles) > 4 else 1  # an even number keeps a pair together
-    return _lines(name, title, (axis, ""), data, styles, inputs, caption, rows, data[name])
+    return _lines(name, title, (axis, ""), data, styles, inputs, rows, data[name])
 
 
 @styled
@@ -166,12 +151,8 @@ def activation(inputs: Inputs) -> Drawn | None:
     """Mean activation per layer and direction (paper, figure 4)."""
     if inputs.layers is None:
         return None
-    caption = (
-        "Where lines run together, the model treats these directions alike; where a line leaves the others, it treats "
-        f"that direction differently. {_chosen_sentence(chosen_layers(inputs.layers))}"
-    )
     title = "Mean activation of the FFN neurons, by layer and direction"
-    return _direction_lines("activation", title, "mean activation", inputs, caption)
+    return _direction_lines("activation", title, "mean activation", inputs)
 
 
 @styled
@@ -179,22 +160,14 @@ def delta(inputs: Inputs) -> Drawn | None:
     """D, the change between neighbouring layers, per layer and direction (paper, figure 5)."""
     if inputs.layers is None or inputs.layers["delta"].isna().all():
         return None
-    mean = inputs.layers.groupby("layer")["delta"].mean().dropna()
-    top = [int(layer) for layer in mean.nlargest(3).index]
-    caption = (
-        "The method chooses the layers with the largest D (eq. 1-2). Averaged over directions, D is largest at "
-        f"layer{'s' if len(top) > 1 else ''} {listed(top)}. {_chosen_sentence(chosen_layers(inputs.layers), each=True)}"
-    )
     title = "D, the change of mean activation from the layer before"
-    return _direction_lines("delta", title, "D, change of mean activation", inputs, caption)
+    return _direction_lines("delta", title, "D, change of mean activation", inputs)
 
 
-def _language_lines(name: str, title: str, data: pd.DataFrame, inputs: Inputs, caption: str) -> Drawn:
+def _language_lines(name: str, title: str, data: pd.DataFrame, inputs: Inputs) -> Drawn:
     styles = {language: svg.line_style(index) for index, language in enumerate(inputs.awareness)}
-    if inputs.layers is not None:
-        caption += " Shaded: the chosen layers."
     scale = _mean_awareness(inputs)["awareness"]  # of all neurons: the figures can be compared with one unit
-    return _lines(name, title, ("mean awareness", "nats"), data, styles, inputs, caption, -(-len(styles) // 7), scale)
+    return _lines(name, title, ("mean awareness", "nats"), data, styles, inputs, -(-len(styles) // 7), scale)
 
 
 def _mean_awareness(inputs: Inputs) -> pd.DataFrame:
@@ -211,14 +184,8 @@ def awareness(inputs: Inputs) -> Drawn | None:
     """Mean awareness per layer and language (paper, figure 8)."""
     if not inputs.awareness:
         return None
-    data = _mean_awareness(inputs)
-    mean = data.groupby("layer")["awareness"].mean()
-    caption = (
-        "The awareness of a neuron for a language: how much the loss on text of the language changes without the neuron, "
-        f"to first order (eq. 3-4). Averaged over languages it is highest at layer {int(mean.idxmax())} and lowest at "
-        f"layer {int(mean.idxmin())}. A line above the others may only mean that the loss on that language is higher."
-    )
-    return _language_lines("awareness", "Mean awareness of the neurons, by layer and language", data, inputs, caption)
+    title = "Mean awareness of the neurons, by layer and language"
+    return _language_lines("awareness", title, _mean_awareness(inputs), inputs)
 
 
 def _group(inputs: Inputs, select: Callable[[pd.DataFrame, str], pd.Series]) -> pd.DataFrame:
@@ -239,12 +206,8 @@ def awareness_general(inputs: Inputs) -> Drawn | None:
     if inputs.neurons is None or not inputs.awareness:
         return None
     data = _group(inputs, lambda rows, _: rows["kind"] == "general")
-    caption = (
-        "General neurons have similar awareness in all languages, so the lines should have the same shape. A constant "
-        "gap between lines can come from different losses on the languages."
-    )
     title = "Mean awareness of the language-general neurons"
-    return _language_lines("awareness-general", title, data, inputs, caption)
+    return _language_lines("awareness-general", title, data, inputs)
 
 
 @styled
@@ -253,13 +216,8 @@ def awareness_specific(inputs: Inputs) -> Drawn | None:
     if inputs.neurons is None or not inputs.awareness:
         return None
     data = _group(inputs, lambda rows, language: (rows["kind"] == "specific") & (rows["language"] == language))
-    caption = (
-        "The owner of a specific neuron is the language that it is specific to. Each line shows the neurons of one owner "
-        "on text of that language. If it lies far above the line of the general neurons, a few neurons carry much of what "
-        "is specific to the language. It is broken where the language owns no neuron."
-    )
     title = "Mean awareness of the language-specific neurons, by owner"
-    return _language_lines("awareness-specific", title, data, inputs, caption)
+    return _language_lines("awareness-specific", title, data, inputs)
 
 
 # ---------------------------------------------------------------- who owns which neurons
@@ -307,7 +265,9 @@ def owners_table(inputs: Inputs) -> Table | None:
         for name, every, chosen in numbers
     ]
     columns = heads(["in all layers", "in the chosen layers", "share of specific"])
-    notes = [SHARED] if table["neurons"].sum() > total else []
+    kinds = distinct(inputs.neurons)["kind"].value_counts()
+    notes = [f"All neurons: {', '.join(f'{number:,} {kind}' for kind, number in kinds.items())}."]
+    notes += [SHARED] if table["neurons"].sum() > total else []
     return Table("Specific neurons by owner", "language", columns, rows, notes=notes, total=True)
 
 
@@ -334,19 +294,8 @@ def owners(inputs: Inputs) -> Drawn | None:
     svg.integer_axis(axes)
     if languages:
         svg.legend_below(figure, axes, min(7, len(languages)))
-    caption = "No neuron is specific to a language: all neurons take part in every direction."
-    if len(specific):
-        kinds = distinct(neurons)["kind"].value_counts()
-        own = specific["language"].value_counts().reindex(languages, fill_value=0)
-        idle = f", {kinds['unactivated']:,} unactivated" if kinds.get("unactivated", 0) else ""
-        caption = (
-            f"Of {kinds.sum():,} neurons {kinds.get('general', 0):,} are general, {kinds['specific']:,} specific{idle}."
-            f" {own.idxmax()} owns most ({own.max():,}), {own.idxmin()} fewest ({own.min():,}). Bars of uneven parts "
-            "show layers in which one language stands out."
-        )
-        caption += f" {SHARED}" if len(specific) > kinds["specific"] else ""
     title, kind = "Language-specific neurons, by layer and owner", f"Stacked bar chart of {len(layers)} layers"
-    return svg.drawn(figure, "owners", title, caption, kind, counts, ("layer", "language", "neurons"))
+    return svg.drawn(figure, "owners", title, kind, counts, ("layer", "language", "neurons"))
 
 
 def foreign_masks(inputs: Inputs) -> str:
@@ -413,15 +362,8 @@ def overlap(inputs: Inputs) -> Drawn | None:
     _heat_map(axes, matrix, 100, "{:.0f}")
     axes.set_xlabel("another language")
     axes.set_ylabel("language")
-    pairs = data.dropna().sort_values("percent", ascending=False, kind="stable")
-    most, least = pairs.iloc[0], pairs.iloc[-1]
     title = f"Overlap between languages: % of the {100 * TOP:.0f}% of neurons with the highest awareness"
-    caption = (
-        f"Over all layers. Chance is {100 * TOP:.0f}%; near 100% two languages use the same neurons. The overlap is "
-        f"largest for {most['language']} and {most['other']} ({most['percent']:.0f}%), smallest for "
-        f"{least['language']} and {least['other']} ({least['percent']:.0f}%)."
-    )
-    return svg.drawn(figure, "overlap", title, caption, "Heat map", data, ("language", "other", "percent"))
+    return svg.drawn(figure, "overlap", title, "Heat map", data, ("language", "other", "percent"))
 
 
 @styled
@@ -447,15 +389,8 @@ def agreement(documents: list[Document]) -> Drawn | None:
         values = [[found.get((one, two), found.get((two, one), np.nan)) for two in names] for one in names]
         _heat_map(axes, pd.DataFrame(values, names, names), 1, "{:.2f}")
         axes.set_title(kind, fontsize=9.5, loc="left")
-    order = data[data["measure"] == kinds[-1]].sort_values("value", kind="stable")
-    most, least = order.iloc[-1], order.iloc[0]
-    caption = (
-        f"Medians over layers; 1: identical, 0: nothing in common. By {kinds[-1]}, {most['a']} and {most['b']} agree "
-        f"most ({most['value']:.2f}), {least['a']} and {least['b']} least ({least['value']:.2f}). Where estimators "
-        "disagree, the choice of the estimator decides which neurons are called specific."
-    )
     title = "Agreement of the estimators of awareness"
-    return svg.drawn(figure, "estimators-agreement", title, caption, "Heat map", data)
+    return svg.drawn(figure, "estimators-agreement", title, "Heat map", data)
 
 
 def figures(inputs: Inputs, documents: list[Document]) -> list[Drawn | None]:

@@ -169,9 +169,10 @@ def _content(
         "title": inputs.name,
         "kind": "report",
         "facts": summary.facts(inputs, tests),
+        "ran": set(inputs.scores["method"]),
         "sections": list(there.items()),
         "figures": figures,
-        "verdicts": [one for one in (summary.verdict(inputs, test) for test in tests) if one],
+        "verdicts": [(test, summary.verdict(inputs, test), summary.tested_sentences(inputs, test)) for test in tests],
         "findings": [one for one in summary.findings(inputs) if one[2] in places],
         "glance": summary.glance_table(inputs, tests),
         "winners": [one for one in (summary.winners_table(inputs, test) for test in tests) if one],
@@ -253,6 +254,11 @@ def look() -> dict[str, Any]:
     css, script = ((HERE / name).read_text(encoding="utf-8").strip() for name in ("page.css", "page.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return {"css": Markup(css), "script": Markup(script), "script_hash": digest}
+
+
+def captions() -> dict[str, str]:
+    """How to read each figure, by its name."""
+    return environment().get_template("texts.html").module.captions
 
 
 def environment(*folders: Path) -> jinja2.Environment:

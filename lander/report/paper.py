@@ -1,13 +1,16 @@
-"""The paper's own numbers, to stand beside ours.
+"""The paper's own numbers, to compare ours with.
 
 Zhu, Pan, Li and Xiong: LANDeRMT: Detecting and Routing Language-Aware Neurons for Selectively Finetuning LLMs to
 Machine Translation. ACL 2024, pages 12135-12148, CC BY 4.0. <https://aclanthology.org/2024.acl-long.656>
 """
 
+from collections.abc import Mapping, Sequence
+
 from lander.report.document import heads
 from lander.report.labels import direction_group
-from lander.report.samples import PAPER, SIDES
 from lander.report.tables import Cell, Table
+
+PAPER = ("en-de", "de-en", "en-it", "it-en", "en-fr", "fr-en", "en-ar", "ar-en", "en-zh", "zh-en")
 
 CITATION = (
     "From Zhu et al., LANDeRMT, ACL 2024 (https://aclanthology.org/2024.acl-long.656, CC BY 4.0), {table}: BLOOM-7b1, "
@@ -34,30 +37,26 @@ TABLE2 = {  # method -> its name in the paper, BLEU
 
 def table1() -> Table:
     """The paper's table 1, with means over directions that it does not print."""
-    rows = {name: list(scores) + _means(scores) for name, _, scores in TABLE1.values()}
-    best = [max(column) for column in zip(*rows.values(), strict=True)]
-    trained = {name: size or "–" for name, size, _ in TABLE1.values()}
-    shown = [(name, [*_cells(rows[name], best), Cell(trained[name])]) for name in rows]
-    columns = [*PAPER, "into en", "out of en", "trained"]
+    sides = [[direction_group(name) == side for name in PAPER] for side in ("into English", "out of English")]
+    rows = {}
+    for name, _, scores in TABLE1.values():
+        means = [sum(s for s, one in zip(scores, side, strict=True) if one) / sum(side) for side in sides]
+        rows[name] = [*scores, *means]
+    shown = [(*row, Cell(size or "–")) for row, (_, size, _) in zip(_bold(rows), TABLE1.values(), strict=True)]
+    columns = heads([*PAPER, "into en", "out of en", "trained"])
     note = CITATION.format(table="table 1", means=" The means are computed here.")
-    return Table("The paper's table 1: BLEU", "method", heads(columns), shown, notes=[note])
+    return Table("The paper's table 1: BLEU", "method", columns, [(n, [*c, s]) for n, c, s in shown], notes=[note])
 
 
 def table2() -> Table:
     """The paper's table 2."""
-    best = [max(column) for column in zip(*(scores for _, scores in TABLE2.values()), strict=True)]
-    shown = [(name, _cells(scores, best)) for name, scores in TABLE2.values()]
+    rows = _bold(dict(TABLE2.values()))
     note = CITATION.format(table="table 2", means="")
-    return Table("The paper's table 2: BLEU", "method", heads(TABLE2_DIRECTIONS), shown, notes=[note])
+    return Table("The paper's table 2: BLEU", "method", heads(TABLE2_DIRECTIONS), rows, notes=[note])
 
 
-def _means(scores: tuple[float, ...]) -> list[float]:
-    """Into English and out of English."""
-    groups = [direction_group(name) for name in PAPER]
-    sides = [SIDES["mean-into-en"], SIDES["mean-out-of-en"]]
-    members = [[score for score, group in zip(scores, groups, strict=True) if group == side] for side in sides]
-    return [sum(part) / len(part) for part in members]
-
-
-def _cells(scores: list[float] | tuple[float, ...], best: list[float]) -> list[Cell]:
-    return [Cell(f"{score:.2f}", score == top) for score, top in zip(scores, best, strict=True)]
+def _bold(rows: Mapping[str, Sequence[float]]) -> list[tuple[str, list[Cell]]]:
+    """Rows of cells, the highest of each column marked as the best."""
+    best = [max(column) for column in zip(*rows.values(), strict=True)]
+    cells = {name: zip(scores, best, strict=True) for name, scores in rows.items()}
+    return [(name, [Cell(f"{score:.2f}", score == top) for score, top in row]) for name, row in cells.items()]

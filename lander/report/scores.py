@@ -218,10 +218,5 @@ def score_figure(inputs: Inputs, tests: list[str]) -> Drawn | None:
     looks = {"marker": "|", "markersize": 10, "markeredgewidth": 2, "linestyle": "", "color": svg.INK}
     first.plot([], [], **looks, label="mean of these")
     svg.legend_below(figure, first, 4)
-    caption = (
-        "Each mark is a direction, each bar the mean of the marks of its colour. If the marks of two methods overlap, "
-        "the methods differ less than the directions do. A mark far to the left of its row is a direction in which the "
-        "method fails."
-    )
     title, kind = f"BLEU by method on {', '.join(shown)}", f"Dot plot of {len(runs)} methods"
-    return svg.drawn(figure, "scores", title, caption, kind, rows[["test", "method", "variant", "direction", "score"]])
+    return svg.drawn(figure, "scores", title, kind, rows[["test", "method", "variant", "direction", "score"]])

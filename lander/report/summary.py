@@ -1,7 +1,7 @@
 """Section "Summary": which method is best and by how much, what training cost, and what to be careful about."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -11,9 +11,9 @@ from lander.report import data, detection
 from lander.report.beside import by_direction
 from lander.report.document import heads, listed
 from lander.report.inputs import Inputs
-from lander.report.labels import MEAN_LABELS, Method, direction_group, method_key, method_of, run_label, sort_tests
+from lander.report.labels import MEAN_LABELS, Method, method_key, method_of, run_label, sort_tests
 from lander.report.scores import score_columns
-from lander.report.significance import LEVEL, SIGNIFICANT, Place
+from lander.report.significance import LEVEL, SIGNIFICANT
 from lander.report.tables import MISSING, Cell, Head, Table, duration, quantity, signed
 
 SIDES = {"mean-out-of-en": "out of English", "mean-into-en": "into English"}
@@ -28,24 +28,15 @@ FEW = 0.1  # share of outputs long enough to identify their language below which
 # ---------------------------------------------------------------- the best methods
 
 
-@dataclass(frozen=True)
-class Side:
-    """The best method by one mean over directions; `gain`: BLEU of the best trained one over the better zero-shot."""
+class Side(NamedTuple):
+    """The best methods by one mean of BLEU over directions, as text."""
 
     of: str  # which directions
     best: str
     mean: str
-    gain: str
-    sentence: str
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The outcome on one test set; out of English and into English are apart if the run has both."""
-
-    test: str
-    sides: list[Side]
-    tested: list[str]  # a sentence for each method whose tests are summed up
+    gain: str  # of the best trained method over the better zero-shot prompt
+    pair: str  # these two
+    own: str  # the mean of landermt
 
 
 def test_names(inputs: Inputs) -> list[str]:
@@ -90,57 +81,42 @@ def sides(scores: pd.DataFrame, test: str) -> dict[str, str]:
     return SIDES if there.issuperset(SIDES) else {"mean": "all directions"}
 
 
-def verdict(inputs: Inputs, test: str) -> Verdict | None:
-    """Best methods of a test set by mean BLEU, compared with the better zero-shot prompt."""
-    found, shown = [], {}
+def verdict(inputs: Inputs, test: str) -> list[Side]:
+    """The best methods of a test set, out of English and into English if the run has both."""
+    found = []
     for name, of in sides(inputs.scores, test).items():
         means = means_by_run(inputs.scores, test, "bleu", name)
-        if len(means):
-            found.append(_side(inputs, test, of, means))
-            shown |= dict.fromkeys(leaders(means))
-    tested = [_tests_sentence(inputs, test, run) for run in (shown | {OWN: None})]
-    return Verdict(test, found, [one for one in tested if one]) if found else None
-
-
-def _side(inputs: Inputs, test: str, of: str, means: pd.Series) -> Side:
-    best, top, gain = leaders(means), means.iloc[0], MISSING
-    labels = list(map(run_label, best))
-    scores = f"{listed(labels)} {'have' if len(best) > 1 else 'has'} the highest mean BLEU, {top:.1f}."
-    said = [scores if of == "all directions" else f"{of[0].upper()}{of[1:]}: {scores}"]
-    zero = means[[run for run in means.index if run[0] == "zero-shot"]]
-    trained = means[[run for run in means.index if run[0] not in TRAINING_FREE]]
-    if len(zero) and len(trained):
-        shown, over = leaders(trained), trained.iloc[0] - zero.iloc[0]
-        gain = signed(over)
-        table = by_direction(inputs.scores, test)
-        table = table[[name for name in table if of in ("all directions", direction_group(name))]]
-        floor = table.loc[[run for run in table.index if run[0] == "zero-shot"]].max()
-        ahead = dict.fromkeys(str(int((table.loc[run] > floor).sum())) for run in shown)
-        if shown != best:
-            said.append(f"The best trained: {listed(map(run_label, shown))}, {trained.iloc[0]:.1f}.")
-        level = f"{abs(over):.1f} {'above' if over > 0 else 'below'}" if gain != "0.0" else "equal to"
-        said.append(
-            f"This is {level} {run_label(leaders(zero)[0])}, the better zero-shot prompt ({zero.iloc[0]:.1f}), and above "
-            f"every zero-shot prompt in {' / '.join(ahead)} of {len(floor)} directions."
-        )
-    if OWN in means.index and OWN not in best:
-        said.append(f"landermt has {means[OWN]:.1f}, {top - means[OWN]:.1f} less than the highest.")
-    return Side(of, f"tied: {', '.join(labels)}" if len(best) > 1 else labels[0], f"{top:.1f}", gain, " ".join(said))
-
-
-def _tests_sentence(inputs: Inputs, test: str, run: Method) -> str:
-    """In how many directions a method is significantly ahead of each baseline, and behind it."""
-    tested, parts = inputs.significance, []
-    for baseline in tested.baselines:
-        names = by_direction(inputs.scores, test).columns
-        found = [one for name in names if (one := tested.compare(run, baseline, (test, name, "bleu")))]
-        if not found or baseline == run:
+        if means.empty:
             continue
-        ahead = sum(one.significant and one.difference > 0 for one in found)
-        behind = sum(one.significant and one.difference < 0 for one in found)
-        text = f"ahead of {run_label(baseline)} in {ahead} of {len(found)} directions"
-        parts.append(f"{text} and behind in {behind}" if behind else text)
-    return f"{run_label(run)} is significantly (p < {LEVEL:g}) {'; '.join(parts)}." if parts else ""
+        best = listed(map(run_label, leaders(means)))
+        zero = means[[run for run in means.index if run[0] == "zero-shot"]]
+        trained = means[[run for run in means.index if run[0] not in TRAINING_FREE]]
+        gain, pair = MISSING, ""
+        if len(zero) and len(trained):
+            gain = signed(trained.iloc[0] - zero.iloc[0])
+            pair = f"{listed(map(run_label, leaders(trained)))} − {run_label(leaders(zero)[0])}"
+        own = f"{means[OWN]:.1f}" if OWN in means.index else MISSING
+        best = f"tied: {best}" if len(leaders(means)) > 1 else best
+        found.append(Side(of, best, f"{means.iloc[0]:.1f}", gain, pair, own))
+    return found
+
+
+def tested_sentences(inputs: Inputs, test: str) -> list[str]:
+    """In how many directions the best methods and landermt are significantly ahead of each baseline, and behind it."""
+    tested, found = inputs.significance, []
+    names = by_direction(inputs.scores, test).columns
+    means = [means_by_run(inputs.scores, test, "bleu", name) for name in sides(inputs.scores, test)]
+    for run in dict.fromkeys([*(run for one in means if len(one) for run in leaders(one)), OWN]):
+        parts = []
+        for base in tested.baselines:
+            outcomes = [one for name in names if (one := tested.compare(run, base, (test, name, "bleu")))]
+            ahead = sum(one.significant and one.difference > 0 for one in outcomes)
+            behind = sum(one.significant and one.difference < 0 for one in outcomes)
+            text = f"ahead of {run_label(base)} in {ahead} of {len(outcomes)} directions"
+            parts += [f"{text} and behind in {behind}" if behind else text] if outcomes else []
+        if parts:
+            found.append(f"{run_label(run)} is significantly (p < {LEVEL:g}) {'; '.join(parts)}.")
+    return found
 
 
 def winners_table(inputs: Inputs, test: str) -> Table | None:
@@ -166,33 +142,17 @@ def winners_table(inputs: Inputs, test: str) -> Table | None:
             sure = ("yes, " if outcome.significant else "no, ") + outcome.text if outcome else "not tested"
             cells += [Cell(run_label(order.index[1])), Cell(signed(order.iloc[0] - order.iloc[1])), Cell(sure)]
         if tested.tests:
-            cells.append(_beaten_cell(inputs, best, place))
+            beaten = [base for base in tested.baselines if all(base in tested.beaten(run, place) for run in best)]
+            cells.append(Cell(", ".join(map(run_label, beaten)) or "none", value=len(beaten)))
         table.append((MEAN_LABELS.get(name, name), cells))
     texts = ["best", "BLEU", "second", "ahead by", "significant", *(["significantly ahead of"] if tested.tests else [])]
     notes = ["No paired tests were made: a small lead may be chance."]
     if tested.tests:
         notes = [
             f"Significant: Holm-corrected {SIGNIFICANT}. “not tested”: neither of the two is one of the baselines "
-            f"({', '.join(map(run_label, tested.baselines))}). The last column is only about the baselines."
+            f"({', '.join(map(run_label, tested.baselines))}). Last column: of these baselines."
         ]
     return Table(f"Best method by direction, BLEU on {test}", "direction", heads(texts), table, notes=notes)
-
-
-def _beaten_cell(inputs: Inputs, best: list[Method], place: Place) -> Cell:
-    """The baselines that all the best methods are significantly ahead of; if these are most, the exceptions."""
-    tested = inputs.significance
-    others = [one for one in tested.baselines if one not in best]
-    outcomes = [one for one in others if all(tested.compare(run, one, place) for run in best)]
-    beaten = [one for one in outcomes if all(one in tested.beaten(run, place) for run in best)]
-    rest = [run_label(one) for one in outcomes if one not in beaten]
-    if not outcomes:
-        return Cell(MISSING)
-    if not beaten:
-        return Cell("none of the baselines", value=0)
-    names = f"all {len(outcomes)} baselines" if not rest and len(beaten) > 2 else ", ".join(map(run_label, beaten))
-    if rest and len(rest) < len(beaten):
-        names = f"all baselines but {', '.join(rest)}"
-    return Cell(names, value=len(beaten) / len(outcomes))
 
 
 # ---------------------------------------------------------------- all methods on one line each
@@ -259,47 +219,33 @@ def findings(inputs: Inputs) -> list[tuple[str, str, str]]:
 def off_target_answer(scores: pd.DataFrame) -> str:
     """Each method's worst directions, by the share of outputs in a wrong language among those that can be identified.
 
-    Methods at or below `OFF` in every direction are listed together. A direction in which fewer than `FEW` of the
-    outputs can be identified is not judged: most of them are empty or too short.
+    A direction in which fewer than `FEW` of the outputs can be identified is not judged: most are empty or too short.
     """
     rows = scores[scores["metric"].isin(["off_target", "language_unknown"]) & ~scores["direction"].isin(MEANS)]
-    keys = ["method", "variant", "test", "direction"]
-    shares = rows.groupby([*keys, "metric"])["score"].mean().unstack()
+    shares = rows.groupby(["method", "variant", "test", "direction", "metric"])["score"].mean().unstack()
     shares = shares.reindex(columns=["off_target", "language_unknown"]).dropna(subset="off_target")
-    shares["told"] = 1 - shares["language_unknown"].fillna(0)
-    if shares.empty:
-        return ""
+    shares["known"] = 1 - shares["language_unknown"].fillna(0)
+    shares["off"] = shares["off_target"] / shares["known"]
     several = shares.index.unique("test").size > 1
-    texts, clean, unknown = [], [], []
-    for run in sorted({key[:2] for key in shares.index}, key=method_key):
-        own = shares.loc[run]
-        told = own[own["told"] >= FEW]
-        if told.empty:
-            unknown.append(run_label(run))
-            continue
-        short = len(own) - len(told)
-        label = run_label(run) + (f" ({short} of {len(own)} directions not judged)" if short else "")
-        off = (told["off_target"] / told["told"]).sort_values(ascending=False, kind="stable")
-        worst = off[off > OFF]
+    worst, clean, unknown = [], [], []
+    for run, own in sorted(shares.groupby(["method", "variant"]), key=lambda pair: method_key(pair[0])):
+        judged = own[own["known"] >= FEW].sort_values("off", ascending=False, kind="stable")
         places = [
             f"{100 * share:.1f}% in {direction}" + (f" ({test})" if several else "")
-            for (test, direction), share in worst.items()
+            for (_, _, test, direction), share in judged.loc[judged["off"] > OFF, "off"].items()
         ]
-        texts += [f"{label} {_first(places, 2)}"] if places else []
-        clean += [] if places else [label]
-    if clean:
-        limit = f"at most {100 * OFF:.0f}% in every direction"
-        texts.append(f"{limit}: {', '.join(clean) if texts or unknown else 'all methods'}")
-    judged = shares["told"][shares["told"] >= FEW]
-    parts = []
-    if texts:
-        ends = sorted({f"{100 * end:.0f}" for end in (judged.min(), judged.max())}, key=int)
-        known = "" if ends == ["100"] else f"Of the {'–'.join(ends)}% of outputs whose language can be identified: "
-        parts.append(known + "; ".join(texts))
-    if unknown:
-        few = f"not judged, because fewer than {100 * FEW:.0f}% of the outputs are long enough"
-        parts.append(f"{few}: {', '.join(unknown) if texts else 'all methods'}")
-    return "; ".join(parts)
+        left = len(own) - len(judged)
+        label = run_label(run) + (f" ({left} of {len(own)} directions not judged)" if left and len(judged) else "")
+        worst += [f"{label} {_first(places, 2)}"] if places else []
+        if not places:
+            (clean if len(judged) else unknown).append(label)
+    parts = worst + ([f"at most {100 * OFF:.0f}% in every direction: {', '.join(clean)}"] if clean else [])
+    judged = shares.loc[shares["known"] >= FEW, "known"]
+    if len(judged) and judged.min() < 1:
+        ends = dict.fromkeys(f"{100 * end:.0f}" for end in (judged.min(), judged.max()))
+        parts[0] = f"of the {'–'.join(ends)}% of outputs whose language can be identified: {parts[0]}"
+    few = f"fewer than {100 * FEW:.0f}% of the outputs are long enough to identify their language"
+    return "; ".join(parts + ([f"not judged, because {few}: {', '.join(unknown)}"] if unknown else []))
 
 
 def cautions(inputs: Inputs, tests: list[str]) -> list[str]:

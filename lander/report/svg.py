@@ -74,7 +74,6 @@ class Drawn:
 
     name: str
     title: str
-    caption: str
     description: str  # for readers who cannot see it
     svg: str
     data: pd.DataFrame  # long format: what the figure shows
@@ -82,16 +81,10 @@ class Drawn:
 
 
 def drawn(
-    figure: Figure,
-    name: str,
-    title: str,
-    caption: str,
-    kind: str,
-    data: pd.DataFrame,
-    pivot: tuple[str, str, str] | None = None,
+    figure: Figure, name: str, title: str, kind: str, data: pd.DataFrame, pivot: tuple[str, str, str] | None = None
 ) -> Drawn:
     """A finished figure. `kind` begins its description, as in `Line chart of 6 layers`."""
-    return Drawn(name, title, caption, f"{kind}. {title}. {caption}", to_svg(figure, name, title), data, pivot)
+    return Drawn(name, title, f"{kind}. {title}.", to_svg(figure, name, title), data, pivot)
 
 
 def line_style(index: int) -> dict[str, Any]:

@@ -58,15 +58,9 @@ def loss(inputs: Inputs) -> Drawn | None:
     axes.margins(x=0.02)
     svg.integer_axis(axes)
     svg.legend_below(figure, axes, columns)
-    ends = ", ".join(f"{label} {rows['loss'].iloc[-1]:.2f}" for label, rows in curves.items())
-    seeds = " and seeds" if len({model.seed for model in inputs.losses}) > 1 else ""
-    caption = (
-        f"Mean over directions{seeds}, smoothed. Last values: {ends}. If a curve still falls at the right end, longer "
-        "training may help. The lowest loss does not always give the best translations."
-    )
     data = pd.concat(curves.values())[["method", "update", "loss"]]
     kind = f"Line chart of {len(curves)} methods"
-    return svg.drawn(figure, "loss", "Training loss", caption, kind, data, ("update", "method", "loss"))
+    return svg.drawn(figure, "loss", "Training loss", kind, data, ("update", "method", "loss"))
 
 
 # ---------------------------------------------------------------- gain against cost
@@ -111,7 +105,6 @@ def gain(inputs: Inputs, tests: list[str]) -> Drawn | None:
     figure, panels = svg.new_panels(
         len(shown), len(columns), 2.9 * len(shown) + 0.2, -(-len(labels) // 3), sharex="col", sharey="row"
     )
-    best = []  # in words
     for (test, of), rows in data.groupby(["test", "directions"], sort=False):
         axes = panels[shown.index(test), columns.index(of)]
         axes.grid(True)
@@ -133,18 +126,11 @@ def gain(inputs: Inputs, tests: list[str]) -> Drawn | None:
         axes.set_title(of, fontsize=9.5)
         if of == columns[0]:
             axes.set_ylabel(f"gain on {test} (BLEU)")
-        names = [f"{row.label} ({quantity(row.parameters)})" for row in front.itertuples()]
-        best.append(f"{test}, {of}: {', '.join(names)}.")
     for axes in panels[-1]:
         axes.set_xlabel("parameters trained")
     svg.legend_below(figure, panels[0, 0], 3)
-    caption = (
-        "Gain: mean BLEU over directions minus that of the better zero-shot prompt (dashed line). Up and left is "
-        f"better. Filled: no other method gains as much with as few parameters. {' '.join(best)} The figure does not "
-        "show what was forgotten; the experiment “forgetting” measures it."
-    )
     kind = f"Scatter plot of {len(labels)} trained methods"
-    return svg.drawn(figure, "gain", "Gain against cost", caption, kind, data.drop(columns="label"))
+    return svg.drawn(figure, "gain", "Gain against cost", kind, data.drop(columns="label"))
 
 
 # ---------------------------------------------------------------- time and memory of the run
@@ -187,8 +173,7 @@ def stages(inputs: Inputs) -> Drawn | None:
     """Time of all jobs of a stage, and the memory of its largest job."""
     if not len(inputs.benchmarks):
         return None
-    every = by_stage(inputs)
-    data = every[every["jobs"] > 0].sort_values("seconds", ascending=False, kind="stable")
+    data = by_stage(inputs).query("jobs > 0").sort_values("seconds", ascending=False, kind="stable")
     if data.empty:
         return None
     size, unit = next((one for one in ((3600, "h"), (60, "min")) if data["seconds"].max() >= 2 * one[0]), (1, "s"))
@@ -206,14 +191,4 @@ def stages(inputs: Inputs) -> Drawn | None:
     left.invert_yaxis()
     left.set_xlabel(f"time of all jobs ({unit})")
     right.set_xlabel("peak memory of a job (GB)")
-    most, total = data.iloc[0], data["seconds"].sum()
-    caption = (
-        f"{most['stage']} took the most time ({duration(most['seconds'])} of {duration(total)} in "
-        f"{data['jobs'].sum():,} jobs). Jobs may have run in parallel."
-    )
-    if data["memory"].notna().any():
-        largest = data.loc[data["memory"].idxmax()]
-        caption += f" {largest['stage']} took the most memory in one job ({quantity(largest['memory'], 'B')})."
-    if copied := every["copied"].sum():
-        caption += f" {copied:,} further jobs did not run: their results were copied from other runs."
-    return svg.drawn(figure, "stages", "Time and memory by stage", caption, "Bar chart", data)
+    return svg.drawn(figure, "stages", "Time and memory by stage", "Bar chart", data)

@@ -44,8 +44,6 @@ class Output:
 
     model: int  # index into the list of models
     text: str
-    lang: str
-    dir: str
     chrf: float
     flags: list[Flag]
 
@@ -211,7 +209,7 @@ def _output(model: int, items: Translations, line: int, target: str, marks: Mark
         found["off_target"] = found["off_target"] or f"not {target}"
     flags = [Flag(FLAGS.get(name, name.replace("_", " ")), detail) for name, detail in found.items()]
     score = scorer.sentence_score(text, [items.reference[line]]).score
-    return Output(model, text, target, text_direction(text, target), score, flags)
+    return Output(model, text, score, flags)
 
 
 def _visible_flags(items: Translations, lines: list[int]) -> Marks:

@@ -132,6 +132,12 @@ class Experiments:
         trials = [(method, rate) for method, found in rates.items() for rate in found]
         return {f"{method}/{rate}": self.paths.loss(Model(method, rate_name(rate), seed)) for method, rate in trials}
 
+    @staticmethod
+    def trial_values(planned: dict[str, Any]) -> list[str]:
+        """VARIANT=RATE, of all trials that a round knows of."""
+        rates = sorted({rate for found in planned["rates"].values() for rate in found})
+        return [f"{rate_name(rate)}={rate:g}" for rate in rates]
+
     # ------------------------------------------------------------ estimators of awareness
 
     def _estimator(self, name: str) -> Variant:
@@ -218,19 +224,32 @@ class Experiments:
 
     def flags(self, name: str) -> list[str]:
         """Flags of an experiment's job beside its files of scores."""
-        values = {
-            "sweep_k": self.settings.layers.k,
-            "sweep_epsilon": self.settings.neurons.general_share,
-            "estimators": self.settings.awareness.estimator,
-            "readings": self.settings.readings,
-        }
+        names = dict.fromkeys(model.variant for model in self.models(name) if model.variant != BEST_PROMPT)
+        rows = [self.table.row(variant) for variant in names]
         flags = {
             "loss": self.losses(name),
             "runs": [f"{model}={file}" for model, file in self.runs(name).items()],
-            "main-value": [values[name]] if name in values else [],
+            "values": [f"{row.name}={value}" for row in rows if (value := self._value(name, row)) is not None],
+            "draws": [row.name for row in rows if row.draw > 1],
             "text": [self._text] if name == "forgetting" else [],
         }
         return as_flags({flag: found for flag, found in flags.items() if found})
+
+    def _value(self, name: str, row: Variant) -> Any:
+        """What a variant has of what an experiment varies; None if it is no part of that."""
+        config = variants.configure(self.settings, row)
+        if name == "readings":
+            return config.readings if row == MAIN else row.name if row.name in READINGS else None
+        if name == "transfer":
+            return config.directions[0] if "directions" in row.changes else None
+        if name == "forgetting":
+            return row.mix
+        varied = {
+            "sweep_k": config.layers.k,
+            "sweep_epsilon": config.neurons.general_share,
+            "estimators": config.awareness.estimator if row.draw == 1 else None,
+        }
+        return varied.get(name)
 
     @property
     def _text(self) -> str:

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from pages import TELL, at_widths, browse, browsed, check_page, check_widths
 from report_runs import make_translations
-from test_report import TELL, at_widths, browse, browsed, check_page, check_widths
 
 from lander import cli
 from lander.evaluate import significance
@@ -217,13 +217,13 @@ def test_other_sentences_are_not_compared(two, tmp_path):
     assert shared.notes == ["Left out, same name but other sentences: news (en-de)."]
     for path in (d / "translate").rglob("*.jsonl"):
         path.write_text(path.read_text().replace("May", "June").replace("Mai", "Juni"))
-    with pytest.raises(UserError, match="and other sentences: cldr"):
+    with pytest.raises(UserError, match="other sentences: cldr"):
         runs.common(runs.read_runs([c, d]))
     for path in (d / "translate").rglob("*.jsonl"):
         path.unlink()
-    assert runs.common(runs.read_runs([c, d])).notes == [
-        "Not checked, no translations there: whether d had the same test sentences."
-    ]
+    (note,) = runs.common(runs.read_runs([c, d])).notes
+    assert note.startswith("Not checked")
+    assert note.endswith(" d.")
 
 
 def test_segments_that_do_not_go_together(two, tmp_path):
@@ -233,20 +233,19 @@ def test_segments_that_do_not_go_together(two, tmp_path):
     found = runs.read_runs([two[0], d])
     tested, notes = paired(found, runs.common(found).items, 20)
     assert not tested.tests
-    wanted = r"Not tested: d: 11 test sentences where the others have 12 \(cldr .*, cldr .*, cldr .* and 1 more\)\."
-    assert len(notes) == 1
-    assert re.fullmatch(wanted, notes[0])
+    (note,) = notes
+    assert re.fullmatch(r"Not tested: d: 11 .* 12 \(cldr .*, cldr .*, cldr .* and 1 more\)\.", note)
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["a"], "a: one run only; name two or more"),
-        (["a", "a"], "a: the run is given twice"),
-        (["a", "nowhere"], "nowhere: no such folder; name the folder of a finished run"),
-        (["a", "empty"], r"empty: not a finished run, there is no evaluate/scores\.csv in it"),
-        (["a", "french"], r"french: no test set and direction that all runs have: a has cldr \(en-de, de-en\); french"),
-        (["a", "b", "--out", "."], r"--out \.: a folder; name a file"),
+        (["a"], "a: only one run"),
+        (["a", "a"], "a: .*twice"),
+        (["a", "nowhere"], "nowhere: no such folder"),
+        (["a", "empty"], r"empty: .*evaluate/scores\.csv"),
+        (["a", "french"], r"french: .*: a has cldr \(en-de, de-en\); french"),
+        (["a", "b", "--out", "."], r"--out \.: a folder"),
     ],
 )
 def test_errors(two, tmp_path, monkeypatch, capsys, given, message):

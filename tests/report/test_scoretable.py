@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from report_runs import write_significance
 
 from lander.report import scoretable
 
@@ -21,16 +22,15 @@ def run(tmp_path: Path) -> Path:
         for seed in ("0", "1") if method == "lora" else ("0",):
             value = score + (2 if seed == "1" else 0)
             rows += [f"{method},{variant},{seed},news,{one},bleu,{value},{SIGNED}" for one in ("en-de", "mean")]
-        tests.append(f"{method},{variant},,news,mean,bleu,{score - 1},{score + 1},,,,,{SIGNED}")
+        own = {"method": method, "variant": variant, "direction": "mean", "low": score - 1, "high": score + 1}
+        tests.append(own | {"signature": SIGNED})
         if variant == "main":
-            gap, p = score - 12, 0.2 if method == "full" else 0.001
-            ends = f"{gap - 1},{gap + 1}"
-            base, span = "zero-shot/best-prompt", f"{score - 1},{score + 1}"
-            tests.append(f"{method},{variant},{base},news,mean,bleu,{span},{gap},{ends},{p},{SIGNED}")
+            gap = {"difference": score - 12, "difference_low": score - 13, "difference_high": score - 11}
+            p = {"baseline": "zero-shot/best-prompt", "p_holm": 0.2 if method == "full" else 0.001}
+            tests.append(own | gap | p | {"signature": SIGNED})
     (tmp_path / "evaluate").mkdir()
     (tmp_path / "evaluate/scores.csv").write_text("\n".join(rows) + "\n")
-    head = "method,variant,baseline,test,direction,metric,low,high,difference,difference_low,difference_high,p_holm,"
-    (tmp_path / "evaluate/significance.csv").write_text("\n".join([f"{head}signature", *tests]) + "\n")
+    write_significance(tmp_path / "evaluate/significance.csv", tests)
     return tmp_path
 
 

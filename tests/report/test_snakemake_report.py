@@ -4,9 +4,10 @@ import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-from lander.report.declared import NOTHING, fill
+from report_runs import make_scores
 
-from lander.report.page import FIGURES
+from lander.report.__main__ import main
+from lander.report.page import FIGURES, NOTHING, captions
 from lander.workflow.experiments import ABOUT
 
 WORKFLOW = Path(__file__).parents[2] / "workflow"
@@ -21,6 +22,7 @@ def test_every_figure_has_a_caption_and_every_caption_a_figure():
     listed = rules["report"].split("REPORTED = ", 1)[1].split("rule effective_config", 1)[0]
     figures = re.findall(r'"([a-z-]+)"', listed)  # categories begin with a capital
     assert sorted(figures) == sorted(FIGURES)
+    assert captions().keys() == {*FIGURES, *ABOUT, "tune", "agreement", "clusters"}
     wanted |= set(figures)
     assert {path.stem for path in (WORKFLOW / "report").glob("*.rst")} == wanted
     marked = [len(re.findall(r"\breport\(", text)) for text in rules.values()]
@@ -29,9 +31,10 @@ def test_every_figure_has_a_caption_and_every_caption_a_figure():
 
 
 def test_what_was_promised_is_there(tmp_path):
-    (tmp_path / "loss.svg").write_text("drawn")
-    (tmp_path / "loss.csv").write_text("a\n1\n")
-    fill(tmp_path, ["loss", "delta"])
-    assert (tmp_path / "loss.svg").read_text() == "drawn"
+    make_scores(tmp_path / "scores.csv", ["en-de"])
+    flags = ["--run", "x", "--scores", f"{tmp_path}/scores.csv", "--out", str(tmp_path)]
+    main([*flags, "--figures", "scores", "delta"])
+    assert NOTHING not in (tmp_path / "scores.svg").read_text()
     assert NOTHING in "".join(ET.parse(tmp_path / "delta.svg").getroot().itertext())
     assert (tmp_path / "delta.csv").read_text() == f"note\n{NOTHING}\n"
+    assert not (tmp_path / "loss.svg").exists()

@@ -75,10 +75,19 @@ def trial_flags(wildcards):
     return [f"{trial}={file}" for trial, file in trials_before(wildcards).items()]
 
 
+def last_round():
+    """The first round that plans no trials: it knows all of them."""
+    return next(found for found in map(planned, range(1000)) if found["done"])
+
+
 def losses_of_all(_wildcards):
-    """Losses of all trials: those of the first round that plans none."""
-    rounds = map(planned, range(1000))
-    return list(experiments.trial_losses(next(found for found in rounds if found["done"])).values())
+    """Losses of all trials."""
+    return list(experiments.trial_losses(last_round()).values())
+
+
+def rates_of_all(_wildcards):
+    """VARIANT=RATE of all trials."""
+    return experiments.trial_values(last_round())
 
 
 def growing(amount):

@@ -1,11 +1,11 @@
-# Stage report: one page of tables and figures, readable offline (paper 5, A.3-A.5). `snakemake --report FILE.html` shows
-# the same figures, and those of the experiments among its targets, with the captions of workflow/report/.
+# Stage report: one page of tables and figures that can be read offline (paper 5, A.3-A.5). `snakemake --report FILE.html`
+# shows the same figures, and those of the experiments among its targets, with the captions of workflow/report/.
 
 
 report: "../report/run.rst"
 
 
-# Figures by category. Which there are must be known before the run: one that has nothing to show is written empty.
+# Figures by category. Snakemake must know them before the run, so a figure with nothing to show is written empty.
 REPORTED = {"Scores": ["gain", "scores"], "Cost": ["stages"]}
 if plan.detects:
     awareness = ["awareness", "awareness-general", "awareness-specific"]

@@ -22,10 +22,10 @@ checkpoint tune_round:
         starts=experiments.starts,
         factor=settings.experiments.tune_factor,
         losses=trial_flags,
-        code=plan.code("experiments.rounds"),
+        code=plan.code("experiments.rates"),
     shell:
         """
-        python -m lander.experiments.rounds \
+        python -m lander.experiments.rates \
             --start {params.starts:q} \
             --factor {params.factor} \
             --loss {params.losses:q} \
@@ -56,11 +56,13 @@ rule tune:
         runtime=10,
     params:
         folder=subpath(output[0], parent=True),
+        values=rates_of_all,
         code=plan.code("experiments"),
     shell:
         """
         python -m lander.experiments tune \
             --loss {input:q} \
+            --values {params.values:q} \
             --out {params.folder:q} \
             2>&1 | tee {log:q} >&2
         """

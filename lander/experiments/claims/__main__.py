@@ -23,8 +23,8 @@ from lander.detect.neurons import read_awareness
 from lander.experiments.claims import activations, awareness, scores
 from lander.experiments.claims.document import document
 from lander.experiments.claims.judge import Verdict
+from lander.experiments.samples import METRICS
 from lander.report.document import write
-from lander.report.samples import METRICS
 from lander.shared import tables
 from lander.shared.errors import UserError, run_main
 

@@ -15,7 +15,7 @@ from lander.report.compare.runs import Finished, common, read_runs, scores_of
 from lander.report.document import table_text
 from lander.report.inputs import Inputs
 from lander.report.labels import sort_metrics
-from lander.report.page import environment, look
+from lander.report.page import captions, environment, look
 from lander.report.scores import score_figure
 from lander.report.summary import ONE_SEED
 from lander.report.tables import Table
@@ -78,6 +78,7 @@ def compare(folders: Sequence[Path], out: Path, resamples: int = 0) -> None:
         figures=[(one, Markup(svg.inline(one.svg, one.name, one.description))) for one in drawn],
         costs=costs,
         command=shlex.join(["lander", "compare", *map(str, folders), "--out", str(out)]),
+        captions=captions(),
         configs=[(run.name, run.inputs.config) for run in runs if run.inputs.config],
     )
     write_text(out, text)

@@ -52,7 +52,7 @@ def config_table(runs: Sequence[Finished]) -> Table | None:
     columns = {run.name: flat(config) for run in runs if isinstance(config := run.inputs.setting(), dict)}
     for column in columns.values():
         column.pop(NAME, None)
-    return _differing("Differences of the configs", "key", columns)
+    return _differing("What differs in the configs", "key", columns)
 
 
 def software_table(runs: Sequence[Finished]) -> Table | None:
@@ -67,7 +67,7 @@ def software_table(runs: Sequence[Finished]) -> Table | None:
         found = {name: ", ".join(sorted(there)) for name, there in versions.items()}
         columns[run.name] = found | {f"code of {name}": str(digest) for name, digest in run.inputs.code.items()}
     note = "A stage's digest changes with its code, but not with comments. A change of code need not change numbers."
-    return _differing("Differences of the software", "library or stage", columns, note)
+    return _differing("What differs in the software", "library or stage", columns, note)
 
 
 # ---------------------------------------------------------------- scores

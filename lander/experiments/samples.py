@@ -1,0 +1,343 @@
+"""From the files of a run to the numbers of a table: one shape for scores, losses and costs.
+
+A *sample* is one number of one model: method, variant, seed, some keys (test, metric, direction), value. `summarise`
+turns samples into means and spreads: over the seeds of a model, or over the draws of a control.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lander.config.methods import TRAINING_FREE
+from lander.evaluate.collect import MEANS
+from lander.report.inputs import parse_assignments, read_run, read_scores_table
+from lander.report.labels import direction_group, method_key, run_label, sort_directions, sort_tests
+from lander.report.paper import PAPER
+from lander.shared.errors import UserError
+from lander.shared.runs import Model
+
+MAIN = "main"  # the variant that has the config's own values
+DRAWS = "draws"  # stands for all draws of a control
+METRICS = {"bleu": "BLEU", "chrf2++": "chrF2++"}
+LOSS = "loss_per_character"
+SIDES = dict(zip(MEANS, (None, "into English", "out of English"), strict=True))  # mean -> its directions
+MEAN_HEADS = {"mean": "all", "mean-into-en": "into en", "mean-out-of-en": "out of en"}
+KEYS = ["method", "variant", "seed"]  # of a model; seeds are text
+SUMMARY = ["mean", "spread", "number", "over"]
+LOSS_COLUMNS = [*KEYS, "state", "kind", "name", "direction", "loss", "tokens", "characters", "loss_per_character"]
+COSTS = (
+    "parameters_trained", "parameters_total", "tokens", "seconds", "flops", "peak_memory_bytes", "updates",
+    "learning_rate",
+)  # fmt: skip
+Run = tuple[str, str]  # method and variant
+
+
+@dataclass
+class Inputs:
+    """What an experiment is made of."""
+
+    scores: pd.DataFrame  # method, variant, seed, test, direction, metric, score (float), signature
+    losses: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=LOSS_COLUMNS))
+    costs: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=[*KEYS, "metric", "value"]))
+    directions: list[str] = field(default_factory=list)  # the trained ones, in order; empty: all of the scores
+    languages: list[str] = field(default_factory=list)
+    title: str = ""
+    text: str = ""  # what the plain text of the losses is
+    values: dict[str, str] = field(default_factory=dict)  # variant -> its value of what the experiment varies
+    draws: list[str] = field(default_factory=list)  # variants that are further draws of a control
+    segments: list[Path] = field(default_factory=list)  # segment scores beside the files of scores
+
+
+# ---------------------------------------------------------------- files
+
+
+def read_all_scores(paths: Sequence[str | Path], items: Sequence[str] = ()) -> tuple[pd.DataFrame, list[Path]]:
+    """Scores of all files, without means over directions, and the files of segment scores beside them.
+
+    Args:
+        paths: files, or folders of models: `evaluate/<method>/<variant>/s<seed>`.
+        items: <test>/<direction>: what to read in the folders; empty: all. A model need not have all of them.
+
+    Returns:
+        The scores, and the segment files; no segment files if one of them is missing.
+    Raises:
+        UserError: two files score the same thing, or a folder has no scores.
+    """
+    files: list[Path] = []
+    for path in map(Path, paths):
+        found = [path / f"{item}.csv" for item in items] if items else sorted(path.glob("*/*.csv"))
+        found = [file for file in found if file.is_file() and not file.name.endswith(".flags.csv")]
+        if path.is_dir() and not found:
+            raise UserError(f"{path}: no <test>/<direction>.csv in it; `python -m lander.evaluate score` makes them")
+        files += found if path.is_dir() else [path]
+    scores = pd.DataFrame(columns=[*KEYS, "test", "direction", "metric", "score", "signature"])
+    if files:
+        scores = pd.concat(map(read_scores_table, files), ignore_index=True)
+    scores = scores[~scores["direction"].isin(MEANS)].reset_index(drop=True)
+    _once(scores, [*KEYS, "test", "direction", "metric"], "--scores")
+    segments = [file.with_suffix(".segments.parquet") for file in files]
+    return scores, segments if all(file.is_file() for file in segments) else []
+
+
+def read_losses(files: Sequence[str | Path]) -> pd.DataFrame:
+    """Losses of all files. A training that has diverged has infinite losses.
+
+    Returns:
+        `LOSS_COLUMNS`; loss in nats per predicted token.
+    Raises:
+        UserError: a file is missing or damaged, or two files measure the same thing.
+    """
+    parts = [pd.DataFrame(columns=LOSS_COLUMNS)] if not files else []
+    for path in files:
+        try:
+            table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such file; `python -m lander.translate.loss` makes it") from None
+        except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
+            raise UserError(f"{path}: cannot be read as CSV ({error}); remove it and run snakemake again") from None
+        if missing := [name for name in LOSS_COLUMNS if name not in table]:
+            raise UserError(f"{path}: no column {', '.join(missing)}; remove it and run snakemake again")
+        numbers = ["loss", "tokens", "characters", "loss_per_character"]
+        try:
+            table[numbers] = table[numbers].astype(float)
+        except ValueError as error:
+            raise UserError(f"{path}: {error}; remove it and run snakemake again") from None
+        parts.append(table[LOSS_COLUMNS].fillna({"loss": float("inf"), "loss_per_character": float("inf")}))
+    losses = pd.concat(parts, ignore_index=True)
+    _once(losses, [*KEYS, "state", "kind", "name", "direction"], "--loss")
+    return losses
+
+
+def read_costs(assignments: Sequence[str]) -> pd.DataFrame:
+    """Costs of trainings, from METHOD/VARIANT/sSEED=run.json: one row for each number of `COSTS` that is there."""
+    rows = []
+    for model, path in parse_assignments(assignments, "--runs").items():
+        content = read_run(path)
+        settings = content.get("settings")
+        known = {**content, **({"learning_rate": settings.get("learning_rate")} if isinstance(settings, dict) else {})}
+        key = (model.method, model.variant, str(model.seed))
+        rows += [(*key, name, float(known[name])) for name in COSTS if isinstance(known.get(name), int | float)]
+        if "parameters_trained" not in content:
+            raise UserError(f"{path}: no parameters_trained; remove it and run snakemake again")
+    return pd.DataFrame(rows, columns=[*KEYS, "metric", "value"])
+
+
+def _once(rows: pd.DataFrame, key: list[str], flag: str) -> None:
+    double = rows[rows.duplicated(key)]
+    if len(double):
+        raise UserError(f"{flag}: {' '.join(map(str, double.iloc[0][key]))} is there twice; give each file once")
+
+
+# ---------------------------------------------------------------- samples
+
+
+def score_samples(scores: pd.DataFrame, directions: Sequence[str] = ()) -> pd.DataFrame:
+    """BLEU and chrF2++ of each direction and their means over directions.
+
+    Args:
+        directions: only these; empty: all.
+
+    Returns:
+        method, variant, seed, test, metric, direction (or one of `MEANS`), value.
+    Raises:
+        UserError: a model lacks a score that another model has.
+    """
+    rows = scores[scores["metric"].isin(METRICS)]
+    rows = rows[rows["direction"].isin(directions)] if len(directions) else rows
+    if lacking := [name for name in directions if name not in set(rows["direction"])]:
+        raise UserError(f"--scores: no BLEU of {', '.join(lacking)}; give the score files of all directions")
+    if rows.empty:
+        raise UserError("--scores: no row of BLEU or chrF2++; give the score files of `lander.evaluate score`")
+    complete(rows, ["test", "direction", "metric"], "--scores")
+    rows = rows.rename(columns={"score": "value"})[[*KEYS, "test", "metric", "direction", "value"]]
+    parts = [rows]
+    for mean, side in SIDES.items():
+        members = rows if side is None else rows[rows["direction"].map(direction_group) == side]
+        means = members.groupby([*KEYS, "test", "metric"], sort=False, as_index=False)["value"].mean()
+        parts.append(means.assign(direction=mean))
+    return pd.concat(parts, ignore_index=True)
+
+
+def reference_losses(scores: pd.DataFrame, directions: Sequence[str] = ()) -> pd.DataFrame:
+    """Loss per character of the references, in each direction and in the mean over directions, as `score_samples`.
+
+    A model that has diverged in a direction has no loss there, and no mean over it.
+    """
+    rows = scores[scores["metric"] == LOSS]
+    rows = rows[rows["direction"].isin(directions)] if len(directions) else rows
+    parts = [rows.rename(columns={"score": "value"})[[*KEYS, "test", "direction", "value"]]]
+    for test, part in rows.groupby("test", sort=False):
+        table = part.pivot(index=KEYS, columns="direction", values="score")
+        for mean, side in SIDES.items():
+            if members := [name for name in table if side in (None, direction_group(name))]:
+                values = table[members].mean(axis=1, skipna=False).dropna()
+                parts.append(values.rename("value").reset_index().assign(test=test, direction=mean))
+    return pd.concat(parts, ignore_index=True).assign(metric=LOSS)
+
+
+def loss_samples(
+    losses: pd.DataFrame, kind: str, state: str = "trained", unit: str = "token", by: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Mean loss of each model: all nats of the rows divided by all their tokens or characters.
+
+    Args:
+        kind: dev, test, untrained or text.
+        state: start or trained.
+        unit: token or character.
+        by: further columns to keep apart.
+
+    Returns:
+        method, variant, seed, the columns `by`, value (nats per token or character).
+    Raises:
+        UserError: no such loss, or a model lacks a part that another model has.
+    """
+    rows = losses[(losses["kind"] == kind) & (losses["state"] == state)]
+    if rows.empty:
+        raise UserError(f"--loss: no loss of kind {kind} in state {state}; give the files of losses of all models")
+    complete(rows, ["kind", "state", "name", "direction"], "--loss")
+    weight, loss = {"token": ("tokens", "loss"), "character": ("characters", LOSS)}[unit]
+    rows = rows.assign(nats=rows[loss] * rows[weight])
+    sums = rows.groupby([*KEYS, *by], sort=False, as_index=False)[["nats", weight]].sum()
+    return sums.assign(value=sums["nats"] / sums[weight]).drop(columns=["nats", weight])
+
+
+def dev_samples(inputs: Inputs, start: bool = True) -> pd.DataFrame:
+    """Dev losses after training and (`start`) before it, mean scores and parameters trained; keys `test` and `metric`.
+
+    Raises:
+        UserError: a trained model has no loss, or no cost.
+    """
+    require(inputs.losses, inputs.scores, "--loss")
+    require(inputs.costs, inputs.scores, "--runs")
+    dev = inputs.losses[inputs.losses["kind"] == "dev"]
+    parts = [loss_samples(dev, "dev").assign(metric="dev loss")]
+    if start:
+        require(dev[dev["state"] == "start"], inputs.scores, "--loss in state start")
+        parts.append(loss_samples(dev, "dev", "start").assign(metric="dev loss at step 0"))
+    scores = score_samples(inputs.scores, inputs.directions)
+    means = scores[scores["direction"].isin(MEANS)]
+    means = means.assign(metric=means["metric"] + means["direction"].str.removeprefix("mean")).drop(columns="direction")
+    costs = inputs.costs[inputs.costs["metric"] == "parameters_trained"]
+    samples = pd.concat([*parts, means, costs], ignore_index=True).fillna({"test": ""})
+    models = inputs.scores[KEYS].drop_duplicates()
+    return samples.merge(models, on=KEYS)[[*KEYS, "test", "metric", "value"]]
+
+
+def dev_columns(data: pd.DataFrame) -> list[tuple[str, str, str, int]]:
+    """(test, metric, heading, digits) of the columns of dev loss and mean scores, of what `dev_samples` gives."""
+    there = set(zip(data["test"], data["metric"], strict=True))
+    scores = [
+        (test, f"{metric}{mean.removeprefix('mean')}", f"{text} {head} {test}", 1)
+        for test in tests_of(data)
+        for metric, text in METRICS.items()
+        for mean, head in MEAN_HEADS.items()
+    ]
+    return [("", "dev loss", "dev loss", 4), *(one for one in scores if one[:2] in there)]
+
+
+def complete(rows: pd.DataFrame, cells: list[str], flag: str) -> None:
+    """Check that every model has what any model has.
+
+    Raises:
+        UserError: names the first model with a gap, and the gap.
+    """
+    wanted = list(dict.fromkeys(rows[cells].itertuples(index=False, name=None)))
+    for model, part in rows.groupby(KEYS, sort=False):
+        there = set(part[cells].itertuples(index=False, name=None))
+        if missing := [" ".join(cell) for cell in wanted if cell not in there]:
+            more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+            raise UserError(
+                f"{flag}: {Model(*model)} has no {', '.join(missing[:3])}{more}, which other models have; "
+                "give the files of all models and directions"
+            )
+
+
+def require(there: pd.DataFrame, wanted: pd.DataFrame, flag: str) -> None:
+    """Check that every trained model of `wanted` is in `there`.
+
+    Raises:
+        UserError: names the models that are not.
+    """
+    have = set(there[KEYS].itertuples(index=False, name=None))
+    models = [model for model in dict.fromkeys(wanted[KEYS].itertuples(index=False, name=None)) if model not in have]
+    if missing := [str(Model(*model)) for model in models if model[0] not in TRAINING_FREE]:
+        raise UserError(f"{flag}: nothing for {', '.join(missing)}; give the files of all models")
+
+
+def minus(samples: pd.DataFrame, base: pd.DataFrame, on: Sequence[str] = ()) -> pd.DataFrame:
+    """Samples minus the mean over samples of `base`, which has its own seeds.
+
+    Args:
+        on: columns in which both must agree. Samples that have no counterpart in `base` are left out.
+    """
+    if not on:
+        return samples.assign(value=samples["value"] - base["value"].mean())
+    level = base.groupby(list(on), as_index=False)["value"].mean().rename(columns={"value": "base"})
+    both = samples.merge(level, on=list(on), how="inner", validate="many_to_one")
+    return both.assign(value=both["value"] - both["base"]).drop(columns="base")
+
+
+# ---------------------------------------------------------------- means and spreads
+
+
+def summarise(samples: pd.DataFrame, draws: Sequence[str] = ()) -> pd.DataFrame:
+    """Means and standard deviations over seeds, or over draws.
+
+    A control of which variants in `draws` are there becomes one variant `DRAWS`. Its samples are its draws (`main` is
+    the first): of each the mean over the seeds that all draws have.
+
+    Returns:
+        method, variant, the keys of the samples, mean, spread (NaN for one sample), number, over (`seeds` or `draws`).
+    Raises:
+        UserError: the draws of a control have no seed in common.
+    """
+    parts = []
+    keys = [name for name in samples if name not in ("seed", "value")]
+    for method, rows in samples.groupby("method", sort=False):
+        drawn = rows["variant"].isin([MAIN, *draws])
+        names = list(rows.loc[drawn, "variant"].unique())
+        if set(names) <= {MAIN}:
+            parts.append(rows)
+            continue
+        common = set.intersection(*(set(rows.loc[rows["variant"] == name, "seed"]) for name in names))
+        if not common:
+            raise UserError(f"{method}: its draws {', '.join(names)} share no seed; give them all at one seed at least")
+        own = rows[drawn & rows["seed"].isin(common)]
+        means = own.groupby(keys, sort=False, as_index=False, dropna=False)["value"].mean()
+        parts += [rows[~drawn], means.assign(seed=means["variant"], variant=DRAWS)]
+    merged = pd.concat(parts, ignore_index=True)[list(samples.columns)] if parts else samples
+    groups = merged.groupby(keys, sort=False, dropna=False)["value"]
+    found = groups.agg(mean=lambda values: values.mean(skipna=False), spread="std", number="size").reset_index()
+    return found.assign(over=["draws" if variant == DRAWS else "seeds" for variant in found["variant"]])
+
+
+def labels(summary: pd.DataFrame) -> dict[Run, str]:
+    """(method, variant) -> its label (`random (3 draws)`, else as in the report), in the order of a table's rows."""
+    numbers = summary.groupby(["method", "variant"], sort=False)["number"].max()
+    order = sorted(numbers.index, key=lambda run: method_key((run[0], MAIN) if run[1] == DRAWS else run))
+    return {run: f"{run[0]} ({numbers[run]} draws)" if run[1] == DRAWS else run_label(run) for run in order}
+
+
+def runs_of(data: pd.DataFrame) -> list[Run]:
+    """Method and variant of each row."""
+    return list(zip(data["method"], data["variant"], strict=True))
+
+
+def tests_of(data: pd.DataFrame) -> list[str]:
+    """The test sets, in order."""
+    return sort_tests([test for test in data["test"] if test], [])
+
+
+def by_key(data: pd.DataFrame, *keys: str) -> dict[tuple, Any]:
+    """Values of `keys` -> the row that has them, with its columns as attributes."""
+    return dict(zip(zip(*(data[key] for key in keys), strict=True), data.itertuples(), strict=True))
+
+
+def sort_columns(names: Sequence[str], given: Sequence[str] = ()) -> list[str]:
+    """Directions: those of the paper's table 1 in its order, then as given, then by name."""
+    order = [*PAPER, *(name for name in given if name not in PAPER)]
+    plain = set(names) - set(MEANS)
+    return [name for name in order if name in plain] + sort_directions(plain - set(order))

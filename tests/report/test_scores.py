@@ -1,0 +1,258 @@
+"""Tests of the scores, their significance and the summary of `lander.report`, by hand."""
+
+import pandas as pd
+from report_runs import table_of, texts, write_significance
+
+from lander.evaluate.collect import COLUMNS
+from lander.report import summary, training
+from lander.report.beside import beside
+from lander.report.inputs import Inputs
+from lander.report.labels import look
+from lander.report.scores import difference_table, score_table
+from lander.report.significance import Outcome, Significance, read_significance
+from lander.report.tables import Cell
+from lander.shared.runs import Model
+
+FULL, LORA, LANDERMT, ZERO = (("full", "main"), ("lora", "main"), ("landermt", "main"), ("zero-shot", "main"))
+PLACE = ("news", "en-de", "bleu")
+
+
+# ---------------------------------------------------------------- scores and summary
+
+
+def test_score_table_by_hand():
+    rows = [("full", "main", "0", "en-de", 10.0), ("full", "main", "1", "en-de", 14.0)]
+    rows += [("full", "main", s, "mean", 12.0) for s in "01"]
+    rows += [("landermt", "k8", "0", "en-zh", 30.0), ("zero-shot", "main", "0", "en-de", 11.96)]
+    table = score_table(table_of(rows), "news", "bleu")
+    assert [head.text for head in table.groups] == ["mean", "out of English"]
+    assert [head.text for head in table.heads] == ["all", "en-de", "en-zh"]
+    none = Cell("–")
+    assert table.rows == [
+        ("zero-shot (fixed instruction)", [none, Cell("12.0", best=True), none]),  # equal as printed: both are best
+        ("full", [Cell("12.0", True, "±0.0"), Cell("12.0", True, "±2.8"), none]),
+        ("landermt (k8)", [none, none, Cell("30.0", best=True)]),
+    ]
+    first, second, third = table.notes
+    assert (first, second) == ("Signature: tok:13a", "Signature of en-zh: tok:zh")
+    assert "seeds 0, 1;" in third
+
+
+def test_verdict_by_hand():
+    numbers = {ZERO: (1, 30), ("zero-shot", "best-prompt"): (20, 24), LANDERMT: (40, 26), FULL: (50, 28)}
+    rows = []
+    for run, values in numbers.items():
+        rows += [(*run, "0", d, value) for d, value in zip(("en-de", "de-en"), values, strict=True)]
+        rows.append((*run, "0", "mean", sum(values) / 2))
+    (side,) = summary.verdict(Inputs("demo", table_of(rows)), "news")
+    assert side == ("all directions", "full", "39.0", "+17.0", "full − zero-shot (best prompt)", "33.0")
+    assert len(summary.cautions(Inputs("demo", table_of(rows)), ["news"])) == 1  # one seed
+    low = summary.cautions(Inputs("demo", table_of([(*row[:4], row[4] / 10) for row in rows])), ["news"])[1]
+    assert low.startswith("news: no method reaches 5 BLEU")
+    assert "3.9" in low
+
+
+def test_a_tie_is_no_win():
+    level = {ZERO: 0.0, LORA: 8.0, FULL: 8.04, ("adapter", "main"): 2.0}
+    rows = [(*run, "0", name, value) for run, value in level.items() for name in ("en-de", "mean")]
+    tests = {(run, ZERO, PLACE): Outcome(value, 0.001) for run, value in level.items() if value}
+    tests[FULL, LORA, PLACE] = Outcome(0.04, 0.001)
+    inputs = Inputs("x", table_of(rows), significance=Significance(tests=tests))
+    (side,) = summary.verdict(inputs, "news")
+    assert side[1:5] == ("tied: full and lora", "8.0", "+8.0", "full and lora − zero-shot (fixed instruction)")
+    assert [one.split()[0] for one in summary.tested_sentences(inputs, "news")] == ["full", "lora"]
+    bold = [label for label, cells in summary.glance_table(inputs, ["news"]).rows if cells[0].best]
+    cells = texts(summary.winners_table(inputs, "news"))["en-de"]
+    assert cells == ["full, lora", "8.0", "–", "tied", "–", "zero-shot (fixed instruction)"]
+    assert ", ".join(bold) == cells[0]
+    nothing = [(*run, "0", name, 0.0) for run in level for name in ("en-de", "mean")]
+    (side,) = summary.verdict(Inputs("x", table_of(nothing)), "news")
+    assert (side.best, side.gain) == ("tied: zero-shot (fixed instruction), full, lora and adapter", "0.0")
+
+
+def test_two_sides_are_apart():
+    """full is best out of English, in-context into it."""
+    numbers = {ZERO: (10, 10), ("in-context", "main"): (12, 40), LORA: (20, 30), FULL: (30, 25)}
+    names = ("en-de", "de-en", "mean-out-of-en", "mean-into-en", "mean")
+    rows = [
+        (*run, "0", name, value)
+        for run, (out, into) in numbers.items()
+        for name, value in zip(names, (out, into, out, into, (out + into) / 2), strict=True)
+    ]
+    inputs = Inputs("demo", table_of(rows))
+    zero = "zero-shot (fixed instruction)"
+    assert summary.verdict(inputs, "news") == [
+        ("out of English", "full", "30.0", "+20.0", f"full − {zero}", "–"),
+        ("into English", "in-context", "40.0", "+20.0", f"lora − {zero}", "–"),
+    ]
+    table = summary.glance_table(inputs, ["news"])
+    assert [head.text for head in table.heads] == [
+        "BLEU out of en", "gain", "BLEU into en", "gain", "chrF2++ out of en", "chrF2++ into en",
+    ]  # fmt: skip
+    assert texts(table)["full"] == ["30.0", "+20.0", "25.0", "+15.0", "–", "–"]
+    inputs.runs = {Model(name, "main", 0): {"parameters_trained": size} for name, size in (("full", 9), ("lora", 3))}
+    assert training.gains(inputs, ["news"])[["directions", "label", "gain", "best"]].values.tolist() == [
+        ["out of English", "full", 20.0, True], ["out of English", "lora", 10.0, True],
+        ["into English", "full", 15.0, False], ["into English", "lora", 20.0, True],
+    ]  # fmt: skip
+
+
+def test_output_in_a_wrong_language():
+    off = {"full": {"en-ar": 0.2, "en-de": 0, "en-fr": 0.3, "en-it": 0.02}, "lora": {"en-ar": 0.01, "en-de": 0}}
+    told = {"full": {"en-ar": 0.5, "en-fr": 0.6}, "lora": {"en-ar": 0.99}, "adapter": {"en-ar": 1, "en-de": 1}}
+
+    def rows(metric, shares):
+        return [
+            (method, "main", "0", "news", name, metric, share, "unit:share")
+            for method, found in shares.items()
+            for name, share in found.items()
+        ]
+
+    def answer(rows):
+        return summary.off_target_answer(pd.DataFrame(rows, columns=COLUMNS))
+
+    found = answer(rows("off_target", off))
+    assert found == "full 30.0% in en-fr, 20.0% in en-ar and 1 more; at most 1% in every direction: lora"
+    off["adapter"] = {"en-ar": 0, "en-de": 0}
+    every = rows("off_target", off) + rows("language_unknown", told)
+    # a share of those whose language can be identified: en-ar .2 / .5, en-fr .3 / .4
+    for fact in (
+        "40–100%",
+        "full 75.0% in en-fr, 40.0% in en-ar and 1 more",
+        "lora (1 of 2 ",
+        "10%",
+        "language: adapter",
+    ):
+        assert fact in answer(every)
+    assert answer([row for row in every if row[0] == "adapter"]).endswith("language: adapter")
+
+
+# ---------------------------------------------------------------- significance
+
+
+def compared(method, baseline, difference, p, direction="en-de", **more):
+    """A row of a comparison, its interval half a point to each side."""
+    ends = {"difference_low": difference - 0.5, "difference_high": difference + 0.5}
+    row = {"method": method, "baseline": baseline, "difference": difference, "p_holm": p, "direction": direction}
+    return row | ends | more
+
+
+def test_of_losses_the_lowest_is_the_best_and_ahead(tmp_path):
+    metric = "loss_per_character"
+    rows = [compared("full", "lora", -0.125, 0.001, metric=metric, difference_high=-0.1)]
+    rows += [compared("adapter", "lora", 0.125, 0.001, metric=metric, difference_low=0.1)]
+    found = read_significance(write_significance(tmp_path / "s.csv", rows))
+    place = ("news", "en-de", metric)
+    assert found.beaten(FULL, place) == [LORA]
+    assert found.beaten(("adapter", "main"), place) == []
+    runs = [("full", 0.5), ("lora", 0.625), ("adapter", 0.75)]
+    scores = table_of([(name, "main", "0", "en-de", value) for name, value in runs]).assign(metric=metric)
+    cells = {label: cells[0] for label, cells in score_table(scores, "news", metric, found).rows}
+    assert {label: (cell.text, cell.best, cell.ahead) for label, cell in cells.items()} == {
+        "full": ("0.500", True, "lora"),
+        "lora": ("0.625", False, ""),
+        "adapter": ("0.750", False, ""),
+    }
+    assert texts(difference_table(found, "news", metric, LORA)) == {"full": ["−0.125"], "adapter": ["+0.125"]}
+
+
+def test_significance_by_hand(tmp_path):
+    rows = [{"method": "lora", "low": 11, "high": 13}, {"method": "full", "low": 18, "high": 22}]
+    rows += [compared("full", "lora", 8, 0.0004), compared("landermt", "lora", 1, 0.2, variant="k8")]
+    rows += [compared("full", "lora", 9, 0.06, "de-en", low=19, high=24)]
+    found = read_significance(write_significance(tmp_path / "s.csv", rows))
+    back = ("news", "de-en", "bleu")
+    assert found.interval(LORA, PLACE) == (11, 13)
+    assert found.interval(FULL, back) == (19, 24)
+    assert (found.compare(LORA, FULL, PLACE).difference, found.compare(LORA, FULL, PLACE).text) == (-8, "p < 0.001")
+    assert found.compare(FULL, ("landermt", "k8"), PLACE) is None
+    assert (found.beaten(FULL, PLACE), found.beaten(FULL, back)) == ([LORA], [])
+    scores = table_of([("full", "main", "0", "en-de", 20.0), ("lora", "main", "0", "en-de", 12.0)])
+    table = score_table(scores, "news", "bleu", found)
+    hover = "95% interval 18.0 to 22.0; against lora +8.0, p < 0.001, significant"
+    assert table.rows[0] == ("full", [Cell("20.0", True, "", "18.0–22.0", "a", "lora", hover)])
+    assert "a lora" in table.notes[0]
+    differences = difference_table(found, "news", "bleu", LORA)
+    assert [(label, [(c.text, c.best, c.spread) for c in cells]) for label, cells in differences.rows] == [
+        ("full", [("+8.0", True, "p < 0.001"), ("+9.0", False, "p = 0.060")]),
+        ("landermt (k8)", [("+1.0", False, "p = 0.20"), ("–", False, "")]),
+    ]
+    winners = summary.winners_table(Inputs("x", scores, significance=found), "news")
+    assert texts(winners)["en-de"] == ["full", "20.0", "lora", "+8.0", "yes, p < 0.001", "lora"]
+    assert texts(summary.winners_table(Inputs("x", scores), "news"))["en-de"][-1] == "not tested"
+
+
+def test_with_several_seeds_a_difference_must_hold_over_seeds_too(tmp_path):
+    differences = {  # difference, its interval, p of the bootstrap, of randomisation
+        "full": (8, 5, 11, 0.02, 0.001),
+        "landermt": (8, -1, 17, 0.2, 0.001),  # sure on these sentences, not with other seeds
+        "layers": (2, -0.5, 4, 0.03, 0.03),  # one-tailed, and the interval has 0
+    }
+    for seeds, ahead in ((3, ["full"]), (1, ["full", "landermt", "layers"])):
+        rows = []
+        for name, (gap, low, high, p, q) in differences.items():
+            more = {"difference_low": low if seeds == 3 else 0.1, "difference_high": high, "p_bootstrap_holm": p}
+            rows.append(compared(name, "lora", gap, q, **more, seeds=seeds))
+        found = read_significance(write_significance(tmp_path / "s.csv", rows))
+        assert [name for name in differences if found.beaten((name, "main"), PLACE)] == ahead
+        assert found.compare(FULL, LORA, PLACE).p == (0.02 if seeds == 3 else 0.001)
+        scores = table_of([("full", "main", str(seed), "en-de", 20.0) for seed in range(seeds)])
+        cautions = summary.cautions(Inputs("x", scores, significance=found), ["news"])
+        assert cautions[0].startswith("3 seeds" if seeds == 3 else "One seed")
+
+
+def test_whose_lower_scores_are_better_and_whose_are_not_known(tmp_path):
+    for signature, best, ahead in (
+        ("model:x|better:less", "full", ["full"]),
+        ("model:x|better:more", "lora", []),
+        ("model:x", None, []),
+    ):
+        row = compared("full", "lora", -1, 0.001, metric="metricx", signature=f"{signature}|bs:10", low=1, high=2)
+        tested = read_significance(write_significance(tmp_path / "s.csv", [row]))
+        scores = table_of([("full", "main", "0", "en-de", 2.0), ("lora", "main", "0", "en-de", 3.0)])
+        scores = scores.assign(metric="metricx", signature=signature)
+        table = score_table(scores, "news", "metricx", tested)
+        assert [label for label, cells in table.rows if cells[0].best] == ([best] if best else [])
+        assert [label for label, cells in table.rows if cells[0].marks] == ahead
+        assert ("less is better" in table.caption) == ("less" in signature)
+        assert any("less_is_better" in note for note in table.notes) == (best is None)
+    assert look("comet", ["model:y"]).best == "max"
+
+
+# ---------------------------------------------------------------- beside the paper
+
+
+def test_beside_the_paper():
+    rows = [("landermt", "main", "0", d, 10.0) for d in ("en-de", "de-en", "en-fr", "ca-es")]
+    rows += [("landermt", "k8", "0", "en-de", 90.0)]  # an experiment: not the paper's
+    rows += [("lora", "main", "0", d, v) for d, v in (("en-de", 9.0), ("de-en", 11.0), ("en-fr", 10.0), ("ca-es", 0.0))]
+    (part,) = beside(Inputs("x", table_of(rows)), ["news"])
+    assert part.ahead.rows == [("lora", [Cell("10 of 10", value=1.0), Cell("1 of 3", value=1 / 3)])]
+    assert [head.text for head in part.ours[0].heads] == ["out of en", "into en", "en-de", "en-fr", "de-en"]
+    heads = [head.text for head in part.theirs.heads]
+    assert heads[:3] == ["out of en", "into en", "en-ar"]
+    paper = dict(part.theirs.rows)["LANDeRMT"]
+    assert paper[heads.index("en-de")] == Cell("18.85", True)
+    assert paper[heads.index("zh-en")] == Cell("28.11", True)
+    assert (heads[-1], paper[-1].text) == ("trained", "805M")
+    rows = [("landermt-ls", "main", "0", "ca-es", 9.0), ("landermt", "main", "0", "ca-es", 10.0)]
+    _, two = beside(Inputs("x", table_of([*rows, ("lora", "main", "0", "ca-es", 0.0)])), ["news"])
+    assert two.title.startswith("Table 2")
+    assert two.ahead.rows == [("landermt-ls", [Cell("4 of 4", value=1.0), Cell("1 of 1", value=1.0)])]
+    assert [head.text for head in two.ours[0].heads] == ["ca-es"]  # none of the paper's: the run's own
+    assert [head.text for head in two.theirs.heads] == ["en-fr", "en-zh", "fr-en", "zh-en"]
+
+
+def test_beside_the_paper_means_are_over_the_directions_shown():
+    names = ("en-de", "en-ca", "mean-out-of-en")
+    rows = [("landermt", "main", "0", name, value) for name, value in zip(names, (10.0, 50.0, 30.0), strict=True)]
+    rows += [("lora", "main", "0", name, value) for name, value in zip(names, (20.0, 0.0, 10.0), strict=True)]
+    # the mean's is over other directions than the one that is shown
+    tests = {(LANDERMT, LORA, ("news", name, "bleu")): Outcome(1, 0.001) for name in names}
+    (part,) = beside(Inputs("x", table_of(rows), significance=Significance(tests=tests)), ["news"])
+    (ours,) = part.ours
+    assert [head.text for head in ours.heads] == ["out of en", "en-de"]
+    assert [(label, [(c.text, c.marks) for c in cells]) for label, cells in ours.rows] == [
+        ("landermt", [("10.0", ""), ("10.0", "a")]),
+        ("lora", [("20.0", ""), ("20.0", "")]),
+    ]
