@@ -136,7 +136,8 @@ class Models:
     def activation_files(self, wildcards: Any) -> list[str]:
         """Activations of all directions, as a selection reads them."""
         folder = reading(self._of(wildcards)[2].activations, self.settings.activations, READ)
-        return self.paths.activations(folder, wildcards.seed, self.directions)
+        folder = f"{self.paths.results}/activations/{folder}s{wildcards.seed}"
+        return [f"{folder}/{direction}.parquet" for direction in self.directions]
 
     def layer_flags(self, wildcards: Any) -> list[str]:
         """Flags of the stage layers."""
@@ -158,7 +159,7 @@ class Models:
     def awareness_text(self, wildcards: Any) -> dict[str, list[str]]:
         """What a language is scored on: its own text, or the translations of its directions."""
         if self.scoring(wildcards).text == "monolingual":
-            return {"text": [self.paths.text(wildcards.seed, wildcards.language)]}
+            return {"text": [f"{self.paths.results}/data/s{wildcards.seed}/text/{wildcards.language}.parquet"]}
         return {"data": self.paths.train(wildcards.seed, self._directions_with(wildcards.language))}
 
     # Snakemake does not compare a parameter whose function takes `input` or `output`: so what changes a result must be

@@ -83,8 +83,8 @@ def test_sources_and_files_of_a_pair(make) -> None:
 
 def test_tests_that_serve_some_directions(make) -> None:
     plan = make()
-    assert plan.test_items == ["t/en-de", "t/en-cs", "u/en-de", "u/de-en"]
-    assert plan.test_flags[0] == "t:en-de:results/r/data/test/t/en-de.parquet"
+    assert plan.tested.items == ["t/en-de", "t/en-cs", "u/en-de", "u/de-en"]
+    assert plan.tested.flags[0] == "t:en-de:results/r/data/test/t/en-de.parquet"
     assert names(plan.texts.test_sources(wildcards(test="u", direction="de-en"))) == ["u"]
     assert plan.texts.test_files(wildcards(test="t", direction="en-cs")) == ["a.en", "a.cs"]
 
@@ -198,12 +198,14 @@ def test_the_users_masks_replace_detection(make) -> None:
 
 
 def test_the_bases_prompts_are_chosen_on_dev_sets_that_there_are(make) -> None:
-    plan = make()
-    assert plan.experiments.prompt_dev(["t/de-cs", "u/de-cs"]) == ["de-cs"]
     files = {code: f"a.{code}" for code in ("en", "de", "cs")}
-    dev = {"files": files, "lines": [1, 2], "directions": ["en-de", "de-en", "en-cs", "de-cs"]}
-    pinned = make(data={"dev": [dev]})
-    assert pinned.experiments.prompt_dev(["t/de-cs", "t/cs-de"]) == ["de-cs", "en-de", "de-en", "en-cs"]
+    test = [{"name": "t", "files": files}]
+    served = make(data={"test": test}, experiments={"untrained": ["de-cs"]}).untrained
+    assert (served.items, served.dev, served.record) == (["t/de-cs"], ["de-cs"], "untrained.json")
+    dev = [{"files": files, "lines": [1, 2], "directions": ["en-de", "de-en", "en-cs", "de-cs"]}]
+    pinned = make(data={"test": test, "dev": dev}, experiments={"untrained": ["de-cs", "cs-de"]})
+    assert pinned.untrained.dev == ["de-cs", "en-de", "de-en", "en-cs"]
+    assert pinned.tested.dev == ["en-de", "de-en", "en-cs"]
 
 
 def test_models_and_seeds(make) -> None:

@@ -7,7 +7,7 @@ rule loss:
         model=models.decoded,
         base=models.model_files,
         dev=expand("<results>/data/dev/{direction}.parquet", direction=plan.directions),
-        untrained=where_forgetting(f"<results>/data/test/{item}.parquet" for item in plan.untrained_items),
+        untrained=where_forgetting(plan.untrained.tables),
         text=where_forgetting(f"<results>/data/kept/{language}.parquet" for language in settings.languages),
         templates=texts.templates,
     output:
@@ -23,8 +23,8 @@ rule loss:
         gpu=plan.gpu,
     params:
         flags=models.loss_flags,
-        dev=plan.dev_flags(plan.directions),
-        untrained=where_forgetting(plan.untrained_flags),
+        dev=dev_flags(plan.directions),
+        untrained=where_forgetting(plan.untrained.flags),
         text=where_forgetting(plan.text_flags),
         method="{method}",
         variant="{variant}",
