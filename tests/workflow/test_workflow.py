@@ -199,7 +199,7 @@ def test_the_users_masks_replace_detection(make) -> None:
 
 def test_the_bases_prompts_are_chosen_on_dev_sets_that_there_are(make) -> None:
     files = {code: f"a.{code}" for code in ("en", "de", "cs")}
-    test = [{"name": "t", "files": files}]
+    test = [{"name": "t", "files": files, "lines": [1, 2]}]
     served = make(data={"test": test}, experiments={"untrained": ["de-cs"]}).untrained
     assert (served.items, served.dev, served.record) == (["t/de-cs"], ["de-cs"], "untrained.json")
     dev = [{"files": files, "lines": [1, 2], "directions": ["en-de", "de-en", "en-cs", "de-cs"]}]
