@@ -229,10 +229,15 @@ class Experiments:
             "loss": self.losses(name),
             "runs": [f"{model}={file}" for model, file in self.runs(name).items()],
             "values": [f"{row.name}={value}" for row in rows if (value := self._value(name, row)) is not None],
-            "draws": [row.name for row in rows if row.draw > 1],
+            "draws": [variant for variant in names if variant in self.draws],
             "text": [self._text] if name == "forgetting" else [],
         }
         return as_flags({flag: found for flag, found in flags.items() if found})
+
+    @property
+    def draws(self) -> list[str]:
+        """The variants that are further draws of the controls."""
+        return [variants.draw(number).name for number in range(2, self.settings.experiments.draws + 1)]
 
     def _value(self, name: str, row: Variant) -> Any:
         """What a variant has of what an experiment varies; None if it is no part of that."""

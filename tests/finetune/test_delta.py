@@ -165,7 +165,7 @@ def test_a_training_that_is_not_finished_is_told_from_a_folder_that_is_no_model(
         (made.path / name).write_text("{}")
     manifest = made.path / "lander.json"
     for content, message in (
-        ("[]", "lander.json: not what Lander writes"),
+        ("[]", "lander.json: not a mapping"),
         (None, "model is not finished, .* Snakemake"),
     ):
         manifest.write_text(content) if content else manifest.unlink()

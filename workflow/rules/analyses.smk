@@ -61,7 +61,7 @@ rule claims:
         sweep_k="<results>/experiments/sweep_k.csv",
         sweep_epsilon="<results>/experiments/sweep_epsilon.csv",
         clusters="<results>/experiments/clusters.csv",
-        scores="<results>/experiments/claims.scores.csv",
+        scores=experiments.scores_of(["table1", "table2"]),
     output:
         multiext("<results>/experiments/claims", ".csv", ".json", ".md"),
     log:
@@ -76,6 +76,7 @@ rule claims:
         folder=subpath(output[0], parent=True),
         directions=plan.directions,
         languages=settings.awareness.languages,
+        draws=experiments.draws,
         code=plan.code("experiments.claims"),
     shell:
         """
@@ -91,32 +92,8 @@ rule claims:
             --sweep-epsilon {input.sweep_epsilon:q} \
             --clusters {input.clusters:q} \
             --scores {input.scores:q} \
+            --draws {params.draws:q} \
             --out {params.folder:q} \
-            2>&1 | tee {log:q} >&2
-        """
-
-
-rule claims_scores:
-    """Scores of the models of tables 1 and 2, for the claims about them."""
-    input:
-        experiments.scores_of(["table1", "table2"]),
-    output:
-        temp("<results>/experiments/claims.scores.csv"),
-    log:
-        "<logs>/experiments/claims.scores.log",
-    benchmark:
-        "<benchmarks>/experiments/claims.scores.tsv"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    params:
-        code=plan.code("evaluate"),
-    shell:
-        """
-        python -m lander.evaluate collect \
-            --scores {input:q} \
-            --out {output:q} \
             2>&1 | tee {log:q} >&2
         """
 
