@@ -56,7 +56,7 @@ from lander.shared.digest import code_digest
 from lander.shared.errors import UserError, run_main
 from lander.shared.files import sweep, whole_file, write_json
 from lander.shared.languages import Direction, parse_direction
-from lander.shared.section import add_flags
+from lander.shared.section import add_flags, names_of
 
 PIECE = 1_000  # pairs that are tokenized together: as lists, tokens take many times what they take in `Pairs`
 
@@ -168,7 +168,7 @@ def parse_args() -> argparse.Namespace:
     add("--masks", type=Path, help="folder of <direction>.parquet, for methods that use masks")
     add("--routes", type=parse_direction, nargs="*", default=[], help="directions with masks (default: --directions)")
     add("--seed", type=int, default=0)
-    add_flags(parser, Training, *(name for name in Training.model_fields if name != "ranks"))
+    add_flags(parser, Training, *names_of(Training, "ranks"))
     add_flags(parser, RoutingSettings, "scale", "gate")
     add_flags(parser, LoraSettings, "rank", "alpha", "targets", prefix="lora-")
     add_flags(parser, Adapter, "bottleneck")

@@ -144,6 +144,11 @@ def flags(section: Section, *names: str) -> list[str]:
     return found
 
 
+def names_of(section: type[Section], *left_out: str) -> list[str]:
+    """Names of the fields of a section but some."""
+    return [name for name in section.model_fields if name not in left_out]
+
+
 def settings(section: type[Section], args: argparse.Namespace) -> Any:
     """The section with the values of a command line; fields that have no flag keep their defaults."""
     given = {name: getattr(args, name) for name in section.model_fields if hasattr(args, name)}

@@ -2,18 +2,22 @@
 
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from lander.config import config
-from lander.config.methods import MASKED, METHODS, Recipe
+from lander.config.finetune import Training
+from lander.config.methods import MASKED, METHODS
+from lander.config.pretrain import Pretrain
 from lander.config.rules import rule_of
+from lander.config.translate import Translate
 from lander.config.variants import Variant, Variants, reading, trial
 from lander.experiments.rates import rate_name
 from lander.shared.errors import UserError
 from lander.shared.files import read_json
 from lander.shared.runs import Model
-from lander.shared.section import flags
+from lander.shared.section import flags, names_of
 from lander.workflow.paths import Paths
 from lander.workflow.texts import as_json
 
@@ -24,9 +28,20 @@ HUB_MODEL_MB = 16_000  # a guess at the weights of a model that is not on this m
 READ = ("text",)  # keys of `activations` that variants change and that its tables depend on
 SCORED = ("estimator", "site", "text")  # the same of `awareness`
 CLASSES = ("general_share", "normalize", "threshold", "unactivated")  # keys of `neurons` that decide their classes
-TRAINING = ("batch_size", "accumulate", "schedule", "warmup", "weight_decay", "clip", "max_length", "precision")
-DECODING = ("template", "beams", "max_new_tokens", "batch_size")
+MACHINE = ("zero_stage", "recompute", "checkpoint_minutes")  # keys of `finetune` that change no result
+TRAINING = names_of(Training, *MACHINE, "ranks", "steps", "epochs", "learning_rate", "scope")
+DECODING = names_of(Translate, "dev_sentences", "shots")
+PRETRAINING = names_of(Pretrain, "text", "parallel")
 PARTS = 16  # of the scoring text, to see after how many sentences the chosen neurons stop changing
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The model that a job is about, or that names the selection that a job makes."""
+
+    method: str
+    variant: Variant
+    settings: config.Config
 
 
 class Models:
@@ -36,8 +51,6 @@ class Models:
     `variant` is the name of a selection (`lander.config.variants`). `reading` is empty, or the folder, with its slash,
     of activations or awareness of a variant that reads or scores otherwise than the config says.
     """
-
-    PRETRAINED_FILES = PRETRAINED_FILES
 
     def __init__(self, settings: config.Config, paths: Paths) -> None:
         self.settings, self.paths = settings, paths
@@ -84,9 +97,8 @@ class Models:
     @property
     def pretrain_flags(self) -> list[str]:
         """Flags of the stage pretrain."""
-        names = [name for name in type(self.settings.pretrain).model_fields if name not in ("text", "parallel")]
         languages = as_json(config.names(self.settings))
-        return ["--languages", languages, *flags(self.settings.pretrain, *names), *self._threads]
+        return ["--languages", languages, *flags(self.settings.pretrain, *PRETRAINING), *self._threads]
 
     def memory(self, copies: int) -> int:
         """MB of memory of a job that holds so many copies of the weights (gradients and moments count)."""
@@ -102,23 +114,21 @@ class Models:
         rates = {rate for planned in rounds for found in planned.values() for rate in found}
         return [trial(self.settings, rate_name(rate), rate) for rate in sorted(rates)]
 
-    def _of(self, wildcards: Any) -> tuple[str, Variant, config.Config]:
-        """Method, variant and config of a job's model, or of the model that names a job's selection."""
+    def _of(self, wildcards: Any) -> Wanted:
         try:
             if hasattr(wildcards, "method"):
                 method, name = wildcards.method, wildcards.variant
             else:
                 method, name = self.variants.selected(wildcards.variant)
-            return method, self.variants.row(name), self.variants.config(method, name)
+            return Wanted(method, self.variants.row(name), self.variants.config(method, name))
         except UserError as error:
             refuse(error)
 
-    def _recipe(self, wildcards: Any) -> Recipe:
-        return MASKED[self._of(wildcards)[0]]
-
-    def _draw_seed(self, wildcards: Any) -> str:
-        """Seed of what a control draws at random: every seed of the run and every draw has another."""
-        return str(1000 * int(wildcards.seed) + self._of(wildcards)[1].draw)
+    def _drawn(self, wildcards: Any, kind: str, flag: str) -> list[str]:
+        """A flag with a seed, for a control that draws `kind` at random. Each seed and each draw has another seed."""
+        wanted = self._of(wildcards)
+        seed = 1000 * int(wildcards.seed) + wanted.variant.draw
+        return [flag, str(seed)] if MASKED[wanted.method].random == kind else []
 
     # ------------------------------------------------------------ activations and layers
 
@@ -135,20 +145,19 @@ class Models:
 
     def activation_files(self, wildcards: Any) -> list[str]:
         """Activations of all directions, as a selection reads them."""
-        folder = reading(self._of(wildcards)[2].activations, self.settings.activations, READ)
+        folder = reading(self._of(wildcards).settings.activations, self.settings.activations, READ)
         folder = f"{self.paths.results}/activations/{folder}s{wildcards.seed}"
         return [f"{folder}/{direction}.parquet" for direction in self.directions]
 
     def layer_flags(self, wildcards: Any) -> list[str]:
         """Flags of the stage layers."""
-        drawn = self._recipe(wildcards).random == "layers"
-        return [*flags(self._of(wildcards)[2].layers), *(["--random", self._draw_seed(wildcards)] if drawn else [])]
+        return [*flags(self._of(wildcards).settings.layers), *self._drawn(wildcards, "layers", "--random")]
 
     # ------------------------------------------------------------ awareness
 
     def awareness_files(self, wildcards: Any) -> list[str]:
         """Scores of all languages, as a selection reads them."""
-        awareness = self._of(wildcards)[2].awareness
+        awareness = self._of(wildcards).settings.awareness
         folder = self.paths.awareness(reading(awareness, self.settings.awareness, SCORED), wildcards.seed)
         return [f"{folder}/{language}.parquet" for language in awareness.languages]
 
@@ -162,50 +171,38 @@ class Models:
             return {"text": [f"{self.paths.results}/data/s{wildcards.seed}/text/{wildcards.language}.parquet"]}
         return {"data": self.paths.train(wildcards.seed, self._directions_with(wildcards.language))}
 
-    # Snakemake does not compare a parameter whose function takes `input` or `output`: so what changes a result must be
-    # in a parameter of its own, whose function takes wildcards alone.
-
     def awareness_flags(self, wildcards: Any) -> list[str]:
-        """Flags of the stage awareness, without its files."""
-        awareness = self.scoring(wildcards)
+        """Flags of the stage awareness."""
+        awareness, files = self.scoring(wildcards), self.awareness_text(wildcards)
         sampled = ["neurons"] if awareness.estimator == "ablation" else []
-        found = flags(awareness, "sentences", "batch_size", "estimator", "site", *sampled)
-        base = self.base_flags if awareness.text == "monolingual" else self.prompted_flags
-        return [*base, *found, "--seed", wildcards.seed]
-
-    def awareness_inputs(self, wildcards: Any, input: Any) -> list[str]:
-        """The flags that name its files."""
-        if self.scoring(wildcards).text == "monolingual":
-            return ["--text", str(input.text)]
-        files = [input.data] if isinstance(input.data, str) else list(input.data)
-        pairs = zip(self._directions_with(wildcards.language), files, strict=True)
-        return ["--data", *(f"{direction}:{file}" for direction, file in pairs), "--templates", str(input.templates)]
+        found = [*flags(awareness, "sentences", "batch_size", "estimator", "site", *sampled), "--seed", wildcards.seed]
+        if "text" in files:
+            return [*self.base_flags, *found, "--text", *files["text"]]
+        pairs = zip(self._directions_with(wildcards.language), files["data"], strict=True)
+        return [*self.prompted_flags, *found, "--data", *(f"{direction}:{file}" for direction, file in pairs)]
 
     def parts_flags(self, wildcards: Any) -> list[str]:
-        """Flags of the scores of parts of the text."""
-        return [*self.awareness_flags(wildcards), "--parts", str(PARTS)]
-
-    def parts_inputs(self, wildcards: Any, input: Any, output: Any) -> list[str]:
-        """The flags that name their files."""
-        return [*self.awareness_inputs(wildcards, input), "--parts-out", str(output.parts)]
+        """The same with the scores of parts of the text."""
+        folder = self.paths.awareness(wildcards.reading, wildcards.seed, parts=True)
+        parts = ["--parts", str(PARTS), "--parts-out", f"{folder}/{wildcards.language}.parquet"]
+        return [*self.awareness_flags(wildcards), *parts]
 
     def _directions_with(self, language: str) -> list[str]:
         return [str(d) for d in self.settings.directions if language in (d.source, d.target)]
 
     # ------------------------------------------------------------ neurons and masks
 
-    def selected_table(self, stage: str, wildcards: Any) -> str:
-        """The table of the stage `layers` or `neurons` that a selection uses."""
-        method, variant, _ = self._of(wildcards)
-        return self.paths.selected(stage, self.variants.selection(stage, method, variant.name), wildcards.seed)
-
     def layers_table(self, wildcards: Any) -> str:
         """The table of layers that a selection uses."""
-        return self.selected_table("layers", wildcards)
+        return self.paths.selected("layers", self._selection("layers", wildcards), wildcards.seed)
 
     def neurons_table(self, wildcards: Any) -> str:
         """The table of neurons that a selection uses."""
-        return self.selected_table("neurons", wildcards)
+        return self.paths.selected("neurons", self._selection("neurons", wildcards), wildcards.seed)
+
+    def _selection(self, stage: str, wildcards: Any) -> str:
+        wanted = self._of(wildcards)
+        return self.variants.selection(stage, wanted.method, wanted.variant.name)
 
     @property
     def class_flags(self) -> list[str]:
@@ -214,14 +211,14 @@ class Models:
 
     def neuron_flags(self, wildcards: Any) -> list[str]:
         """Flags of the stage neurons."""
-        settings = self._of(wildcards)[2]
-        drawn = self._recipe(wildcards).random == "neurons"
+        settings = self._of(wildcards).settings
         found = ["--rule", rule_of(settings.awareness.estimator), *flags(settings.neurons, *CLASSES)]
-        return [*found, *(["--permute", self._draw_seed(wildcards)] if drawn else [])]
+        return [*found, *self._drawn(wildcards, "neurons", "--permute")]
 
     def mask_flags(self, wildcards: Any) -> list[str]:
         """Flags of the stage masks."""
-        settings, train = self._of(wildcards)[2], self._recipe(wildcards).train
+        wanted = self._of(wildcards)
+        settings, train = wanted.settings, MASKED[wanted.method].train
         found = flags(settings.neurons, "normalize", "unactivated_role")
         found += flags(settings.routing, "share", "pool", "gate")
         return found if train == "both" else [*found, "--train", train, *flags(settings.ablation)]
@@ -241,11 +238,10 @@ class Models:
         return 1000 * int(wildcards.seed) + int(wildcards.draw)
 
     def _mask_folder(self, wildcards: Any) -> str:
-        method, variant, _ = self._of(wildcards)
-        if not self.given(method):
-            return self.paths.masks(self.variants.selection("masks", method, variant.name), wildcards.seed)
-        if method == "random":
-            return self.paths.masks(f"given/draw{variant.draw}", wildcards.seed)
+        if not self.given(wildcards.method):
+            return self.paths.masks(self._selection("masks", wildcards), wildcards.seed)
+        if wildcards.method == "random":
+            return self.paths.masks(f"given/draw{self._of(wildcards).variant.draw}", wildcards.seed)
         return str(Path(self.settings.neurons.masks))
 
     def mask_files(self, wildcards: Any) -> list[str]:
@@ -260,7 +256,7 @@ class Models:
 
     def trained_directions(self, wildcards: Any) -> list[str]:
         """The directions that a model is trained on."""
-        return [str(direction) for direction in self._of(wildcards)[2].directions]
+        return [str(direction) for direction in self._of(wildcards).settings.directions]
 
     def training_tables(self, wildcards: Any) -> list[str]:
         """Training pairs of a model."""
@@ -268,11 +264,12 @@ class Models:
 
     def finetune_flags(self, wildcards: Any) -> list[str]:
         """Flags of the stage finetune that decide its result."""
-        method, variant, settings = self._of(wildcards)
+        wanted = self._of(wildcards)
+        method, settings = wanted.method, wanted.settings
         finetune, own = settings.finetune, settings.finetune.method(method)
         length = "steps" if finetune.steps else "epochs"
         found = [*self.prompted_flags, *flags(finetune, length, *TRAINING), *flags(own, "learning_rate")]
-        found += ["--keep-diverged"] if variant.trial else []
+        found += ["--keep-diverged"] if wanted.variant.trial else []
         if method not in MASKED:
             return [*found, *as_flags(METHODS[method].flags(own, settings))]
         found += [*flags(finetune, "scope"), *flags(settings.routing, "scale", "gate")]
@@ -280,7 +277,7 @@ class Models:
 
     def mix_share(self, wildcards: Any) -> float:
         """Share of the tuned weights in an average."""
-        return self._of(wildcards)[1].mix
+        return self._of(wildcards).variant.mix
 
     # Snakemake reruns a job whose parameters have changed, but for functions that take `resources`: what a machine
     # gives. Processes, ZeRO stage and checkpoints change no result, so a change of theirs must rerun nothing.
@@ -299,7 +296,7 @@ class Models:
 
     def machine_flags(self, _wildcards: Any, resources: Any) -> list[str]:
         """Flags of the finetuning that change no result."""
-        return flags(self.settings.finetune, "zero_stage", "recompute", "checkpoint_minutes")
+        return flags(self.settings.finetune, *MACHINE)
 
     # ------------------------------------------------------------ what is decoded
 

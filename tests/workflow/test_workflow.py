@@ -116,7 +116,9 @@ def test_flags_of_methods(make) -> None:
 
 
 def test_a_sample_of_ablated_neurons_is_compared_and_not_trained(make) -> None:
-    place = wildcards(reading="ablation/", variant="awareness.estimator-ablation", method="landermt", seed="0")
+    place = wildcards(
+        language="en", reading="ablation/", variant="awareness.estimator-ablation", method="landermt", seed="0"
+    )
     for neurons, trained in ((None, True), (2, False)):
         plan = make(awareness={"neurons": neurons}, experiments={"estimators": ["taylor", "ablation"]})
         flags = plan.models.awareness_flags(place)

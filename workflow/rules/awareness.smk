@@ -24,14 +24,13 @@ rule awareness:
         copied=f"{plan.results}/.copied/awareness/{{reading}}s{{seed}}/{{language}}.json",
         language="{language}",
         flags=models.awareness_flags,
-        inputs=models.awareness_inputs,
         code=plan.code("detect.awareness"),
     shell:
         """
         python -m lander.workflow.reuse --files {params.files:q} --copied {params.copied:q} \
             lander.detect.awareness \
             {params.flags:q} \
-            {params.inputs:q} \
+            --templates {input.templates:q} \
             --language {params.language:q} \
             --out {output.table:q} \
             2>&1 | tee {log:q} >&2
@@ -51,5 +50,4 @@ use rule awareness as awareness_parts with:
         copied=f"{plan.results}/.copied/awareness_parts/{{reading}}s{{seed}}/{{language}}.json",
         language="{language}",
         flags=models.parts_flags,
-        inputs=models.parts_inputs,
         code=plan.code("detect.awareness"),

@@ -1,12 +1,14 @@
 # Stage pretrain: a small base from scratch, for `model.path: pretrain` and to rebuild the built-in base.
 
+from lander.workflow.models import PRETRAINED_FILES
+
 
 rule pretrain:
     """Train a small BLOOM with its own tokenizer; a killed run goes on from its checkpoint."""
     input:
         texts.pretraining_files,
     output:
-        expand("<results>/pretrain/{name}", name=[*models.PRETRAINED_FILES, "loss.csv"]),
+        expand("<results>/pretrain/{name}", name=[*PRETRAINED_FILES, "loss.csv"]),
     log:
         "<logs>/pretrain.log",
     benchmark:

@@ -18,7 +18,7 @@ from lander.models.pretrain.trainer import Trainer
 from lander.shared import guard, machine
 from lander.shared.errors import UserError, run_main
 from lander.shared.files import read_json, sweep, whole_folder, write_json
-from lander.shared.section import add_flags
+from lander.shared.section import add_flags, names_of
 
 RECIPE = (
     "tokens", "d_model", "n_layer", "n_head", "vocabulary", "context", "bilingual", "batch_tokens", "learning_rate",
@@ -76,7 +76,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--sources", type=parse_sources, required=True, help="sources of sentences (JSON list)")
     parser.add_argument("--parallel", type=parse_sources, default=[], help="sources of translations (JSON list)")
     parser.add_argument("--languages", type=json.loads, required=True, help="code -> English name (JSON)")
-    add_flags(parser, Pretrain, *(name for name in Pretrain.model_fields if name not in ("text", "parallel")))
+    add_flags(parser, Pretrain, *names_of(Pretrain, "text", "parallel"))
     parser.add_argument("--warmup", type=int, default=100, help="updates until the learning rate is at its peak")
     parser.add_argument("--cooldown", type=float, default=0.3, help="last share of updates, in which it falls to zero")
     parser.add_argument("--weight-decay", type=float, default=0.1, help="of matrices")
