@@ -39,7 +39,6 @@ class Base:
     n_neurons: int
     head: int  # parameters of the output head
     inside: int  # parameters of the layers
-    kv_width: int  # of the keys, and of the values, of a layer
 
 
 def base_of_run(settings: config.Config) -> Base:
@@ -55,16 +54,14 @@ def base_of_run(settings: config.Config) -> Base:
     except Exception as error:  # what a config can say wrong has no end
         reason = brief(error, 200)
         raise UserError(f"model.path: {settings.model.path}: its config.json makes no model ({reason})") from None
-    layers, ffn, text = families.layers_of(network), families.ffn_of(network, 0), network.config.get_text_config()
-    width = getattr(text, "head_dim", None) or ffn.down.out_features // text.num_attention_heads
+    layers = families.layers_of(network)
     return Base(
         read=read,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         n_layer=len(layers),
-        n_neurons=ffn.n_neurons,
+        n_neurons=families.ffn_of(network, 0).n_neurons,
         head=network.get_output_embeddings().weight.numel(),
         inside=sum(parameter.numel() for parameter in layers.parameters()),
-        kv_width=(getattr(text, "num_key_value_heads", None) or text.num_attention_heads) * width,
     )
 
 

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from lander.config import config
@@ -124,10 +125,7 @@ def _stages(
 ) -> list[dict[str, Any]]:
     """The other stages that run the model: memory, and hours where their work is known."""
     weights = base.parameters * memory.SIZE[dtype]
-    longest, predicted = _longest(found)
-    length, sentence = (
-        sum(part) / len(found) for part in zip(*((t.length, t.target) for t in found.values()), strict=True)
-    )
+    length, sentence = mean(text.length for text in found.values()), mean(text.target for text in found.values())
     seeds, plan, rows = len(settings.seeds), Plan(settings), []
 
     def add(stage: str, number: int, peak: float, flops: float | None, rate: str) -> None:
@@ -135,37 +133,23 @@ def _stages(
         memory_gb = (of.imports + weights + memory.beyond_tensors(of.gpu, False, peak)) / GIGA
         rows.append({"stage": stage, "jobs": number, "memory_gb": memory_gb, "hours": hours})
 
-    def network() -> Any:
-        return networks.make_network(base.read, dtype)
-
     if settings.model.path == "pretrain":
         made = settings.pretrain
         batch = memory.batch_of(max(1, made.batch_tokens // made.context), made.context, made.context - 1)
         full = networks.made_ready(settings, "full", networks.make_network(base.read))
         kept = memory.micro_batch(full, "", batch, autocast=autocasts("auto"), again=False)
         add("pretrain", 1, kept + 12 * base.parameters, 6 * base.parameters * made.tokens, "full")
+    kept = memory.stages(settings, lambda: networks.make_network(base.read, dtype), *_longest(found))
     if plan.detects:
-        read = settings.activations
-        work = 2 * base.inside * read.sentences * len(found) * length * seeds
-        kept = memory.reading(network(), memory.batch_of(read.batch_size, longest, 1))
-        add("activations", len(found) * seeds, kept, work, "full")
-        read = settings.awareness
-        languages = len(read.languages)
-        batch = memory.batch_of(
-            read.batch_size, *((predicted, predicted - 1) if read.text == "monolingual" else (longest, predicted))
-        )
-        kept = memory.awareness(network(), batch)
-        work = 4 * (base.inside + base.head) * read.sentences * languages * sentence * seeds
-        add("awareness", languages * seeds, kept, work, "full")
-    tests = [one for name, served in plan.tests.items() for one in (_lines(settings, name, item) for item in served)]
-    sequences, new = settings.translate.batch_size * settings.translate.beams, settings.translate.max_new_tokens
-    decoded = None if None in tests else sum(tests) * len(plan.compared) * settings.translate.beams
-    work = None if decoded is None else 2 * (base.inside + base.head) * decoded * sentence
-    prompt = longest - predicted
-    cache = 2 * base.n_layer * base.kv_width * sequences * (prompt + new) * memory.SIZE[dtype]
-    references = memory.batch_of(settings.translate.batch_size, longest, predicted)
-    kept = memory.translating(network(), references, memory.batch_of(sequences, prompt, 1), cache)
-    add("translate", len(plan.compared), kept, work, "decode")
+        read = settings.activations.sentences * len(found) * length * seeds  # tokens
+        add("activations", len(found) * seeds, kept["activations"], 2 * base.inside * read, "full")
+        languages = len(settings.awareness.languages)
+        read = settings.awareness.sentences * languages * sentence * seeds
+        add("awareness", languages * seeds, kept["awareness"], 4 * (base.inside + base.head) * read, "full")
+    tests = [_lines(settings, name, item) for name, served in plan.tests.items() for item in served]
+    decoded = None if None in tests else sum(tests) * len(plan.compared) * settings.translate.beams * sentence
+    work = None if decoded is None else 2 * (base.inside + base.head) * decoded
+    add("translate", len(plan.compared), kept["translate"], work, "decode")
     return rows
 
 
