@@ -183,10 +183,10 @@ def test_speed_is_measured_where_the_device_is(own) -> None:
     base = networks.base_of_run(settings)
     found = texts.texts(settings)
     here = Machine(gpu=torch.cuda.is_available(), flops=None, memory=None, imports=0.0)
-    rates = machine.rates(settings, here, base, found, {"full": {}, "lora": {"lora_rank": 4}, "landermt": {}})
+    rates = machine.rates(settings, here, base, found)
     assert set(rates) == {"full", "lora", "landermt", "decode"}
     assert all(rate > 1e5 for rate in rates.values())
-    assert machine.rates(settings, replace(here, gpu=not here.gpu), base, found, {"full": {}}) == {}
+    assert machine.rates(settings, replace(here, gpu=not here.gpu), base, found) == {}
     made = plan.make(settings, replace(here, gpu=not here.gpu), count_jobs=False)
     assert {one["hours"] for one in made["methods"]} == {None}
     assert any("--flops" in note for note in made["notes"])
@@ -212,11 +212,8 @@ def test_what_does_not_fit_is_said_before(own) -> None:
 
 
 def test_every_method_and_a_base_from_scratch(own) -> None:
-    made = plan.make(
-        own(model={"path": "pretrain"}, pretrain={"n_layer": 2}, layers={"k": 1}, methods=list(TRAINED)),
-        CPU,
-        count_jobs=False,
-    )
+    settings = own(model={"path": "pretrain"}, pretrain={"n_layer": 2}, layers={"k": 1}, methods=list(TRAINED))
+    made = plan.make(settings, CPU, count_jobs=False)
     assert [one["method"] for one in made["methods"]] == list(TRAINED)
     assert [one["stage"] for one in made["stages"]] == ["pretrain", "activations", "awareness", "translate"]
     found = {one["method"]: one["trained"] for one in made["methods"]}

@@ -1,21 +1,21 @@
 """The machine that a plan is for: its memory, and how fast it computes, measured.
 
-Speed is measured on a small copy of the base: its shapes, in two layers and with a cut vocabulary, with random weights.
-It makes training steps of each kind of method, and decodes, each for a fraction of a second.
+Speed is measured on a copy of the base: its shapes, in two layers and with a cut vocabulary, with random weights. It
+makes training steps of each method, and decodes, each for a fraction of a second.
 """
 
+import math
 import os
 import re
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 
 import torch
 
 from lander.config import config
-from lander.config.methods import METHODS
 from lander.finetune.engine import import_deepspeed
 from lander.finetune.trainer import TranslationLoss
 from lander.shared import machine
@@ -86,49 +86,32 @@ def cpu_memory() -> float:
 # ------------------------------------------------------------ speed
 
 
-def kind_of(method: str) -> str:
-    """The method whose speed is taken for a method: one for all that train in the same way."""
-    parts = METHODS[method].parts
-    return next(name for part, name in KINDS.items() if part in parts)
-
-
-KINDS = {"model": "full", "lora": "lora", "bottlenecks": "adapter", "blocks": "landermt"}  # part -> method
-
-
-def rates(
-    settings: config.Config, of: Machine, base: Base, texts: dict[str, Text], sizes: dict[str, dict[str, int]]
-) -> dict[str, float]:
-    """FLOP/s of training, by `kind_of` method (`full` always), and of decoding (`decode`).
+def rates(settings: config.Config, of: Machine, base: Base, texts: dict[str, Text]) -> dict[str, float]:
+    """FLOP/s of training, by method (those of the run, and `full`), and of decoding (`decode`).
 
     Empty where the run's device is not in this machine.
-
-    Args:
-        sizes: of what the methods of the run add (`Prepared.sizes`), by method.
     """
+    methods = dict.fromkeys(["full", *config.trained(settings)])
     if of.flops:
-        return dict.fromkeys(["full", *map(kind_of, sizes)], of.flops) | {"decode": DECODING * of.flops}
+        return dict.fromkeys(methods, of.flops) | {"decode": DECODING * of.flops}
     if of.gpu != torch.cuda.is_available():
         return {}
     dtype, small = of.weight_type(settings.model.dtype), cut(base.read, LAYERS, VOCABULARY)
-    k = max(1, round(settings.layers.k * LAYERS / base.n_layer))
-    settings = settings.changed({"layers": {"k": k}, "neurons": {"masks": None}})
-    length = statistics.mean(text.length for text in texts.values())
-    target = statistics.mean(text.target for text in texts.values())
+    k = math.ceil(settings.layers.k * LAYERS / base.n_layer)
+    settings = settings.changed({"layers": {"k": max(1, k)}, "neurons": {"masks": None}})
+    length = mean(text.length for text in texts.values())
+    target = mean(text.target for text in texts.values())
     half = not of.gpu and machine.autocasts(settings.finetune.precision)
     found: dict[str, float] = {}
-    for method in ["full", *sizes]:
-        if (kind := kind_of(method)) in found:
-            continue
+    for method in methods:
         network = make_network(small, dtype, machine.device().type)
         with torch.no_grad():
             for parameter in network.parameters():
                 parameter.normal_(std=0.02)
-        prepared = made_ready(settings, kind, network, sizes.get(method, {}))
+        prepared = made_ready(settings, method, network)
         prepared.router.direction = str(settings.directions[0])
-        loss, work = (
-            TranslationLoss(prepared.network).train(),
-            flops(prepared, prepared.router.direction, length, target),
-        )
+        loss = TranslationLoss(prepared.network).train()
+        work = flops(prepared, prepared.router.direction, length, target)
         rows = max(1, min(settings.finetune.batch_size, int(WORK / work)))
         batch = batch_of(rows, length, target).to(machine.device())
 
@@ -137,8 +120,8 @@ def rates(
                 value = loss(batch)
             value.backward()
 
-        found[kind] = rows * work / seconds(step)
-    work = 2 * sum(parameter.numel() for parameter in prepared.network.parameters())  # of a token
+        found[method] = rows * work / seconds(step)
+    work = 2 * sum(parameter.numel() for parameter in network.parameters())  # of a token
     rows = max(1, min(settings.translate.batch_size * settings.translate.beams, int(WORK / work)))
     ids = torch.zeros(rows, 1, dtype=torch.int64, device=machine.device())
     with torch.inference_mode():

@@ -114,22 +114,15 @@ def cut(read: Any, layers: int, vocabulary: int) -> Any:
     return small
 
 
-def made_ready(
-    settings: config.Config, method: str, network: nn.Module, sizes: dict[str, int] | None = None
-) -> Prepared:
+def made_ready(settings: config.Config, method: str, network: nn.Module) -> Prepared:
     """A network made ready for a method of a config.
 
-    Args:
-        sizes: of what the method adds (`Prepared.sizes`); by default as the config says.
     Raises:
         UserError: sizes that make no sense, masks that are damaged.
     """
     own = variants.configure(settings, variants.MAIN, method)
     entry = METHODS[method]
     flags = {} if entry.masked else entry.flags(own.finetune.method(method), own)
-    rank, width = flags.get("lora-rank", 16), flags.get("bottleneck")
-    if sizes is not None:
-        rank, width = sizes.get("lora_rank", rank), sizes.get("bottleneck", width)
     with torch.device(next(network.parameters()).device):
         return prepare(
             method,
@@ -138,8 +131,8 @@ def made_ready(
             trained_in=frozenset(map(str, own.directions)),
             routing=Routing(own.routing.scale, own.routing.gate == "learned"),
             scope=own.finetune.scope,
-            lora=Lora(rank, flags.get("lora-alpha", 32), tuple(flags.get("lora-targets", ()))),
-            bottleneck=width,
+            lora=Lora(flags.get("lora-rank", 16), flags.get("lora-alpha", 32), tuple(flags.get("lora-targets", ()))),
+            bottleneck=flags.get("bottleneck"),
             budget_layers=flags.get("budget-layers"),
         )
 
