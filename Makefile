@@ -1,10 +1,10 @@
-# make run      set everything up and run the workflow on the embedded default
+# make run      set everything up and run the workflow on the demo (config.yaml)
 # make test     set everything up and pass the tests
 # make check    formatting, lints, and config, schema and code in step
-# make soak     what takes hours: thousands of damaged inputs, many kills, every key of the config, the tutorial as it stands
-# make docs     write the reference anew (docs/reference/)
+# make soak     what takes hours: thousands of damaged inputs, many kills, every key of the config, the whole tutorial
+# make docs     generate the reference (docs/reference/), config/defaults.yaml and the schema of the config
 # make bench    side-by-side measurements
-# make pretrain train the built-in base anew, by the recipe in config/lander-tiny.yaml
+# make pretrain train the demo's base again, as config/lander-tiny.yaml says
 # make clean    remove what runs have written
 #
 # Inside the environment (.venv), `snakemake --cores N` is the same as `make run`.
@@ -35,6 +35,7 @@ soak: $(VENV)/.installed
 	LANDER_SOAK=1 LANDER_TUTORIAL=whole LANDER_FUZZ_CASES=2000 python -m pytest -m "workflow or not workflow"
 
 docs: $(VENV)/.installed
+	python -m lander.config.schema
 	python -m docs.make_reference
 
 bench: $(VENV)/.installed
@@ -50,7 +51,7 @@ clean:
 	find results -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
 	rm -rf .snakemake
 
-# The environment is made anew when what it is made from changes.
+# Installs again if the lock or pyproject.toml has changed. An existing .venv keeps its packages, such as a CPU build of torch.
 $(VENV)/.installed: requirements.lock pyproject.toml
 	@python=$$(for name in "$(PYTHON)" python3 python3.13 python3.12 python3.11; do \
 		command -v "$$name" >/dev/null && "$$name" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' \

@@ -1,4 +1,4 @@
-"""The geometry on which detection is measured: a BLOOM of random float32 weights, and one batch of random tokens."""
+"""The geometry on which detection is measured: a BLOOM of random float32 weights and one batch of random tokens."""
 
 import argparse
 import json
@@ -27,7 +27,7 @@ class Detection:
     words: str
 
     def forward(self) -> None:
-        """The forward pass with logits of every token: what everything is compared with."""
+        """The forward pass with logits of every token, to which everything is compared."""
         with torch.inference_mode():
             self.network(input_ids=self.batch.input_ids, attention_mask=self.batch.attention_mask, use_cache=False)
 
@@ -39,7 +39,7 @@ class Detection:
 
     @property
     def flops(self) -> dict[str, int]:
-        """Of the linear maps: `forward`, `head` (the output projection, which is in it)."""
+        """Of the linear maps: `forward`, `head` (the output projection, included in `forward`)."""
         layers = [m for m in families.layers_of(self.network).modules() if isinstance(m, nn.Linear)]
         tokens = self.batch.input_ids.numel()
         head = 2 * tokens * self.network.get_output_embeddings().weight.numel()

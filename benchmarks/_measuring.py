@@ -1,4 +1,4 @@
-"""What the benchmarks share: systems that take turns, so that a machine's moods meet all of them alike."""
+"""What the benchmarks share: systems that take turns, so that other load on the machine affects all of them alike."""
 
 import statistics
 import time
@@ -8,9 +8,9 @@ import torch
 
 
 def measure(systems: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each system in each round, the systems taking turns; one round before does not count.
+    """Seconds of each system in each round. The systems take turns; a first round warms up and does not count.
 
-    One thread of a CPU is timed by the CPU's clock, which stands still while others have the core.
+    One thread on a CPU is timed in CPU seconds, which other load on the machine does not change.
     """
     gpu = torch.cuda.is_available()
     clock = time.process_time if not gpu and torch.get_num_threads() == 1 else time.perf_counter

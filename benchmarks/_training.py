@@ -1,4 +1,4 @@
-"""Training steps to be measured: what is trained, on which geometry, in which loop.
+"""Training steps to measure: what is trained, on which geometry, in which loop.
 
 Systems: `full`; `lora` (PEFT, rank 16, all linear maps of the layers, adapters in the weights' type); `lora-default`
 (PEFT's own default: float32 adapters on bfloat16 weights); `ffn` and `layer`, landermt with these scopes.
@@ -75,7 +75,7 @@ def add_geometry(parser: argparse.ArgumentParser) -> None:
     add("--batch", type=int, default=8, help="sequences of a step")
     add("--tokens", type=int, default=64, help="of a sequence")
     add("--prompt", type=int, default=32, help="tokens of a sequence that are not predicted")
-    add("--absent", type=float, default=0.0, help="share of neurons of other languages, which do not run at all")
+    add("--absent", type=float, default=0.0, help="share of neurons of other languages, which do not run")
 
 
 def size_of(args: argparse.Namespace) -> Size:
@@ -85,12 +85,12 @@ def size_of(args: argparse.Namespace) -> Size:
 
 
 def layer_list(value: str) -> tuple[int, ...]:
-    """Layers as they stand on the command line: 3,4,10,11."""
+    """Layers as written on the command line: 3,4,10,11."""
     return tuple(int(part) for part in value.split(","))
 
 
 def base(size: Size) -> nn.Module:
-    """The frozen model, made in bfloat16: no float32 copy ever exists."""
+    """The frozen model, made in bfloat16 without a float32 copy."""
     from transformers import BloomConfig, BloomForCausalLM
 
     torch.manual_seed(0)
@@ -108,7 +108,7 @@ def data(size: Size) -> Schedule:
 
 
 def masks(n_neurons: int, chosen: tuple[int, ...], absent: float) -> dict[str, pd.DataFrame]:
-    """Of the neurons that run, three in five are general, one in five is of each language; drawn, by layer alike."""
+    """Of the neurons that run, three in five are general and one in five belongs to each language; all layers alike."""
     draw = np.random.default_rng(0).random(n_neurons)
     running = np.select([draw < 0.6 * (1 - absent), draw < 0.8 * (1 - absent)], [GENERAL, SOURCE], TARGET)
     role = np.where(draw < 1 - absent, running, ABSENT)
@@ -119,7 +119,7 @@ def masks(n_neurons: int, chosen: tuple[int, ...], absent: float) -> dict[str, p
 
 
 def prepared(system: str, size: Size, chosen: tuple[int, ...]) -> Prepared:
-    """The base, as `lander.models.loading` loads it, made ready for a system."""
+    """The base, as `lander.models.loading` loads it, prepared for a system."""
     network = base(size)
     fuse_activations(network)
     if system == "lora-default":
@@ -131,7 +131,7 @@ def prepared(system: str, size: Size, chosen: tuple[int, ...]) -> Prepared:
 
 
 def peft_default(network: nn.Module) -> Prepared:
-    """LoRA as `get_peft_model` gives it when it is told no more than rank and targets."""
+    """LoRA as `get_peft_model` makes it from rank and targets alone."""
     from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules=list(linear_maps(network)), task_type="CAUSAL_LM")
@@ -141,7 +141,7 @@ def peft_default(network: nn.Module) -> Prepared:
 
 @dataclass
 class Step:
-    """A system in a loop: called, it makes one update. `flops`: of one, by `lander.finetune.cost`."""
+    """A system in a loop. A call makes one update; `flops` is its cost by `lander.finetune.cost`."""
 
     run: Callable[[], float]  # returns the loss
     parameters: int
@@ -163,14 +163,14 @@ def make(system: str, loop: str, size: Size, chosen: tuple[int, ...]) -> Step:
 def engine_step(ready: Prepared, schedule: Schedule, codec: Codec) -> Callable[[], float]:
     """One update as `lander.finetune` makes it."""
     settings = trainer.Settings(updates=10**9, accumulate=1, learning_rate=5e-5)
-    with contextlib.redirect_stdout(sys.stderr):  # DeepSpeed tells of its memory whatever it has been told
+    with contextlib.redirect_stdout(sys.stderr):  # DeepSpeed prints its memory
         ours = trainer.Trainer(ready, schedule, codec, settings)
     numbers = iter(range(settings.updates))
     return lambda: ours.update(next(numbers))[0]["loss"]
 
 
 def plain_step(ready: Prepared, schedule: Schedule, codec: Codec) -> Callable[[], float]:
-    """The same in PyTorch alone: gradients to the float32 masters, clipping, AdamW, weights back."""
+    """The same in plain PyTorch: gradients to the float32 masters, clipping, AdamW, weights back."""
     loss, weights = trainer.TranslationLoss(ready.network).train(), list(ready.trained().values())
     masters = [w if w.dtype == torch.float32 else nn.Parameter(w.detach().float()) for w in weights]
     optimizer = BlockAdamW(masters, lr=5e-5, weight_decay=0.01)
@@ -194,7 +194,7 @@ def plain_step(ready: Prepared, schedule: Schedule, codec: Codec) -> Callable[[]
 
 
 def forward_step(size: Size) -> Step:
-    """A forward pass of the untouched base with its loss, and nothing kept for a backward pass."""
+    """A forward pass of the untouched base with its loss, which keeps nothing for a backward pass."""
     network, schedule, codec = base(size), data(size), loading.load_codec("lander-tiny")
     loss, numbers = trainer.TranslationLoss(network), iter(range(10**9))
     ready = Prepared(network, Router(), [])

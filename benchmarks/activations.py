@@ -1,10 +1,13 @@
-"""What the activation dump costs: against a plain forward pass of the same tokens.
+"""What the activation pass costs, compared with a plain forward pass over the same tokens.
 
     python -m benchmarks.activations
 
-Bound: the dump adds one product of a row of ones with the activations of a layer (2 operations a token and neuron,
-where the FFN's matrices take 4 d_model), and leaves out the output head. The two take turns; the ratio is the median
-over rounds. Timed is `lander.detect.activations.mean_activations`, hooks included.
+Measured: `lander.detect.activations.mean_activations`, hooks included, in turns with the forward pass. The ratio is the
+median over rounds.
+
+Bound: the ratio of the arithmetic. The pass adds the product of a row of ones with the activations of each layer
+(2 operations per token and neuron, where the FFN's matrices take 4 d_model) and skips the output head. Peers: none.
+JSON: `vs_forward`, `bound`, `seconds`, `flops`.
 """
 
 import argparse

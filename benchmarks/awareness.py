@@ -1,15 +1,17 @@
-"""What scoring all neurons costs: one pass over all layers, against a forward pass and against captum.
+"""What it costs to score all neurons: one pass over all layers, compared with a forward pass and with captum.
 
     pip install -e .[bench]
     python -m benchmarks.awareness
 
-Systems: `awareness`, `lander.detect.estimators.scores` (Taylor); captum's LayerGradientXActivation on the
-same loss, `captum-layer` a layer at a time and `captum-all` with all layers in one call, which keeps all
-activations. Their attributions are summed over tokens as absolute values, and must be our scores.
+Measured: `awareness` is `lander.detect.estimators.scores` (Taylor). Peers: captum's LayerGradientXActivation
+on the same loss, `captum-layer` one layer at a time and `captum-all` with all layers in one call, which keeps all
+activations in memory. Their attributions, as absolute values summed over tokens, must equal our scores. Without captum
+its rows are left out. All systems take turns; ratios are medians over rounds.
 
-Bound: the backward pass computes gradients of activations only, so it takes the forward pass's operations once more:
-2.0. (Gradients of the embeddings are the lowest: only the query, key and value maps of layer 0 could be spared.) All
-take turns; ratios are medians over rounds. Without captum its rows are left out, with a word.
+Bound: 2.0 forward passes. The backward pass computes gradients of activations only, which takes the operations of one
+more forward pass. (The gradients go down to the embeddings; only the query, key and value maps of layer 0 could be
+skipped.)
+JSON: `vs_forward`, `bound`, `seconds`, `flops`; with captum also vs_captum and vs_captum_all.
 """
 
 import argparse

@@ -4,14 +4,19 @@
     python -m benchmarks.clean
     python -m benchmarks.clean --text FOLDER --opusfilter PROGRAM   # FOLDER/<language>.txt or .txt.gz
 
-Both read the same two plain files and write what stays: length, length ratio, long words, tags, share of the right
-script, language (py3langid among the same candidates on both sides), duplicates. Each once with and once without the
-language. Every system is a process of its own, in turns; seconds are of the process with all its children, wall and
-CPU, start-up included. OpusFilter has --jobs processes, Lander one per pair of languages (Snakemake runs the pairs side
-by side). `vs_opusfilter` is the ratio of pairs per second of wall time where --jobs is 1, and of CPU time otherwise.
+Measured: both read the same two plain files and write what remains after the filters for length, length ratio, long
+words, tags, script, language (py3langid with the same candidates on both sides) and duplicates; once with and once
+without the language. Each system is a separate process; they take turns. Seconds, wall and CPU, are those of the
+process with all its children, start-up included. OpusFilter uses --jobs processes. Lander uses one per language pair
+(Snakemake runs the pairs side by side). `vs_opusfilter` is the ratio of pairs per second of wall time if --jobs is 1,
+and of CPU time otherwise.
 
-Memory: the peak of Lander's process for each of --sizes; `mb_per_million` is its growth. Where there is not enough
-text it is repeated, each time with another number behind both sides.
+Memory: the peak of Lander's process for each of --sizes; mb_per_million is its growth per million pairs. If there is
+too little text, it is repeated with another number at the end of both sides each time.
+
+Bound: none from arithmetic; the goal is to be faster than the peer, OpusFilter, with memory that does not grow with
+the text.
+JSON: `pairs_per_s`, `peaks_mb`, `rates`; with OpusFilter also vs_opusfilter and vs_opusfilter_no_language.
 """
 
 import argparse
@@ -42,7 +47,7 @@ SCRIPTS = {"ar": "Arabic", "zh": "Han", "ru": "Cyrillic", "el": "Greek"}  # Lati
 
 @dataclass(frozen=True)
 class Cost:
-    """What a process took: seconds of wall and CPU time, peak bytes of the largest of its processes, pairs kept."""
+    """Cost of a process: seconds of wall and CPU time, peak bytes of its largest process, pairs kept."""
 
     wall: float
     cpu: float
@@ -51,7 +56,7 @@ class Cost:
 
 
 def pairs(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
-    """Pairs without end, none twice."""
+    """An endless stream of pairs without repetition."""
     if args.text:
         sides = [read(args.text, language) for language in args.languages]
     else:
@@ -130,7 +135,7 @@ def step(kind: str, inputs: list[str], outputs: list[str], parameters: dict) -> 
 
 
 def filters(languages: list[str], language: bool) -> list[dict]:
-    """OpusFilter's counterparts of `ORDER`, at Lander's thresholds; its language filter takes the likeliest."""
+    """OpusFilter's counterparts of `ORDER`, at Lander's thresholds; its language filter takes the most probable one."""
     of = DEFAULTS["default"]
     limits = {"min_length": of["length"]["min"], "max_length": of["length"]["max"], "unit": "word"}
     share = of["alphabet"]
@@ -183,7 +188,7 @@ def parse_args() -> argparse.Namespace:
     add("--rounds", type=int, default=3)
     add("--jobs", type=int, default=1, help="processes of OpusFilter")
     found = shutil.which("opusfilter", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    add("--opusfilter", default=found, help="its program; where there is none there is no comparison")
+    add("--opusfilter", default=found, help="its program; without it there is no comparison")
     return parser.parse_args()
 
 

@@ -1,15 +1,18 @@
-"""What a training step costs: landermt beside full finetuning and LoRA, and beside its bare arithmetic.
+"""What a training step costs: landermt beside full finetuning, LoRA and the bare arithmetic.
 
     python -m benchmarks.finetune
     python -m benchmarks.finetune --chosen 0,1,2,3 --loops plain
 
-Bound: the forward pass and the part of the backward pass that a system needs (`lander.finetune.cost`: gradients of
-activations down to the lowest trained layer, gradients of the trained weights), at the rate of floating point
-operations of the base's plain forward pass in the same round. All systems take turns; a ratio is the median over
-rounds. `benchmarks/_training.py` says what the systems and the loops are.
+Measured: seconds of an update. All systems take turns; a ratio is the median over rounds. `benchmarks/_training.py`
+describes the systems and the loops. Peers: full finetuning and PEFT's LoRA.
 
-The JSON line has the first loop's ratios at the top, all loops' under `loops`. Where several sets of chosen layers are
-given the first is `ffn` and `layer`, the others have their layers in their names.
+Bound: the forward pass and the part of the backward pass that a system needs (`lander.finetune.cost`: gradients of
+activations down to the lowest trained layer, gradients of the trained weights), at the rate of floating-point
+operations that the base's plain forward pass reaches in the same round.
+
+The JSON line has the ratios of the first loop at the top and those of all loops under `loops`. Of several sets of
+chosen layers, the first is `ffn` and `layer`; the names of the others end with their layers.
+JSON: `speedup_vs_full`, `bound_ratio`, `loops`, `seconds`, `losses`, `flops`.
 """
 
 import argparse

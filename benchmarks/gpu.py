@@ -3,17 +3,23 @@
     python -m benchmarks.gpu
     python -m benchmarks.gpu --width 64 --layers 4 --heads 4 --vocabulary 500 --batch 4 --rounds 2     # on a CPU too
 
-Each system trains in a process of its own, as `lander.finetune` does it, so that the peak of its memory is known:
-allocated by PyTorch on a GPU, resident above the imports on a CPU. What does not fit is tried once more with
-recomputing (`finetune.recompute`), which is no needed operation. A batch takes pairs at random and pads them to the
-longest; with --by-length it takes pairs of similar length, as a training does. Only tokens that are no padding count.
-`used` is the share of the card's peak rate (--peak) that the needed operations of those tokens reach
-(`lander.finetune.cost`); it and tokens/s are medians over rounds. Scoring (all layers) takes turns with a forward pass
-over the same batches; decoding writes 32 tokens with a routed model and with the base's own `generate`.
+Measured: each system trains in its own process, as `lander.finetune` does, so that its peak memory is known: allocated
+by PyTorch on a GPU, resident above the imports on a CPU. A system that does not fit is tried once more with recomputing
+(`finetune.recompute`); recomputed operations do not count as needed. A batch takes random pairs and pads them to the
+longest. With --by-length it takes pairs of similar length, as a training does. Padding tokens do not count. Scoring of
+all layers takes turns with a forward pass over the same batches. Decoding writes 32 tokens with a routed model and with
+the base's own `generate`. Tokens/s and utilisation are medians over rounds.
 
-Lengths (`LENGTHS`, or --lengths FILE): NTREX-128, en to and from de, it, fr, ar and zh, 19,970 pairs, the prompt in the
-first template of lander/data/templates.yaml, tokens of the built-in lander-tiny; sorted by length, cut into 32 equal
-parts, the means of each. They have a mean of 181 tokens. BLOOM's own tokenizer makes fewer.
+Bound: the peak rate of the card (--peak; the default is the H200's for dense bfloat16 from its data sheet).
+`utilisation` is the share of it that the needed operations of the tokens reach (`lander.finetune.cost`). Peers: full
+finetuning, PEFT's LoRA, and the base's own `generate`.
+
+Lengths (`LENGTHS`, or --lengths FILE): NTREX-128, en to and from de, it, fr, ar and zh, 19,970 pairs, with the prompt
+in the first template of lander/data/templates.yaml, in tokens of the built-in lander-tiny. They are sorted by length
+and cut into 32 equal parts; the table has the means of each part. The overall mean is 181 tokens. BLOOM's own tokenizer
+makes fewer.
+JSON: `memory_vs_full`, `scoring_vs_forward`, `decode_vs_base`, `seconds`, `chosen`, `device`; per system and batch also
+utilisation, tokens_per_s, peak_gb and recomputed.
 """
 
 import argparse
@@ -72,7 +78,7 @@ def base(args: argparse.Namespace) -> nn.Module:
 
 
 def prepared(system: str, args: argparse.Namespace) -> methods.Prepared:
-    """A base as `lander.models.loading` loads it, made ready for a system."""
+    """A base as `lander.models.loading` loads it, prepared for a system."""
     network = base(args)
     families.fuse_activations(network)
     if system in ("full", "lora"):
@@ -82,7 +88,7 @@ def prepared(system: str, args: argparse.Namespace) -> methods.Prepared:
 
 
 def train_one(system: str, args: argparse.Namespace) -> dict:
-    """In a process of its own: seconds, tokens and operations of each round, and the peak in bytes."""
+    """In its own process: seconds, tokens and operations of each round, and the peak in bytes."""
     import peft  # noqa: F401
     from transformers import BloomForCausalLM  # noqa: F401
 
@@ -106,7 +112,7 @@ def train_one(system: str, args: argparse.Namespace) -> dict:
 
 
 def passes(args: argparse.Namespace) -> dict[str, list[float]]:
-    """In a process of its own: seconds of decoding and of scoring, each beside the base's."""
+    """In its own process: seconds of decoding and of scoring, each beside the base's."""
     network, schedule, codec = base(args), schedule_of(args), loading.load_codec("lander-tiny")
     pairs = schedule.pairs[training.DIRECTION]
     batches = [[pairs[index] for index in schedule.indices(number)] for number in range(min(4, args.rounds + 1))]
@@ -134,14 +140,14 @@ def decoding(
 
 
 def start(what: str, rows: int, *flags: str) -> dict:
-    """`train_one` or `passes` in a process of its own; empty where it does not fit, or fails, which is shown."""
+    """`train_one` or `passes` in its own process; empty if it does not fit or fails (its stderr shows why)."""
     command = [sys.executable, "-m", "benchmarks.gpu", *sys.argv[1:], "--one", what, "--batch", str(rows), *flags]
     done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {}
 
 
 def show(system: str, rows: int, found: dict, peak: float | None) -> dict[str, float | None]:
-    """Print a line of the table. Returns its JSON keys: null for what did not fit, or has no peak rate."""
+    """Print a line of the table. Returns its JSON keys, null for what did not fit or has no peak rate."""
     figures: dict[str, float | None] = dict.fromkeys(("utilisation", "tokens_per_s", "peak_gb", "recomputed"))
     line = f"{system:<10}{rows:>6}  does not fit"
     if found:

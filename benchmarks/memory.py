@@ -1,11 +1,14 @@
-"""What a training takes of memory: landermt beside full finetuning and LoRA, each in a process of its own.
+"""How much memory a training takes: landermt beside full finetuning and LoRA, each in its own process.
 
     python -m benchmarks.memory
 
-The peak of a process while it makes its model and some updates, above what it has once everything is imported: resident
-memory on a CPU, what PyTorch has allocated on a GPU. `weights` is the base model alone in bfloat16; `bound` is what
-must be there: the weights, and for each trained parameter a float32 master, two moments and a gradient (14 bytes with
-a bfloat16 gradient). `benchmarks/_training.py` says what the systems and the loops are.
+Measured: the peak of a process while it builds its model and makes some updates, above what it has once everything is
+imported. That is resident memory on a CPU, and what PyTorch has allocated on a GPU. `benchmarks/_training.py` describes
+the systems and the loops. Peers: full finetuning and PEFT's LoRA.
+
+Bound: what must be in memory, the base's weights in bfloat16, and for each trained parameter a float32 master, two
+moments and a gradient (14 bytes with a bfloat16 gradient).
+JSON: `loops`, `bytes`, and the ratios of the first loop, such as `ratio_vs_full`.
 """
 
 import argparse
@@ -25,7 +28,7 @@ STATUS = Path("/proc/self/status")
 
 
 def resident(field: str) -> int:
-    """Bytes of this process: `VmRSS` now, `VmHWM` at most so far. Where there is no /proc, the most so far."""
+    """Bytes of this process: `VmRSS` now, `VmHWM` the peak so far. Without /proc it is always the peak."""
     if not STATUS.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     line = next(line for line in STATUS.read_text().splitlines() if line.startswith(f"{field}:"))
@@ -33,7 +36,7 @@ def resident(field: str) -> int:
 
 
 def measure_one(args: argparse.Namespace) -> dict[str, int]:
-    """In a process of its own: a system's peak above its imports, in bytes."""
+    """In its own process: a system's peak above its imports, in bytes."""
     import peft  # noqa: F401
     from transformers import BloomForCausalLM  # noqa: F401
 
@@ -53,7 +56,7 @@ def measure_one(args: argparse.Namespace) -> dict[str, int]:
 
 
 def measure(args: argparse.Namespace, argv: list[str]) -> dict[str, dict[str, dict[str, int]]]:
-    """Loop -> system -> what its process says."""
+    """Loop -> system -> what its process measured."""
     found: dict[str, dict[str, dict[str, int]]] = {loop: {} for loop in args.loops}
     for loop in args.loops:
         for system in args.systems:

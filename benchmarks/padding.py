@@ -1,14 +1,17 @@
-"""What is computed for nothing: padding in training, padding of prompts, and rows that wait for others in decoding.
+"""How much is computed without use: padding in training, padding of prompts, and rows that wait in decoding.
 
     python -m benchmarks.padding
     python -m benchmarks.padding --text FOLDER FOLDER   # also line-aligned files, <language>.txt or <language>.txt.gz
 
-The text of the embedded default is always there; batches, templates and lengths are those of its config. `train` and
-`decode` are shares of all tokens that the model reads, over all directions: an epoch's micro-batches as
-`lander.finetune` makes them, and prompts as the translator gives them to the model. `decode_wait` is the share of row
-steps (a row in a call of the model) that write no token. These two are counted in the model's calls while it decodes;
-`library_...` is what they would be in Hugging Face's loop, with prompts padded to the longest and rows that stay to
-the end of their batch. The JSON's keys are those of the worst text. Bound: 0.
+Measured on the text of the embedded default and on --text, with the batches, templates and lengths of the default.
+`train` and `decode` are shares of all tokens that the model reads, over all directions: the micro-batches of an epoch
+as `lander.finetune` makes them, and prompts as the translator gives them to the model. `decode_wait` is the share of
+row steps (one row in one call of the model) that write no token. The last two are counted in the model's calls while it
+decodes. The JSON has the values of the worst text at the top.
+
+Bound: 0. Peer: Hugging Face's loop, with prompts padded to the longest and rows that stay to the end of their batch;
+the `library` keys are what it would compute without use.
+JSON: `train`, `decode`, `decode_wait`, `library_decode`, `library_wait`, `texts`.
 """
 
 import argparse

@@ -2,15 +2,17 @@
 
     python -m benchmarks.scale --out scale   # scale.csv and scale.svg
 
-One thing grows at a time, the others stay (`POINT`). `sentences`, `layers`, `neurons`: a scoring pass of
-`lander.detect.estimators` over so many sentences. `directions`, `ranks`: an update of landermt (scope ffn, in
-DeepSpeed) over twelve micro-batches, which the directions share. Model: a LLaMA of random weights. Each point is a
-process of its own (a rank each with several); memory is the peak of one above what it has once everything is
-imported; seconds are medians over rounds, after one that does not count.
+Measured: one quantity grows at a time, the others stay at `POINT`. For `sentences`, `layers` and `neurons` it is a
+scoring pass of `lander.detect.estimators` over that many sentences. For `directions` and `ranks` it is an
+update of landermt (scope ffn, in DeepSpeed) over twelve micro-batches, which the directions share. The model is a LLaMA
+of random weights. Each point is its own process (with several ranks, one process each). Memory is the peak of a process
+above what it has once everything is imported. Seconds are medians over rounds, after one that does not count.
 
-Bound: seconds are proportional to sentences, layers and (beside attention and head) neurons, and the same for any
-number of directions; memory grows with layers, neurons and the blocks of more languages, not with sentences. JSON:
-`exponents`, the slope of log seconds and of log memory between the smallest and the largest value (1: proportional).
+Bound: seconds are proportional to sentences, layers and (apart from attention and head) neurons, and do not depend on
+the number of directions. Memory grows with layers, neurons and the blocks of more languages, not with sentences. Peers:
+none. `exponents` are the slopes of log seconds and of log memory between the smallest and the largest value (1 means
+proportional).
+JSON: `exponents`, `rows`.
 """
 
 import argparse
@@ -61,7 +63,7 @@ def base(point: dict[str, int], args: argparse.Namespace) -> Any:
 
 
 def scoring(point: dict[str, int], args: argparse.Namespace) -> Callable[[], object]:
-    """A scoring pass over `sentences` of random tokens, made as they are read."""
+    """A scoring pass over `sentences` of random tokens."""
     import torch
 
     from lander.detect.estimators import scores

@@ -1,15 +1,18 @@
-"""What the paired tests cost: all methods and directions of the paper's experiment, and beside sacreBLEU's PairedTest.
+"""What the paired tests cost, for all methods and directions of the paper's experiment and beside sacreBLEU.
 
-    python -m benchmarks.significance            # one direction of few sentences, and what it comes to at full size
+    python -m benchmarks.significance            # one direction of few sentences, extrapolated to full size
     python -m benchmarks.significance --full     # 10 methods, 10 directions, 3,000 sentences, five baselines
 
-Bound: scoring and testing at full size in 3 minutes on two cores. Scoring (sacreBLEU's statistics, flags, languages)
-is a job for each model, so two run side by side; testing is one job with one thread. Scoring grows with the sentences;
-testing grows with the sentences and, less, with the comparisons. Without --full seconds are of CPU time: the machine
-may be busy. With --full two processes score, and the time that counts is the clock's: let the machine be idle.
+Measured: scoring (sacreBLEU's statistics, flags, languages) and testing. Scoring is one job per model, so two run side
+by side; testing is one job with one thread. Scoring grows with the sentences. Testing grows with the sentences and,
+less, with the comparisons. Without --full, seconds are CPU time, so the machine may be busy. With --full, two
+processes score and wall time counts, so the machine must be idle. Peer: sacreBLEU's PairedTest on the same outputs.
 
-The text is synthetic: German words and pairs of them, 17 to a sentence of some 150 characters, in no order. What is
-tested is what a run tests: BLEU, chrF2++ and the loss of the references.
+Bound, set by us: scoring and testing at full size take at most 3 minutes on two cores.
+
+The text is synthetic: German words and pairs of them in no order, 17 to a sentence of some 150 characters. The tests
+are those of a run: BLEU, chrF2++ and the loss of the references.
+JSON: `measured`, `cpu`, `clock`, `bound`, `kept`, `paired_test`, `same_here`.
 """
 
 import argparse
@@ -150,7 +153,7 @@ def report(
     """Print the table and the line of JSON."""
     kept = sum(clock.values()) <= BOUND
     print(f"{METHODS} methods x {DIRECTIONS} directions x {SENTENCES} sentences, {BASELINES} baselines")
-    print(f"{'':<12}{'CPU s':>9}{'on two cores':>14}   {'measured' if measured else 'reckoned from a sample'}")
+    print(f"{'':<12}{'CPU s':>9}{'on two cores':>14}   {'measured' if measured else 'extrapolated from a sample'}")
     for name in cpu:
         print(f"{name:<12}{cpu[name]:>9.1f}{clock[name]:>14.1f}")
     print(f"{'both':<12}{sum(cpu.values()):>9.1f}{sum(clock.values()):>14.1f}")

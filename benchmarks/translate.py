@@ -1,13 +1,16 @@
-"""What decoding costs: a routed model and its exported direction beside the base, which decodes by its own `generate`.
+"""What decoding costs: a routed model and its exported direction beside the base with its own `generate`.
 
     python -m benchmarks.translate
 
-Systems: `base`, a BLOOM of random weights as Hugging Face loads it and with its `generate`; `routed`, the same base
-with blocks of neurons, through `lander.load` and the translator's decoding; `export`, that model's direction
-written by `lander.share.export` and loaded again as a plain model, with `generate`. All write the same number of
-tokens for the same prompts, greedily (no row may end before), so seconds compare. Bound: with no absent neurons all
-make the same products, so 1.0; with --absent the routed model leaves a share of the chosen layers' FFNs out. Ratios
-are of tokens/s, medians over rounds.
+Measured: `base` is a BLOOM of random weights as Hugging Face loads it, with its `generate`, the peer. `routed` is the
+same base with blocks of neurons, through `lander.load` and the translator's decoding. `export` is that model's
+direction, written by `lander.share.export` and loaded as a plain model, with `generate`. All write the same number of
+tokens for the same prompts, greedily (no row may end early), so their seconds can be compared. Ratios are of tokens/s,
+medians over rounds.
+
+Bound: 1.0, because without absent neurons all systems make the same products. With --absent the routed model skips a
+share of the FFNs of the chosen layers.
+JSON: `routed_vs_base`, `export_vs_base`, `seconds`, `flops`, `device`.
 """
 
 import argparse

@@ -1,16 +1,25 @@
-"""What the workflow itself costs: planning the paper's experiments, finding that nothing is to do, and start-up.
+"""What the workflow itself costs: planning all experiments of each ready config, finding nothing to do, and start-up.
 
-    python -m benchmarks.workflow --run results/demo
+    python -m benchmarks.workflow
+    python -m benchmarks.workflow --run results/demo     # start-up too; demo is a finished run
 
-- `dry_run_s`: seconds of `snakemake -n` for every experiment of config/paper.yaml, in an empty folder.
-- `no_op_s`: the same command where each output is there already (empty files, marked as made by `--touch`).
-- `startup_share`: of the seconds of a finished run's jobs (the benchmark files of --run, `s`), those in which a job
-  starts Python and imports what its stage needs: for each job the seconds of a process that does only that, at most the
-  job's own. To be measured on a machine as busy as it was for the run.
-  `startup_share_cpu` is the same in CPU seconds, which a busy machine changes less. Snakemake itself is not in it.
+- `dry_run_s`: seconds of `snakemake -n` for all experiments that a config can plan, in an empty folder. The experiments
+  that it cannot plan are named, each in one line with the reason. Text and models that a config reads but does not
+  bring are empty stand-ins.
+- `no_op_s`: seconds of `snakemake` for the same targets of one config (--no-op) where every output exists already
+  (empty files, marked as made by `--touch`).
+- `startup_share`: of the seconds of a finished run's jobs (column `s` of its benchmark files), the share in which a job
+  starts Python and imports what its stage needs. That is the time of a process that does nothing else, at most the
+  job's own. Measure it on a machine as busy as it was during the run. `startup_share_cpu` is the same in CPU seconds,
+  which depend less on what else runs. The time of Snakemake itself is not included.
+
+Bounds, set by us: at most 10 s for the dry run of config/paper.yaml (about 600 jobs), and at most a quarter of the
+jobs' seconds for start-up. Peers: none; most of a dry run is Snakemake's own work.
+JSON: `configs` (name -> dry_run_s, jobs, left_out, no_op_s); with --run also startup_share, startup_share_cpu, stages.
 """
 
 import argparse
+import contextlib
 import csv
 import json
 import os
@@ -22,15 +31,21 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from lander.config import config
+from lander.shared.yamlfile import read_yaml
+from lander.workflow import Plan
+from lander.workflow.experiments import ABOUT
 
 ROOT = Path(__file__).parent.parent
-EXPERIMENTS = [
-    *("table1", "table2", "transfer", "forgetting", "readings", "sweep_k", "sweep_epsilon", "estimators"),
-    *("second_model", "clusters", "claims", "agreement", "figures_layers", "figures_awareness"),
-]
+ANALYSES = ("clusters", "claims", "agreement", "figures_layers", "figures_awareness")
+EXPERIMENTS = (*ABOUT, *ANALYSES)
+READY = [ROOT / "config.yaml", *sorted(path for path in ROOT.glob("config/*.yaml") if path.stem != "defaults")]
 BASE = "from transformers import BloomForCausalLM, AutoTokenizer; from lander.models import loading"
-IMPORTS = {  # stage -> what each of its jobs imports sooner or later
+IMPORTS = {  # stage -> what its jobs import
     "data": "import lander.data.__main__, lander.data.cleaning",
     "activations": f"import lander.detect.activations; {BASE}",
     "layers": "import lander.detect.layers",
@@ -45,6 +60,42 @@ IMPORTS = {  # stage -> what each of its jobs imports sooner or later
 }
 
 
+def prepare(folder: Path, configfile: Path) -> None:
+    """Write empty stand-ins for the text and the model that a config reads and that are not in the repository."""
+    raw = read_yaml(configfile)
+    for name in text_files(raw):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    if raw["model"]["path"].count("/") > 1:  # a folder; an id of the hub is owner/name
+        model = folder / raw["model"]["path"]
+        model.mkdir(parents=True)
+        (model / "config.json").write_text('{"num_hidden_layers": 32}', encoding="utf-8")
+        (model / "model.safetensors").write_bytes(b"weights")
+
+
+def text_files(node: Any) -> Iterator[str]:
+    """The files that the sources of a config name."""
+    if isinstance(node, list):
+        for item in node:
+            yield from text_files(item)
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            if key == "files":
+                yield from value.values()
+            elif key in ("tsv", "tmx"):
+                yield value
+            else:
+                yield from text_files(value)
+
+
+def refusals(folder: Path, configfile: Path, targets: list[str]) -> dict[str, str]:
+    """Experiment -> why the config cannot plan it."""
+    with contextlib.chdir(folder):  # paths in a config are relative to the folder that the run is in
+        experiments = Plan(config.read(configfile)).experiments
+    whys = {name: experiments.refusal(name) for name in targets}
+    return {name: why for name, why in whys.items() if why}
+
+
 def snakemake(folder: Path, *flags: str, configfile: Path, targets: list[str]) -> tuple[float, str]:
     """Seconds of a call of Snakemake in a folder, and what it printed."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "workflow" / "Snakefile")]
@@ -52,58 +103,54 @@ def snakemake(folder: Path, *flags: str, configfile: Path, targets: list[str]) -
     began = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     if done.returncode:
-        sys.exit(f"snakemake {' '.join(flags)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        sys.exit(f"{configfile.name}: snakemake failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     return time.perf_counter() - began, done.stdout + done.stderr
 
 
 def planned(output: str) -> int:
-    """Number of jobs in Snakemake's table of them; 0 where nothing is to do."""
+    """Number of jobs in Snakemake's table of them; 0 if there is nothing to do."""
     totals = [line.split()[1] for line in output.splitlines() if line.startswith("total ")]
     return int(totals[0]) if totals else 0
 
 
-def pretend(folder: Path, configfile: Path, targets: list[str]) -> None:
+def pretend(folder: Path, **options: Any) -> None:
     """Make an empty file of every output, marked as up to date.
 
-    The summary has the outputs; the plan after that names what it does not have, benchmark files.
+    Snakemake's summary lists the outputs. Its plan then names what is still missing, the benchmark files.
     """
-    options = {"configfile": configfile, "targets": targets}
     create(folder, [line.split("\t")[0] for line in snakemake(folder, "--summary", **options)[1].splitlines()[1:]])
     snakemake(folder, "--touch", **options)
     for _ in range(5):
         _, plan = snakemake(folder, "--dry-run", **options)
         if not planned(plan):
             return
-        create(folder, [name for names in MISSING.findall(plan) for name in names.split(", ")])
+        missing = re.findall(r"Missing output files: ([^;\n]*)", plan)
+        create(folder, [name for names in missing for name in names.split(", ")])
         snakemake(folder, "--touch", **options)
-    sys.exit(f"{planned(plan)} jobs are left where every output is there:\n{plan[-2000:]}")
-
-
-MISSING = re.compile(r"Missing output files: ([^;\n]*)")
+    sys.exit(f"{planned(plan)} jobs are left although every output exists:\n{plan[-2000:]}")
 
 
 def create(folder: Path, names: list[str]) -> None:
-    """Empty files; what is no path of a result is left out."""
+    """Empty files; what is not the path of a result is left out."""
     for name in names:
         if name.startswith("results/"):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).touch()
 
 
-def planning(args: argparse.Namespace) -> dict[str, float]:
-    """Medians over rounds of the dry run and the no-op run, and the numbers of their jobs."""
-    found: dict[str, list[float]] = {"dry_run_s": [], "no_op_s": []}
-    options = {"configfile": args.configfile.resolve(), "targets": args.targets}
-    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
-        if not args.without_no_op:
-            pretend(Path(other), **options)
-        for _ in range(args.rounds):
-            seconds, output = snakemake(Path(one), "--dry-run", "--quiet", "rules", **options)
-            found["dry_run_s"].append(seconds)
-            if not args.without_no_op:
-                found["no_op_s"].append(snakemake(Path(other), **options)[0])
-    medians = {name: statistics.median(values) for name, values in found.items() if values}
-    return {**medians, "jobs": planned(output)}
+def planning(configfile: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Of one config: seconds of the dry run, jobs, what is left out, and for --no-op seconds of the no-op run."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        prepare(folder, configfile)
+        left_out = refusals(folder, configfile, args.targets)
+        options = {"configfile": configfile, "targets": [name for name in args.targets if name not in left_out]}
+        runs = [snakemake(folder, "--dry-run", "--quiet", "rules", **options) for _ in range(args.rounds)]
+        found = {"dry_run_s": statistics.median(seconds for seconds, _ in runs), "jobs": planned(runs[0][1])}
+        if configfile.stem == args.no_op:
+            pretend(folder, **options)
+            found["no_op_s"] = statistics.median(snakemake(folder, **options)[0] for _ in range(args.rounds))
+    return {**found, "left_out": left_out}
 
 
 def jobs_of(run: Path) -> dict[str, list[tuple[float, float]]]:
@@ -148,26 +195,33 @@ def parse_args() -> argparse.Namespace:
     """The flags of the command line."""
     parser = argparse.ArgumentParser(prog="benchmarks.workflow", description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--configfile", type=Path, default=ROOT / "config" / "paper.yaml")
-    add("--targets", nargs="+", default=EXPERIMENTS, help="default: the experiments of the paper")
-    add("--run", type=Path, help="folder of a finished run; without it no share of start-up")
+    add("--configfiles", type=Path, nargs="+", default=READY, help="default: the ready configs")
+    add("--targets", nargs="+", default=EXPERIMENTS, help="default: all experiments and analyses")
+    add("--no-op", default="paper", help="name of the config whose no-op run is timed; '' for none")
+    add("--run", type=Path, help="folder of a finished run, for the share of start-up")
     add("--rounds", type=int, default=3)
-    add("--without-no-op", action="store_true", help="only the dry run")
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
-    record = {"benchmark": "workflow", "machine": platform.machine(), **planning(args)}
-    print(f"{args.configfile.name}, {len(args.targets)} targets, {record['jobs']} jobs, {args.rounds} rounds")
-    print(f"dry run {record['dry_run_s']:.1f} s (at most 10), no-op run {record.get('no_op_s', float('nan')):.1f} s")
+    print(f"{len(args.targets)} targets, {args.rounds} rounds; bound: 10 s for the dry run of paper")
+    print(f"{'config':<16}{'jobs':>6}{'dry run s':>11}{'no-op s':>9}")
+    configs = {}
+    for path in args.configfiles:
+        configs[path.stem] = found = planning(path.resolve(), args)
+        no_op = f"{found['no_op_s']:>9.1f}" if "no_op_s" in found else ""
+        print(f"{path.stem:<16}{found['jobs']:>6}{found['dry_run_s']:>11.1f}{no_op}")
+        for name, why in found["left_out"].items():
+            print(f"  without {name}: {why}")
+    record = {"benchmark": "workflow", "machine": platform.machine(), "configs": configs}
     if args.run:
         stages = startup(args.run, args.rounds)
         total = {key: sum(row[key] for row in stages.values()) for key in ("s", "cpu", "startup_s", "startup_cpu")}
         record["startup_share"] = total["startup_s"] / total["s"]
         record["startup_share_cpu"] = total["startup_cpu"] / total["cpu"]
         record["stages"] = stages
-        print(f"start-up {record['startup_share']:.2f} of the jobs' seconds (at most 0.25)")
+        print(f"start-up takes {record['startup_share']:.2f} of the jobs' seconds (at most 0.25)")
     print(json.dumps(record))
 
 

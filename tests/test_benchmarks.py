@@ -1,44 +1,104 @@
-"""The benchmarks, at toy size: that they run, and that what they count is right. Not what they measure."""
+"""The benchmarks at toy size: each documented command runs and prints its keys, and what they count is right."""
 
 import argparse
+import ast
+import contextlib
+import io
 import json
+import re
+import runpy
 import subprocess
 import sys
 from dataclasses import astuple
+from functools import cache
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 import toys
 
-from benchmarks import (
-    _detection,
-    activations,
-    awareness,
-    clean,
-    finetune,
-    gpu,
-    memory,
-    padding,
-    scale,
-    translate,
-    workflow,
-)
+from benchmarks import _detection, awareness, clean, finetune, gpu, memory, padding, scale, workflow
 from benchmarks import _training as training
 from lander.detect import estimators
 from lander.models.tokens import Codec
 from lander.translate.translator import Translator
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")  # runpy's, of shared imports
 ROOT = Path(__file__).parent.parent
+BENCHMARKS = sorted(path.stem for path in ROOT.glob("benchmarks/[a-z]*.py"))
 WIDTH, LAYERS, VOCABULARY, ROWS, TOKENS, PROMPT = 32, 4, 512, 2, 12, 6
 SIZE = training.Size(WIDTH, LAYERS, 2, VOCABULARY, ROWS, TOKENS, PROMPT, absent=0.0)
-GEOMETRY = {"width": 32, "layers": 4, "heads": 2, "vocabulary": 512, "batch": 2, "tokens": 12, "prompt": 6}
+NETWORK = "--width 32 --layers 4 --heads 2 --vocabulary 512"
+STEP = f"{NETWORK} --batch 2 --tokens 12 --prompt 6"
+DETECTION = "--width 16 --layers 2 --heads 2 --vocabulary 64 --batch 2 --tokens 6 --rounds 1"
+TINY = {  # flags that make a benchmark small; {text} has lines in two languages, {out} is a folder
+    "ablation": "--languages en --sentences 2 --neurons 4",
+    "activations": DETECTION,
+    "awareness": DETECTION,
+    "clean": "--text {text} --pairs 6 --sizes 8 --rounds 1 --opusfilter=",
+    "finetune": f"{STEP} --rounds 1 --chosen 1,3 0,3 --systems full lora-default ffn",
+    "gpu": f"{NETWORK} --batch 2 --rounds 2 --lengths {{text}}/lengths --systems ffn --peak 1",
+    "memory": f"{STEP} --chosen 1,3 --systems full ffn --loops plain --steps 1",
+    "padding": "--directions en-de --pairs 8 --sentences 4 --max-new-tokens 3 --text {text}",
+    "scale": "--what directions --values 3 --width 16 --vocabulary 64 --tokens 6 --rounds 1 --out {out}/scale",
+    "significance": "--methods 2 --sentences 20",
+    "translate": "--width 32 --layers 2 --heads 2 --vocabulary 2560 --batch 2 --tokens 6 --new 3 --rounds 1 --chosen 1",
+    "workflow": "--rounds 1 --no-op=",
+}
+SLOW = ("clean", "finetune", "gpu", "memory", "scale", "workflow")  # they start processes
 
 
-FLAGS = [f"--{key}={value}" for key, value in GEOMETRY.items()]
+def last_line(output: str) -> dict:
+    return json.loads(output.splitlines()[-1])
+
+
+def run_here(name: str, *flags: str) -> str:
+    """What `python -m benchmarks.<name>` prints, run in this process, which has imported everything."""
+    output = io.StringIO()
+    with mock.patch.object(sys, "argv", [name, *flags]), contextlib.redirect_stdout(output):
+        runpy.run_module(f"benchmarks.{name}", run_name="__main__")
+    return output.getvalue()
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """`run(name)`: the last line of a benchmark at toy size, which runs once; `out`: the folder of {out}."""
+    text, out = tmp_path_factory.mktemp("text"), tmp_path_factory.mktemp("out")
+    for code, words in (("en", "the house stands on the hill"), ("de", "das Haus steht auf dem Berg")):
+        (text / f"{code}.txt").write_text("".join(f"{words} {'so ' * n}{n}\n" for n in (1, 2, 3, 3)))
+    (text / "lengths").write_text("6\t6\n")
+
+    @cache
+    def run(name: str) -> dict:
+        flags = TINY[name].format(text=text, out=out).split()
+        if name != "finetune":
+            return last_line(run_here(name, *flags))
+        command = [sys.executable, "-m", f"benchmarks.{name}", *flags]  # DeepSpeed starts only once in a process
+        return last_line(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+    return SimpleNamespace(run=run, text=text, out=out)
+
+
+def slow(name: str) -> pytest.param:
+    return pytest.param(name, marks=[pytest.mark.workflow] if name in SLOW else [])
+
+
+@pytest.mark.parametrize("name", map(slow, BENCHMARKS))
+def test_the_documented_command_prints_its_documented_keys(name, tiny):
+    header = ast.get_docstring(ast.parse((ROOT / f"benchmarks/{name}.py").read_text(encoding="utf-8")))
+    assert f"python -m benchmarks.{name}" in header
+    assert "Bound" in header
+    assert "peer" in header.lower()
+    keys = set(re.findall(r"`(\w+)`", header.partition("JSON: ")[2]))
+    found = tiny.run(name)
+    assert found["benchmark"] == name
+    assert keys
+    assert keys <= found.keys()
 
 
 def test_floating_point_operations_are_those_of_the_needed_linear_maps():
@@ -63,12 +123,9 @@ def test_ratios_are_medians_over_rounds():
     assert finetune.ratios(seconds, steps, "plain") == {"speedup_vs_full": 2.0, "bound_ratio": 1.0}
 
 
-@pytest.mark.workflow  # by its seconds
-def test_finetune_prints_its_keys_and_both_loops_make_the_same_updates():
-    flags = ["--rounds=1", "--chosen", "1,3", "0,3", "--systems", "full", "lora-default", "ffn"]
-    command = [sys.executable, "-m", "benchmarks.finetune", *FLAGS, *flags]  # DeepSpeed starts only once in a process
-    output = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
-    found = json.loads(output.splitlines()[-1])
+@pytest.mark.workflow
+def test_both_loops_of_finetune_make_the_same_updates(tiny):
+    found = tiny.run("finetune")
     keys = {"speedup_vs_full", "speedup_vs_lora_default", "bound_ratio"}
     assert set(found["loops"]) == {"engine", "plain"}
     assert set(found["loops"]["plain"]) == keys | {f"{key}_0,3" for key in keys}
@@ -77,32 +134,11 @@ def test_finetune_prints_its_keys_and_both_loops_make_the_same_updates():
         assert found["losses"][f"engine:{system}"] == pytest.approx(found["losses"][f"plain:{system}"], rel=2e-3)
 
 
-def test_memory_starts_a_process_for_each_system(monkeypatch, capsys):
-    started = []
-
-    def run(command: list[str], **_options) -> SimpleNamespace:
-        started.append(command[-4:])
-        return SimpleNamespace(stdout='chatter\n{"peak": 3000000, "parameters": 7}\n')
-
-    monkeypatch.setattr(memory.subprocess, "run", run)
-    monkeypatch.setattr(sys, "argv", ["memory", *FLAGS, "--systems", "full", "ffn", "--loops", "plain"])
-    memory.main()
-    assert started == [["--systems", system, "--loops", "plain"] for system in ("full", "ffn")]
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])["ratio_vs_full"] == 1.0
-
-
-def test_memory_of_one_process():
-    one = argparse.Namespace(systems=["ffn"], loops=["plain"], chosen=(1, 3), steps=1, threads=1)
-    geometry = dict(
-        zip(
-            ("width", "layers", "heads", "vocabulary", "batch", "tokens", "prompt", "absent"),
-            astuple(SIZE),
-            strict=True,
-        )
-    )
-    found = memory.measure_one(argparse.Namespace(**vars(one), **geometry))
-    assert found["parameters"] == 2 * (8 * WIDTH * WIDTH + 5 * WIDTH) + 2  # matrices, biases, a gate a layer
-    assert found["peak"] > 0
+@pytest.mark.workflow
+def test_memory_of_each_system_in_its_own_process(tiny):
+    found = tiny.run("memory")["bytes"]["plain"]
+    assert found["ffn"]["parameters"] == 2 * (8 * WIDTH * WIDTH + 5 * WIDTH) + 2  # matrices, biases, a gate per layer
+    assert min(found["ffn"]["peak"], found["full"]["peak"]) > 0
 
 
 def test_memory_is_compared_within_a_loop():
@@ -110,30 +146,13 @@ def test_memory_is_compared_within_a_loop():
     assert memory.ratios(rows) == {"ratio_vs_full": 0.5, "ratio_vs_lora": 1.5}
 
 
-def last_line(benchmark: str, *flags: str) -> dict:
-    """A benchmark in a process of its own: its last line."""
-    command = [sys.executable, "-m", f"benchmarks.{benchmark}", *flags]
-    output = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return json.loads(output.splitlines()[-1])
-
-
-DETECTION = ["--width=16", "--layers=2", "--heads=2", "--vocabulary=64", "--batch=2", "--tokens=6", "--rounds=1"]
-
-
-def run_here(benchmark, monkeypatch, capsys, *flags: str) -> dict:
-    """A benchmark in this process: its last line."""
-    monkeypatch.setattr(sys, "argv", [benchmark.__name__, *flags])
-    benchmark.main()
-    return json.loads(capsys.readouterr().out.splitlines()[-1])
-
-
-def test_detection_prints_its_keys(monkeypatch, capsys):
-    found = run_here(activations, monkeypatch, capsys, *DETECTION)
+def test_operations_of_detection(tiny):
     matrix, head = 12 * 16 * 16 * 2, 64 * 16
+    found = tiny.run("activations")
     assert found["flops"]["forward"] == 2 * 12 * (matrix + head)  # 12 tokens
     assert found["flops"]["activations"] == 2 * 12 * (matrix + 2 * 64)  # a sum of 64 neurons in each of 2 layers
     assert found["vs_forward"] > 0
-    found = run_here(awareness, monkeypatch, capsys, *DETECTION)
+    found = tiny.run("awareness")
     assert found["flops"]["awareness"] == 2 * found["flops"]["forward"]
     assert found["vs_forward"] > 0
 
@@ -168,22 +187,35 @@ def fake(network, calls: list[tuple[int, int]]) -> list[list[int]]:
     return [[9, 9, 9, 9], [9, 2], [9, 9, 2]]
 
 
-def test_padding_prints_its_keys_for_every_text(tmp_path, monkeypatch, capsys):
-    for code in ("en", "de"):
-        (tmp_path / f"{code}.txt").write_text("".join(f"{code} " * n + "\n" for n in range(1, 9)))
-    flags = ["--directions", "en-de", "--pairs=8", "--sentences=4", "--max-new-tokens=3", "--text", str(tmp_path)]
-    found = run_here(padding, monkeypatch, capsys, *flags)
-    assert set(found["texts"]) == {"default", tmp_path.name}
+def test_padding_of_every_text(tiny):
+    found = tiny.run("padding")
+    assert set(found["texts"]) == {"default", tiny.text.name}
     assert all(0 <= found[key] < 1 for key in ("train", "decode", "library_wait"))
     assert found["decode_wait"] == 0
 
 
-def test_translate_prints_its_keys(monkeypatch, capsys):
-    small = ["--width=32", "--layers=2", "--heads=2", "--vocabulary=2560", "--batch=2", "--tokens=6"]
-    found = run_here(translate, monkeypatch, capsys, *small, "--new=3", "--rounds=1", "--chosen=1")
+def test_operations_of_decoding(tiny):
+    found = tiny.run("translate")
     matrix, head = 12 * 32 * 32 * 2, 2560 * 32
     assert found["flops"] == 2 * 2 * (8 * matrix + 3 * head)  # 6 tokens read, 2 of 3 written ones read again
     assert found["routed_vs_base"] > 0 < found["export_vs_base"]
+
+
+@pytest.mark.workflow
+def test_each_ready_config_plans_what_it_can_and_says_what_it_cannot(tiny):
+    found = tiny.run("workflow")["configs"]
+    assert found.keys() == {path.stem for path in ROOT.glob("config/*.yaml")} - {"defaults"} | {"config"}
+    assert min(row["jobs"] for row in found.values()) > 400
+    left_out = {name: list(row["left_out"]) for name, row in found.items() if row["left_out"]}
+    assert left_out == {"paper": ["forgetting"], "baichuan2": ["forgetting"]}  # their tests are of trained directions
+    assert all("\n" not in why for row in found.values() for why in row["left_out"].values())
+
+
+@pytest.mark.workflow
+def test_nothing_is_to_do_in_a_run_whose_outputs_exist():
+    flags = ["--configfiles", str(ROOT / "config/paper.yaml"), "--targets", "figures_layers", "--rounds=1"]
+    found = last_line(run_here("workflow", *flags))["configs"]["paper"]
+    assert found["no_op_s"] > 0 < found["jobs"]
 
 
 def test_start_up_is_counted_by_stage(tmp_path, monkeypatch, capsys):
@@ -194,7 +226,9 @@ def test_start_up_is_counted_by_stage(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(workflow, "start", lambda stage, _rounds: {"layers": (2.0, 1.0), "masks": (1.0, 1.0)}[stage])
     found = workflow.startup(tmp_path, 1)
     assert found["masks"] == {"jobs": 2, "s": 10.0, "cpu": 5.0, "startup_s": 2.0, "startup_cpu": 2.0}
-    assert "layers             1      10.0       2.0    0.20    0.20" in capsys.readouterr().out
+    assert re.search(r"layers +1 +10\.0 +2\.0 +0\.20 +0\.20", capsys.readouterr().out)
+    modules = set(re.findall(r"lander[\w.]+", " ".join(workflow.IMPORTS.values())))
+    assert all(find_spec(name) for name in modules)
 
 
 def test_jobs_of_a_plan_are_counted():
@@ -202,18 +236,16 @@ def test_jobs_of_a_plan_are_counted():
     assert workflow.planned("Nothing to be done.") == 0
 
 
-def test_clean_keeps_and_counts_what_lander_does(tmp_path, monkeypatch, capsys):
-    for code, text in (("en", "the house stands on the hill"), ("de", "das Haus steht auf dem Berg")):
-        (tmp_path / f"{code}.txt").write_text("".join(f"{text} {n}\n" for n in (1, 2, 3, 3)))
-    flags = [f"--text={tmp_path}", "--pairs=6", "--sizes", "4", "8", "--rounds=1", "--opusfilter="]
-    found = run_here(clean, monkeypatch, capsys, *flags)
-    assert set(found["peaks_mb"]) == {"4", "8"}
+@pytest.mark.workflow
+def test_clean_reads_so_many_pairs(tiny):
+    found = tiny.run("clean")
+    assert set(found["peaks_mb"]) == {"8"}
     assert found["pairs_per_s"] > 0
-    args = argparse.Namespace(text=tmp_path, languages=["de", "en"])
-    assert [second[-3:] for _, second in islice(clean.pairs(args), 6)] == ["l 1", "l 2", "l 3", "l 3", "1 1", "2 1"]
+    args = argparse.Namespace(text=tiny.text, languages=["de", "en"])
+    assert [second[-3:] for _, second in islice(clean.pairs(args), 6)] == ["o 1", "o 2", "o 3", "o 3", "1 1", "2 1"]
 
 
-def test_opusfilter_is_told_the_same_thresholds():
+def test_opusfilter_has_the_same_thresholds():
     found = {name: options for entry in clean.filters(["de", "zh"], True) for name, options in entry.items()}
     assert found["LengthFilter"] == {"min_length": 1, "max_length": 200, "unit": "word"}
     assert found["CharacterScoreFilter"] == {"scripts": ["Latin", "Han"], "thresholds": [0.2, 0.2]}
@@ -234,12 +266,10 @@ def test_growth_is_the_slope_of_logarithms():
 
 
 @pytest.mark.workflow
-def test_scale_measures_an_update_and_writes_a_table_and_a_figure(tmp_path):
-    flags = ["--what", "directions", "--values", "3", "--width=16", "--vocabulary=64", "--tokens=6", "--rounds=1"]
-    found = last_line("scale", *flags, f"--out={tmp_path / 'scale'}")
-    assert [row["value"] for row in found["rows"]] == [3]
-    assert (tmp_path / "scale.csv").read_text().splitlines()[0] == "what,value,seconds,bytes"
-    assert (tmp_path / "scale.svg").read_text().count('<g id="axes_') == 2
+def test_scale_measures_an_update_and_writes_a_table_and_a_figure(tiny):
+    assert [row["value"] for row in tiny.run("scale")["rows"]] == [3]
+    assert (tiny.out / "scale.csv").read_text().splitlines()[0] == "what,value,seconds,bytes"
+    assert (tiny.out / "scale.svg").read_text().count('<g id="axes_') == 2
 
 
 def test_scale_scores_so_many_sentences(monkeypatch):
@@ -250,7 +280,7 @@ def test_scale_scores_so_many_sentences(monkeypatch):
     assert len(read) == 3  # batches of 8
 
 
-SMALL = ["--width=32", "--layers=4", "--heads=2", "--vocabulary=512", "--rounds=2"]
+SMALL = [*NETWORK.split(), "--rounds=2"]
 
 
 def test_gpu_says_what_fits_and_how_much_is_used(monkeypatch, capsys):
@@ -300,10 +330,8 @@ def test_gpu_reads_lengths_and_chooses_layers(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_gpu_without_one_says_so(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["gpu"])
-    gpu.main()
-    assert capsys.readouterr().out.startswith("benchmarks.gpu needs a GPU, or a smaller geometry")
+def test_gpu_without_one_says_so():
+    assert "needs a GPU" in run_here("gpu")
 
 
 def test_gpu_training_that_does_not_fit_is_an_empty_record(monkeypatch, capsys):
@@ -311,27 +339,27 @@ def test_gpu_training_that_does_not_fit_is_an_empty_record(monkeypatch, capsys):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(gpu, "train_one", train_one)
-    assert run_here(gpu, monkeypatch, capsys, *SMALL, "--batch=2", "--one=full") == {}
+    monkeypatch.setattr(sys, "argv", ["gpu", *SMALL, "--batch=2", "--one=full"])
+    gpu.main()
+    assert last_line(capsys.readouterr().out) == {}
 
 
 def test_gpu_goes_on_behind_a_process_that_fails(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["gpu", "--heads=none"])
+    failed = SimpleNamespace(returncode=1, stdout="no line of JSON\n")
+    monkeypatch.setattr(gpu.subprocess, "run", lambda *_args, **_options: failed)
     assert gpu.start("full", 2) == {}
 
 
-def test_gpu_decodes_and_scores(monkeypatch, capsys):
-    found = run_here(gpu, monkeypatch, capsys, *SMALL, "--batch=2", "--one=passes")
+def test_gpu_decodes_and_scores():
+    found = last_line(run_here("gpu", *SMALL, "--batch=2", "--one=passes"))
     assert set(found) == {"base", "routed", "forward", "scoring"}
     assert all(len(values) == 2 and min(values) > 0 for values in found.values())
 
 
-@pytest.mark.workflow  # by its seconds
-def test_gpu_trains_in_processes(tmp_path):
-    (tmp_path / "lengths").write_text("6\t6\n")
-    found = last_line("gpu", *SMALL, "--batch=2", f"--lengths={tmp_path / 'lengths'}", "--systems", "ffn", "--peak=1")
+@pytest.mark.workflow
+def test_gpu_trains_in_processes(tiny):
+    found = tiny.run("gpu")
     assert found["recomputed_ffn_2"] is False
-    keys = {f"{key}_ffn_2" for key in ("utilisation", "tokens_per_s", "peak_gb")}
-    assert keys | {"memory_vs_full", "scoring_vs_forward", "decode_vs_base"} <= set(found)
     assert found["chosen"] == [1, 3]  # the same operations as by hand above: 24 tokens, 12 of them predicted
     needed = (2 * 24 * (48 + 36 + 16) * 32 * 32 + 2 * 2 * 12 * 512 * 32) / 24
     assert found["utilisation_ffn_2"] == pytest.approx(found["tokens_per_s_ffn_2"] * needed)

@@ -1,6 +1,7 @@
-"""The tables and figures of the experiments: several models of a run beside each other.
+"""Tables and figures that compare the models of a run, and analyses of its layers and neurons.
 
-Paper: tables 1-2, figures 3, 9, 10 and 11; the others are ours.
+Paper: tables 1-2, figures 3, 9, 10 and 11; the others are ours. Each experiment is one module, over `samples` (reading,
+means, spreads) and `charts`. `agreement`, `claims`, `clusters` and `figures` have command lines of their own.
 
 Reads:
     scores   evaluate/<method>/<variant>/s<seed>/<test>/<direction>.csv of `lander.evaluate`, or such folders s<seed>
@@ -8,13 +9,14 @@ Reads:
              characters, loss_per_character; `loss` in nats per predicted token
     runs     finetune/<method>/<variant>/s<seed>/run.json: what training cost
 Writes:
+    <out>/<name>.json  the tables and paragraphs, as data (`lander.report.document`)
     <out>/<name>.csv   every number, one a row, with its spread
-    <out>/<name>.md    tables to read, in a terminal too
-    <out>/<name>.svg   the figure, where there is something to see
+    <out>/<name>.md    the tables to read, in a terminal too
+    <out>/<name>.svg   the figure, if there is one
     <out>/tune.yaml    (tune only) the chosen learning rates, as a config file
 
 Means are over complete sets of directions only: a model that lacks one is an error that names it. A spread is a
-standard deviation over seeds; of a control with several draws, over draws.
+standard deviation over seeds, or over the draws of a control.
 
 Example:
     python -m lander.experiments table1 --scores results/demo/evaluate/*/main/s* \\

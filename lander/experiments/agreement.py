@@ -1,7 +1,7 @@
 """Whether neuron tables agree: estimators with each other, halves of the text, and some sentences with all of them.
 
 Correlations are Spearman's, over the neurons of a layer. Overlaps are Jaccard's, of sets of specific neurons of a
-layer: those that a language owns, or that any does (`any`). The sets follow from the scores by the estimator's rule
+layer: those that one language owns, or that any does (`any`). The sets follow from the scores by the estimator's rule
 (`--rules`, else `--rule`; `lander.detect.neurons`), or are given by neurons tables (`--neurons`).
 
     kind                     a, b                          n
@@ -10,17 +10,17 @@ layer: those that a language owns, or that any does (`any`). The sets follow fro
     halves_correlation       name; even, odd parts         neurons
     halves_overlap           name; even, odd parts         size of the union
     running_overlap          name; sentences read          size of the union with the set of all sentences
-    sentences_needed         name; the overlap wanted      all sentences; from `value` on the overlap stays that high,
-                                                           where `value` is `n` the text was too short to settle it
+    sentences_needed         name; the overlap wanted      all sentences; from `value` on the overlap stays that high.
+                                                           If `value` is `n`, the text was too short to settle it
 
-The last four come from tables awareness_parts (`lander.detect.awareness --parts N --parts-out FILE`); sentences are
+The last four come from tables awareness_parts (`lander.detect.awareness --parts N --parts-out FILE`). Sentences are
 added in their order, 1, 2, 4, ... parts at a time. Sets of equal size p/10 that were drawn at random overlap by 0.05;
 the estimator `random` shows it.
 
 Reads:  per name a folder of <language>.parquet (awareness, or awareness_parts)
-Writes: agreement.csv   kind, a, b, layer, language, value, n; a value that does not exist is empty
-        agreement.md    medians, and what they show
-        agreement.svg   overlap with the set of all sentences, by sentences read (with `--parts`)
+Writes: agreement.csv            kind, a, b, layer, language, value, n; a value that does not exist is empty
+        agreement.json and .md   medians, and what they show
+        agreement.svg            overlap with the set of all sentences, by sentences read (with `--parts`)
 
 Example:
     python -m lander.experiments.agreement --languages en de --tables taylor=taylor activation=activation \\
@@ -36,21 +36,36 @@ import numpy as np
 import pandas as pd
 
 from lander.detect.neurons import SPECIFIC, Split, add_split_flags, classify, split_of
-from lander.report.document import write
+from lander.report.document import Document, heads, listed, number, numbers, write
+from lander.report.tables import Cell, Table
 from lander.shared import tables
 from lander.shared.errors import UserError, run_main
 
 COLUMNS = ["kind", "a", "b", "layer", "language", "value", "n"]
 ANY = "any"
 RULES = ("variance", "summed", "entropy")
+BETWEEN = {  # kind, whether of the sets of any language -> caption of its table, estimators x estimators
+    ("estimators_correlation", False): "Rank correlation of the scores",
+    ("estimators_overlap", False): "Overlap of the specific neurons of a language",
+    ("estimators_overlap", True): "Overlap of the specific neurons of any language",
+}
+HALVES = {  # the same -> heading of its column, estimators x kinds
+    ("halves_correlation", False): "correlation of the scores",
+    ("halves_overlap", False): "overlap, of a language",
+    ("halves_overlap", True): "overlap, of any",
+}
+WHAT = (
+    "Medians over layers and, for sets of a language, over languages. Correlations are Spearman's, overlaps Jaccard's: "
+    "two sets of a tenth of the neurons that are drawn at random overlap by 0.05."
+)
+
+
+# ---------------------------------------------------------------- numbers
 
 
 def spearman(one: np.ndarray, other: np.ndarray) -> float:
-    """Rank correlation, ties at their mean rank; NaN where either is constant."""
-    ranks = [pd.Series(values).rank().to_numpy() for values in (one, other)]
-    if len(one) < 2 or any(np.ptp(rank) == 0 for rank in ranks):
-        return float("nan")
-    return float(np.corrcoef(*ranks)[0, 1])
+    """Rank correlation, ties at their mean rank, over the places where both have numbers; NaN if either is constant."""
+    return float(pd.DataFrame({"one": one, "other": other}).corr("spearman").iloc[0, 1])
 
 
 def jaccard(one: np.ndarray, other: np.ndarray) -> tuple[float, int]:
@@ -64,9 +79,8 @@ def correlations(kind: str, names: tuple[str, str], one: np.ndarray, other: np.n
     rows = []
     for index, language in enumerate(languages):
         for layer in range(one.shape[1]):
-            pair = np.stack([one[index, layer], other[index, layer]])
-            pair = pair[:, ~np.isnan(pair).any(axis=0)]
-            rows.append((kind, *names, layer, language, spearman(*pair), pair.shape[1]))
+            pair = one[index, layer], other[index, layer]
+            rows.append((kind, *names, layer, language, spearman(*pair), int(np.isfinite(pair).all(axis=0).sum())))
     return rows
 
 
@@ -102,9 +116,7 @@ class Parts:
         read = [tables.read(path, "awareness_parts") for path in paths]
         sizes = {(table["part"].max() + 1, table["layer"].max() + 1, table["neuron"].max() + 1) for table in read}
         if len(sizes) > 1 or any(len(table) != np.prod(size) for table in read for size in sizes):
-            raise UserError(
-                f"{paths[0].parent}: the tables are not of the same parts, layers and neurons; make them anew"
-            )
+            raise UserError(f"{paths[0].parent}: tables of different parts, layers or neurons; make them again")
         (shape,) = sizes
         read = [table.sort_values(["part", "layer", "neuron"]) for table in read]
         self.sums = np.stack([table["score"].to_numpy().reshape(shape) for table in read], axis=1)
@@ -185,6 +197,82 @@ def in_one_shape(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return arrays
 
 
+# ---------------------------------------------------------------- document
+
+
+def document(data: pd.DataFrame, wanted: float) -> Document:
+    """What the numbers show, small tables of medians, and the running overlaps.
+
+    Args:
+        data: `COLUMNS`.
+        wanted: overlap from which a set counts as the same.
+    """
+    medians = {
+        key: rows.groupby(["a", "b"], sort=False)["value"].median()
+        for key, rows in data.groupby(["kind", data["language"].eq(ANY)], sort=False)
+    }
+    blocks: list[Table | str] = []
+    pairs = medians.get(("estimators_overlap", True), pd.Series(dtype=float)).dropna().sort_values()
+    if len(pairs):
+        text = f"The specific neurons of {listed(pairs.index[-1])} agree most (overlap {pairs.iloc[-1]:.2f})"
+        least = f", those of {listed(pairs.index[0])} least ({pairs.iloc[0]:.2f})" if len(pairs) > 1 else ""
+        blocks.append(f"{text}{least}.")
+    blocks += [_matrix(medians[key], caption) for key, caption in BETWEEN.items() if key in medians]
+    if ("halves_overlap", True) in medians:
+        rows = []
+        for one, other in dict.fromkeys(medians["halves_overlap", True].index):
+            cells = [_cell(medians[key].get((one, other))) for key in HALVES]
+            rows.append((one.removesuffix(" even"), cells))
+        blocks.append(Table("Even against odd parts of the text", "", heads(list(HALVES.values())), rows))
+    needed = data[data["kind"] == "sentences_needed"]
+    if len(needed):
+        rows = []
+        for name, part in needed.groupby("a", sort=False):
+            settled = f"{(part['value'] < part['n']).sum()} of {len(part)}"
+            cells = [f"{part['value'].median():,.0f}", f"{part['value'].max():,.0f}", f"{part['n'].max():,}", settled]
+            rows.append((str(name), [Cell(text) for text in cells]))
+        titles = heads(["median layer", "slowest layer", "sentences in all", "layers settled"])
+        notes = ["A layer that needs all sentences is not settled: its set is compared with itself."]
+        blocks.append(Table(f"Sentences from which on the overlap stays at {wanted:g}", "", titles, rows, notes=notes))
+    pairs, halves = (data["kind"].str.startswith(kind) for kind in ("estimators", "halves"))
+    names = list(dict.fromkeys([*data.loc[~halves, "a"], *data.loc[pairs, "b"]]))
+    title = f"Agreement of estimators, of halves of the text, and of fewer sentences: {listed(names)}"
+    return Document("agreement", title, [*blocks, WHAT], numbers(data), picture(data, wanted))
+
+
+def _matrix(values: pd.Series, caption: str) -> Table:
+    """Estimators x estimators, each pair once, below the diagonal."""
+    names = list(dict.fromkeys([*values.index.get_level_values("a"), *values.index.get_level_values("b")]))
+    rows = []
+    for place, name in enumerate(names[1:], start=1):
+        cells = [_cell(values.get((other, name))) if index < place else Cell("") for index, other in enumerate(names)]
+        rows.append((name, cells[:-1]))
+    return Table(caption, "", heads(names[:-1]), rows)
+
+
+def _cell(value: float | None) -> Cell:
+    """Two digits; a dash for what does not exist."""
+    return number(None if value is None or np.isnan(value) else value, 2)
+
+
+def picture(data: pd.DataFrame, wanted: float) -> str | None:
+    """Overlap of the set of some sentences with that of all, by sentences read; None if no parts were given."""
+    from lander.experiments import charts  # matplotlib only when the inputs are right
+
+    running = data[data["kind"] == "running_overlap"]
+    if running.empty:
+        return None
+    rows = running.assign(series=running["a"], value=running["b"].astype(float), overlap=running["value"])
+    groups = rows.groupby(["series", "value"], sort=False)["overlap"]
+    rows = pd.DataFrame({"mean": groups.mean(), "spread": groups.std()}).reset_index()
+    title = f"Mean and standard deviation over layers; dashed: {wanted:g}"
+    panel = charts.Panel(rows, "sentences read, of each language", "overlap with the last set", title, wanted)
+    return charts.curves("agreement", "Overlap of the specific neurons, by sentences read", [panel], log=True)
+
+
+# ---------------------------------------------------------------- command line
+
+
 def parse_rule(value: str) -> tuple[str, str]:
     """Read NAME=RULE."""
     name, _, rule = value.partition("=")
@@ -240,10 +328,8 @@ def main() -> None:
         rows += compare_halves(name, parts, split(name), languages, args.unactivated)
         rows += compare_running(name, parts, split(name), args.stable, args.unactivated)
     table = pd.DataFrame(rows, columns=COLUMNS)
-    from lander.experiments import agreement_document  # matplotlib only when the inputs are right
-
-    write(agreement_document.document(table, args.stable), args.out)
+    write(document(table, args.stable), args.out)
 
 
 if __name__ == "__main__":
-    run_main(main, "analyses.agreement")
+    run_main(main, "experiments.agreement")

@@ -1,7 +1,7 @@
 """Do the general neurons of a layer mix the languages, and do the specific ones tell them apart? (Figures 12-13.)
 
 A sentence is the mean over its tokens of the activations h of the chosen neurons. The paper shows a picture for
-layer 10; here are the picture's points and, for each set of neurons, scores in the full space:
+layer 10. Here are the picture's points and, for each set of neurons, scores in the full space:
 
     silhouette          of the languages: 1 apart, 0 mixed
     neighbours          share of sentences whose k nearest are of their language; chance is about 1 / languages
@@ -9,15 +9,15 @@ layer 10; here are the picture's points and, for each set of neurons, scores in 
                         general neurons that mix languages ought to put translations side by side
     retrieval_centred   the same after each language's mean is taken away
 
-Each beside a control: random neurons of the layer in the same number, several draws, since *any* neurons separate
+Each score has a control: random neurons of the layer in the same number, several draws, since *any* neurons separate
 languages to some degree. The specific neurons are a tenth of the general ones, so `general_equal` are random general
-neurons in the number of the specific ones: value and spread over the draws.
+neurons in the number of the specific ones: the mean over the draws.
 
 Reads:  the model, <run>/data/s<seed>/text/<language>.parquet, <run>/neurons/<variant>/s<seed>/neurons.parquet
-Writes: clusters.csv          layer, group, neurons, score, value, control_mean, control_sd, p
-        clusters_points.csv   layer, group, language, sentence, x, y
-        clusters.md           the scores as tables, and what they show
-        clusters.svg          the points
+Writes: clusters.csv              layer, group, neurons, score, value, control_mean, control_sd, p
+        clusters_points.csv       layer, group, language, sentence, x, y
+        clusters.json and .md     the scores as tables, and what they show
+        clusters.svg              the points
 
 p: share of the control's draws as far out as the value, on either side: 2 / (1 + draws) at least.
 
@@ -30,17 +30,38 @@ import argparse
 import sys
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.axes import Axes
 from torch import nn
 
-from lander.experiments import separation
+from lander.experiments import charts
+from lander.experiments.claims.judge import ALPHA, MIXED
 from lander.models import families, loading
 from lander.models.tokens import Codec
-from lander.report.document import write
+from lander.report import svg
+from lander.report.document import Document, heads, number, numbers, write
+from lander.report.tables import Cell, Table
 from lander.shared import machine, tables
 from lander.shared.errors import UserError, run_main
+
+GROUPS = {  # group -> its name for people, in the order of the columns
+    "general": "general",
+    "specific": "specific",
+    "general_equal": "general, as few as specific",
+}
+SCORES = {
+    "silhouette": "Silhouette of the languages (1: apart, 0: mixed)",
+    "neighbours": "Sentences whose {k} nearest are of their language, %",
+    "retrieval": "Sentences whose nearest one of another language is their translation, %",
+    "retrieval_centred": "The same, each language's mean taken away, %",
+}
+SHOWN = 30  # sentences of a language in the picture; the scores are over all
+
+
+# ---------------------------------------------------------------- representations and scores
 
 
 @torch.inference_mode()
@@ -83,16 +104,97 @@ def representations(
 
 def scores_of(points: np.ndarray, labels: np.ndarray, parallel: bool, distance: str, k: int) -> dict[str, float]:
     """All separation scores of one set of neurons: (sentence, neuron) points, the language of each."""
-    table = separation.distances(points, distance)
-    values = {
-        "silhouette": separation.silhouette(table, labels),
-        "neighbours": separation.neighbour_accuracy(table, labels, k),
-    }
+    table = distances(points, distance)
+    values = {"silhouette": silhouette(table, labels), "neighbours": neighbour_accuracy(table, labels, k)}
     if parallel:
-        centred = separation.distances(separation.without_means(points, labels), distance)
-        values["retrieval"] = separation.retrieval(table, labels)
-        values["retrieval_centred"] = separation.retrieval(centred, labels)
+        values["retrieval"] = retrieval(table, labels)
+        values["retrieval_centred"] = retrieval(distances(without_means(points, labels), distance), labels)
     return values
+
+
+def distances(points: np.ndarray, kind: str) -> np.ndarray:
+    """Distances between all points: `euclidean`, or `cosine` (1 - cosine of the angle at their centre).
+
+    Args:
+        points: (n, d)
+    Returns:
+        float64 (n, n), zeros on the diagonal. A point in the very centre is at cosine distance 1 of all others.
+    """
+    x = points - points.mean(axis=0)
+    x = x.astype(np.float64)
+    if kind == "cosine":
+        norm = np.linalg.norm(x, axis=1, keepdims=True)
+        x = np.divide(x, norm, out=np.zeros_like(x), where=norm > 0)
+        table = 1 - x @ x.T
+    else:
+        square = (x**2).sum(axis=1)
+        table = np.sqrt(np.maximum(square[:, None] + square - 2 * x @ x.T, 0))
+    np.fill_diagonal(table, 0)
+    return table
+
+
+def silhouette(table: np.ndarray, labels: np.ndarray) -> float:
+    """Mean of (b - a) / max(a, b): a, the mean distance to one's own label, b, to the nearest other label.
+
+    1: far apart; 0: mixed; below: closer to another label than to one's own. A label's only point counts as 0.
+    """
+    names = np.unique(labels)
+    member = labels[:, None] == names  # (n, labels)
+    sums, counts = table @ member, member.sum(axis=0)
+    own = member.argmax(axis=1)
+    rows = np.arange(len(labels))
+    a = sums[rows, own] / np.maximum(counts[own] - 1, 1)
+    others = sums / counts
+    others[rows, own] = np.inf
+    b = others.min(axis=1)
+    top = np.maximum(a, b)
+    values = np.divide(b - a, top, out=np.zeros_like(a), where=(top > 0) & (counts[own] > 1))
+    return float(values.mean())
+
+
+def neighbour_accuracy(table: np.ndarray, labels: np.ndarray, k: int) -> float:
+    """Share of points whose k nearest neighbours (not themselves) vote for their label; a tie goes to the nearer."""
+    names, codes = np.unique(labels, return_inverse=True)
+    table = table.copy()
+    np.fill_diagonal(table, np.inf)
+    nearest = np.argsort(table, axis=1, kind="stable")[:, : min(k, len(labels) - 1)]
+    votes = np.zeros((len(labels), len(names)))
+    for rank in range(nearest.shape[1]):
+        votes[np.arange(len(labels)), codes[nearest[:, rank]]] += 1 - 1e-6 * rank
+    return float((votes.argmax(axis=1) == codes).mean())
+
+
+def retrieval(table: np.ndarray, labels: np.ndarray) -> float:
+    """How often a sentence's nearest one of another language is its translation; mean over ordered pairs.
+
+    The i-th point of every label is the same sentence. Chance is 1 / number of sentences.
+    """
+    rows = {name: np.flatnonzero(labels == name) for name in np.unique(labels)}
+    found = [
+        (table[np.ix_(rows[a], rows[b])].argmin(axis=1) == np.arange(len(rows[a]))).mean()
+        for a in rows
+        for b in rows
+        if a != b
+    ]
+    return float(np.mean(found))
+
+
+def without_means(points: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Points with the mean of their label taken away: what is left when a language is only a shift."""
+    out = points.astype(np.float64)
+    for name in np.unique(labels):
+        out[labels == name] -= out[labels == name].mean(axis=0)
+    return out
+
+
+def project(points: np.ndarray) -> np.ndarray:
+    """The two principal components, (n, 2); their signs are such that the largest loading is positive."""
+    x = (points - points.mean(axis=0)).astype(np.float64)
+    _, _, axes = np.linalg.svd(x, full_matrices=False)
+    axes = axes[:2]
+    axes = axes * np.sign(np.take_along_axis(axes, np.abs(axes).argmax(axis=1, keepdims=True), axis=1))
+    flat = x @ axes.T
+    return np.pad(flat, ((0, 0), (0, 2 - flat.shape[1])))
 
 
 def analyse(
@@ -128,7 +230,7 @@ def analyse(
         size = len(sets[0])
         if size == 0:
             continue
-        xy = separation.project(points[:, sets[0]])
+        xy = project(points[:, sets[0]])
         flat.append(pd.DataFrame({"group": group, "language": labels, "sentence": place, "x": xy[:, 0], "y": xy[:, 1]}))
         if size not in controls:
             controls[size] = pd.DataFrame(
@@ -137,24 +239,105 @@ def analyse(
         own = pd.DataFrame([scores_of(points[:, chosen], labels, parallel, distance, k) for chosen in sets])
         for score in own:
             control, value = controls[size][score], own[score].mean()
-            rows.append(
-                {
-                    "group": group,
-                    "neurons": size,
-                    "score": score,
-                    "value": value,
-                    "control_mean": control.mean(),
-                    "control_sd": control.std(ddof=0),
-                    "p": two_sided(value, control.to_numpy()),
-                }
-            )
-    return pd.concat(flat, ignore_index=True), pd.DataFrame(rows)
+            p_value = two_sided(value, control.to_numpy())
+            rows.append((group, size, score, value, control.mean(), control.std(ddof=0), p_value))
+    columns = ["group", "neurons", "score", "value", "control_mean", "control_sd", "p"]
+    return pd.concat(flat, ignore_index=True), pd.DataFrame(rows, columns=columns)
 
 
 def two_sided(value: float, control: np.ndarray) -> float:
     """Share of draws as far out as the value: twice the smaller side, (1 + count) / (1 + draws), at most 1."""
     side = min((control >= value - 1e-12).sum(), (control <= value + 1e-12).sum())
     return float(min(1.0, 2 * (1 + side) / (1 + len(control))))
+
+
+# ---------------------------------------------------------------- document
+
+
+def document(points: pd.DataFrame, scores: pd.DataFrame, neighbours: int, draws: int) -> Document:
+    """The scores as tables, what they show, and the picture.
+
+    Args:
+        points: layer, group, language, sentence, x, y.
+        scores: layer, group, neurons, score, value, control_mean, control_sd, p.
+        neighbours: k of the score of that name.
+        draws: of random neurons, the control.
+    """
+    silhouettes = scores[scores["score"] == "silhouette"].set_index("layer")
+    general, specific, equal = (silhouettes[silhouettes["group"] == group] for group in GROUPS)
+    sure = specific["p"] <= ALPHA
+    apart = (specific["value"] > specific["control_mean"]) & sure
+    below = (specific["value"] < specific["control_mean"]) & sure
+    above = specific["value"] > equal["value"].reindex(specific.index)
+    blocks: list[Table | str] = [
+        f"General neurons mix the languages (silhouette at most {MIXED:g}) in {(general['value'] <= MIXED).sum()} of "
+        f"{len(general)} layers. Specific neurons tell them apart better than as many random neurons in {apart.sum()} "
+        f"of {len(specific)} layers (p <= {ALPHA:g}) and worse in {below.sum()}; better than as many general neurons "
+        f"in {above.sum()} of {len(equal)}."
+    ]
+    for score, caption in SCORES.items():
+        factor, digits = (1, 2) if score == "silhouette" else (100, 1)
+        rows = []
+        for row in scores[scores["score"] == score].itertuples():
+            value = number(row.value * factor, digits)
+            control = number(row.control_mean * factor, digits, row.control_sd * factor)
+            cells = [Cell(f"{row.neurons:,}"), value, control, Cell(f"{row.p:.2g}")]
+            rows.append((f"{row.layer} {GROUPS[row.group]}", cells))
+        titles = heads(["neurons", "value", "control", "p"])
+        blocks += [Table(caption.format(k=neighbours), "layer and kind", titles, rows)] if rows else []
+    blocks.append(
+        f"Control: as many random neurons of the layer, {draws} draws, mean ± standard deviation; p: share of draws as "
+        f"far out, on either side, {2 / (1 + draws):.2g} at least. General, as few as specific: the mean over draws of "
+        f"general neurons. The picture shows the first draw, at most {SHOWN} sentences of a language, on the two "
+        "principal components; the scores are over all sentences and neurons."
+    )
+    languages, sentences = points["language"].nunique(), int(points["sentence"].max()) + 1
+    title = f"Sentences on general and on specific neurons (figures 12-13): {languages} languages, {sentences} each"
+    files = {"clusters_points.csv": numbers(points)}
+    return Document("clusters", title, blocks, numbers(scores), picture(points, silhouettes), files)
+
+
+@matplotlib.rc_context(svg.RC)
+def picture(points: pd.DataFrame, silhouettes: pd.DataFrame) -> str:
+    """Small multiples, layers below each other, groups side by side; a colour and a marker for each language."""
+    layers, languages = list(points["layer"].unique()), list(points["language"].unique())
+    figure, axes = charts.grid(len(layers), len(GROUPS), 7.2, 2.3 * len(layers) + 0.45)
+    found = silhouettes.reset_index().set_index(["layer", "group"])
+    for row, layer in enumerate(layers):
+        for axis, (group, name) in zip(axes[row], GROUPS.items(), strict=True):
+            mine = points[(points["layer"] == layer) & (points["group"] == group) & (points["sentence"] < SHOWN)]
+            _panel(axis, mine, languages)
+            heading = f"no {name} neurons"
+            if (layer, group) in found.index:
+                size, value = found.loc[(layer, group), ["neurons", "value"]]
+                heading = f"{int(size):,} {name}\nsilhouette {number(value, 2).text}"
+            axis.set_title(heading, fontsize=8.5, loc="left")
+        axes[row, 0].set_ylabel(f"layer {layer}")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    spacing = {"handlelength": 1, "handletextpad": 0.4, "columnspacing": 2, "markerscale": 1.3}
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(10, len(languages)), **spacing)
+    title = "Sentences on general and on specific neurons: two principal components, by language"
+    return svg.to_svg(figure, "clusters", title)
+
+
+def _panel(axis: Axes, points: pd.DataFrame, languages: list[str]) -> None:
+    """The sentences of all languages. Filled and hollow markers alternate."""
+    for index, language in enumerate(languages):
+        rows = points[points["language"] == language]
+        colour = svg.PALETTE[index % len(svg.PALETTE)]
+        look = {"marker": svg.MARKERS[index % len(svg.MARKERS)], "markersize": 4.2, "markeredgewidth": 0.7}
+        look |= {"markerfacecolor": colour if index % 2 == 0 else "none", "markeredgecolor": colour}
+        axis.plot(rows["x"], rows["y"], linestyle="", label=language, color=colour, **look)
+    span = max(1e-12, *(float(np.ptp(points[name])) if len(points) else 0.0 for name in ("x", "y"))) * 0.55
+    for name, limit in (("x", axis.set_xlim), ("y", axis.set_ylim)):
+        middle = float(points[name].max() + points[name].min()) / 2 if len(points) else 0.0
+        limit(middle - span, middle + span)
+    axis.grid(False)
+    axis.set_xticks([])
+    axis.set_yticks([])
+
+
+# ---------------------------------------------------------------- command line
 
 
 def read_texts(paths: list[Path], sentences: int) -> tuple[list[list[str]], bool]:
@@ -238,10 +421,8 @@ def main() -> None:
         pd.concat({layer: result[which] for layer, result in results.items()}, names=["layer"]).reset_index("layer")
         for which in (0, 1)
     )
-    from lander.experiments import clusters_document  # matplotlib only when the inputs are right
-
-    write(clusters_document.document(points, scores, args.neighbours, args.draws), args.out)
+    write(document(points, scores, args.neighbours, args.draws), args.out)
 
 
 if __name__ == "__main__":
-    run_main(main, "analyses.clusters")
+    run_main(main, "experiments.clusters")

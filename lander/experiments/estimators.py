@@ -24,7 +24,7 @@ from lander.experiments.samples import (
     summarise,
 )
 from lander.report.document import Document, heads, listed, number, numbers
-from lander.report.tables import Table
+from lander.report.tables import Cell, Table
 from lander.shared.errors import UserError
 
 CONTROL = "random"
@@ -45,58 +45,48 @@ def estimators(inputs: Inputs) -> Document:
     }
     if len(set(names.values())) < len(names):
         raise UserError(f"--values {' '.join(inputs.values)}: two variants have the same estimator; give each once")
+    control = next(name for run, name in names.items() if run[0] == CONTROL)
     data = data.assign(estimator=[names[run] for run in runs_of(data)])
-    columns = dev_columns(data)
-    found = by_key(data, "method", "variant", "test", "metric")
-    lowest = data.loc[data["metric"] == "dev loss", "mean"].min()
-    rows = []
-    for run, name in names.items():
-        cells = []
-        for test, metric, _, digits in columns:
-            row = found[(*run, test, metric)]
-            best = metric == "dev loss" and round(row.mean, 4) == round(lowest, 4)
-            cells.append(number(row.mean, digits, row.spread, best=best))
-        rows.append((name, cells))
-    notes = ["Dev loss: nats per token. Bold: the lowest. ±: over seeds, of the control over draws."]
-    table = Table("Estimators", "estimator", heads([heading for *_, heading, _ in columns]), rows, notes=notes)
-
     same = [name for run, name in names.items() if run[0] == "landermt" and rule_of(name) == rule_of(own)]
     others = [name for run, name in names.items() if run[0] == "landermt" and name not in same]
-    verdicts = [against_control(data, same, *column[:2]) for column in columns if column[1] in ("dev loss", *METRICS)]
+    columns = dev_columns(data)
+    found = by_key(data, "estimator", "test", "metric")
+    lowest = data.loc[data["metric"] == "dev loss", "mean"].min()
+    rows = []
+    for name in names.values():
+        cells = []
+        for test, metric, _, digits in columns:
+            row, level = found[name, test, metric], found[control, test, metric]
+            best = metric == "dev loss" and round(row.mean, 4) == round(lowest, 4)
+            cells.append(number(row.mean, digits, row.spread, best=best))
+            if metric not in ("dev loss", *METRICS):
+                continue
+            gap, limit = row.mean - level.mean, 2 * level.spread  # NaN in a single draw: nothing can be said
+            ahead = gap * (-1 if metric == "dev loss" else 1)
+            shown = replace(
+                number(gap, digits, sign=True, best=ahead > limit), spread="worse" if ahead < -limit else ""
+            )
+            cells.append(shown if name in same else Cell(""))
+        rows.append((name, cells))
+    titles = []
+    for _, metric, heading, _ in columns:
+        titles += [heading, "to random"] if metric in ("dev loss", *METRICS) else [heading]
+    notes = [
+        "Dev loss: nats per token. Bold: the lowest. ±: over seeds, of the control over draws. To random: difference "
+        "to the control; bold, or worse: by more than twice the control's standard deviation over draws."
+    ]
+    if found[control, "", "dev loss"].over != DRAWS:
+        notes.append("The control has a single draw, so nothing can be said about the differences to it.")
     if others:
-        verdicts.append(
-            f"No verdict on {listed(others)}: another rule divides the neurons, into groups of other sizes than the "
-            f"control's, which are those of {own}. The line of the figure does not hold for them either."
+        notes.append(
+            f"No difference to random for {listed(others)}: another rule divides the neurons, into groups of other "
+            f"sizes than the control's, which are those of {own}. The line of the figure does not hold for them either."
         )
+    table = Table("Estimators", "estimator", heads(titles), rows, notes=notes)
     title = "Estimators of awareness beside each other and beside random neurons: dev loss, BLEU, chrF2++"
-    blocks = [*([inputs.title] if inputs.title else []), *verdicts, table]
+    blocks = [*([inputs.title] if inputs.title else []), table]
     csv = numbers(data[["estimator", "test", "metric", *SUMMARY]])
     return Document("estimators", title, blocks, csv, picture(data, list(names.values())))
-
-
-def against_control(data: pd.DataFrame, names: list[str], test: str, metric: str) -> str:
-    """Whether the detected neurons beat random ones: the difference against twice the spread over draws."""
-    rows = data[(data["test"] == test) & (data["metric"] == metric)]
-    level = rows[rows["method"] == CONTROL].iloc[0]
-    digits, sign = (4, -1) if metric == "dev loss" else (1, 1)
-    gaps = {row.estimator: row.mean - level["mean"] for row in rows.itertuples() if row.estimator in names}
-    what = "Dev loss" if metric == "dev loss" else f"{METRICS[metric]} on {test}"
-    start = f"{what}: random neurons have {level['mean']:.{digits}f}"
-    if level["over"] != DRAWS:
-        shown = ", ".join(f"{name} {gap:+.{digits}f}" for name, gap in gaps.items())
-        return f"{start} in a single draw, so nothing can be said about the differences: {shown}."
-    limit = 2 * level["spread"]
-    groups = {
-        "better": {name: gap for name, gap in gaps.items() if sign * gap > limit},
-        "worse": {name: gap for name, gap in gaps.items() if sign * gap < -limit},
-        "no different": {name: gap for name, gap in gaps.items() if abs(gap) <= limit},
-    }
-    texts = [
-        f"{group}: {', '.join(f'{name} {gap:+.{digits}f}' for name, gap in members.items()) or 'none'}"
-        for group, members in groups.items()
-    ]
-    spread = f"±{level['spread']:.{digits}f} over {level['number']} draws"
-    return f"{start} {spread}. By more than twice that spread {'; '.join(texts)}."
 
 
 def picture(data: pd.DataFrame, order: list[str]) -> str:

@@ -43,16 +43,15 @@ def write(kind: str, inputs: Inputs, out: Path) -> list[Path]:
     """
     from lander.report import detection, page  # matplotlib only when the inputs are right
 
-    made = {name: detection.draw(name, inputs) for name in KINDS[kind]}
-    if missing := [name for name, one in made.items() if one is None]:
-        raise UserError(f"{kind}: nothing to draw in {', '.join(missing)}; a model of one layer has no change D")
     captions = page.captions()
     texts, parts = {}, [f"# {TITLES[kind]}"]
     for name, number in KINDS[kind].items():
-        one = made[name]
-        texts |= {f"{name}.svg": one.svg, f"{name}.csv": one.data.to_csv(index=False, lineterminator="\n")}
+        drawn = detection.draw(name, inputs)
+        if drawn is None:
+            raise UserError(f"{kind}: nothing to draw in {name}; a model of one layer has no change D")
+        texts |= {f"{name}.svg": drawn.svg, f"{name}.csv": drawn.data.to_csv(index=False, lineterminator="\n")}
         place = f" (figure {number})" if number else ""
-        parts.append(f"## {one.title}{place}\n\n![{one.title}]({name}.svg)\n\n{captions[name]}")
+        parts.append(f"## {drawn.title}{place}\n\n![{drawn.title}]({name}.svg)\n\n{captions[name]}")
     texts[f"{kind}.md"] = "\n\n".join(parts) + "\n"
     for name, text in texts.items():
         write_text(out / name, text)
@@ -83,4 +82,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_main(main, "analyses.figures")
+    run_main(main, "experiments.figures")

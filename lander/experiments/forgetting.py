@@ -8,7 +8,7 @@ Scores are compared with both prompts of the base. Behind the fixed instruction 
 it, and a model that learns its form in any direction seems to gain in all.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import matplotlib
 import numpy as np
@@ -36,7 +36,7 @@ from lander.experiments.samples import (
 )
 from lander.report import svg
 from lander.report.document import Document, heads, listed, number, numbers
-from lander.report.tables import Cell, Table, quantity
+from lander.report.tables import MISSING, Cell, Table, quantity
 from lander.shared.errors import UserError
 
 KINDS = {"untrained": "untrained directions", "text": "text"}
@@ -70,6 +70,7 @@ def forgetting(inputs: Inputs) -> Document:
     require(other, models, "--scores of untrained directions")
     by_language = damage(inputs.losses, "text", ("direction",))
     by_language = by_language[by_language["metric"] == "text total"]
+    languages = by_language["direction"].unique()
     parts = [
         gains(inputs.scores, trained, "gain"),
         gains(other, [], "untrained"),
@@ -86,25 +87,25 @@ def forgetting(inputs: Inputs) -> Document:
     blocks += [f"Plain text: {inputs.text}."] if inputs.text else []
     tuned = {run: label for run, label in names.items() if run[0] not in TRAINING_FREE}
     for test in points:
-        metrics = [f"untrained{of} {metric}" for metric in (*METRICS, LOSS) for of in ("", "_fixed")]
-        metrics = [one for one in metrics if one in set(data.loc[data["test"] == test, "metric"])]
-        if metrics:  # a test set may have no direction that is not trained
+        columns = changes("untrained", {**METRICS, LOSS: "nats/char"})
+        there = set(data.loc[data["test"] == test, "metric"])
+        columns = [one for one in columns if one[0] in there]
+        if columns:  # a test set may have no direction that is not trained
             caption = f"Directions that were not trained, {test} (points; nats per character)"
-            blocks += [table(caption, data, names, test, metrics, PROMPTS), *_sentence(data, tuned, test)]
+            blocks.append(table(caption, data, names, test, columns, PROMPTS))
     for test, rows in points.items():
-        metrics = [f"{of} {metric}" for metric in METRICS for of in ("gain", "gain_fixed")]
         caption = f"Gain and forgetting, {test} (points; nats per character)"
-        found = table(caption, data, names, test, metrics, PROMPTS, PARETO)
+        found = table(caption, data, names, test, changes("gain", METRICS), PROMPTS, PARETO)
         found.heads.extend(heads(["text", "parameters trained", "Pareto"]))
         for (_, cells), point in zip(found.rows, rows.itertuples(), strict=True):
             mark = "gain, loss" if point.best else "with cost" if point.best_of_three else ""
             loss = number(point.x, 3, point.spread_x, sign=True)
             cells.extend([loss, Cell(quantity(point.parameters)), Cell(mark)])
         blocks.append(found)
-    metrics = [f"{kind} {part}" for kind in KINDS for part in PARTS]
-    blocks.append(table("Increase of the loss (nats per character)", data, tuned, "", metrics, DAMAGE))
-    metrics = [one for one in data["metric"].unique() if one.startswith("text ") and one.split()[1] not in PARTS]
-    blocks.append(table("Increase of the loss on text, by language (nats per character)", data, tuned, "", metrics))
+    columns = [(f"{kind} {part}", f"{what}: {by}", 4) for kind, what in KINDS.items() for part, by in PARTS.items()]
+    blocks.append(table("Increase of the loss (nats per character)", data, tuned, "", columns, DAMAGE))
+    columns = [(f"text {language}", language, 4) for language in languages]
+    blocks.append(table("Increase of the loss on text, by language (nats per character)", data, tuned, "", columns))
 
     marks = pd.concat([rows.assign(test=test) for test, rows in points.items()])
     marks = marks[["method", "variant", "test", "best", "best_of_three"]]
@@ -211,43 +212,33 @@ def pareto_points(data: pd.DataFrame, names: Mapping[Run, str], test: str) -> pd
 # ---------------------------------------------------------------- tables and figure
 
 
+def changes(name: str, metrics: Mapping[str, str]) -> list[tuple[str, str, int]]:
+    """(metric, heading, digits) of what `gains` measures under a name."""
+    return [
+        (f"{name}{of} {metric}", f"{text} {against}", 1 if metric in METRICS else 3)
+        for metric, text in metrics.items()
+        for of, against in (("", "change"), ("_fixed", "over fixed prompt"))
+    ]
+
+
 def table(
-    caption: str, data: pd.DataFrame, names: Mapping[Run, str], test: str, metrics: Sequence[str], *notes: str
+    caption: str,
+    data: pd.DataFrame,
+    names: Mapping[Run, str],
+    test: str,
+    columns: list[tuple[str, str, int]],
+    *notes: str,
 ) -> Table:
-    """Models x some metrics of the samples. The headings follow from the metrics."""
+    """Models x some metrics of the samples. Args: columns: (metric, heading, digits)."""
     found = by_key(data, "method", "variant", "test", "metric")
-    digits = {one: 1 if one.split()[1] in METRICS else 3 if LOSS in one else 4 for one in metrics}
     rows = []
     for run, label in names.items():
         cells = []
-        for one in metrics:
-            row = found.get((*run, test, one))
-            cells.append(number(row.mean, digits[one], row.spread, sign=True) if row else number(None, 1))
+        for metric, _, digits in columns:
+            row = found.get((*run, test, metric))
+            cells.append(number(row.mean, digits, row.spread, sign=True) if row else Cell(MISSING))
         rows.append((label, cells))
-    titles = []
-    for one in metrics:
-        kind, what = one.split()
-        if kind in KINDS and what in PARTS:
-            titles.append(f"{KINDS[kind]}: {PARTS[what]}")
-        elif kind == "text":
-            titles.append(what)
-        else:
-            of = "over fixed prompt" if kind.endswith("_fixed") else "change"
-            titles.append(f"{METRICS.get(what, 'nats/char')} {of}")
-    return Table(caption, "model", heads(titles), rows, notes=list(notes))
-
-
-def _sentence(data: pd.DataFrame, tuned: Mapping[Run, str], test: str) -> list[str]:
-    """How much of a gain over the fixed prompt is the prompt; nothing if the base has one prompt only."""
-    found = by_key(data[data["test"] == test], "method", "variant", "metric")
-    worth = found.get(("zero-shot", "best-prompt", "untrained_fixed bleu"))
-    if worth is None:
-        return []
-    lost = sum(round(found[(*run, "untrained bleu")].mean, 1) < 0 for run in tuned)
-    return [
-        f"On the directions of {test} that were not trained, the base's best prompt alone gives {worth.mean:+.1f} BLEU "
-        f"over the fixed one. Against the better of the two, {lost} of {len(tuned)} trained models lose."
-    ]
+    return Table(caption, "model", heads([heading for _, heading, _ in columns]), rows, notes=list(notes))
 
 
 @matplotlib.rc_context(svg.RC)

@@ -4,9 +4,8 @@
 another base. The first table of each says which method is best, by how much, and whether that is more than chance.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import matplotlib
 import pandas as pd
@@ -14,7 +13,7 @@ import pandas as pd
 from lander.config.methods import SECOND_MODEL, TABLE2
 from lander.evaluate import significance
 from lander.evaluate.collect import MEANS
-from lander.evaluate.segments import Compared, read_all
+from lander.evaluate.segments import Compared, Place, read_all
 from lander.experiments import charts
 from lander.experiments.samples import (
     DRAWS,
@@ -111,7 +110,8 @@ def compared(inputs: Inputs) -> tuple[pd.DataFrame, list[Table | str]]:
     data = pd.concat(parts, ignore_index=True)
     names = labels(data[data["metric"] == "bleu"])
     tests = tests_of(data)
-    blocks: list[Table | str] = [_best(inputs, data, names, test) for test in tests]
+    segments = read_all(inputs.segments) if inputs.segments and len(names) > 1 else {}
+    blocks: list[Table | str] = [_best(inputs, segments, data, names, test) for test in tests]
     blocks += [inputs.title] if inputs.title else []
     for test in tests:
         rows = data[data["test"] == test]
@@ -143,7 +143,9 @@ def _count(data: pd.DataFrame) -> str:
 # ---------------------------------------------------------------- which is best
 
 
-def _best(inputs: Inputs, data: pd.DataFrame, names: Mapping[Run, str], test: str) -> Table:
+def _best(
+    inputs: Inputs, segments: Mapping[Place, Compared], data: pd.DataFrame, names: Mapping[Run, str], test: str
+) -> Table:
     """The best method of a test set, with the tests against all others."""
     rows = data[(data["test"] == test) & (data["metric"] == "bleu")]
     sides = {}
@@ -151,8 +153,9 @@ def _best(inputs: Inputs, data: pd.DataFrame, names: Mapping[Run, str], test: st
         part = rows[rows["direction"] == mean]
         sides[mean] = dict(zip(runs_of(part), part["mean"], strict=True))
     best = [_ranked(scores, names)[0] for scores in sides.values() if max(scores.values()) >= FLOOR]
-    directions = set(rows["direction"])
-    tested = outcomes(inputs, test, directions, names, best) if best and len(names) > 1 else {}
+    scores = {place: found for place, found in segments.items() if (place.test, place.metric) == (test, "bleu")}
+    scores = {place: found for place, found in scores.items() if place.direction in set(rows["direction"])}
+    tested = outcomes(scores, names, best, inputs.draws) if scores and best else {}
     return best_table(test, sides, names, tested)
 
 
@@ -186,32 +189,32 @@ def best_table(test: str, sides: Mapping[str, Mapping[Run, float]], names: Mappi
         close = [name for name, found in close.items() if found and found.p == found.p and not found.significant]
         rows.append((SIDES[mean], [*cells[:4], cells[5], Cell(", ".join(close))]))
     titles = ["best", "BLEU", "second", "its gap", f"gap of {OURS[0]}", "not significantly behind"]
-    note = (
+    notes = [
         f"Bold: {SIGNIFICANT}; p of paired randomisation of the sentences, with several seeds or draws the larger of "
         "that and of a bootstrap over them, Holm-corrected over all comparisons with the best."
-    )
+    ]
     if not tested:
-        note = "Not tested: some scores have no segment scores beside them. A small lead may be chance."
-    return Table(f"Best method on {test}, mean BLEU", "directions", heads(titles), rows, notes=[note], wide=True)
+        notes = ["Not tested: some scores have no segment scores beside them. A small lead may be chance."]
+    if len(names) == 1 or all(max(scores.values()) < FLOOR for scores in sides.values()):
+        notes = []
+    caption = f"Best method on {test}, mean BLEU"
+    return Table(caption, "directions", heads(titles), rows, notes=notes, wide=True, word="significant")
 
 
-def outcomes(inputs: Inputs, test: str, directions: set[str], runs: Mapping[Run, str], best: Sequence[Run]) -> Tested:
-    """Tests of the best runs against all of `runs`, in the means over directions; empty without segment scores.
+def outcomes(
+    scores: Mapping[Place, Compared], runs: Collection[Run], best: Sequence[Run], draws: Sequence[str]
+) -> Tested:
+    """Tests of the best runs against all of `runs`, in the means over directions.
 
     The draws of a control count as seeds. If seeds cannot be paired, p is NaN and only the interval is known.
     """
-    files: list[Path] = [file for file in inputs.segments if file.parent.name == test]
-    data = {}
-    for place, found in (read_all(files) if files else {}).items():
-        if (place.test, place.metric) == (test, "bleu") and place.direction in directions:
-            data[place] = Compared(found.signature)
-            for model, statistics in found.statistics.items():
-                if (model.method, DRAWS) in runs and model.variant in (MAIN, *inputs.draws):
-                    model = model._replace(variant=DRAWS, seed=f"{model.variant}.{model.seed}")
-                if (model.method, model.variant) in runs:
-                    data[place].statistics[model] = statistics
-    if not data:
-        return {}
+    data = {place: Compared(found.signature) for place, found in scores.items()}
+    for place, found in scores.items():
+        for model, statistics in found.statistics.items():
+            if (model.method, DRAWS) in runs and model.variant in (MAIN, *draws):
+                model = model._replace(variant=DRAWS, seed=f"{model.variant}.{model.seed}")
+            if (model.method, model.variant) in runs:
+                data[place].statistics[model] = statistics
     rows = significance.compare(data, list(dict.fromkeys(f"{method}/{variant}" for method, variant in best)))
     several = any(row["seeds"] > 1 for row in rows)
     tested = {}

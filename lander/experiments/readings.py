@@ -6,16 +6,7 @@ The dev loss alone decides what is better. The test scores are shown and decide 
 import pandas as pd
 
 from lander.experiments import charts
-from lander.experiments.samples import (
-    MAIN,
-    METRICS,
-    Inputs,
-    by_key,
-    dev_samples,
-    runs_of,
-    summarise,
-    tests_of,
-)
+from lander.experiments.samples import MAIN, METRICS, Inputs, by_key, dev_samples, runs_of, summarise, tests_of
 from lander.report.document import Document, heads, listed, number, numbers
 from lander.report.labels import method_key
 from lander.report.tables import Cell, Table, quantity

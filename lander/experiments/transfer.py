@@ -13,17 +13,7 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.patches import Rectangle
 
 from lander.experiments import charts
-from lander.experiments.samples import (
-    KEYS,
-    MAIN,
-    METRICS,
-    Inputs,
-    complete,
-    minus,
-    sort_columns,
-    summarise,
-    tests_of,
-)
+from lander.experiments.samples import KEYS, MAIN, METRICS, Inputs, complete, minus, sort_columns, summarise, tests_of
 from lander.report import svg
 from lander.report.document import Document, heads, number, numbers
 from lander.report.labels import method_key

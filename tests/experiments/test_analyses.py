@@ -9,9 +9,9 @@ import pytest
 import torch
 import toys
 
-from lander.experiments import clusters, clusters_document, figures, separation
+from lander.experiments import clusters, figures
 from lander.experiments.claims import __main__ as claims
-from lander.experiments.claims import activations, awareness, document, judge
+from lander.experiments.claims import judge, neurons
 from lander.experiments.claims import scores as about_scores
 from lander.models import families
 from lander.models.tokens import Codec
@@ -26,36 +26,36 @@ LABELS = np.array(["a", "a", "b", "b"])
 def test_silhouette_by_hand():
     # 0: a=1, b=(4+6)/2=5 -> 4/5; 1: a=1, b=(3+5)/2=4 -> 3/4; 4: a=2, b=(4+3)/2=3.5 -> 1.5/3.5; 6: a=2, b=5.5 -> 3.5/5.5
     expected = (4 / 5 + 3 / 4 + 1.5 / 3.5 + 3.5 / 5.5) / 4
-    table = separation.distances(LINE, "euclidean")
+    table = clusters.distances(LINE, "euclidean")
     assert table[0].tolist() == pytest.approx([0, 1, 4, 6])
-    assert separation.silhouette(table, LABELS) == pytest.approx(expected)
+    assert clusters.silhouette(table, LABELS) == pytest.approx(expected)
     # a label's only point counts as 0
     alone = np.array(["a", "b", "b", "b"])
     # 1: a=(3+5)/2=4, b=1 -> -3/4; 4: a=(3+2)/2=2.5, b=4 -> 1.5/4; 6: a=(5+2)/2=3.5, b=6 -> 2.5/6
-    assert separation.silhouette(table, alone) == pytest.approx((0 - 3 / 4 + 1.5 / 4 + 2.5 / 6) / 4)
+    assert clusters.silhouette(table, alone) == pytest.approx((0 - 3 / 4 + 1.5 / 4 + 2.5 / 6) / 4)
 
 
 def test_neighbours_by_hand():
-    table = separation.distances(LINE, "euclidean")
-    assert separation.neighbour_accuracy(table, LABELS, 1) == 1  # 0-1, 1-0, 4-6, 6-4
-    assert separation.neighbour_accuracy(table, np.array(["a", "b", "b", "b"]), 1) == 0.5  # 0's is b; 1's is a
-    assert separation.neighbour_accuracy(table, LABELS, 2) == 1  # one vote each: the nearer wins
-    assert separation.neighbour_accuracy(table, LABELS, 3) == 0  # outvoted, two to one
+    table = clusters.distances(LINE, "euclidean")
+    assert clusters.neighbour_accuracy(table, LABELS, 1) == 1  # 0-1, 1-0, 4-6, 6-4
+    assert clusters.neighbour_accuracy(table, np.array(["a", "b", "b", "b"]), 1) == 0.5  # 0's is b; 1's is a
+    assert clusters.neighbour_accuracy(table, LABELS, 2) == 1  # one vote each: the nearer wins
+    assert clusters.neighbour_accuracy(table, LABELS, 3) == 0  # outvoted, two to one
 
 
 def test_retrieval_by_hand():
     # a: 0 and 10; b: 1 and 4. a->b: 0 finds 1 (right), 10 finds 4 (right); b->a: 1 finds 0 (right), 4 finds 0 (wrong)
     points = np.array([[0.0], [10.0], [1.0], [4.0]])
-    assert separation.retrieval(separation.distances(points, "euclidean"), LABELS) == 0.75
+    assert clusters.retrieval(clusters.distances(points, "euclidean"), LABELS) == 0.75
     # without their means: -5, 5 and -1.5, 1.5: all right
-    centred = separation.without_means(points, LABELS)
+    centred = clusters.without_means(points, LABELS)
     assert centred[:, 0].tolist() == [-5, 5, -1.5, 1.5]
-    assert separation.retrieval(separation.distances(centred, "euclidean"), LABELS) == 1
+    assert clusters.retrieval(clusters.distances(centred, "euclidean"), LABELS) == 1
 
 
 def test_cosine_is_seen_from_the_centre():
     points = np.array([[1.0, 0], [2, 0], [0, 1], [0, 2], [-3, -3]]) + 7
-    table = separation.distances(points, "cosine")
+    table = clusters.distances(points, "cosine")
     assert table[0, 1] == pytest.approx(0)
     assert table[0, 2] == pytest.approx(1)
     assert table[0, 4] == pytest.approx(1 + 0.5**0.5)
@@ -64,10 +64,10 @@ def test_cosine_is_seen_from_the_centre():
 def test_projection_keeps_the_distances_of_flat_points_and_its_signs():
     random = np.random.default_rng(0)
     flat = random.normal(size=(12, 2)) @ np.linalg.qr(random.normal(size=(9, 9)))[0][:2]  # a plane in nine dimensions
-    xy = separation.project(flat + 3)
-    assert separation.distances(xy, "euclidean") == pytest.approx(separation.distances(flat, "euclidean"), abs=1e-6)
+    xy = clusters.project(flat + 3)
+    assert clusters.distances(xy, "euclidean") == pytest.approx(clusters.distances(flat, "euclidean"), abs=1e-6)
     assert xy[:, 0].var() >= xy[:, 1].var()
-    assert separation.project(np.outer(np.arange(3.0), [0, -2, 1]))[:, 0] == pytest.approx([5**0.5, 0, -(5**0.5)])
+    assert clusters.project(np.outer(np.arange(3.0), [0, -2, 1]))[:, 0] == pytest.approx([5**0.5, 0, -(5**0.5)])
 
 
 def languages_in_neurons(tells: slice) -> tuple[np.ndarray, np.ndarray]:
@@ -191,17 +191,12 @@ def cluster_scores() -> pd.DataFrame:
 
 def test_clusters_in_words_and_tables():
     table = cluster_scores()
-    assert clusters_document.shows(table) == (
-        "General neurons mix the languages (silhouette at most 0.1) in 1 of 2 layers. Specific neurons tell them apart "
-        "better than as many random neurons in 1 of 1 layers (p <= 0.05), worse in 0; better than as many general "
-        "neurons in 0 of 1. The nearest sentence of another language is the translation in 75% of the cases on general "
-        "neurons, 25% on specific ones."
-    )
     points = pd.DataFrame({"layer": 3, "group": "general", "language": ["en", "de"] * 40, "sentence": range(80)})
     points = points.assign(sentence=points["sentence"] // 2, x=points.index, y=0.0)
-    made = clusters_document.document(points, table, 5, 99)
+    made = clusters.document(points, table, 5, 99)
     assert made.title.endswith("2 languages, 40 each")
-    _, silhouettes, found, _ = made.blocks
+    shows, silhouettes, found, _ = made.blocks
+    assert re.findall(r"in (\d of \d|\d)\b", shows) == ["1 of 2", "1 of 1", "0", "0 of 1"]
     assert [label for label, _ in silhouettes.rows] == [
         "2 general", "2 specific", "2 general, as few as specific", "3 general",
     ]  # fmt: skip
@@ -210,7 +205,7 @@ def test_clusters_in_words_and_tables():
     assert "100 general" in made.svg
     assert "no specific neurons" in made.svg
     marks = re.findall(r'<use xlink:href="#\w+" x="[\d.]+" y="[\d.]+" style="fill: #0072b2', made.svg)
-    assert len(marks) == clusters_document.SHOWN + 1  # of 40 sentences, and the legend's
+    assert len(marks) == clusters.SHOWN + 1  # of 40 sentences, and the legend's
 
 
 # Claims -------------------------------------------------------------------------------------------------------------
@@ -243,9 +238,9 @@ def test_helpers_by_hand():
     assert judge.correlations(np.array([[1.0, 2, 3], [3, 2, 1], [5, 5, 5]]))[0].tolist() == pytest.approx([1, -1, 0])
     assert np.flatnonzero(judge.parts_of_depth(7)["middle"]).tolist() == [2, 3, 4]
     assert np.flatnonzero(judge.parts_of_depth(7)["late"]).tolist() == [4, 5, 6]
-    assert activations.reversed_pairs(DIRECTIONS) == [(0, 2), (1, 3), (4, 6), (5, 7)]
-    assert awareness.related_pairs([*LANGUAGES, "zh-Hant", "xx"], awareness.GENUS) == [(0, 1), (2, 3), (5, 6)]
-    assert awareness.related_pairs(LANGUAGES, awareness.TABLE_3) == [(0, 2), (0, 3), (2, 3)]
+    assert judge.reversed_pairs(DIRECTIONS) == [(0, 2), (1, 3), (4, 6), (5, 7)]
+    assert judge.related_pairs([*LANGUAGES, "zh-Hant", "xx"], judge.GENUS) == [(0, 1), (2, 3), (5, 6)]
+    assert judge.related_pairs(LANGUAGES, neurons.TABLE_3) == [(0, 2), (0, 3), (2, 3)]
 
 
 def curves(by: str, grows: bool) -> np.ndarray:
@@ -269,7 +264,7 @@ def delta_of(means: np.ndarray) -> np.ndarray:
 
 def activation_claims(means: np.ndarray) -> dict[str, str]:
     deltas = delta_of(means)
-    return verdicts(activations.claims(DIRECTIONS, means, deltas, means, seed=0))
+    return verdicts(neurons.activation_claims(DIRECTIONS, means, deltas, means, seed=0))
 
 
 def test_claims_about_activations_where_they_hold():
@@ -291,7 +286,9 @@ def test_claims_about_activations_where_they_do_not():
 
 
 def test_few_layers_or_directions_are_not_testable():
-    got = verdicts(activations.claims(["en-de", "de-en"], np.array([[1.0, 2], [1, 3]]), np.ones((2, 2)), None, 0))
+    got = verdicts(
+        neurons.activation_claims(["en-de", "de-en"], np.array([[1.0, 2], [1, 3]]), np.ones((2, 2)), None, 0)
+    )
     assert set(got.values()) == {UNTESTABLE}
 
 
@@ -315,7 +312,7 @@ def phi_of(true: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def test_claims_about_awareness_where_they_hold():
-    got = verdicts(awareness.claims(LANGUAGES, *phi_of(True), seed=0))
+    got = verdicts(neurons.awareness_claims(LANGUAGES, *phi_of(True), seed=0))
     assert len(got) == 11
     wrong = {name: verdict for name, verdict in got.items() if "table 3" in name}
     assert wrong == dict.fromkeys(wrong, NOT)  # English is like German here, not like French
@@ -325,16 +322,16 @@ def test_claims_about_awareness_where_they_hold():
 
 def test_claims_about_awareness_where_they_do_not():
     phi, owner, general = phi_of(False)
-    got = verdicts(awareness.claims(LANGUAGES, phi, owner, general, seed=0))
+    got = verdicts(neurons.awareness_claims(LANGUAGES, phi, owner, general, seed=0))
     assert got.pop("general and specific neurons differ in awareness") == SUPPORTED
     assert got == dict.fromkeys(got, NOT)
-    same = awareness.claims(LANGUAGES, np.tile(phi[:, :, :1], 60), owner, general, seed=0)
+    same = neurons.awareness_claims(LANGUAGES, np.tile(phi[:, :, :1], 60), owner, general, seed=0)
     assert verdicts(same)["general and specific neurons differ in awareness"] == UNTESTABLE
 
 
 def test_claims_about_awareness_that_cannot_be_tested():
     phi, _, general = phi_of(True)
-    got = verdicts(awareness.claims(LANGUAGES[1:4], phi[1:4, :2], np.full((2, 60), -1), general[:2], seed=0))
+    got = verdicts(neurons.awareness_claims(LANGUAGES[1:4], phi[1:4, :2], np.full((2, 60), -1), general[:2], seed=0))
     assert set(got.values()) == {UNTESTABLE}  # no English, two layers, nothing specific, three languages
 
 
@@ -455,9 +452,9 @@ def test_claims_by_the_command_line(tmp_path, monkeypatch):
     assert first == f"# Claims of the paper: {counts[SUPPORTED]} supported, {counts[NOT]} not supported, " + (
         f"{counts[UNTESTABLE]} not testable here"
     )
-    direct = activations.claims(DIRECTIONS, means, delta_of(means), np.repeat(means, 3, axis=1), 0)
+    direct = neurons.activation_claims(DIRECTIONS, means, delta_of(means), np.repeat(means, 3, axis=1), 0)
     assert table["value"][:7].tolist() == pytest.approx([row.value for row in direct], rel=1e-5)
-    direct = awareness.claims(LANGUAGES, phi, owner, general, 0)
+    direct = neurons.awareness_claims(LANGUAGES, phi, owner, general, 0)
     assert table["value"][7:18].tolist() == pytest.approx([row.value for row in direct], rel=1e-5)
     assert (table["verdict"] == UNTESTABLE).sum() == 1 + 8 + 4 + 2  # near transfer, methods, sweeps, clusters
     made = pd.DataFrame(
@@ -481,7 +478,7 @@ def test_claims_as_tables_by_section():
         judge.Verdict("d", "5.2", "s", rule="q"),
         judge.Verdict("e", "5.2", "s", 0.99912, 0.99934, 0.125, NOT, "r"),
     ]
-    made = document.document(rows, pd.DataFrame())
+    made = claims.document(rows)
     assert made.title == "Claims of the paper: 1 supported, 2 not supported, 2 not testable here"
     _, second, appendix, other = made.blocks
     assert [block.caption for block in (second, appendix, other)] == [
@@ -492,7 +489,7 @@ def test_claims_as_tables_by_section():
         ("d", ["–", "s", "–", "–", "–", UNTESTABLE]),
         ("e", ["–", "s", "0.9991", "0.9993", "0.12", NOT]),
     ]
-    assert second.notes == ["Rule of *d*: q.", "Rule of all others: r."]
+    assert second.notes == ["Rule of d: q.", "Rule of all others: r."]
     assert appendix.notes == ["Rule: r."]
 
 

@@ -317,7 +317,7 @@ def test_the_policy_lets_our_script_run_and_no_other(whole, tmp_path):
         (["--config", "missing.yaml"], r"missing\.yaml: the config cannot be read"),
         (["--significance", "missing.csv"], r"missing\.csv: no such file"),
         (["--significance", "scores.csv"], r"scores\.csv: no column baseline"),
-        (["--significance", "words.csv"], r"words\.csv: could not convert"),
+        (["--significance", "words.csv"], r"words\.csv, line 2: difference"),
         (["--experiments", "nowhere"], "nowhere: no such file or folder"),
         (["--translations", "full=."], "no <test>/<direction>.jsonl in it"),
         (["--translations", "full"], "--translations full: write METHOD"),

@@ -27,22 +27,16 @@ rule clusters:
         gpu=plan.gpu,
     params:
         folder=subpath(output[0], parent=True),
-        model=models.model,
-        revision=models.revision,
-        dtype=settings.model.dtype,
+        flags=models.plain_flags,
         languages=list(settings.languages),
-        threads=settings.threads,
         code=plan.code("experiments.clusters"),
     shell:
         """
         python -m lander.experiments.clusters \
-            --model {params.model:q} \
-            {params.revision:q} \
-            --dtype {params.dtype} \
+            {params.flags:q} \
             --text {input.text:q} \
             --languages {params.languages:q} \
             --neurons {input.neurons:q} \
-            --threads {params.threads} \
             --out {params.folder:q} \
             2>&1 | tee {log:q} >&2
         """
@@ -67,7 +61,7 @@ rule claims:
         sweep_k="<results>/experiments/sweep_k.csv",
         sweep_epsilon="<results>/experiments/sweep_epsilon.csv",
         clusters="<results>/experiments/clusters.csv",
-        scores="<results>/experiments/claims.scores.csv",
+        scores=experiments.scores_of(["table1", "table2"]),
     output:
         multiext("<results>/experiments/claims", ".csv", ".json", ".md"),
     log:
@@ -82,6 +76,7 @@ rule claims:
         folder=subpath(output[0], parent=True),
         directions=plan.directions,
         languages=settings.awareness.languages,
+        draws=experiments.draws,
         code=plan.code("experiments.claims"),
     shell:
         """
@@ -97,32 +92,8 @@ rule claims:
             --sweep-epsilon {input.sweep_epsilon:q} \
             --clusters {input.clusters:q} \
             --scores {input.scores:q} \
+            --draws {params.draws:q} \
             --out {params.folder:q} \
-            2>&1 | tee {log:q} >&2
-        """
-
-
-rule claims_scores:
-    """Scores of the models of tables 1 and 2, for the claims about them."""
-    input:
-        experiments.scores_of(["table1", "table2"]),
-    output:
-        temp("<results>/experiments/claims.scores.csv"),
-    log:
-        "<logs>/experiments/claims.scores.log",
-    benchmark:
-        "<benchmarks>/experiments/claims.scores.tsv"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    params:
-        code=plan.code("evaluate"),
-    shell:
-        """
-        python -m lander.evaluate collect \
-            --scores {input:q} \
-            --out {output:q} \
             2>&1 | tee {log:q} >&2
         """
 
@@ -258,20 +229,14 @@ rule agreement:
         folder=subpath(output[0], parent=True),
         languages=settings.awareness.languages,
         tables=experiments.estimator_flags,
-        general_share=settings.neurons.general_share,
-        normalize=settings.neurons.normalize,
-        threshold=settings.neurons.threshold,
-        unactivated=settings.neurons.unactivated,
+        flags=models.class_flags,
         code=plan.code("experiments.agreement"),
     shell:
         """
         python -m lander.experiments.agreement \
             --languages {params.languages:q} \
             {params.tables:q} \
-            --general-share {params.general_share} \
-            --normalize {params.normalize} \
-            --threshold {params.threshold} \
-            --unactivated {params.unactivated} \
+            {params.flags:q} \
             --out {params.folder:q} \
             2>&1 | tee {log:q} >&2
         """

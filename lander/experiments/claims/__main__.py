@@ -3,8 +3,8 @@
 Reads:  <run>/layers/<variant>/s<seed>/layers.parquet, <run>/activations/s<seed>/<direction>.parquet,
         <run>/awareness/s<seed>/<language>.parquet, <run>/neurons/<variant>/s<seed>/neurons.parquet, and CSV tables of
         experiments; what is not given is "not testable here"
-Writes: claims.csv   claim, where, statistic, value, control, p, verdict, rule
-        claims.md    the same as tables, by section
+Writes: claims.csv             claim, where, statistic, value, control, p, verdict, rule
+        claims.json and .md    the same as tables, by section
 
 Example:
     python -m lander.experiments.claims --layers layers.parquet --awareness en.parquet de.parquet --languages en de \\
@@ -20,19 +20,24 @@ import numpy as np
 import pandas as pd
 
 from lander.detect.neurons import read_awareness
-from lander.experiments.claims import activations, awareness, scores
-from lander.experiments.claims.document import document
-from lander.experiments.claims.judge import Verdict
-from lander.experiments.samples import METRICS
-from lander.report.document import write
+from lander.experiments.claims import neurons, scores
+from lander.experiments.claims.judge import NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED, Verdict
+from lander.experiments.samples import MAIN, METRICS, read_all_scores
+from lander.report.document import Document, heads, numbers, write
+from lander.report.tables import MISSING, Cell, Table
 from lander.shared import tables
+from lander.shared.csvfile import read_csv
 from lander.shared.errors import UserError, run_main
 
 PAPER_K, PAPER_EPSILON = 4, 0.9
+OTHER = "Not in the paper"
+
+
+# ---------------------------------------------------------------- inputs
 
 
 def about_activations(args: argparse.Namespace) -> list[Verdict]:
-    """Claims of section 5.2, from the layers table and, where they are given, the activations."""
+    """Claims of section 5.2, from the layers table and, if they are given, the activations."""
     table = tables.read(args.layers, "layers")
     curves, deltas = (
         table.pivot(index="direction", columns="layer", values=value) for value in ("activation", "delta")
@@ -42,12 +47,10 @@ def about_activations(args: argparse.Namespace) -> list[Verdict]:
     if args.activations:
         if sorted(args.directions or []) != names or len(args.activations) != len(names):
             raise UserError(f"--activations, --directions: one table for each of {', '.join(names)}")
-        means = {
-            name: tables.by_layer(tables.read(path, "activations"), "mean").ravel()
-            for name, path in zip(args.directions, args.activations, strict=True)
-        }
-        vectors = np.stack([means[name] for name in names])
-    return activations.claims(names, curves.to_numpy(), deltas.to_numpy(dtype=float), vectors, args.seed)
+        files = dict(zip(args.directions, args.activations, strict=True))
+        means = [tables.by_layer(tables.read(files[name], "activations"), "mean").ravel() for name in names]
+        vectors = np.stack(means)
+    return neurons.activation_claims(names, curves.to_numpy(), deltas.to_numpy(dtype=float), vectors, args.seed)
 
 
 def about_awareness(args: argparse.Namespace) -> list[Verdict]:
@@ -60,24 +63,25 @@ def about_awareness(args: argparse.Namespace) -> list[Verdict]:
         raise UserError(f"{args.neurons}: neurons with several owners; the claims are about one (--rule variance)")
     if len(table) != phi[0].size:
         raise UserError(f"{args.neurons}: {len(table)} neurons, the awareness tables have {phi[0].size}: another model")
-    numbers = {code: number for number, code in enumerate(args.languages)}
-    owner = tables.by_layer(table.assign(owner=table["language"].map(numbers).fillna(-1).astype(int)), "owner")
+    places = {code: place for place, code in enumerate(args.languages)}
+    owner = tables.by_layer(table.assign(owner=table["language"].map(places).fillna(-1).astype(int)), "owner")
     general = tables.by_layer(table.assign(general=table["kind"] == "general"), "general")
-    return awareness.claims(args.languages, phi, owner, general.astype(bool), args.seed)
+    return neurons.awareness_claims(args.languages, phi, owner, general.astype(bool), args.seed)
 
 
 def about_scores(args: argparse.Namespace) -> list[Verdict]:
     """Claims about what training does, from the CSV tables of experiments."""
-    transfer = read_experiment(args.transfer, {"mean": "change"}, ["method", "trained", "tested", "change"], args)
+    transfer = read(args, args.transfer, ["method", "trained", "tested", "change"], mean="change")
     if transfer is not None:
         transfer = only(transfer, "method", args.method, args.transfer)
-    table = read_experiment(args.scores, {}, ["method", "variant", "seed", "direction", "score"], args)
-    if table is not None:
-        kept = table["variant"].str.fullmatch(r"main|draw\d+") & ~table["direction"].str.startswith("mean")
-        table = table[kept]
-    k = read_experiment(args.sweep_k, {"value": "k", "mean": "score"}, ["k", "score"], args)
-    epsilon = read_experiment(args.sweep_epsilon, {"value": "epsilon", "mean": "score"}, ["epsilon", "score"], args)
-    clusters = read_csv(args.clusters, ["layer", "group", "score", "value", "control_mean", "p"])
+    table = None
+    if args.scores:
+        found, _ = read_all_scores(args.scores)
+        table = of_one_test(args, found.sort_values("test", kind="stable"), args.scores[0])
+        table = table[table["variant"].isin([MAIN, *args.draws])]
+    k = read(args, args.sweep_k, ["k", "score"], value="k", mean="score")
+    epsilon = read(args, args.sweep_epsilon, ["epsilon", "score"], value="epsilon", mean="score")
+    clusters = read(args, args.clusters, ["layer", "group", "score", "value", "control_mean", "p"])
     return [
         *scores.transfer_claims(transfer, args.seed),
         *scores.method_claims(table, args.seed),
@@ -87,43 +91,32 @@ def about_scores(args: argparse.Namespace) -> list[Verdict]:
     ]
 
 
-def read_experiment(
-    path: Path | None, names: dict[str, str], columns: list[str], args: argparse.Namespace
-) -> pd.DataFrame | None:
-    """A CSV of `lander.experiments`, or one with just `columns`: rows of one metric and one test set.
+def read(args: argparse.Namespace, path: Path | None, columns: list[str], **names: str) -> pd.DataFrame | None:
+    """A CSV of an experiment, or one with just `columns`: rows of one metric and one test set; None without a path.
 
     Args:
-        names: column in an experiment's CSV -> name here.
+        names: column in an experiment's CSV = name here.
+
+    Raises:
+        UserError: no such file, a column is missing, or no row has the metric or test set.
     """
-    table = read_csv(path, [])
-    if table is None:
+    if path is None:
         return None
+    table = read_csv(path, [], dtype=None, keep_default_na=True)
     if "mean" in table:
         table = table.rename(columns=names)
-    if "metric" in table:
-        table = only(table, "metric", args.metric, path)
-    if "test" in table:
-        table = only(table, "test", args.test or Counter(table["test"].dropna()).most_common(1)[0][0], path)
+    table = of_one_test(args, table, path)
     if missing := [name for name in columns if name not in table]:
         raise UserError(f"{path}: no column {', '.join(missing)}; it needs {', '.join(columns)}")
     return table
 
 
-def read_csv(path: Path | None, columns: list[str]) -> pd.DataFrame | None:
-    """A CSV table with at least these columns; None where no path is given.
-
-    Raises:
-        UserError: no such file, or a column is missing.
-    """
-    if path is None:
-        return None
-    try:
-        table = pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as CSV ({error})") from None
-    missing = [name for name in columns if name not in table]
-    if missing:
-        raise UserError(f"{path}: no column {', '.join(missing)}; it needs {', '.join(columns)}")
+def of_one_test(args: argparse.Namespace, table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The rows of one metric and one test set, if the table has several."""
+    if "metric" in table:
+        table = only(table, "metric", args.metric, path)
+    if "test" in table:
+        table = only(table, "test", args.test or Counter(table["test"].dropna()).most_common(1)[0][0], path)
     return table
 
 
@@ -140,6 +133,54 @@ def only(table: pd.DataFrame, column: str, value: str, path: Path) -> pd.DataFra
     return rows
 
 
+# ---------------------------------------------------------------- document
+
+
+def document(found: list[Verdict]) -> Document:
+    """A table for each section of the paper."""
+    counts = Counter(row.verdict for row in found)
+    tally = ", ".join(f"{counts[name]} {name}" for name in (SUPPORTED, NOT_SUPPORTED, NOT_TESTABLE))
+    sections: dict[str, list[Verdict]] = {}
+    for row in found:
+        number = row.where.partition(",")[0]  # 5.2, A.3, or - for what is not in the paper
+        name = OTHER if number == "-" else f"{'Appendix' if number.startswith('A') else 'Section'} {number}"
+        sections.setdefault(name, []).append(row)
+    blocks: list[Table | str] = [
+        "Each claim is a statistic with a rule that says when it is supported. Control: what the value is compared "
+        f"with. {MISSING}: none. A claim is {NOT_TESTABLE} if its tables were not made, or if no outcome could have "
+        "passed (too few layers, languages, directions, seeds or draws)."
+    ]
+    for name in sorted(sections, key=lambda name: (name == OTHER, name.startswith("Appendix"), name)):
+        blocks.append(_table(name, sections[name]))
+    return Document("claims", f"Claims of the paper: {tally}", blocks, numbers(pd.DataFrame(map(asdict, found))))
+
+
+def _table(section: str, rows: list[Verdict]) -> Table:
+    """Claim x figure, statistic, value, control, p, verdict; the rules below, that of most claims last."""
+    shown, claims = [], {}
+    for row in rows:
+        claims.setdefault(row.rule, []).append(row.claim)
+        # value and control with three digits, or with as many more as tell them apart, seven at most
+        for digits in (*range(3, 8), 3):
+            texts = [_text(number, digits) for number in (row.value, row.control)]
+            if texts[0] != texts[1]:
+                break
+        cells = [row.where.partition(", ")[2] or MISSING, row.statistic, *texts, _text(row.p, 2), row.verdict]
+        shown.append((row.claim, [Cell(text) for text in cells]))
+    *others, (most, _) = sorted(claims.items(), key=lambda item: len(item[1]))
+    notes = [f"Rule of {'; '.join(names)}: {rule}." for rule, names in others]
+    notes.append(f"Rule{' of all others' if others else ''}: {most}.")
+    titles = heads(["figure or table", "statistic", "value", "control", "p", "verdict"])
+    return Table(section, "claim", titles, shown, notes=notes, wide=True)
+
+
+def _text(number: float, digits: int) -> str:
+    return MISSING if pd.isna(number) else f"{number:.{digits}g}"
+
+
+# ---------------------------------------------------------------- command line
+
+
 def parse_args() -> argparse.Namespace:
     """The flags of the command line."""
     parser = argparse.ArgumentParser(prog="lander.experiments.claims", description=__doc__.splitlines()[0])
@@ -153,23 +194,25 @@ def parse_args() -> argparse.Namespace:
         "--transfer", type=Path, help="CSV of the experiment transfer, or: method, trained, tested, change"
     )
     parser.add_argument("--method", default="landermt", help="the method in --transfer (default: landermt)")
-    parser.add_argument("--scores", type=Path, help="scores.csv of the run")
+    parser.add_argument(
+        "--scores", type=Path, nargs="*", default=[], help="score files of the models of tables 1 and 2"
+    )
+    parser.add_argument("--draws", nargs="*", default=[], help="variants in --scores that are draws of a control")
     parser.add_argument("--metric", choices=METRICS, default="bleu", help="in these tables (default: bleu)")
     parser.add_argument("--test", help="test set in these tables (default: the one with most rows)")
     parser.add_argument("--sweep-k", type=Path, help="CSV of the experiment sweep_k, or: k, score")
     parser.add_argument("--sweep-epsilon", type=Path, help="CSV of the experiment sweep_epsilon, or: epsilon, score")
     parser.add_argument("--clusters", type=Path, help="clusters.csv of lander.experiments.clusters")
     parser.add_argument("--seed", type=int, default=0, help="of the permutations")
-    parser.add_argument("--out", type=Path, required=True, help="folder for claims.csv and claims.md")
+    parser.add_argument("--out", type=Path, required=True, help="folder for claims.csv, .json and .md")
     return parser.parse_args()
 
 
 def main() -> None:
     """Judge all claims, write the tables."""
     args = parse_args()
-    found = [*about_activations(args), *about_awareness(args), *about_scores(args)]
-    write(document(found, pd.DataFrame(map(asdict, found))), args.out)
+    write(document([*about_activations(args), *about_awareness(args), *about_scores(args)]), args.out)
 
 
 if __name__ == "__main__":
-    run_main(main, "analyses.claims")
+    run_main(main, "experiments.claims")

@@ -8,21 +8,20 @@ import numpy as np
 import pandas as pd
 
 from lander.experiments.claims import judge
-from lander.experiments.claims.awareness import GENUS
-from lander.experiments.claims.judge import Verdict, judged
+from lander.experiments.claims.judge import Found, Verdict, judged
+from lander.experiments.samples import MAIN
 from lander.shared.languages import parse_direction
 
 HURTS, HURT = "de-en", "ar-en"  # the paper's example: training the first does not help the second, or hurts it
 LOWEST = 0.1  # a cell among this share of the lowest "does not improve significantly"
-MIXED = 0.1  # languages of at most this silhouette have no clear boundaries
 
 
 def transfer_claims(table: pd.DataFrame | None, seed: int) -> list[Verdict]:
     """Figure 3.
 
     Args:
-        table: trained, tested, change of the score against the base; of one method. `mean_to_better`, where it is
-            there, is the change against the base's better prompt.
+        table: trained, tested, change of the score against the base, of one method; `mean_to_better`, if it is there,
+            is the change against the base's better prompt.
     """
     where = "5.1, figure 3"
     helps = "training one direction improves the others"
@@ -40,18 +39,18 @@ def transfer_claims(table: pd.DataFrame | None, seed: int) -> list[Verdict]:
     if "mean_to_better" in table:
         claim = f"(control, not in the paper) {helps}, against the base's better prompt too"
         found.append(_helps(claim, "-", _untrained_cells(table, "mean_to_better"), seed))
-    cell = cells.loc[(cells["trained"] == HURTS) & (cells["tested"] == HURT), "change"]
+    mine, tested_on = cells["trained"] == HURTS, cells["tested"] == HURT
+    cell = cells.loc[mine & tested_on, "change"]
     if cell.empty:
         found.append(Verdict(hurts, where, "change", rule=rule_hurts))
     else:
         value, share = float(cell.iloc[0]), float((cells["change"] <= cell.iloc[0]).mean())
-        beside = float(cells.loc[(cells["trained"] == HURTS) & (cells["tested"] != HURT), "change"].mean())
+        beside = float(cells.loc[mine & ~tested_on, "change"].mean())
         verdict = judge.SUPPORTED if value <= 0 or share <= LOWEST else judge.NOT_SUPPORTED
         statistic = f"change of {HURT}; control: mean change of the other directions that were not trained"
         found.append(Verdict(hurts, where, statistic, value, beside, share, verdict, rule_hurts))
     statistic = "mean change, by the languages that are not shared: of one genus against others"
-    found.append(judged(near, where, statistic, _near_and_far(cells, seed)))
-    return found
+    return [*found, judged(near, where, statistic, _near_and_far(cells, seed))]
 
 
 def _untrained_cells(table: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -67,10 +66,10 @@ def _helps(claim: str, where: str, cells: pd.DataFrame, seed: int) -> Verdict:
     positive = (cells["change"] > 0).mean()
     statistic = f"mean change over untrained directions ({positive:.0%} of the cells above 0); control: 0"
     rule = f"value above 0, p <= {judge.ALPHA:g} (signs of the trained directions flipped)"
-    return Verdict(claim, where, statistic, float(rows.mean()), 0.0, test.p, test.verdict, rule)
+    return judged(claim, where, statistic, (float(rows.mean()), 0.0, test), rule)
 
 
-def _near_and_far(cells: pd.DataFrame, seed: int) -> tuple[float, float, judge.Test | None]:
+def _near_and_far(cells: pd.DataFrame, seed: int) -> Found:
     """Transfer between the languages that are not the hub (the one that most directions have)."""
     parsed = {name: parse_direction(name) for name in {*cells["trained"], *cells["tested"]}}
     count = Counter(code for d in parsed.values() for code in (d.source, d.target))
@@ -84,22 +83,19 @@ def _near_and_far(cells: pd.DataFrame, seed: int) -> tuple[float, float, judge.T
             sums[place] += row.change
             counts[place] += 1
     mean = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
-    genus = [GENUS.get(code.split("-")[0]) for code in codes]
-    pairs = [(i, j) for i in range(len(codes)) for j in range(i + 1, len(codes)) if genus[i] and genus[i] == genus[j]]
-    return judge.pairs_against_others(mean, pairs, seed)
+    return judge.pairs_against_others(mean, judge.related_pairs(codes, judge.GENUS), seed)
 
 
 def method_claims(scores: pd.DataFrame | None, seed: int) -> list[Verdict]:
     """Tables 1 and 2, figure 9.
 
     Args:
-        scores: method, variant (main, or draw2 ... of a control), seed, direction (no means), score; of one test set
-            and metric.
+        scores: method, variant (main, or a draw of a control), seed, direction (no means), score; of one test set and
+            metric.
     """
     wide = None
     if scores is not None:
-        main = scores[scores["variant"] == "main"]
-        wide = main.pivot_table(index="direction", columns="method", values="score")
+        wide = scores[scores["variant"] == MAIN].pivot_table(index="direction", columns="method", values="score")
     pairs = [
         ("LANDeRMT is better than Adapter-LoRA", "5.5, figure 9; table 1", "landermt", "adapter-lora"),
         ("LANDeRMT is better than full finetuning", "4.3, table 1", "landermt", "full"),
@@ -112,6 +108,22 @@ def method_claims(scores: pd.DataFrame | None, seed: int) -> list[Verdict]:
     return [*(better(*pair, wide, seed) for pair in pairs), detected_claim(scores, seed)]
 
 
+def better(claim: str, where: str, first: str, second: str, wide: pd.DataFrame | None, seed: int) -> Verdict:
+    """Whether one method beats another over the directions; tested by flipping signs of the differences."""
+    statistic = f"mean score over directions, {first}; control: {second}"
+    rule = (
+        f"value above control, p <= {judge.ALPHA:g} (signs of the directions' differences flipped: of these trainings, "
+        "it does not say what other seeds would do)"
+    )
+    both = pd.DataFrame() if wide is None else wide.reindex(columns=[first, second]).dropna()
+    if both.empty:
+        return Verdict(claim, where, statistic, rule=rule)
+    difference = (both[first] - both[second]).to_numpy()
+    test = judge.tested(lambda sign: (difference * sign).mean(), judge.signs(len(difference), seed))
+    statistic += f" ({(difference > 0).sum()} of {len(difference)} directions)"
+    return judged(claim, where, statistic, (float(both[first].mean()), float(both[second].mean()), test), rule)
+
+
 def detected_claim(scores: pd.DataFrame | None, seed: int) -> Verdict:
     """Whether detected neurons beat random ones. Each draw at each seed is a unit: directions share their model's luck.
 
@@ -120,52 +132,28 @@ def detected_claim(scores: pd.DataFrame | None, seed: int) -> Verdict:
     claim = "(control, not in the paper) detected neurons are better than random ones"
     statistic = "mean score over directions, landermt; control: the draws of random at the same seeds"
     rule = f"value above control, p <= {judge.ALPHA:g} (which model of a seed is landermt's permuted; a unit is a draw)"
-    groups = [] if scores is None else _by_seed(scores)
+    groups = []  # for each seed that both have: the mean score of landermt, then those of the draws of random
+    if scores is not None:
+        means = scores.groupby(["method", "variant", "seed"])["score"].mean().reset_index()
+        own = means[(means["method"] == "landermt") & (means["variant"] == MAIN)].set_index("seed")["score"]
+        drawn = means[means["method"] == "random"].groupby("seed")["score"]
+        groups = [np.array([own[number], *values]) for number, values in drawn if number in own.index]
     if not groups:
         return Verdict(claim, "-", statistic, rule=rule)
-    drawn = sum(len(group) - 1 for group in groups)
-    statistic += f" ({len(groups)} seed{'s' * (len(groups) > 1)}, {drawn} draw{'s' * (drawn > 1)})"
-    own = float(np.mean([group[0] for group in groups]))
-    control = float(np.mean([group[1:].mean() for group in groups]))
+    draws = sum(len(group) - 1 for group in groups)
+    statistic += f" ({len(groups)} seed{'s' * (len(groups) > 1)}, {draws} draw{'s' * (draws > 1)})"
 
     def lead(places: tuple[int, ...]) -> float:
         return float(np.mean([one[i] - np.delete(one, i).mean() for one, i in zip(groups, places, strict=True)]))
 
-    if math.prod(map(len, groups)) <= judge.ALL:
-        places = itertools.product(*(range(len(group)) for group in groups))
-    else:
-        random = np.random.default_rng(seed)
-        sizes = [len(group) for group in groups]
+    sizes = [len(group) for group in groups]
+    random = np.random.default_rng(seed)
+    places = itertools.product(*map(range, sizes))
+    if math.prod(sizes) > judge.ALL:
         places = [(0,) * len(groups), *(tuple(random.integers(sizes)) for _ in range(judge.DRAWS - 1))]
-    test = judge.tested(lead, places)
-    return Verdict(claim, "-", statistic, own, control, test.p, test.verdict, rule)
-
-
-def _by_seed(scores: pd.DataFrame) -> list[np.ndarray]:
-    """For each seed that both have: the mean score of landermt, then those of the draws of random."""
-    means = scores.groupby(["method", "variant", "seed"])["score"].mean().reset_index()
-    own = means[(means["method"] == "landermt") & (means["variant"] == "main")].set_index("seed")["score"]
-    drawn = means[means["method"] == "random"].groupby("seed")["score"]
-    return [np.array([own[number], *values]) for number, values in drawn if number in own.index]
-
-
-def better(claim: str, where: str, first: str, second: str, wide: pd.DataFrame | None, seed: int) -> Verdict:
-    """Whether one method beats another over the directions; tested by flipping signs of the differences."""
-    statistic = f"mean score over directions, {first}; control: {second}"
-    rule = (
-        f"value above control, p <= {judge.ALPHA:g} (signs of the directions' differences flipped: of these trainings, "
-        "it does not say what other seeds would do)"
-    )
-    if wide is None or not {first, second} <= set(wide.columns):
-        return Verdict(claim, where, statistic, rule=rule)
-    both = wide[[first, second]].dropna()
-    if both.empty:
-        return Verdict(claim, where, statistic, rule=rule)
-    difference = (both[first] - both[second]).to_numpy()
-    test = judge.tested(lambda sign: (difference * sign).mean(), judge.signs(len(difference), seed))
-    statistic += f" ({(difference > 0).sum()} of {len(difference)} directions)"
-    return Verdict(
-        claim, where, statistic, float(both[first].mean()), float(both[second].mean()), test.p, test.verdict, rule
+    control = float(np.mean([group[1:].mean() for group in groups]))
+    return judged(
+        claim, "-", statistic, (float(np.mean([one[0] for one in groups])), control, judge.tested(lead, places)), rule
     )
 
 
@@ -180,12 +168,10 @@ def peak_claims(table: pd.DataFrame | None, key: str, where: str, best: float) -
     there = f"the best {key} is the paper's, {best:g}"
     rule_inside = "the best mean lies inside, and above both ends by more than one standard deviation over seeds"
     rule_there = f"no tested {key} is nearer to the paper's, and it passes the test of the peak"
-    statistic = f"best {key}; control: none"
     if table is None or table[key].nunique() < 3:
-        return [
-            Verdict(inside, where, statistic, rule=rule_inside),
-            Verdict(there, where, statistic, rule=rule_there),
-        ]
+        statistic = f"best {key}; control: none"
+        both = ((inside, rule_inside), (there, rule_there))
+        return [Verdict(claim, where, statistic, rule=rule) for claim, rule in both]
     groups = table.groupby(key)["score"]
     means = groups.mean().sort_index()
     variance = groups.var() if "spread" not in table else table["spread"] ** 2
@@ -196,8 +182,7 @@ def peak_claims(table: pd.DataFrame | None, key: str, where: str, best: float) -
     ends = f"score {means.max():.4g} there, {means.iloc[0]:.4g} and {means.iloc[-1]:.4g} at the ends"
 
     def row(claim: str, true: bool, rule: str, control: float) -> Verdict:
-        verdict = judge.SUPPORTED if true else judge.NOT_SUPPORTED
-        verdict = judge.NOT_TESTABLE if np.isnan(spread) else verdict
+        verdict = judge.NOT_TESTABLE if np.isnan(spread) else judge.SUPPORTED if true else judge.NOT_SUPPORTED
         return Verdict(claim, where, f"best {key}: {ends}", at, control, verdict=verdict, rule=rule)
 
     return [row(inside, peak, rule_inside, np.nan), row(there, right, rule_there, best)]
@@ -207,23 +192,21 @@ def cluster_claims(table: pd.DataFrame | None) -> list[Verdict]:
     """Figures 12 and 13. Args: table: the scores of `lander.experiments.clusters`; a row per layer."""
     where = "A.5, figures 12-13"
     statistic = "silhouette of the languages; control: as many random neurons"
-    mixed, apart = "general neurons do not tell languages apart", "specific neurons tell languages apart"
-    rule_mixed = f"silhouette <= {MIXED:g}"
-    rule_apart = f"silhouette > {MIXED:g} and above the control, p <= {judge.ALPHA:g} (draws of random neurons)"
+    rules = {  # group -> claim, rule
+        "general": ("general neurons do not tell languages apart", f"silhouette <= {judge.MIXED:g}"),
+        "specific": (
+            "specific neurons tell languages apart",
+            f"silhouette > {judge.MIXED:g} and above the control, p <= {judge.ALPHA:g} (draws of random neurons)",
+        ),
+    }
     if table is None:
-        return [
-            Verdict(mixed, where, statistic, rule=rule_mixed),
-            Verdict(apart, where, statistic, rule=rule_apart),
-        ]
+        return [Verdict(claim, where, statistic, rule=rule) for claim, rule in rules.values()]
     found = []
-    for row in table[table["score"] == "silhouette"].itertuples():
-        if row.group == "general":
-            true, claim, rule = row.value <= MIXED, mixed, rule_mixed
-        elif row.group == "specific":
-            true = row.value > MIXED and row.value > row.control_mean and row.p <= judge.ALPHA
-            claim, rule = apart, rule_apart
-        else:
-            continue
+    for row in table[(table["score"] == "silhouette") & table["group"].isin(rules)].itertuples():
+        true = row.value <= judge.MIXED
+        if row.group == "specific":
+            true = row.value > judge.MIXED and row.value > row.control_mean and row.p <= judge.ALPHA
+        claim, rule = rules[row.group]
         verdict = judge.SUPPORTED if true else judge.NOT_SUPPORTED
         name = f"{claim} (layer {row.layer})"
         found.append(Verdict(name, where, statistic, row.value, row.control_mean, row.p, verdict, rule))
