@@ -466,13 +466,13 @@ def awareness(args: argparse.Namespace) -> None:
     if twice:
         raise UserError(f"--text: {twice[0]} is given twice; put its text into one file")
     from lander.config.rules import rule_of
-    from lander.detect import awareness
+    from lander.detect import standalone
     from lander.detect.neurons import Split
     from lander.shared import machine
 
     machine.prepare(args.threads)
     rule = args.rule or rule_of(args.estimator)
-    awareness.run(
+    standalone.run(
         args.model,
         dict(args.text),
         args.out,

@@ -7,16 +7,15 @@ Then what a second run does, and what each kind of change reruns, by the list of
 
 import csv
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 import yaml
 
 from lander.config import config
@@ -73,10 +72,9 @@ class Project:
     def snakemake(self, *flags: str, **changes: Any) -> subprocess.CompletedProcess[str]:
         """Run Snakemake with changes over the tiny config."""
         (self.work / "my.yaml").write_text(yaml.safe_dump(config.merge(CONFIG, changes)), encoding="utf-8")
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(self.code / "workflow" / "Snakefile")]
+        command = [warm.python(), "-m", "snakemake", "--snakefile", str(self.code / "workflow" / "Snakefile")]
         command += ["--directory", str(self.work), "--cores", "1", "--configfile", str(self.work / "my.yaml")]
-        environment = {**os.environ, "PYTHONPATH": str(self.code), "OMP_NUM_THREADS": "1"}
-        options = {"cwd": self.work, "env": environment, "timeout": 600}  # the project of the current folder would win
+        options = {"cwd": self.work, "env": warm.environment(self.code), "timeout": 600}
         return subprocess.run([*command, *flags], **options, capture_output=True, text=True)
 
     def jobs(self, **changes: Any) -> dict[str, int]:

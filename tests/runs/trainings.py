@@ -1,19 +1,19 @@
 """Trainings in processes of their own: a folder to train in, and the command as the workflow gives it."""
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 import torch
 import toys
+import warm
 from safetensors.torch import load_file
 
 from lander.shared import tables
 
+ROOT = Path(__file__).parent.parent.parent
 DIRECTIONS = ("en-de", "de-en", "en-fr")
 WORDS = {
     "en": ["one", "two", "six"],
@@ -59,11 +59,11 @@ def finetune(
 ) -> subprocess.CompletedProcess:
     """Run the stage as the workflow does, in float32 unless the flags say otherwise; ranks that hang are ended."""
     launcher = ["-m", "torch.distributed.run", "--nproc_per_node", str(ranks)] if ranks > 1 else []
-    command = [sys.executable, *launcher, *entry, "--method", method, "--model", "base"]
+    command = [warm.python(), *launcher, *entry, "--method", method, "--model", "base"]
     command += ["--train", *(f"train/{d}.parquet" for d in directions), "--directions", *directions]
     command += ["--languages", json.dumps(NAMES), "--masks", "masks", "--out", out, "--batch-size", "2"]
     command += ["--precision", "float32", "--learning-rate", "0.01", *flags]
-    options = {"cwd": folder, "env": os.environ | {"OMP_NUM_THREADS": "1"}, "text": True}
+    options = {"cwd": folder, "env": warm.environment(ROOT), "text": True}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options) as process:
         try:
             said, told = process.communicate(timeout=LIMIT)

@@ -37,14 +37,14 @@ rule neural:
         expand(
             "<results>/translate/{model}/{item}.jsonl",
             model=plan.compared,
-            item=plan.test_items,
+            item=plan.tested.items,
         ),
         executable=neural.executable,
     output:
         expand(
             "<results>/evaluate/{model}/{item}.{{metric}}.{kind}",
             model=plan.compared,
-            item=plan.test_items,
+            item=plan.tested.items,
             kind=["csv", "segments.parquet"],
         ),
     log:
