@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from lander.detect.awareness.estimators import sum_scores
+from lander.detect.estimators import sum_scores
 from lander.finetune.methods import Prepared
 from lander.finetune.trainer import TranslationLoss, recompute
 from lander.models.loading import predictions
