@@ -93,7 +93,6 @@ def train_one(system: str, args: argparse.Namespace) -> dict:
     from transformers import BloomForCausalLM  # noqa: F401
 
     from lander.finetune.engine import end_processes, import_deepspeed, start_processes
-    from lander.finetune.trainer import recompute
 
     import_deepspeed()
     start_processes()
@@ -101,7 +100,7 @@ def train_one(system: str, args: argparse.Namespace) -> dict:
     before = torch.cuda.memory_allocated() if gpu else memory.resident("VmRSS")
     ready = prepared(system, args)
     if args.recompute:
-        recompute(ready.network)
+        ready.network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     parameters = sum(parameter.numel() for parameter in ready.trained().values())
     flops = np.diff([training_cost(ready, schedule, n)["flops"] for n in range(1, args.rounds + 2)])
     read = np.diff([sum(tokens(schedule, n)[0].values()) for n in range(1, args.rounds + 2)])

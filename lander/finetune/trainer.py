@@ -148,7 +148,7 @@ def train(
         return {}, pd.DataFrame(columns=LOG_COLUMNS)
     before = frozen.digests(prepared.network)
     if settings.recompute:
-        recompute(prepared.network)
+        prepared.network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     trainer = Trainer(prepared, schedule, codec, settings)
     first, log = _resume(checkpoints, trainer, fingerprint) if checkpoints else (0, [])
     diverged, tokens, began = False, 0, time.monotonic()
@@ -180,11 +180,6 @@ def train(
     elif not settings.keep_diverged:
         check_finite(masters)
     return masters, pd.DataFrame(log, columns=LOG_COLUMNS)
-
-
-def recompute(network: nn.Module) -> None:
-    """Compute the activations of a layer again in its backward pass, instead of keeping them."""
-    network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
 
 def _resume(checkpoints: Path, trainer: Trainer, fingerprint: dict[str, str]) -> tuple[int, list[dict]]:
