@@ -16,7 +16,8 @@ import torch
 
 from lander.config import config
 from lander.config.methods import METHODS
-from lander.finetune.trainer import TranslationLoss, import_deepspeed
+from lander.finetune.engine import import_deepspeed
+from lander.finetune.trainer import TranslationLoss
 from lander.models.tokens import Batch
 from lander.shared import machine
 from lander.workflow.planning.memory import batch_of
