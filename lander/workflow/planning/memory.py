@@ -22,9 +22,9 @@ from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from lander.detect.awareness.estimators import sum_scores
+from lander.detect.estimators import sum_scores
 from lander.finetune.methods import Prepared
-from lander.finetune.trainer import TranslationLoss, recompute
+from lander.finetune.trainer import TranslationLoss
 from lander.models.loading import predictions
 from lander.models.tokens import IGNORED, Batch
 from lander.translate.translator import LOGITS
@@ -167,7 +167,7 @@ def micro_batch(prepared: Prepared, direction: str, batch: Batch, *, autocast: b
     if not prepared.groups:
         return 0.0
     if again:
-        recompute(prepared.network)
+        prepared.network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     prepared.router.direction = direction
     loss = TranslationLoss(prepared.network).train()
     with counting(prepared.network) as count:
