@@ -110,7 +110,7 @@ def switches(settings: Config) -> list[Variant]:
 
 
 def configure(settings: Config, variant: Variant, method: str | None = None) -> Config:
-    """The config of a variant, and of a method where it is one that goes by masks."""
+    """The config of a variant, with what a method that uses masks changes in it."""
     changed = settings.changed(variant.changes)
     return changed.changed(MASKED[method].changes) if method in MASKED else changed
 
