@@ -13,6 +13,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
 from lander.config.rules import rule_of
@@ -92,11 +93,15 @@ def run(
     phi = split.prepare(np.stack(scores))  # (language, n_layer, p)
     divided = neurons.table_of(phi, neurons.classify(phi, split.function()), list(texts))
     tables.write(table, divided.assign(selected=False), "neurons")
+    _say(f"{_summary(divided)}, by the rule {split.rule}: {table}")
+
+
+def _summary(divided: pd.DataFrame) -> str:
+    """How many neurons of each kind, and of each language, a neurons table has."""
     kinds = divided.drop_duplicates(["layer", "neuron"])["kind"].value_counts()
-    told = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
+    counts = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
     owners = ", ".join(f"{language} {count:,}" for language, count in divided["language"].value_counts().items())
-    told += f" neurons of {shape[0]} layers" + (f" ({owners})" if owners else "")
-    _say(f"{told}, by the rule {split.rule}: {table}")
+    return f"{counts} neurons of {divided['layer'].nunique()} layers" + (f" ({owners})" if owners else "")
 
 
 def read_texts(files: dict[str, Path], most: int | None = None) -> dict[str, list[str]]:
