@@ -1,8 +1,7 @@
 """The jobs that are left to do and what they ask for, as Snakemake says in a dry run; and what goes beyond a profile.
 
-Snakemake reports each job as an event of its log, with the rule's name and the resources
-(`snakemake_interface_logger_plugins`, the interface of plugins for its logger). `listen` is Snakemake with a listener for
-these events, in a process of its own: its last line is JSON.
+Snakemake reports each job as an event of its log, with the rule's name and the resources: the interface for plugins of
+its logger (`snakemake_interface_logger_plugins`). `listen` runs it with a listener for these events.
 """
 
 import json
