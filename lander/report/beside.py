@@ -53,7 +53,8 @@ def beside(inputs: Inputs, tests: list[str]) -> list[Beside]:
             if 0 < len(shown) < len(single):  # means over other directions than the run's: computed here, not tested
                 computed = pd.DataFrame(means(shown.to_dict("records"))).astype({"score": float})
                 rows, tested = pd.concat([shown, computed], ignore_index=True), tested.of_directions()
-            if own := score_table(rows, test, "bleu", tested, list(theirs), wanted):
+            rows = rows[rows["method"].isin(theirs) & (rows["direction"].isin(wanted) | (not wanted))]
+            if own := score_table(rows, test, "bleu", tested):
                 note = "Means over the directions shown here; the paper's means are over all of its directions."
                 ours.append(replace(own, notes=[note, *own.notes]) if 0 < len(shared) < len(directions) else own)
         found.append(

@@ -229,7 +229,7 @@ class Plan:
 
     @property
     def gpu(self) -> int:
-        """1 where this machine has a GPU; where it has none, model jobs run side by side."""
+        """1 if this machine has a GPU. Without one, jobs that run a model run side by side."""
         return int(Path("/proc/driver/nvidia/version").exists())
 
     def set_environment(self) -> None:

@@ -1,24 +1,23 @@
 """The machine that a plan is for: its memory, and how fast it computes, measured.
 
-Speed is measured on a small copy of the base: its shapes, in two layers and with a cut vocabulary, with random weights.
-It makes training steps of each kind of method, reads, and decodes, each for a fraction of a second.
+Speed is measured on a copy of the base: its shapes, in two layers and with a cut vocabulary, with random weights. It
+makes training steps of each method, and decodes, each for a fraction of a second.
 """
 
+import math
 import os
 import re
-import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 
 import torch
 
 from lander.config import config
-from lander.config.methods import METHODS
 from lander.finetune.engine import import_deepspeed
 from lander.finetune.trainer import TranslationLoss
-from lander.models.tokens import Batch
 from lander.shared import machine
 from lander.workflow.planning.memory import batch_of
 from lander.workflow.planning.networks import Base, cut, flops, made_ready, make_network
@@ -87,86 +86,62 @@ def cpu_memory() -> float:
 # ------------------------------------------------------------ speed
 
 
-def kind_of(method: str) -> str:
-    """The method whose speed is taken for a method: one for all that train in the same way."""
-    parts = METHODS[method].parts
-    return next(name for part, name in KINDS.items() if part in parts)
-
-
-KINDS = {"model": "full", "lora": "lora", "bottlenecks": "adapter", "blocks": "landermt"}  # part -> method
-
-
-def rates(
-    settings: config.Config, of: Machine, base: Base, texts: dict[str, Text], sizes: dict[str, dict[str, int]]
-) -> dict[str, float]:
-    """FLOP/s of training (by `kind_of` method), of reading (`read`) and of decoding (`decode`).
+def rates(settings: config.Config, of: Machine, base: Base, texts: dict[str, Text]) -> dict[str, float]:
+    """FLOP/s of training, by method (those of the run, and `full`), and of decoding (`decode`).
 
     Empty where the run's device is not in this machine.
-
-    Args:
-        sizes: of what the methods of the run add (`Prepared.sizes`), by method.
     """
+    methods = dict.fromkeys(["full", *config.trained(settings)])
     if of.flops:
-        given = dict.fromkeys(["full", "read", *map(kind_of, sizes)], of.flops)
-        return given | {"decode": DECODING * of.flops}
+        return dict.fromkeys(methods, of.flops) | {"decode": DECODING * of.flops}
     if of.gpu != torch.cuda.is_available():
         return {}
-    dtype, direction = of.weight_type(settings.model.dtype), str(settings.directions[0])
-    small = cut(base.read, LAYERS, VOCABULARY)
-    chosen = max(1, round(settings.layers.k * LAYERS / base.n_layer))
-    settings = replace(
-        settings, layers=replace(settings.layers, k=chosen), neurons=replace(settings.neurons, masks=None)
-    )
-    length, target = (max(1.0, statistics.mean(part)) for part in
-                      zip(*((text.length, text.target) for text in texts.values()), strict=True))  # fmt: skip
+    dtype, small = of.weight_type(settings.model.dtype), cut(base.read, LAYERS, VOCABULARY)
+    k = math.ceil(settings.layers.k * LAYERS / base.n_layer)
+    settings = settings.changed({"layers": {"k": max(1, k)}, "neurons": {"masks": None}})
+    length = mean(text.length for text in texts.values())
+    target = mean(text.target for text in texts.values())
     half = not of.gpu and machine.autocasts(settings.finetune.precision)
     found: dict[str, float] = {}
-    for method in ["full", *sizes]:
-        if (kind := kind_of(method)) in found:
-            continue
+    for method in methods:
         network = make_network(small, dtype, machine.device().type)
         with torch.no_grad():
             for parameter in network.parameters():
                 parameter.normal_(std=0.02)
-        prepared = made_ready(settings, kind, network, sizes.get(method, {}))
-        prepared.router.direction = direction
+        prepared = made_ready(settings, method, network)
+        prepared.router.direction = str(settings.directions[0])
         loss = TranslationLoss(prepared.network).train()
-        work = flops(prepared, direction, length, target)
-        batch = _rows(settings.finetune.batch_size, work, length, target)
+        work = flops(prepared, prepared.router.direction, length, target)
+        rows = max(1, min(settings.finetune.batch_size, int(WORK / work)))
+        batch = batch_of(rows, length, target).to(machine.device())
 
         def step(loss=loss, batch=batch) -> None:
             with torch.autocast(machine.device().type, torch.bfloat16, enabled=half):
                 value = loss(batch)
             value.backward()
 
-        found[kind] = len(batch.input_ids) * work / seconds(step)
-    weights = sum(parameter.numel() for parameter in network.parameters())  # of the last one: nearly the base
-    batch = _rows(settings.activations.batch_size, 2 * weights * length, length, target)
-
-    @torch.inference_mode()
-    def read(batch: Batch = batch) -> None:
-        network.eval()(input_ids=batch.input_ids, attention_mask=batch.attention_mask, logits_to_keep=1)
-
-    inside = weights - network.get_output_embeddings().weight.numel()
-    found["read"] = 2 * inside * batch.input_ids.numel() / seconds(read)
-    one = _rows(settings.translate.batch_size * settings.translate.beams, 2 * weights, 1, 1)
-    one = Batch(one.input_ids[:, :1], torch.ones_like(one.input_ids[:, :1]), one.labels[:, :1])
-    found["decode"] = 2 * weights * len(one.input_ids) / seconds(lambda: read(one))
+        found[method] = rows * work / seconds(step)
+    work = 2 * sum(parameter.numel() for parameter in network.parameters())  # of a token
+    rows = max(1, min(settings.translate.batch_size * settings.translate.beams, int(WORK / work)))
+    ids = torch.zeros(rows, 1, dtype=torch.int64, device=machine.device())
+    with torch.inference_mode():
+        found["decode"] = rows * work / seconds(lambda: prepared.network.eval()(input_ids=ids))
     return found
 
 
-def _rows(most: int, work: float, tokens: float, predicted: float) -> Batch:
-    return batch_of(max(1, min(most, int(WORK / work))), tokens, predicted).to(machine.device())
-
-
 def seconds(step: Callable[[], None]) -> float:
-    """Seconds of a step: the fastest of those within `SECONDS`, after one that does not count."""
+    """Seconds of a step: the fastest of those within `SECONDS`, after one that does not count.
+
+    One thread of a CPU is timed by the CPU's clock, which stops while other programs have the core.
+    """
+    gpu = torch.cuda.is_available()
+    clock = time.process_time if not gpu and torch.get_num_threads() == 1 else time.perf_counter
     step()
     taken: list[float] = []
     while sum(taken) < SECONDS:
-        began = time.perf_counter()
+        began = clock()
         step()
-        if torch.cuda.is_available():
+        if gpu:
             torch.cuda.synchronize()
-        taken.append(time.perf_counter() - began)
+        taken.append(clock() - began)
     return min(taken)

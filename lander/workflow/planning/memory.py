@@ -12,7 +12,7 @@ masters, and for `full` the base again) comes on top of the largest micro-batch.
 """
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -22,6 +22,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from lander.config import config
 from lander.detect.estimators import sum_scores
 from lander.finetune.methods import Prepared
 from lander.finetune.trainer import TranslationLoss
@@ -166,50 +167,59 @@ def micro_batch(prepared: Prepared, direction: str, batch: Batch, *, autocast: b
     """Bytes that a micro-batch makes at most, without gradients of weights. `again`: activations are recomputed."""
     if not prepared.groups:
         return 0.0
-    if again:
+    if again:  # as `lander.finetune.trainer.train`
         prepared.network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     prepared.router.direction = direction
     loss = TranslationLoss(prepared.network).train()
     with counting(prepared.network) as count:
-        for _ in range(2):  # from the second one on there are gradients to add to
-            count.peak = count.now
-            with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-                value = loss(batch)
-            value.backward()
-            del value
-        return count.peak - sum(one.grad.nbytes for one in prepared.network.parameters() if one.grad is not None)
+        for parameter in prepared.trained().values():  # as after the first micro-batch
+            parameter.grad = torch.empty_like(parameter)
+        gradients, count.peak = count.now, count.now
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            value = loss(batch)
+        value.backward()
+        return float(count.peak - gradients)
 
 
-def awareness(network: nn.Module, batch: Batch) -> float:
-    """Bytes that a batch of the stage awareness makes at most (Taylor scores)."""
+def peak(network: nn.Module, work: Callable[[], object]) -> float:
+    """Bytes that a piece of work with a network makes at most."""
     with counting(network) as count:
-        sum_scores(network, iter([batch]))
-        return count.peak
+        work()
+        return float(count.peak)
 
 
-def reading(network: nn.Module, batch: Batch) -> float:
-    """Bytes that a pass without gradients makes at most."""
-    with torch.no_grad(), counting(network) as count:
-        network.base_model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
-        return count.peak
-
-
-def translating(network: nn.Module, references: Batch, prompts: Batch, cache: float) -> float:
-    """Bytes that the stage translate makes at most: it decodes, and takes the losses of the references.
+def stages(
+    settings: config.Config, make: Callable[[], nn.Module], longest: float, predicted: float
+) -> dict[str, float]:
+    """Bytes that the stages that only use the base make at most.
 
     Args:
-        references: prompts with their references, `translate.batch_size` of them.
-        prompts: what is decoded together. cache: bytes of its keys and values at the end.
+        make: makes the base on the meta device.
+        longest, predicted: tokens of the longest pair, and of its translation.
     """
-    vocabulary = network.get_output_embeddings().weight.shape[0]
-    most = max(1, LOGITS // vocabulary // references.input_ids.shape[1])  # rows, as `Translator.losses` cuts batches
-    few = Batch(references.input_ids[:most], references.attention_mask[:most], references.labels[:most])
-    with torch.no_grad(), counting(network) as count:
-        logits, labels = predictions(network, few, input_ids=few.input_ids)
-        cross_entropy(logits, labels, reduction="none")
-        del logits
-        losses, count.peak = count.peak, count.now
-        mask = prompts.attention_mask
-        network(input_ids=prompts.input_ids, attention_mask=mask, use_cache=True, logits_to_keep=1)
-    # The caches of parts of the prompts are put together: they are there twice.
-    return max(losses, count.peak, 2 * cache + 2 * 4 * len(mask) * vocabulary)
+    activations, awareness, translate = settings.activations, settings.awareness, settings.translate
+    network = make()
+    read = batch_of(activations.batch_size, longest, 1)
+    inputs = {"input_ids": read.input_ids, "attention_mask": read.attention_mask, "use_cache": False}
+    with torch.no_grad():
+        found = {"activations": peak(network, lambda: network.base_model(**inputs))}
+    lengths = (predicted, predicted - 1) if awareness.text == "monolingual" else (longest, predicted)
+    scored = batch_of(awareness.batch_size, *lengths)
+    found["awareness"] = peak(network := make(), lambda: sum_scores(network, iter([scored])))
+    # The stage translate takes the losses of the references (`Translator.losses` cuts batches to so many logits) and
+    # decodes. The caches of parts of the prompts are put together, so keys and values are there twice.
+    network, text = make(), make().config.get_text_config()
+    rows, sequences = LOGITS // text.vocab_size // round(longest), translate.batch_size * translate.beams
+    references = batch_of(max(1, min(translate.batch_size, rows)), longest, predicted)
+    prompts = batch_of(sequences, longest - predicted, 1)
+    inputs = {"input_ids": prompts.input_ids, "attention_mask": prompts.attention_mask, "logits_to_keep": 1}
+    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    width = heads * (getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads)
+    cache = 2 * text.num_hidden_layers * width * (longest - predicted + translate.max_new_tokens)
+    size = next(network.parameters()).element_size()
+    with torch.no_grad():
+        losses = peak(network, lambda: cross_entropy(*predictions(network, references, input_ids=references.input_ids)))
+        network = make()
+        reading = peak(network, lambda: network(**inputs, use_cache=True))
+    found["translate"] = max(losses, reading, sequences * (2 * size * cache + 2 * 4 * text.vocab_size))
+    return found

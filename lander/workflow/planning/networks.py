@@ -39,7 +39,6 @@ class Base:
     n_neurons: int
     head: int  # parameters of the output head
     inside: int  # parameters of the layers
-    kv_width: int  # of the keys, and of the values, of a layer
 
 
 def base_of_run(settings: config.Config) -> Base:
@@ -55,16 +54,14 @@ def base_of_run(settings: config.Config) -> Base:
     except Exception as error:  # what a config can say wrong has no end
         reason = brief(error, 200)
         raise UserError(f"model.path: {settings.model.path}: its config.json makes no model ({reason})") from None
-    layers, ffn, text = families.layers_of(network), families.ffn_of(network, 0), network.config.get_text_config()
-    width = getattr(text, "head_dim", None) or ffn.down.out_features // text.num_attention_heads
+    layers = families.layers_of(network)
     return Base(
         read=read,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         n_layer=len(layers),
-        n_neurons=ffn.n_neurons,
+        n_neurons=families.ffn_of(network, 0).n_neurons,
         head=network.get_output_embeddings().weight.numel(),
         inside=sum(parameter.numel() for parameter in layers.parameters()),
-        kv_width=(getattr(text, "num_key_value_heads", None) or text.num_attention_heads) * width,
     )
 
 
@@ -117,22 +114,15 @@ def cut(read: Any, layers: int, vocabulary: int) -> Any:
     return small
 
 
-def made_ready(
-    settings: config.Config, method: str, network: nn.Module, sizes: dict[str, int] | None = None
-) -> Prepared:
+def made_ready(settings: config.Config, method: str, network: nn.Module) -> Prepared:
     """A network made ready for a method of a config.
 
-    Args:
-        sizes: of what the method adds (`Prepared.sizes`); by default as the config says.
     Raises:
         UserError: sizes that make no sense, masks that are damaged.
     """
     own = variants.configure(settings, variants.MAIN, method)
     entry = METHODS[method]
     flags = {} if entry.masked else entry.flags(own.finetune.method(method), own)
-    rank, width = flags.get("lora-rank", 16), flags.get("bottleneck")
-    if sizes is not None:
-        rank, width = sizes.get("lora_rank", rank), sizes.get("bottleneck", width)
     with torch.device(next(network.parameters()).device):
         return prepare(
             method,
@@ -141,8 +131,8 @@ def made_ready(
             trained_in=frozenset(map(str, own.directions)),
             routing=Routing(own.routing.scale, own.routing.gate == "learned"),
             scope=own.finetune.scope,
-            lora=Lora(rank, flags.get("lora-alpha", 32), tuple(flags.get("lora-targets", ()))),
-            bottleneck=width,
+            lora=Lora(flags.get("lora-rank", 16), flags.get("lora-alpha", 32), tuple(flags.get("lora-targets", ()))),
+            bottleneck=flags.get("bottleneck"),
             budget_layers=flags.get("budget-layers"),
         )
 
