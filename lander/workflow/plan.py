@@ -57,7 +57,7 @@ class Plan:
 
     def __init__(self, settings: config.Config) -> None:
         if "spbleu" in settings.evaluate.metrics:
-            from lander.evaluate.bleu import check_flores
+            from lander.evaluate.tokenizers import check_flores
 
             check_flores()
         self.settings = settings
