@@ -144,7 +144,8 @@ def test_experiments_that_a_config_cannot_have_are_refused_when_asked_for(make, 
 
 def test_an_experiment_among_others_is_left_out_with_the_reason(make, capsys) -> None:
     plan = make(experiments={"untrained": []})
-    asked = SimpleNamespace(dag_settings=SimpleNamespace(targets={"forgetting", "table1"}))
+    settings = SimpleNamespace(targets={"forgetting", "table1"})
+    asked = SimpleNamespace(dag_settings=settings, main_snakefile="a.en")
     assert plan.target("table1", asked)(wildcards()) == "results/r/experiments/table1.csv"
     assert Path(plan.target("forgetting", asked)(wildcards())).is_file()
     assert list(plan.left_out) == ["forgetting"]
