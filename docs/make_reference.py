@@ -171,7 +171,9 @@ def parser_of(module: str) -> argparse.ArgumentParser | None:
     def catch(parser: argparse.ArgumentParser, *_args: Any, **_options: Any) -> None:
         raise _Caught(parser)
 
-    entry = importlib.import_module(module).main
+    entry = getattr(importlib.import_module(module), "main", None)
+    if entry is None:  # not a command for people
+        return None
     with mock.patch.object(argparse.ArgumentParser, "parse_args", catch), contextlib.suppress(SystemExit):
         try:
             entry()

@@ -194,7 +194,7 @@ def check(args: argparse.Namespace) -> None:
 @command(
     "say what a run will cost, and whether it fits into the machine",
     CONFIGFILE,
-    flag("--flops", type=POSITIVE, help="FLOP/s of a device (default: 2e14 for a GPU, 5e10 for each thread of a CPU)"),
+    flag("--flops", type=POSITIVE, help="FLOP/s of a device, to plan for another machine (default: measured here)"),
     flag("--memory", type=POSITIVE, help="GB of a device (default: this machine's, of its GPU if it has one)"),
     flag("--devices", choices=["auto", "cpu", "gpu"], default="auto", help="what it will run on (default: as here)"),
     flag("--profile", type=Path, help="folder of a Snakemake profile, whose limits are checked (SNAKEMAKE_PROFILE)"),
@@ -466,13 +466,13 @@ def awareness(args: argparse.Namespace) -> None:
     if twice:
         raise UserError(f"--text: {twice[0]} is given twice; put its text into one file")
     from lander.config.rules import rule_of
-    from lander.detect import awareness
+    from lander.detect import standalone
     from lander.detect.neurons import Split
     from lander.shared import machine
 
     machine.prepare(args.threads)
     rule = args.rule or rule_of(args.estimator)
-    awareness.run(
+    standalone.run(
         args.model,
         dict(args.text),
         args.out,

@@ -34,7 +34,6 @@ from lander.shared.languages import Direction
 
 Changes = Mapping[str, Any]  # key -> value, or section -> key -> value
 SWITCHES = [f"{section}.{key}" for section, keys in READINGS["paper"].items() for key in keys]
-DETECTION = ("layers", "neurons", "masks")  # stages whose tables models share
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ def switches(settings: Config) -> list[Variant]:
 
 
 def configure(settings: Config, variant: Variant, method: str | None = None) -> Config:
-    """The config of a variant, and of a method where it is one that goes by masks."""
+    """The config of a variant, with what a method that uses masks changes in it."""
     changed = settings.changed(variant.changes)
     return changed.changed(MASKED[method].changes) if method in MASKED else changed
 
@@ -174,7 +173,7 @@ class Variants:
     # ------------------------------------------------------------ shared tables
 
     def _selection(self, stage: str, method: str, name: str) -> str:
-        """The folder of a stage of `DETECTION` whose tables a model uses: that of the first with the same settings."""
+        """The folder of layers, neurons or masks that a model uses: that of the first with the same settings."""
         wanted = self.seen_by(stage, method, name)
         for candidate in (("landermt", MAIN.name), (method, MAIN.name), ("landermt", name)):
             if self.seen_by(stage, *candidate) == wanted:

@@ -16,8 +16,7 @@ import zipfile
 import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from typing import Any, BinaryIO
+from contextlib import ExitStack, contextmanager
 from xml.parsers import expat
 
 from lander.data.textfiles import TextFile
@@ -107,11 +106,11 @@ def units(path: str) -> Iterator[tuple[int, int, Unit, float]]:
     with ExitStack() as stack:
         file = stack.enter_context(TextFile(path))
         zipped = any(map(file.starts_with, ZIP_MAGICS))
-        stream = stack.enter_context(_Member(file, path)) if zipped else file
+        read = _member(file, path, stack) if zipped else file.read_bytes
         parser = _Parser(str(path))
         number = 0
         while True:
-            chunk = stream.read_bytes(CHUNK)
+            chunk = read(CHUNK)
             if not (chunk or parser.fed):
                 raise UserError(f"{path}: there is nothing in it; is it the right file?")
             parser.feed(chunk)
@@ -215,37 +214,33 @@ class _Parser:
         raise self._fault(f"the entity &{name[:40]}; is not defined; write the character itself")
 
 
-class _Member:
-    """The one memory in a .zip, as a stream that is never unpacked to the disk."""
+def _member(file: TextFile, path: str, stack: ExitStack) -> Callable[[int], bytes]:
+    """A function that reads from the one memory in a .zip, which is never unpacked to the disk."""
+    with _zip_faults(path):
+        archive = stack.enter_context(zipfile.ZipFile(file.raw))
+    members = [item for item in archive.infolist() if not item.is_dir()]
+    memories = [item for item in members if item.filename.lower().endswith(".tmx")]
+    if len(memories) != 1:
+        names = ", ".join(item.filename[:60] for item in members[:5]) or "nothing"
+        raise UserError(f"{path}: must hold exactly one .tmx file, found {len(memories)} (in it: {names})")
+    with _zip_faults(path):
+        stream = stack.enter_context(archive.open(memories[0]))
 
-    def __init__(self, file: TextFile, path: str) -> None:
-        self._path = path
-        self._archive = self._call(lambda: zipfile.ZipFile(file.raw))
-        members = [item for item in self._archive.infolist() if not item.is_dir()]
-        memories = [item for item in members if item.filename.lower().endswith(".tmx")]
-        if len(memories) != 1:
-            names = ", ".join(item.filename[:60] for item in members[:5]) or "nothing"
-            raise UserError(f"{path}: must hold exactly one .tmx file, found {len(memories)} (in it: {names})")
-        self._stream: BinaryIO = self._call(lambda: self._archive.open(memories[0]))
+    def read(size: int) -> bytes:
+        with _zip_faults(path):
+            return stream.read(size)
 
-    def __enter__(self) -> "_Member":
-        return self
+    return read
 
-    def __exit__(self, *_: object) -> None:
-        self._stream.close()
-        self._archive.close()
 
-    def read_bytes(self, size: int) -> bytes:
-        """The next bytes of the memory."""
-        return self._call(lambda: self._stream.read(size))
-
-    def _call(self, action: Callable[[], Any]) -> Any:
-        try:
-            return action()
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
-            raise UserError(f"{self._path}: the zip file is damaged ({error}); get it again") from None
-        except (RuntimeError, NotImplementedError) as error:  # a password, or an unknown compression
-            raise UserError(f"{self._path}: cannot be unpacked ({error}); unpack it by hand") from None
+@contextmanager
+def _zip_faults(path: str) -> Iterator[None]:
+    try:
+        yield
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
+        raise UserError(f"{path}: the zip file is damaged ({error}); get it again") from None
+    except (RuntimeError, NotImplementedError) as error:  # a password, or an unknown compression
+        raise UserError(f"{path}: cannot be unpacked ({error}); unpack it by hand") from None
 
 
 def _text_of(unit: Unit, code: str, path: str, line: int) -> str | None:

@@ -11,7 +11,6 @@ Example:
 """
 
 import argparse
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,13 +19,16 @@ import pandas as pd
 import torch
 from torch import nn
 
+from lander.config.activations import Activations
 from lander.data import chunks
 from lander.data.templates import Template, load_templates
 from lander.models import families, loading
-from lander.models.tokens import PROMPTS, Batch, Codec
+from lander.models.flags import add_model_flags, add_prompt_flags
+from lander.models.tokens import Batch, Codec
 from lander.shared import machine, tables
 from lander.shared.errors import run_main
 from lander.shared.languages import Direction, parse_direction
+from lander.shared.section import add_flags
 
 
 def mean_activations(network: nn.Module, batches: Iterator[Batch]) -> tuple[np.ndarray, int]:
@@ -84,18 +86,11 @@ def batches(
 def parse_args() -> argparse.Namespace:
     """The flags of the command line."""
     parser = argparse.ArgumentParser(prog="lander.detect.activations", description=__doc__.splitlines()[0])
-    parser.add_argument("--model", required=True, help="built-in name, local folder or hub id")
-    parser.add_argument("--revision", default="", help="revision of a hub model")
-    parser.add_argument("--prompt", choices=PROMPTS, help="how instructions are put to the model (default: plain)")
-    parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
+    add_model_flags(parser)
     parser.add_argument("--data", type=Path, required=True, help="the direction's training pairs")
     parser.add_argument("--direction", type=parse_direction, required=True)
-    parser.add_argument("--languages", type=json.loads, required=True, help="JSON: code -> name in the prompts")
-    parser.add_argument("--templates", type=Path, help="YAML of instruction templates (default: the project's ten)")
-    parser.add_argument("--text", choices=["prompt", "prompt_reference"], default="prompt_reference")
-    parser.add_argument("--sentences", type=int, default=256, help="how many training pairs are read")
-    parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--threads", type=int, default=1)
+    add_prompt_flags(parser)
+    add_flags(parser, Activations)
     parser.add_argument("--out", type=Path, required=True)
     return parser.parse_args()
 

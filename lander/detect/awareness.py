@@ -14,37 +14,28 @@ Examples:
     python -m lander.detect.awareness --model lander-tiny --data en-de:train/en-de.parquet de-en:train/de-en.parquet \\
         --languages '{"en": "English", "de": "German"}' --sentences 256 --estimator probability --out de.parquet
 
-The command `lander awareness` (`run`) does the same for text files of several languages, and divides the neurons.
+The command `lander awareness` does the same for text files of several languages (`lander.detect.standalone`).
 """
 
 import argparse
-import json
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
-from lander.config.awareness import Estimator
-from lander.config.rules import rule_of
+from lander.config.awareness import Awareness
 from lander.data import chunks
 from lander.data.templates import Template, load_templates
-from lander.data.textfiles import LONGEST_SENTENCE, TextFile
-from lander.detect import estimators, neurons
-from lander.detect.neurons import Split
+from lander.detect import estimators
 from lander.models import loading
-from lander.models.tokens import PROMPTS, Batch, Codec
+from lander.models.flags import add_model_flags, add_prompt_flags
+from lander.models.tokens import Batch, Codec
 from lander.shared import machine, tables
 from lander.shared.errors import UserError, run_main
 from lander.shared.languages import Direction, parse_direction
-from lander.shared.progress import progress
+from lander.shared.section import add_flags
 
 # ------------------------------------------------------------ what the neurons are scored on
 
@@ -157,22 +148,13 @@ def read_samples(args: argparse.Namespace, codec: Codec) -> list[Sample]:
 def parse_args() -> argparse.Namespace:
     """The flags of the command line."""
     parser = argparse.ArgumentParser(prog="lander.detect.awareness", description=__doc__.splitlines()[0])
-    parser.add_argument("--model", required=True, help="built-in name, local folder or hub id")
-    parser.add_argument("--revision", default="", help="revision of a hub model")
-    parser.add_argument("--prompt", choices=PROMPTS, help="how instructions are put to the model (default: plain)")
-    parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
+    add_model_flags(parser)
     text = parser.add_mutually_exclusive_group(required=True)
     text.add_argument("--text", type=Path, help="sentences of the language")
     text.add_argument("--data", type=parse_data, nargs="+", metavar="DIRECTION:FILE", help="training pairs with it")
-    parser.add_argument("--languages", type=json.loads, default={}, help="JSON: code -> name in the prompts of --data")
-    parser.add_argument("--templates", type=Path, help="YAML of instruction templates (default: the project's ten)")
-    parser.add_argument("--sentences", type=int, help="how many are read, of each direction (default: all)")
+    add_prompt_flags(parser, required=False)
+    add_flags(parser, Awareness, "sentences", "batch_size", "estimator", "site", "neurons")
     parser.add_argument("--language", default="", help="code of the language: for the logs, and for random scores")
-    parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--estimator", choices=get_args(Estimator), default="taylor")
-    parser.add_argument("--site", choices=["post", "pre"], default="post", help="h: the nonlinearity's output or input")
-    parser.add_argument("--neurons", type=int, help="ablation: how many neurons of each layer, drawn (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="of random scores, and of the neurons drawn")
     parser.add_argument("--parts", type=int, default=1, help="into how many parts the text is divided for --parts-out")
     parser.add_argument("--parts-out", type=Path, help="also write the sums of each part, a table awareness_parts")
@@ -206,144 +188,6 @@ def main() -> None:
     tables.write(args.out, table_of(sums.scores(), sums.tokens, chosen), "awareness")
     if args.parts_out:
         tables.write(args.parts_out, parts_table(sums), "awareness_parts")
-
-
-# ------------------------------------------------------------ the command: text files instead of a run's tables
-
-
-def run(
-    path: str,
-    files: dict[str, Path],
-    out: Path,
-    *,
-    estimator: str = "taylor",
-    site: str = "post",
-    split: Split | None = None,
-    sample: int | None = None,
-    sentences: int | None = None,
-    batch_size: int = 16,
-    dtype: str = "auto",
-    seed: int = 0,
-) -> None:
-    """Score the neurons of a model on one text file per language, and divide them into groups.
-
-    Writes <out>/awareness/<language>.parquet, and <out>/neurons.parquet (no layer is selected) unless only a sample of
-    the neurons is scored.
-
-    Args:
-        path: the model: built-in name, local folder or hub id.
-        split: by default that of the estimator (`lander.config.rules`).
-        sample: ablation: so many neurons of each layer, drawn; their scores are written, and they are not divided.
-        sentences: how many lines of each file that are not empty; all by default.
-        seed: of random scores, and of the neurons drawn.
-    Raises:
-        UserError: fewer than two languages, a file that cannot be read or is empty, a split that the scores do not fit.
-    """
-    split = split or Split(rule=rule_of(estimator))
-    if len(files) < 2:
-        raise UserError("--text: give at least two languages; the split compares them")
-    if split.rule == "entropy" and estimator != "probability":
-        raise UserError("--rule entropy: it reads probabilities; add --estimator probability")
-    if sample is not None and estimator != "ablation":
-        raise UserError("--neurons: other estimators score all neurons in one pass; add --estimator ablation")
-    texts = read_texts(files, sentences)
-    network, codec = loading.load(path, dtype=dtype)
-    shape = estimators.shape_of(network)
-    sampled, table = sample is not None and sample < shape[1], out / "neurons.parquet"
-    if sampled and table.exists():
-        raise UserError(f"{table}: of other scores; a sample has no such table: give another --out")
-    chosen = estimators.choose(shape, sample, seed) if estimator == "ablation" else None
-    scores = []
-    for language, lines in texts.items():
-        began = time.monotonic()
-        samples = by_length(monolingual(lines, codec))
-        read = batches(samples, codec, batch_size)
-        if estimator == "random":
-            values, tokens = estimators.random_scores(shape, seed, language), 0
-        elif chosen is not None:
-            sums, _signed = estimators.ablate(network, read, chosen, site, name=language)
-            values, tokens = sums.scores(), sums.tokens
-        else:
-            with progress(f"lander awareness: {language}", len(samples)) as bar:
-                values, tokens = estimators.scores(network, _counted(read, bar), estimator, site)
-        scores.append(values)
-        file = out / "awareness" / f"{language}.parquet"
-        tables.write(file, table_of(values, tokens, chosen), "awareness")
-        _say(f"{language}: {len(lines):,} sentences, {tokens:,} tokens, {time.monotonic() - began:.0f} s: {file}")
-    if sampled:
-        _say(f"{sample} neurons of each layer are scored, and not divided into groups: that takes all of them")
-        return
-    phi = split.prepare(np.stack(scores))  # (language, n_layer, p)
-    divided = neurons.table_of(phi, neurons.classify(phi, split.function()), list(texts))
-    tables.write(table, divided.assign(selected=False), "neurons")
-    kinds = divided.drop_duplicates(["layer", "neuron"])["kind"].value_counts()
-    told = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
-    owners = ", ".join(f"{language} {count:,}" for language, count in divided["language"].value_counts().items())
-    told += f" neurons of {shape[0]} layers" + (f" ({owners})" if owners else "")
-    _say(f"{told}, by the rule {split.rule}: {table}")
-
-
-def read_texts(files: dict[str, Path], most: int | None = None) -> dict[str, list[str]]:
-    """The lines of text files, plain or .gz, by language, without the empty ones.
-
-    If the files have equally many lines, a line that is empty in one file is left out of all, so that the lines stay
-    the same sentences. Otherwise it is left out of its file only. Lines beyond what is asked for are not read.
-
-    Args:
-        most: how many of each file; all by default.
-    Raises:
-        UserError: a file that cannot be read, or has no text; no line that has text in all files.
-    """
-    with ExitStack() as stack:
-        rows = list(_rows([stack.enter_context(TextFile(file)) for file in files.values()], most))
-    for place, file in enumerate(files.values()):
-        if not any(row[place] for row in rows):
-            raise UserError(f"{file}: no text in it; give one sentence a line")
-    lengths = {file: sum(row[place] is not None for row in rows) for place, file in enumerate(files.values())}
-    shortest = min(lengths, key=lambda file: lengths[file])
-    if any(map(any, rows[lengths[shortest] :])):
-        _say(f"warning: {shortest} ends with line {lengths[shortest]:,}, others do not: are they the same sentences?")
-    else:
-        full = [row for row in rows if all(row)]
-        if not full:
-            raise UserError(f"{shortest}: no line has text in all files; give the same sentences, one a line, in all")
-        if left_out := lengths[shortest] - len(full):
-            _say(f"{left_out:,} of {lengths[shortest]:,} lines are left out of all files: empty in one or more")
-        rows = full
-    return {code: [row[place] for row in rows if row[place]][:most] for place, code in enumerate(files)}
-
-
-def _rows(files: list[TextFile], most: int | None) -> Iterator[tuple[str | None, ...]]:
-    """The trimmed lines of all files side by side, None behind the end of one, until there are `most` of each."""
-
-    def lines(file: TextFile) -> Iterator[str]:
-        while (line := file.read_line()) is not None:
-            if len(line) > LONGEST_SENTENCE:
-                raise UserError(
-                    f"{file.path}, line {file.lines}: {len(line):,} characters; more than {LONGEST_SENTENCE:,} are no "
-                    "sentence (is every sentence on a line of its own?)"
-                )
-            yield line.strip()
-
-    full, counts = 0, [0] * len(files)
-    for row in zip_longest(*map(lines, files)):
-        yield row
-        full += all(row)
-        counts = [count + bool(line) for count, line in zip(counts, row, strict=True)]
-        rest = [count for count, line in zip(counts, row, strict=True) if line is not None]  # of those that go on
-        if most and (full == most or (len(rest) < len(files) and min(rest) >= most)):
-            return
-
-
-def _counted(batches: Iterator[Batch], bar: tqdm) -> Iterator[Batch]:
-    """The batches, counted when they are done."""
-    for batch in batches:
-        yield batch
-        bar.update(len(batch.input_ids))
-
-
-def _say(text: str) -> None:
-    print(f"lander awareness: {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -16,9 +16,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lander.config.layers import Layers
 from lander.shared import tables
 from lander.shared.errors import UserError, run_main
 from lander.shared.files import remedy
+from lander.shared.section import add_flags
 
 
 def change(means: np.ndarray, difference: str) -> np.ndarray:
@@ -113,22 +115,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="lander.detect.layers", description=__doc__.splitlines()[0])
     parser.add_argument("--activations", type=Path, nargs="+", required=True, help="one table per direction")
     parser.add_argument("--directions", nargs="+", required=True, help="their directions, in the same order")
-    parser.add_argument("--k", type=int, required=True, help="how many layers to choose; 0 is the base model")
-    parser.add_argument("--difference", choices=["scalar", "vector"], default="vector", help="of eq. 1")
-    parser.add_argument("--side", choices=["lower", "upper"], default="upper", help="the layer whose score D_l is")
-    parser.add_argument(
-        "--selection",
-        choices=["shared", "per_direction"],
-        default="shared",
-        help="by the mean D, or each its own",
-    )
-    parser.add_argument(
-        "--choice",
-        choices=["detected", "random"],
-        default="detected",
-        help="`random`: k layers drawn for all",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the random choice")
+    add_flags(parser, Layers)
+    parser.add_argument("--random", type=int, metavar="SEED", help="k layers at random, the same for all directions")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     activations = {
@@ -137,8 +125,8 @@ def main() -> None:
     for path, means in zip(args.activations, activations.values(), strict=True):
         if means.shape != next(iter(activations.values())).shape:
             raise UserError(f"{path}: not of the same model as {args.activations[0]}; {remedy(path)}")
-    draw = args.seed if args.choice == "random" else None
-    tables.write(args.out, choose(activations, args.k, args.difference, args.side, args.selection, draw), "layers")
+    chosen = choose(activations, args.k, args.difference, args.side, args.selection, args.random)
+    tables.write(args.out, chosen, "layers")
 
 
 if __name__ == "__main__":

@@ -28,11 +28,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lander.config.masks import Ablation, Routing
+from lander.config.neurons import Neurons
 from lander.detect.neurons import read_awareness, read_layers
 from lander.shared import tables
 from lander.shared.errors import UserError, run_main
 from lander.shared.files import remedy
 from lander.shared.languages import Direction, parse_direction
+from lander.shared.section import add_flags
 from lander.shared.tables import ABSENT, BASE, GENERAL, SOURCE, SPECIFIC, TARGET, UNACTIVATED
 
 
@@ -159,15 +162,10 @@ def main() -> None:
     parser.add_argument("--awareness", type=Path, nargs="+", required=True, help="one table per language")
     parser.add_argument("--awareness-languages", nargs="+", required=True, help="their codes, in the same order")
     parser.add_argument("--directions", type=parse_direction, nargs="+", required=True)
-    parser.add_argument("--normalize", choices=["none", "language_mean"], default="language_mean", help="of Phi")
-    parser.add_argument("--share", choices=["literal", "general"], default="general", help="which share scales FFN_G")
-    parser.add_argument("--pool", choices=["sum", "mean"], default="sum", help="of Phi over a group's neurons")
-    parser.add_argument("--gate", choices=["static", "learned", "off"], default="learned", help="`off` scales by 1")
-    parser.add_argument("--unactivated", choices=[GENERAL, ABSENT], default=GENERAL, help="role of unactivated ones")
+    add_flags(parser, Neurons, "normalize", "unactivated_role")
+    add_flags(parser, Routing, "share", "pool", "gate")
     parser.add_argument("--train", choices=["both", GENERAL, SPECIFIC], default="both", help="which group is trained")
-    parser.add_argument(
-        "--untrained", choices=["frozen", ABSENT], default="frozen", help="what becomes of the group that is not"
-    )
+    add_flags(parser, Ablation)
     parser.add_argument("--out-dir", type=Path, required=True)
     args = parser.parse_args()
     neurons = joined(tables.read(args.neurons, "neurons"))
@@ -177,7 +175,7 @@ def main() -> None:
     layers = read_layers(args.layers, scores.shape[1], [str(direction) for direction in args.directions])
     phi = dict(zip(args.awareness_languages, scores, strict=True))
     selected = layers[layers["selected"] & layers["direction"].isin(map(str, args.directions))]
-    rules = Rules(args.share, args.pool, args.gate != "off", args.unactivated, args.train, args.untrained)
+    rules = Rules(args.share, args.pool, args.gate != "off", args.unactivated_role, args.train, args.untrained)
     for direction in args.directions:
         chosen = selected.loc[selected["direction"] == str(direction), "layer"].tolist()
         others = set(selected["layer"]) - set(chosen)

@@ -34,9 +34,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lander.config.neurons import Neurons
 from lander.shared import tables
 from lander.shared.errors import UserError, run_main
 from lander.shared.files import remedy
+from lander.shared.section import add_flags
 from lander.shared.tables import GENERAL, SPECIFIC, UNACTIVATED
 
 Rule = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -221,19 +223,7 @@ class Split:
 def add_split_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of a `Split`; `split_of` reads them."""
     parser.add_argument("--rule", choices=["variance", "summed", "entropy"], default="variance")
-    parser.add_argument("--general-share", type=float, required=True, help="epsilon of eq. 5; Xie's rho")
-    parser.add_argument(
-        "--normalize",
-        choices=["none", "language_mean"],
-        default="language_mean",
-        help="of Phi; rule entropy reads probabilities as they are",
-    )
-    parser.add_argument(
-        "--threshold",
-        choices=["literal", "general_share"],
-        default="general_share",
-        help="rule variance: how epsilon is read",
-    )
+    add_flags(parser, Neurons, "general_share", "normalize", "threshold")
     parser.add_argument("--owner-share", type=float, default=0.7, help="rule summed: Xie's k")
     parser.add_argument("--activation-quantile", type=float, default=0.95, help="rule entropy: LAPE's bar")
 
@@ -250,7 +240,7 @@ def main() -> None:
     parser.add_argument("--awareness-languages", nargs="+", required=True, help="their codes, in the same order")
     parser.add_argument("--layers", type=Path, required=True, help="the layers table")
     add_split_flags(parser)
-    parser.add_argument("--unactivated", type=float, help="neurons of at most this mean Phi are unactivated")
+    add_flags(parser, Neurons, "unactivated")
     parser.add_argument("--permute", type=int, metavar="SEED", help="random neurons: shuffle classes within layers")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()

@@ -164,7 +164,11 @@ def score_models(
     for model, folder in models.items():
         for test, served in tests.items():
             for name in served:
-                items[model, test, name] = _texts(folder / test / f"{name}.jsonl")
+                read = translations.read(folder / test / f"{name}.jsonl")
+                sides = (
+                    [" ".join(text.split()) for text in side] for side in (read.source, read.hypothesis, read.reference)
+                )
+                items[model, test, name] = list(zip(*sides, strict=True))
     scores = cached_scores((text for texts in items.values() for text in texts), metric, cache)
     for (model, test, name), texts in items.items():
         place = {**model._asdict(), "test": test, "direction": name, "metric": metric.name}
@@ -176,12 +180,6 @@ def score_models(
         write_scores(path.with_name(f"{name}.{metric.name}.csv"), [mean])
 
 
-def _texts(path: Path) -> list[Texts]:
-    read = translations.read(path)
-    columns = ([" ".join(text.split()) for text in texts] for texts in (read.source, read.hypothesis, read.reference))
-    return list(zip(*columns, strict=True))
-
-
 # ---------------------------------------------------------------- cache
 
 
@@ -190,7 +188,8 @@ def cached_scores(texts: Iterable[Texts], metric: Metric, folder: Path) -> dict[
 
     The cache is a folder of JSON files, {digest: score}, which are only ever added: two jobs may use it at once.
     """
-    wanted = {text: _digest(metric, text) for text in texts}
+    keys = {text: json.dumps([metric.name, metric.signature, *text]) for text in texts}
+    wanted = {text: hashlib.sha256(key.encode()).hexdigest()[:32] for text, key in keys.items()}
     known: dict[str, float] = {}
     for path in sorted((folder / metric.name).glob("*.json")):
         known |= read_json(path)
@@ -201,11 +200,6 @@ def cached_scores(texts: Iterable[Texts], metric: Metric, folder: Path) -> dict[
         write_json(folder / metric.name / f"{name}.json", new)
         known |= new
     return {text: known[digest] for text, digest in wanted.items()}
-
-
-def _digest(metric: Metric, texts: Texts) -> str:
-    key = json.dumps([metric.name, metric.signature, *texts])
-    return hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
 # ---------------------------------------------------------------- the executable
@@ -222,17 +216,13 @@ def run(metric: Metric, texts: Sequence[Texts]) -> list[float]:
         for place, name in enumerate(PLACES[:3]):
             with whole_file(files[name]) as temporary:
                 temporary.write_text("".join(f"{text[place]}\n" for text in texts), encoding="utf-8", newline="\n")
-        command = [_filled(part, files) for part in metric.command]
+        command = list(metric.command)
+        for name, path in files.items():
+            command = [part.replace(f"{{{name}}}", path) for part in command]
         if command == metric.command:
             command += files.values()
         _start(metric, command)
         return _read_scores(metric, Path(files["scores"]), len(texts))
-
-
-def _filled(part: str, files: Mapping[str, str]) -> str:
-    for name, path in files.items():
-        part = part.replace(f"{{{name}}}", path)
-    return part
 
 
 def _start(metric: Metric, command: Sequence[str]) -> None:
@@ -249,6 +239,7 @@ def _start(metric: Metric, command: Sequence[str]) -> None:
 
 
 def _read_scores(metric: Metric, path: Path, wanted: int) -> list[float]:
+    """Numbers from lines, from a JSON list, or from comet-score's JSON."""
     what = f"metric {metric.name}"
     try:
         content = path.read_text(encoding="utf-8")
@@ -257,7 +248,12 @@ def _read_scores(metric: Metric, path: Path, wanted: int) -> list[float]:
             f"{what}: the executable wrote no scores; it must write the file that {{scores}} names"
         ) from None
     try:
-        values = _numbers(content)
+        if content.lstrip().startswith("{"):
+            (rows,) = json.loads(content).values()
+            values = [float(row["COMET"]) for row in rows]
+        else:
+            lines = json.loads(content) if content.lstrip().startswith("[") else content.splitlines()
+            values = [float(value) for value in lines]
     except (ValueError, TypeError, KeyError, StopIteration):
         raise UserError(f"{what}: the scores are neither a number a line, nor a JSON list, nor comet-score's") from None
     if len(values) != wanted:
@@ -266,16 +262,6 @@ def _read_scores(metric: Metric, path: Path, wanted: int) -> list[float]:
     if bad:
         raise UserError(f"{what}: the score of sentence {bad} is {values[bad - 1]}, not a finite number")
     return values
-
-
-def _numbers(content: str) -> list[float]:
-    """Numbers from lines, from a JSON list, or from comet-score's JSON."""
-    if content.lstrip().startswith("{"):
-        (rows,) = json.loads(content).values()
-        return [float(row["COMET"]) for row in rows]
-    if content.lstrip().startswith("["):
-        return [float(value) for value in json.loads(content)]
-    return [float(line) for line in content.splitlines()]
 
 
 # ---------------------------------------------------------------- what COMET needs from the network beside its model

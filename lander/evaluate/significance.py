@@ -28,7 +28,7 @@ import pandas as pd
 
 from lander.evaluate import resampling
 from lander.evaluate.collect import MEANS, belongs
-from lander.evaluate.resampling import Design, Mean, Method, Pair, Sampled, sample
+from lander.evaluate.resampling import Design, Mean, Method, Sampled, sample
 from lander.evaluate.segments import Compared, Model, Place, read_all
 from lander.shared.errors import UserError
 from lander.shared.files import whole_file
@@ -137,51 +137,34 @@ def _family(data: Mapping[Place, Compared], design: Design) -> list[Row]:
 
 def _rows(sampled: Sampled, place: Place, design: Design) -> list[Row]:
     """A row for each method, with its interval, and one for each comparison, both ways between two baselines."""
-    alone = {method: _alone(sampled, method, place, design) for method in sampled.observed}
+    alone: dict[Method, Row] = {}
+    how = f"|bs:{design.resamples}|ar:{design.resamples}|rs:{design.seed}|ci:95"
+    for method, seeds in sampled.observed.items():
+        low, high = resampling.interval(sampled.bootstrap[method])
+        alone[method] = {
+            **dict.fromkeys(COLUMNS, None),
+            **{"method": method.name, "variant": method.variant, "baseline": ""},
+            **place._asdict(),
+            **{"score": sampled.score(method), "low": low, "high": high},
+            "spread": float(seeds.std(ddof=1)) if len(seeds) > 1 else None,
+            **{"seeds": len(seeds), "segments": sampled.segments, "signature": sampled.signature + how},
+        }
     rows = list(alone.values())
     for pair in design.pairs(sampled.observed):
-        compared = _compared(sampled, pair)
-        rows.append({**alone[pair[0]], "baseline": str(pair[1]), **compared})
-        if pair[0] in design.baselines:
-            rows.append({**alone[pair[1]], "baseline": str(pair[0]), **_reversed(compared)})
+        one, other = pair
+        difference = sampled.score(one) - sampled.score(other)
+        drawn = sampled.bootstrap[one] - sampled.bootstrap[other]
+        low, high = resampling.interval(drawn)
+        found: Row = {"difference": difference, "difference_low": low, "difference_high": high, "pair": pair}
+        found["p_bootstrap"] = resampling.p_bootstrap(drawn, difference, sampled.longest)
+        if pair in sampled.swapped:
+            observed, swapped = sampled.swapped[pair][0], sampled.swapped[pair][1:]
+            found["p_randomisation"] = resampling.p_randomisation(swapped, observed)
+        rows.append({**alone[one], "baseline": str(other), **found})
+        if one in design.baselines:  # the same comparison seen from the other side
+            found = {**found, "difference": -difference, "difference_low": -high, "difference_high": -low}
+            rows.append({**alone[other], "baseline": str(one), **found})
     return rows
-
-
-def _alone(sampled: Sampled, method: Method, place: Place, design: Design) -> Row:
-    seeds = sampled.observed[method]
-    low, high = resampling.interval(sampled.bootstrap[method])
-    return {
-        **dict.fromkeys(COLUMNS, None),
-        **{"method": method.name, "variant": method.variant, "baseline": ""},
-        **place._asdict(),
-        **{"score": sampled.score(method), "low": low, "high": high},
-        "spread": float(seeds.std(ddof=1)) if len(seeds) > 1 else None,
-        **{"seeds": len(seeds), "segments": sampled.segments},
-        "signature": f"{sampled.signature}|bs:{design.resamples}|ar:{design.resamples}|rs:{design.seed}|ci:95",
-    }
-
-
-def _compared(sampled: Sampled, pair: Pair) -> Row:
-    one, other = pair
-    difference = sampled.score(one) - sampled.score(other)
-    drawn = sampled.bootstrap[one] - sampled.bootstrap[other]
-    low, high = resampling.interval(drawn)
-    found: Row = {"difference": difference, "difference_low": low, "difference_high": high, "pair": pair}
-    found["p_bootstrap"] = resampling.p_bootstrap(drawn, difference, sampled.longest)
-    if pair in sampled.swapped:
-        observed, swapped = sampled.swapped[pair][0], sampled.swapped[pair][1:]
-        found["p_randomisation"] = resampling.p_randomisation(swapped, observed)
-    return found
-
-
-def _reversed(compared: Row) -> Row:
-    """The same comparison seen from the other side."""
-    return {
-        **compared,
-        "difference": -compared["difference"],
-        "difference_low": -compared["difference_high"],
-        "difference_high": -compared["difference_low"],
-    }
 
 
 def _corrected(rows: list[Row]) -> list[Row]:

@@ -35,11 +35,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lander.config.neurons import Neurons
 from lander.detect.neurons import SPECIFIC, Split, add_split_flags, classify, split_of
 from lander.report.document import Document, heads, listed, number, numbers, write
 from lander.report.tables import Cell, Table
 from lander.shared import tables
 from lander.shared.errors import UserError, run_main
+from lander.shared.section import add_flags
 
 COLUMNS = ["kind", "a", "b", "layer", "language", "value", "n"]
 ANY = "any"
@@ -304,7 +306,7 @@ def main() -> None:
     parser.add_argument(
         "--rules", type=parse_rule, nargs="+", default=[], metavar="NAME=RULE", help="where it is not that of --rule"
     )
-    parser.add_argument("--unactivated", type=float, help="neurons of at most this mean Phi are in no set")
+    add_flags(parser, Neurons, "unactivated")
     parser.add_argument("--stable", type=float, default=0.95, help="overlap from which a set counts as the same")
     parser.add_argument("--out", type=Path, required=True, help="folder for agreement.csv, .md and .svg")
     args = parser.parse_args()

@@ -40,6 +40,7 @@ from torch import nn
 from lander.experiments import charts
 from lander.experiments.claims.judge import ALPHA, MIXED
 from lander.models import families, loading
+from lander.models.flags import add_model_flags
 from lander.models.tokens import Codec
 from lander.report import svg
 from lander.report.document import Document, heads, number, numbers, write
@@ -379,9 +380,7 @@ def neurons_of(table: pd.DataFrame, layer: int, n_neurons: int) -> tuple[np.ndar
 def parse_args() -> argparse.Namespace:
     """The flags of the command line."""
     parser = argparse.ArgumentParser(prog="lander.experiments.clusters", description=__doc__.splitlines()[0])
-    parser.add_argument("--model", required=True, help="built-in name, local folder or hub id")
-    parser.add_argument("--revision", default="", help="revision of a hub model")
-    parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
+    add_model_flags(parser, prompt=False)
     parser.add_argument("--text", type=Path, nargs="+", required=True, help="one table of sentences per language")
     parser.add_argument("--languages", nargs="+", required=True, help="their codes, in the same order")
     parser.add_argument("--neurons", type=Path, required=True, help="the neurons table")
@@ -392,7 +391,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--draws", type=int, default=99, help="of random neurons (default: 99)")
     parser.add_argument("--seed", type=int, default=0, help="of the draws")
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True, help="folder for clusters.csv, .md, .svg and the points")
     return parser.parse_args()
 

@@ -46,7 +46,7 @@ def write(kind: str, inputs: Inputs, out: Path) -> list[Path]:
     captions = page.captions()
     texts, parts = {}, [f"# {TITLES[kind]}"]
     for name, number in KINDS[kind].items():
-        drawn = getattr(detection, name.replace("-", "_"))(inputs)
+        drawn = detection.draw(name, inputs)
         if drawn is None:
             raise UserError(f"{kind}: nothing to draw in {name}; a model of one layer has no change D")
         texts |= {f"{name}.svg": drawn.svg, f"{name}.csv": drawn.data.to_csv(index=False, lineterminator="\n")}

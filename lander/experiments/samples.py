@@ -16,6 +16,7 @@ from lander.evaluate.collect import MEANS
 from lander.report.inputs import parse_assignments, read_run, read_scores_table
 from lander.report.labels import direction_group, method_key, run_label, sort_directions, sort_tests
 from lander.report.paper import PAPER
+from lander.shared.csvfile import read_csv
 from lander.shared.errors import UserError
 from lander.shared.runs import Model
 
@@ -27,7 +28,7 @@ SIDES = dict(zip(MEANS, (None, "into English", "out of English"), strict=True)) 
 MEAN_HEADS = {"mean": "all", "mean-into-en": "into en", "mean-out-of-en": "out of en"}
 KEYS = ["method", "variant", "seed"]  # of a model; seeds are text
 SUMMARY = ["mean", "spread", "number", "over"]
-LOSS_COLUMNS = [*KEYS, "state", "kind", "name", "direction", "loss", "tokens", "characters", "loss_per_character"]
+LOSS_COLUMNS = [*KEYS, "state", "kind", "name", "direction", "loss", "tokens", "characters", LOSS]
 COSTS = (
     "parameters_trained", "parameters_total", "tokens", "seconds", "flops", "peak_memory_bytes", "updates",
     "learning_rate",
@@ -92,20 +93,8 @@ def read_losses(files: Sequence[str | Path]) -> pd.DataFrame:
     """
     parts = [pd.DataFrame(columns=LOSS_COLUMNS)] if not files else []
     for path in files:
-        try:
-            table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such file; `python -m lander.translate.loss` makes it") from None
-        except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
-            raise UserError(f"{path}: cannot be read as CSV ({error}); remove it and run snakemake again") from None
-        if missing := [name for name in LOSS_COLUMNS if name not in table]:
-            raise UserError(f"{path}: no column {', '.join(missing)}; remove it and run snakemake again")
-        numbers = ["loss", "tokens", "characters", "loss_per_character"]
-        try:
-            table[numbers] = table[numbers].astype(float)
-        except ValueError as error:
-            raise UserError(f"{path}: {error}; remove it and run snakemake again") from None
-        parts.append(table[LOSS_COLUMNS].fillna({"loss": float("inf"), "loss_per_character": float("inf")}))
+        table = read_csv(path, LOSS_COLUMNS, LOSS_COLUMNS[7:], absent="`python -m lander.translate.loss` makes it")
+        parts.append(table[LOSS_COLUMNS].fillna({"loss": float("inf"), LOSS: float("inf")}))
     losses = pd.concat(parts, ignore_index=True)
     _once(losses, [*KEYS, "state", "kind", "name", "direction"], "--loss")
     return losses

@@ -35,7 +35,10 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from lander.config.methods import METHODS, TRAINED
+from lander.config.finetune import Training
+from lander.config.masks import Routing as RoutingSettings
+from lander.config.methods import METHODS, TRAINED, Adapter
+from lander.config.methods import Lora as LoraSettings
 from lander.data import chunks
 from lander.data.templates import Template, load_templates
 from lander.finetune import checkpoint, saved
@@ -46,12 +49,14 @@ from lander.finetune.methods import Lora, Prepared, count, prepare
 from lander.finetune.schedule import Pairs, Schedule
 from lander.finetune.trainer import Settings, train
 from lander.models import loading
-from lander.models.tokens import PROMPTS, Codec
+from lander.models.flags import add_model_flags, add_prompt_flags
+from lander.models.tokens import Codec
 from lander.shared import guard, machine, provenance
 from lander.shared.digest import code_digest
 from lander.shared.errors import UserError, run_main
 from lander.shared.files import sweep, whole_file, write_json
 from lander.shared.languages import Direction, parse_direction
+from lander.shared.section import add_flags, names_of
 
 PIECE = 1_000  # pairs that are tokenized together: as lists, tokens take many times what they take in `Pairs`
 
@@ -156,44 +161,24 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="lander.finetune", description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--method", choices=TRAINED, required=True)
-    add("--model", required=True, help="base: built-in name, local folder or hub id")
-    add("--revision", default="", help="revision of a hub model")
-    add("--prompt", choices=PROMPTS, help="how instructions are put to the model (default: plain)")
-    add("--dtype", choices=["auto", "float32", "bfloat16"], default="auto", help="of the weights")
+    add_model_flags(parser)
     add("--train", type=Path, nargs="+", required=True, help="training pairs, one table per direction")
     add("--directions", type=parse_direction, nargs="+", required=True, help="their directions, in the same order")
-    add("--languages", type=json.loads, required=True, help="JSON: code -> name in the prompts")
-    add("--templates", type=Path, help="YAML of instruction templates (default: the project's ten)")
+    add_prompt_flags(parser)
     add("--masks", type=Path, help="folder of <direction>.parquet, for methods that use masks")
     add("--routes", type=parse_direction, nargs="*", default=[], help="directions with masks (default: --directions)")
     add("--seed", type=int, default=0)
-    add("--steps", type=int, help="optimizer updates; wins over --epochs")
-    add("--epochs", type=float, default=1.0, help="times that the largest direction is read")
-    add("--batch-size", type=int, default=8, help="pairs per micro-batch")
-    add("--accumulate", type=int, help="micro-batches per update over all ranks (default: one per direction)")
-    add("--learning-rate", type=float, default=5e-5)
-    add("--schedule", choices=["constant", "linear", "cosine"], default="linear")
-    add("--warmup", type=int, default=0, help="updates of linear warmup")
-    add("--weight-decay", type=float, default=0.01)
-    add("--clip", type=float, default=1.0, help="gradient norm; 0: no clipping")
-    add("--max-length", type=int, default=1024, help="tokens of prompt and translation; longer pairs are left out")
-    add("--recompute", action="store_true", help="gradient checkpointing: less memory, a third more time")
-    add("--zero-stage", type=int, choices=range(4), default=0)
-    add("--precision", choices=["auto", "float32", "bfloat16"], default="auto", help="arithmetic on a CPU")
-    add("--threads", type=int, default=1)
-    add("--scope", choices=["layer", "ffn"], default="layer", help="with or without attention and norms")
-    add("--scale", choices=["input", "output"], default="output", help="what eq. 7-8 scale")
-    add("--gate", choices=["static", "learned", "off"], default="learned")
-    add("--lora-rank", type=int, default=16)
-    add("--lora-alpha", type=int, default=32)
-    add("--lora-targets", nargs="*", default=[], help="names of linear maps (default: all of every layer)")
-    add("--bottleneck", type=int, help="width of the adapter; also sets the size of adapter-lora")
+    add_flags(parser, Training, *names_of(Training, "ranks"))
+    add_flags(parser, RoutingSettings, "scale", "gate")
+    add_flags(parser, LoraSettings, "rank", "alpha", "targets", prefix="lora-")
+    add_flags(parser, Adapter, "bottleneck")
     add("--budget-layers", type=int, help="for adapters and lora-matched: as many parameters as so many layers")
     add("--keep-diverged", action="store_true", help="write the model of a training that diverges (trials of a rate)")
-    add("--checkpoint-minutes", type=float, default=5.0, help="of training between checkpoints; 0: none by time")
     add("--checkpoints", type=Path, help="folder of checkpoints; removed when the model is written (default: none)")
     add("--out", type=Path, required=True, help="folder of the model")
-    return parser.parse_args()
+    args = parser.parse_args()
+    args.learning_rate = args.learning_rate or METHODS[args.method].rate
+    return args
 
 
 def main() -> None:

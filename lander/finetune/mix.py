@@ -22,7 +22,7 @@ from lander.finetune import delta, saved
 from lander.models import loading
 from lander.shared import machine
 from lander.shared.errors import UserError, run_main
-from lander.shared.files import sha256, whole_folder, write_json
+from lander.shared.files import whole_folder
 
 
 def average(base: torch.nn.Module, tuned: torch.nn.Module, share: float) -> None:
@@ -55,8 +55,7 @@ def main() -> None:
             if path.is_file() and path.suffix in (".json", ".jinja") and path.name not in ("lander.json", "run.json"):
                 shutil.copyfile(path, folder / path.name)
         tuned.save_pretrained(folder)
-        digests = {path.name: sha256(path) for path in sorted(folder.glob("*.safetensors"))}
-        write_json(folder / "lander.json", manifest | {"mix": args.share, "files": digests})
+        saved.write_manifest(folder, manifest | {"mix": args.share})
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+import lander.report
 from lander.report.inputs import (
     Inputs,
     parse_assignments,
@@ -27,12 +28,6 @@ from lander.shared.provenance import collect
 ABOUT = """Write the report of a run: OUT/index.html, one self-contained page of at most 4.8 MB, and every figure as
 .svg and .csv. Only --run, --scores and --out are required; the page leaves out what is not given.
 MODEL stands for METHOD/VARIANT/sSEED, as in landermt/main/s0; variant and seed may be left out."""
-EXAMPLE = """example:
-  python -m lander.report --run demo --scores results/demo/evaluate/scores.csv \\
-      --significance results/demo/evaluate/significance.csv --experiments results/demo/experiments \\
-      --translations landermt/main/s0=results/demo/translate/landermt/main/s0 \\
-                     full/main/s0=results/demo/translate/full/main/s0 \\
-      --flags full/main/s0=results/demo/evaluate/full/main/s0 --out results/demo/report"""
 EXAMPLES = 3  # dropped pairs of each filter and direction
 
 
@@ -41,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m lander.report",
         description=ABOUT,
-        epilog=EXAMPLE,
+        epilog=f"example:{lander.report.__doc__.rpartition('Example:')[2]}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument

@@ -24,6 +24,7 @@ class Beside:
     title: str
     ours: list[Table]
     theirs: Table
+    printed: Table  # theirs, with its columns in the order of the paper
     ahead: Table | None
 
 
@@ -52,10 +53,13 @@ def beside(inputs: Inputs, tests: list[str]) -> list[Beside]:
             if 0 < len(shown) < len(single):  # means over other directions than the run's: computed here, not tested
                 computed = pd.DataFrame(means(shown.to_dict("records"))).astype({"score": float})
                 rows, tested = pd.concat([shown, computed], ignore_index=True), tested.of_directions()
-            if own := score_table(rows, test, "bleu", tested, list(theirs), wanted):
+            rows = rows[rows["method"].isin(theirs) & (rows["direction"].isin(wanted) | (not wanted))]
+            if own := score_table(rows, test, "bleu", tested):
                 note = "Means over the directions shown here; the paper's means are over all of its directions."
                 ours.append(replace(own, notes=[note, *own.notes]) if 0 < len(shared) < len(directions) else own)
-        found.append(Beside(title, ours, _arranged(table, columns), _ahead(scores, tests, theirs, directions, shared)))
+        found.append(
+            Beside(title, ours, _arranged(table, columns), table, _ahead(scores, tests, theirs, directions, shared))
+        )
     return found
 
 

@@ -5,7 +5,7 @@ Figures by layer, heat maps of overlap and agreement, the table of owners, and t
 
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,22 @@ MEASURES = {  # kind in the numbers of the experiment `agreement` -> title
     "estimators_correlation": "rank correlation of the scores",
     "estimators_overlap": "overlap of specific neurons",
 }
+DIRECTION_LINES = {  # figure, and column of the layers table -> title, y axis
+    "activation": ("Mean activation of the FFN neurons, by layer and direction", "mean activation"),
+    "delta": ("D, the change of mean activation between neighbouring layers", "D, change of mean activation"),
+}
+LANGUAGE_LINES = {  # figure -> title, which neurons; None for all
+    "awareness": ("Mean awareness of the neurons, by layer and language", None),
+    "awareness-general": (
+        "Mean awareness of the language-general neurons",
+        lambda rows, _: rows["kind"] == "general",
+    ),
+    "awareness-specific": (
+        "Mean awareness of the language-specific neurons, by owner",
+        lambda rows, language: (rows["kind"] == "specific") & (rows["language"] == language),
+    ),
+}
+FIGURES = (*DIRECTION_LINES, *LANGUAGE_LINES, "owners", "overlap", "estimators-agreement")
 ANY = "any"  # in these numbers: over the sets of all languages
 
 
@@ -65,7 +81,7 @@ def layers_answer(inputs: Inputs) -> str:
     if mean.empty:
         return text
     largest = ", ".join(f"{layer} ({value:.3g})" for layer, value in mean.head(max(1, len(chosen[names[0]]))).items())
-    return f"{text}. D, the change of mean activation from the layer before, is largest at {largest}"
+    return f"{text}. D, the change of mean activation between neighbouring layers, is largest at {largest}"
 
 
 def _shade(axes: Axes, chosen: dict[str, list[int]]) -> None:
@@ -129,11 +145,15 @@ def _lines(
     return svg.drawn(figure, name, title, kind, data, (str(layer), str(series), str(value)))
 
 
-def _direction_lines(name: str, title: str, axis: str, inputs: Inputs) -> Drawn:
-    """Lines of a column of the layers table, named as the figure: a colour and marker for each language pair.
+@styled
+def direction_lines(name: str, inputs: Inputs) -> Drawn | None:
+    """A column of the layers table, named as the figure, per layer and direction (paper, figures 4-5).
 
-    One direction of a pair is solid with filled marks, the other dashed with hollow ones.
+    A language pair has one colour and marker: solid and filled for one direction, dashed and hollow for the other.
     """
+    if inputs.layers is None or inputs.layers[name].isna().all():
+        return None
+    title, axis = DIRECTION_LINES[name]
     data = inputs.layers[["layer", "direction", name, "selected"]]
     styles, pairs = {}, []
     for direction in sort_directions(data["direction"].unique()):
@@ -147,77 +167,28 @@ def _direction_lines(name: str, title: str, axis: str, inputs: Inputs) -> Drawn:
 
 
 @styled
-def activation(inputs: Inputs) -> Drawn | None:
-    """Mean activation per layer and direction (paper, figure 4)."""
-    if inputs.layers is None:
+def language_lines(name: str, inputs: Inputs) -> Drawn | None:
+    """Mean awareness per layer and language: of all neurons, the general or the specific ones (paper, figures 6-8)."""
+    title, select = LANGUAGE_LINES[name]
+    if not inputs.awareness or (select and inputs.neurons is None):
         return None
-    title = "Mean activation of the FFN neurons, by layer and direction"
-    return _direction_lines("activation", title, "mean activation", inputs)
-
-
-@styled
-def delta(inputs: Inputs) -> Drawn | None:
-    """D, the change between neighbouring layers, per layer and direction (paper, figure 5)."""
-    if inputs.layers is None or inputs.layers["delta"].isna().all():
-        return None
-    title = "D, the change of mean activation from the layer before"
-    return _direction_lines("delta", title, "D, change of mean activation", inputs)
-
-
-def _language_lines(name: str, title: str, data: pd.DataFrame, inputs: Inputs) -> Drawn:
     styles = {language: svg.line_style(index) for index, language in enumerate(inputs.awareness)}
-    scale = _mean_awareness(inputs)["awareness"]  # of all neurons: the figures can be compared with one unit
+    data = _mean_awareness(inputs, select)
+    scale = _mean_awareness(inputs, None)["awareness"]  # of all neurons: the figures can be compared with one unit
     return _lines(name, title, ("mean awareness", "nats"), data, styles, inputs, -(-len(styles) // 7), scale)
 
 
-def _mean_awareness(inputs: Inputs) -> pd.DataFrame:
-    """layer, language, awareness: the mean over all neurons."""
-    parts = [
-        rows.groupby("layer")["score"].mean().rename("awareness").reset_index().assign(language=language)
-        for language, rows in inputs.awareness.items()
-    ]
-    return pd.concat(parts)[["layer", "language", "awareness"]]
-
-
-@styled
-def awareness(inputs: Inputs) -> Drawn | None:
-    """Mean awareness per layer and language (paper, figure 8)."""
-    if not inputs.awareness:
-        return None
-    title = "Mean awareness of the neurons, by layer and language"
-    return _language_lines("awareness", title, _mean_awareness(inputs), inputs)
-
-
-def _group(inputs: Inputs, select: Callable[[pd.DataFrame, str], pd.Series]) -> pd.DataFrame:
+def _mean_awareness(inputs: Inputs, select: Callable[[pd.DataFrame, str], pd.Series] | None) -> pd.DataFrame:
     """Mean awareness per layer and language over the neurons that `select` marks in the joined table; gaps are NaN."""
     parts = []
-    for language, scores in inputs.awareness.items():
-        both = inputs.neurons.merge(scores, on=["layer", "neuron"], how="inner")
-        both["score"] = both["score"].where(select(both, language))
-        grouped = both.groupby("layer")["score"]
+    for language, rows in inputs.awareness.items():
+        if select:
+            rows = inputs.neurons.merge(rows, on=["layer", "neuron"], how="inner")
+            rows["score"] = rows["score"].where(select(rows, language))
+        grouped = rows.groupby("layer")["score"]
         found = pd.DataFrame({"awareness": grouped.mean(), "neurons": grouped.count()}).reset_index()
         parts.append(found.assign(language=language))
-    return pd.concat(parts)[["layer", "language", "awareness", "neurons"]]
-
-
-@styled
-def awareness_general(inputs: Inputs) -> Drawn | None:
-    """Mean awareness of the general neurons (paper, figure 6)."""
-    if inputs.neurons is None or not inputs.awareness:
-        return None
-    data = _group(inputs, lambda rows, _: rows["kind"] == "general")
-    title = "Mean awareness of the language-general neurons"
-    return _language_lines("awareness-general", title, data, inputs)
-
-
-@styled
-def awareness_specific(inputs: Inputs) -> Drawn | None:
-    """Mean awareness, for each language, of the specific neurons that it owns (paper, figure 7)."""
-    if inputs.neurons is None or not inputs.awareness:
-        return None
-    data = _group(inputs, lambda rows, language: (rows["kind"] == "specific") & (rows["language"] == language))
-    title = "Mean awareness of the language-specific neurons, by owner"
-    return _language_lines("awareness-specific", title, data, inputs)
+    return pd.concat(parts)[["layer", "language", "awareness", *(["neurons"] if select else [])]]
 
 
 # ---------------------------------------------------------------- who owns which neurons
@@ -367,7 +338,7 @@ def overlap(inputs: Inputs) -> Drawn | None:
 
 
 @styled
-def agreement(documents: list[Document]) -> Drawn | None:
+def agreement(documents: Sequence[Document]) -> Drawn | None:
     """How well the estimators agree, from the numbers of the experiment `agreement`."""
     text = next((one.csv for one in documents if one.name == "agreement"), None)
     if not text:
@@ -393,7 +364,12 @@ def agreement(documents: list[Document]) -> Drawn | None:
     return svg.drawn(figure, "estimators-agreement", title, "Heat map", data)
 
 
-def figures(inputs: Inputs, documents: list[Document]) -> list[Drawn | None]:
-    """All figures of the section."""
-    drawing = (activation, delta, awareness, awareness_general, awareness_specific, owners, overlap)
-    return [*(draw(inputs) for draw in drawing), agreement(documents)]
+def draw(name: str, inputs: Inputs, documents: Sequence[Document] = ()) -> Drawn | None:
+    """One figure of `FIGURES`; None if there is nothing to show."""
+    if name in DIRECTION_LINES:
+        return direction_lines(name, inputs)
+    if name in LANGUAGE_LINES:
+        return language_lines(name, inputs)
+    return (
+        agreement(documents) if name == "estimators-agreement" else {"owners": owners, "overlap": overlap}[name](inputs)
+    )

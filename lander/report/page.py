@@ -11,16 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import pandas as pd
 from markupsafe import Markup
 
-from lander.report import data, detection, paper, provenance, scores, summary, svg, training
+from lander.report import data, detection, provenance, scores, summary, svg, training
 from lander.report.beside import beside
 from lander.report.document import PICTURE_FIRST, Document
 from lander.report.inputs import Inputs
 from lander.report.labels import method_of, run_label
 from lander.report.svg import Drawn, styled
-from lander.report.tables import MISSING, Cell, Head, Table
 from lander.report.translations import Browser, readable, text_direction, visible
 from lander.shared.files import whole_folder, write_text
 
@@ -30,10 +28,7 @@ LIMIT = 4_800_000  # bytes of the page
 ROOM = 2_500_000  # bytes of the experiments' figures that are in the page
 NOTHING = "Nothing to show in this run."
 NO_ROOM = "No sentence is shown: the rest of the page leaves no room for them."
-FIGURES = (  # all that a report may have; an earlier report may have left some of them
-    "gain", "scores", "activation", "delta", "awareness", "awareness-general", "awareness-specific", "owners",
-    "overlap", "estimators-agreement", "loss", "stages", "lengths",
-)  # fmt: skip
+FIGURES = ("gain", "scores", *detection.FIGURES, "loss", "lengths", "stages")  # all that a report may have
 
 
 def write(
@@ -57,9 +52,8 @@ def write(
     order = first + [one.name for key in ("gain", "scores") for one in drawn[key]]
     order += [name for name in pictures if name not in first]
     order += [one.name for key in ("detection", "training", "data", "cost") for one in drawn[key]]
-    numbers = {name: place for place, name in enumerate(order, start=1)}
-    figures = {key: [_shown(one, numbers[one.name]) for one in items] for key, items in drawn.items()}
-    content = _content(inputs, tests, figures, _shown_documents(documents, numbers), bool(browser))
+    content = _content(inputs, tests, drawn, documents, bool(browser))
+    content["numbers"] = {name: place for place, name in enumerate(order, start=1)}
     template = environment().get_template("page.html")
     text = template.render(**content, browser=Markup(""))
     if browser:
@@ -80,7 +74,7 @@ def _figures(inputs: Inputs, tests: list[str], documents: Sequence[Document]) ->
     made = {
         "gain": [] if measured else [training.gain(inputs, tests)],
         "scores": [scores.score_figure(inputs, tests)],
-        "detection": detection.figures(inputs, list(documents)),
+        "detection": [detection.draw(name, inputs, documents) for name in detection.FIGURES],
         "training": [training.loss(inputs)],
         "data": [data.lengths(inputs)],
         "cost": [training.stages(inputs)],
@@ -88,65 +82,17 @@ def _figures(inputs: Inputs, tests: list[str], documents: Sequence[Document]) ->
     return {key: [one for one in items if one] for key, items in made.items()}
 
 
-def _shown(drawn: Drawn, number: int) -> dict[str, Any]:
-    """A figure for the template, with its numbers as a table for readers who cannot see it or want to know exactly."""
-    table = None
-    if drawn.pivot:
-        index, columns, values = drawn.pivot
-        order = list(dict.fromkeys(drawn.data[columns]))
-        wide = drawn.data.pivot(index=index, columns=columns, values=values)[order]
-        rows = [
-            (str(label), [Cell(_number(value)) for value in row])
-            for label, row in zip(wide.index, wide.values, strict=True)
-        ]
-        table = Table(drawn.title, index, [Head(str(name)) for name in order], rows)
-    picture = Markup(svg.inline(drawn.svg, drawn.name, drawn.description))
-    return {"drawn": drawn, "number": number, "svg": picture, "table": table}
-
-
-def _shown_documents(documents: Sequence[Document], numbers: dict[str, int]) -> list[dict[str, Any]]:
-    """Experiments for the template. Figures that have no room in the page stay files beside it.
-
-    The section "Beside the paper" has the paper's tables; they are left out here.
-    """
-    found, room = [], ROOM
-    elsewhere = [paper.table1(), paper.table2()]
-    for one in documents:
-        inside = bool(one.svg) and len(one.svg) <= room
-        room -= len(one.svg) if inside else 0
-        name = f"experiment-{re.sub(r'[^A-Za-z0-9_-]', '-', one.name)}"  # an id of HTML
-        description = f"{one.title}. The numbers are in the tables below it and in its file."
-        found.append(
-            {
-                "name": one.name,
-                "id": name,
-                "title": one.title,
-                "number": numbers.get(one.name),
-                "svg": Markup(svg.inline(one.svg, name, description)) if inside else None,
-                "paragraphs": one.paragraphs,
-                "tables": [table for table in one.tables if table not in elsewhere],
-                "files": [f"{EXPERIMENTS}/{one.name}{end}" for end in ([".svg"] if one.svg else []) + [".csv"]],
-            }
-        )
-    return found
-
-
-def _number(value: float) -> str:
-    if pd.isna(value):
-        return MISSING
-    return f"{value:,.0f}" if float(value).is_integer() and abs(value) >= 1 else f"{value:.4g}"
-
-
 def _content(
-    inputs: Inputs,
-    tests: list[str],
-    figures: dict[str, list[dict[str, Any]]],
-    documents: list[dict[str, Any]],
-    browser: bool,
+    inputs: Inputs, tests: list[str], figures: dict[str, list[Drawn]], documents: Sequence[Document], browser: bool
 ) -> dict[str, Any]:
     """What the template shows, except the translations; `browser`: whether there are any."""
-    others = [one for one in documents if one["name"] != PICTURE_FIRST]
-    pareto = next((one for one in documents if one["name"] == PICTURE_FIRST), None)
+    others = [one for one in documents if one.name != PICTURE_FIRST]
+    pareto = next((one for one in documents if one.name == PICTURE_FIRST), None)
+    inside, room = set(), ROOM  # experiments whose figures are in the page; the others are only files
+    for one in documents:
+        if one.svg and len(one.svg) <= room:
+            inside.add(one.name)
+            room -= len(one.svg)
     compared = beside(inputs, tests)
     counts = [] if inputs.counts is None else data.count_tables(inputs.counts)
     sections = {  # id -> heading, whether there is something in it
@@ -163,7 +109,7 @@ def _content(
         "provenance": ("Provenance", True),
     }
     there = {key: heading for key, (heading, is_there) in sections.items() if is_there}
-    places = there.keys() | {one["drawn"].name for items in figures.values() for one in items}
+    places = there.keys() | {one.name for items in figures.values() for one in items}
     return {
         **look(),
         "title": inputs.name,
@@ -172,6 +118,8 @@ def _content(
         "ran": set(inputs.scores["method"]),
         "sections": list(there.items()),
         "figures": figures,
+        "inside": inside,
+        "elsewhere": [one.printed for one in compared],  # the paper's tables, which some experiments also have
         "verdicts": [(test, summary.verdict(inputs, test), summary.tested_sentences(inputs, test)) for test in tests],
         "findings": [one for one in summary.findings(inputs) if one[2] in places],
         "glance": summary.glance_table(inputs, tests),
@@ -188,7 +136,7 @@ def _content(
         "dropped": [data.dropped_table(pair, rows) for pair, rows in inputs.dropped.items() if rows],
         "owners": detection.owners_table(inputs),
         "stages": training.stage_table(inputs),
-        "commands": provenance.commands(inputs, [one["name"] for one in documents]),
+        "commands": provenance.commands(inputs, [one.name for one in documents]),
         "seeds": provenance.seeds(inputs),
         "made": provenance.made_tables(inputs),
         "signatures": provenance.signature_table(inputs),
@@ -274,6 +222,6 @@ def environment(*folders: Path) -> jinja2.Environment:
         trim_blocks=True,
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
-    made.filters["readable"] = readable
-    made.globals |= {"dir": text_direction, "text_direction": text_direction}
+    made.filters |= {"readable": readable, "identifier": lambda text: re.sub(r"[^A-Za-z0-9_-]", "-", text)}
+    made.globals |= {"dir": text_direction, "inline": lambda *figure: Markup(svg.inline(*figure))}
     return made

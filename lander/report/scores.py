@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import numpy as np
 import pandas as pd
@@ -44,31 +45,17 @@ def score_columns(directions: Sequence[str]) -> list[tuple[str, str]]:
 
 def score_heads(columns: Sequence[tuple[str, str]]) -> tuple[list[Head], list[Head]]:
     """The headings of those columns, and the groups above them."""
-    groups: list[Head] = []
-    for group, _ in columns:
-        span = groups.pop().span + 1 if groups and groups[-1].text == group else 1
-        groups.append(Head(group, span))
+    groups = [Head(group, len(list(own))) for group, own in groupby(columns, key=lambda column: column[0])]
     return [Head(MEAN_LABELS.get(name, name)) for _, name in columns], groups
 
 
-def score_table(
-    scores: pd.DataFrame,
-    test: str,
-    metric: str,
-    tested: Significance | None = None,
-    only: Sequence[str] = (),
-    directions: Sequence[str] = (),
-) -> Table | None:
+def score_table(scores: pd.DataFrame, test: str, metric: str, tested: Significance | None = None) -> Table | None:
     """Methods x directions of one test set and metric: means over seeds, the best of each column marked.
 
     Args:
         tested: intervals and tests, shown in the cells.
-        only: the methods to show; empty for all.
-        directions: the directions and means to show; empty for all.
     """
     rows = scores[(scores["test"] == test) & (scores["metric"] == metric)]
-    rows = rows[rows["method"].isin(only)] if only else rows
-    rows = rows[rows["direction"].isin(directions)] if directions else rows
     if rows.empty:
         return None
     tested = tested or Significance()

@@ -14,7 +14,7 @@ from lander.report.inputs import Inputs
 from lander.report.labels import MEAN_LABELS, Method, method_key, method_of, run_label, sort_tests
 from lander.report.scores import score_columns
 from lander.report.significance import LEVEL, SIGNIFICANT
-from lander.report.tables import MISSING, Cell, Head, Table, duration, quantity, signed
+from lander.report.tables import MISSING, Cell, Head, Table, counted, duration, quantity, signed
 
 SIDES = {"mean-out-of-en": "out of English", "mean-into-en": "into English"}
 GLANCE = {"bleu": "BLEU", "chrf2++": "chrF2++"}
@@ -57,7 +57,7 @@ def facts(inputs: Inputs, tests: list[str]) -> list[str]:
     }
     base = inputs.setting("model", "path")
     found = [f"base {base}"] if isinstance(base, str) else []
-    return found + [f"{number} {thing}{'s' if number != 1 else ''}" for thing, number in counts.items()]
+    return found + counted(counts)
 
 
 def means_by_run(scores: pd.DataFrame, test: str, metric: str, direction: str = "mean") -> pd.Series:

@@ -20,6 +20,8 @@ from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from lander.report.tables import MISSING, Cell, Head, Table
+
 INK, MUTED, GRID, BAND, PAGE = "#1b1b1d", "#5f5f63", "#dcdcdf", "#efe7d2", "#fffffe"
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", INK)
 NAMES = ("blue", "vermillion", "green", "purple", "orange", "sky", "ink")
@@ -77,7 +79,24 @@ class Drawn:
     description: str  # for readers who cannot see it
     svg: str
     data: pd.DataFrame  # long format: what the figure shows
-    pivot: tuple[str, str, str] | None = None  # rows, columns and values of the table below the figure
+    pivot: tuple[str, str, str] | None = None  # rows, columns and values of `table`
+
+    @property
+    def table(self) -> Table | None:
+        """The numbers of the figure, for readers who cannot see it or want to know exactly."""
+        if not self.pivot:
+            return None
+        index, columns, values = self.pivot
+        order = list(dict.fromkeys(self.data[columns]))
+        wide = self.data.pivot(index=index, columns=columns, values=values)[order]
+        rows = [(str(row[0]), [Cell(_number(value)) for value in row[1:]]) for row in wide.itertuples(name=None)]
+        return Table(self.title, index, [Head(str(name)) for name in order], rows)
+
+
+def _number(value: float) -> str:
+    if pd.isna(value):
+        return MISSING
+    return f"{value:,.0f}" if float(value).is_integer() and abs(value) >= 1 else f"{value:.4g}"
 
 
 def drawn(

@@ -1,6 +1,7 @@
 """Tables as data, and numbers as text. table.html turns a table into HTML and escapes its text."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 MISSING = "–"
@@ -50,6 +51,11 @@ class Table:
     total: bool = False  # the last row is a sum
     wide: bool = False  # cells hold sentences, which may be broken into lines
     word: str = "best"  # what bold means, for screen readers
+
+
+def counted(numbers: Mapping[str, int]) -> list[str]:
+    """`1 seed`, `10 directions`."""
+    return [f"{number} {thing}{'s' if number != 1 else ''}" for thing, number in numbers.items()]
 
 
 def duration(seconds: float | None) -> str:

@@ -25,6 +25,20 @@ SETTINGS = (  # of a training, in the order of the card
 )  # fmt: skip
 METRICS = ("bleu", "chrf2++", "bleu_raw", "comet")  # these first
 MARKUP = "\\`*_{}[]<>#|!~$"
+WHAT = {  # kind of card -> what it is about
+    "plain": "A translation model of the base's own architecture: any code that loads the base loads it.",
+    "delta": "What was trained of a translation model; it is put on its base, which is needed too.",
+    "folder": "A trained translation model; except for the method `full`, its base is needed too.",
+}
+LIMITS = (
+    "It was trained on single sentences with the prompts of its training, not on longer texts or with other prompts.",
+    "Beyond what it was trained for, its knowledge and its faults, biases among them, are the base's.",
+    "Translations can be wrong, or leave out or add something; have a person read what matters.",
+)
+PLAIN_LIMITS = (
+    "It is exact in float32; other types round, as they do for the base.",
+    "Neurons of other languages are zero: it is of use for its direction alone.",  # only of a routed model
+)
 
 
 def provenance(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
@@ -128,20 +142,7 @@ def write(
     license = license or base_license(manifest["base"]["path"])
     codes = [list(vars(parse_direction(direction)).values()) for direction in directions]
     pairs = [" to ".join(_plain(_language(code, manifest["languages"])) for code in pair) for pair in codes]
-    what = {
-        "plain": "A translation model of the base's own architecture: any code that loads the base loads it.",
-        "delta": "What was trained of a translation model; it is put on its base, which is needed too.",
-        "folder": "A trained translation model; except for the method `full`, its base is needed too.",
-    }[kind]
-    limits = [
-        "It was trained on single sentences with the prompts of its training; longer texts and other prompts were not.",
-        "Beyond what it was trained for, its knowledge and its faults, biases among them, are the base's.",
-        "Translations can be wrong, or leave out or add something; have a person read what matters.",
-    ]
-    if kind == "plain":
-        limits.append("It is exact in float32; other types round, as they do for the base.")
-        if manifest.get("routing"):
-            limits.append("Neurons of other languages are zero: it is of use for its direction alone.")
+    limits = [*LIMITS, *PLAIN_LIMITS[: 2 if manifest.get("routing") else 1]] if kind == "plain" else LIMITS
     terms = "The licence of the base and the terms of the training data apply to this model too."
     if license:
         terms = f"The base, {_plain(base)}, has the licence {_plain(license)}. {terms}"
@@ -156,7 +157,7 @@ def write(
     parts = [
         f"---\n{data.to_yaml()}\n---",
         "# " + _plain(", ".join([base, manifest["method"], *directions])),
-        f"{what} It translates {'; '.join(pairs)}.",
+        f"{WHAT[kind]} It translates {'; '.join(pairs)}.",
         "## How to load\n\n" + _loading(kind, name, base, directions, prompt, chat),
         "## Scores\n\n" + (_scores(scores) if scores else "None were given for this card."),
         "## How it was made\n\n" + _made(manifest, made),

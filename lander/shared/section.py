@@ -104,11 +104,12 @@ def choices(annotation: Any) -> list[Any]:
 # ---------------------------------------------------------------- flags
 
 
-def add_flags(parser: argparse.ArgumentParser, section: type[Section], *names: str) -> None:
+def add_flags(parser: argparse.ArgumentParser, section: type[Section], *names: str, prefix: str = "") -> None:
     """Add a flag per field: `batch_size` becomes --batch-size, with the field's choices, limits, default and help.
 
     Args:
         names: which fields; none given is all.
+        prefix: before the name of each flag, as in --lora-rank.
     """
     for name in names or section.model_fields:
         field = section.model_fields[name]
@@ -122,7 +123,7 @@ def add_flags(parser: argparse.ArgumentParser, section: type[Section], *names: s
             options |= {"choices": values, "type": type(values[0])}
         else:
             options["type"] = partial(_read, section, name, kind)
-        parser.add_argument(f"--{name.replace('_', '-')}", **options)
+        parser.add_argument(f"--{prefix}{name.replace('_', '-')}", **options)
 
 
 def flags(section: Section, *names: str) -> list[str]:
@@ -141,6 +142,11 @@ def flags(section: Section, *names: str) -> list[str]:
         elif value is not None:
             found += [f"--{flag}", str(value)]
     return found
+
+
+def names_of(section: type[Section], *left_out: str) -> list[str]:
+    """Names of the fields of a section but some."""
+    return [name for name in section.model_fields if name not in left_out]
 
 
 def settings(section: type[Section], args: argparse.Namespace) -> Any:

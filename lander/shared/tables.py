@@ -105,7 +105,7 @@ _COLUMNS: dict[str, list[pa.Field]] = {
     ],
     "masks": [
         *PLACE,
-        _column("role", pa.string(), "`general`, `source`, `target`, `absent` or `base`, in this direction"),
+        _column("role", pa.string(), "`general`, `source`, `target` or `absent`, in this direction"),
         _column("owner", pa.string(), "language that owns the neuron", nullable=True),
         _column("trained", pa.bool_(), "whether this direction's batches train it"),
         _column("scale", pa.float64(), "factor of the neuron's group (eq. 6-8), constant per layer and role"),

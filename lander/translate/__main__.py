@@ -3,15 +3,15 @@
 Paper: section 4.3. Raw outputs are kept beside the truncated ones: cutting at the first line break alone can be worth
 20 BLEU for a base model (Bawden and Yvon 2023).
 
-With --shots N (the method in-context, section 4.2) each prompt begins with N random training pairs of its direction, in
-the same template, each followed by its translation and a blank line. The draw depends on the seed, the direction and
-the sentence alone. Pairs with the test item's source or reference are never drawn.
+With --examples (the method in-context, section 4.2) each prompt begins with --shots random training pairs of its
+direction, in the same template, each followed by its translation and a blank line. The draw depends on the seed, the
+direction and the sentence alone. Pairs with the test item's source or reference are never drawn.
 
 Reads:  <run>/data/test/<test>/<direction>.parquet, a trained model's folder or a base,
-        <run>/data/s<seed>/train/<direction>.parquet with --shots
+        <run>/data/s<seed>/train/<direction>.parquet with --examples
 Writes: <run>/translate/<method>/<variant>/s<seed>/<test>/<direction>.jsonl   source, reference, raw, hypothesis,
                           cut (it had not come to an end), loss (of the reference behind the same prompt, nats)
-        .../run.json      seconds and sentences per test and direction; with --shots also shots_dropped (they did not
+        .../run.json      seconds and sentences per test and direction; with --examples also shots_dropped (they did not
                           fit into the model's positions) and sentences_with_fewer_shots
         .../prompts.csv   with --choose-prompt: direction, prompt, bleu, chrf2++ on the dev set, chosen; a direction
                           without a dev set gets the prompt with the best mean BLEU
@@ -32,13 +32,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from lander.config.translate import Translate
 from lander.data.templates import Template, load_templates
 from lander.evaluate.contamination import normalise
-from lander.models.tokens import PROMPTS
+from lander.models.flags import add_model_flags, add_prompt_flags
 from lander.shared import machine, tables
 from lander.shared.errors import UserError, run_main
 from lander.shared.files import whole_file, write_json
 from lander.shared.languages import Direction, parse_direction
+from lander.shared.section import add_flags
 from lander.translate.translator import Output, Translator, first_line, load, own_templates
 
 
@@ -166,26 +168,17 @@ def parse_args() -> argparse.Namespace:
     """The flags of the command line."""
     parser = argparse.ArgumentParser(prog="lander.translate", description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--model", required=True, help="a trained model's folder, or a base (built-in name, folder, hub id)")
-    add("--revision", default="", help="revision of a hub model")
-    add("--prompt", choices=PROMPTS, help="how instructions are put to a base; a trained model knows (default: plain)")
-    add("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
-    add("--languages", type=json.loads, required=True, help="JSON: code -> name in the prompts")
-    add("--templates", type=Path, help="YAML of instruction templates (default: the project's ten)")
-    add("--template", required=True, help="name of the fixed template")
+    add_model_flags(parser, trained=True)
+    add_prompt_flags(parser)
+    add_flags(parser, Translate)
     add("--test", type=parse_test, nargs="+", required=True, metavar="NAME:DIRECTION:FILE", help="what to translate")
     add("--choose-prompt", action="store_true", help="instead of the fixed template, the best one on the dev set")
     add(
         "--dev", type=parse_table, nargs="*", default=[], metavar="DIRECTION:FILE", help="dev sets, for --choose-prompt"
     )
-    add("--dev-sentences", type=int, default=50, help="how many dev sentences each prompt translates")
-    add("--shots", type=int, default=0, help="random training pairs before each sentence")
-    add("--examples", type=parse_table, nargs="*", default=[], metavar="DIRECTION:FILE", help="for --shots")
-    add("--seed", type=int, default=0, help="of the draw, for --shots")
-    add("--beams", type=int, default=1, help="1 is greedy")
-    add("--max-new-tokens", type=int, default=256)
-    add("--batch-size", type=int, default=32)
-    add("--threads", type=int, default=1)
+    what = "training pairs of which --shots are put before each sentence (in-context)"
+    add("--examples", type=parse_table, nargs="*", default=[], metavar="DIRECTION:FILE", help=what)
+    add("--seed", type=int, default=0, help="of the draw of examples")
     add("--record", default="run.json", help="name of the record of seconds and sentences, in --out-dir")
     add("--prompts", default="prompts.csv", help="name of the table of prompts that were tried, in --out-dir")
     add("--out-dir", type=Path, required=True)
@@ -201,7 +194,7 @@ def main() -> None:
     if fixed is None:
         names = ", ".join(template.name for template in templates)
         raise UserError(f"translate.template: no template is named {args.template!r}; there are {names}")
-    examples = read_examples(args) if args.shots else {}
+    examples = read_examples(args) if args.examples else {}
     started = time.monotonic()
     translator = load(args.model, args.dtype, args.revision, prompt=args.prompt)
     translator.languages = args.languages

@@ -15,18 +15,20 @@ Example:
 """
 
 import argparse
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
+from lander.config.translate import Translate
 from lander.data.templates import Template, load_templates
-from lander.models.tokens import PROMPTS, Codec
+from lander.models.flags import add_model_flags, add_prompt_flags
+from lander.models.tokens import Codec
 from lander.shared import machine, tables
 from lander.shared.errors import UserError, run_main
 from lander.shared.files import whole_file
+from lander.shared.section import add_flags
 from lander.translate.__main__ import parse_table, parse_test
 from lander.translate.translator import Translator, load
 
@@ -114,19 +116,13 @@ def main() -> None:
     """Load the model, as trained and (where it routes) as its training began, and measure all texts."""
     parser = argparse.ArgumentParser(prog="lander.translate.loss", description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--model", required=True, help="a trained model's folder, or a base (built-in name, folder, hub id)")
-    add("--revision", default="", help="revision of a hub model")
-    add("--prompt", choices=PROMPTS, help="how instructions are put to a base; a trained model knows (default: plain)")
-    add("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
-    add("--languages", type=json.loads, required=True, help="JSON: code -> name in the prompts")
-    add("--templates", type=Path, help="YAML of instruction templates (default: the project's ten)")
-    add("--template", required=True, help="name of the template")
+    add_model_flags(parser, trained=True)
+    add_prompt_flags(parser)
+    add_flags(parser, Translate, "template", "batch_size")
     many = {"nargs": "*", "default": []}
     add("--dev", type=parse_table, metavar="DIRECTION:FILE", help="dev sets", **many)
     add("--untrained", type=parse_test, metavar="NAME:DIRECTION:FILE", help="test sets of other directions", **many)
     add("--text", type=parse_text, metavar="LANGUAGE:FILE", help="sentences, for example of pretraining text", **many)
-    add("--batch-size", type=int, default=32)
-    add("--threads", type=int, default=1)
     add("--method", required=True)
     add("--variant", default="main")
     add("--seed", type=int, default=0)

@@ -15,7 +15,6 @@ from lander.config.readings import READINGS
 from lander.config.rules import RULES
 from lander.config.variants import MAIN, Variant, Variants
 from lander.experiments.rates import rate_name
-from lander.shared.languages import parse_direction
 from lander.shared.runs import Model
 from lander.workflow.models import as_flags, refuse
 from lander.workflow.paths import Paths
@@ -263,17 +262,6 @@ class Experiments:
         if sources == self.settings.data.dev:
             return "the sides of data.dev, which no model was trained on; experiments.text is null"
         return f"experiments.text ({', '.join(source.name for source in sources)})"
-
-    def prompt_dev(self, items: list[str]) -> list[str]:
-        """Directions whose dev sets choose the base's prompts for others: their own, and the run's if one has none.
-
-        Args:
-            items: <test>/<direction> that are decoded.
-        """
-        wanted = list(dict.fromkeys(parse_direction(item.rpartition("/")[2]) for item in items))
-        served = [d for d in wanted if any(source.serves(d) for source in self.settings.data.dev)]
-        more = () if len(served) == len(wanted) else self.settings.directions
-        return [str(direction) for direction in (*served, *more)]
 
     def forgets(self, wildcards: Any) -> bool:
         """Whether the experiment `forgetting` compares the model of a job."""

@@ -2,17 +2,22 @@
 
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from lander.config import config
-from lander.config.methods import MASKED, METHODS, Recipe
+from lander.config.finetune import Training
+from lander.config.methods import MASKED, METHODS
+from lander.config.pretrain import Pretrain
 from lander.config.rules import rule_of
+from lander.config.translate import Translate
 from lander.config.variants import Variant, Variants, reading, trial
 from lander.experiments.rates import rate_name
 from lander.shared.errors import UserError
 from lander.shared.files import read_json
 from lander.shared.runs import Model
+from lander.shared.section import flags, names_of
 from lander.workflow.paths import Paths
 from lander.workflow.texts import as_json
 
@@ -22,7 +27,21 @@ STAGE_MB = 2_500  # of a job that loads torch, transformers and deepspeed, witho
 HUB_MODEL_MB = 16_000  # a guess at the weights of a model that is not on this machine
 READ = ("text",)  # keys of `activations` that variants change and that its tables depend on
 SCORED = ("estimator", "site", "text")  # the same of `awareness`
+CLASSES = ("general_share", "normalize", "threshold", "unactivated")  # keys of `neurons` that decide their classes
+MACHINE = ("zero_stage", "recompute", "checkpoint_minutes")  # keys of `finetune` that change no result
+TRAINING = names_of(Training, *MACHINE, "ranks", "steps", "epochs", "learning_rate", "scope")
+DECODING = names_of(Translate, "dev_sentences", "shots")
+PRETRAINING = names_of(Pretrain, "text", "parallel")
 PARTS = 16  # of the scoring text, to see after how many sentences the chosen neurons stop changing
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The model that a job is about, or that names the selection that a job makes."""
+
+    method: str
+    variant: Variant
+    settings: config.Config
 
 
 class Models:
@@ -33,38 +52,53 @@ class Models:
     of activations or awareness of a variant that reads or scores otherwise than the config says.
     """
 
-    PRETRAINED_FILES = PRETRAINED_FILES
-
     def __init__(self, settings: config.Config, paths: Paths) -> None:
         self.settings, self.paths = settings, paths
         self.base = config.find_base(settings.model.path, settings.pretrain.n_layer)
         self.variants = Variants(settings, self.base.n_layer, self._trials)
         self.directions = [str(direction) for direction in settings.directions]
-        self.prompt_names = as_json(dict(settings.languages))  # no contrast languages: adding one retrains nothing
-        self.all_names = as_json(config.names(settings))
 
     # ------------------------------------------------------------ the base
 
-    def model(self, _wildcards: Any) -> str:
+    def model(self) -> str:
         """What --model takes for the base."""
         return f"{self.paths.results}/pretrain" if self.base.kind == "pretrain" else self.settings.model.path
 
-    def model_files(self, wildcards: Any) -> list[str]:
+    def model_files(self, _wildcards: Any) -> list[str]:
         """The base's files, which the stages that load it depend on; none for a model on the hub."""
         if self.base.kind == "pretrain":
-            return [f"{self.model(wildcards)}/{name}" for name in PRETRAINED_FILES]
+            return [f"{self.model()}/{name}" for name in PRETRAINED_FILES]
         return self.base.files()
 
     @property
-    def revision(self) -> list[str]:
-        """The flag --revision, if the config has one."""
-        return [f"--revision={self.settings.model.revision}"] if self.settings.model.revision else []
+    def plain_flags(self) -> list[str]:
+        """Flags of the stages that load the base and give it plain text only."""
+        return ["--model", self.model(), *flags(self.settings.model, "revision", "dtype"), *self._threads]
 
     @property
     def base_flags(self) -> list[str]:
-        """Flags of the stages that give instructions to the base: its revision, and how instructions are put."""
-        prompt = self.settings.model.prompt
-        return [*self.revision, *([] if prompt == "plain" else ["--prompt", prompt])]
+        """Flags of the stages that load the base."""
+        return [*self.plain_flags, *flags(self.settings.model, "prompt")]
+
+    @property
+    def prompted_flags(self) -> list[str]:
+        """Flags of the stages that give instructions to the base."""
+        return [*self.base_flags, *self._names]
+
+    @property
+    def _threads(self) -> list[str]:
+        return ["--threads", str(self.settings.threads)]
+
+    @property
+    def _names(self) -> list[str]:
+        """Names of the languages in prompts. Those of contrast are not among them: adding one retrains nothing."""
+        return ["--languages", as_json(dict(self.settings.languages))]
+
+    @property
+    def pretrain_flags(self) -> list[str]:
+        """Flags of the stage pretrain."""
+        languages = as_json(config.names(self.settings))
+        return ["--languages", languages, *flags(self.settings.pretrain, *PRETRAINING), *self._threads]
 
     def memory(self, copies: int) -> int:
         """MB of memory of a job that holds so many copies of the weights (gradients and moments count)."""
@@ -80,29 +114,27 @@ class Models:
         rates = {rate for planned in rounds for found in planned.values() for rate in found}
         return [trial(self.settings, rate_name(rate), rate) for rate in sorted(rates)]
 
-    def _of(self, wildcards: Any) -> tuple[str, Variant, config.Config]:
-        """Method, variant and config of a job's model, or of the model that names a job's selection."""
+    def _of(self, wildcards: Any) -> Wanted:
         try:
             if hasattr(wildcards, "method"):
                 method, name = wildcards.method, wildcards.variant
             else:
                 method, name = self.variants.selected(wildcards.variant)
-            return method, self.variants.row(name), self.variants.config(method, name)
+            return Wanted(method, self.variants.row(name), self.variants.config(method, name))
         except UserError as error:
             refuse(error)
 
-    def _recipe(self, wildcards: Any) -> Recipe:
-        return MASKED[self._of(wildcards)[0]]
-
-    def _draw_seed(self, wildcards: Any) -> int:
-        """Seed of what a control draws at random: every seed of the run and every draw has another."""
-        return 1000 * int(wildcards.seed) + self._of(wildcards)[1].draw
+    def _drawn(self, wildcards: Any, kind: str, flag: str) -> list[str]:
+        """A flag with a seed, for a control that draws `kind` at random. Each seed and each draw has another seed."""
+        wanted = self._of(wildcards)
+        seed = 1000 * int(wildcards.seed) + wanted.variant.draw
+        return [flag, str(seed)] if MASKED[wanted.method].random == kind else []
 
     # ------------------------------------------------------------ activations and layers
 
-    def activation_text(self, wildcards: Any) -> str:
-        """What the model reads for the tables of a reading."""
-        return self._reading("activations", READ, wildcards.reading).text
+    def activation_flags(self, wildcards: Any) -> list[str]:
+        """Flags of the stage activations."""
+        return [*self.prompted_flags, *flags(self._reading("activations", READ, wildcards.reading))]
 
     def _reading(self, section: str, keys: tuple[str, ...], folder: str) -> Any:
         """The section of the config with which the tables of a reading are made."""
@@ -113,22 +145,19 @@ class Models:
 
     def activation_files(self, wildcards: Any) -> list[str]:
         """Activations of all directions, as a selection reads them."""
-        folder = reading(self._of(wildcards)[2].activations, self.settings.activations, READ)
-        return self.paths.activations(folder, wildcards.seed, self.directions)
+        folder = reading(self._of(wildcards).settings.activations, self.settings.activations, READ)
+        folder = f"{self.paths.results}/activations/{folder}s{wildcards.seed}"
+        return [f"{folder}/{direction}.parquet" for direction in self.directions]
 
     def layer_flags(self, wildcards: Any) -> list[str]:
         """Flags of the stage layers."""
-        layers = self._of(wildcards)[2].layers
-        flags = {"k": layers.k, "difference": layers.difference, "side": layers.side, "selection": layers.selection}
-        if self._recipe(wildcards).random == "layers":
-            flags |= {"choice": "random", "seed": self._draw_seed(wildcards)}
-        return as_flags(flags)
+        return [*flags(self._of(wildcards).settings.layers), *self._drawn(wildcards, "layers", "--random")]
 
     # ------------------------------------------------------------ awareness
 
     def awareness_files(self, wildcards: Any) -> list[str]:
         """Scores of all languages, as a selection reads them."""
-        awareness = self._of(wildcards)[2].awareness
+        awareness = self._of(wildcards).settings.awareness
         folder = self.paths.awareness(reading(awareness, self.settings.awareness, SCORED), wildcards.seed)
         return [f"{folder}/{language}.parquet" for language in awareness.languages]
 
@@ -139,84 +168,60 @@ class Models:
     def awareness_text(self, wildcards: Any) -> dict[str, list[str]]:
         """What a language is scored on: its own text, or the translations of its directions."""
         if self.scoring(wildcards).text == "monolingual":
-            return {"text": [self.paths.text(wildcards.seed, wildcards.language)]}
+            return {"text": [f"{self.paths.results}/data/s{wildcards.seed}/text/{wildcards.language}.parquet"]}
         return {"data": self.paths.train(wildcards.seed, self._directions_with(wildcards.language))}
 
-    # Snakemake does not compare a parameter whose function takes `input` or `output`: so what changes a result must be
-    # in a parameter of its own, whose function takes wildcards alone.
-
     def awareness_flags(self, wildcards: Any) -> list[str]:
-        """Flags of the stage awareness that follow from the reading."""
-        awareness = self.scoring(wildcards)
-        flags = {"estimator": awareness.estimator, "site": awareness.site, "seed": wildcards.seed}
-        if awareness.estimator == "ablation" and awareness.neurons:
-            flags["neurons"] = awareness.neurons
-        if awareness.text == "translation":
-            flags |= {"languages": self.prompt_names, "sentences": awareness.sentences}
-        return as_flags(flags)
-
-    def awareness_inputs(self, wildcards: Any, input: Any) -> list[str]:
-        """The flags that name its files."""
-        if self.scoring(wildcards).text == "monolingual":
-            return ["--text", str(input.text)]
-        files = [input.data] if isinstance(input.data, str) else list(input.data)
-        pairs = zip(self._directions_with(wildcards.language), files, strict=True)
-        return ["--data", *(f"{direction}:{file}" for direction, file in pairs), "--templates", str(input.templates)]
+        """Flags of the stage awareness."""
+        awareness, files = self.scoring(wildcards), self.awareness_text(wildcards)
+        sampled = ["neurons"] if awareness.estimator == "ablation" else []
+        found = [*flags(awareness, "sentences", "batch_size", "estimator", "site", *sampled), "--seed", wildcards.seed]
+        if "text" in files:
+            return [*self.base_flags, *found, "--text", *files["text"]]
+        pairs = zip(self._directions_with(wildcards.language), files["data"], strict=True)
+        return [*self.prompted_flags, *found, "--data", *(f"{direction}:{file}" for direction, file in pairs)]
 
     def parts_flags(self, wildcards: Any) -> list[str]:
-        """Flags of the scores of parts of the text."""
-        return [*self.awareness_flags(wildcards), "--parts", str(PARTS)]
-
-    def parts_inputs(self, wildcards: Any, input: Any, output: Any) -> list[str]:
-        """The flags that name their files."""
-        return [*self.awareness_inputs(wildcards, input), "--parts-out", str(output.parts)]
+        """The same with the scores of parts of the text."""
+        folder = self.paths.awareness(wildcards.reading, wildcards.seed, parts=True)
+        parts = ["--parts", str(PARTS), "--parts-out", f"{folder}/{wildcards.language}.parquet"]
+        return [*self.awareness_flags(wildcards), *parts]
 
     def _directions_with(self, language: str) -> list[str]:
         return [str(d) for d in self.settings.directions if language in (d.source, d.target)]
 
     # ------------------------------------------------------------ neurons and masks
 
-    def selected_table(self, stage: str, wildcards: Any) -> str:
-        """The table of the stage `layers` or `neurons` that a selection uses."""
-        method, variant, _ = self._of(wildcards)
-        return self.paths.selected(stage, self.variants.selection(stage, method, variant.name), wildcards.seed)
-
     def layers_table(self, wildcards: Any) -> str:
         """The table of layers that a selection uses."""
-        return self.selected_table("layers", wildcards)
+        return self.paths.selected("layers", self._selection("layers", wildcards), wildcards.seed)
 
     def neurons_table(self, wildcards: Any) -> str:
         """The table of neurons that a selection uses."""
-        return self.selected_table("neurons", wildcards)
+        return self.paths.selected("neurons", self._selection("neurons", wildcards), wildcards.seed)
+
+    def _selection(self, stage: str, wildcards: Any) -> str:
+        wanted = self._of(wildcards)
+        return self.variants.selection(stage, wanted.method, wanted.variant.name)
+
+    @property
+    def class_flags(self) -> list[str]:
+        """Flags of the analyses that divide neurons into classes."""
+        return flags(self.settings.neurons, *CLASSES)
 
     def neuron_flags(self, wildcards: Any) -> list[str]:
         """Flags of the stage neurons."""
-        settings = self._of(wildcards)[2]
-        neurons = settings.neurons
-        flags = {
-            "rule": rule_of(settings.awareness.estimator),
-            "normalize": neurons.normalize,
-            "threshold": neurons.threshold,
-            "general-share": neurons.general_share,
-            "unactivated": neurons.unactivated,
-        }
-        if self._recipe(wildcards).random == "neurons":
-            flags["permute"] = self._draw_seed(wildcards)
-        return as_flags(flags)
+        settings = self._of(wildcards).settings
+        found = ["--rule", rule_of(settings.awareness.estimator), *flags(settings.neurons, *CLASSES)]
+        return [*found, *self._drawn(wildcards, "neurons", "--permute")]
 
     def mask_flags(self, wildcards: Any) -> list[str]:
         """Flags of the stage masks."""
-        settings, recipe = self._of(wildcards)[2], self._recipe(wildcards)
-        flags = {
-            "normalize": settings.neurons.normalize,
-            "unactivated": settings.neurons.unactivated_role,
-            "share": settings.routing.share,
-            "pool": settings.routing.pool,
-            "gate": settings.routing.gate,
-        }
-        if recipe.train != "both":
-            flags |= {"train": recipe.train, "untrained": settings.ablation.untrained}
-        return as_flags(flags)
+        wanted = self._of(wildcards)
+        settings, train = wanted.settings, MASKED[wanted.method].train
+        found = flags(settings.neurons, "normalize", "unactivated_role")
+        found += flags(settings.routing, "share", "pool", "gate")
+        return found if train == "both" else [*found, "--train", train, *flags(settings.ablation)]
 
     @property
     def given_masks(self) -> list[str]:
@@ -233,11 +238,10 @@ class Models:
         return 1000 * int(wildcards.seed) + int(wildcards.draw)
 
     def _mask_folder(self, wildcards: Any) -> str:
-        method, variant, _ = self._of(wildcards)
-        if not self.given(method):
-            return self.paths.masks(self.variants.selection("masks", method, variant.name), wildcards.seed)
-        if method == "random":
-            return self.paths.masks(f"given/draw{variant.draw}", wildcards.seed)
+        if not self.given(wildcards.method):
+            return self.paths.masks(self._selection("masks", wildcards), wildcards.seed)
+        if wildcards.method == "random":
+            return self.paths.masks(f"given/draw{self._of(wildcards).variant.draw}", wildcards.seed)
         return str(Path(self.settings.neurons.masks))
 
     def mask_files(self, wildcards: Any) -> list[str]:
@@ -252,50 +256,28 @@ class Models:
 
     def trained_directions(self, wildcards: Any) -> list[str]:
         """The directions that a model is trained on."""
-        return [str(direction) for direction in self._of(wildcards)[2].directions]
+        return [str(direction) for direction in self._of(wildcards).settings.directions]
 
     def training_tables(self, wildcards: Any) -> list[str]:
         """Training pairs of a model."""
         return self.paths.train(wildcards.seed, self.trained_directions(wildcards))
 
-    def method_flags(self, wildcards: Any) -> list[str]:
-        """Flags that only one method has."""
-        method, _, settings = self._of(wildcards)
+    def finetune_flags(self, wildcards: Any) -> list[str]:
+        """Flags of the stage finetune that decide its result."""
+        wanted = self._of(wildcards)
+        method, settings = wanted.method, wanted.settings
+        finetune, own = settings.finetune, settings.finetune.method(method)
+        length = "steps" if finetune.steps else "epochs"
+        found = [*self.prompted_flags, *flags(finetune, length, *TRAINING), *flags(own, "learning_rate")]
+        found += ["--keep-diverged"] if wanted.variant.trial else []
         if method not in MASKED:
-            return as_flags(METHODS[method].flags(settings.finetune.method(method), settings))
-        return as_flags(
-            {
-                "masks": self._mask_folder(wildcards),
-                "scope": settings.finetune.scope,
-                "scale": settings.routing.scale,
-                "gate": settings.routing.gate,
-                "routes": self.directions,
-            }
-        )
-
-    def learning_rate(self, wildcards: Any) -> float:
-        """The method's own learning rate, or that of all."""
-        method, _, settings = self._of(wildcards)
-        return settings.finetune.method(method).learning_rate
-
-    def accumulate(self, wildcards: Any) -> int:
-        """Micro-batches per update."""
-        return self._of(wildcards)[2].finetune.accumulate
-
-    def warmup(self, wildcards: Any) -> int:
-        """Updates of linear warmup."""
-        return self._of(wildcards)[2].finetune.warmup
+            return [*found, *as_flags(METHODS[method].flags(own, settings))]
+        found += [*flags(finetune, "scope"), *flags(settings.routing, "scale", "gate")]
+        return [*found, "--masks", self._mask_folder(wildcards), "--routes", *self.directions]
 
     def mix_share(self, wildcards: Any) -> float:
         """Share of the tuned weights in an average."""
-        return self._of(wildcards)[1].mix
-
-    def training_length(self, wildcards: Any) -> list[str]:
-        """Updates if the config has them, else epochs."""
-        _, variant, settings = self._of(wildcards)
-        finetune = settings.finetune
-        flags = as_flags({"steps": finetune.steps} if finetune.steps else {"epochs": finetune.epochs})
-        return [*flags, "--keep-diverged"] if variant.trial else flags
+        return self._of(wildcards).variant.mix
 
     # Snakemake reruns a job whose parameters have changed, but for functions that take `resources`: what a machine
     # gives. Processes, ZeRO stage and checkpoints change no result, so a change of theirs must rerun nothing.
@@ -314,9 +296,7 @@ class Models:
 
     def machine_flags(self, _wildcards: Any, resources: Any) -> list[str]:
         """Flags of the finetuning that change no result."""
-        finetune = self.settings.finetune
-        flags = as_flags({"zero-stage": finetune.zero_stage, "checkpoint-minutes": finetune.checkpoint_minutes})
-        return [*flags, "--recompute"] if finetune.recompute else flags
+        return flags(self.settings.finetune, *MACHINE)
 
     # ------------------------------------------------------------ what is decoded
 
@@ -331,22 +311,36 @@ class Models:
         folder = self._decoded(wildcards)
         return [f"{folder}/lander.json"] if folder else []
 
-    def decoder_flags(self, wildcards: Any) -> list[str]:
-        """The flags that say which model is decoded, or its loss measured."""
+    def _decoder_flags(self, wildcards: Any) -> list[str]:
+        """The flags that say which model is loaded. A trained model knows its base and its prompt."""
         folder = self._decoded(wildcards)
-        return ["--model", folder] if folder else ["--model", self.model(wildcards), *self.base_flags]
+        if folder is None:
+            return self.prompted_flags
+        return ["--model", folder, *flags(self.settings.model, "dtype"), *self._threads, *self._names]
+
+    def translate_flags(self, wildcards: Any) -> list[str]:
+        """Flags of the stage translate."""
+        found = [*self._decoder_flags(wildcards), *flags(self.settings.translate, *DECODING)]
+        if wildcards.method != "in-context":
+            return found
+        pairs = zip(self.directions, self.example_files(wildcards), strict=True)
+        examples = [f"{direction}:{table}" for direction, table in pairs]
+        shots = flags(self.settings.translate, "shots")
+        return [*found, *shots, "--seed", wildcards.seed, "--examples", *examples]
+
+    @property
+    def best_prompt_flags(self) -> list[str]:
+        """The same for the base with the prompt that does best on the dev sets."""
+        decoding = flags(self.settings.translate, *DECODING, "dev_sentences")
+        return [*self.prompted_flags, *decoding, "--choose-prompt"]
+
+    def loss_flags(self, wildcards: Any) -> list[str]:
+        """Flags of the stage loss."""
+        return [*self._decoder_flags(wildcards), *flags(self.settings.translate, "template", "batch_size")]
 
     def example_files(self, wildcards: Any) -> list[str]:
         """Training pairs from which in-context takes its examples."""
         return self.training_tables(wildcards) if wildcards.method == "in-context" else []
-
-    def shots(self, wildcards: Any) -> list[str]:
-        """Flags of the method in-context."""
-        if wildcards.method != "in-context":
-            return []
-        pairs = zip(self.directions, self.example_files(wildcards), strict=True)
-        examples = [f"{direction}:{table}" for direction, table in pairs]
-        return as_flags({"shots": self.settings.translate.shots, "seed": wildcards.seed, "examples": examples})
 
 
 def refuse(message: object) -> NoReturn:

@@ -1,7 +1,6 @@
 """Neural metrics of a run: the executable of each, and the flags of its job.
 
-A metric without a command of its own is COMET, from an environment that the rule `comet_environment` sets up once for
-all runs.
+A metric without a command in the config is COMET. The rule `comet_environment` installs it once for all runs.
 """
 
 import json

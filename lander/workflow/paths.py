@@ -22,22 +22,6 @@ class Paths:
     def train(self, seed: object, directions: Iterable[object]) -> list[str]:
         return [f"{self.results}/data/s{seed}/train/{direction}.parquet" for direction in directions]
 
-    def text(self, seed: object, language: str) -> str:
-        return f"{self.results}/data/s{seed}/text/{language}.parquet"
-
-    def dev(self, direction: object) -> str:
-        return f"{self.results}/data/dev/{direction}.parquet"
-
-    def test(self, item: str) -> str:
-        """`item` is <test set>/<direction>."""
-        return f"{self.results}/data/test/{item}.parquet"
-
-    def kept(self, language: str) -> str:
-        return f"{self.results}/data/kept/{language}.parquet"
-
-    def activations(self, reading: str, seed: object, directions: Iterable[object]) -> list[str]:
-        return [f"{self.results}/activations/{reading}s{seed}/{direction}.parquet" for direction in directions]
-
     def awareness(self, reading: str, seed: object, parts: bool = False) -> str:
         """The folder of all languages."""
         return f"{self.results}/awareness{'_parts' if parts else ''}/{reading}s{seed}"

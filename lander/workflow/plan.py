@@ -24,6 +24,34 @@ SNAKEFILE = Path(__file__).parents[2] / "workflow" / "Snakefile"
 USUAL_RATE = (100, 1)  # Snakemake's own limit: jobs started, per so many seconds
 
 
+class Heldout:
+    """The test sets in some directions: those of the run, or those that no model is trained on.
+
+    Attributes:
+        ending: of the names of its rules and files; empty for the directions of the run.
+        tests: test set -> its directions.
+        items: <test set>/<direction> of all.
+        tables: their tables.
+        record: name of the file that `translate` writes beside the translations.
+        flags: <test set>:<direction>:<table>, as --test takes them.
+        dev: directions whose dev sets choose the base's prompts: their own, and the run's if one has no dev set.
+    """
+
+    def __init__(self, ending: str, settings: config.Config, directions: tuple[Direction, ...], paths: Paths) -> None:
+        self.ending, self.record = ending, f"{ending or 'run'}.json"
+        self.tests = {test: list(map(str, served)) for test, served in settings.tested(directions).items() if served}
+        self.items = [f"{test}/{direction}" for test, served in self.tests.items() for direction in served]
+        self.tables = [f"{paths.results}/data/test/{item}.parquet" for item in self.items]
+        pairs = zip(self.items, self.tables, strict=True)
+        self.flags = [f"{item.replace('/', ':')}:{table}" for item, table in pairs]
+        own = [one for one in directions if any(source.serves(one) for source in settings.data.dev)]
+        self.dev = list(map(str, own if len(own) == len(directions) else dict.fromkeys((*own, *settings.directions))))
+
+    def after(self, sign: str) -> str:
+        """The ending after a sign, as in `translate_untrained`."""
+        return f"{sign}{self.ending}" if self.ending else ""
+
+
 class Plan:
     """What a checked config asks for."""
 
@@ -39,13 +67,14 @@ class Plan:
         self.ledger = Path(self.results, ".code.json")
         self.errors = Path(self.results, "logs", "errors.txt")
         self.trained = config.trained(settings)
-        self.tests = tested(settings, settings.directions)
-        self.untrained = tested(settings, settings.experiments.untrained)
-        self.test_items, self.untrained_items = items(self.tests), items(self.untrained)
         self.texts = Texts(settings, self.paths)
         self.models = Models(settings, self.paths)
+        self.tested = Heldout("", settings, settings.directions, self.paths)
+        self.untrained = Heldout("untrained", settings, settings.experiments.untrained, self.paths)
+        self.tests = self.tested.tests
+        self.heldout = [one for one in (self.tested, self.untrained) if one.items]
         self.experiments = Experiments(
-            settings, self.models.variants, self.paths, self.test_items, self.untrained_items
+            settings, self.models.variants, self.paths, self.tested.items, self.untrained.items
         )
         self.directions = self.models.directions
         self.left_out: dict[str, str] = {}  # experiment -> why this config cannot have it, of those that were asked for
@@ -54,26 +83,9 @@ class Plan:
     # ------------------------------------------------------------ translations, losses and scores
 
     @property
-    def test_flags(self) -> list[str]:
-        """<name of the test set>:<direction>:<table>, as --test takes it."""
-        return self._heldout(self.test_items)
-
-    @property
-    def untrained_flags(self) -> list[str]:
-        """The same of the directions that no model is trained on."""
-        return self._heldout(self.untrained_items)
-
-    def _heldout(self, names: list[str]) -> list[str]:
-        return [f"{name.replace('/', ':')}:{self.paths.test(name)}" for name in names]
-
-    def dev_flags(self, directions: list[str]) -> list[str]:
-        """<direction>:<table>, as --dev takes it."""
-        return [f"{direction}:{self.paths.dev(direction)}" for direction in directions]
-
-    @property
     def text_flags(self) -> list[str]:
         """<language>:<table> of the text on which forgetting is measured, as --text takes it."""
-        return [f"{language}:{self.paths.kept(language)}" for language in self.settings.languages]
+        return [f"{language}:{self.results}/data/kept/{language}.parquet" for language in self.settings.languages]
 
     @property
     def compared(self) -> list[Model]:
@@ -125,7 +137,7 @@ class Plan:
     def report_files(self, _wildcards: Any) -> dict[str, list[str]]:
         """What the report shows, by the name of its flag; what this run does not have is left out."""
         paths, seed = self.paths, self.settings.seeds[0]
-        items = [(model, item) for model in self.shown for item in self.test_items]
+        items = [(model, item) for model in self.shown for item in self.tested.items]
         files = {
             "translations": [f"{paths.translated(model)}/{item}.jsonl" for model, item in items],
             "flags": [f"{paths.scored(model)}/{item}.flags.csv" for model, item in items],
@@ -217,7 +229,7 @@ class Plan:
 
     @property
     def gpu(self) -> int:
-        """1 where this machine has a GPU; where it has none, model jobs run side by side."""
+        """1 if this machine has a GPU. Without one, jobs that run a model run side by side."""
         return int(Path("/proc/driver/nvidia/version").exists())
 
     def set_environment(self) -> None:
@@ -232,14 +244,3 @@ class Plan:
         named = [*sources, *self.settings.evaluate.neural]
         if self.models.base.kind != "hub" and not any(one.remote for one in named):
             os.environ["HF_HUB_OFFLINE"] = "1"
-
-
-def tested(settings: config.Config, directions: tuple[Direction, ...]) -> dict[str, list[str]]:
-    """Test set -> those of some directions that it has text for."""
-    tests = settings.tested(directions)
-    return {name: [str(direction) for direction in found] for name, found in tests.items() if found}
-
-
-def items(tests: dict[str, list[str]]) -> list[str]:
-    """<test set>/<direction> of all."""
-    return [f"{test}/{direction}" for test, served in tests.items() for direction in served]

@@ -101,8 +101,9 @@ def has_gpu() -> bool:
 def fetched_inputs(flags: list[str]) -> dict[str, str | None]:
     """What a job reads beside the files of its rule: a name -> its commit or digest, None if that is not known."""
     found: dict[str, str | None] = {}
-    revision = next((flag.partition("=")[2] for flag in flags if flag.startswith("--revision=")), None)
-    for flag, value in pairwise(flags):
+    given = list(pairwise(flags))
+    revision = next((value for flag, value in given if flag == "--revision"), None)
+    for flag, value in given:
         if flag == "--model" and "/" in value and not os.path.isdir(value):
             found[value] = _commit("models", value, revision)
         elif flag in SOURCES:

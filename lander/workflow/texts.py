@@ -113,7 +113,7 @@ def files_of(sources: Iterable[Source], languages: Direction | Iterable[str] | N
 
 
 def _from_here(path: str | Path) -> str:
-    """Relative to the working directory where it is below it, so that a project that moves reruns nothing."""
+    """A path below the working directory as relative, so that moving a project reruns nothing."""
     path = Path(path).absolute()
     found = str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
-    return str(path) if found.startswith("-") else found  # no flag
+    return str(path) if found.startswith("-") else found  # it must not look like a flag

@@ -82,12 +82,13 @@ def test_trials_are_those_that_a_round_has_planned(
     models = Models(demo, Paths("results/demo"))
     place = SimpleNamespace(method="lora", variant="lr0.02", seed="0")
     with pytest.raises(SystemExit):
-        models.training_length(place)
+        models.finetune_flags(place)
     Path("results/demo/tune").mkdir(parents=True)
     rounds = {"rates": {"full": [0.01], "lora": [0.01, 0.02]}, "done": False}
     Path("results/demo/tune/round0.json").write_text(json.dumps(rounds))
-    assert models.learning_rate(place) == 0.02
-    assert "--keep-diverged" in models.training_length(place)
+    flags = models.finetune_flags(place)
+    assert flags[flags.index("--learning-rate") + 1] == "0.02"
+    assert "--keep-diverged" in flags
 
 
 @pytest.mark.parametrize(
@@ -160,7 +161,8 @@ def test_tables_of_other_readings_have_folders_of_their_own(demo: config.Config)
     scored = models.scoring(SimpleNamespace(reading="pre/"))
     assert (scored.site, scored.text, scored.estimator) == ("pre", "monolingual", "taylor")
     assert models.scoring(SimpleNamespace(reading="")) == demo.awareness
-    assert models.activation_text(SimpleNamespace(reading="prompt/")) == "prompt"
+    flags = models.activation_flags(SimpleNamespace(reading="prompt/"))
+    assert flags[flags.index("--text") + 1] == "prompt"
     with pytest.raises(SystemExit):
         models.scoring(SimpleNamespace(reading="per/"))
 

@@ -16,8 +16,8 @@ from torch.nn.functional import cross_entropy
 from lander.data import cldr
 from lander.data.templates import load_templates
 from lander.detect import awareness, estimators
-from lander.detect.awareness import read_texts
 from lander.detect.estimators import ablate, predicting, random_scores, scores, summed_loss
+from lander.detect.standalone import read_texts
 from lander.models import families, loading
 from lander.models.tokens import Batch, Codec
 from lander.shared import progress, tables

@@ -1,22 +1,21 @@
 """Bottlenecks and LoRA of a size: the start is the base, what is trained, saved and loaded; and what it all costs."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 import toys
+import trained
 from torch import nn
 
 import lander
 from lander.config.methods import METHODS
-from lander.finetune import adapters, saved
+from lander.finetune import adapters
 from lander.finetune.cost import training_cost, weights
 from lander.finetune.methods import Lora, count, prepare
 from lander.finetune.schedule import Pairs, Schedule
 from lander.models import families
-from lander.models.tokens import Codec
 from lander.share.export import export
 from lander.shared.errors import UserError
 
@@ -139,24 +138,7 @@ def test_masked_methods_differ_in_their_masks_and_ls_trains_nothing_that_directi
 @pytest.fixture
 def folder(tmp_path, request):
     """A trained model: as if training had moved everything that the method trains."""
-    toys.bloom(3, vocabulary=300).save_pretrained(tmp_path / "base")
-    toys.bloom_tokenizer().save_pretrained(tmp_path / "base")
-    prepared = prepare(
-        request.param, lander.models.loading.load_model(str(tmp_path / "base")), budget_layers=2, lora=Lora(rank=2)
-    )
-    torch.manual_seed(3)
-    for parameter in prepared.trained().values():
-        parameter.data.normal_()
-    base = {
-        "path": str(tmp_path / "base"),
-        "revision": None,
-        "digest": lander.models.loading.digest(str(tmp_path / "base")),
-    }
-    manifest = {"method": request.param, "seed": 0, "base": base, "directions": ["en-de"], "sizes": prepared.sizes}
-    manifest |= {"languages": {}, "templates": ["{source}\n"], "masked": [], "routing": None}
-    masters = {name: parameter.detach().clone() for name, parameter in prepared.trained().items()}
-    saved.save(tmp_path / "model", prepared, masters, Codec(toys.bloom_tokenizer()), {}, manifest)
-    return SimpleNamespace(path=tmp_path / "model", base=tmp_path / "base", network=prepared.network)
+    return trained.make(tmp_path, request.param)
 
 
 @pytest.mark.parametrize("folder", ["adapter", "adapter-lora", "lora-matched"], indirect=True)
@@ -234,9 +216,9 @@ def test_flops_of_blocks_are_those_that_run_from_the_lowest_trained_layer_up():
     run = 2 * (attention + ffn) + attention + running
     above = attention + ffn + attention + running
     masks = toys.masks([1], 64, ("en-de", "de-en"))
-    for scope, trained in (("ffn", running), ("layer", running + attention)):
+    for scope, moved in (("ffn", running), ("layer", running + attention)):
         flops = cost("landermt", masks=masks, scope=scope)["flops"]
-        assert flops == 2 * 24 * (run + above + trained) + 4 * 14 * 64 * 16
+        assert flops == 2 * 24 * (run + above + moved) + 4 * 14 * 64 * 16
     assert cost("landermt", masks={}) == {"tokens_read": 0, "flops": 0}
 
 

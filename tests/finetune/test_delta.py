@@ -165,8 +165,8 @@ def test_a_training_that_is_not_finished_is_told_from_a_folder_that_is_no_model(
         (made.path / name).write_text("{}")
     manifest = made.path / "lander.json"
     for content, message in (
-        ("[]", "lander.json: not what Lander writes"),
-        (None, "model is not finished, .* Snakemake"),
+        ("[]", "lander.json: not a mapping"),
+        (None, "model is not finished .*lander.json"),
     ):
         manifest.write_text(content) if content else manifest.unlink()
         with pytest.raises(UserError, match=message):

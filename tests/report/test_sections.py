@@ -13,7 +13,7 @@ from report_runs import MADE, make_counts, make_translations, table_of, texts
 from sacrebleu import sentence_chrf
 from sacrebleu.metrics import BLEU
 
-from lander.report import data, detection, page, provenance, summary, svg, training, translations
+from lander.report import data, detection, provenance, summary, svg, training, translations
 from lander.report.document import Document
 from lander.report.inputs import Inputs, parse_assignments, read_benchmarks, read_lengths
 from lander.report.tables import duration, quantity, signed
@@ -45,8 +45,8 @@ def test_awareness_of_general_and_specific_neurons_has_one_unit():
     neurons = pd.DataFrame({**rows, "kind": ["general"] * 3 + ["specific"], "language": [None] * 3 + ["de"]})
     scores = pd.DataFrame({**rows, "score": [0.001, 0.001, 0.001, 0.02]})  # the mean is .00575
     inputs = Inputs("x", table_of([]), neurons=neurons, awareness={"de": scores})
-    for make in (detection.awareness, detection.awareness_general, detection.awareness_specific):
-        assert "mean awareness (10⁻³ nats)" in html.unescape(make(inputs).svg)
+    for name in detection.LANGUAGE_LINES:
+        assert "mean awareness (10⁻³ nats)" in html.unescape(detection.draw(name, inputs).svg)
 
 
 def test_answers_about_layers_and_neurons():
@@ -100,7 +100,7 @@ def test_overlap_between_languages():
     assert detection.overlap_shares(inputs).dropna().values.tolist() == [["de", "en", 50], ["en", "de", 50]]
     drawn = detection.overlap(inputs)
     assert drawn.svg.count(">50<") == 2
-    assert texts(page._shown(drawn, 1)["table"])["de"] == ["–", "50"]
+    assert texts(drawn.table)["de"] == ["–", "50"]
     assert 'class="shaded"' in svg.inline(drawn.svg, "x", "y")  # its cells keep their colours on a dark page
 
 

@@ -38,3 +38,14 @@ def test_what_was_promised_is_there(tmp_path):
     assert NOTHING in "".join(ET.parse(tmp_path / "delta.svg").getroot().itertext())
     assert (tmp_path / "delta.csv").read_text() == f"note\n{NOTHING}\n"
     assert not (tmp_path / "loss.svg").exists()
+
+
+def test_the_record_of_a_copied_job_is_where_its_benchmark_is():
+    """`read_benchmarks` finds it by the path of the benchmark."""
+    texts = [path.read_text() for path in (WORKFLOW / "rules").glob("*.smk")]
+    rules = [rule for text in texts for rule in re.split(r"^(?:use )?rule ", text, flags=re.M) if "/.copied/" in rule]
+    assert len(rules) >= 5
+    for rule in rules:
+        (benchmark,) = re.findall(r"<benchmarks>/(.+)\.tsv", rule)
+        (record,) = re.findall(r"/\.copied/(.+)\.json", rule)
+        assert record.replace("{{", "{").replace("}}", "}") == benchmark

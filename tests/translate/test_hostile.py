@@ -17,7 +17,7 @@ from lander.config import config
 from lander.data.sources import read
 from lander.data.textfiles import LONGEST_LINE, TextFile
 from lander.detect import lape
-from lander.detect.awareness import read_texts
+from lander.detect.standalone import read_texts
 from lander.models import loading
 from lander.shared import files
 from lander.shared.errors import UserError, one_line, run_main

@@ -215,4 +215,4 @@ def test_in_context_on_the_command_line(translator, tmp_path, monkeypatch):
     (part,) = json.loads((tmp_path / "one" / "run.json").read_text())["parts"]
     assert (part["shots_dropped"], part["sentences_with_fewer_shots"]) == (1, 1)  # "a" may not be its own example
     with pytest.raises(UserError, match="--examples: no training pairs for en-de"):
-        run("none", "--shots", "3")
+        run("none", "--examples", f"de-en:{tmp_path}/train.parquet")

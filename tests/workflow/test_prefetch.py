@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from fnmatch import fnmatch
 from pathlib import Path
 
 import huggingface_hub
@@ -339,9 +340,10 @@ def test_sizes_for_people(size, text):
     assert prefetch.readable(size) == text
 
 
-def test_patterns_of_names():
-    from fnmatch import fnmatch
-
-    assert fnmatch("a[1]*.json", prefetch._literal("a[1]*.json"))
-    assert not fnmatch("a1.json", prefetch._literal("a[1]*.json"))
-    assert Path(prefetch.cache_folder())
+def test_only_the_named_files_are_asked_for(monkeypatch):
+    asked = {}
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda _name, **options: asked.update(options) or "x")
+    prefetch.fetch_files("a/b", "model", None, ["a[1]*.json"])
+    [pattern] = asked["allow_patterns"]
+    assert fnmatch("a[1]*.json", pattern)
+    assert not fnmatch("a1.json", pattern)

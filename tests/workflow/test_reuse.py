@@ -142,8 +142,8 @@ OPUS, WMT = {"hf": "big/opus", "config": "en-de"}, {"sacrebleu": "wmt16", "direc
     ("flags", "online", "offline"),
     [
         (["--model", "big/base"], [None], [MAIN]),
-        (["--model", "big/base", f"--revision={PINNED}"], [PINNED], [PINNED]),
-        (["--model", "big/base", "--revision=v2"], [None], [None]),
+        (["--model", "big/base", "--revision", PINNED], [PINNED], [PINNED]),
+        (["--model", "big/base", "--revision", "v2"], [None], [None]),
         (["--model", "lander-tiny", "--out", "results/a/b"], [], []),
         (["--model", "./folder"], [], []),
         (sources({"files": {"en": "a", "de": "b"}}, {"hf": "./folder"}, {"builtin": "cldr"}), [], []),

@@ -57,6 +57,14 @@ def wildcards(**values: str) -> SimpleNamespace:
     return SimpleNamespace(**values)
 
 
+def value(flags: list[str], name: str) -> list[str] | None:
+    """The values of a flag; None if it is not there."""
+    if name not in flags:
+        return None
+    rest = flags[flags.index(name) + 1 :]
+    return rest[: next((n for n, text in enumerate(rest) if text.startswith("--")), len(rest))]
+
+
 def names(sources: str) -> list[str]:
     return [source["name"] for source in json.loads(sources)]
 
@@ -75,8 +83,8 @@ def test_sources_and_files_of_a_pair(make) -> None:
 
 def test_tests_that_serve_some_directions(make) -> None:
     plan = make()
-    assert plan.test_items == ["t/en-de", "t/en-cs", "u/en-de", "u/de-en"]
-    assert plan.test_flags[0] == "t:en-de:results/r/data/test/t/en-de.parquet"
+    assert plan.tested.items == ["t/en-de", "t/en-cs", "u/en-de", "u/de-en"]
+    assert plan.tested.flags[0] == "t:en-de:results/r/data/test/t/en-de.parquet"
     assert names(plan.texts.test_sources(wildcards(test="u", direction="de-en"))) == ["u"]
     assert plan.texts.test_files(wildcards(test="t", direction="en-cs")) == ["a.en", "a.cs"]
 
@@ -84,27 +92,33 @@ def test_tests_that_serve_some_directions(make) -> None:
 def test_scoring_and_pretraining_read_the_contrast_languages_too(make) -> None:
     plan = make()
     assert set(plan.texts.scoring_files(wildcards())) >= {"a.en", "a.de", "a.cs", "a.uk"}
-    assert json.loads(plan.models.all_names) == {"en": "English", "de": "German", "cs": "Czech", "uk": "Ukrainian"}
-    assert json.loads(plan.models.prompt_names) == {"en": "English", "de": "German", "cs": "Czech"}
+    [pretraining], [prompts] = (
+        value(flags, "--languages") for flags in (plan.models.pretrain_flags, plan.models.prompted_flags)
+    )
+    assert json.loads(prompts) == {"en": "English", "de": "German", "cs": "Czech"}
+    assert json.loads(pretraining) == json.loads(prompts) | {"uk": "Ukrainian"}
 
 
 def test_flags_of_methods(make) -> None:
     plan = make(finetune={"lora": {"rank": 4, "targets": ["up_proj"]}})
     place = {"variant": "main", "seed": "0"}
-    assert plan.models.method_flags(wildcards(method="full", **place)) == []
-    lora = plan.models.method_flags(wildcards(method="lora", **place))
-    assert lora == ["--lora-rank", "4", "--lora-alpha", "32", "--lora-targets", "up_proj"]
-    landermt = plan.models.method_flags(wildcards(method="landermt", **place))
-    assert landermt[:2] == ["--masks", "results/r/masks/main/s0"]
+    full = plan.models.finetune_flags(wildcards(method="full", **place))
+    assert not {"--lora-rank", "--masks", "--scope", "--budget-layers", "--steps"} & set(full)
+    assert value(full, "--epochs") == ["1"]
+    lora = plan.models.finetune_flags(wildcards(method="lora", **place))
+    assert [value(lora, f"--lora-{name}") for name in ("rank", "alpha", "targets")] == [["4"], ["32"], ["up_proj"]]
+    landermt = plan.models.finetune_flags(wildcards(method="landermt", **place))
+    assert value(landermt, "--masks") == ["results/r/masks/main/s0"]
     assert plan.models.mask_files(wildcards(method="lora", **place)) == []
     assert plan.models.mask_files(wildcards(method="landermt", **place))[0] == "results/r/masks/main/s0/en-de.parquet"
-    assert plan.models.training_length(wildcards(method="full", **place)) == ["--epochs", "1"]
-    steps = make(finetune={"steps": 5}).models.training_length(wildcards(method="full", **place))
-    assert steps == ["--steps", "5"]
+    steps = make(finetune={"steps": 5}).models.finetune_flags(wildcards(method="full", **place))
+    assert (value(steps, "--steps"), value(steps, "--epochs")) == (["5"], None)
 
 
 def test_a_sample_of_ablated_neurons_is_compared_and_not_trained(make) -> None:
-    place = wildcards(reading="ablation/", variant="awareness.estimator-ablation", method="landermt", seed="0")
+    place = wildcards(
+        language="en", reading="ablation/", variant="awareness.estimator-ablation", method="landermt", seed="0"
+    )
     for neurons, trained in ((None, True), (2, False)):
         plan = make(awareness={"neurons": neurons}, experiments={"estimators": ["taylor", "ablation"]})
         flags = plan.models.awareness_flags(place)
@@ -153,12 +167,17 @@ def test_forgetting_says_which_text_it_is_measured_on(make) -> None:
 def test_sizes_of_what_is_added_follow_the_chosen_layers(make) -> None:
     place = {"variant": "main", "seed": "0"}
     plan = make(layers={"k": 2})
-    assert plan.models.method_flags(wildcards(method="adapter", **place)) == ["--budget-layers", "2"]
-    matched = plan.models.method_flags(wildcards(method="lora-matched", **place))
-    assert matched == ["--lora-alpha", "32", "--scope", "layer", "--budget-layers", "2"]
+    adapter = plan.models.finetune_flags(wildcards(method="adapter", **place))
+    assert (value(adapter, "--budget-layers"), value(adapter, "--bottleneck")) == (["2"], None)
+    matched = plan.models.finetune_flags(wildcards(method="lora-matched", **place))
+    assert [value(matched, name) for name in ("--lora-alpha", "--scope", "--budget-layers")] == [
+        ["32"],
+        ["layer"],
+        ["2"],
+    ]
     wide = make(finetune={"adapter": {"bottleneck": 9}})
-    both = wide.models.method_flags(wildcards(method="adapter-lora", **place))
-    assert both == ["--bottleneck", "9", "--lora-rank", "16", "--lora-alpha", "32"]
+    both = wide.models.finetune_flags(wildcards(method="adapter-lora", **place))
+    assert [value(both, name) for name in ("--bottleneck", "--lora-rank", "--lora-alpha")] == [["9"], ["16"], ["32"]]
 
 
 def test_the_users_masks_replace_detection(make) -> None:
@@ -167,11 +186,11 @@ def test_the_users_masks_replace_detection(make) -> None:
     plan = make(neurons={"masks": "mine"})
     place = {"method": "landermt", "variant": "main", "seed": "0"}
     assert plan.models.mask_files(wildcards(**place)) == ["mine/en-de.parquet"]
-    assert plan.models.method_flags(wildcards(**place))[:2] == ["--masks", "mine"]
+    assert value(plan.models.finetune_flags(wildcards(**place)), "--masks") == ["mine"]
     assert not plan.detects
     drawn = {"method": "random", "variant": "draw2", "seed": "3"}
     assert plan.models.mask_files(wildcards(**drawn)) == ["results/r/masks/given/draw2/s3/en-de.parquet"]
-    assert plan.models.method_flags(wildcards(**drawn))[:2] == ["--masks", "results/r/masks/given/draw2/s3"]
+    assert value(plan.models.finetune_flags(wildcards(**drawn)), "--masks") == ["results/r/masks/given/draw2/s3"]
     layers = {"method": "random-layers", "variant": "main", "seed": "0"}
     assert plan.models.mask_files(wildcards(**layers))[0] == "results/r/masks/random-layers+main/s0/en-de.parquet"
     assert plan.experiments.refusal("table1") is None
@@ -181,12 +200,14 @@ def test_the_users_masks_replace_detection(make) -> None:
 
 
 def test_the_bases_prompts_are_chosen_on_dev_sets_that_there_are(make) -> None:
-    plan = make()
-    assert plan.experiments.prompt_dev(["t/de-cs", "u/de-cs"]) == ["de-cs"]
     files = {code: f"a.{code}" for code in ("en", "de", "cs")}
-    dev = {"files": files, "lines": [1, 2], "directions": ["en-de", "de-en", "en-cs", "de-cs"]}
-    pinned = make(data={"dev": [dev]})
-    assert pinned.experiments.prompt_dev(["t/de-cs", "t/cs-de"]) == ["de-cs", "en-de", "de-en", "en-cs"]
+    test = [{"name": "t", "files": files, "lines": [1, 2]}]
+    served = make(data={"test": test}, experiments={"untrained": ["de-cs"]}).untrained
+    assert (served.items, served.dev, served.record) == (["t/de-cs"], ["de-cs"], "untrained.json")
+    dev = [{"files": files, "lines": [1, 2], "directions": ["en-de", "de-en", "en-cs", "de-cs"]}]
+    pinned = make(data={"test": test, "dev": dev}, experiments={"untrained": ["de-cs", "cs-de"]})
+    assert pinned.untrained.dev == ["de-cs", "en-de", "de-en", "en-cs"]
+    assert pinned.tested.dev == ["en-de", "de-en", "en-cs"]
 
 
 def test_models_and_seeds(make) -> None:
@@ -224,14 +245,14 @@ def test_the_report_shows_what_there_is(make, methods: list[str], wanted: set[st
 def test_the_base(make) -> None:
     plan = make()
     assert plan.models.model_files(None) == ["base/config.json", "base/model.safetensors"]
-    assert plan.models.model(wildcards()) == "base"
+    assert plan.models.model() == "base"
     assert plan.models.memory(2) - plan.models.memory(0) == 6
     scratch = make(model={"path": "pretrain"})
-    assert scratch.models.model(wildcards()) == "results/r/pretrain"
+    assert scratch.models.model() == "results/r/pretrain"
     assert "results/r/pretrain/model.safetensors" in scratch.models.model_files(None)
     hub = make(model={"path": "owner/name", "revision": "v1"})
     assert hub.models.model_files(None) == []
-    assert hub.models.revision == ["--revision=v1"]
+    assert value(hub.models.plain_flags, "--revision") == ["v1"]
     assert hub.models.memory(1) > 10_000
 
 
@@ -258,7 +279,8 @@ def test_what_changes_no_result_is_no_parameter(make, capsys) -> None:
     across = make(finetune={"ranks": 3}).models.launcher(wildcards(), resources={"nodes": 3})
     assert across.startswith("srun --nodes=3 --ntasks=3 --ntasks-per-node=1")
     assert "torchrun --nnodes 3 --nproc_per_node 1 " in across
-    assert plan.models.machine_flags(wildcards(), resources=None) == ["--zero-stage", "0", "--checkpoint-minutes", "5"]
+    machine = ["--zero-stage", "0", "--no-recompute", "--checkpoint-minutes", "5"]
+    assert plan.models.machine_flags(wildcards(), resources=None) == machine
 
 
 def test_errors_of_jobs_are_shown_once_more(make, capsys, monkeypatch: pytest.MonkeyPatch) -> None:

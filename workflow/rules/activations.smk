@@ -23,30 +23,16 @@ rule activations:
         files=made_of,
         copied=f"{plan.results}/.copied/activations/{{reading}}s{{seed}}/{{direction}}.json",
         direction="{direction}",
-        model=models.model,
-        revision=models.base_flags,
-        dtype=settings.model.dtype,
-        languages=models.prompt_names,
-        text=models.activation_text,
-        sentences=settings.activations.sentences,
-        batch_size=settings.activations.batch_size,
-        threads=settings.threads,
+        flags=models.activation_flags,
         code=plan.code("detect.activations"),
     shell:
         """
         python -m lander.workflow.reuse --files {params.files:q} --copied {params.copied:q} \
             lander.detect.activations \
-            --model {params.model:q} \
-            {params.revision:q} \
-            --dtype {params.dtype} \
+            {params.flags:q} \
             --data {input.data:q} \
             --direction {params.direction:q} \
-            --languages {params.languages:q} \
             --templates {input.templates:q} \
-            --text {params.text} \
-            --sentences {params.sentences} \
-            --batch-size {params.batch_size} \
-            --threads {params.threads} \
             --out {output:q} \
             2>&1 | tee {log:q} >&2
         """

@@ -27,22 +27,16 @@ rule clusters:
         gpu=plan.gpu,
     params:
         folder=subpath(output[0], parent=True),
-        model=models.model,
-        revision=models.revision,
-        dtype=settings.model.dtype,
+        flags=models.plain_flags,
         languages=list(settings.languages),
-        threads=settings.threads,
         code=plan.code("experiments.clusters"),
     shell:
         """
         python -m lander.experiments.clusters \
-            --model {params.model:q} \
-            {params.revision:q} \
-            --dtype {params.dtype} \
+            {params.flags:q} \
             --text {input.text:q} \
             --languages {params.languages:q} \
             --neurons {input.neurons:q} \
-            --threads {params.threads} \
             --out {params.folder:q} \
             2>&1 | tee {log:q} >&2
         """
@@ -235,20 +229,14 @@ rule agreement:
         folder=subpath(output[0], parent=True),
         languages=settings.awareness.languages,
         tables=experiments.estimator_flags,
-        general_share=settings.neurons.general_share,
-        normalize=settings.neurons.normalize,
-        threshold=settings.neurons.threshold,
-        unactivated=settings.neurons.unactivated,
+        flags=models.class_flags,
         code=plan.code("experiments.agreement"),
     shell:
         """
         python -m lander.experiments.agreement \
             --languages {params.languages:q} \
             {params.tables:q} \
-            --general-share {params.general_share} \
-            --normalize {params.normalize} \
-            --threshold {params.threshold} \
-            --unactivated {params.unactivated} \
+            {params.flags:q} \
             --out {params.folder:q} \
             2>&1 | tee {log:q} >&2
         """

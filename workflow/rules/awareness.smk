@@ -23,26 +23,15 @@ rule awareness:
         files=made_of,
         copied=f"{plan.results}/.copied/awareness/{{reading}}s{{seed}}/{{language}}.json",
         language="{language}",
-        model=models.model,
-        revision=models.base_flags,
-        dtype=settings.model.dtype,
         flags=models.awareness_flags,
-        inputs=models.awareness_inputs,
-        batch_size=settings.awareness.batch_size,
-        threads=settings.threads,
         code=plan.code("detect.awareness"),
     shell:
         """
         python -m lander.workflow.reuse --files {params.files:q} --copied {params.copied:q} \
             lander.detect.awareness \
-            --model {params.model:q} \
-            {params.revision:q} \
-            --dtype {params.dtype} \
             {params.flags:q} \
-            {params.inputs:q} \
+            --templates {input.templates:q} \
             --language {params.language:q} \
-            --batch-size {params.batch_size} \
-            --threads {params.threads} \
             --out {output.table:q} \
             2>&1 | tee {log:q} >&2
         """
@@ -60,11 +49,5 @@ use rule awareness as awareness_parts with:
         files=made_of,
         copied=f"{plan.results}/.copied/awareness_parts/{{reading}}s{{seed}}/{{language}}.json",
         language="{language}",
-        model=models.model,
-        revision=models.base_flags,
-        dtype=settings.model.dtype,
         flags=models.parts_flags,
-        inputs=models.parts_inputs,
-        batch_size=settings.awareness.batch_size,
-        threads=settings.threads,
         code=plan.code("detect.awareness"),

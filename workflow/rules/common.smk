@@ -104,6 +104,11 @@ def made_of(_wildcards, input, output):
     return json.dumps({"inputs": list(input), "outputs": list(output)})
 
 
+def dev_flags(directions):
+    """<direction>:<table>, as --dev takes it."""
+    return [f"{direction}:{plan.results}/data/dev/{direction}.parquet" for direction in directions]
+
+
 def where_forgetting(files):
     """Files for models whose forgetting is measured; for all others only the dev loss is needed."""
     found = list(files)

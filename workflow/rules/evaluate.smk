@@ -1,131 +1,86 @@
 # Stage evaluate: scores with their signatures (paper 4.3-4.4).
 
 
-rule seen:
-    """Test items that occur in training, looked up once for all models."""
-    input:
-        heldout=expand("<results>/data/test/{item}.parquet", item=plan.test_items),
-        train=expand(
-            "<results>/data/s{{seed}}/train/{direction}.parquet",
-            direction=plan.directions,
-        ),
-    output:
-        "<results>/evaluate/seen-s{seed}.json",
-    log:
-        "<logs>/evaluate/seen-s{seed}.log",
-    benchmark:
-        "<benchmarks>/evaluate/seen-s{seed}.tsv"
-    threads: 1
-    resources:
-        mem_mb=growing(4000),
-        runtime=growing(60),
-    params:
-        code=plan.code("evaluate.contamination"),
-    shell:
-        """
-        python -m lander.evaluate seen \
-            --heldout {input.heldout:q} \
-            --train {input.train:q} \
-            --out {output:q} \
-            2>&1 | tee {log:q} >&2
-        """
+for heldout in plan.heldout:
 
-
-rule score:
-    """Score all translations of one model; test items that occur in training are flagged."""
-    input:
-        expand(
-            "<results>/translate/{{method}}/{{variant}}/s{{seed}}/{item}.jsonl",
-            item=plan.test_items,
-        ),
-        seen="<results>/evaluate/seen-s{seed}.json" if plan.trained else [],
-    output:
-        expand(
-            "<results>/evaluate/{{method}}/{{variant}}/s{{seed}}/{item}.csv",
-            item=plan.test_items,
-        ),
-        expand(
-            "<results>/evaluate/{{method}}/{{variant}}/s{{seed}}/{item}.{kind}",
-            item=plan.test_items,
-            kind=["flags.csv", "segments.parquet"],
-        ),
-    log:
-        "<logs>/evaluate/{method}/{variant}/s{seed}.log",
-    benchmark:
-        "<benchmarks>/evaluate/{method}/{variant}/s{seed}.tsv"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=60,
-    params:
-        translations=subpath(input[0], ancestor=2),
-        folder=subpath(output[0], ancestor=2),
-        method="{method}",
-        variant="{variant}",
-        seed="{seed}",
-        tests=json.dumps(plan.tests),
-        seen=["--seen", f"{plan.results}/evaluate/seen-s{{seed}}.json"] if plan.trained else [],
-        metrics=settings.evaluate.metrics,
-        code=plan.code("evaluate"),
-    shell:
-        """
-        python -m lander.evaluate score \
-            --translations {params.translations:q} \
-            --tests {params.tests:q} \
-            {params.seen:q} \
-            --extra {params.metrics:q} \
-            --method {params.method} \
-            --variant {params.variant} \
-            --seed {params.seed} \
-            --out-dir {params.folder:q} \
-            2>&1 | tee {log:q} >&2
-        """
-
-
-if plan.untrained_items:
-
-    use rule seen as seen_untrained with:
+    rule:
+        """Test items that occur in training, looked up once for all models."""
+        name:
+            f"seen{heldout.after('_')}"
         input:
-            heldout=expand("<results>/data/test/{item}.parquet", item=plan.untrained_items),
-            train=rules.seen.input.train,
+            heldout=heldout.tables,
+            train=expand(
+                "<results>/data/s{{seed}}/train/{direction}.parquet",
+                direction=plan.directions,
+            ),
         output:
-            "<results>/evaluate/seen-untrained-s{seed}.json",
+            f"<results>/evaluate/seen{heldout.after('-')}-s{{seed}}.json",
         log:
-            "<logs>/evaluate/seen-untrained-s{seed}.log",
+            f"<logs>/evaluate/seen{heldout.after('-')}-s{{seed}}.log",
         benchmark:
-            "<benchmarks>/evaluate/seen-untrained-s{seed}.tsv"
+            f"<benchmarks>/evaluate/seen{heldout.after('-')}-s{{seed}}.tsv"
+        threads: 1
+        resources:
+            mem_mb=growing(4000),
+            runtime=growing(60),
+        params:
+            code=plan.code("evaluate.contamination"),
+        shell:
+            """
+            python -m lander.evaluate seen \
+                --heldout {input.heldout:q} \
+                --train {input.train:q} \
+                --out {output:q} \
+                2>&1 | tee {log:q} >&2
+            """
 
-    use rule score as score_untrained with:
+    rule:
+        """Score all translations of one model; test items that occur in training are flagged."""
+        name:
+            f"score{heldout.after('_')}"
         input:
             expand(
                 "<results>/translate/{{method}}/{{variant}}/s{{seed}}/{item}.jsonl",
-                item=plan.untrained_items,
+                item=heldout.items,
             ),
-            seen="<results>/evaluate/seen-untrained-s{seed}.json" if plan.trained else [],
+            seen=f"<results>/evaluate/seen{heldout.after('-')}-s{{seed}}.json" if plan.trained else [],
         output:
             expand(
-                "<results>/evaluate/{{method}}/{{variant}}/s{{seed}}/{item}.csv",
-                item=plan.untrained_items,
-            ),
-            expand(
                 "<results>/evaluate/{{method}}/{{variant}}/s{{seed}}/{item}.{kind}",
-                item=plan.untrained_items,
-                kind=["flags.csv", "segments.parquet"],
+                kind=["csv", "flags.csv", "segments.parquet"],
+                item=heldout.items,
             ),
         log:
-            "<logs>/evaluate/{method}/{variant}/s{seed}.untrained.log",
+            f"<logs>/evaluate/{{method}}/{{variant}}/s{{seed}}{heldout.after('.')}.log",
         benchmark:
-            "<benchmarks>/evaluate/{method}/{variant}/s{seed}.untrained.tsv"
+            f"<benchmarks>/evaluate/{{method}}/{{variant}}/s{{seed}}{heldout.after('.')}.tsv"
+        threads: 1
+        resources:
+            mem_mb=2000,
+            runtime=60,
         params:
             translations=subpath(input[0], ancestor=2),
             folder=subpath(output[0], ancestor=2),
             method="{method}",
             variant="{variant}",
             seed="{seed}",
-            tests=json.dumps(plan.untrained),
-            seen=["--seen", f"{plan.results}/evaluate/seen-untrained-s{{seed}}.json"] if plan.trained else [],
+            tests=json.dumps(heldout.tests),
+            seen=["--seen", f"{plan.results}/evaluate/seen{heldout.after('-')}-s{{seed}}.json"] if plan.trained else [],
             metrics=settings.evaluate.metrics,
             code=plan.code("evaluate"),
+        shell:
+            """
+            python -m lander.evaluate score \
+                --translations {params.translations:q} \
+                --tests {params.tests:q} \
+                {params.seen:q} \
+                --extra {params.metrics:q} \
+                --method {params.method} \
+                --variant {params.variant} \
+                --seed {params.seed} \
+                --out-dir {params.folder:q} \
+                2>&1 | tee {log:q} >&2
+            """
 
 
 rule scores:
@@ -134,12 +89,12 @@ rule scores:
         expand(
             "<results>/evaluate/{model}/{item}.csv",
             model=plan.compared,
-            item=plan.test_items,
+            item=plan.tested.items,
         ),
         expand(
             "<results>/evaluate/{model}/{item}.{metric}.csv",
             model=plan.compared,
-            item=plan.test_items,
+            item=plan.tested.items,
             metric=neural.names,
         ),
     output:
@@ -171,12 +126,12 @@ rule significance:
         expand(
             "<results>/evaluate/{model}/{item}.segments.parquet",
             model=plan.compared,
-            item=plan.test_items,
+            item=plan.tested.items,
         ),
         expand(
             "<results>/evaluate/{model}/{item}.{metric}.segments.parquet",
             model=plan.compared,
-            item=plan.test_items,
+            item=plan.tested.items,
             metric=neural.names,
         ),
     output:

@@ -32,51 +32,21 @@ rule finetune:
         checkpoints=f"{plan.results}/checkpoints/{{method}}/{{variant}}/s{{seed}}",
         method="{method}",
         seed="{seed}",
-        model=models.model,
-        revision=models.base_flags,
-        dtype=settings.model.dtype,
         directions=models.trained_directions,
-        languages=models.prompt_names,
-        length=models.training_length,
-        batch_size=settings.finetune.batch_size,
-        accumulate=models.accumulate,
-        learning_rate=models.learning_rate,
-        schedule=settings.finetune.schedule,
-        warmup=models.warmup,
-        weight_decay=settings.finetune.weight_decay,
-        clip=settings.finetune.clip,
-        max_length=settings.finetune.max_length,
-        precision=settings.finetune.precision,
-        method_flags=models.method_flags,
+        flags=models.finetune_flags,
         launcher=models.launcher,
-        machine_flags=models.machine_flags,
-        threads=settings.threads,
+        machine=models.machine_flags,
         code=plan.code("finetune"),
     shell:
         """
         {params.launcher} -m lander.finetune \
             --method {params.method} \
-            --model {params.model:q} \
-            {params.revision:q} \
-            --dtype {params.dtype} \
             --train {input.train:q} \
             --directions {params.directions:q} \
-            --languages {params.languages:q} \
             --templates {input.templates:q} \
             --seed {params.seed} \
-            {params.length:q} \
-            --batch-size {params.batch_size} \
-            --accumulate {params.accumulate} \
-            --learning-rate {params.learning_rate} \
-            --schedule {params.schedule} \
-            --warmup {params.warmup} \
-            --weight-decay {params.weight_decay} \
-            --clip {params.clip} \
-            --max-length {params.max_length} \
-            --precision {params.precision} \
-            {params.method_flags:q} \
-            --threads {params.threads} \
-            {params.machine_flags:q} \
+            {params.flags:q} \
+            {params.machine:q} \
             --checkpoints {params.checkpoints:q} \
             --out {params.folder:q} \
             2>&1 | tee --ignore-interrupts {log:q} >&2

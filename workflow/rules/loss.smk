@@ -7,7 +7,7 @@ rule loss:
         model=models.decoded,
         base=models.model_files,
         dev=expand("<results>/data/dev/{direction}.parquet", direction=plan.directions),
-        untrained=where_forgetting(f"<results>/data/test/{item}.parquet" for item in plan.untrained_items),
+        untrained=where_forgetting(plan.untrained.tables),
         text=where_forgetting(f"<results>/data/kept/{language}.parquet" for language in settings.languages),
         templates=texts.templates,
     output:
@@ -22,15 +22,10 @@ rule loss:
         runtime=growing(120),
         gpu=plan.gpu,
     params:
-        model=models.decoder_flags,
-        dtype=settings.model.dtype,
-        languages=models.prompt_names,
-        template=settings.translate.template,
-        dev=plan.dev_flags(plan.directions),
-        untrained=where_forgetting(plan.untrained_flags),
+        flags=models.loss_flags,
+        dev=dev_flags(plan.directions),
+        untrained=where_forgetting(plan.untrained.flags),
         text=where_forgetting(plan.text_flags),
-        batch_size=settings.translate.batch_size,
-        threads=settings.threads,
         method="{method}",
         variant="{variant}",
         seed="{seed}",
@@ -38,16 +33,11 @@ rule loss:
     shell:
         """
         python -m lander.translate.loss \
-            {params.model:q} \
-            --dtype {params.dtype} \
-            --languages {params.languages:q} \
+            {params.flags:q} \
             --templates {input.templates:q} \
-            --template {params.template:q} \
             --dev {params.dev:q} \
             --untrained {params.untrained:q} \
             --text {params.text:q} \
-            --batch-size {params.batch_size} \
-            --threads {params.threads} \
             --method {params.method} \
             --variant {params.variant} \
             --seed {params.seed} \

@@ -12,7 +12,7 @@ localrules:
 
 
 rule comet_environment:
-    """COMET in an environment of its own, for all runs (its pins clash with ours); made where Snakemake runs."""
+    """Install COMET in a separate environment for all runs, because its pins clash with ours; not on a cluster node."""
     input:
         os.path.join(workflow.basedir, "envs", "comet.txt"),
     output:
@@ -37,14 +37,14 @@ rule neural:
         expand(
             "<results>/translate/{model}/{item}.jsonl",
             model=plan.compared,
-            item=plan.test_items,
+            item=plan.tested.items,
         ),
         executable=neural.executable,
     output:
         expand(
             "<results>/evaluate/{model}/{item}.{{metric}}.{kind}",
             model=plan.compared,
-            item=plan.test_items,
+            item=plan.tested.items,
             kind=["csv", "segments.parquet"],
         ),
     log:

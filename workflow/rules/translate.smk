@@ -1,194 +1,95 @@
-# Stage translate: the test sets are decoded, a model is loaded once for all its directions (paper 4.3).
+# Stage translate: the test sets are decoded, a model is loaded once for all its directions (paper 4.3). A rule for the
+# directions of the run, and one for those that no model is trained on.
 
 
-rule translate:
-    """Decode all test sets with one model: trained, or the base with the fixed instruction or with examples."""
-    input:
-        model=models.decoded,
-        base=models.model_files,
-        test=expand("<results>/data/test/{item}.parquet", item=plan.test_items),
-        examples=models.example_files,
-        templates=texts.templates,
-    output:
-        expand(
-            "<results>/translate/{{method}}/{{variant}}/s{{seed}}/{item}.jsonl",
-            item=plan.test_items,
-        ),
-        run="<results>/translate/{method}/{variant}/s{seed}/run.json",
-    log:
-        "<logs>/translate/{method}/{variant}/s{seed}.log",
-    benchmark:
-        "<benchmarks>/translate/{method}/{variant}/s{seed}.tsv"
-    wildcard_constraints:
-        variant=r"(?!best-prompt)[A-Za-z0-9._-]+",
-    threads: settings.threads
-    resources:
-        mem_mb=growing(models.memory(copies=2)),
-        runtime=growing(480),
-        gpu=plan.gpu,
-    params:
-        model=models.decoder_flags,
-        folder=subpath(output.run, parent=True),
-        dtype=settings.model.dtype,
-        languages=models.prompt_names,
-        template=settings.translate.template,
-        test=plan.test_flags,
-        shots=models.shots,
-        beams=settings.translate.beams,
-        max_new_tokens=settings.translate.max_new_tokens,
-        batch_size=settings.translate.batch_size,
-        threads=settings.threads,
-        code=plan.code("translate"),
-    shell:
-        """
-        python -m lander.translate \
-            {params.model:q} \
-            --dtype {params.dtype} \
-            --languages {params.languages:q} \
-            --templates {input.templates:q} \
-            --template {params.template:q} \
-            --test {params.test:q} \
-            {params.shots:q} \
-            --beams {params.beams} \
-            --max-new-tokens {params.max_new_tokens} \
-            --batch-size {params.batch_size} \
-            --threads {params.threads} \
-            --out-dir {params.folder:q} \
-            2>&1 | tee {log:q} >&2
-        """
+for heldout in plan.heldout:
 
-
-if plan.untrained_items:
-
-    use rule translate as translate_untrained with:
+    rule:
+        """Decode all test sets with one model: trained, or the base with the fixed instruction or with examples."""
+        name:
+            f"translate{heldout.after('_')}"
         input:
             model=models.decoded,
             base=models.model_files,
-            test=expand("<results>/data/test/{item}.parquet", item=plan.untrained_items),
-            examples=[],
+            test=heldout.tables,
+            examples=models.example_files,
             templates=texts.templates,
         output:
             expand(
                 "<results>/translate/{{method}}/{{variant}}/s{{seed}}/{item}.jsonl",
-                item=plan.untrained_items,
+                item=heldout.items,
             ),
-            run="<results>/translate/{method}/{variant}/s{seed}/untrained.json",
+            run=f"<results>/translate/{{method}}/{{variant}}/s{{seed}}/{heldout.record}",
         log:
-            "<logs>/translate/{method}/{variant}/s{seed}.untrained.log",
+            f"<logs>/translate/{{method}}/{{variant}}/s{{seed}}{heldout.after('.')}.log",
         benchmark:
-            "<benchmarks>/translate/{method}/{variant}/s{seed}.untrained.tsv"
+            f"<benchmarks>/translate/{{method}}/{{variant}}/s{{seed}}{heldout.after('.')}.tsv"
+        wildcard_constraints:
+            variant=r"(?!best-prompt)[A-Za-z0-9._-]+",
+        threads: settings.threads
+        resources:
+            mem_mb=growing(models.memory(copies=2)),
+            runtime=growing(480),
+            gpu=plan.gpu,
         params:
-            model=models.decoder_flags,
+            flags=models.translate_flags,
+            test=heldout.flags,
+            record=heldout.record,
             folder=subpath(output.run, parent=True),
-            dtype=settings.model.dtype,
-            languages=models.prompt_names,
-            template=settings.translate.template,
-            test=plan.untrained_flags,
-            shots=["--record", "untrained.json"],
-            beams=settings.translate.beams,
-            max_new_tokens=settings.translate.max_new_tokens,
-            batch_size=settings.translate.batch_size,
-            threads=settings.threads,
             code=plan.code("translate"),
+        shell:
+            """
+            python -m lander.translate \
+                {params.flags:q} \
+                --templates {input.templates:q} \
+                --test {params.test:q} \
+                --record {params.record} \
+                --out-dir {params.folder:q} \
+                2>&1 | tee {log:q} >&2
+            """
 
-
-rule best_prompt:
-    """Decode all test sets with the base and, per direction, the prompt that does best on the dev set."""
-    input:
-        base=models.model_files,
-        dev=expand("<results>/data/dev/{direction}.parquet", direction=plan.directions),
-        test=expand("<results>/data/test/{item}.parquet", item=plan.test_items),
-        templates=texts.templates,
-    output:
-        expand(
-            "<results>/translate/zero-shot/best-prompt/s{{seed}}/{item}.jsonl",
-            item=plan.test_items,
-        ),
-        prompts="<results>/translate/zero-shot/best-prompt/s{seed}/prompts.csv",
-        run="<results>/translate/zero-shot/best-prompt/s{seed}/run.json",
-    log:
-        "<logs>/translate/zero-shot/best-prompt/s{seed}.log",
-    benchmark:
-        "<benchmarks>/translate/zero-shot/best-prompt/s{seed}.tsv"
-    threads: settings.threads
-    resources:
-        mem_mb=growing(models.memory(copies=2)),
-        runtime=growing(480),
-        gpu=plan.gpu,
-    params:
-        folder=subpath(output.run, parent=True),
-        model=models.model,
-        revision=models.base_flags,
-        dtype=settings.model.dtype,
-        languages=models.prompt_names,
-        template=settings.translate.template,
-        dev=plan.dev_flags(plan.directions),
-        dev_sentences=settings.translate.dev_sentences,
-        test=plan.test_flags,
-        names=[],
-        beams=settings.translate.beams,
-        max_new_tokens=settings.translate.max_new_tokens,
-        batch_size=settings.translate.batch_size,
-        threads=settings.threads,
-        code=plan.code("translate"),
-    shell:
-        """
-        python -m lander.translate \
-            --model {params.model:q} \
-            {params.revision:q} \
-            --dtype {params.dtype} \
-            --languages {params.languages:q} \
-            --templates {input.templates:q} \
-            --template {params.template:q} \
-            --choose-prompt \
-            --dev {params.dev:q} \
-            --dev-sentences {params.dev_sentences} \
-            --test {params.test:q} \
-            --beams {params.beams} \
-            --max-new-tokens {params.max_new_tokens} \
-            --batch-size {params.batch_size} \
-            --threads {params.threads} \
-            {params.names:q} \
-            --out-dir {params.folder:q} \
-            2>&1 | tee {log:q} >&2
-        """
-
-
-if plan.untrained_items:
-
-    use rule best_prompt as best_prompt_untrained with:
+    rule:
+        """Decode all test sets with the base and, per direction, the prompt that does best on the dev set."""
+        name:
+            f"best_prompt{heldout.after('_')}"
         input:
             base=models.model_files,
-            dev=expand(
-                "<results>/data/dev/{direction}.parquet",
-                direction=experiments.prompt_dev(plan.untrained_items),
-            ),
-            test=expand("<results>/data/test/{item}.parquet", item=plan.untrained_items),
+            dev=expand("<results>/data/dev/{direction}.parquet", direction=heldout.dev),
+            test=heldout.tables,
             templates=texts.templates,
         output:
             expand(
                 "<results>/translate/zero-shot/best-prompt/s{{seed}}/{item}.jsonl",
-                item=plan.untrained_items,
+                item=heldout.items,
             ),
-            prompts="<results>/translate/zero-shot/best-prompt/s{seed}/prompts-untrained.csv",
-            run="<results>/translate/zero-shot/best-prompt/s{seed}/untrained.json",
+            prompts=f"<results>/translate/zero-shot/best-prompt/s{{seed}}/prompts{heldout.after('-')}.csv",
+            run=f"<results>/translate/zero-shot/best-prompt/s{{seed}}/{heldout.record}",
         log:
-            "<logs>/translate/zero-shot/best-prompt/s{seed}.untrained.log",
+            f"<logs>/translate/zero-shot/best-prompt/s{{seed}}{heldout.after('.')}.log",
         benchmark:
-            "<benchmarks>/translate/zero-shot/best-prompt/s{seed}.untrained.tsv"
+            f"<benchmarks>/translate/zero-shot/best-prompt/s{{seed}}{heldout.after('.')}.tsv"
+        threads: settings.threads
+        resources:
+            mem_mb=growing(models.memory(copies=2)),
+            runtime=growing(480),
+            gpu=plan.gpu,
         params:
+            flags=models.best_prompt_flags,
+            dev=dev_flags(heldout.dev),
+            test=heldout.flags,
+            record=heldout.record,
+            prompts=f"prompts{heldout.after('-')}.csv",
             folder=subpath(output.run, parent=True),
-            model=models.model,
-            revision=models.base_flags,
-            dtype=settings.model.dtype,
-            languages=models.prompt_names,
-            template=settings.translate.template,
-            dev=plan.dev_flags(experiments.prompt_dev(plan.untrained_items)),
-            dev_sentences=settings.translate.dev_sentences,
-            test=plan.untrained_flags,
-            names=["--record", "untrained.json", "--prompts", "prompts-untrained.csv"],
-            beams=settings.translate.beams,
-            max_new_tokens=settings.translate.max_new_tokens,
-            batch_size=settings.translate.batch_size,
-            threads=settings.threads,
             code=plan.code("translate"),
+        shell:
+            """
+            python -m lander.translate \
+                {params.flags:q} \
+                --templates {input.templates:q} \
+                --dev {params.dev:q} \
+                --test {params.test:q} \
+                --record {params.record} \
+                --prompts {params.prompts} \
+                --out-dir {params.folder:q} \
+                2>&1 | tee {log:q} >&2
+            """

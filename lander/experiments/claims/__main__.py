@@ -13,10 +13,8 @@ Example:
 
 import argparse
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -28,6 +26,7 @@ from lander.experiments.samples import MAIN, METRICS, read_all_scores
 from lander.report.document import Document, heads, numbers, write
 from lander.report.tables import MISSING, Cell, Table
 from lander.shared import tables
+from lander.shared.csvfile import read_csv
 from lander.shared.errors import UserError, run_main
 
 PAPER_K, PAPER_EPSILON = 4, 0.9
@@ -72,7 +71,7 @@ def about_awareness(args: argparse.Namespace) -> list[Verdict]:
 
 def about_scores(args: argparse.Namespace) -> list[Verdict]:
     """Claims about what training does, from the CSV tables of experiments."""
-    transfer = read(args, args.transfer, ["method", "trained", "tested", "change"], {"mean": "change"})
+    transfer = read(args, args.transfer, ["method", "trained", "tested", "change"], mean="change")
     if transfer is not None:
         transfer = only(transfer, "method", args.method, args.transfer)
     table = None
@@ -80,8 +79,8 @@ def about_scores(args: argparse.Namespace) -> list[Verdict]:
         found, _ = read_all_scores(args.scores)
         table = of_one_test(args, found.sort_values("test", kind="stable"), args.scores[0])
         table = table[table["variant"].isin([MAIN, *args.draws])]
-    k = read(args, args.sweep_k, ["k", "score"], {"value": "k", "mean": "score"})
-    epsilon = read(args, args.sweep_epsilon, ["epsilon", "score"], {"value": "epsilon", "mean": "score"})
+    k = read(args, args.sweep_k, ["k", "score"], value="k", mean="score")
+    epsilon = read(args, args.sweep_epsilon, ["epsilon", "score"], value="epsilon", mean="score")
     clusters = read(args, args.clusters, ["layer", "group", "score", "value", "control_mean", "p"])
     return [
         *scores.transfer_claims(transfer, args.seed),
@@ -92,23 +91,18 @@ def about_scores(args: argparse.Namespace) -> list[Verdict]:
     ]
 
 
-def read(
-    args: argparse.Namespace, path: Path | None, columns: list[str], names: Mapping[str, str] = MappingProxyType({})
-) -> pd.DataFrame | None:
+def read(args: argparse.Namespace, path: Path | None, columns: list[str], **names: str) -> pd.DataFrame | None:
     """A CSV of an experiment, or one with just `columns`: rows of one metric and one test set; None without a path.
 
     Args:
-        names: column in an experiment's CSV -> name here.
+        names: column in an experiment's CSV = name here.
 
     Raises:
         UserError: no such file, a column is missing, or no row has the metric or test set.
     """
     if path is None:
         return None
-    try:
-        table = pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as CSV ({error})") from None
+    table = read_csv(path, [], dtype=None, keep_default_na=True)
     if "mean" in table:
         table = table.rename(columns=names)
     table = of_one_test(args, table, path)

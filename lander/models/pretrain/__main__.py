@@ -10,6 +10,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerFast
 from transformers.utils import logging
 
+from lander.config.pretrain import Pretrain
 from lander.data.repair import repair
 from lander.data.sources import MAX_LINE, Source, languages_of, parse_sources, read, source_name
 from lander.models.pretrain.documents import PROMPT, SPECIAL, Documents
@@ -17,6 +18,7 @@ from lander.models.pretrain.trainer import Trainer
 from lander.shared import guard, machine
 from lander.shared.errors import UserError, run_main
 from lander.shared.files import read_json, sweep, whole_folder, write_json
+from lander.shared.section import add_flags, names_of
 
 RECIPE = (
     "tokens", "d_model", "n_layer", "n_head", "vocabulary", "context", "bilingual", "batch_tokens", "learning_rate",
@@ -74,20 +76,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--sources", type=parse_sources, required=True, help="sources of sentences (JSON list)")
     parser.add_argument("--parallel", type=parse_sources, default=[], help="sources of translations (JSON list)")
     parser.add_argument("--languages", type=json.loads, required=True, help="code -> English name (JSON)")
-    parser.add_argument("--tokens", type=int, required=True, help="budget: tokens read")
-    parser.add_argument("--d-model", type=int, default=128, help="width")
-    parser.add_argument("--n-layer", type=int, default=6, help="layers")
-    parser.add_argument("--n-head", type=int, default=4, help="attention heads per layer")
-    parser.add_argument("--vocabulary", type=int, default=2560, help="tokens of the byte-level BPE")
-    parser.add_argument("--context", type=int, default=128, help="tokens per window")
-    parser.add_argument("--bilingual", type=float, default=0.6, help="share of pairs among the documents")
-    parser.add_argument("--batch-tokens", type=int, default=4096, help="tokens per update")
-    parser.add_argument("--learning-rate", type=float, default=3e-3, help="peak, of AdamW")
+    add_flags(parser, Pretrain, *names_of(Pretrain, "text", "parallel"))
     parser.add_argument("--warmup", type=int, default=100, help="updates until the learning rate is at its peak")
     parser.add_argument("--cooldown", type=float, default=0.3, help="last share of updates, in which it falls to zero")
     parser.add_argument("--weight-decay", type=float, default=0.1, help="of matrices")
     parser.add_argument("--clip", type=float, default=1.0, help="largest norm of the gradient")
-    parser.add_argument("--seed", type=int, default=0, help="of the weights and of the order of the text")
     parser.add_argument("--threads", type=int, default=1, help="torch threads")
     parser.add_argument("--checkpoint-seconds", type=float, default=120, help="time between checkpoints")
     parser.add_argument("--checkpoints", type=Path, help="folder of the checkpoint (default: beside --out)")

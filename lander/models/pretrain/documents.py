@@ -7,7 +7,6 @@ a document that does not fit at the end is cut there.
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
@@ -26,35 +25,35 @@ TOKENIZER_DOCUMENTS = 150_000  # read to learn the tokenizer; more change nothin
 AHEAD = 64  # documents tokenized at a time
 
 
-@dataclass(frozen=True)
 class Documents:
-    """The endless sequence of documents that pretraining reads; document k depends on k alone.
+    """The endless sequence of documents that pretraining reads; document k depends on k alone."""
 
-    Attributes:
-        single: sentences, each a document.
-        parallel: multi-parallel texts, each a mapping from language to its lines; every ordered pair is read.
-        names: English name of each language, for the prompts.
-        bilingual: share of pairs among the documents.
-        seed: of the order; each epoch is shuffled differently.
-    Raises:
-        UserError: no single sentence, or no pair, though some are wanted.
-    """
-
-    single: list[str]
-    parallel: list[dict[str, list[str]]]
-    names: dict[str, str]
-    bilingual: float
-    seed: int
-
-    def __post_init__(self) -> None:
-        blocks = [(text, pair) for text in self.parallel for pair in permutations(sorted(text), 2)]
-        sizes = [len(text[pair[0]]) for text, pair in blocks]
-        object.__setattr__(self, "_blocks", blocks)
-        object.__setattr__(self, "_ends", np.cumsum(sizes, dtype=np.int64))
-        object.__setattr__(self, "_orders", {})
-        if not self.single and self.bilingual < 1:
+    def __init__(
+        self,
+        single: list[str],
+        parallel: list[dict[str, list[str]]],
+        names: dict[str, str],
+        bilingual: float,
+        seed: int,
+    ) -> None:
+        """
+        Args:
+            single: sentences, each a document.
+            parallel: multi-parallel texts, each a mapping from language to its lines; every ordered pair is read.
+            names: English name of each language, for the prompts.
+            bilingual: share of pairs among the documents.
+            seed: of the order; each epoch is shuffled differently.
+        Raises:
+            UserError: no single sentence, or no pair, though some are wanted.
+        """
+        self.single, self.parallel, self.names, self.bilingual, self.seed = single, parallel, names, bilingual, seed
+        self._blocks = [(text, pair) for text in parallel for pair in permutations(sorted(text), 2)]
+        sizes = [len(text[pair[0]]) for text, pair in self._blocks]
+        self._ends = np.cumsum(sizes, dtype=np.int64)
+        self._orders: dict[str, tuple[int, np.ndarray]] = {}  # kind -> epoch and its order
+        if not single and bilingual < 1:
             raise UserError("--sources: they hold no text in the languages of the config")
-        if not sum(sizes) and self.bilingual > 0:
+        if not sum(sizes) and bilingual > 0:
             raise UserError("--parallel: no source holds two of the languages; give some, or --bilingual 0")
 
     def digest(self) -> str:

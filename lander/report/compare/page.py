@@ -6,9 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
-from markupsafe import Markup
 
-from lander.report import svg
 from lander.report.compare import tables
 from lander.report.compare.paired import paired
 from lander.report.compare.runs import Finished, common, read_runs, scores_of
@@ -18,7 +16,7 @@ from lander.report.labels import sort_metrics
 from lander.report.page import captions, environment, look
 from lander.report.scores import score_figure
 from lander.report.summary import ONE_SEED
-from lander.report.tables import Table
+from lander.report.tables import Table, counted
 from lander.shared.errors import UserError
 from lander.shared.files import write_text
 
@@ -67,7 +65,7 @@ def compare(folders: Sequence[Path], out: Path, resamples: int = 0) -> None:
         **look(),
         kind="comparison",
         title=" · ".join(run.name for run in runs),
-        facts=[f"{number} {thing}{'s' if number != 1 else ''}" for thing, number in counts.items()],
+        facts=counted(counts),
         sections=list(sections.items()),
         glance=glance,
         cautions=cautions,
@@ -75,7 +73,7 @@ def compare(folders: Sequence[Path], out: Path, resamples: int = 0) -> None:
         same=same,
         software=tables.software_table(runs),
         scores=parts,
-        figures=[(one, Markup(svg.inline(one.svg, one.name, one.description))) for one in drawn],
+        figures=drawn,
         costs=costs,
         command=shlex.join(["lander", "compare", *map(str, folders), "--out", str(out)]),
         captions=captions(),

@@ -196,7 +196,7 @@ def cost_table(runs: Sequence[Finished]) -> Table | None:
             cells.append(Cell(shown(own.get(heading)), spread=spread, value=own.get(heading)))
         rows.append((label, cells))
     notes = ["Trained: parameters. Memory: the peak of one process. ×: relative to the first run that has the method."]
-    return Table("Cost of training", "method · run", heads(COSTS), rows, notes=notes) if rows else None
+    return Table("What training cost", "method · run", heads(COSTS), rows, notes=notes) if rows else None
 
 
 def stage_table(runs: Sequence[Finished]) -> Table | None:

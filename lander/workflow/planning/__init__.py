@@ -1,15 +1,12 @@
-"""What a run will cost, before it starts: from the model's config alone, the sizes of the texts and the machine.
+"""What a run will cost, before it starts: `lander plan --configfile my.yaml`.
 
-base.py      the base without weights (meta device), from its config.json
-corpus.py    pairs per direction, tokens per pair
-training.py  what each method trains, and its arithmetic
-memory.py    memory of each stage and ZeRO stage
-jobs.py      the number of jobs, as Snakemake counts them
-limits.py    what jobs may take by a profile of Snakemake, and what will not do with it
-plan.py      all of it together, and what does not fit
-page.py      the same as a table
-
-lander plan --configfile my.yaml
+texts.py     pairs per direction, tokens per pair
+networks.py  the base without weights, made ready for each method
+memory.py    memory of each stage, counted by running its code on tensors without numbers
+machine.py   memory and measured speed of this machine
+jobs.py      Snakemake's dry run: the jobs that are left, and what a profile gives to them
+plan.py      all of it together, what does not fit and what is not known
+page.py      the same as text for the terminal
 """
 
 import json
@@ -22,7 +19,7 @@ from lander.workflow.planning.machine import Machine, this_machine
 from lander.workflow.planning.page import page
 from lander.workflow.planning.plan import make
 
-__all__ = ["Machine", "make", "show", "this_machine"]
+__all__ = ["Machine", "make", "page", "show", "this_machine"]
 
 
 def show(

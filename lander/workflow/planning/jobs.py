@@ -1,51 +1,135 @@
-"""The number of jobs that are left to do, by rule, as Snakemake counts them (a dry run)."""
+"""The jobs that are left to do and what they ask for, as Snakemake says in a dry run; and what goes beyond a profile.
 
+Snakemake reports each job as an event of its log, with the rule's name and the resources
+(`snakemake_interface_logger_plugins`, the interface of plugins for its logger). This module run as a program is
+Snakemake with a listener for these events: its last line is JSON.
+"""
+
+import json
+import logging
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from lander.shared.errors import UserError
+from lander.shared.yamlfile import read_yaml
 
 SNAKEFILE = Path(__file__).parents[3] / "workflow" / "Snakefile"
 SECONDS = 300
-ROW = re.compile(r"^(\w+)\s+(\d+)$")
+NAMES = ("runtime", "mem", "mem_mb", "gpu")
+
+Jobs = dict[str, dict[str, int]]
+"""Rule -> jobs (their number), and the most that one of them asks for: runtime (minutes), mem_mb, gpu."""
 
 
-def dry_run(configfiles: Sequence[Path], flags: Sequence[str] = ()) -> str | None:
-    """What Snakemake says it would do; None where the workflow is not here or does not run."""
+def dry_run(configfiles: Sequence[Path], profile: Path | None = None) -> Jobs | None:
+    """The jobs that are left to do, by rule; None where the workflow is not here or does not run.
+
+    Args:
+        profile: folder of a profile of Snakemake; only its resources are taken, for it may ask for plugins.
+    Raises:
+        UserError: no profile, or resources in another form than Snakemake's.
+    """
+    flags = profile_flags(profile) if profile else []
     if not SNAKEFILE.is_file():
         return None
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--snakefile",
-        str(SNAKEFILE),
-        "--dry-run",
-        "--quiet",
-        "host",
-        "reason",
-    ]
-    files = map(os.path.abspath, configfiles)  # a name may begin with a dash
-    command += ["--configfile", *files] if configfiles else []
+    command = [sys.executable, "-m", "lander.workflow.planning.jobs", "--snakefile", str(SNAKEFILE), "--dry-run"]
+    if configfiles:
+        command += ["--configfile", *map(os.path.abspath, configfiles)]  # a name may begin with a dash
     environment = {name: value for name, value in os.environ.items() if name != "SNAKEMAKE_PROFILE"}
     try:
         done = subprocess.run(
-            [*command, *flags], capture_output=True, text=True, timeout=SECONDS, check=False, env=environment
+            [*command, *flags], capture_output=True, text=True, timeout=SECONDS, check=True, env=environment
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout + done.stderr if done.returncode == 0 else None
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-def counts(output: str) -> dict[str, int]:
-    """The last table of jobs in what Snakemake prints; its `total` and the target `all` are left out."""
-    _, found, table = output.rpartition("Job stats:")
-    rows: dict[str, int] = {}
-    for line in table.splitlines()[1:] if found else []:
-        if row := ROW.match(line.strip()):
-            rows[row[1]] = int(row[2])
-        elif rows:
-            break
-    return {name: number for name, number in rows.items() if name not in ("total", "all")}
+def listen() -> None:
+    """Run Snakemake with the flags of the command line, then print its jobs as JSON."""
+    from snakemake.cli import main
+    from snakemake_interface_logger_plugins.common import LogEvent
+
+    jobs: Jobs = {}
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if getattr(record, "event", None) == LogEvent.JOB_INFO and record.rule_name != "all":
+                found = jobs.setdefault(record.rule_name, {"jobs": 0})
+                found["jobs"] += 1
+                for name in set(NAMES) & set(record.resources.keys()):
+                    if isinstance(value := record.resources[name], int):
+                        found[name] = max(found.get(name, 0), value)
+
+    logging.getLogger().addHandler(Listener())  # Snakemake removes those of its own logger
+    try:
+        main(sys.argv[1:])
+    finally:
+        print(f"\n{json.dumps(jobs)}", flush=True)
+
+
+def profile_flags(profile: Path) -> list[str]:
+    """A profile's resources as flags of Snakemake.
+
+    Raises:
+        UserError: no profile, or resources in another form than Snakemake's.
+    """
+    file = profile / "config.yaml"
+    try:
+        read = read_yaml(file)
+    except FileNotFoundError:
+        raise UserError(f"{file}: no such file; name the folder of a profile, as workflow/profiles/slurm") from None
+    default, rules = (_mapping(read or {}, key, file) for key in ("default-resources", "set-resources"))
+    found = [f"{name}={value}" for name, value in default.items() if name in NAMES]
+    own = [
+        f"{rule}:{name}={value}"
+        for rule in rules
+        for name, value in _mapping(rules, rule, file).items()
+        if name in NAMES
+    ]
+    return [*(["--default-resources", *found] if found else []), *(["--set-resources", *own] if own else [])]
+
+
+def _mapping(value: Any, key: str, file: Path) -> dict[str, Any]:
+    found = (value.get(key) or {}) if isinstance(value, dict) else None
+    if not isinstance(found, dict):
+        raise UserError(f"{file}: {key}: must be a mapping, as finetune: {{gpu: 1, runtime: 1440}} in set-resources")
+    return found
+
+
+def beyond(plan: dict[str, Any], jobs: Jobs, checkpoints: bool) -> list[str]:
+    """What of a plan is more than its jobs get. `checkpoints`: trainings go on in the next job."""
+    found = []
+    stage, machine = str(plan["zero_stage"]), plan["machine"]
+    rows = [("finetune", one["method"], one["hours"], one["memory_gb"][stage]) for one in plan["methods"]]
+    for one in plan["stages"]:
+        rows.append((one["stage"], one["stage"], one["hours"] and one["hours"] / one["jobs"], one["memory_gb"]))
+    for rule, name, hours, memory in rows:
+        given, mb = jobs.get(rule, {}).get("runtime", 0) / 60, jobs.get(rule, {}).get("mem_mb")
+        if hours and given and hours > given and not (rule == "finetune" and checkpoints):
+            remedy = "set finetune.checkpoint_minutes, so that it goes on in the next job, or " * (rule == "finetune")
+            found.append(
+                f"{name}: about {hours:.1f} h, and a job of {rule} has {given:.1f}; {remedy}"
+                f"raise set-resources: {rule}: runtime in the profile"
+            )
+        if mb and machine["device"] == "cpu" and memory > mb / 1000:
+            found.append(
+                f"{name}: {memory:.1f} GB, and a job of {rule} has {mb / 1000:.1f}; "
+                f"raise set-resources: {rule}: mem_mb in the profile"
+            )
+    for rule in dict.fromkeys(rule for rule, *_ in rows if rule in jobs):
+        wanted, given = machine["ranks"] if rule == "finetune" else 1, jobs[rule].get("gpu", 0)
+        if machine["device"] == "gpu" and given < wanted:
+            found.append(
+                f"{rule}: a job gets {given} GPUs, not {wanted}; "
+                f"write set-resources: {rule}: {{gpu: {wanted}}} in the profile"
+            )
+    return found
+
+
+if __name__ == "__main__":
+    listen()

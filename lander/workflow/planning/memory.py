@@ -1,52 +1,59 @@
-"""Bytes that a stage takes beside its imports.
+"""Memory of a stage: its own code runs on tensors that have shapes but no numbers, and the bytes alive are counted.
 
-A training's peak is the larger of two moments, with W bytes of weights, T trained parameters and A bytes of what the
-backward pass keeps:
+So what a stage keeps, copies and gives back is never written down a second time: a change of the training's code
+changes the plan. Three things are not tensors of that code, and stand here as constants:
 
-    backward   W + T (gradients, masters, moments) + A
-    the end    W + T (the same, buffers, and the float32 masters gathered for writing) [+ the base again: `full`]
+- what DeepSpeed holds for each trained parameter (`CPU`, `GPU`);
+- what a CPU takes beyond the tensors alive (`HEAP`, `PROGRAMS`);
+- a process's imports (`lander.workflow.planning.machine`).
 
-The bytes for each trained parameter are DeepSpeed's: those on a CPU were measured on one process (a BLOOM of 50M
-parameters, all ZeRO stages, float32 and bfloat16); those on a GPU follow from what its optimizers keep.
+On a CPU freed memory is kept (`lander.shared.machine.prepare`), so what the end of a training needs (buffers, float32
+masters, and for `full` the base again) comes on top of the largest micro-batch.
 """
 
-from dataclasses import dataclass
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from lander.workflow.planning.base import Shape
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
+from torch.nn.functional import cross_entropy
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from lander.config import config
+from lander.detect.estimators import sum_scores
+from lander.finetune.methods import Prepared
+from lander.finetune.trainer import TranslationLoss
+from lander.models.loading import predictions
+from lander.models.tokens import IGNORED, Batch
+from lander.translate.translator import LOGITS
 
 STAGES = (0, 1, 2, 3)
 SIZE = {"float32": 4, "bfloat16": 2}
 BUCKET = 5e8  # numbers that DeepSpeed reduces at a time
-PROGRAMS = 32e6  # bytes of oneDNN's, where a CPU multiplies in bfloat16 (`lander.models.loading` bounds them; measured)
+HEAP = 1.3  # on a CPU: gaps between tensors of many sizes, and buffers inside of operations (measured: 1.2 to 1.5)
+PROGRAMS = 120e6  # bytes of oneDNN's, where a CPU multiplies in bfloat16 (`lander.models.loading` bounds their number)
 
-
-@dataclass(frozen=True)
-class Bytes:
-    """For each trained parameter: what every rank holds, what the ranks share, and how much of the first is there at
-    the end only."""
-
-    whole: float
-    shared: float
-    end: float
-
-
-CPU = {
-    ("float32", 0): Bytes(20, 0, 8),  # gradients 4, moments 8; at the end a buffer 4 and masters 4
-    ("float32", 1): Bytes(20, 21, 12),
-    ("float32", 2): Bytes(16, 17, 12),
-    ("float32", 3): Bytes(16, 24, 12),
-    ("bfloat16", 1): Bytes(14, 21, 12),
-    ("bfloat16", 2): Bytes(12, 33, 12),
-    ("bfloat16", 3): Bytes(12, 35, 12),
+# Bytes for each trained parameter by dtype of the weights and ZeRO stage: what every rank holds, and what ranks share.
+CPU = {  # measured on one process (a BLOOM of 50M parameters), with what is there at the end only
+    ("float32", 0): (20, 0),  # gradients 4, moments 8; at the end a buffer 4 and masters 4
+    ("float32", 1): (20, 21),
+    ("float32", 2): (16, 17),
+    ("float32", 3): (16, 24),
+    ("bfloat16", 1): (14, 21),
+    ("bfloat16", 2): (12, 33),
+    ("bfloat16", 3): (12, 35),
 }
-GPU = {
-    ("float32", 0): Bytes(12, 0, 0),  # gradients 4, moments 8
-    ("float32", 1): Bytes(4, 16, 0),  # gradients 4; masters 4, moments 8, their gradients 4
-    ("float32", 2): Bytes(0, 20, 0),
-    ("float32", 3): Bytes(0, 20, 0),
-    ("bfloat16", 1): Bytes(6, 12, 0),  # gradients 2 and their sums 4; masters 4, moments 8
-    ("bfloat16", 2): Bytes(0, 18, 0),
-    ("bfloat16", 3): Bytes(0, 18, 0),
+GPU = {  # what its optimizers keep
+    ("float32", 0): (12, 0),  # gradients 4, moments 8
+    ("float32", 1): (4, 16),  # gradients 4; masters 4, moments 8, their gradients 4
+    ("float32", 2): (0, 20),
+    ("float32", 3): (0, 20),
+    ("bfloat16", 1): (6, 12),  # gradients 2 and their sums 4; masters 4, moments 8
+    ("bfloat16", 2): (0, 18),
+    ("bfloat16", 3): (0, 18),
 }
 
 
@@ -55,69 +62,164 @@ def effective_stage(dtype: str, stage: int) -> int:
     return max(stage, 1) if dtype == "bfloat16" else stage
 
 
-def finetune(
-    *,
-    gpu: bool,
-    dtype: str,
-    stage: int,
-    ranks: int,
-    parameters: int,
-    trained: int,
-    activations: float,
-    copy: int = 0,
+def training(
+    *, gpu: bool, dtype: str, stage: int, ranks: int, parameters: int, trained: int, activations: float, copy: int = 0
 ) -> float:
-    """Peak of one rank.
+    """Peak of one rank, in bytes, without its imports.
 
     Args:
         parameters: of the network; of these are trained: trained.
-        activations: bytes, `kept` and `logits`.
+        activations: bytes of a micro-batch, gradients of weights not among them.
         copy: parameters of the base that is loaded again to write the model (`full`; in main memory).
     """
     stage = effective_stage(dtype, stage)
-    each = (GPU if gpu else CPU)[dtype, stage]
+    whole, shared = (GPU if gpu else CPU)[dtype, stage]
     weights = parameters * SIZE[dtype] / (ranks if stage == 3 else 1)
-    states = trained * (each.whole + each.shared / ranks)
-    if gpu:
-        return weights + states + activations + min(trained, BUCKET) * SIZE[dtype]
-    return weights + max(states - trained * each.end + activations, states + copy * SIZE[dtype])
+    more = min(trained, BUCKET) * SIZE[dtype] if gpu else copy * SIZE[dtype]
+    return weights + trained * (whole + shared / ranks) + activations + more
 
 
-def kept(
-    shape: Shape,
-    tokens: float,
-    depth: float,
-    longest: float,
-    dtype: str,
-    *,
-    frozen: float = 0.0,
-    lora: bool = False,
-    recompute: bool = False,
-) -> float:
-    """What the backward pass keeps of so many tokens in `depth` layers, of which `frozen` are passed and not trained.
+def beyond_tensors(gpu: bool, autocast: bool, peak: float) -> float:
+    """Bytes that a device takes for tensors of `peak` bytes that come and go."""
+    return peak if gpu else HEAP * peak + PROGRAMS * autocast
 
-    Numbers per token and layer: 10 d of attention and norms, 4 of each neuron (5 where it is gated), 3 weights of
-    attention for each head and token of the sentence, and with LoRA the outputs of all linear maps twice more. A
-    frozen layer needs no inputs of its linear maps: 3 d and a number of each neuron less.
+
+# ------------------------------------------------------------ counting
+
+
+class Count(TorchDispatchMode):
+    """Counts the bytes of tensors without numbers while they live: `now`, and at most, `peak`.
+
+    Operations on tensors with numbers (token ids, masks, positions) are computed: code may ask what is in them.
     """
-    d, p = shape.d_model, shape.n_neurons
-    layer = 10 * d + (5 if shape.gated else 4) * p + 3 * shape.heads * longest
-    if lora:
-        layer += 2 * (3 * d + 2 * shape.kv_width + (2 if shape.gated else 1) * p)
-    numbers = (d * depth + layer) if recompute else layer * depth - (3 * d + p) * min(frozen, depth)
-    return tokens * numbers * SIZE[dtype]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self.held: dict[int, int] = {}
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # signature of PyTorch
+        given = tree_leaves((args, kwargs))
+        if not any(isinstance(value, FakeTensor) for value in given):
+            with unset_fake_temporarily():
+                return function(*args, **(kwargs or {}))
+        if function is torch.ops.aten.index.Tensor:  # where a mask of numbers selects, the result's shape is known
+            with unset_fake_temporarily():
+                args = (args[0], [part for index in args[1] for part in _places(index)])
+        result = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, FakeTensor):
+                self._add(tensor.untyped_storage())
+        return result
+
+    def _add(self, storage: torch.UntypedStorage) -> None:
+        key = storage._cdata
+        if key not in self.held:
+            self.held[key] = storage.nbytes()
+            self.now += self.held[key]
+            self.peak = max(self.peak, self.now)
+            weakref.finalize(storage, self._remove, key)
+
+    def _remove(self, key: int) -> None:
+        self.now -= self.held.pop(key)
 
 
-def logits(shape: Shape, predicted: float) -> float:
-    """Logits of predicted tokens, their float32 copy and its gradient."""
-    return predicted * shape.vocabulary * 4 * 3
+def _places(index: torch.Tensor | None) -> list[torch.Tensor | None]:
+    masks = index is not None and index.dtype == torch.bool and not isinstance(index, FakeTensor)
+    return list(index.nonzero().unbind(1)) if masks else [index]
 
 
-def forward(shape: Shape, tokens: float, dtype: str) -> float:
-    """A pass without gradients: the largest layer's values, a few of them at a time."""
-    return tokens * (6 * shape.d_model + 3 * shape.n_neurons) * SIZE[dtype]
+@contextmanager
+def counting(network: nn.Module) -> Iterator[Count]:
+    """Count what is made within, with a network of the meta device, whose weights become tensors without numbers.
+
+    The weights themselves are not counted.
+    """
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    made: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}  # by the id of the tensor before, which is kept alive
+    for module in network.modules():
+        for named in (module._parameters, module._buffers):
+            for name, value in named.items():
+                if value is None:
+                    continue
+                if id(value) not in made:
+                    with mode:
+                        empty = torch.empty(value.shape, dtype=value.dtype)
+                    parameter = isinstance(value, nn.Parameter)
+                    made[id(value)] = (value, nn.Parameter(empty, value.requires_grad) if parameter else empty)
+                named[name] = made[id(value)][1]
+    with mode, Count() as count:
+        count.held = {tensor.untyped_storage()._cdata: 0 for _, tensor in made.values()}
+        yield count
 
 
-def decoding(shape: Shape, sequences: float, length: float, dtype: str) -> float:
-    """Keys and values of all layers, twice while they grow, and the logits of one token each."""
-    cache = 2 * shape.n_layer * shape.kv_width * length * SIZE[dtype]
-    return sequences * (2 * cache + shape.vocabulary * 4 * 2)
+def batch_of(rows: int, tokens: float, predicted: float) -> Batch:
+    """A batch of one length, of whose tokens the last ones are predicted; with padding, as almost every batch."""
+    tokens, predicted = max(2, round(tokens)), max(1, round(predicted))
+    ids = torch.zeros(rows, tokens, dtype=torch.int64)
+    mask, labels = torch.ones_like(ids), torch.full_like(ids, IGNORED)
+    labels[:, -predicted:] = 0
+    mask[0, -1] = 0
+    return Batch(ids, mask, labels)
+
+
+def micro_batch(prepared: Prepared, direction: str, batch: Batch, *, autocast: bool, again: bool) -> float:
+    """Bytes that a micro-batch makes at most, without gradients of weights. `again`: activations are recomputed."""
+    if not prepared.groups:
+        return 0.0
+    if again:  # as `lander.finetune.trainer.train`
+        prepared.network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    prepared.router.direction = direction
+    loss = TranslationLoss(prepared.network).train()
+    with counting(prepared.network) as count:
+        for parameter in prepared.trained().values():  # as after the first micro-batch
+            parameter.grad = torch.empty_like(parameter)
+        gradients, count.peak = count.now, count.now
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            value = loss(batch)
+        value.backward()
+        return float(count.peak - gradients)
+
+
+def peak(network: nn.Module, work: Callable[[], object]) -> float:
+    """Bytes that a piece of work with a network makes at most."""
+    with counting(network) as count:
+        work()
+        return float(count.peak)
+
+
+def stages(
+    settings: config.Config, make: Callable[[], nn.Module], longest: float, predicted: float
+) -> dict[str, float]:
+    """Bytes that the stages that only use the base make at most.
+
+    Args:
+        make: makes the base on the meta device.
+        longest, predicted: tokens of the longest pair, and of its translation.
+    """
+    activations, awareness, translate = settings.activations, settings.awareness, settings.translate
+    network = make()
+    read = batch_of(activations.batch_size, longest, 1)
+    inputs = {"input_ids": read.input_ids, "attention_mask": read.attention_mask, "use_cache": False}
+    with torch.no_grad():
+        found = {"activations": peak(network, lambda: network.base_model(**inputs))}
+    lengths = (predicted, predicted - 1) if awareness.text == "monolingual" else (longest, predicted)
+    scored = batch_of(awareness.batch_size, *lengths)
+    found["awareness"] = peak(network := make(), lambda: sum_scores(network, iter([scored])))
+    # The stage translate takes the losses of the references (`Translator.losses` cuts batches to so many logits) and
+    # decodes. The caches of parts of the prompts are put together, so keys and values are there twice.
+    network, text = make(), make().config.get_text_config()
+    rows, sequences = LOGITS // text.vocab_size // round(longest), translate.batch_size * translate.beams
+    references = batch_of(max(1, min(translate.batch_size, rows)), longest, predicted)
+    prompts = batch_of(sequences, longest - predicted, 1)
+    inputs = {"input_ids": prompts.input_ids, "attention_mask": prompts.attention_mask, "logits_to_keep": 1}
+    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    width = heads * (getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads)
+    cache = 2 * text.num_hidden_layers * width * (longest - predicted + translate.max_new_tokens)
+    size = next(network.parameters()).element_size()
+    with torch.no_grad():
+        losses = peak(network, lambda: cross_entropy(*predictions(network, references, input_ids=references.input_ids)))
+        network = make()
+        reading = peak(network, lambda: network(**inputs, use_cache=True))
+    found["translate"] = max(losses, reading, sequences * (2 * size * cache + 2 * 4 * text.vocab_size))
+    return found

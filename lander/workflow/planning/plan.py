@@ -1,200 +1,179 @@
-"""All that a plan says, as plain values; and what will not fit."""
+"""All that a plan says, as plain values: sizes, memory, hours, disk; what does not fit, and what is not known."""
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from lander.config import config
+from lander.config.methods import METHODS
+from lander.finetune.methods import count
 from lander.shared.machine import autocasts
 from lander.workflow import Plan
-from lander.workflow.planning import corpus, jobs, limits, memory
-from lander.workflow.planning.base import Shape, network_maker, shape_of
-from lander.workflow.planning.corpus import Text
+from lander.workflow.planning import jobs, machine, memory, networks, texts
 from lander.workflow.planning.machine import Machine
-from lander.workflow.planning.training import Training, training
+from lander.workflow.planning.networks import Base
+from lander.workflow.planning.texts import Text
 
-DECODING = 0.1  # of the rate of training: token by token, weights are read more than multiplied
 GIGA = 1e9
 
 
 def make(
     settings: config.Config,
-    machine: Machine,
+    of: Machine,
     configfiles: Sequence[Path] = (),
     *,
     count_jobs: bool = True,
     profile: Path | None = None,
 ) -> dict[str, Any]:
-    """A run's plan.
+    """A run's plan for a machine.
 
     Args:
-        profile: a folder with a profile of Snakemake, whose limits of jobs are looked at; where jobs are counted only.
+        profile: folder of a profile of Snakemake, whose limits of jobs are compared; only where jobs are counted.
 
     Raises:
         UserError: the base's config is not here or not understood; a text or a profile that cannot be read.
     """
-    given = limits.flags(profile) if profile else ()
-    told = jobs.dry_run(configfiles, given) if count_jobs else None
-    network = network_maker(settings)
-    shape = shape_of(network())
-    texts = corpus.texts(settings)
-    dtype = machine.weight_type(settings.model.dtype)
-    models = Plan(settings).trained_models
-    methods = [
-        _method(settings, machine, shape, texts, dtype, training(settings, name, network, shape, texts))
-        | {"trainings": sum(model.method == name for model in models)}
-        for name in config.trained(settings)
-    ]
-    stages = _stages(settings, machine, shape, texts, dtype)
+    left = jobs.dry_run(configfiles, profile) if count_jobs else {}
+    base, found = networks.base_of_run(settings), texts.texts(settings)
+    run = _Run(
+        settings, of, base, found, of.weight_type(settings.model.dtype), machine.rates(settings, of, base, found)
+    )
+    trained = [model.method for model in Plan(settings).trained_models]
+    methods = [run.method(name) | {"trainings": trained.count(name)} for name in config.trained(settings)]
+    stages = run.stages()
     hours = [one["hours"] and one["hours"] * one["trainings"] for one in methods] + [one["hours"] for one in stages]
     plan: dict[str, Any] = {
         "run": settings.run,
-        "model": {"path": settings.model.path, "dtype": dtype, **vars(shape)},
-        "machine": {
-            "device": "gpu" if machine.gpu else "cpu",
-            "memory_gb": machine.memory and machine.memory / GIGA,
-            "flops": machine.flops,
-            "ranks": settings.finetune.ranks,
-        },
-        "jobs": None if told is None else jobs.counts(told),
-        "texts": {name: corpus.plain(text) for name, text in texts.items()},
-        "zero_stage": memory.effective_stage(dtype, settings.finetune.zero_stage),
+        "model": {"path": settings.model.path, "dtype": run.dtype, "parameters": base.parameters}
+        | {"n_layer": base.n_layer, "n_neurons": base.n_neurons},
+        "machine": {"device": "gpu" if of.gpu else "cpu", "memory_gb": of.memory and of.memory / GIGA}
+        | {"flops": run.rates, "ranks": settings.finetune.ranks},
+        "jobs": {rule: one["jobs"] for rule, one in left.items()} if count_jobs and left is not None else None,
+        "texts": {name: asdict(text) for name, text in found.items()},
+        "zero_stage": memory.effective_stage(run.dtype, settings.finetune.zero_stage),
         "methods": methods,
         "stages": stages,
         "hours": sum(one for one in hours if one is not None),
         "hours_complete": None not in hours,
-        "disk_gb": _disk(settings, shape, texts, dtype, methods) / GIGA,
+        "disk_gb": run.disk(methods) / GIGA,
     }
-    return plan | {"notes": _notes(plan), "warnings": [*_warnings(plan), *_beyond(plan, settings, told, profile)]}
+    warnings = _warnings(plan)
+    if profile and left:
+        warnings += jobs.beyond(plan, left, checkpoints=settings.finetune.checkpoint_minutes > 0)
+    return plan | {"notes": _notes(settings, of, plan, left), "warnings": warnings}
 
 
-def _beyond(plan: dict[str, Any], settings: config.Config, told: str | None, profile: Path | None) -> list[str]:
-    """What will not do with what the profile gives to jobs."""
-    if profile is None:
-        return []
-    if told is None:
-        return [f"what {profile} gives to jobs was not looked at, for the jobs were not counted"]
-    return limits.warnings(plan, limits.limits(told), checkpoints=settings.finetune.checkpoint_minutes > 0)
+@dataclass(frozen=True)
+class _Run:
+    """What the parts of a plan rest on. `rates`: FLOP/s (`lander.workflow.planning.machine.rates`)."""
 
+    settings: config.Config
+    of: Machine
+    base: Base
+    texts: dict[str, Text]
+    dtype: str
+    rates: dict[str, float]
 
-def _method(
-    settings: config.Config, machine: Machine, shape: Shape, texts: dict[str, Text], dtype: str, one: Training
-) -> dict[str, Any]:
-    finetune = settings.finetune
-    batch = finetune.batch_size
-    longest = max(text.longest for text in texts.values())
-    predicted = batch * max(text.target for text in texts.values())
-    kept = memory.kept(
-        shape,
-        batch * longest,
-        one.depth,
-        longest,
-        dtype,
-        frozen=one.frozen,
-        lora="lora" in one.parts,
-        recompute=finetune.recompute,
-    )
-    programs = memory.PROGRAMS if not machine.gpu and autocasts(finetune.precision) else 0
-    together = 1 if machine.gpu else finetune.ranks  # processes that share the device's memory
-    peaks = {
-        stage: together
-        * (
-            machine.imports
-            + memory.finetune(
-                gpu=machine.gpu,
-                dtype=dtype,
-                stage=stage,
-                ranks=finetune.ranks,
-                parameters=one.parameters,
-                trained=one.trained,
-                activations=kept + memory.logits(shape, predicted) + programs,
-                copy=shape.parameters if "model" in one.parts else 0,
-            )
-        )
-        for stage in memory.STAGES
-    }
-    rate = machine.flops * (finetune.ranks if machine.gpu else 1)
-    return {
-        "method": one.method,
-        "trained": one.trained,
-        "share": one.trained / shape.parameters,
-        **({"sizes": one.sizes} if one.sizes else {}),
-        "updates": one.updates,
-        "flops": one.flops,
-        "hours": None if one.flops is None else one.flops / rate / 3600,
-        "memory_gb": {str(stage): peak / GIGA for stage, peak in peaks.items()},
-        "saved_gb": one.trained * memory.SIZE[dtype] / GIGA,
-        "checkpoint_gb": one.trained * 12 / GIGA if finetune.checkpoint_minutes else 0.0,
-    }
+    @property
+    def longest(self) -> tuple[float, float]:
+        """Tokens of the longest pair, and of the translations in the longest micro-batch."""
+        texts = self.texts.values()
+        return max(text.longest for text in texts), max(text.predicted for text in texts)
 
+    def hours(self, flops: float | None, rate: str, devices: int = 1) -> float | None:
+        """None where the work or the speed is not known."""
+        return flops / self.rates[rate] / devices / 3600 if self.rates and flops is not None else None
 
-def _stages(
-    settings: config.Config, machine: Machine, shape: Shape, texts: dict[str, Text], dtype: str
-) -> list[dict[str, Any]]:
-    """The other stages that run the model: memory, and hours where their work is known."""
-    weights = shape.parameters * memory.SIZE[dtype]
-    longest = max(text.longest for text in texts.values())
-    length = sum(text.length for text in texts.values()) / len(texts)
-    sentence = sum(text.target for text in texts.values()) / len(texts)
-    plan, rows = Plan(settings), []
+    def method(self, name: str) -> dict[str, Any]:
+        """What a method trains and takes."""
+        finetune, gpu = self.settings.finetune, self.of.gpu
+        prepared = networks.made_ready(self.settings, name, networks.make_network(self.base.read, self.dtype))
+        trained, total = count(prepared.groups), sum(one.numel() for one in prepared.network.parameters())
+        steps = networks.updates(self.settings, self.texts) if trained else 0
+        work = networks.training_flops(self.settings, prepared, self.texts, steps)
+        batch, half = memory.batch_of(finetune.batch_size, *self.longest), not gpu and autocasts(finetune.precision)
+        kept = memory.micro_batch(prepared, next(iter(self.texts)), batch, autocast=half, again=finetune.recompute)
+        sizes = {"parameters": total, "trained": trained, "activations": memory.beyond_tensors(gpu, half, kept)}
+        sizes["copy"] = self.base.parameters if "model" in METHODS[name].parts else 0
+        together = 1 if gpu else finetune.ranks  # processes that share the device
+        peaks = {
+            str(stage): memory.training(gpu=gpu, dtype=self.dtype, stage=stage, ranks=finetune.ranks, **sizes)
+            for stage in memory.STAGES
+        }
+        return {
+            "method": name,
+            "trained": trained,
+            "share": trained / self.base.parameters,
+            **({"sizes": prepared.sizes} if prepared.sizes else {}),
+            "updates": steps,
+            "flops": work,
+            "hours": self.hours(work, name, finetune.ranks if gpu else 1),
+            "memory_gb": {stage: together * (self.of.imports + peak) / GIGA for stage, peak in peaks.items()},
+            "saved_gb": trained * memory.SIZE[self.dtype] / GIGA,
+            "checkpoint_gb": trained * 12 / GIGA if finetune.checkpoint_minutes else 0.0,
+        }
 
-    def add(stage: str, jobs: int, peak: float, flops: float | None, rate: float = machine.flops) -> None:
-        hours = None if flops is None else flops / rate / 3600
-        memory_gb = (machine.imports + weights + peak) / GIGA
-        rows.append({"stage": stage, "jobs": jobs, "memory_gb": memory_gb, "hours": hours})
+    def stages(self) -> list[dict[str, Any]]:
+        """The other stages that run the model."""
+        settings, base, found, rows = self.settings, self.base, self.texts, []
+        length, sentence = mean(text.length for text in found.values()), mean(text.target for text in found.values())
+        seeds, plan = len(settings.seeds), Plan(settings)
 
-    if settings.model.path == "pretrain":
-        tokens = settings.pretrain.batch_tokens
-        kept = memory.kept(shape, tokens, shape.n_layer, settings.pretrain.context, "float32")
-        add("pretrain", 1, 16 * shape.parameters + kept + memory.logits(shape, tokens),
-            6 * shape.parameters * settings.pretrain.tokens)  # fmt: skip
-    if plan.detects:
-        batch, read = settings.activations.batch_size, settings.activations.sentences * len(texts)
-        work = 2 * shape.parameters * read * length * len(settings.seeds)
-        add("activations", len(texts) * len(settings.seeds), memory.forward(shape, batch * longest, dtype), work)
-        batch, read = settings.awareness.batch_size, settings.awareness.sentences * len(settings.awareness.languages)
-        kept = memory.kept(shape, batch * longest / 2, shape.n_layer, longest / 2, dtype, frozen=shape.n_layer)
-        kept += memory.logits(shape, batch * sentence)
-        work = 4 * shape.parameters * read * sentence * len(settings.seeds)
-        add("awareness", len(settings.awareness.languages) * len(settings.seeds), kept, work)
-    new, beams = settings.translate.max_new_tokens, settings.translate.beams
-    sequences = settings.translate.batch_size * beams
-    counted = [_lines(settings, name, item) for name, served in plan.tests.items() for item in served]
-    decoded = None if None in counted else sum(counted) * len(plan.compared)
-    flops = None if decoded is None else 2 * shape.parameters * decoded * beams * length
-    peak = memory.decoding(shape, sequences, longest + new, dtype)
-    add("translate", len(plan.compared), peak, flops, DECODING * machine.flops)
-    return rows
+        def add(stage: str, number: int, peak: float, flops: float | None, rate: str = "full") -> None:
+            peak = memory.beyond_tensors(self.of.gpu, False, peak) + base.parameters * memory.SIZE[self.dtype]
+            memory_gb = (self.of.imports + peak) / GIGA
+            rows.append({"stage": stage, "jobs": number, "memory_gb": memory_gb, "hours": self.hours(flops, rate)})
+
+        if settings.model.path == "pretrain":
+            made = settings.pretrain
+            batch = memory.batch_of(max(1, made.batch_tokens // made.context), made.context, made.context - 1)
+            full = networks.made_ready(settings, "full", networks.make_network(base.read))
+            kept = memory.micro_batch(full, "", batch, autocast=autocasts("auto"), again=False)
+            add("pretrain", 1, kept + 12 * base.parameters, 6 * base.parameters * made.tokens)
+        peaks = memory.stages(settings, lambda: networks.make_network(base.read, self.dtype), *self.longest)
+        if plan.detects:
+            read = settings.activations.sentences * len(found) * length * seeds  # tokens
+            add("activations", len(found) * seeds, peaks["activations"], 2 * base.inside * read)
+            languages = len(settings.awareness.languages)
+            read = settings.awareness.sentences * languages * sentence * seeds
+            add("awareness", languages * seeds, peaks["awareness"], 4 * (base.inside + base.head) * read)
+        tests = [_lines(settings, name, item) for name, served in plan.tests.items() for item in served]
+        decoded = None if None in tests else sum(tests) * len(plan.compared) * settings.translate.beams * sentence
+        work = None if decoded is None else 2 * (base.inside + base.head) * decoded
+        add("translate", len(plan.compared), peaks["translate"], work, "decode")
+        return rows
+
+    def disk(self, methods: list[dict[str, Any]]) -> float:
+        """Bytes that the run writes, a download of the base included."""
+        settings, base = self.settings, self.base
+        models = GIGA * sum(one["saved_gb"] * one["trainings"] for one in methods)
+        checkpoints = 2 * GIGA * max((one["checkpoint_gb"] for one in methods), default=0)
+        pairs = sum((text.pairs or 0) * text.length * 4 for text in self.texts.values())  # four bytes a token, about
+        tables = base.n_layer * base.n_neurons * 20 * (2 * len(self.texts) + len(settings.awareness.languages))
+        hub = config.find_base(settings.model.path, settings.pretrain.n_layer).kind == "hub"
+        return models + checkpoints + (pairs * 2 + tables) * len(settings.seeds) + base.parameters * 2 * hub
 
 
 def _lines(settings: config.Config, test: str, direction: str) -> int | None:
     """Sentences of a test set in a direction."""
     wanted = next(one for one in settings.directions if str(one) == direction)
     served = [source for source in settings.data.test if source.name == test and source.serves(wanted)]
-    counted = [corpus.count(source, (wanted.source, wanted.target)) for source in served]
+    counted = [texts.count(source, (wanted.source, wanted.target)) for source in served]
     return None if None in counted else sum(counted)
 
 
-def _disk(
-    settings: config.Config, shape: Shape, texts: dict[str, Text], dtype: str, methods: list[dict[str, Any]]
-) -> float:
-    """Bytes that the run writes, a download of the base included."""
-    models = GIGA * sum(one["saved_gb"] * one["trainings"] for one in methods)
-    checkpoints = 2 * GIGA * max((one["checkpoint_gb"] for one in methods), default=0)
-    pairs = sum((text.pairs or 0) * text.length * 4 for text in texts.values())  # four bytes a token, about
-    tables = shape.n_layer * shape.n_neurons * 20 * (2 * len(texts) + len(settings.awareness.languages))
-    base = config.find_base(settings.model.path, settings.pretrain.n_layer)
-    download = shape.parameters * 2 if base.kind == "hub" else 0
-    return models + checkpoints + (pairs * 2 + tables) * len(settings.seeds) + download
-
-
-def _notes(plan: dict[str, Any]) -> list[str]:
-    """What the numbers rest on."""
+def _notes(settings: config.Config, of: Machine, plan: dict[str, Any], left: jobs.Jobs | None) -> list[str]:
+    """What the numbers rest on, and what is not known."""
+    source = "given by --flops" if of.flops else "measured on this machine just now"
+    rates = ", ".join(f"{name} {rate:.2g}" for name, rate in plan["machine"]["flops"].items())
     notes = [
-        f"hours: operations at {plan['machine']['flops']:.3g} a second and device (--flops), decoding at a tenth of "
-        "that; tiny models and short jobs take longer, for loading",
-        "memory: the first and the last layers are taken for the chosen ones, and the longest pair of a sample for all",
+        f"hours: from FLOP/s {source} ({rates}); starting a job takes some seconds more"
+        if rates
+        else "hours are not known, for no GPU is here to be measured: give its FLOP/s with --flops, as 3e14",
+        "memory: the first and the last layers are taken for the chosen ones; the longest pairs of a sample for all",
     ]
     unknown = [name for name, text in plan["texts"].items() if text["pairs"] is None]
     bounded = [name for name, text in plan["texts"].items() if not text["counted"] and text["pairs"] is not None]
@@ -202,11 +181,15 @@ def _notes(plan: dict[str, Any]) -> list[str]:
     if unknown:
         notes.append(f"pairs not known before a download: {' '.join(unknown)} (data.max_pairs or finetune.steps helps)")
     if bounded:
-        notes.append(f"pairs taken to be data.max_pairs, for their texts were not counted: {' '.join(bounded)}")
+        notes.append(f"texts not counted, data.max_pairs taken for them: {' '.join(bounded)}")
     if guessed:
-        notes.append(f"lengths of sentences guessed, for there is no text to look at: {' '.join(guessed)}")
-    if plan["machine"]["device"] == "gpu":
-        notes.append("memory of a GPU is computed from what the optimizer keeps, and was not compared with a GPU")
+        notes.append(f"lengths of sentences not known, 120 tokens a pair taken: {' '.join(guessed)}")
+    if settings.awareness.estimator == "ablation":
+        notes.append("awareness: memory and hours are those of taylor; ablation takes many times longer")
+    if of.gpu:
+        notes.append("memory of a GPU follows from the tensors and was not compared with a GPU")
+    if left is None:
+        notes.append("jobs not counted, nor compared with a profile: Snakemake's dry run fails, and says why itself")
     return notes
 
 
