@@ -15,14 +15,16 @@ SHELL := /bin/bash
 
 VENV := .venv
 CORES ?= all
+# Two files of tests run side by side; the tests of one file share what it has made.
+TOGETHER := --numprocesses 2 --dist loadfile
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 run: $(VENV)/.installed
 	snakemake --cores $(CORES) --quiet host reason
 
 test: $(VENV)/.installed
-	python -m pytest
-	python -m pytest -m workflow
+	python -m pytest $(TOGETHER)
+	python -m pytest $(TOGETHER) -m workflow
 
 check: $(VENV)/.installed
 	ruff check

@@ -1,7 +1,8 @@
-"""Lint of the workflow: Snakemake's own, but for the lint that wants an environment per rule, and the project's rules.
+"""Lint of the workflow: Snakemake's own lints, except an environment per rule, and the rules of this project.
 
-Lander has one environment for everything (environment.yml, requirements.lock). Every rule has a docstring, a log file
-and a benchmark file; none has a `message:` or a `run:`.
+Lander has one environment for everything (environment.yml, requirements.lock). Every rule that runs a command has a
+docstring, a log, a benchmark file, threads, resources and the digest of its stage's code. No rule has a `message:`, a
+`run:` or a lambda.
 
     python -m tests.lint
 """
@@ -13,13 +14,24 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 ALLOWED = "Specify a conda environment or container for each rule."
-WANTED = {"a docstring": r'^    """', "a log": r"^    log:", "a benchmark": r"^    benchmark:"}
-UNTIMED = "prefetch.smk: rule prefetch"  # a benchmark file would keep it from being run again
-UNWANTED = {"message:": r"^    message:", "run:": r"^    run:", "a lambda": r"\blambda\b"}
+WANTED = {
+    "docstring": r'^ +"""',
+    "log": r"^ +log:",
+    "benchmark": r"^ +benchmark:",
+    "threads": r"^ +threads:",
+    "resources": r"^ +resources:",
+    "code digest": r"^ +code=plan\.code\(",
+}
+EXCEPT = {
+    "prefetch": ("benchmark", "code digest"),  # it is no file, and runs whenever it is asked for
+    "comet_environment": ("code digest",),  # it installs a package
+    "effective_config": ("code digest",),  # what it writes is its parameter
+}
+UNWANTED = {"a message": r"^ +message:", "run": r"^ +run:", "a lambda": r"\blambda\b"}
 
 
 def snakemake_lints() -> list[str]:
-    """What `snakemake --lint` finds, as lines: the titles, each after the file or rule that it is about."""
+    """What `snakemake --lint` finds: a line with the file or rule and the title of the lint."""
     command = [sys.executable, "-m", "snakemake", "--lint", "--quiet"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     output = result.stdout + result.stderr
@@ -35,19 +47,25 @@ def snakemake_lints() -> list[str]:
 
 
 def project_lints() -> list[str]:
-    """Rules without what every rule has, or with what none has."""
+    """Rules and checkpoints without what every rule has, or with what none may have."""
     lints = []
-    for file in sorted((ROOT / "workflow" / "rules").glob("*.smk")):
-        for block in re.split(r"^(?=rule )", file.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
-            name = f"{file.name}: {block.split(':')[0]}"
-            wanted = [what for what in WANTED if not (what == "a benchmark" and name == UNTIMED)]
-            lints += [f"{name} has no {what[2:]}" for what in wanted if not re.search(WANTED[what], block, re.M)]
-            lints += [f"{name} has {what}" for what, sign in UNWANTED.items() if re.search(sign, block, re.M)]
-    return lints
+    for file in sorted((ROOT / "workflow").glob("**/*.smk")):
+        text = file.read_text(encoding="utf-8")
+        for block in re.split(r"^ *(?=(?:rule|checkpoint)\b.*:$)", text, flags=re.MULTILINE)[1:]:
+            head = block.split(":")[0].split()
+            name = head[1] if len(head) > 1 else re.search(r"name:\s+(\S+)", block)[1]
+            wanted = WANTED.keys() - EXCEPT.get(name, ()) if re.search(r"^ +shell:", block, re.M) else ()
+            lints += [
+                f"{file.name}: {name} has no {what}" for what in wanted if not re.search(WANTED[what], block, re.M)
+            ]
+            lints += [
+                f"{file.name}: {name} has {what}" for what, sign in UNWANTED.items() if re.search(sign, block, re.M)
+            ]
+    return sorted(lints)
 
 
 def main() -> None:
-    """Print what is found; exit status 1 if anything is."""
+    """Print the lints; exit status 1 if there are any."""
     lints = [*snakemake_lints(), *project_lints()]
     print("\n".join(lints) or "workflow: no lints")
     sys.exit(bool(lints))

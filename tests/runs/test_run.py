@@ -131,7 +131,7 @@ def test_the_run_is_complete(project: Project) -> None:
     effective = yaml.safe_load((results / "config.yaml").read_text(encoding="utf-8"))
     assert effective["finetune"]["accumulate"] == 2
     assert (results / "benchmarks/finetune/landermt/main/s0.tsv").is_file()
-    assert (results / "logs/finetune/landermt/main/s0.log").read_text(encoding="utf-8")
+    assert (results / "logs/finetune/landermt/main/s0.log").is_file()
 
 
 def test_a_second_run_does_nothing(project: Project) -> None:

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
+import warnings
 from functools import cache
 from pathlib import Path
 
@@ -71,15 +72,17 @@ def python() -> str:
 
 
 def environment(code: Path | str = "") -> dict[str, str]:
-    """An environment in which commands, and torchrun's ranks, are run by `python()`, on the code in a folder."""
-    path = os.pathsep.join([str(Path(python()).parent), os.environ.get("PATH", "")])
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(code), "PATH": path, "PYTHON_EXEC": python()}
+    """An environment in which `python` is `python()`, on the code in a folder."""
+    folders = [str(Path(program).parent) for program in (python(), sys.executable)]
+    path = os.pathsep.join([*folders, os.environ.get("PATH", "")])
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(code), "PATH": path}
 
 
 def serve(path: str) -> None:
     """Fork a process for each connection, for ever."""
     for name in PACKAGES:
         importlib.import_module(name)
+    sys.executable = str(Path(path).parent / "bin" / "python")  # what forks start is warm too: jobs, ranks
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
@@ -128,10 +131,10 @@ def become(connection: socket.socket, paths: list[str]) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run a module or a file as Python would; its exit status."""
+    warnings.filterwarnings("ignore", message=".*found in sys.modules")  # runpy's, of modules that are imported already
     try:
         if arguments[0] == "-m":
             sys.argv = arguments[1:]
-            sys.modules.pop(arguments[1], None)  # of which runpy would warn
             runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
         else:
             sys.argv = arguments
