@@ -128,9 +128,8 @@ def settings_of(folder: Path, model: str, methods: tuple[str, ...]) -> config.Co
     return config.read(folder / "own.yaml")
 
 
-def planned(settings: config.Config, zero_stage: str = "0") -> dict[str, float]:
+def planned(settings: config.Config, here: planning.Machine, zero_stage: str = "0") -> dict[str, float]:
     """Bytes by method and stage, as the plan says."""
-    here = planning.this_machine("cpu", 1e11, None, settings.threads)
     made = planning.make(settings, here, count_jobs=False)
     trainings = {one["method"]: one["memory_gb"][zero_stage] for one in made["methods"]}
     return {
@@ -170,6 +169,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=320)
     args = parser.parse_args()
     found: dict[str, dict[str, dict[str, float]]] = {}
+    here = planning.this_machine("cpu", 1e11, None, 1)  # before this process has held a model
     print(f"{'geometry':<14}{'what':<12}{'planned MB':>12}{'measured MB':>12}{'ratio':>7}")
     for name in args.geometries:
         with tempfile.TemporaryDirectory() as temporary:
@@ -181,7 +181,7 @@ def main() -> None:
             settings = settings_of(
                 folder, str(folder / name) if GEOMETRIES[name] else name, trainings or ("zero-shot",)
             )
-            plan, found[name] = planned(settings), {}
+            plan, found[name] = planned(settings, here), {}
             for what in args.what:
                 row = {"planned": plan[what], "measured": measured(folder, settings, what, args.steps)}
                 found[name][what] = row

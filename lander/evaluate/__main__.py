@@ -8,11 +8,11 @@ from pathlib import Path
 import pandas as pd
 
 from lander.evaluate import translations
-from lander.evaluate.bleu import CHOICES, EXTRAS, bleu_for, extra_bleu
 from lander.evaluate.collect import collect, number, write_scores, write_table
 from lander.evaluate.contamination import normalise, seen_in_training
 from lander.evaluate.metrics import score, segments
 from lander.evaluate.outputs import flags
+from lander.evaluate.tokenizers import CHOICES, EXTRAS, bleu_with, extra_bleu
 from lander.shared import tables
 from lander.shared.errors import UserError, run_main
 from lander.shared.files import read_json, whole_file, write_json
@@ -36,7 +36,7 @@ def score_all(
     """
     directions = {name: parse_direction(name) for served in tests.values() for name in served}
     for target in {direction.target for direction in directions.values()}:  # refused before anything is read
-        bleu_for(target, tokenizer)
+        bleu_with(target, tokenizer)
     for name in extras:
         extra_bleu(name)
     places = [(test, name) for test, served in tests.items() for name in served]

@@ -22,8 +22,8 @@ from typing import NamedTuple
 import numpy as np
 
 from lander.evaluate.collect import merge_signatures
-from lander.evaluate.metrics import scorer
 from lander.evaluate.segments import Compared, Model
+from lander.evaluate.statistics import scorer
 
 CHUNK = 512  # resamples at a time; a multiple of 32 keeps the stream of random bits that sacreBLEU draws at once
 TOLERANCE = 1e-9  # of a score, for ties between sums of floats

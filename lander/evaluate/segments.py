@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from lander.evaluate.metrics import BLEU_WIDTH, CHRF_WIDTH, LOSS_WIDTH
+from lander.evaluate.statistics import BLEU_WIDTH, CHRF_WIDTH, LOSS_WIDTH
 from lander.shared import tables
 from lander.shared.csvfile import read_csv
 from lander.shared.errors import UserError

@@ -19,8 +19,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from lander.finetune.engine import no_rows
-from lander.finetune.switch import Router, switch_layer, switches
+from lander.finetune.switch import Router, no_rows, switch_layer, switches
 from lander.models import families
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction, parse_direction

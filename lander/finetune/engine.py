@@ -1,14 +1,15 @@
 """The one place that reaches into DeepSpeed: its processes, its ZeRO stages, and what they need to be exact.
 
 DeepSpeed's ZeRO spreads gradients (stage 1 and 2) and weights (stage 3) over the ranks. Routed blocks ask for things
-that it does not foresee. Each of them is below, with the reason; all were tried with DeepSpeed 0.19.8 and torch 2.13.0
-on two gloo ranks, and tests/runs compares every stage with a single process.
+that it does not foresee. Each of them is below, with the reason (`no_rows` is plain PyTorch that decoding shares, so it
+is in `switch`). All were tried with DeepSpeed 0.19.8 and torch 2.13.0 on two gloo ranks, and tests/runs compares every
+stage with a single process.
 
 | what | where |
 |---|---|
 | processes that start without a launcher and end together | `start_processes`, `end_processes` |
 | no compiled kernel on a CPU | `import_deepspeed` |
-| a block that a batch does not use still runs, on no rows | `no_rows` |
+| a block that a batch does not use still runs, on no rows | `lander.finetune.switch.no_rows` |
 | a block that an update does not use does not move | `BlockAdamW`, `ParameterGroup.idle` |
 | no rounding of gradients where there is a single rank | `Engine.__init__` |
 | the optimizer's state exists and is linked before the first update | `Engine.prime` |
@@ -20,7 +21,6 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -29,6 +29,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.utils import get_total_norm
 
+from lander.finetune.methods import ParameterGroup
 from lander.shared import machine
 from lander.shared.errors import UserError
 
@@ -83,38 +84,7 @@ def import_deepspeed() -> Any:
     return deepspeed
 
 
-# ------------------------------------------------------------ parameters that are not always used
-
-
-def no_rows(x: torch.Tensor) -> torch.Tensor:
-    """(..., width) -> (0, width): the input of a module that is idle in this micro-batch, while training.
-
-    ZeRO 2 and 3 count on a gradient for every trained parameter in every micro-batch, and ZeRO 3 on all ranks
-    gathering the same parameters (frozen ones too) in one order. A module that is left out makes them wrong without
-    an error (by 5.6e-2 and 1.4e-2, several learning rates), or hang. On no rows it costs nothing and its gradients
-    are exact zeros: all stages then agree with a single process to 1.5e-8.
-
-    With gradient checkpointing, an idle block must be scaled like one that runs: the recomputation stops behind the
-    last tensor that was kept for the backward pass, and ranks that stop in different places wait for each other.
-    """
-    return x.reshape(-1, x.shape[-1])[:0]
-
-
-@dataclass
-class ParameterGroup:
-    """Parameters that one update moves together.
-
-    `directions`: those whose batches use them; an update without any of them leaves the group alone. None: all do.
-    """
-
-    name: str
-    parameters: dict[str, nn.Parameter]
-    directions: frozenset[str] | None = None
-    decays: bool = True
-
-    def idle(self, directions: set[str]) -> bool:
-        """Whether an update over these directions has no row for the group."""
-        return self.directions is not None and not self.directions & directions
+# ------------------------------------------------------------ the optimizer
 
 
 class BlockAdamW(torch.optim.AdamW):

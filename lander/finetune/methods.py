@@ -26,10 +26,26 @@ from torch import nn
 from lander.config.methods import METHODS, TRAINED
 from lander.finetune import adapters
 from lander.finetune.blocks import BlockFFN, Router, Routing, install
-from lander.finetune.engine import ParameterGroup
 from lander.finetune.switch import switches
 from lander.models import families
 from lander.shared.errors import UserError
+
+
+@dataclass
+class ParameterGroup:
+    """Parameters that one update moves together.
+
+    `directions`: those whose batches use them; an update without any of them leaves the group alone. None: all do.
+    """
+
+    name: str
+    parameters: dict[str, nn.Parameter]
+    directions: frozenset[str] | None = None
+    decays: bool = True
+
+    def idle(self, directions: set[str]) -> bool:
+        """Whether an update over these directions has no row for the group."""
+        return self.directions is not None and not self.directions & directions
 
 
 @dataclass(frozen=True)

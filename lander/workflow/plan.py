@@ -20,7 +20,6 @@ from lander.workflow.models import Models, refuse
 from lander.workflow.paths import Paths
 from lander.workflow.texts import Texts
 
-SNAKEFILE = Path(__file__).parents[2] / "workflow" / "Snakefile"
 USUAL_RATE = (100, 1)  # Snakemake's own limit: jobs started, per so many seconds
 
 
@@ -57,7 +56,7 @@ class Plan:
 
     def __init__(self, settings: config.Config) -> None:
         if "spbleu" in settings.evaluate.metrics:
-            from lander.evaluate.bleu import check_flores
+            from lander.evaluate.tokenizers import check_flores
 
             check_flores()
         self.settings = settings
@@ -114,7 +113,7 @@ class Plan:
                 refuse(why)
             self.left_out[name] = why
             print(f"lander: {name} is left out: {why}", file=sys.stderr)
-            return str(SNAKEFILE)  # a target with a file that is there is done
+            return str(workflow.main_snakefile)  # a target with a file that is there is done
 
         return file
 

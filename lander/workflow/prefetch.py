@@ -26,7 +26,7 @@ from lander.config.base import WEIGHT_FILES, weights
 from lander.config.evaluate import Neural
 from lander.config.sources import Source
 from lander.data import testsets
-from lander.evaluate import bleu, neural
+from lander.evaluate import neural, tokenizers
 from lander.shared.errors import UserError, brief, run_main
 from lander.shared.languages import Direction
 from lander.workflow.neural import COMET
@@ -206,7 +206,7 @@ def _flores(dry_run: bool) -> Fetched:
     """The sentencepiece model of spBLEU, in sacreBLEU's cache."""
     from sacrebleu.utils import download_file
 
-    path, url = bleu.flores()
+    path, url = tokenizers.flores()
     if not dry_run and not (path.is_file() and path.stat().st_size):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -39,23 +39,13 @@ class Texts:
         direction = parse_direction(wildcards.direction)
         return as_json([source.name for source in self.settings.data.train if source.serves(direction)])
 
-    def dev_sources(self, wildcards: Any) -> str:
-        """Dev sources of a direction, as JSON."""
-        return sources_json(self._dev(parse_direction(wildcards.direction)))
+    def heldout_sources(self, wildcards: Any) -> str:
+        """Dev sources of a direction, or those of a test set in it, as JSON."""
+        return sources_json(self._heldout(wildcards))
 
-    def dev_files(self, wildcards: Any) -> list[str]:
-        """Files that hold the dev text of a direction."""
-        direction = parse_direction(wildcards.direction)
-        return files_of(self._dev(direction), direction)
-
-    def test_sources(self, wildcards: Any) -> str:
-        """The sources of a test set in a direction, as JSON."""
-        return sources_json(self._test(wildcards.test, parse_direction(wildcards.direction)))
-
-    def test_files(self, wildcards: Any) -> list[str]:
-        """Files that hold a test set in a direction."""
-        direction = parse_direction(wildcards.direction)
-        return files_of(self._test(wildcards.test, direction), direction)
+    def heldout_files(self, wildcards: Any) -> list[str]:
+        """Files that hold the same text."""
+        return files_of(self._heldout(wildcards), parse_direction(wildcards.direction))
 
     def scoring_files(self, _wildcards: Any) -> list[str]:
         """Files that hold the text that scores the neurons."""
@@ -70,13 +60,10 @@ class Texts:
         """Files that hold the text, in a language, on which forgetting is measured."""
         return files_of(self.settings.experiments.text, [wildcards.language])
 
-    def clean_table(self, wildcards: Any) -> str:
-        """The cleaned pairs that a direction draws on."""
-        return f"{self.paths.clean(parse_direction(wildcards.direction).pair)}.parquet"
-
-    def clean_counts(self, wildcards: Any) -> str:
-        """What cleaning dropped."""
-        return f"{self.paths.clean(parse_direction(wildcards.direction).pair)}.counts.parquet"
+    def cleaned(self, wildcards: Any) -> dict[str, str]:
+        """The cleaned pairs that a direction draws on, and the counts of what cleaning dropped."""
+        stem = self.paths.clean(parse_direction(wildcards.direction).pair)
+        return {"table": f"{stem}.parquet", "counts": f"{stem}.counts.parquet"}
 
     # A function, not a value: in a path that is a value, Snakemake would read a brace as a wildcard.
     def templates(self, _wildcards: Any) -> str:
@@ -88,11 +75,11 @@ class Texts:
         directions = [direction for direction in self.settings.directions if direction.pair == pair]
         return [source for source in self.settings.data.train if any(map(source.serves, directions))]
 
-    def _dev(self, direction: Direction) -> list[Source]:
-        return [source for source in self.settings.data.dev if source.serves(direction)]
-
-    def _test(self, name: str, direction: Direction) -> list[Source]:
-        return [source for source in self.settings.data.test if source.name == name and source.serves(direction)]
+    def _heldout(self, wildcards: Any) -> list[Source]:
+        data, direction = self.settings.data, parse_direction(wildcards.direction)
+        tested = hasattr(wildcards, "test")
+        found = [one for one in data.test if one.name == wildcards.test] if tested else data.dev
+        return [source for source in found if source.serves(direction)]
 
 
 def sources_json(sources: Iterable[Source]) -> str:

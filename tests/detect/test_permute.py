@@ -1,4 +1,4 @@
-"""Random neurons for given masks; the prompt of a direction without a dev set."""
+"""Random neurons for given masks."""
 
 import sys
 
@@ -7,11 +7,9 @@ import pandas as pd
 import pytest
 import toys
 
-from lander.data.templates import Template
 from lander.detect import permute
 from lander.shared import tables
 from lander.shared.errors import UserError
-from lander.translate.__main__ import best_in_mean
 
 FACTS = ["role", "owner", "trained", "scale"]
 
@@ -43,12 +41,3 @@ def test_masks_of_different_neurons_are_refused():
     masks["de-en"] = masks["de-en"][masks["de-en"]["neuron"] != 3]
     with pytest.raises(UserError, match="de-en: layer 1 lacks neurons"):
         permute.permuted(masks, 0)
-
-
-def test_the_best_prompt_in_the_mean():
-    """b is best in neither direction."""
-    rows = [("en-de", "a", 9.0), ("en-de", "b", 8.0), ("en-de", "c", 0.0)]
-    rows += [("de-en", "a", 0.0), ("de-en", "b", 8.0), ("de-en", "c", 9.0)]
-    table = pd.DataFrame(rows, columns=["direction", "prompt", "bleu"])
-    candidates = [Template(name, "{source}\n") for name in "abc"]
-    assert best_in_mean(table, candidates).name == "b"

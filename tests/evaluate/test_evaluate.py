@@ -6,14 +6,14 @@ import json
 import pandas as pd
 import pytest
 
-from lander.evaluate import bleu as bleus
-from lander.evaluate import translations
+from lander.evaluate import tokenizers, translations
 from lander.evaluate.__main__ import main
 from lander.evaluate.bleu import bleu_for
 from lander.evaluate.collect import COLUMNS, collect, means, merge_signatures, read_scores, write_scores
 from lander.evaluate.contamination import normalise, seen_in_training
 from lander.evaluate.metrics import score, segments
 from lander.evaluate.outputs import flags, repeated_share, target_judge, unfinished
+from lander.evaluate.tokenizers import bleu_with
 from lander.evaluate.translations import Translations
 from lander.shared import tables
 from lander.shared.errors import UserError
@@ -114,7 +114,7 @@ def test_tokenizers_that_are_not_installed(monkeypatch):
 def test_the_wrong_tokenizer_is_refused_with_the_reason(tmp_path):
     for language, own in (("zh", "zh"), ("zh-Hant", "zh"), ("yue", "zh"), ("ja", "ja-mecab")):
         with pytest.raises(UserError, match="written without spaces") as caught:
-            bleu_for(language, "13a")
+            bleu_with(language, "13a")
         assert f"refused for {language}" in str(caught.value)
         assert f"then it is {own}" in str(caught.value)
     assert "tok:13a" in scores_of(items(*GERMAN), "de", tokenizer="13a")["bleu"].signature
@@ -140,7 +140,7 @@ def test_spbleu(tmp_path, monkeypatch):
     monkeypatch.setattr(tokenizer_spm, "SACREBLEU_DIR", str(tmp_path))
     with pytest.raises(UserError, match=r"metric spbleu: .*flores200 model is not on this machine"):
         scores_of(items(*GERMAN), "de", extras=["spbleu"])
-    path = bleus.flores()[0]
+    path = tokenizers.flores()[0]
     path.parent.mkdir()
     with open(path, "wb") as stream:
         sentencepiece.SentencePieceTrainer.train(

@@ -14,7 +14,7 @@ from sacrebleu.significance import PairedTest
 
 from lander.evaluate import significance
 from lander.evaluate.__main__ import main
-from lander.evaluate.metrics import Extractor, Measured, chrf_metric, loss_statistics, segments
+from lander.evaluate.metrics import segments
 from lander.evaluate.resampling import (
     Design,
     Method,
@@ -26,6 +26,7 @@ from lander.evaluate.resampling import (
     sample,
 )
 from lander.evaluate.segments import Compared, Model
+from lander.evaluate.statistics import Extractor, Measured, chrf_metric, loss_statistics
 from lander.shared import tables
 from lander.shared.errors import UserError
 

@@ -216,7 +216,7 @@ CODE = {  # a module of each stage, and the jobs that it is the code of
     "lander/finetune/trainer.py": ["finetune"],
     "lander/translate/__main__.py": [*DECODERS, "loss"],  # both read test sets
     "lander/translate/loss.py": ["loss"],
-    "lander/evaluate/metrics.py": ["score", "scores", "significance"],
+    "lander/evaluate/metrics.py": ["score", "scores"],
     "lander/evaluate/contamination.py": [
         "seen",
         "score",

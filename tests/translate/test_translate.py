@@ -14,7 +14,15 @@ from lander.models.tokens import Codec
 from lander.shared import tables
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction, language_name, parse_direction
-from lander.translate.__main__ import Examples, choose_prompts, few_shot, main, parse_test, write_translations
+from lander.translate.__main__ import (
+    Examples,
+    best_in_mean,
+    choose_prompts,
+    few_shot,
+    main,
+    parse_test,
+    write_translations,
+)
 from lander.translate.translator import Output, Translator, by_length, first_line
 
 
@@ -216,3 +224,12 @@ def test_in_context_on_the_command_line(translator, tmp_path, monkeypatch):
     assert (part["shots_dropped"], part["sentences_with_fewer_shots"]) == (1, 1)  # "a" may not be its own example
     with pytest.raises(UserError, match="--examples: no training pairs for en-de"):
         run("none", "--examples", f"de-en:{tmp_path}/train.parquet")
+
+
+def test_the_best_prompt_in_the_mean():
+    """b is best in neither direction."""
+    rows = [("en-de", "a", 9.0), ("en-de", "b", 8.0), ("en-de", "c", 0.0)]
+    rows += [("de-en", "a", 0.0), ("de-en", "b", 8.0), ("de-en", "c", 9.0)]
+    table = pd.DataFrame(rows, columns=["direction", "prompt", "bleu"])
+    candidates = [Template(name, "{source}\n") for name in "abc"]
+    assert best_in_mean(table, candidates).name == "b"

@@ -318,7 +318,8 @@ def test_memory_of_a_stage_that_was_measured(what: str, tmp_path: Path) -> None:
     """Batches of every length, with bfloat16 arithmetic where the CPU has it; `benchmarks.plan` has real geometries."""
     benchmark.write_texts(tmp_path, 320)
     settings = benchmark.settings_of(tmp_path, "lander-tiny", (what,) if what in TRAINED else ("landermt",))
-    assert benchmark.planned(settings)[what] == pytest.approx(benchmark.measured(tmp_path, settings, what, 3), rel=0.25)
+    planned = benchmark.planned(settings, planning.this_machine("cpu", 1e11, None, 1))[what]
+    assert planned == pytest.approx(benchmark.measured(tmp_path, settings, what, 3), rel=0.25)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peaks are read from Linux's /proc")
@@ -332,5 +333,5 @@ def test_memory_of_a_zero_stage_that_was_measured(method: str, dtype: str, stage
     settings = benchmark.settings_of(tmp_path, str(tmp_path / "base"), (method,))
     settings = settings.changed({"model": {"dtype": dtype}, "finetune": {"precision": "float32", "batch_size": 2}})
     flags = ["--dtype", dtype, "--zero-stage", str(stage), "--precision", "float32", "--batch-size", "2"]
-    planned = benchmark.planned(settings, str(stage))[method]
+    planned = benchmark.planned(settings, planning.this_machine("cpu", 1e11, None, 1), str(stage))[method]
     assert planned == pytest.approx(benchmark.measured(tmp_path, settings, method, 1, *flags), rel=0.25)

@@ -78,15 +78,15 @@ def test_sources_and_files_of_a_pair(make) -> None:
     assert json.loads(plan.texts.origins(wildcards(direction="en-de"))) == ["four"]
     assert json.loads(plan.texts.origins(wildcards(direction="de-en"))) == ["four", "two"]
     assert plan.texts.excluded_files(wildcards()) == ["c.tsv"]
-    assert plan.texts.clean_table(wildcards(direction="en-cs")) == "results/r/data/clean/cs-en.parquet"
+    assert plan.texts.cleaned(wildcards(direction="en-cs"))["table"] == "results/r/data/clean/cs-en.parquet"
 
 
 def test_tests_that_serve_some_directions(make) -> None:
     plan = make()
     assert plan.tested.items == ["t/en-de", "t/en-cs", "u/en-de", "u/de-en"]
     assert plan.tested.flags[0] == "t:en-de:results/r/data/test/t/en-de.parquet"
-    assert names(plan.texts.test_sources(wildcards(test="u", direction="de-en"))) == ["u"]
-    assert plan.texts.test_files(wildcards(test="t", direction="en-cs")) == ["a.en", "a.cs"]
+    assert names(plan.texts.heldout_sources(wildcards(test="u", direction="de-en"))) == ["u"]
+    assert plan.texts.heldout_files(wildcards(test="t", direction="en-cs")) == ["a.en", "a.cs"]
 
 
 def test_scoring_and_pretraining_read_the_contrast_languages_too(make) -> None:
@@ -144,7 +144,8 @@ def test_experiments_that_a_config_cannot_have_are_refused_when_asked_for(make, 
 
 def test_an_experiment_among_others_is_left_out_with_the_reason(make, capsys) -> None:
     plan = make(experiments={"untrained": []})
-    asked = SimpleNamespace(dag_settings=SimpleNamespace(targets={"forgetting", "table1"}))
+    settings = SimpleNamespace(targets={"forgetting", "table1"})
+    asked = SimpleNamespace(dag_settings=settings, main_snakefile="a.en")
     assert plan.target("table1", asked)(wildcards()) == "results/r/experiments/table1.csv"
     assert Path(plan.target("forgetting", asked)(wildcards())).is_file()
     assert list(plan.left_out) == ["forgetting"]

@@ -45,8 +45,7 @@ rule clean:
 rule sample:
     """Draw the training pairs of a direction and give each an instruction template."""
     input:
-        table=texts.clean_table,
-        counts=texts.clean_counts,
+        unpack(texts.cleaned),
         templates=texts.templates,
     output:
         table="<results>/data/s{seed}/train/{direction}.parquet",
@@ -120,7 +119,7 @@ rule counts:
 rule dev:
     """Dev pairs of a direction, every line, in order."""
     input:
-        texts.dev_files,
+        texts.heldout_files,
     output:
         "<results>/data/dev/{direction}.parquet",
     log:
@@ -134,7 +133,7 @@ rule dev:
         runtime=30,
     params:
         direction="{direction}",
-        sources=texts.dev_sources,
+        sources=texts.heldout_sources,
         code=plan.code("data"),
     shell:
         """
@@ -149,7 +148,7 @@ rule dev:
 rule test:
     """Test pairs of a direction, every line, in order."""
     input:
-        texts.test_files,
+        texts.heldout_files,
     output:
         "<results>/data/test/{test}/{direction}.parquet",
     log:
@@ -163,7 +162,7 @@ rule test:
         runtime=30,
     params:
         direction="{direction}",
-        sources=texts.test_sources,
+        sources=texts.heldout_sources,
         code=plan.code("data"),
     shell:
         """

@@ -1,8 +1,7 @@
 """The jobs that are left to do and what they ask for, as Snakemake says in a dry run; and what goes beyond a profile.
 
-Snakemake reports each job as an event of its log, with the rule's name and the resources
-(`snakemake_interface_logger_plugins`, the interface of plugins for its logger). This module run as a program is
-Snakemake with a listener for these events: its last line is JSON.
+Snakemake reports each job as an event of its log, with the rule's name and the resources: the interface for plugins of
+its logger (`snakemake_interface_logger_plugins`). `listen` runs it with a listener for these events.
 """
 
 import json
@@ -20,6 +19,7 @@ from lander.shared.yamlfile import read_yaml
 SNAKEFILE = Path(__file__).parents[3] / "workflow" / "Snakefile"
 SECONDS = 300
 NAMES = ("runtime", "mem", "mem_mb", "gpu")
+LISTENER = "from lander.workflow.planning.jobs import listen; listen()"
 
 Jobs = dict[str, dict[str, int]]
 """Rule -> jobs (their number), and the most that one of them asks for: runtime (minutes), mem_mb, gpu."""
@@ -36,7 +36,7 @@ def dry_run(configfiles: Sequence[Path], profile: Path | None = None) -> Jobs | 
     flags = profile_flags(profile) if profile else []
     if not SNAKEFILE.is_file():
         return None
-    command = [sys.executable, "-m", "lander.workflow.planning.jobs", "--snakefile", str(SNAKEFILE), "--dry-run"]
+    command = [sys.executable, "-c", LISTENER, "--snakefile", str(SNAKEFILE), "--dry-run"]
     if configfiles:
         command += ["--configfile", *map(os.path.abspath, configfiles)]  # a name may begin with a dash
     environment = {name: value for name, value in os.environ.items() if name != "SNAKEMAKE_PROFILE"}
@@ -129,7 +129,3 @@ def beyond(plan: dict[str, Any], jobs: Jobs, checkpoints: bool) -> list[str]:
                 f"write set-resources: {rule}: {{gpu: {wanted}}} in the profile"
             )
     return found
-
-
-if __name__ == "__main__":
-    listen()

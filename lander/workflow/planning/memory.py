@@ -37,14 +37,14 @@ HEAP = 1.3  # on a CPU: gaps between tensors of many sizes, and buffers inside o
 PROGRAMS = 120e6  # bytes of oneDNN's, where a CPU multiplies in bfloat16 (`lander.models.loading` bounds their number)
 
 # Bytes for each trained parameter by dtype of the weights and ZeRO stage: what every rank holds, and what ranks share.
-CPU = {  # measured on one process (a BLOOM of 50M parameters), with what is there at the end only
+CPU = {  # measured on one process (BLOOMs of 50M and 35M parameters)
     ("float32", 0): (20, 0),  # gradients 4, moments 8; at the end a buffer 4 and masters 4
-    ("float32", 1): (20, 21),
-    ("float32", 2): (16, 17),
-    ("float32", 3): (16, 24),
-    ("bfloat16", 1): (14, 21),
-    ("bfloat16", 2): (12, 33),
-    ("bfloat16", 3): (12, 35),
+    ("float32", 1): (8, 21),
+    ("float32", 2): (4, 17),
+    ("float32", 3): (4, 24),
+    ("bfloat16", 1): (8, 21),
+    ("bfloat16", 2): (6, 33),
+    ("bfloat16", 3): (6, 35),
 }
 GPU = {  # what its optimizers keep
     ("float32", 0): (12, 0),  # gradients 4, moments 8

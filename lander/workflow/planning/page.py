@@ -12,6 +12,10 @@ def page(plan: dict[str, Any]) -> str:
     pairs = [text["pairs"] for text in plan["texts"].values()]
     known = [number for number in pairs if number is not None]
     lengths = [text["prompt"] + text["target"] for text in plan["texts"].values()]
+    left = plan["jobs"]
+    jobs = "not counted" if left is None else f"{sum(left.values())} left to do"
+    if left:
+        jobs += f" ({', '.join(f'{n} {rule}' for rule, n in sorted(left.items(), key=lambda item: -item[1]))})"
     facts = {
         "run": plan["run"],
         "model": f"{model['path']}: {_count(model['parameters'])} parameters, {model['n_layer']} layers of "
@@ -19,36 +23,25 @@ def page(plan: dict[str, Any]) -> str:
         "machine": f"{machine['device']}, {have}, {machine['ranks']} rank{'s' if machine['ranks'] > 1 else ''}",
         "directions": f"{len(pairs)}, {_range(known)} pairs each{', some unknown' * (len(known) < len(pairs))}; "
         f"{_range([round(length) for length in lengths])} tokens a pair",
-        "jobs": _jobs(plan["jobs"]),
+        "jobs": jobs,
         "hours": _hours(plan["hours"]) + ("" if plan["hours_complete"] else " and more: what has a ? below"),
         "disk": f"{plan['disk_gb']:.2f} GB",
     }
     parts = ["\n".join(f"{key:12} {value}" for key, value in facts.items())]
     if plan["methods"]:
-        parts.append(_methods(plan))
+        head = ["method", "trained", "share", "trainings", "updates", "hours each"]
+        head += [f"GB at ZeRO {stage}{' *' if stage == plan['zero_stage'] else ''}" for stage in STAGES]
+        rows = [
+            [one["method"], _count(one["trained"]), f"{100 * one['share']:.2f}%", str(one["trainings"])]
+            + ["?" if one["updates"] is None else f"{one['updates']:,}", _hours(one["hours"])]
+            + [f"{one['memory_gb'][str(stage)]:.2f}" for stage in STAGES]
+            for one in plan["methods"]
+        ]
+        parts.append(f"{_table(head, rows)}\n* what the run uses; a device's peak, {machine['ranks']} rank(s)")
     rows = [[one["stage"], f"{one['memory_gb']:.2f}", _hours(one["hours"])] for one in plan["stages"]]
     parts.append(_table(["stage", "GB", "hours"], rows))
     parts.append("\n".join(f"- {note}" for note in plan["notes"]))
     return "\n\n".join(parts)
-
-
-def _methods(plan: dict[str, Any]) -> str:
-    used = plan["zero_stage"]
-    head = ["method", "trained", "share", "trainings", "updates", "hours each"]
-    head += [f"GB at ZeRO {stage}{' *' if stage == used else ''}" for stage in STAGES]
-    rows = [
-        [
-            one["method"],
-            _count(one["trained"]),
-            f"{100 * one['share']:.2f}%",
-            str(one["trainings"]),
-            "?" if one["updates"] is None else f"{one['updates']:,}",
-            _hours(one["hours"]),
-            *(f"{one['memory_gb'][str(stage)]:.2f}" for stage in STAGES),
-        ]
-        for one in plan["methods"]
-    ]
-    return _table(head, rows) + f"\n* what the run uses; a device's peak, {plan['machine']['ranks']} rank(s)"
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
@@ -59,15 +52,6 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
         for row in [head, *rows]
     ]  # fmt: skip
     return "\n".join(lines)
-
-
-def _jobs(jobs: dict[str, int] | None) -> str:
-    if jobs is None:
-        return "not counted"
-    largest = sorted(jobs.items(), key=lambda item: -item[1])
-    return f"{sum(jobs.values())} left to do" + (
-        f" ({', '.join(f'{n} {name}' for name, n in largest)})" if jobs else ""
-    )
 
 
 def _hours(hours: float | None) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from lander.config import config
 from lander.config.methods import METHODS
 from lander.finetune.methods import count
+from lander.shared.languages import parse_direction
 from lander.shared.machine import autocasts
 from lander.workflow import Plan
 from lander.workflow.planning import jobs, machine, memory, networks, texts
@@ -140,7 +141,13 @@ class _Run:
             languages = len(settings.awareness.languages)
             read = settings.awareness.sentences * languages * sentence * seeds
             add("awareness", languages * seeds, peaks["awareness"], 4 * (base.inside + base.head) * read)
-        tests = [_lines(settings, name, item) for name, served in plan.tests.items() for item in served]
+        pairs = {str(direction): (direction.source, direction.target) for direction in settings.directions}
+        tests = [
+            texts.count(source, pairs[item])
+            for source in settings.data.test
+            for item in plan.tests[source.name]
+            if source.serves(parse_direction(item))
+        ]
         decoded = None if None in tests else sum(tests) * len(plan.compared) * settings.translate.beams * sentence
         work = None if decoded is None else 2 * (base.inside + base.head) * decoded
         add("translate", len(plan.compared), peaks["translate"], work, "decode")
@@ -157,14 +164,6 @@ class _Run:
         return models + checkpoints + (pairs * 2 + tables) * len(settings.seeds) + base.parameters * 2 * hub
 
 
-def _lines(settings: config.Config, test: str, direction: str) -> int | None:
-    """Sentences of a test set in a direction."""
-    wanted = next(one for one in settings.directions if str(one) == direction)
-    served = [source for source in settings.data.test if source.name == test and source.serves(wanted)]
-    counted = [texts.count(source, (wanted.source, wanted.target)) for source in served]
-    return None if None in counted else sum(counted)
-
-
 def _notes(settings: config.Config, of: Machine, plan: dict[str, Any], left: jobs.Jobs | None) -> list[str]:
     """What the numbers rest on, and what is not known."""
     source = "given by --flops" if of.flops else "measured on this machine just now"
@@ -175,15 +174,13 @@ def _notes(settings: config.Config, of: Machine, plan: dict[str, Any], left: job
         else "hours are not known, for no GPU is here to be measured: give its FLOP/s with --flops, as 3e14",
         "memory: the first and the last layers are taken for the chosen ones; the longest pairs of a sample for all",
     ]
-    unknown = [name for name, text in plan["texts"].items() if text["pairs"] is None]
-    bounded = [name for name, text in plan["texts"].items() if not text["counted"] and text["pairs"] is not None]
-    guessed = [name for name, text in plan["texts"].items() if not text["sampled"]]
-    if unknown:
-        notes.append(f"pairs not known before a download: {' '.join(unknown)} (data.max_pairs or finetune.steps helps)")
-    if bounded:
-        notes.append(f"texts not counted, data.max_pairs taken for them: {' '.join(bounded)}")
-    if guessed:
-        notes.append(f"lengths of sentences not known, 120 tokens a pair taken: {' '.join(guessed)}")
+    for note, is_so in (
+        ("pairs not known before a download (data.max_pairs or finetune.steps helps)", lambda t: t["pairs"] is None),
+        ("texts not counted, data.max_pairs taken for them", lambda t: t["pairs"] is not None and not t["counted"]),
+        ("lengths of sentences not known, 120 tokens a pair taken", lambda t: not t["sampled"]),
+    ):
+        if names := [name for name, text in plan["texts"].items() if is_so(text)]:
+            notes.append(f"{note}: {' '.join(names)}")
     if settings.awareness.estimator == "ablation":
         notes.append("awareness: memory and hours are those of taylor; ablation takes many times longer")
     if of.gpu:
