@@ -1,8 +1,8 @@
 """A SLURM of one machine for tests: munged, slurmctld and two slurmd, which play two nodes with two GPUs each.
 
-Everything it writes is in one folder, its ports are free ones, and it ends with the test. It needs no root. The nodes
-claim more cores and memory than the machine may have, and GPUs that are none, so that the flags of a job are really
-asked for and granted; there is no accounting database.
+Everything that it writes is in one folder, its ports are free ones, and it ends with the test. It needs no root. The
+nodes claim more cores and memory than the machine may have, and GPUs that do not exist, so that SLURM really handles
+what a job asks for. There is no accounting database.
 """
 
 import getpass

@@ -1,11 +1,11 @@
 """`python -m lander.finetune` of which a process is killed (SIGKILL), where the first argument says.
 
-checkpoint  behind that of update 4
+checkpoint  after that of update 4
 writing     while that of update 4 is written: half of a file of three
 removing    while the one before it is removed
 window      between the two micro-batches of update 5 (with two ranks the second one dies, before its only one)
 
-SIGINT and SIGTERM are sent there too, in the second micro-batch of update 2: the process may say what it does.
+SIGINT and SIGTERM are sent in the second micro-batch of update 2; the process may react to them.
 """
 
 import os
@@ -44,7 +44,7 @@ if PLACE == "writing":
 if PLACE == "removing":
     shutil.rmtree = remove_and_die
 
-from lander.finetune import checkpoint, trainer  # noqa: E402 - they take what is exchanged above
+from lander.finetune import checkpoint, trainer  # noqa: E402 - they import what is replaced above
 
 save, micro_batch = checkpoint.save, trainer.Trainer.micro_batch
 

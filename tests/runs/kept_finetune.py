@@ -1,4 +1,4 @@
-"""`python -m lander.finetune` that keeps what a run leaves nowhere, in a folder `<out>-kept`.
+"""`python -m lander.finetune` that keeps what a run normally does not write, in a folder `<out>-kept`.
 
 <update>/           its checkpoint
 <rank>.safetensors  what that process has in the end of each parameter that is not trained

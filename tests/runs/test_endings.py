@@ -1,4 +1,4 @@
-"""How trainings end and go on, in one process: numbers that are none, no time for the model, a damaged checkpoint."""
+"""How trainings end and continue, in one process: NaN, no time to write the model, signals, a damaged checkpoint."""
 
 import gc
 import os
@@ -77,22 +77,22 @@ def burst(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("stage", "dtype"), STAGES)
 def test_a_gradient_that_is_not_finite_ends_the_training_at_every_stage(stage, dtype, burst):
-    with pytest.raises(Diverged, match=r"the gradient is not finite at update 2; lower finetune.learning_rate"):
+    with pytest.raises(Diverged, match=r"at update 2; .*finetune\.learning_rate"):
         train(stage=stage, dtype=dtype)
 
 
 @pytest.mark.parametrize("stage", [0, 2])
 def test_a_trial_that_diverges_has_no_numbers_at_any_stage(stage, burst):
-    """Its model counts as the worst, although the step that failed has moved nothing."""
+    """It saves NaN, so that it ranks last, although the step that failed has moved nothing."""
     masters, log = train(stage=stage, keep_diverged=True)
     assert all(value.isnan().all() for value in masters.values())
     assert log["update"].max() == 1
 
 
 def test_weights_that_the_last_update_has_spoilt_are_not_written():
-    """Every loss and gradient was finite; the last step went out of the range of numbers. A trial may end so."""
+    """Every loss and gradient was finite, but the last step overflowed. A trial may end like this."""
     huge = {"learning_rate": 1e38, "schedule": "constant", "weight_decay": 100.0, "updates": 1}
-    with pytest.raises(Diverged, match=r"is not finite after the last update; nothing was written"):
+    with pytest.raises(Diverged, match=r"after the last update"):
         train(**huge)
     masters, _ = train(keep_diverged=True, **huge)
     assert not all(value.isfinite().all() for value in masters.values())
@@ -103,9 +103,7 @@ def stopped(folder: Path, update: int, monkeypatch: pytest.MonkeyPatch, **settin
     with monkeypatch.context() as patch:
         patch.setenv(deadline.VARIABLE, "1")
         patch.setattr(deadline.Timer, "is_up", lambda self, last: last or update < UPDATES)
-        with pytest.raises(
-            UserError, match=f"stopped after update {update} of {UPDATES}, the state is saved; run again"
-        ):
+        with pytest.raises(UserError, match=f"after update {update} of {UPDATES}"):
             train(folder, **settings)
 
 
@@ -194,11 +192,11 @@ def test_a_signal_saves_the_state_and_ends_the_training_with_its_status(number, 
 
 
 @pytest.mark.parametrize("name", ["weights", "exp_avg_sq"])
-def test_a_damaged_checkpoint_is_told(name, tmp_path, monkeypatch):
+def test_a_damaged_checkpoint_is_named(name, tmp_path, monkeypatch):
     stopped(tmp_path, 1, monkeypatch)
     path = tmp_path / "update-00000001" / f"{name}.safetensors"
     path.write_bytes(path.read_bytes()[:-4])
-    with pytest.raises(UserError, match=r"update-00000001: the checkpoint is damaged \(.*\); `rm -r .*` and run"):
+    with pytest.raises(UserError, match=r"update-00000001: .*`rm -r .*`"):
         train(tmp_path)
 
 
@@ -216,5 +214,5 @@ def test_a_model_that_another_process_makes_is_left_alone(tmp_path, monkeypatch)
         "{}",
     ]
     monkeypatch.setattr("sys.argv", ["finetune", *flags, "--out", str(tmp_path / "m")])
-    with guard.output_held(tmp_path / "m"), pytest.raises(UserError, match=r"m: process .* makes this model"):
+    with guard.output_held(tmp_path / "m"), pytest.raises(UserError, match=r"m: process \d+"):
         stage.main()

@@ -1,4 +1,4 @@
-"""A finetune on a hub id, whose files are in the hub's cache, without a network: trained, exported, loaded elsewhere.
+"""A finetune on a hub id whose files are in the cache, without a network: trained, exported, loaded elsewhere.
 
 pytest -m workflow tests/runs/test_hub_finetune.py
 """

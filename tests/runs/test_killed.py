@@ -1,7 +1,7 @@
 """The whole workflow is killed (SIGKILL, with all jobs) at random moments and started again, as docs/resuming.md says.
 
-What it ends with is what an undisturbed run makes, byte by byte; only logs, benchmark files and the timings in a few
-files are its own. While it runs, a second run in its folder is refused.
+Its results must equal those of an undisturbed run, byte by byte, except logs, benchmark files and the timings in a few
+files. While it runs, a second run in its folder is refused.
 
 `LANDER_SOAK=1` kills a larger run, with a base from scratch, all kinds of methods and two ranks, many times;
 `LANDER_KILLS=N` says how often, `LANDER_SEED=N` when.
@@ -43,14 +43,14 @@ LONG: dict[str, Any] = {
     "finetune": {"steps": 12, "ranks": 2, "zero_stage": 2, "checkpoint_minutes": 1e-9},
 }
 CHANGES, TARGETS = (LONG, ["all"]) if SOAK else (SHORT, ["results/tiny/finetune/landermt/main/s0/lander.json"])
-OWN = ("logs", "benchmarks", "checkpoints", "report")  # folders whose files have times, or show those of others
-TIMES = ("seconds", "peak_memory_bytes")  # keys of run.json that are of the machine
+OWN = ("logs", "benchmarks", "checkpoints", "report")  # folders whose files contain times
+TIMES = ("seconds", "peak_memory_bytes")  # keys of run.json that depend on the machine
 
 pytestmark = pytest.mark.workflow
 
 
 class Attempt:
-    """A run of the workflow that can be killed, with everything that it has started."""
+    """A run of the workflow that can be killed together with everything that it started."""
 
     def __init__(self, project: Project) -> None:
         self.project, self.mark = project, f"LANDER_ATTEMPT={uuid.uuid4()}"
@@ -73,7 +73,7 @@ class Attempt:
         return False
 
     def kill(self) -> None:
-        """SIGKILL for the process group, and for whatever has left it."""
+        """SIGKILL for the process group and for processes that have left it."""
         os.killpg(self.process.pid, signal.SIGKILL)
         while left := [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if self._started(pid)]:
             for pid in left:
@@ -93,14 +93,14 @@ class Attempt:
             return False
 
     def wait(self) -> str:
-        """What it says, when it has ended by itself."""
+        """Wait for its end; what it printed."""
         self.process.wait(timeout=3600)
         self.log.close()
         return (self.project.work / "attempt.log").read_text(encoding="utf-8")
 
 
 def command(project: Project, *flags: str) -> list[str]:
-    """The command line that is typed again after each kill."""
+    """The command line that is repeated after each kill."""
     snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(project.code / "workflow" / "Snakefile")]
     return [*snakemake, "--cores", "2", "--configfile", "my.yaml", *flags, "--", *TARGETS]
 
@@ -113,7 +113,7 @@ def snakemake(project: Project, *flags: str) -> subprocess.CompletedProcess[str]
 
 
 def artifacts(results: Path) -> dict[str, bytes | str]:
-    """File -> content of all that a run has made, without what is of the machine and the hour."""
+    """File -> content of all that a run has made, without what depends on machine and time."""
     files = [path for path in results.rglob("*") if path.is_file() and path.relative_to(results).parts[0] not in OWN]
     return {str(path.relative_to(results)): content(path) for path in files if not path.name.startswith(".")}
 
@@ -127,7 +127,7 @@ def content(path: Path) -> bytes | str:
 
 
 def moments(results: Path, kills: int, seed: int) -> list[tuple[str, float]]:
-    """Jobs and how long after their start they are killed: drawn at random, in the order in which they ran."""
+    """Random jobs, in the order in which they ran, and how long after their start they are killed."""
     dice = random.Random(seed)
     files = sorted((results / "benchmarks").rglob("*.tsv"), key=lambda path: path.stat().st_mtime)
     lasted = []
@@ -140,7 +140,7 @@ def moments(results: Path, kills: int, seed: int) -> list[tuple[str, float]]:
 
 
 def second_run_is_refused(project: Project) -> None:
-    """By Snakemake's lock, and by our own when the end of another run in the folder has removed Snakemake's."""
+    """Snakemake's lock refuses it; if another run in the folder has removed that lock on ending, ours does."""
     refused = snakemake(project)
     assert refused.returncode != 0
     assert "cannot be locked" in refused.stdout + refused.stderr

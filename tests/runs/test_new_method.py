@@ -1,4 +1,4 @@
-"""docs/new-method.md followed to the letter: its code goes into one file, its test passes, the workflow takes it along.
+"""docs/new-method.md, followed exactly: its code goes into one file, its test passes, the workflow trains its methods.
 
 pytest -m workflow tests/runs/test_new_method.py
 """

@@ -1,6 +1,6 @@
-"""A whole run of the workflow, tiny: from text to report, on a base that it pretrains itself, in another directory.
+"""A tiny run of the whole workflow, from text to report, on a base that it pretrains, in another directory.
 
-Then what a second run does, and what each kind of change reruns, by the list of a dry run.
+Then what a second run does and what kinds of changes rerun, by dry runs. `test_reruns.py` has every key of the config.
 
     pytest -m workflow
 """
@@ -152,11 +152,6 @@ def test_touched_files_rerun_nothing(project: Project) -> None:
 
 CHANGES = [
     ({"layers": {"k": 2}}, {"layers": 1, "neurons": 1, "masks": 1, **ONE_METHOD}),
-    ({"translate": {"max_new_tokens": 10}}, DECODING),
-    ({"neurons": {"general_share": 0.5}}, {"neurons": 1, "masks": 1, **ONE_METHOD}),
-    ({"routing": {"gate": "off"}}, {"masks": 1, **ONE_METHOD}),
-    ({"finetune": {"lora": {"rank": 4}}}, ONE_METHOD),
-    ({"finetune": {"full": {"learning_rate": 0.5}}}, ONE_METHOD),
     ({"finetune": {"steps": 5}}, {"finetune": 3, **DECODING, "best_prompt": 0, "translate": 3, "score": 3}),
     ({"finetune": {"checkpoint_minutes": 3, "zero_stage": 2, "ranks": 2}}, {"report": 1, "all": 1}),
     ({"methods": ["zero-shot", "landermt"]}, {"scores": 1, "significance": 1, "report": 1, "all": 1}),
@@ -221,7 +216,7 @@ def test_every_experiment_can_be_planned(project: Project) -> None:
     assert jobs["mix"] == 3
     refused = project.snakemake("--dry-run", "--", "forgetting")
     assert refused.returncode != 0
-    assert "experiments.untrained: forgetting compares directions" in refused.stdout + refused.stderr
+    assert "experiments.untrained: forgetting" in refused.stdout + refused.stderr
 
 
 def test_an_edited_test_set_retrains_nothing(project: Project) -> None:
@@ -245,17 +240,13 @@ def test_edited_code_reruns_its_stage_and_what_follows(project: Project) -> None
     assert project.jobs() == {}
 
 
-def test_bad_text_is_told_in_one_line_and_leaves_nothing(project: Project) -> None:
+def test_bad_text_is_one_line_and_leaves_nothing(project: Project) -> None:
     (project.work / "short.de").write_text("eins\n", encoding="utf-8")
     source = {"name": "short", "files": {"en": "test.en", "de": "short.de"}}
     result = project.snakemake(data={"test": [source]})
     output = result.stdout + result.stderr
     assert result.returncode != 0
-    told = (
-        "test.en has 5 lines but short.de has 1",
-        "short.de has 1 lines but test.en has 5",
-    )  # whichever job is first
-    assert any(f"lander data: error: {counts}:" in output for counts in told)
+    assert re.search(r"lander data: error: .*test\.en.*short\.de|lander data: error: .*short\.de.*test\.en", output)
     assert "Traceback" not in output
     assert not list((project.work / "results/tiny/data/test").glob("short/*"))
 
@@ -263,9 +254,7 @@ def test_bad_text_is_told_in_one_line_and_leaves_nothing(project: Project) -> No
 def test_a_bad_config_starts_nothing(project: Project) -> None:
     result = project.snakemake(layers={"kk": 3})
     assert result.returncode == 1
-    assert (
-        result.stderr.strip().splitlines()[-1] == "lander config: error: layers.kk: no such key; did you mean layers.k?"
-    )
+    assert result.stderr.strip().splitlines()[-1].startswith("lander config: error: layers.kk: ")
 
 
 def test_another_run_takes_over_what_is_the_same(project: Project) -> None:
@@ -297,7 +286,7 @@ def test_an_experiment_trains_what_is_missing(project: Project) -> None:
     assert "sweep_epsilon" in (project.work / "results/tiny/report/index.html").read_text(encoding="utf-8")
 
 
-def test_an_untrained_direction_is_asked_by_the_prompt_that_suits_the_base(project: Project) -> None:
+def test_an_untrained_direction_has_the_prompt_that_is_best_for_the_base(project: Project) -> None:
     scores = "results/other/evaluate/zero-shot/best-prompt/s0/news/de-en.csv"
     base = {"model": {"path": "results/tiny/pretrain"}, "methods": ["zero-shot"], "directions": ["en-de"]}
     result = project.snakemake("--", scores, run="other", **base)
@@ -314,7 +303,7 @@ FEW = {"transfer": ["landermt"], "sweep_k": [0, 1], "sweep_epsilon": [0.5, 0.9],
 
 
 def test_tables_claims_and_analyses_are_made(project: Project) -> None:
-    """The rules that stand between experiments: claims reads what six others have written."""
+    """The rules between experiments: `claims` reads what six others have written."""
     small = {"adapter-lora": {"rank": 2}}  # as much as the adapter's budget leaves room for
     targets = ("claims", "table1", "agreement", "figures_layers")
     result = project.snakemake("--cores", "2", "--", *targets, experiments=FEW, finetune=small)

@@ -1,9 +1,8 @@
 """A tiny run of the workflow as jobs of a real SLURM, whose daemons run here (see `cluster`), through its profile.
 
-Two ranks train on one node, then on two; the training is cancelled in the middle; one that has less time than it needs
-comes back by itself. Skipped where SLURM's programs or Snakemake's plugin for it are not installed;
-`LANDER_SLURM=install` installs both (Debian's packages munge and slurm-wlm, as root; the plugin into a folder of its
-own).
+Two ranks train on one node, then on two. A training is cancelled in the middle. A training with less time than it needs
+is started again by SLURM. Skipped if SLURM's programs or Snakemake's plugin are not installed; `LANDER_SLURM=install`
+installs both (Debian's packages munge and slurm-wlm, as root; the plugin into a temporary folder).
 
     pytest -m workflow tests/runs/test_slurm.py
 """

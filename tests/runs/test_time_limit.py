@@ -1,4 +1,4 @@
-"""Trainings that run out of time, or get a signal, in processes of their own: they save, stop, and lose nothing."""
+"""Trainings in their own processes that run out of time or get a signal: they save, stop, and lose nothing."""
 
 import pytest
 import torch
@@ -12,17 +12,17 @@ pytestmark = pytest.mark.workflow
 
 @pytest.mark.parametrize(("why", "ranks"), [("deadline", 1), ("deadline", 2), ("SIGTERM", 1), ("SIGINT", 2)])
 def test_a_stopped_training_goes_on_to_the_same_weights(folder, straight, monkeypatch, why, ranks):  # noqa: F811
-    """Without checkpoints by time; bit for bit where the number of ranks is the same. A signal reaches one rank."""
+    """Without checkpoints by time. With one rank the weights are equal bit for bit. A signal reaches one rank."""
     name = f"{why}-{ranks}"
     flags = ["--steps", "6", "--accumulate", "2", "--checkpoint-minutes", "0", "--checkpoints", f"{name}-checkpoints"]
     entry = {}
     if why == "deadline":
-        monkeypatch.setenv(deadline.VARIABLE, "1")  # long over: one update a turn
+        monkeypatch.setenv(deadline.VARIABLE, "1")  # the time is over: one update per start
     else:
         entry = {"entry": dying(why)}
     stopped = finetune(folder, name, *flags, ranks=ranks, check=False, **entry)
     update = 1 if why == "deadline" else 3
-    assert f"stopped after update {update} of 6, the state is saved" in stopped.stderr
+    assert f"after update {update} of 6" in stopped.stderr
     assert stopped.returncode == (143 if why == "SIGTERM" else 1)
     assert ranks > 1 or "Traceback" not in stopped.stderr  # torchrun prints its own
     assert not (folder / name / "lander.json").exists()

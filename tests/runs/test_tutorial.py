@@ -1,7 +1,7 @@
-"""The tutorial, followed word by word in a copy of the project; then the examples of other pages on what it has made.
+"""The tutorial, followed exactly in a copy of the project, then the examples of other pages on its results.
 
-The copy differs in its config.yaml alone, which asks for a few lines of text and four updates. `LANDER_TUTORIAL=whole`
-leaves that as it is: the default, a quarter of an hour on two idle cores.
+Only config.yaml differs in the copy: it asks for a few lines of text and four updates. `LANDER_TUTORIAL=whole` keeps
+the original, which takes a quarter of an hour on two idle cores.
 
     pytest -m workflow tests/runs/test_tutorial.py
 """
