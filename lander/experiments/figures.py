@@ -41,9 +41,9 @@ def write(kind: str, inputs: Inputs, out: Path) -> list[Path]:
     Raises:
         UserError: the tables do not hold what a figure shows.
     """
-    from lander.report import detection, page  # matplotlib only when the inputs are right
+    from lander.report import detection, templates  # matplotlib only when the inputs are right
 
-    captions = page.captions()
+    captions = templates.captions()
     texts, parts = {}, [f"# {TITLES[kind]}"]
     for name, number in KINDS[kind].items():
         drawn = detection.draw(name, inputs)

@@ -1,16 +1,12 @@
 """The page: all sections put together, and the files of the figures beside it."""
 
-import base64
-import hashlib
 import json
-import re
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from lander.report import data, detection, provenance, scores, summary, svg, training
@@ -19,7 +15,8 @@ from lander.report.document import PICTURE_FIRST, Document
 from lander.report.inputs import Inputs
 from lander.report.labels import method_of, run_label
 from lander.report.svg import Drawn, styled
-from lander.report.translations import Browser, readable, text_direction, visible
+from lander.report.templates import environment, look
+from lander.report.translations import Browser
 from lander.shared.files import whole_folder, write_text
 
 HERE = Path(__file__).parent
@@ -192,36 +189,3 @@ def _empty(name: str) -> str:
     axes.set_axis_off()
     axes.text(0.5, 0.5, NOTHING, ha="center", va="center")
     return svg.to_svg(figure, name, NOTHING)
-
-
-# ---------------------------------------------------------------- templates
-
-
-def look() -> dict[str, Any]:
-    """Style and script of a page, and the script's hash: the page's policy allows no other script."""
-    css, script = ((HERE / name).read_text(encoding="utf-8").strip() for name in ("page.css", "page.js"))
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return {"css": Markup(css), "script": Markup(script), "script_hash": digest}
-
-
-def captions() -> dict[str, str]:
-    """How to read each figure, by its name."""
-    return environment().get_template("texts.html").module.captions
-
-
-def environment(*folders: Path) -> jinja2.Environment:
-    """Templates that escape all text and show control characters, which HTML cannot hold.
-
-    Args:
-        folders: with templates of other pages, which import from those here.
-    """
-    made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([*folders, HERE]),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        finalize=lambda value: visible(value) if type(value) is str else value,
-    )
-    made.filters |= {"readable": readable, "identifier": lambda text: re.sub(r"[^A-Za-z0-9_-]", "-", text)}
-    made.globals |= {"dir": text_direction, "inline": lambda *figure: Markup(svg.inline(*figure))}
-    return made

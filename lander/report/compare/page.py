@@ -13,10 +13,10 @@ from lander.report.compare.runs import Finished, common, read_runs, scores_of
 from lander.report.document import table_text
 from lander.report.inputs import Inputs
 from lander.report.labels import sort_metrics
-from lander.report.page import captions, environment, look
 from lander.report.scores import score_figure
 from lander.report.summary import ONE_SEED
 from lander.report.tables import Table, counted
+from lander.report.templates import captions, environment, look
 from lander.shared.errors import UserError
 from lander.shared.files import write_text
 

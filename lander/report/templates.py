@@ -1,0 +1,48 @@
+"""Templates of the pages, their style and script, and the captions of the figures.
+
+A module without the page, so that the figures of experiments do not depend on it.
+"""
+
+import base64
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from lander.report import svg
+from lander.report.translations import readable, text_direction, visible
+
+HERE = Path(__file__).parent
+
+
+def look() -> dict[str, Any]:
+    """Style and script of a page, and the script's hash: the page's policy allows no other script."""
+    css, script = ((HERE / name).read_text(encoding="utf-8").strip() for name in ("page.css", "page.js"))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return {"css": Markup(css), "script": Markup(script), "script_hash": digest}
+
+
+def captions() -> dict[str, str]:
+    """How to read each figure, by its name."""
+    return environment().get_template("texts.html").module.captions
+
+
+def environment(*folders: Path) -> jinja2.Environment:
+    """Templates that escape all text and show control characters, which HTML cannot hold.
+
+    Args:
+        folders: with templates of other pages, which import from those here.
+    """
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([*folders, HERE]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        finalize=lambda value: visible(value) if type(value) is str else value,
+    )
+    made.filters |= {"readable": readable, "identifier": lambda text: re.sub(r"[^A-Za-z0-9_-]", "-", text)}
+    made.globals |= {"dir": text_direction, "inline": lambda *figure: Markup(svg.inline(*figure))}
+    return made
