@@ -19,7 +19,6 @@ from lander.report.templates import environment, look
 from lander.report.translations import Browser
 from lander.shared.files import whole_folder, write_text
 
-HERE = Path(__file__).parent
 EXPERIMENTS = "experiments"  # folder beside index.html: figures and numbers of the experiments
 LIMIT = 4_800_000  # bytes of the page
 ROOM = 2_500_000  # bytes of the experiments' figures that are in the page

@@ -7,7 +7,8 @@ from pathlib import Path
 from report_runs import make_scores
 
 from lander.report.__main__ import main
-from lander.report.page import FIGURES, NOTHING, captions
+from lander.report.page import FIGURES, NOTHING
+from lander.report.templates import captions
 from lander.workflow.experiments import ABOUT
 
 WORKFLOW = Path(__file__).parents[2] / "workflow"
