@@ -177,7 +177,7 @@ def main() -> None:
             if GEOMETRIES[name]:
                 write_model(folder / name, GEOMETRIES[name])
             write_texts(folder, args.pairs)
-            trainings = tuple(one for one in args.what if one in TRAININGS)
+            trainings = tuple(one for one in TRAININGS if one in args.what or one == "landermt")  # it has all stages
             settings = settings_of(
                 folder, str(folder / name) if GEOMETRIES[name] else name, trainings or ("zero-shot",)
             )
