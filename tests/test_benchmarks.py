@@ -46,7 +46,7 @@ TINY = {  # flags that make a benchmark small; {text} has lines in two languages
     "gpu": f"{NETWORK} --batch 2 --rounds 2 --lengths {{text}}/lengths --systems ffn --peak 1",
     "memory": f"{STEP} --chosen 1,3 --systems full ffn --loops plain --steps 1",
     "padding": "--directions en-de --pairs 8 --sentences 4 --max-new-tokens 3 --text {text}",
-    "plan": "--geometries lander-tiny --what full activations --pairs 80 --steps 1",
+    "plan": "--geometries lander-tiny --what landermt activations --pairs 80 --steps 1",
     "scale": "--what directions --values 3 --width 16 --vocabulary 64 --tokens 6 --rounds 1 --out {out}/scale",
     "significance": "--methods 2 --sentences 20",
     "translate": "--width 32 --layers 2 --heads 2 --vocabulary 2560 --batch 2 --tokens 6 --new 3 --rounds 1 --chosen 1",
