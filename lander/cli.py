@@ -404,15 +404,18 @@ def card(args: argparse.Namespace) -> None:
 
 
 @command(
-    "write Baichuan-7B or Baichuan2-7B as a LLaMA model folder, once",
-    flag("folder", metavar="FOLDER", type=Path, help="the model's files as on the hub, downloaded"),
+    "write a GGUF file, or Baichuan-7B or Baichuan2-7B, as a plain model folder, once",
+    flag("model", metavar="MODEL", type=Path, help="a *.gguf file, or the folder of a Baichuan 7B model as on the hub"),
     FOLDER,
 )
 def convert(args: argparse.Namespace) -> None:
-    """Write a Baichuan 7B model as a LLaMA model."""
-    from lander.models.baichuan import convert
+    """Write a model as a plain folder that transformers reads: a GGUF file, or a Baichuan 7B model."""
+    if args.model.is_file():
+        from lander.models.gguf import convert
+    else:
+        from lander.models.baichuan.convert import convert
 
-    convert.convert(args.folder, args.out)
+    convert(args.model, args.out)
 
 
 @command(
