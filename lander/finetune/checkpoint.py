@@ -80,6 +80,8 @@ class Clock:
                     print(f"finetune: {number.name}: stopped {where}", file=sys.stderr, flush=True)
             sys.exit(128 + number)
         if self.reason == TIME_IS_UP:
+            for number in SIGNALS:  # the state is saved: SIGTERM, by which SLURM ends a requeued job, ends the process
+                signal.signal(number, signal.SIG_DFL)
             if dist.get_rank() == 0:
                 deadline.requeue()
             if dist.get_world_size() > 1:

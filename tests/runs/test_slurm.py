@@ -190,12 +190,16 @@ def test_the_profile_knows_the_rules() -> None:
     given = yaml.safe_load((ROOT / "workflow/profiles/slurm/config.yaml").read_text(encoding="utf-8"))
     default = yaml.safe_load((ROOT / "workflow/profiles/default/config.yaml").read_text(encoding="utf-8"))
     assert not given.keys() & default.keys()
-    rules: dict[str, str] = {}
+    wanted = set()
     for path in (ROOT / "workflow" / "rules").glob("*.smk"):
-        _, *blocks = re.split(r"^rule (?=\w+:)", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
-        rules |= {block.split(":", 1)[0]: block for block in blocks}
-    wanting = {name for name, values in given["set-resources"].items() if "gpu" in values}
-    assert wanting == {name for name, block in rules.items() if " gpu=" in block}
+        _, *blocks = re.split(r"^ *rule\b", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        named = {block: re.match(r" (\w+):|:[\s\S]*?name:\s+f\"(\w+)", block) for block in blocks}
+        for block, found in named.items():
+            if " gpu=" in block:  # a rule in a loop is one for the directions of the run, and one for the others
+                wanted |= {found[1]} if found[1] else {found[2], f"{found[2]}_untrained"}
+            if heirs := re.findall(r"use rule (\w+) as (\w+)", block):
+                wanted |= {heir for parent, heir in heirs if parent in wanted}
+    assert wanted == {name for name, values in given["set-resources"].items() if "gpu" in values}
 
 
 def losses(folder: Path) -> dict[int, float]:
