@@ -208,8 +208,8 @@ def _duplicates() -> Filter:
 class Seen:
     """A set of 64-bit digests in 8 bytes each: sorted runs, each `LARGER` times as long as the next.
 
-    A new run is merged with the preceding ones that are not much longer, so each number is rewritten only a few times
-    and few runs have to be searched. While the longest runs are merged there are two copies of them.
+    New digests are merged into shorter runs, so that few runs remain to search and each number is rewritten only a few
+    times. While the longest runs are merged there are two copies of them.
     """
 
     def __init__(self) -> None:

@@ -7,8 +7,9 @@
 - The text of a segment stays. Codes of a format (<bpt>, <ept>, <it>, <ph>, <ut>) are removed with their content; of
   <hi> and unknown tags only the tag is removed. Line breaks become spaces. Of two variants in one language the first
   counts.
-- Nothing outside the file is read: a file that declares entities is refused (bombs and spies need them), and an
-  external DTD is not opened. Units are numbered by their place in the file, from 0, whichever languages they hold.
+- Nothing outside the file is read: files that declare entities are refused, because entities allow expansion and
+  file-reading attacks; an external DTD is not opened. Units are numbered by their place in the file, from 0, whichever
+  languages they hold.
 """
 
 import re

@@ -85,8 +85,10 @@ def unfinished(raw: str) -> bool:
 
 
 def target_judge(direction: Direction) -> Callable[[str], str | None] | None:
-    """A function from a text to its language: the target, or the likeliest other candidate, or `OTHER` where it is not
-    sure; None where it has too few letters to tell. None (with a note) where the identifier does not know the target.
+    """A function from a text to its language: the target, the likeliest other candidate, or `OTHER` if it is not sure.
+
+    It gives None for a text with too few letters. The result is None, with a note, if the identifier does not know the
+    target.
     """
     target = direction.target
     candidates = sorted({direction.source, target, *settings.DEFAULTS["candidates"]})

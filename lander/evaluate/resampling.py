@@ -80,8 +80,8 @@ def p_bootstrap(differences: np.ndarray, observed: float, sentences: int) -> flo
     least the observed one. It looks at one tail: about half of a two-sided p.
 
     Ties count, so that two identical systems have p = 1 (sacreBLEU: 1 / (resamples + 1), its smallest p). A difference
-    that is the same in every resample of many `sentences` has that smallest p; of a single sentence all resamples are
-    alike, and nothing can be said: p = 1.
+    that is the same in every resample of many `sentences` has that smallest p. With one sentence all resamples are
+    equal, so p is 1.
     """
     if sentences == 1:
         return 1.0

@@ -18,7 +18,8 @@ class Translations:
 
     `raw` is all that the model wrote, `hypothesis` what is left of it after it was cut at the first line break. `cut`
     says which outputs ended at the length limit rather than with the end token, `loss` what each reference cost the
-    model behind the same prompt, in nats; None where the file does not, or a reference cost `MOST` or more.
+    model behind the same prompt, in nats. `cut` and `loss` are None if any line lacks them; `loss` also if a value is
+    `MOST` or more.
     """
 
     source: list[str]

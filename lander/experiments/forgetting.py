@@ -4,8 +4,8 @@ Forgetting is the increase of the loss, in nats per character, on directions tha
 It has two parts: that of routing (state `start` minus the base: scaled neurons, and neurons that take no part) and that
 of training (state `trained` minus `start`). A method without routing starts as the base.
 
-Scores are compared with both prompts of the base. Behind the fixed instruction a base may fail because it does not know
-it, and a model that learns its form in any direction seems to gain in all.
+Scores are compared with both prompts of the base. The base may fail only because the fixed instruction is unfamiliar.
+Training in any direction teaches it, so all directions seem to improve.
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,8 @@
 """The search for each method's learning rate: which trainings come next, given the dev losses of those before.
 
 The workflow repeats rounds until one asks for nothing. The grid of a method is geometric around the rate of the config.
-It grows beyond an edge while its best rate lies there. Then methods with fewer trials get more of them beside their
-best, until all methods have as many.
+It grows beyond an edge while its best rate lies there. Then each method is tried at more rates near its best, until
+all methods have equally many trials.
 
     next_rates({}, 0.01, 2, 0)                                          ->  [0.005, 0.01, 0.02]
     next_rates({0.005: 3.0, 0.01: 2.0, 0.02: 1.9}, 0.01, 2, 0)          ->  [0.04]

@@ -216,8 +216,8 @@ class BlockFFN(nn.Module):
         """Route a direction that was not trained: the general blocks and those that its two languages own.
 
         A block's scale is the mean of its scales in the trained directions; a block that none of them runs gets the
-        mean of the other owned blocks. There is no gate. Owned blocks that the masks leave out of their own languages'
-        directions, as in an ablation, stay out. A layer that only some trained directions have chosen runs untouched
+        mean of the other owned blocks. There is no gate. If an ablation removed owned blocks, they stay removed for
+        the new direction. A layer that only some trained directions have chosen runs untouched
         unless one of these has one of the two languages.
 
         Raises:

@@ -1,4 +1,6 @@
-"""The training loop: directions take turns, every update over a window of micro-batches, groups without rows are idle.
+"""The training loop. Directions take turns; an update is a window of micro-batches.
+
+A parameter group is skipped if no row of the update uses it.
 
 The gradient of an update is that of the mean of its micro-batches' losses, each the mean over its predicted tokens.
 With several ranks, rank r takes micro-batches r, r + ranks, ... of the window. The number of ranks changes nothing

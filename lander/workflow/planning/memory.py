@@ -1,7 +1,7 @@
 """Memory of a stage: its own code runs on tensors that have shapes but no numbers, and the bytes alive are counted.
 
-So what a stage keeps, copies and gives back is never written down a second time: a change of the training's code
-changes the plan. Three things are not tensors of that code, and stand here as constants:
+Memory is counted from the stage's own code, so the plan follows every change of that code. Three things are not
+tensors of that code, and are constants here:
 
 - what DeepSpeed holds for each trained parameter (`CPU`, `GPU`);
 - what a CPU takes beyond the tensors alive (`HEAP`, `PROGRAMS`);
