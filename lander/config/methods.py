@@ -1,4 +1,4 @@
-"""The methods: what each trains, what it can be told, and, where it goes by masks, how it chooses its neurons.
+"""The methods: what each trains, its settings, and, if it uses masks, how it chooses its neurons.
 
 A method is an entry here, and, where it trains in a new way, a function that makes a base ready for it (`build`).
 Config, workflow, training, tables and report read these entries, in their order. Nothing heavy is imported with this
@@ -17,7 +17,7 @@ Settings = Mapping[str, Any]
 
 
 class MethodSettings(Section):
-    """finetune.<method>: what a method can be told."""
+    """finetune.<method>: the settings of a method."""
 
     learning_rate: float | None = Field(
         None, gt=0, description="Highest learning rate of this method; null is finetune.learning_rate."
