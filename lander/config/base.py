@@ -21,7 +21,6 @@ WEIGHT_FILES = ("model.safetensors", "model*-of-*.safetensors", "pytorch_model.b
 DEPTH_KEYS = ("n_layer", "num_hidden_layers", "num_layers")  # BLOOM; LLaMA and most others; GPT-Neo
 MOST_LAYERS = 1_000  # a config with more is nonsense, and its network would take forever to build
 PRETRAIN = "pretrain"
-PATHS = (("model", "path"), ("data", "templates"), ("neurons", "masks"))
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -45,15 +44,6 @@ class Base:
     def weight_bytes(self) -> int | None:
         """Size of the weights on disk; None if they are not there."""
         return None if self.folder is None else sum(_weight_sizes(self.folder))
-
-
-def no_flags(config: dict[str, Any]) -> dict[str, Any]:
-    """The config with `./` before paths that begin with a dash, which would be flags on a stage's command line."""
-    places = [(config[section], key) for section, key in PATHS]
-    for mapping, key in [*places, *((metric, "model") for metric in config["evaluate"]["neural"])]:
-        if mapping[key] and mapping[key].startswith("-"):
-            mapping[key] = f"./{mapping[key]}"
-    return config
 
 
 def find_base(path: str, pretrain_layers: int) -> Base:
