@@ -235,7 +235,9 @@ def test_two_nodes_train_as_two_ranks_of_one_node_do(run: Run) -> None:
     assert losses(run.project.work / "two") == pytest.approx(losses(run.project.work / "one"), abs=1e-5)
 
 
-@pytest.mark.skipif(not os.environ.get("LANDER_SOAK"), reason="make soak: two minutes; test_time_limit.py has the same without SLURM")
+@pytest.mark.skipif(
+    not os.environ.get("LANDER_SOAK"), reason="make soak: two minutes; test_time_limit.py has the same without SLURM"
+)
 def test_a_training_that_nears_its_limit_comes_back(project: Project, cluster: slurm.Cluster, plugins: Path) -> None:
     """60 updates of over a second, in jobs of a minute (SLURM's shortest): one job, which SLURM starts again.
 
