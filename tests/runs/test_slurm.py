@@ -1,8 +1,9 @@
 """A tiny run of the workflow as jobs of a real SLURM, whose daemons run here (see `cluster`), through its profile.
 
 Two ranks train on one node, then on two. A training is cancelled in the middle. With `LANDER_SOAK=1`, a training with
-less time than it needs is started again by SLURM. Skipped if SLURM's programs or Snakemake's plugin are not installed; `LANDER_SLURM=install`
-installs both (Debian's packages munge and slurm-wlm, as root; the plugin into a temporary folder).
+less time than it needs is started again by SLURM. Skipped if SLURM's programs or Snakemake's plugin are not installed;
+`LANDER_SLURM=install` installs both (Debian's packages munge and slurm-wlm, as root; the plugin into a temporary
+folder).
 
     pytest -m workflow tests/runs/test_slurm.py
 """
