@@ -30,9 +30,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.hooks import RemovableHandle
 
-from lander.models import families
+from lander.models import families, loss
 from lander.models.families import FFN
-from lander.models.loading import predictions
 from lander.models.tokens import IGNORED, Batch
 from lander.shared.progress import progress
 
@@ -163,8 +162,7 @@ def sum_scores(
 def summed_loss(network: nn.Module, batch: Batch) -> torch.Tensor:
     """L, the sum of the token losses, with a graph from the embeddings on although all parameters are frozen."""
     embedded = network.get_input_embeddings()(batch.input_ids).detach().requires_grad_(True)
-    logits, tokens = predictions(network, batch, inputs_embeds=embedded)
-    return cross_entropy(logits, tokens, reduction="sum")
+    return loss.summed_loss(network, batch, inputs_embeds=embedded)
 
 
 def at_site(ffn: FFN, site: str, function: Callable[[torch.Tensor], torch.Tensor | None]) -> RemovableHandle:

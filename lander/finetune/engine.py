@@ -181,7 +181,10 @@ class Engine:
             "data_types": {"grad_accum_dtype": "fp32"},
             "communication_data_type": "fp32",  # between ranks too: gradients are summed as they are kept
         }
-        self.deepspeed, *_ = import_deepspeed().initialize(
+        deepspeed = import_deepspeed()
+        # It wants all parameters in float32 where the trained ones are, though it never touches the frozen ones.
+        deepspeed.DeepSpeedEngine._DeepSpeedEngine__check_params = lambda *_: None
+        self.deepspeed, *_ = deepspeed.initialize(
             model=loss, optimizer=self.optimizer, config=config, dist_init_required=False
         )
         self.device = self.deepspeed.device
@@ -224,14 +227,9 @@ class Engine:
             options.update(lr=rate, idle=idle, updates=self.updates[number])
             self.updates[number] += not idle
 
-    def backward(self, batch: Any, autocast: bool = False) -> float:
-        """Forward and backward pass of one micro-batch; the last one of an update steps. Returns the loss.
-
-        Args:
-            autocast: bfloat16 arithmetic on float32 weights.
-        """
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=autocast):
-            loss = self.deepspeed(batch)
+    def backward(self, batch: Any) -> float:
+        """Forward and backward pass of one micro-batch; the last one of an update steps. Returns the loss."""
+        loss = self.deepspeed(batch)
         self.deepspeed.backward(loss)
         self.deepspeed.step()
         return loss.item()

@@ -20,13 +20,13 @@ import pandas as pd
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.nn.functional import cross_entropy
 
 from lander.finetune import checkpoint, frozen
 from lander.finetune.engine import Engine
+from lander.finetune.halves import halve
 from lander.finetune.methods import Prepared
 from lander.finetune.schedule import Schedule
-from lander.models.loading import predictions
+from lander.models.loss import summed_loss
 from lander.models.tokens import Batch, Codec
 from lander.shared.errors import UserError
 from lander.shared.progress import progress
@@ -59,15 +59,16 @@ class Settings:
 
 
 class TranslationLoss(nn.Module):
-    """Mean cross-entropy of the predicted tokens. The output head runs on their positions only."""
+    """Mean loss of the predicted tokens. `autocast`: bfloat16 arithmetic on float32 weights."""
 
-    def __init__(self, network: nn.Module):
+    def __init__(self, network: nn.Module, autocast: bool = False):
         super().__init__()
-        self.network = network
+        self.network, self.autocast = network, autocast
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Loss of a batch in nats per token, a scalar."""
-        return cross_entropy(*predictions(self.network, batch, input_ids=batch.input_ids))
+        with torch.autocast(batch.input_ids.device.type, torch.bfloat16, enabled=self.autocast):
+            return summed_loss(self.network, batch, input_ids=batch.input_ids) / batch.predicted
 
 
 class Trainer:
@@ -76,7 +77,7 @@ class Trainer:
     def __init__(self, prepared: Prepared, schedule: Schedule, codec: Codec, settings: Settings):
         self.prepared, self.schedule, self.codec, self.settings = prepared, schedule, codec, settings
         self.engine = Engine(
-            TranslationLoss(prepared.network),
+            TranslationLoss(prepared.network, settings.autocast),
             prepared.groups,
             batch_size=schedule.batch_size,
             accumulate=settings.accumulate,
@@ -119,7 +120,7 @@ class Trainer:
         pairs = self.schedule.pairs[self.prepared.router.direction]
         sequences, skips = zip(*(pairs[index] for index in self.schedule.indices(number)), strict=True)
         batch = self.codec.pad_right(list(sequences), list(skips))
-        return self.engine.backward(batch.to(self.engine.device), self.settings.autocast), batch.predicted
+        return self.engine.backward(batch.to(self.engine.device)), batch.predicted
 
 
 def train(
@@ -148,6 +149,8 @@ def train(
     if not prepared.groups:
         _say("no layer is chosen (layers.k: 0), so there is nothing to train: the model is the base")
         return {}, pd.DataFrame(columns=LOG_COLUMNS)
+    if settings.autocast and settings.zero_stage < 3:  # stage 3 gathers parameters of one type
+        halve(prepared.network)
     before = frozen.digests(prepared.network)
     if settings.recompute:
         prepared.network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

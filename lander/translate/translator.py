@@ -12,18 +12,16 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
 
 from lander.data.templates import Template, load_templates
 from lander.finetune import blocks, delta, saved
 from lander.models import loading
+from lander.models.loss import token_losses
 from lander.models.tokens import IGNORED, Codec
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction, language_name, parse_direction
 from lander.shared.progress import progress
 from lander.translate import decoding
-
-LOGITS = 2**27  # of one batch of `losses`, in numbers: half a gigabyte
 
 
 class Output(NamedTuple):
@@ -148,22 +146,20 @@ class Translator:
     ) -> list[float]:
         """How well the model predicts each sequence (tokens) behind its first `skips` tokens.
 
-        The first token of a sequence is never predicted. Batches are smaller where the vocabulary is large.
+        The first token of a sequence is never predicted.
 
         Returns:
             The summed loss of each sequence's predicted tokens, in nats.
         """
         self.route(direction)
         found = [0.0] * len(sequences)
-        most = LOGITS // self.network.config.get_text_config().vocab_size
-        for places in by_length(sequences, batch_size, most):
+        for places in by_length(sequences, batch_size):
             batch = self.codec.pad_right([sequences[place] for place in places], [skips[place] for place in places])
             batch = batch.to(self.network.device)
             if not batch.predicted:
                 continue
-            logits, labels = loading.predictions(self.network, batch, input_ids=batch.input_ids)
             rows = (batch.labels[:, 1:] != IGNORED).nonzero()[:, 0]
-            losses = cross_entropy(logits, labels, reduction="none").double()
+            losses = token_losses(self.network, batch, input_ids=batch.input_ids).double()
             sums = torch.zeros(len(places), dtype=losses.dtype, device=losses.device).index_add_(0, rows, losses)
             for place, nats in zip(places, sums.tolist(), strict=True):
                 found[place] = nats
