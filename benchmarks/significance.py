@@ -27,6 +27,8 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from lander.shared.runs import Model
+
 BOUND, CORES = 180, 2
 METHODS, DIRECTIONS, SENTENCES, BASELINES = 10, 10, 3000, 5
 WORDS = (
@@ -84,8 +86,7 @@ def score_model(folder: Path, names: list[str], place: int) -> None:
     """Score one model in all directions, as a job of the workflow does."""
     from lander.evaluate.__main__ import score_all
 
-    run = {"method": f"m{place}", "variant": "main", "seed": "0"}
-    score_all(folder / f"m{place}", {"t": names}, None, run, folder / "scores" / f"m{place}")
+    score_all(folder / f"m{place}", {"t": names}, None, Model(f"m{place}", "main", 0), folder / "scores" / f"m{place}")
 
 
 def score_models(folder: Path, names: list[str], methods: int, processes: int) -> None:

@@ -10,6 +10,7 @@ from lander.config.base import HUB_NAME, find_base
 from lander.config.methods import MASKED, METHODS, TRAINED
 from lander.config.sources import Source
 from lander.data.templates import load_templates
+from lander.evaluate.metrics import METRICS
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction
 
@@ -194,7 +195,7 @@ def _neural(config: "Config") -> None:
     _distinct(tuple(metric.name for metric in config.evaluate.neural), "evaluate.neural")
     for metric in config.evaluate.neural:
         place = f"evaluate.neural: {metric.name}"
-        if metric.name == "flags" or metric.name.startswith(("bleu", "chrf", "spbleu")):
+        if metric.name == "flags" or (metric.name in METRICS and not METRICS[metric.name].neural):
             raise UserError(f"{place}: the name is another metric's or file's; choose another, as comet")
         if metric.remote and (metric.model.endswith(".ckpt") or not HUB_NAME.fullmatch(metric.model)):
             raise UserError(f"{place}: {metric.model}: no such checkpoint, and not a model on the hub (owner/name)")

@@ -27,12 +27,10 @@ def normalise(text: str) -> str:
 
 @cache
 def _separators() -> re.Pattern[str]:
-    """Runs of spaces, punctuation, control and format characters (Unicode categories Z, P, Cc, Cf)."""
+    """Runs of spaces, punctuation, control and format characters."""
+    apart = ("Z", "P", "Cc", "Cf")  # Unicode categories
     found = (chr(code) for code in range(min(sys.maxunicode, 0xFFFF)))
-    return re.compile("[" + "".join(re.escape(c) for c in found if unicodedata.category(c) in _SEPARATING) + "]+")
-
-
-_SEPARATING = {"Zs", "Zl", "Zp", "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Cc", "Cf"}
+    return re.compile("[" + "".join(re.escape(c) for c in found if unicodedata.category(c).startswith(apart)) + "]+")
 
 
 def seen_in_training(texts: Iterable[str], train: Iterable[str | Path]) -> set[str]:

@@ -6,15 +6,16 @@ import json
 import pandas as pd
 import pytest
 
-from lander.evaluate import tokenizers, translations
+from lander.evaluate import significance, translations
 from lander.evaluate.__main__ import main
-from lander.evaluate.bleu import bleu_for
+from lander.evaluate.bleu import bleu_for, flores
 from lander.evaluate.collect import COLUMNS, collect, means, merge_signatures, read_scores, write_scores
 from lander.evaluate.contamination import normalise, seen_in_training
-from lander.evaluate.metrics import score, segments
+from lander.evaluate.metrics import METRICS, Look, Metric
 from lander.evaluate.outputs import flags, repeated_share, target_judge, unfinished
-from lander.evaluate.tokenizers import bleu_with
+from lander.evaluate.scoring import score, segments
 from lander.evaluate.translations import Translations
+from lander.report.labels import look
 from lander.shared import tables
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction
@@ -23,6 +24,7 @@ GERMAN = (
     ["Der Hund läuft schnell nach Hause.", "Ich habe 3 Äpfel gekauft."],
     ["Der Hund rennt schnell nach Hause.", "Ich habe drei Äpfel gekauft."],
 )
+PLACE = {"method": "m", "variant": "v", "seed": "0", "test": "t", "direction": "en-de"}
 CHINESE = (["我今天去了北京大学。", "他喜欢吃苹果和香蕉。"], ["我今天去北京大学了。", "他喜欢吃苹果与香蕉。"])
 
 
@@ -36,7 +38,7 @@ def marks_of(one, target="de"):
 
 def scores_of(one, target, seen=None, **options):
     flagged = flags(one, Direction("en" if target != "en" else "de", target), seen)
-    return {found.metric: found for found in score(one, target, flagged, **options).scores}
+    return {found.metric: found for found in score(one, target, flagged, **options)[0]}
 
 
 @pytest.mark.parametrize(
@@ -104,17 +106,15 @@ def test_tokenizers_that_are_not_installed(monkeypatch):
 
     monkeypatch.setattr(tokenizer_ja_mecab, "MeCab", None)
     monkeypatch.setattr(tokenizer_ko_mecab, "MeCab", None)
-    for language in ("ja", "jpn"):
-        with pytest.raises(UserError, match=r'BLEU into .*pip install "sacrebleu\[ja\]"'):
+    for language, package in (("ja", "ja"), ("jpn", "ja"), ("ko", "ko")):
+        with pytest.raises(UserError, match=rf'pip install "sacrebleu\[{package}\]"'):
             bleu_for(language)
-    with pytest.raises(UserError, match=r"sacrebleu\[ko\]"):
-        bleu_for("ko")
 
 
 def test_the_wrong_tokenizer_is_refused_with_the_reason(tmp_path):
     for language, own in (("zh", "zh"), ("zh-Hant", "zh"), ("yue", "zh"), ("ja", "ja-mecab")):
         with pytest.raises(UserError, match="written without spaces") as caught:
-            bleu_with(language, "13a")
+            bleu_for(language, "13a")
         assert f"refused for {language}" in str(caught.value)
         assert f"then it is {own}" in str(caught.value)
     assert "tok:13a" in scores_of(items(*GERMAN), "de", tokenizer="13a")["bleu"].signature
@@ -138,9 +138,9 @@ def test_spbleu(tmp_path, monkeypatch):
     from sacrebleu.tokenizers import tokenizer_spm
 
     monkeypatch.setattr(tokenizer_spm, "SACREBLEU_DIR", str(tmp_path))
-    with pytest.raises(UserError, match=r"metric spbleu: .*flores200 model is not on this machine"):
+    with pytest.raises(UserError, match=r"metric spbleu: .*flores200sacrebleuspm is missing"):
         scores_of(items(*GERMAN), "de", extras=["spbleu"])
-    path = tokenizers.flores()[0]
+    path = flores()[0]
     path.parent.mkdir()
     with open(path, "wb") as stream:
         sentencepiece.SentencePieceTrainer.train(
@@ -151,6 +151,29 @@ def test_spbleu(tmp_path, monkeypatch):
     split = [[" ".join(pieces.encode(text, out_type=str)) for text in texts] for texts in GERMAN]
     assert found.value == pytest.approx(BLEU(tokenize="none", force=True).corpus_score(split[0], [split[1]]).score)
     assert "tok:flores200" in found.signature
+
+
+def test_a_metric_is_one_entry(tmp_path, monkeypatch):
+    """TER has two statistics, as the loss does; its name says how it is scored, tested and shown."""
+    from sacrebleu.metrics import TER
+
+    entry = Metric(Look("TER", best="min"), lambda _: TER(), lambda sums: 100 * sums[0] / sums[1].clip(1), fixed=[1])
+    monkeypatch.setitem(METRICS, "ter", entry)
+    files = []
+    for method, texts in (("a", GERMAN[0]), ("b", ["Nein.", "Doch."])):
+        one = items(texts, GERMAN[1])
+        scores, measured = score(one, "de", flags(one, Direction("en", "de"), None), extras=["ter"])
+        found = {s.metric: s for s in scores}["ter"]
+        assert found.value == pytest.approx(TER().corpus_score(texts, [GERMAN[1]]).score)
+        files.append(tmp_path / f"{method}.parquet")
+        tables.write(files[-1], segments(PLACE | {"method": method}, measured), "segments")
+    rows = significance.table(files, ["b/v"], 100)
+    (row,) = [row for row in rows if row["metric"] == "ter" and row["direction"] == "en-de" and row["baseline"]]
+    assert row["difference"] < 0
+    assert look("ter").best == "min"
+    tables.write(files[0], tables.read(files[0], "segments").replace({"metric": {"ter": "wer"}}), "segments")
+    with pytest.raises(UserError, match=r"a\.parquet: .* wer .*statistics"):
+        significance.table(files, ["b/v"], 100)
 
 
 ENGLISH = "The committee has decided that the meeting will take place tomorrow."
@@ -225,9 +248,8 @@ def test_repeated_ngrams():
 
 def test_segments_keep_scores_and_statistics(tmp_path):
     one = items(*GERMAN)
-    scored = score(one, "de", flags(one, Direction("en", "de"), None))
-    place = {"method": "m", "variant": "v", "seed": "0", "test": "t", "direction": "en-de"}
-    tables.write(tmp_path / "s.parquet", segments(place, scored.measured), "segments")
+    _, measured = score(one, "de", flags(one, Direction("en", "de"), None))
+    tables.write(tmp_path / "s.parquet", segments(PLACE, measured), "segments")
     table = tables.read(tmp_path / "s.parquet", "segments")
     assert table["metric"].tolist() == ["bleu", "bleu", "chrf2++", "chrf2++"]
     assert table["line"].tolist() == [0, 1, 0, 1]
@@ -425,12 +447,11 @@ def test_collect_is_sorted_and_refuses_what_is_scored_twice(tmp_path):
 
 def test_the_references_loss_is_a_metric_with_segments():
     one = Translations(["?"] * 3, ["ab", "abcd", ""], ["x"] * 3, ["x"] * 3, loss=[1.0, 2.5, 0.5])
-    scored = score(one, "de", flags(one, Direction("en", "de"), None))
-    found = {s.metric: s for s in scored.scores}["loss_per_character"]
+    scores, measured = score(one, "de", flags(one, Direction("en", "de"), None))
+    found = {s.metric: s for s in scores}["loss_per_character"]
     assert found.value == pytest.approx(4.0 / 6)  # nats of all references by their characters, no mean of means
     assert found.signature == "lander:loss_per_character|unit:nats|v:1"
-    table = segments({"method": "m", "variant": "v", "seed": "0", "test": "t", "direction": "en-de"}, scored.measured)
-    rows = table.to_pandas().query("metric == 'loss_per_character'")
+    rows = segments(PLACE, measured).to_pandas().query("metric == 'loss_per_character'")
     assert rows["score"].tolist() == pytest.approx([0.5, 0.625, 0.5])
     assert [list(counts) for counts in rows["statistics"]] == [[1000, 2], [2500, 4], [500, 0]]
     assert "loss_per_character" not in scores_of(items(["a"], ["x"]), "de")

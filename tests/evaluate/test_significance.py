@@ -13,22 +13,15 @@ from sacrebleu.metrics import BLEU, CHRF
 from sacrebleu.significance import PairedTest
 
 from lander.evaluate import significance
-from lander.evaluate.__main__ import main
-from lander.evaluate.metrics import segments
-from lander.evaluate.resampling import (
-    Design,
-    Method,
-    holm,
-    interval,
-    over_seeds,
-    p_bootstrap,
-    p_randomisation,
-    sample,
-)
-from lander.evaluate.segments import Compared, Model
-from lander.evaluate.statistics import Extractor, Measured, chrf_metric, loss_statistics
+from lander.evaluate.__main__ import main, parse_model
+from lander.evaluate.metrics import METRICS
+from lander.evaluate.neural import Metric, make_metric, parse_command, run
+from lander.evaluate.resampling import Design, holm, interval, over_seeds, p_bootstrap, p_randomisation, sample
+from lander.evaluate.scoring import Measured, counter, segments
+from lander.evaluate.segments import Compared, Method, Place
 from lander.shared import tables
 from lander.shared.errors import UserError
+from lander.shared.runs import Model
 
 WORDS = ["der", "die", "das", "Haus", "Hund", "läuft", "schnell", "heute", "nicht", "immer,", "und.", "gut", "neu"]
 
@@ -46,9 +39,10 @@ def damaged(texts, share, seed):
 def write_segments(folder, method, hypotheses, references, direction="en-de", seed="0", variant="main", test="news"):
     place = {"method": method, "variant": variant, "seed": seed, "test": test, "direction": direction}
     found = []
-    for name, metric in (("bleu", BLEU(force=True)), ("chrf2++", chrf_metric())):
-        extractor = Extractor(metric, references)
-        found.append(Measured(name, extractor.signature, extractor.statistics(hypotheses)))
+    for name in ("bleu", "chrf2++"):
+        metric = METRICS[name].make("de")
+        counts = counter(metric, references)(hypotheses)
+        found.append(Measured(name, str(metric.get_signature()), counts))
     path = folder / f"{method}-{variant}-{seed}-{test}-{direction}.parquet"
     tables.write(path, segments(place, found), "segments")
     return path
@@ -67,13 +61,14 @@ def rows_of(files, baselines, resamples=1000, **filters):
 def test_scores_of_sums_are_those_of_sacrebleu():
     references = [*sentences(30, 1), "", "ein", "Haus!"]
     hypotheses = [*damaged(references[:30], 0.3, 2), "etwas", "", "Haus!"]
-    for metric in (BLEU(force=True), CHRF(word_order=2)):
-        measured = Measured("m", "s", Extractor(metric, references).statistics(hypotheses))
+    for name in ("bleu", "chrf2++"):
+        metric = METRICS[name].make("de")
+        measured = Measured(name, "s", counter(metric, references)(hypotheses))
         whole = metric.corpus_score(hypotheses, [references]).score
-        assert measured.score() == pytest.approx(whole, abs=1e-10)
+        assert measured.score().value == pytest.approx(whole, abs=1e-10)
         part = [0, 5, 30, 31, 32]
         chosen = [[texts[line] for line in part] for texts in (hypotheses, references)]
-        assert measured.score(part) == pytest.approx(metric.corpus_score(chosen[0], [chosen[1]]).score, abs=1e-10)
+        assert measured.score(part).value == pytest.approx(metric.corpus_score(chosen[0], [chosen[1]]).score, abs=1e-10)
         single = BLEU(force=True, effective_order=True) if isinstance(metric, BLEU) else metric
         for found, hypothesis, reference in zip(measured.sentence_scores(), hypotheses, references, strict=True):
             assert found == pytest.approx(single.sentence_score(hypothesis, [reference]).score, abs=1e-10)
@@ -85,21 +80,14 @@ def test_loss_is_tested_as_a_ratio_of_sums(tmp_path):
     losses = {"base": [len(text) * 2.0 for text in texts], "tuned": [len(text) * 1.0 for text in texts]}
     files = []
     for method, nats in losses.items():
-        found = [Measured("loss_per_character", "s", loss_statistics(nats, texts))]
+        counts = np.array([(1000 * cost, len(text)) for cost, text in zip(nats, texts, strict=True)], np.int32)
+        found = [Measured("loss_per_character", "s", counts)]
         files.append(tmp_path / f"{method}.parquet")
         tables.write(files[-1], segments({"method": method, **place}, found), "segments")
     [row] = rows_of(files, ["base"], method="tuned", baseline="base", direction="en-de").to_dict("records")
     assert (row["score"], row["difference"]) == pytest.approx((1, -1))
     assert row["p_randomisation"] < 0.01
     assert row["low"] == row["high"] == pytest.approx(1)  # every sentence costs the same by character
-
-
-def test_statistics_of_raw_outputs_are_counted_where_they_differ():
-    references = sentences(5, 1)
-    extractor = Extractor(BLEU(force=True), references)
-    raw = [*references[:3], references[3] + "\nund mehr", ""]
-    both = extractor.changed(extractor.statistics(references), references, raw)
-    assert np.array_equal(both, extractor.statistics(raw))
 
 
 # ---------------------------------------------------------------- against PairedTest
@@ -132,10 +120,10 @@ def test_a_small_randomisation_is_all_swappings():
     differences = one - other
     signs = np.array(np.meshgrid(*[[-1, 1]] * 4)).reshape(4, -1).T
     exact = np.mean(np.abs(signs @ differences) >= abs(differences.sum()) - 1e-12)
-    design = Design([Method("b", "main")], 4000, 1)
-    models = [Model(name, "main", "0") for name in ("a", "b")]
+    design = Design([(Method("a", "main"), Method("b", "main"))], 4000, 1)
+    models = [Model(name, "main", 0) for name in ("a", "b")]
     compared = Compared("s", dict(zip(models, (one[:, None], other[:, None]), strict=True)))
-    (swapped,) = sample(compared, design).swapped.values()
+    (swapped,) = sample("comet", compared, design).swapped.values()
     assert swapped[0] == pytest.approx(differences.mean())
     assert p_randomisation(swapped[1:], swapped[0]) == pytest.approx(exact, abs=0.03)
 
@@ -269,9 +257,12 @@ def test_means_and_families(tmp_path):
 
 
 def test_enough_resamples_for_the_correction():
-    assert significance.enough(10) == 10_000
-    assert significance.enough(600) == 24_000
-    assert 600 / (significance.enough(600) + 1) < 0.05
+    methods = [Method(f"m{n}", "main") for n in range(601)]
+    models = {Model(name, "main", 0): np.ones((1, 1)) for name, _ in methods}
+    for number, resamples in ((10, 10_000), (600, 24_000)):
+        design = Design([(method, methods[0]) for method in methods[1 : number + 1]], 0)
+        assert significance.enough({Place("t", "en-de", "comet"): Compared("s", models)}, design) == resamples
+        assert number / (resamples + 1) < 0.05
 
 
 def test_the_null_is_rarely_rejected(tmp_path):
@@ -321,9 +312,9 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
         significance.table([one], ["full"], 10)
     with pytest.raises(UserError, match="give each file once"):
         significance.table([one, one], ["a"], 10)
-    with pytest.raises(UserError, match="have other references"):
+    with pytest.raises(UserError, match="other references"):
         significance.table([one, write_segments(tmp_path, "b", references, [*references[:5], "was"])], ["a"], 10)
-    with pytest.raises(UserError, match="have 5 and 6 lines"):
+    with pytest.raises(UserError, match="5 lines, not 6"):
         significance.table([one, write_segments(tmp_path, "c", references[:5], references[:5])], ["a"], 10)
 
 
@@ -479,8 +470,6 @@ def comet_score(tmp_path):
 
 
 def test_comet_score_gets_its_arguments(comet_score, monkeypatch):
-    from lander.evaluate.neural import make_metric, run
-
     script, model = comet_score
     monkeypatch.setenv("PYTHONPATH", "ours")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -498,8 +487,6 @@ def test_comet_score_gets_its_arguments(comet_score, monkeypatch):
 
 
 def test_checkpoints_that_comet_could_not_read(comet_score):
-    from lander.evaluate.neural import make_metric
-
     script, model = comet_score
     with pytest.raises(UserError, match="metric comet: --model is missing"):
         make_metric("comet", [str(script)])
@@ -511,13 +498,12 @@ def test_checkpoints_that_comet_could_not_read(comet_score):
 
 
 def test_neural_commands_that_cannot_be_run(tmp_path):
-    from lander.evaluate.neural import Metric, parse_command, parse_models, run
-
     with pytest.raises(UserError, match="cannot be started"):
         run(Metric("comet", "s", [str(tmp_path / "absent")]), [("a", "b", "c")])
     for text in ("", "[1]", "[", "[]"):
         with pytest.raises(UserError, match="--command"):
             parse_command(text)
     assert parse_command("/env/bin/my score") == ["/env/bin/my score"]
-    with pytest.raises(UserError, match="METHOD/VARIANT/sSEED=FOLDER"):
-        parse_models(["lora=x"])
+    for model in ("lora=x", "lora/main/s0"):
+        with pytest.raises(UserError, match="METHOD/VARIANT/s"):
+            parse_model(model)
