@@ -104,7 +104,7 @@ def measure(
     methods: int, directions: int, sentences: int, baselines: int, resamples: int, processes: int = 1
 ) -> dict[str, tuple[float, float]]:
     """Seconds (CPU, clock) of scoring and of testing, through the command line's own functions."""
-    from lander.evaluate import significance
+    from lander.evaluate import segments, significance
 
     names = [f"en-{code}" for code in ("de", "it", "fr", "es", "nl", "pt", "sv", "da", "ro", "cs")][:directions]
     references, outputs = corpus(sentences, methods)
@@ -114,7 +114,7 @@ def measure(
         scoring = seconds(lambda: score_models(folder, names, methods, processes))
         files = sorted(folder.glob("scores/*/t/*.segments.parquet"))
         against = [f"m{place}" for place in range(baselines)]
-        testing = seconds(lambda: significance.table(files, against, resamples))
+        testing = seconds(lambda: significance.compare(segments.read_all(files), against, resamples))
     return {"scoring": scoring, "testing": testing}
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +10,7 @@ import pandas as pd
 from lander.evaluate import translations
 from lander.evaluate.bleu import CHOICES, bleu_for
 from lander.evaluate.collect import COLUMNS, collect, number, write_scores
-from lander.evaluate.contamination import normalise, seen_in_training
+from lander.evaluate.contamination import seen_in_training
 from lander.evaluate.metrics import OPTIONAL, check_files
 from lander.evaluate.outputs import flags
 from lander.evaluate.scoring import score, segments
@@ -68,13 +68,7 @@ def read_seen(args: argparse.Namespace, tests: Tests) -> set[str] | None:
         return None
     files = [args.translations / test / f"{name}.jsonl" for test, served in tests.items() for name in served]
     items = (translations.read(path) for path in files)
-    return look_up(((one.source, one.reference) for one in items), args.train)
-
-
-def look_up(sides: Iterable[tuple[Sequence[str], Sequence[str]]], train: Sequence[Path]) -> set[str]:
-    """Normalised texts of test sets that training has seen; all are looked up together, so it is read once."""
-    texts = (normalise(text) for pair in sides for side in pair for text in side)
-    return seen_in_training(texts, train)
+    return seen_in_training((text for one in items for text in (*one.source, *one.reference)), args.train)
 
 
 def parse_tests(args: argparse.Namespace) -> Tests:
@@ -163,7 +157,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         score_all(args.translations, tests, read_seen(args, tests), model, args.out_dir, args.tokenizer, args.extra)
     elif args.command == "seen":
         heldout = (tables.read(path, "heldout", ["source", "target"]) for path in args.heldout)
-        write_json(args.out, sorted(look_up(((one["source"], one["target"]) for one in heldout), args.train)))
+        texts = (text for one in heldout for text in (*one["source"], *one["target"]))
+        write_json(args.out, sorted(seen_in_training(texts, args.train)))
     elif args.command == "collect":
         rows = collect([path for path in args.scores if not path.name.endswith(".flags.csv")])
         write_scores(args.out, rows)
@@ -172,10 +167,14 @@ def main(argv: Sequence[str] | None = None) -> None:
             tables.write(args.parquet, table.astype({"score": float}), "scores")
     elif args.command == "significance":
         from lander.evaluate import significance
+        from lander.evaluate.segments import read_all
 
         if args.resamples < 0:
             raise UserError(f"--resamples {args.resamples}: must be above 0")
-        significance.write(args.out, significance.table(args.segments, args.baselines, args.resamples, args.seed))
+        data = read_all(args.segments)
+        if not data:
+            raise UserError("--segments: no segment scores in the files; `python -m lander.evaluate score` writes them")
+        significance.write(args.out, significance.compare(data, args.baselines, args.resamples, args.seed))
     else:
         from lander.evaluate import neural
 

@@ -41,26 +41,16 @@ class Look(NamedTuple):
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric.
-
-    Attributes:
-        make: code of the target language -> sacreBLEU's metric, which counts the statistics of a sentence.
-        score: sums of the statistics (statistics, ...) -> scores (...).
-        sentence: the same for the statistics of single sentences, if it differs.
-        fixed: the statistics that depend on the reference alone; models are compared only if these are equal.
-        optional: whether it is computed only if `evaluate.metrics` names it.
-        neural: whether it is a metric of `evaluate.neural`, known by its name.
-        file: of what sacreBLEU fetches for it: where it is kept, and its URL.
-    """
+    """One metric; those without `score` are computed in another way (`lander.evaluate.scoring`)."""
 
     look: Look
-    make: "Callable[[str], Counts] | None" = None
-    score: "Callable[[np.ndarray], np.ndarray] | None" = None
-    sentence: "Callable[[np.ndarray], np.ndarray] | None" = None
-    fixed: Sequence[int] = ()
-    optional: bool = False
-    neural: bool = False
-    file: Callable[[], tuple[Path, str]] | None = None
+    make: "Callable[[str], Counts] | None" = None  # target language -> sacreBLEU's metric, which counts the statistics
+    score: "Callable[[np.ndarray], np.ndarray] | None" = None  # sums of statistics (statistics, ...) -> scores (...)
+    sentence: "Callable[[np.ndarray], np.ndarray] | None" = None  # the same for single sentences, if it differs
+    fixed: Sequence[int] = ()  # statistics that depend on the reference alone: equal in models that are compared
+    optional: bool = False  # computed only if `evaluate.metrics` names it
+    neural: bool = False  # a metric of `evaluate.neural`, known by its name
+    file: Callable[[], tuple[Path, str]] | None = None  # that sacreBLEU fetches: where it is kept, and its URL
 
 
 def bleu(sums: "np.ndarray", effective_order: bool = False) -> "np.ndarray":

@@ -76,24 +76,6 @@ class Sampled:
         p = None if swapped is None else p_randomisation(swapped[1:], swapped[0])
         return Tested(difference, *interval(drawn), p_bootstrap(drawn, difference, self.longest), p)
 
-    def part(self, methods: Collection[Method], number: int) -> "Sampled":
-        """What it adds to a mean over so many places, for these methods."""
-        kept = {*methods, *product(methods, methods)}
-        parts = (
-            {key: values / number for key, values in own.items() if key in kept}
-            for own in (self.observed, self.bootstrap, self.swapped)
-        )
-        return Sampled(*parts, self.segments, self.signature, self.longest)
-
-    def __add__(self, other: "Sampled") -> "Sampled":
-        pairs = (
-            (self.observed, other.observed),
-            (self.bootstrap, other.bootstrap),
-            (self.swapped, other.swapped),
-        )
-        sums = ({key: values + two[key] for key, values in one.items()} for one, two in pairs)
-        return Sampled(*sums, self.segments + other.segments, self.signature, max(self.longest, other.longest))
-
 
 def interval(samples: np.ndarray) -> tuple[float, float]:
     """The middle 95% of bootstrap scores, cut as sacreBLEU cuts them: a fortieth at either end."""
@@ -134,31 +116,6 @@ def _share(values: np.ndarray, observed: float) -> float:
     return (int((values >= observed - TOLERANCE).sum()) + 1) / (len(values) + 1)
 
 
-# ---------------------------------------------------------------- draws
-
-
-def bootstrap_weights(sentences: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Blocks (rows, sentences) of how often each resample draws each sentence."""
-    random = np.random.default_rng(seed)
-    for rows in _chunks(resamples):
-        drawn = random.choice(sentences, size=(rows, sentences), replace=True)
-        drawn += sentences * np.arange(rows)[:, None]
-        counts = np.bincount(drawn.reshape(-1), minlength=rows * sentences)
-        yield counts.reshape(rows, sentences).astype(np.float64)
-
-
-def halves(sentences: int, trials: int, seed: int) -> Iterator[np.ndarray]:
-    """Blocks (rows, sentences) of zeros and ones: the sentences that are swapped."""
-    random = np.random.default_rng(seed)
-    for rows in _chunks(trials):
-        yield random.integers(2, size=(rows, sentences), dtype=bool).astype(np.float64)
-
-
-def _chunks(number: int) -> Iterator[int]:
-    for start in range(0, number, CHUNK):
-        yield min(CHUNK, number - start)
-
-
 def over_seeds(scores: np.ndarray, key: Sequence[int]) -> np.ndarray:
     """Hierarchical bootstrap (resamples,): in each resample the mean over seeds drawn with replacement.
 
@@ -182,8 +139,12 @@ def sample(metric: str, compared: Compared, design: Design) -> Sampled:
     stack = np.stack([compared.statistics[model].T for model in models], axis=1).astype(np.float64)
     sentences = stack.shape[2]  # of (width, models, sentences)
     observed = scores(metric, stack.sum(axis=2), sentences)
-    weights = bootstrap_weights(sentences, design.resamples, design.seed)
-    drawn = np.concatenate([scores(metric, _sums(stack, block), sentences) for block in weights], axis=1)
+    random, blocks = np.random.default_rng(design.seed), []
+    for rows in _chunks(design.resamples):
+        drawn = random.choice(sentences, size=(rows, sentences), replace=True) + sentences * np.arange(rows)[:, None]
+        weights = np.bincount(drawn.reshape(-1), minlength=rows * sentences).reshape(rows, sentences)
+        blocks.append(scores(metric, _sums(stack, weights), sentences))
+    drawn = np.concatenate(blocks, axis=1)  # (models, resamples)
     places = {  # method -> seed -> place of the model
         method: {model.seed: models.index(model) for model in found} for method, found in compared.methods.items()
     }
@@ -198,16 +159,21 @@ def sample(metric: str, compared: Compared, design: Design) -> Sampled:
     return found
 
 
-def _paired(one: Mapping[int, int], other: Mapping[int, int]) -> list[tuple[int, int]]:
-    """Models of two methods (seed -> place), seed by seed; a single one goes with each of the other's."""
-    alone = 1 in (len(one), len(other))
-    return [(a, b) for seed, a in one.items() for same, b in other.items() if alone or seed == same]
+def _chunks(number: int) -> Iterator[int]:
+    for start in range(0, number, CHUNK):
+        yield min(CHUNK, number - start)
 
 
 def _sums(stack: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Weighted sums over sentences: (width, models, rows) of (width, models, sentences) and (rows, sentences)."""
     width, models, sentences = stack.shape
-    return (stack.reshape(-1, sentences) @ weights.T).reshape(width, models, -1)
+    return (stack.reshape(-1, sentences) @ weights.T.astype(np.float64)).reshape(width, models, -1)
+
+
+def _paired(one: Mapping[int, int], other: Mapping[int, int]) -> list[tuple[int, int]]:
+    """Models of two methods (seed -> place), seed by seed; a single one goes with each of the other's."""
+    alone = 1 in (len(one), len(other))
+    return [(a, b) for seed, a in one.items() for same, b in other.items() if alone or seed == same]
 
 
 def _swap(
@@ -224,9 +190,9 @@ def _swap(
     first, second = np.array([pair for one in pairs for pair in one]).T
     total, sentences = stack.sum(axis=2)[:, :, None], stack.shape[2]
     observed = scores(metric, total, sentences)
-    blocks = [observed[first] - observed[second]]
-    for picked in halves(sentences, design.resamples, design.seed):
-        half = _sums(stack, picked)
+    random, blocks = np.random.default_rng(design.seed), [observed[first] - observed[second]]
+    for rows in _chunks(design.resamples):
+        half = _sums(stack, random.integers(2, size=(rows, sentences), dtype=bool))  # the sentences that are swapped
         moved = half[:, second] - half[:, first]
         ahead = scores(metric, total[:, first] + moved, sentences)
         blocks.append(ahead - scores(metric, total[:, second] - moved, sentences))
@@ -241,18 +207,24 @@ def resampled(
 
     A mean has the methods that all of its directions have, at the same seeds.
     """
-    members = {mean: [place for place in data if belongs(place.direction, mean)] for mean in means}
-    totals: dict[str, Sampled] = {}
+    found: dict[Place, Sampled] = {}
     for place, compared in data.items():
-        sampled = sample(place.metric, compared, design)
-        yield place, sampled
-        for mean, places in members.items():
-            if place in places:
-                methods, *others = (data[one].methods for one in places)
-                common = [one for one, models in methods.items() if all(other.get(one) == models for other in others)]
-                part = sampled.part(common, len(places))
-                totals[mean] = totals[mean] + part if mean in totals else part
-    for mean, total in totals.items():
-        merged = merge_signatures(data[one].signature for one in members[mean])
-        total.signature = f"{merged}|mean:{len(members[mean])}"
-        yield members[mean][0]._replace(direction=mean), total
+        found[place] = sample(place.metric, compared, design)
+        yield place, found[place]
+    for mean in means:
+        if members := [place for place in data if belongs(place.direction, mean)]:
+            methods, *others = (data[place].methods for place in members)
+            common = [one for one, models in methods.items() if all(other.get(one) == models for other in others)]
+            yield members[0]._replace(direction=mean), _mean([found[place] for place in members], common)
+
+
+def _mean(parts: Sequence[Sampled], methods: Collection[Method]) -> Sampled:
+    """The mean of what was sampled in several places, for some methods."""
+    kept = {*methods, *product(methods, methods)}
+    fields = ([one.observed for one in parts], [one.bootstrap for one in parts], [one.swapped for one in parts])
+    return Sampled(
+        *({key: sum(one[key] / len(parts) for one in field) for key in field[0] if key in kept} for field in fields),
+        sum(one.segments for one in parts),
+        f"{merge_signatures(one.signature for one in parts)}|mean:{len(parts)}",
+        max(one.longest for one in parts),
+    )

@@ -27,7 +27,7 @@ from typing import Any
 import pandas as pd
 
 from lander.evaluate.resampling import SEED, Design, Sampled, holm, interval, resampled
-from lander.evaluate.segments import Compared, Method, Place, read_all
+from lander.evaluate.segments import Compared, Method, Place
 from lander.shared.errors import UserError
 from lander.shared.files import whole_file
 from lander.shared.progress import progress
@@ -42,24 +42,16 @@ COLUMNS = (
 Row = dict[str, Any]
 
 
-def table(files: Sequence[str | Path], baselines: Sequence[str], resamples: int = 0, seed: int = SEED) -> list[Row]:
-    """The rows of the table of tests.
-
-    Args:
-        files: segment scores, see `lander.evaluate.segments`.
-        baselines: `full`, `zero-shot/best-prompt`; what every method is compared with.
-        resamples: of the bootstrap and of the randomisation; 0: 10,000, or more where the correction needs them.
-    """
-    data = read_all(files)
-    if not data:
-        raise UserError("--segments: no segment scores in the files; `python -m lander.evaluate score` writes them")
-    return compare(data, baselines, resamples, seed)
-
-
 def compare(
     data: Mapping[Place, Compared], baselines: Sequence[str], resamples: int = 0, seed: int = SEED
 ) -> list[Row]:
-    """The rows of the table of tests, of segment scores that were read."""
+    """The rows of the table of tests.
+
+    Args:
+        data: segment scores.
+        baselines: `full`, `zero-shot/best-prompt`; what every method is compared with.
+        resamples: of the bootstrap and of the randomisation; 0: 10,000, or more where the correction needs them.
+    """
     methods = sorted({method for compared in data.values() for method in compared.methods})
     known: dict[Method, str] = {}
     for name in baselines:

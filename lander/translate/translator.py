@@ -7,7 +7,7 @@ model.translate(["Good morning."], "en-de")
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,24 +43,17 @@ class Decoding:
     batch_size: int = 32  # sentences at a time
 
 
+@dataclass(eq=False)
 class Translator:
     """A model, its tokenizer, its routes and its prompts. Made by `load`."""
 
-    def __init__(
-        self,
-        network: nn.Module,
-        codec: Codec,
-        *,
-        directions: list[Direction],
-        languages: dict[str, str],
-        templates: list[Template],
-        router: blocks.Router | None = None,
-        ffns: dict[int, blocks.BlockFFN] | None = None,
-    ):
-        self.network, self.codec = network, codec
-        self.directions, self.languages, self.templates = directions, languages, templates
-        self.router = router or blocks.Router()
-        self.ffns = ffns or {}
+    network: nn.Module
+    codec: Codec
+    directions: list[Direction] = field(default_factory=list)  # that were trained
+    languages: dict[str, str] = field(default_factory=dict)
+    templates: list[Template] = field(default_factory=list)
+    router: blocks.Router = field(default_factory=blocks.Router)
+    ffns: dict[int, blocks.BlockFFN] = field(default_factory=dict)
 
     def route(self, direction: str | Direction | None) -> None:
         """Make the model run a direction; None is the base's graph.
@@ -205,7 +198,7 @@ def load(
     trained = open_trained(path)
     if trained is None:
         network, codec = loading.load(path, revision, dtype, prompt)
-        return Translator(network, codec, directions=[], languages={}, templates=own_templates(path))
+        return Translator(network, codec, templates=own_templates(path))
     manifest, router = trained.manifest, blocks.Router()
     network, codec, ffns = _network(trained, router, dtype, base, start=start)
     return Translator(

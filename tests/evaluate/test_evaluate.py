@@ -14,6 +14,7 @@ from lander.evaluate.contamination import normalise, seen_in_training
 from lander.evaluate.metrics import METRICS, Look, Metric
 from lander.evaluate.outputs import flags, repeated_share, target_judge, unfinished
 from lander.evaluate.scoring import score, segments
+from lander.evaluate.segments import read_all
 from lander.evaluate.translations import Translations
 from lander.report.labels import look
 from lander.shared import tables
@@ -167,13 +168,13 @@ def test_a_metric_is_one_entry(tmp_path, monkeypatch):
         assert found.value == pytest.approx(TER().corpus_score(texts, [GERMAN[1]]).score)
         files.append(tmp_path / f"{method}.parquet")
         tables.write(files[-1], segments(PLACE | {"method": method}, measured), "segments")
-    rows = significance.table(files, ["b/v"], 100)
+    rows = significance.compare(read_all(files), ["b/v"], 100)
     (row,) = [row for row in rows if row["metric"] == "ter" and row["direction"] == "en-de" and row["baseline"]]
     assert row["difference"] < 0
     assert look("ter").best == "min"
     tables.write(files[0], tables.read(files[0], "segments").replace({"metric": {"ter": "wer"}}), "segments")
     with pytest.raises(UserError, match=r"a\.parquet: .* wer .*statistics"):
-        significance.table(files, ["b/v"], 100)
+        read_all(files)
 
 
 ENGLISH = "The committee has decided that the meeting will take place tomorrow."

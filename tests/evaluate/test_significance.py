@@ -18,7 +18,7 @@ from lander.evaluate.metrics import METRICS
 from lander.evaluate.neural import Metric, make_metric, parse_command, run
 from lander.evaluate.resampling import Design, holm, interval, over_seeds, p_bootstrap, p_randomisation, sample
 from lander.evaluate.scoring import Measured, counter, segments
-from lander.evaluate.segments import Compared, Method, Place
+from lander.evaluate.segments import Compared, Method, Place, read_all
 from lander.shared import tables
 from lander.shared.errors import UserError
 from lander.shared.runs import Model
@@ -49,7 +49,7 @@ def write_segments(folder, method, hypotheses, references, direction="en-de", se
 
 
 def rows_of(files, baselines, resamples=1000, **filters):
-    table = pd.DataFrame(significance.table(files, baselines, resamples))
+    table = pd.DataFrame(significance.compare(read_all(files), baselines, resamples))
     for name, value in filters.items():
         table = table[table[name] == value]
     return table
@@ -309,13 +309,13 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
     references = sentences(6, 0)
     one = write_segments(tmp_path, "a", references, references)
     with pytest.raises(UserError, match="--baselines full: no segment scores of it; there are a"):
-        significance.table([one], ["full"], 10)
+        significance.compare(read_all([one]), ["full"], 10)
     with pytest.raises(UserError, match="give each file once"):
-        significance.table([one, one], ["a"], 10)
+        read_all([one, one])
     with pytest.raises(UserError, match="other references"):
-        significance.table([one, write_segments(tmp_path, "b", references, [*references[:5], "was"])], ["a"], 10)
+        read_all([one, write_segments(tmp_path, "b", references, [*references[:5], "was"])])
     with pytest.raises(UserError, match="5 lines, not 6"):
-        significance.table([one, write_segments(tmp_path, "c", references[:5], references[:5])], ["a"], 10)
+        read_all([one, write_segments(tmp_path, "c", references[:5], references[:5])])
 
 
 @pytest.mark.parametrize(
@@ -333,7 +333,7 @@ def test_bad_segment_files(tmp_path, change, message):
         rows = rows.drop(columns=name) if values is None else rows.assign(**{name: values})
     rows.to_csv(tmp_path / "s.csv", index=False)
     with pytest.raises(UserError, match=message) as caught:
-        significance.table([tmp_path / "s.csv"], ["a"], 10)
+        read_all([tmp_path / "s.csv"])
     assert "s.csv" in str(caught.value)
 
 

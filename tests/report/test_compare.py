@@ -15,6 +15,7 @@ from lander import cli
 from lander.evaluate import significance
 from lander.evaluate.__main__ import score_all
 from lander.evaluate.collect import collect, write_scores
+from lander.evaluate.segments import read_all
 from lander.report.compare import page, runs
 from lander.report.compare.paired import MAIN, paired
 from lander.report.compare.tables import config_table, cost_table, flat, glance_table, software_table, stage_table
@@ -94,7 +95,7 @@ def test_tests_are_those_of_one_run(two, made):
         copy = two[1] / f"renamed-{path.name}"
         tables.write(copy, tables.read(path, "segments").assign(method="other"), "segments")
         files.append(copy)
-    wanted = [row for row in significance.table(files, ["full"]) if row["baseline"]]
+    wanted = [row for row in significance.compare(read_all(files), ["full"]) if row["baseline"]]
     assert len(wanted) == 2 * (2 + 3)  # two metrics; two directions and their means
     for row in wanted:
         place = (row["test"], row["direction"], row["metric"])
