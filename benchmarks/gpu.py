@@ -131,7 +131,7 @@ def decoding(
     ready = prepared("ffn", args)
     ready.router.direction = training.DIRECTION
     ready.network.requires_grad_(False).generation_config.min_new_tokens = NEW
-    routed = Translator(ready.network, codec, directions=[], languages={}, templates=[], router=ready.router)
+    routed = Translator(ready.network, codec, router=ready.router)
     found = {
         "base": translate.generation(network, codec.pad_left(prompts).input_ids, NEW),
         "routed": lambda: routed.generate(prompts, Decoding(max_new_tokens=NEW)),

@@ -51,8 +51,8 @@ def collect(files: Sequence[str | Path]) -> list[Row]:
 
     def order(row: Row) -> tuple:
         mean = MEANS.index(row["direction"]) + 1 if row["direction"] in MEANS else 0
-        seed = int(row["seed"]) if row["seed"].isdecimal() else 0
-        return (row["method"], row["variant"], seed, row["seed"], row["test"], mean, row["direction"], row["metric"])
+        seed = row["seed"].zfill(9)
+        return (row["method"], row["variant"], seed, row["test"], mean, row["direction"], row["metric"])
 
     return sorted(rows + means(rows), key=order)
 

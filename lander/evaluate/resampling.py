@@ -140,7 +140,8 @@ def sample(metric: str, compared: Compared, design: Design) -> Sampled:
     sentences = stack.shape[2]  # of (width, models, sentences)
     observed = scores(metric, stack.sum(axis=2), sentences)
     random, blocks = np.random.default_rng(design.seed), []
-    for rows in _chunks(design.resamples):
+    for start in range(0, design.resamples, CHUNK):
+        rows = min(CHUNK, design.resamples - start)
         drawn = random.choice(sentences, size=(rows, sentences), replace=True) + sentences * np.arange(rows)[:, None]
         weights = np.bincount(drawn.reshape(-1), minlength=rows * sentences).reshape(rows, sentences)
         blocks.append(scores(metric, _sums(stack, weights), sentences))
@@ -153,27 +154,20 @@ def sample(metric: str, compared: Compared, design: Design) -> Sampled:
         own = list(seeds.values())
         found.observed[method] = observed[own]
         found.bootstrap[method] = over_seeds(drawn[own], [design.seed, zlib.crc32(str(method).encode())])
-    pairs = {(one, other): _paired(places[one], places[other]) for one, other in design.among(places)}
-    pairs = {pair: models for pair, models in pairs.items() if models}
+    pairs = {}  # of methods -> of models, seed by seed; a single one goes with each of the other's
+    for one, other in design.among(places):
+        alone = 1 in (len(places[one]), len(places[other]))
+        seeds = [(a, b) for a in places[one] for b in places[other] if alone or a == b]
+        if seeds:
+            pairs[one, other] = [(places[one][a], places[other][b]) for a, b in seeds]
     found.swapped = dict(zip(pairs, _swap(metric, stack, list(pairs.values()), design), strict=True))
     return found
-
-
-def _chunks(number: int) -> Iterator[int]:
-    for start in range(0, number, CHUNK):
-        yield min(CHUNK, number - start)
 
 
 def _sums(stack: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Weighted sums over sentences: (width, models, rows) of (width, models, sentences) and (rows, sentences)."""
     width, models, sentences = stack.shape
     return (stack.reshape(-1, sentences) @ weights.T.astype(np.float64)).reshape(width, models, -1)
-
-
-def _paired(one: Mapping[int, int], other: Mapping[int, int]) -> list[tuple[int, int]]:
-    """Models of two methods (seed -> place), seed by seed; a single one goes with each of the other's."""
-    alone = 1 in (len(one), len(other))
-    return [(a, b) for seed, a in one.items() for same, b in other.items() if alone or seed == same]
 
 
 def _swap(
@@ -191,7 +185,8 @@ def _swap(
     total, sentences = stack.sum(axis=2)[:, :, None], stack.shape[2]
     observed = scores(metric, total, sentences)
     random, blocks = np.random.default_rng(design.seed), [observed[first] - observed[second]]
-    for rows in _chunks(design.resamples):
+    for start in range(0, design.resamples, CHUNK):
+        rows = min(CHUNK, design.resamples - start)
         half = _sums(stack, random.integers(2, size=(rows, sentences), dtype=bool))  # the sentences that are swapped
         moved = half[:, second] - half[:, first]
         ahead = scores(metric, total[:, first] + moved, sentences)

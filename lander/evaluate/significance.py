@@ -4,12 +4,12 @@ For each metric, test set and direction, and for the means over directions:
 
 - `score`: of a method, the mean over its seeds; `spread` is their standard deviation.
 - `low`, `high`: the middle 95% of a bootstrap over sentences and, with several seeds, over seeds too (hierarchical:
-  each resample draws sentences, the same for all systems, and seeds, apart for each method). Three seeds show little of
-  how seeds vary; no resampling mends that.
+  each resample draws sentences, the same for all systems, and seeds, for each method alone). Three seeds show little of
+  how seeds vary.
 - `difference`: method minus baseline, with the same interval.
 - `p_bootstrap`: paired bootstrap as by sacreBLEU's PairedTest (one tail), seeds included.
 - `p_randomisation`: paired approximate randomisation, two tails: the outputs of both are swapped in random sentences.
-  The seeds are taken as they are: those that both have, in pairs; a single seed (training-free methods) goes with all.
+  Common seeds are paired; a single seed (training-free methods) is paired with all.
 - `p_bootstrap_holm`, `p_holm`: both p's after Holm's correction for all comparisons (`comparisons`) of the metric on
   the test set, over methods, baselines and directions; the means are another family. Two baselines that are
   compared with each other count once.

@@ -83,7 +83,7 @@ def test_the_translator_writes_what_the_library_writes(beams):
     """Prompts one by one, by a call of `generate` as anybody would write it."""
     codec = Codec(toys.bloom_tokenizer())
     network = toys.bloom(vocabulary=300)
-    translator = Translator(network, codec, directions=[], languages={}, templates=[])
+    translator = Translator(network, codec)
     prompts = [codec.prompt(text) for text in ("ab", "x", "a longer text", "cd e")]
     ours = [codec.decode(row) for row in translator.generate(prompts, Decoding(beams, 8))]
     for text, prompt in zip(ours, prompts, strict=True):

@@ -4,6 +4,7 @@ import json
 import math
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -28,10 +29,10 @@ from lander.translate.translator import Decoding, Output, Translator, by_length,
 @pytest.fixture
 def translator() -> Translator:
     templates = [Template("plain", "{source}\n"), Template("long", "{source_language} {target_language} {source}\n")]
-    network = toys.bloom(vocabulary=300)
     languages = {"en": "English", "de": "German"}
-    codec = Codec(toys.bloom_tokenizer())
-    return Translator(network, codec, directions=[], languages=languages, templates=templates)
+    return Translator(
+        toys.bloom(vocabulary=300), Codec(toys.bloom_tokenizer()), languages=languages, templates=templates
+    )
 
 
 @pytest.mark.parametrize(
@@ -120,11 +121,7 @@ def test_translations_are_one_json_object_a_line(tmp_path):
 
 
 def test_a_test_set_on_the_command_line():
-    assert parse_test("ntrex:zh-Hant--en:a:b.parquet") == (
-        "ntrex",
-        Direction("zh-Hant", "en"),
-        tables.Path("a:b.parquet"),
-    )
+    assert parse_test("ntrex:zh-Hant--en:a:b.parquet") == ("ntrex", Direction("zh-Hant", "en"), Path("a:b.parquet"))
 
 
 def test_directions_and_their_names():
