@@ -160,7 +160,7 @@ def sample(metric: str, compared: Compared, design: Design) -> Sampled:
         seeds = [(a, b) for a in places[one] for b in places[other] if alone or a == b]
         if seeds:
             pairs[one, other] = [(places[one][a], places[other][b]) for a, b in seeds]
-    found.swapped = dict(zip(pairs, _swap(metric, stack, list(pairs.values()), design), strict=True))
+    found.swapped = _swap(metric, stack, pairs, design)
     return found
 
 
@@ -171,8 +171,8 @@ def _sums(stack: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _swap(
-    metric: str, stack: np.ndarray, pairs: Sequence[Sequence[tuple[int, int]]], design: Design
-) -> list[np.ndarray]:
+    metric: str, stack: np.ndarray, pairs: Mapping[Pair, Sequence[tuple[int, int]]], design: Design
+) -> dict[Pair, np.ndarray]:
     """Differences of each pair of methods, the mean over its pairs of seeds: as observed, then after each swapping.
 
     Args:
@@ -180,8 +180,8 @@ def _swap(
         pairs: for each pair of methods, its pairs of models.
     """
     if not pairs:
-        return []
-    first, second = np.array([pair for one in pairs for pair in one]).T
+        return {}
+    first, second = np.array([models for own in pairs.values() for models in own]).T
     total, sentences = stack.sum(axis=2)[:, :, None], stack.shape[2]
     observed = scores(metric, total, sentences)
     random, blocks = np.random.default_rng(design.seed), [observed[first] - observed[second]]
@@ -191,8 +191,9 @@ def _swap(
         moved = half[:, second] - half[:, first]
         ahead = scores(metric, total[:, first] + moved, sentences)
         blocks.append(ahead - scores(metric, total[:, second] - moved, sentences))
-    ends = np.cumsum([len(one) for one in pairs])
-    return [part.mean(axis=0) for part in np.split(np.concatenate(blocks, axis=1), ends[:-1])]
+    ends = np.cumsum([len(own) for own in pairs.values()])
+    parts = np.split(np.concatenate(blocks, axis=1), ends[:-1])
+    return {pair: part.mean(axis=0) for pair, part in zip(pairs, parts, strict=True)}
 
 
 def resampled(

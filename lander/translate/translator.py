@@ -22,7 +22,7 @@ from lander.models.tokens import IGNORED, Codec
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction, language_name, parse_direction
 from lander.shared.progress import progress
-from lander.translate import decoding
+from lander.translate.decoding import greedy
 
 LOGITS = 2**27  # of one batch of `losses`, in numbers: half a gigabyte
 
@@ -134,7 +134,7 @@ class Translator:
         )
         inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "generation_config": config}
         if how.beams == 1:
-            return self.network.generate(**inputs, custom_generate=decoding.greedy)
+            return self.network.generate(**inputs, custom_generate=greedy)
         return self.network.generate(**inputs)[:, batch.input_ids.shape[1] :].tolist()
 
     @torch.inference_mode()
@@ -199,8 +199,25 @@ def load(
     if trained is None:
         network, codec = loading.load(path, revision, dtype, prompt)
         return Translator(network, codec, templates=own_templates(path))
-    manifest, router = trained.manifest, blocks.Router()
-    network, codec, ffns = _network(trained, router, dtype, base, start=start)
+    manifest, parts, router = trained.manifest, saved.parts_of(trained.manifest, trained.path), blocks.Router()
+    in_folder, ffns = isinstance(trained, saved.Folder), {}
+    if "model" in parts and in_folder:
+        network = trained.whole(None, dtype)
+    else:
+        where, revision = delta.check_base(trained, base)
+        network = loading.load_model(where, revision, dtype)
+        network = trained.whole(network, dtype) if "model" in parts else network
+    codec = loading.load_codec(str(trained.path)) if in_folder else trained.codec(where, revision)
+    if "lora" in parts:
+        network = saved.put_lora(trained, network)
+    if "bottlenecks" in parts:
+        saved.put_bottlenecks(trained, network)
+    if "blocks" in parts:
+        how = manifest["routing"]
+        routing = blocks.Routing(how["scale"], how["gate"] == "learned")
+        ffns = blocks.install(network, trained.masks(), router, routing, saved.trained_scope(trained, network))
+        if not start:
+            saved.put_weights(trained, "blocks", network)
     return Translator(
         network.eval().requires_grad_(False),
         codec,
@@ -217,33 +234,6 @@ def open_trained(path: str) -> saved.Trained | None:
     if delta.is_delta(path):
         return delta.Delta(path)
     return saved.Folder(path) if saved.is_trained_model(path) else None
-
-
-def _network(
-    trained: saved.Trained, router: blocks.Router, dtype: str, base: str | None, *, start: bool
-) -> tuple[nn.Module, Codec, dict[int, blocks.BlockFFN]]:
-    """A trained model's network, its tokenizer and its blocks by layer."""
-    parts = saved.parts_of(trained.manifest, trained.path)
-    in_folder = isinstance(trained, saved.Folder)
-    if "model" in parts and in_folder:
-        return trained.whole(None, dtype), loading.load_codec(str(trained.path)), {}
-    where, revision = delta.check_base(trained, base)
-    network = loading.load_model(where, revision, dtype)
-    codec = loading.load_codec(str(trained.path)) if in_folder else trained.codec(where, revision)
-    ffns: dict[int, blocks.BlockFFN] = {}
-    if "model" in parts:
-        network = trained.whole(network, dtype)
-    if "lora" in parts:
-        network = saved.put_lora(trained, network)
-    if "bottlenecks" in parts:
-        saved.put_bottlenecks(trained, network)
-    if "blocks" in parts:
-        how = trained.manifest["routing"]
-        routing = blocks.Routing(how["scale"], how["gate"] == "learned")
-        ffns = blocks.install(network, trained.masks(), router, routing, saved.trained_scope(trained, network))
-        if not start:
-            saved.put_weights(trained, "blocks", network)
-    return network, codec, ffns
 
 
 def own_templates(path: str) -> list[Template]:

@@ -11,7 +11,7 @@ from lander.evaluate.__main__ import main
 from lander.evaluate.bleu import bleu_for, flores
 from lander.evaluate.collect import COLUMNS, collect, means, merge_signatures, read_scores, write_scores
 from lander.evaluate.contamination import normalise, seen_in_training
-from lander.evaluate.metrics import METRICS, Look, Metric
+from lander.evaluate.metrics import METRICS, Look, Metric, check_files
 from lander.evaluate.outputs import flags, repeated_share, target_judge, unfinished
 from lander.evaluate.scoring import score, segments
 from lander.evaluate.segments import read_all
@@ -130,7 +130,7 @@ def test_spbleu(tmp_path, monkeypatch):
 
     monkeypatch.setattr(tokenizer_spm, "SACREBLEU_DIR", str(tmp_path))
     with pytest.raises(UserError, match=r"metric spbleu: .*flores200sacrebleuspm is missing"):
-        scores_of(items(*GERMAN), "de", extras=["spbleu"])
+        check_files(["spbleu"])
     path = flores()[0]
     path.parent.mkdir()
     with open(path, "wb") as stream:
