@@ -11,6 +11,7 @@ is checked before any job starts.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -112,10 +113,7 @@ def make_chrf(_target: str) -> "Counts":
 
 
 def _bleu(heading: str, make: "Callable[[str], Counts]", **options: Any) -> Metric:
-    def sentence(counts: "np.ndarray") -> "np.ndarray":
-        return bleu(counts, effective_order=True)
-
-    return Metric(Look(heading, best="max"), make, bleu, sentence, fixed=[1], **options)
+    return Metric(Look(heading, best="max"), make, bleu, partial(bleu, effective_order=True), fixed=[1], **options)
 
 
 def _share(heading: str) -> Metric:

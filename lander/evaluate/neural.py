@@ -102,10 +102,7 @@ def make_metric(
 
 
 def checkpoint(model: str) -> str:
-    """COMET's checkpoint of a local folder or file; a name of the hub is itself.
-
-    UserError if COMET could not read it: no *.ckpt, or no hparams.yaml where it looks for one.
-    """
+    """COMET's checkpoint of a local folder or file; a name of the hub is itself."""
     path = Path(model)
     if not path.exists():
         return model

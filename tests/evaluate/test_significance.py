@@ -170,18 +170,14 @@ def test_a_difference_that_never_varies_is_as_sure_as_it_can_be(tmp_path, monkey
 # ---------------------------------------------------------------- numbers by hand
 
 
-def test_holm_by_hand():
+def test_ps_and_intervals_by_hand():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.5, 0.6]) == [1, 1]
     assert holm([]) == []
-
-
-def test_ps_count_ties():
+    # ties count
     assert p_randomisation(np.array([0.0, 1.0, -2.0, 0.5]), 1.0) == pytest.approx(3 / 5)
     assert p_bootstrap(np.array([1.0, 3.0]), 1.0, 2) == pytest.approx(2 / 3)  # sizes minus their mean: -1 and 1
-
-
-def test_interval_leaves_a_fortieth_out():
+    # a fortieth is left out at either end
     assert interval(np.arange(80.0)) == (2.0, 77.0)
     assert interval(np.array([4.0])) == (4.0, 4.0)
 
