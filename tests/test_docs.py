@@ -15,8 +15,7 @@ import yaml
 from docs import make_reference
 from lander import cli
 from lander.config import config
-from lander.config.config import Config
-from lander.config.readings import READINGS
+from lander.config.config import READINGS, Config
 from lander.experiments.__main__ import EXPERIMENTS
 from lander.shared.validation import validate
 

@@ -25,9 +25,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from lander.config.config import Config
+from lander.config.config import READINGS, Config
 from lander.config.methods import MASKED, METHODS
-from lander.config.readings import READINGS
 from lander.config.schema import choices
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction

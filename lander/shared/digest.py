@@ -21,6 +21,7 @@ from lander.shared.files import read_json, write_json
 
 PACKAGE = Path(__file__).parents[1]
 ASSETS = (".html", ".css", ".js", ".yaml", ".json")
+INPUTS = ("templates.yaml",)  # files that the rules declare as inputs of their own
 ENTRY = re.compile(r"[\w.]+:\w+")  # a function named as text: "lander.module:function"
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
@@ -41,7 +42,8 @@ def code_digest(module: str) -> str:
     for name, whole in sorted(_reachable(start).items()):
         code = _code(name, whole)
         digest.update(f"{name}\n{code}\n".encode())
-        assets = sorted(file for file in _file(name).parent.iterdir() if file.suffix in ASSETS)
+        files = sorted(_file(name).parent.iterdir())
+        assets = [file for file in files if file.suffix in ASSETS and file.name not in INPUTS]
         if any(repr(asset.name) in code for asset in assets):  # pages include others, so all of them count
             for asset in assets:
                 digest.update(asset.read_bytes())

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from lander.config import config
+from lander.config.config import READINGS
 from lander.config.methods import MASKED
-from lander.config.readings import READINGS
 from lander.config.variants import MAIN, Variants, switches, trial
 from lander.shared.errors import UserError
 from lander.workflow import Plan

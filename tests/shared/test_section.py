@@ -100,7 +100,7 @@ def test_changes_at_any_depth():
     changed = Outer().changed({"stage": 1, "inner-one": {"rate": 2.0}})
     assert (changed.stage, changed.inner_one.rate, changed.share) == (1, 2.0, 0.5)
     assert Outer().inner_one.rate == 0.1
-    with pytest.raises(KeyError):
+    with pytest.raises(AttributeError):
         Outer().changed({"nope": 1})
 
 
