@@ -28,13 +28,7 @@ DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 @cache
 def code_digest(module: str) -> str:
-    """Hex digest (16 characters) of a module's code and of what it imports from Lander.
-
-    Args:
-        module: dotted name, as after `python -m`; a package includes its `__main__`.
-    Raises:
-        ValueError: no such module.
-    """
+    """Hex digest (16 characters) of the code of a module, or of a package and its `__main__`, and of their imports."""
     if _file(module) is None:
         raise ValueError(f"no module {module}")
     start = [module, f"{module}.__main__"] if _file(f"{module}.__main__") else [module]
@@ -87,7 +81,7 @@ def _reachable(start: list[str]) -> dict[str, bool]:
 def _imports(module: str, whole: bool) -> tuple[str, ...]:
     """Modules of Lander that a module names in import statements, or as text: "lander.module:function"."""
     found: list[str] = []
-    for node in _nodes(_tree(module), whole):
+    for node in _nodes(ast.parse(_file(module).read_bytes()), whole):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and ENTRY.fullmatch(node.value):
@@ -121,19 +115,12 @@ def _nodes(tree: ast.Module, whole: bool) -> Iterator[ast.AST]:
 @cache
 def _code(module: str, whole: bool) -> str:
     """Normal form of the source: no comments, no docstrings, one layout."""
-    tree = _tree(module)
+    tree = ast.parse(_file(module).read_bytes())
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, *DEFINITIONS)):
-            node.body = [
-                part
-                for part in node.body
-                if not (isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant))  # a text that stands alone
-            ]
+            texts = [part for part in node.body if isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant)]
+            node.body = [part for part in node.body if part not in texts]
     return "\n".join(ast.unparse(part) for part in tree.body if whole or not isinstance(part, DEFINITIONS))
-
-
-def _tree(module: str) -> ast.Module:
-    return ast.parse(_file(module).read_bytes())
 
 
 @cache
