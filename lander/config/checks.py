@@ -45,6 +45,12 @@ def _keys(config: "Config") -> Iterator[str]:
     for name in config.evaluate.baselines:
         if name.split("/")[0] not in config.methods:
             yield f"evaluate.baselines: {name} is not in `methods`; add it there, or remove it here"
+    metrics = Counter(metric.name for metric in config.evaluate.neural)
+    for name, count in metrics.items():
+        if count > 1:
+            yield f"evaluate.neural: {name} is there twice; remove one"
+        if name == "flags" or name.startswith(("bleu", "chrf", "spbleu")):
+            yield f"evaluate.neural: {name}: the name is another metric's or file's; choose another, as comet"
     if awareness.estimator == "ablation" and awareness.neurons:
         yield (
             f"awareness.neurons: {awareness.neurons} of each layer are scored, and masks need all scores; set it to "
@@ -76,8 +82,8 @@ def _sources(config: "Config") -> Iterator[str]:
     from lander.data.sources import overlap
 
     lists = {f"data.{key}": getattr(config.data, key) for key in ("train", "dev", "test")}
-    scored = config.awareness.data if "landermt" in config.methods and not config.neurons.masks else ()
-    more = {"awareness.data": scored}
+    scores = "landermt" in config.methods and not config.neurons.masks
+    more = {"awareness.data": config.awareness.data} if scores else {}
     if config.model.path == PRETRAIN:
         more |= {"pretrain.text": config.pretrain.text, "pretrain.parallel": config.pretrain.parallel}
     for key, sources in (lists | more).items():
@@ -100,8 +106,8 @@ def _sources(config: "Config") -> Iterator[str]:
         names = Counter(source.name for source in config.data.test if source.serves(direction))
         for name in (name for name, count in names.items() if count > 1):
             yield f"data.test: two sources named {name} have text for {direction}; give each its own name"
-    for code in config.awareness.languages if scored else ():
-        if not any(source.languages is None or code in source.languages for source in scored):
+    for code in config.awareness.languages if scores else ():
+        if not any(source.languages is None or code in source.languages for source in config.awareness.data):
             yield f"awareness.data: no source has text in {code}; add one, or remove the language"
     for key in ("data.dev", "data.test"):
         if found := overlap([source.json for source in config.data.train], [source.json for source in lists[key]]):
@@ -135,7 +141,7 @@ def _places(config: "Config") -> Iterator[str]:
     chosen = [config.layers.k] if any(method in MASKED for method in config.methods) else []
     for key, depths in (("layers.k", chosen), ("experiments.sweep_k", config.experiments.sweep_k or ())):
         if n_layer is not None and max(depths, default=0) > n_layer:
-            yield (f"{key}: {max(depths)} is more than the {n_layer} layers of {config.model.path}; use 0 to {n_layer}")
+            yield f"{key}: {max(depths)} is more than the {n_layer} layers of {config.model.path}; use 0 to {n_layer}"
 
 
 def _without_mask(config: "Config") -> list[str]:

@@ -39,7 +39,6 @@ def read_yaml(path: str | Path) -> Any:
 
 def parse_yaml(text: str, where: str) -> Any:
     """The value of a YAML text; `where` is its name in messages."""
-    loader = None
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
@@ -54,9 +53,6 @@ def parse_yaml(text: str, where: str) -> Any:
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:  # `2024-13-45`, `!!bool maybe`
         reason = f"a value does not fit its type, {brief(error)}"
         raise UserError(f"{where}: cannot be read as YAML: {reason}; write it in quotes") from None
-    finally:
-        if loader:
-            loader.dispose()
 
 
 def _check(node: yaml.Node, where: str, sizes: dict[int, int], above: list[yaml.Node]) -> int:

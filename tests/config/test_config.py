@@ -29,13 +29,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with two aligned files, a model folder and a broken one."""
     for name in ("a.en", "a.de", "a.cs", "a.uk"):
         (tmp_path / name).write_text("one\ntwo\n")
-    for name in ("base", "bare", "odd"):
-        (tmp_path / name).mkdir()
+    for name in ("base", "bare", "odd", "results/r/pretrain"):
+        (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "config.json").write_text(json.dumps({"model_type": "llama", "num_hidden_layers": 3}))
     (tmp_path / "base" / "model.safetensors").write_text("weights")
+    (tmp_path / "results" / "r" / "pretrain" / "model.safetensors").touch()
     (tmp_path / "odd" / "config.json").unlink()
     (tmp_path / "masks").mkdir()
-    (tmp_path / "results").mkdir()
     (tmp_path / "results" / "README.md").touch()
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -107,6 +107,8 @@ REFUSED = [
         "awareness.neurons: 8 of each layer are scored",
     ),
     ({"awareness": {"languages": ["en", "de"]}}, "awareness.languages: it, fr, ar, zh of `languages` missing"),
+    ({"evaluate": {"baselines": ["full", "lara/main"]}}, "evaluate.baselines: lara/main is not in `methods`"),
+    ({"experiments": {"untrained": ["en-de"]}}, "experiments.untrained: en-de is in `directions`, so it is trained"),
     # how keys go together
     ({"layers": {"k": 4}}, "layers.k: 4 is more than the 3 layers of base; use 0 to 3"),
     ({"model": {"path": "pretrain"}, "layers": {"k": 7}}, "layers.k: 7 is more than the 6 layers of pretrain"),
@@ -117,7 +119,11 @@ REFUSED = [
     # the base
     ({"model": {"path": "./none"}}, "model.path: ./none: no such folder"),
     ({"model": {"path": "lander-tini"}}, "model.path: lander-tini: no such folder, and not a model on the hub"),
-    ({"model": {"path": "bare"}}, "model.path: bare: the model folder has no weights (*.safetensors); copy them there"),
+    ({"model": {"path": "bare"}}, "model.path: bare: the model folder has no weights (*.safetensors); copy the model"),
+    (
+        {"model": {"path": "results/r/pretrain"}},
+        "has no weights (*.safetensors); make it again: `rm results/r/pretrain/lander.json && snakemake --cores 1 --",
+    ),
     ({"model": {"path": "odd"}}, "model.path: odd: not a model folder, it has no config.json"),
     # sources
     ({"data": {"train": [{}]}}, "data.train[0]: a source is exactly one of builtin, files, tsv, hf, tmx, sacrebleu"),
