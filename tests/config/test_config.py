@@ -58,6 +58,7 @@ def error(raw: dict[str, Any]) -> str:
 
 
 CLDR = {"builtin": "cldr"}
+X = {**CLDR, "name": "x"}
 FILES = {"files": {"en": "a.en", "de": "a.de"}}
 REFUSED = [
     # keys
@@ -84,14 +85,8 @@ REFUSED = [
     ({"run": "README.md"}, "run: README.md: results/README.md is a file, and a run is a folder; choose another name"),
     ({"run": "slurm-logs"}, "run: slurm-logs: results/slurm-logs is where the profile slurm puts SLURM's logs; choose"),
     ({"finetune": {"zero_stage": 4}}, "finetune.zero_stage: 4 given, wanted 0, 1, 2 or 3"),
-    (
-        {"data": {"cleaning": {"order": ["length", "polish"]}}},
-        "data.cleaning.order[1]: 'polish' given, wanted 'repair'",
-    ),
-    (
-        {"data": {"cleaning": {"languages": {"zh": {"length": {"max": "x"}}}}}},
-        "data.cleaning.languages.zh.length.max: 'x'",
-    ),
+    ({"data": {"cleaning": {"order": ["length", "polish"]}}}, "data.cleaning.order[1]: 'polish' given, wanted 'rep"),
+    ({"data": {"cleaning": {"languages": {"zh": {"length": {"max": "x"}}}}}}, "cleaning.languages.zh.length.max: 'x'"),
     # languages, directions, methods, seeds
     ({"languages": ["en", "qqq"]}, "languages: no name is known for the code 'qqq'; write `languages` as a mapping"),
     ({"directions": ["en"]}, "direction 'en': write it as en-de"),
@@ -102,10 +97,7 @@ REFUSED = [
     ({"methods": ["qqq"]}, "methods[0]: 'qqq' given, wanted 'zero-shot', 'in-context', 'full', "),
     ({"methods": ["lora", "lora"]}, "methods: lora is there twice"),
     ({"seeds": [1, 1]}, "seeds: 1 is there twice"),
-    (
-        {"awareness": {"estimator": "ablation", "neurons": 8}},
-        "awareness.neurons: 8 of each layer are scored",
-    ),
+    ({"awareness": {"estimator": "ablation", "neurons": 8}}, "awareness.neurons: 8 of each layer are scored"),
     ({"awareness": {"languages": ["en", "de"]}}, "awareness.languages: it, fr, ar, zh of `languages` missing"),
     ({"evaluate": {"baselines": ["full", "lara/main"]}}, "evaluate.baselines: lara/main is not in `methods`"),
     ({"experiments": {"untrained": ["en-de"]}}, "experiments.untrained: en-de is in `directions`, so it is trained"),
@@ -129,41 +121,28 @@ REFUSED = [
     ({"data": {"train": [{}]}}, "data.train[0]: a source is exactly one of builtin, files, tsv, hf, tmx, sacrebleu"),
     ({"data": {"train": [{**CLDR, **FILES}]}}, "data.train[0]: a source is exactly one of builtin, files, tsv, hf, tm"),
     ({"data": {"train": [{**FILES, "split": "train"}]}}, "data.train[0].split: belongs to a source of the kind hf"),
-    (
-        {"data": {"train": [{"files": {"en": "a.en", "de": "b.de"}}]}},
-        "data.train[0]: b.de: no such file (paths are rel",
-    ),
+    ({"data": {"train": [{"files": {"en": "a.en", "de": "b.de"}}]}}, "data.train[0]: b.de: no such file (paths are"),
     ({"data": {"train": [{"tsv": "a.en"}]}}, "data.train[0]: a tsv source needs the languages of its columns"),
     ({"data": {"train": [{"hf": "owner/name"}]}}, "data.train[0]: its languages are not known; add `config: en-de`"),
     ({"data": {"train": [{"hf": "./none", "config": "en-de"}]}}, "data.train[0].hf: ./none: no such folder"),
     ({"data": {"train": [{**CLDR, "lines": [5, 5]}]}}, "data.train[0].lines: [5, 5] holds no line"),
     ({"data": {"train": [{**CLDR, "lines": [5]}]}}, "data.train[0].lines: [5] given, wanted at least 2 values"),
     ({"data": {"train": [{**CLDR, "directions": ["x"]}]}}, "direction 'x': write it as en-de"),
-    (
-        {"data": {"train": [{**FILES, "name": "x"}, {**CLDR, "name": "x"}]}},
-        "data.train: the name x is given to 2 sources",
-    ),
+    ({"data": {"train": [{**FILES, "name": "x"}, {**CLDR, "name": "x"}]}}, "data.train: the name x is given to 2 sou"),
     ({"data": {"train": [FILES]}}, "data.train: no source has text for en-it; add one with both languages, or remove"),
     ({"data": {"train": []}}, "data.train: no source has text for en-de"),
     ({"data": {"dev": []}}, "data.dev: no source has text for en-de"),
     ({"data": {"test": [{**FILES, "name": "x"}]}}, "data.test: no source has text for en-it"),
     ({"data": {"test": [CLDR]}}, "data.test[0]: a test source needs a name; add `name: news`, for example"),
     (
-        {
-            "data": {
-                "test": [{**CLDR, "name": "x", "lines": [9000, 9001]}, {**CLDR, "name": "x", "lines": [9001, 9002]}]
-            }
-        },
-        "data.test: two sources named x have text for en-de; give each its own name",
+        {"data": {"test": [{**X, "lines": [9000, 9001]}, {**X, "lines": [9001, 9002]}]}},
+        "data.test: two sources named",
     ),
-    ({"data": {"test": [{**CLDR, "name": "x", "lines": [0, 10]}]}}, "data.test: lines [0, 10] of cldr"),
+    ({"data": {"test": [{**X, "lines": [0, 10]}]}}, "data.test: lines [0, 10] of cldr"),
     ({"data": {"templates": "none.yaml"}}, "none.yaml: no such file"),
     ({"neurons": {"masks": "none"}}, "neurons.masks: none: no such folder"),
     ({"neurons": {"masks": "masks"}}, "neurons.masks: masks: has no <direction>.parquet for any of `directions`"),
-    (
-        {"languages": ["en", "cs"], "directions": ["en-cs"]},
-        "data.train: the built-in corpus cldr has no cs (it has ar,",
-    ),
+    ({"languages": ["en", "cs"], "directions": ["en-cs"]}, "data.train: the built-in corpus cldr has no cs (it has ar"),
     ({"awareness": {"data": [FILES]}}, "awareness.data: no source has text in it; add one, or remove the language"),
 ]
 
@@ -202,7 +181,8 @@ def test_the_demo_is_nobodys_default(folder: Path) -> None:
     assert mine.data.max_pairs == 0
     assert (mine.finetune.max_length, mine.translate.max_new_tokens) == (2048, 512)
     assert not any(source.kind == "builtin" for source in (*mine.data.train, *mine.awareness.data))
-    assert config.read(ROOT / "config.yaml").finetune.method("lora").learning_rate == 0.005
+    demo = config.read()
+    assert (demo.run, demo.finetune.method("lora").learning_rate) == ("demo", 0.005)
     assert config.differences(config.merged("mine.yaml")) == {"layers.k": (1, 4)}
 
 
@@ -257,12 +237,8 @@ def test_nothing_is_tied_to_english(folder: Path, capsys: pytest.CaptureFixture)
     assert config.names(contrast) == {"cs": "Czech", "uk": "Ukrainian", "en": "English"}
 
 
-def test_languages_as_a_mapping(folder: Path) -> None:
-    settings_ = config.load(two_languages(languages={"cs": "Bohemian", "uk": "Ukrainian"}))
-    assert settings_.languages["cs"] == "Bohemian"
-
-
-def test_codes_with_hyphens(folder: Path) -> None:
+def test_languages_as_a_mapping_and_codes_with_hyphens(folder: Path) -> None:
+    assert config.load(two_languages(languages={"cs": "Bohemian", "uk": "Ukrainian"})).languages["cs"] == "Bohemian"
     raw = two_languages(languages=["zh-Hant", "en"], directions=[["zh-Hant", "en"]])
     files = {"zh-Hant": "a.cs", "en": "a.en"}
     parts = {"train": [0, 1], "dev": [1, 2], "test": [1, 2]}
@@ -404,10 +380,6 @@ SHIPPED = sorted(file for file in (ROOT / "config").glob("*.yaml") if file.name 
 def test_shipped_configs_are_whole_and_known(file: Path) -> None:
     raw = yaml.safe_load(file.read_text(encoding="utf-8"))
     assert not config._missing(validate(Config, raw), raw)
-
-
-def test_config_yaml_loads() -> None:
-    assert config.read().run == "demo"
 
 
 def test_the_config_loads_without_heavy_imports() -> None:
