@@ -51,17 +51,11 @@ class Adapter(MethodSettings):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a masked method chooses its neurons.
+    """How a masked method chooses its neurons."""
 
-    Attributes:
-        changes: config keys that have a fixed value for the method.
-        random: what is drawn at random instead of detected, "layers" or "neurons".
-        train: which group of neurons is trained, "both", "general" or "specific".
-    """
-
-    changes: Mapping[str, Settings] = field(default_factory=dict)
-    random: str | None = None
-    train: str = "both"
+    changes: Mapping[str, Settings] = field(default_factory=dict)  # config keys that have a fixed value
+    random: str | None = None  # what is drawn at random instead of detected: "layers" or "neurons"
+    train: str = "both"  # the group of neurons that is trained: "both", "general" or "specific"
 
 
 @dataclass(frozen=True)
