@@ -15,7 +15,6 @@ from snakemake.utils import update_config
 from lander.config import checks, config, schema
 from lander.config.config import Config
 from lander.config.sources import Source, parse_sources
-from lander.data import settings
 from lander.shared.errors import UserError
 from lander.shared.validation import validate
 
@@ -164,14 +163,6 @@ def test_missing_key_and_broken_file(folder: Path) -> None:
         config.read("none.yaml")
 
 
-def test_later_config_files_win(folder: Path) -> None:
-    Path("a.yaml").write_text(yaml.safe_dump({**two_languages(), "run": "a", "layers": {"k": 2}}))
-    Path("b.yaml").write_text("run: b\nseeds: [7]\n")
-    both = config.read("a.yaml", "b.yaml")
-    assert (both.run, both.seeds, both.layers.k) == ("b", (7,), 2)
-    assert config.read("b.yaml", "a.yaml").run == "a"
-
-
 def test_the_demo_is_nobodys_default(folder: Path) -> None:
     """A user's file stands on the documented defaults: those of a real model, and all of the user's text."""
     Path("mine.yaml").write_text(yaml.safe_dump(two_languages()))
@@ -259,15 +250,11 @@ def test_defaults_that_depend_on_other_keys(folder: Path) -> None:
     assert settings_.finetune.accumulate == 10
     assert settings_.finetune.method("lora").learning_rate == 0.25
     assert settings_.finetune.method("landermt").learning_rate == 0.5
-    assert settings_.awareness.data == settings_.data.train
-    assert settings_.pretrain.text == settings_.data.train
-
-
-def test_readings_and_single_keys(folder: Path) -> None:
-    repaired = config.load(demo(layers={"k": 2}))
-    assert (repaired.layers.side, repaired.routing.gate, repaired.finetune.scope) == ("upper", "learned", "layer")
-    changed = config.load(demo(layers={"k": 2, "side": "lower"}))
-    assert (changed.layers.side, changed.layers.difference) == ("lower", "vector")
+    assert settings_.awareness.data == settings_.pretrain.text == settings_.data.train
+    assert (settings_.layers.side, settings_.routing.gate, settings_.finetune.scope) == ("upper", "learned", "layer")
+    changed = config.load(demo(readings="paper", layers={"k": 2, "side": "upper"}))
+    assert (changed.layers.side, changed.layers.difference, changed.routing.gate) == ("upper", "scalar", "static")
+    assert config.other_readings(changed) == ["layers.side: upper"]
 
 
 def test_paths_that_begin_with_a_dash_are_no_flags(folder: Path) -> None:
@@ -326,12 +313,15 @@ def test_a_test_set_in_parts(folder: Path) -> None:
 
 def test_the_effective_config_gives_the_same_config(folder: Path) -> None:
     settings_ = config.load(demo(layers={"k": 2}))
-    text = yaml.safe_dump(json.loads(json.dumps(config.effective(settings_))))
-    again = config.load(yaml.safe_load(text))
-    assert again == settings_
+    assert config.load(yaml.safe_load(yaml.safe_dump(json.loads(json.dumps(config.effective(settings_)))))) == settings_
 
 
-def test_merging_is_that_of_snakemake() -> None:
+def test_later_config_files_win_as_with_snakemake(folder: Path) -> None:
+    Path("a.yaml").write_text(yaml.safe_dump({**two_languages(), "run": "a", "layers": {"k": 2}}))
+    Path("b.yaml").write_text("run: b\nseeds: [7]\n")
+    both = config.read("a.yaml", "b.yaml")
+    assert (both.run, both.seeds, both.layers.k) == ("b", (7,), 2)
+    assert config.read("b.yaml", "a.yaml").run == "a"
     below = {"a": {"b": 1, "c": [1, 2]}, "languages": ["en", "de"], "d": 1}
     above = {"a": {"c": [3]}, "languages": {"cs": "Czech"}, "e": {"f": 1}}
     merged = json.loads(json.dumps(below))
@@ -366,11 +356,6 @@ def test_the_schema_takes_what_the_config_takes() -> None:
         checker.validate(yaml.safe_load(file.read_text(encoding="utf-8")))
     assert not checker.is_valid({"finetune": {"stepz": 1}})
     assert not checker.is_valid({"layers": {"k": "many"}})
-
-
-def test_cleaning_defaults_are_those_of_the_data_stage() -> None:
-    assert settings.resolve(settings.resolve(None)) == settings.resolve(None)
-    assert settings.resolve({"languages": {"zh": {"length": {"max": 7}}}})["languages"]["zh"]["length"]["max"] == 7
 
 
 SHIPPED = sorted(file for file in (ROOT / "config").glob("*.yaml") if file.name != Path(schema.DEFAULTS).name)
