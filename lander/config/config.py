@@ -36,7 +36,7 @@ from lander.shared.errors import UserError
 from lander.shared.files import shipped
 from lander.shared.languages import CODE, Direction, language_name
 from lander.shared.section import Distinct, Section, Text, keys
-from lander.shared.validation import not_text, read_words, validate
+from lander.shared.validation import check_values, not_text, read_words, validate
 from lander.shared.yamlfile import read_yaml
 
 __all__ = ["TRAINING_FREE", "Base", "Config", "Direction", "Source", "differences", "effective", "find_base", "load",
@@ -188,6 +188,7 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 def load(raw: Mapping[str, Any]) -> Config:
     """Check a config and give it types. UserError for anything wrong: one line with the key and the remedy."""
+    check_values(raw, "")  # before anything walks through it
     typed = validate(Config, merge(PLACEHOLDERS, raw))
     if missing := _missing(typed, raw):  # after all else: a key may be missing because it is misspelt
         wanted = "; ".join(f"{key}, as in `{EXAMPLES[key]}`" for key in missing)
