@@ -146,12 +146,17 @@ class Config(Section):
         return tests
 
 
-# Where the paper can be understood in two ways: name of a set of readings -> section -> key -> value
-READINGS: dict[str, dict[str, dict[str, str]]] = {"repaired": {}, "paper": {}}
-for _key in keys(Config):
-    for _which, _value in _key.readings.items():
-        _section, _name = _key.name.split(".")
-        READINGS[_which].setdefault(_section, {})[_name] = _value
+def _readings(which: str) -> dict[str, dict[str, str]]:
+    """Section -> key -> value, of the switches between two readings of the paper."""
+    found: dict[str, dict[str, str]] = {}
+    for key in keys(Config):
+        if key.readings:
+            section, name = key.name.split(".")
+            found.setdefault(section, {})[name] = key.readings[which]
+    return found
+
+
+READINGS = {which: _readings(which) for which in ("repaired", "paper")}
 
 
 # ---------------------------------------------------------------- reading
