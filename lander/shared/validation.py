@@ -40,6 +40,7 @@ WANTED = {  # kind of pydantic's error -> what is wanted
 }
 DEEPEST = 50  # lists and mappings inside each other
 LARGEST = 1e15  # of a number: counts of tokens stay below, and floats are exact up to there
+UNION = re.compile(r"(tuple|dict)\[")  # in the place of an error: a type of a union
 SCIENTIFIC = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 
 
@@ -143,13 +144,18 @@ def _check_text(text: str, place: str) -> None:
 
 
 def _message(root: type[Section], error: ValidationError, place: str) -> str:
-    """The most important of the errors: an unknown key, else the one that is nearest to the top.
+    """The most important of the errors: an unknown key first, then the one that is nearest to the top.
 
-    A list is also too short for pydantic if its items are wrong; that error comes last.
+    A list is also too short for pydantic if its items are wrong, and a value is none of the other types of a union:
+    such errors come last.
     """
     errors = error.errors(include_url=False)
-    order = {"unknown_key": 0, "too_short": 2}
-    first = min(errors, key=lambda error: (order.get(error["type"], 1), len(error["loc"])))
+
+    def order(one: Mapping[str, Any]) -> tuple[int, int]:
+        last = one["type"] == "too_short" or (one["loc"] and UNION.match(str(one["loc"][-1])))
+        return 0 if one["type"] == "unknown_key" else 2 if last else 1, len(one["loc"])
+
+    first = min(errors, key=order)
     path, value = _dotted(first["loc"]), first["input"]
     full = ".".join(filter(None, (place, path)))
     if first["type"] == "unknown_key":
@@ -198,7 +204,7 @@ def _dotted(path: Iterable[str | int]) -> str:
     for part in path:
         if isinstance(part, int):
             text += f"[{part}]"
-        elif not re.match(r"(tuple|dict)\[", part):
+        elif not UNION.match(part):
             text += f".{part}" if text else part
     return text
 

@@ -121,6 +121,11 @@ REFUSED = [
     ({"data": {"train": [{**CLDR, **FILES}]}}, "data.train[0]: a source is exactly one of builtin, files, tsv, hf, tm"),
     ({"data": {"train": [{**FILES, "split": "train"}]}}, "data.train[0].split: belongs to a source of the kind hf"),
     ({"data": {"train": [{"files": {"en": "a.en", "de": "b.de"}}]}}, "data.train[0]: b.de: no such file (paths are"),
+    (
+        {"data": {"train": [{"tsv": "a", "columns": 3}]}},
+        "columns: 3 given, wanted a list or a mapping of keys",
+    ),
+    ({"data": {"train": [{"tsv": "a", "columns": {"en": 3}}]}}, "data.train[0].columns.en: 3 given, wanted text"),
     ({"data": {"train": [{"tsv": "a.en"}]}}, "data.train[0]: a tsv source needs the languages of its columns"),
     ({"data": {"train": [{"hf": "owner/name"}]}}, "data.train[0]: its languages are not known; add `config: en-de`"),
     ({"data": {"train": [{"hf": "./none", "config": "en-de"}]}}, "data.train[0].hf: ./none: no such folder"),
