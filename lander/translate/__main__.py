@@ -157,8 +157,8 @@ def choose_prompts(
     return chosen, template_of(candidates, table.groupby("prompt", sort=False)["bleu"].mean().idxmax()), table
 
 
-def parse_args() -> argparse.Namespace:
-    """The flags of the command line."""
+def main() -> None:
+    """Load the model once, translate every test set with it."""
     parser = argparse.ArgumentParser(prog="lander.translate", description=__doc__.splitlines()[0])
     add = parser.add_argument
     add_model_flags(parser, trained=True)
@@ -173,12 +173,7 @@ def parse_args() -> argparse.Namespace:
     add("--record", default="run.json", help="name of the record of seconds and sentences, in --out-dir")
     add("--prompts", default="prompts.csv", help="name of the table of prompts that were tried, in --out-dir")
     add("--out-dir", type=Path, required=True)
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Load the model once, translate every test set with it."""
-    args = parse_args()
+    args = parser.parse_args()
     machine.prepare(args.threads)
     templates = load_templates(args.templates)
     fixed = template_of(templates, args.template)
