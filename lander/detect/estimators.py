@@ -30,7 +30,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.hooks import RemovableHandle
 
-from lander.models import families, loss
+from lander.models import families, losses
 from lander.models.families import FFN
 from lander.models.tokens import IGNORED, Batch
 from lander.shared.progress import progress
@@ -162,7 +162,7 @@ def sum_scores(
 def summed_loss(network: nn.Module, batch: Batch) -> torch.Tensor:
     """L, the sum of the token losses, with a graph from the embeddings on although all parameters are frozen."""
     embedded = network.get_input_embeddings()(batch.input_ids).detach().requires_grad_(True)
-    return loss.summed_loss(network, batch, inputs_embeds=embedded)
+    return losses.summed_loss(network, batch, inputs_embeds=embedded)
 
 
 def at_site(ffn: FFN, site: str, function: Callable[[torch.Tensor], torch.Tensor | None]) -> RemovableHandle:

@@ -26,7 +26,7 @@ from lander.finetune.engine import Engine
 from lander.finetune.halves import halve
 from lander.finetune.methods import Prepared
 from lander.finetune.schedule import Schedule
-from lander.models.loss import summed_loss
+from lander.models.losses import summed_loss
 from lander.models.tokens import Batch, Codec
 from lander.shared.errors import UserError
 from lander.shared.progress import progress

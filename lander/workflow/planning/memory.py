@@ -25,7 +25,7 @@ from lander.config import config
 from lander.detect.estimators import sum_scores
 from lander.finetune.methods import Prepared
 from lander.finetune.trainer import TranslationLoss
-from lander.models.loss import token_losses
+from lander.models.losses import token_losses
 from lander.models.tokens import IGNORED, Batch
 
 STAGES = (0, 1, 2, 3)

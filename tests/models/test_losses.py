@@ -5,7 +5,7 @@ import torch
 import toys
 from torch.nn.functional import cross_entropy
 
-from lander.models import loss
+from lander.models import losses
 from lander.models.tokens import Batch
 
 
@@ -24,16 +24,16 @@ def test_loss_and_gradients_are_those_of_plain_cross_entropy(trained, cap, monke
     ids = torch.randint(5, network.config.vocab_size, (3, 9), generator=torch.Generator().manual_seed(0))
     batch = Batch(ids, torch.ones_like(ids), ids.where(torch.arange(9) > 3, -100))
     embedded = network.get_input_embeddings()(ids).detach().requires_grad_(True)
-    monkeypatch.setattr(loss, "LOGITS_AT_ONCE", 4 * network.config.vocab_size)  # 15 positions: 4, 4, 4 and 3
+    monkeypatch.setattr(losses, "LOGITS_AT_ONCE", 4 * network.config.vocab_size)  # 15 positions: 4, 4, 4 and 3
     inputs = [embedded, *(parameter for parameter in network.parameters() if trained)]
     expected = plain(network, batch, embedded, cap)
-    found = loss.summed_loss(network, batch, inputs_embeds=embedded)
+    found = losses.summed_loss(network, batch, inputs_embeds=embedded)
     torch.testing.assert_close(found, expected)
     gradients = (torch.autograd.grad(2 * one, inputs, allow_unused=True) for one in (found, expected))
     for ours, theirs in zip(*gradients, strict=True):
         torch.testing.assert_close(ours, theirs)
-    rows = loss.token_losses(network, batch, inputs_embeds=embedded)
+    rows = losses.token_losses(network, batch, inputs_embeds=embedded)
     assert rows.shape == (15,)
     torch.testing.assert_close(rows.sum(), expected.detach())
     with torch.no_grad():
-        torch.testing.assert_close(loss.summed_loss(network, batch, inputs_embeds=embedded), expected.detach())
+        torch.testing.assert_close(losses.summed_loss(network, batch, inputs_embeds=embedded), expected.detach())
