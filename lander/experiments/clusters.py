@@ -407,7 +407,7 @@ def main() -> None:
     if not parallel:
         print("warning: not the same sentences in every language: no retrieval of translations", file=sys.stderr)
     network, codec = loading.load(args.model, args.revision, args.dtype)
-    neurons = tables.read(args.neurons, "neurons")
+    neurons = tables.read(args.neurons, "neurons", ["layer", "neuron", "kind", "language", "selected"])
     layers = layers_of(neurons, args.layer, len(families.layers_of(network)))
     chosen = {layer: neurons_of(neurons, layer, families.ffn_of(network, layer).n_neurons) for layer in layers}
     labels = np.repeat(np.array(args.languages), [len(text) for text in texts])

@@ -8,6 +8,8 @@ import pandas as pd
 
 import lander.report
 from lander.report.inputs import (
+    LAYERS,
+    NEURONS,
     Inputs,
     parse_assignments,
     read_awareness,
@@ -78,8 +80,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     inputs = Inputs(
         name=args.run,
         scores=read_scores_table(args.scores),
-        layers=tables.read(args.layers, "layers") if args.layers else None,
-        neurons=tables.read(args.neurons, "neurons") if args.neurons else None,
+        layers=tables.read(args.layers, "layers", LAYERS) if args.layers else None,
+        neurons=tables.read(args.neurons, "neurons", NEURONS) if args.neurons else None,
         awareness=read_awareness(args.awareness, args.awareness_languages),
         counts=tables.read(args.counts, "counts") if args.counts else None,
         prompts=read_prompts(args.prompts) if args.prompts else None,

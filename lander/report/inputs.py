@@ -21,6 +21,8 @@ from lander.shared.languages import language_name, parse_direction
 from lander.shared.runs import Model
 
 LOSS_COLUMNS = ["update", "direction", "loss", "tokens"]
+LAYERS = ["direction", "layer", "activation", "delta", "selected"]  # columns of the tables that the figures use
+NEURONS = ["layer", "neuron", "kind", "language", "selected"]
 PROMPT_COLUMNS = ["direction", "prompt", "bleu", "chosen"]
 
 

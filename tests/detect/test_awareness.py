@@ -11,12 +11,14 @@ import pandas as pd
 import pytest
 import torch
 import toys
+from made import write_table
 from torch.nn.functional import cross_entropy
 
 from lander.data import cldr
 from lander.data.templates import load_templates
 from lander.detect import awareness, estimators
-from lander.detect.estimators import ablate, predicting, random_scores, scores, summed_loss
+from lander.detect.estimators import ablate, predicting, random_scores, sum_scores, summed_loss
+from lander.detect.samples import batches, monolingual, translations
 from lander.detect.standalone import read_texts
 from lander.models import families, loading
 from lander.models.tokens import Batch, Codec
@@ -36,6 +38,13 @@ def codec() -> Codec:
     return Codec(toys.bloom_tokenizer())
 
 
+def scores(network, *sequences: list[int], codec: Codec, prompts: list[int] | None = None, **options):
+    """Scores (n_layer, p) of one batch, and the number of tokens."""
+    batch = codec.pad_right(list(sequences), prompts or [0] * len(sequences))
+    sums = sum_scores(network, iter([batch]), **options)
+    return sums.scores(), sums.tokens
+
+
 def loss_with(toy, codec, layer: int, neuron: int, token: int, change) -> float:
     """The summed loss when one activation of one token is changed."""
 
@@ -53,7 +62,7 @@ def loss_with(toy, codec, layer: int, neuron: int, token: int, change) -> float:
 
 @pytest.mark.parametrize(("layer", "neuron"), [(0, 0), (0, 17), (1, 3), (1, 63)])
 def test_score_equals_finite_differences(toy, codec, layer, neuron):
-    phi, tokens = scores(toy, iter([codec.pad_right([SEQUENCE], [0])]))
+    phi, tokens = scores(toy, SEQUENCE, codec=codec)
     assert tokens == len(SEQUENCE) - 1
     step, total = 1e-2, 0.0  # not smaller: BLOOM's softmax is in float32, whatever its weights
     for token in range(len(SEQUENCE)):
@@ -70,7 +79,7 @@ def test_score_is_the_change_of_loss_when_a_neuron_is_zeroed_to_first_order(toy,
         small = toys.bloom().double()
         ffn = families.ffn_of(small, 1)
         ffn.down.weight[:, 5] *= size
-        phi, tokens = scores(small, iter([codec.pad_right([SEQUENCE[:2]], [0])]))
+        phi, tokens = scores(small, SEQUENCE[:2], codec=codec)
         base = summed_loss(small, codec.pad_right([SEQUENCE[:2]], [0])).item()
         hook = ffn.down.register_forward_pre_hook(lambda _m, x: (x[0].index_fill(-1, torch.tensor([5]), 0.0),))
         zeroed = summed_loss(small, codec.pad_right([SEQUENCE[:2]], [0])).item()
@@ -83,15 +92,11 @@ def test_score_is_the_change_of_loss_when_a_neuron_is_zeroed_to_first_order(toy,
 
 def test_padding_and_batching_change_nothing(toy, codec):
     sequences = [SEQUENCE, [6, 2], [8, 9, 2]]
-    alone = [scores(toy, iter([codec.pad_right([s], [0])])) for s in sequences]
-    together, tokens = scores(toy, iter([codec.pad_right(sequences, [0] * 3)]))
+    alone = [scores(toy, s, codec=codec) for s in sequences]
+    together, tokens = scores(toy, *sequences, codec=codec)
     assert tokens == 4 + 1 + 2
     expected = sum(phi * n for phi, n in alone) / tokens
     np.testing.assert_allclose(together, expected, rtol=1e-6)
-
-
-def test_no_gradient_is_kept_and_no_parameter_has_one(toy, codec):
-    scores(toy, iter([codec.pad_right([SEQUENCE], [0])]))
     assert all(parameter.grad is None for parameter in toy.parameters())
 
 
@@ -99,18 +104,15 @@ def test_no_gradient_is_kept_and_no_parameter_has_one(toy, codec):
 def test_a_batch_is_given_back_before_the_next_is_read(site, toy, codec):
     seen, left = [], []  # activations; how many there were whenever another batch was asked for
 
-    def batches():
+    def read():
         for _ in range(3):
             left.append(sum(one() is not None for one in seen))
             yield codec.pad_right([SEQUENCE], [0])
 
-    hooks = [
-        estimators.at_site(families.ffn_of(toy, layer), site, lambda h: seen.append(weakref.ref(h)))
-        for layer in range(2)
-    ]
+    hooks = [families.ffn_of(toy, layer).at_site(site, lambda h: seen.append(weakref.ref(h))) for layer in range(2)]
     gc.disable()  # it would find a cycle some day, after many batches: a cycle has few objects and much memory
     try:
-        scores(toy, batches(), site=site)
+        sum_scores(toy, read(), site=site)
     finally:
         gc.enable()
         for hook in hooks:
@@ -120,26 +122,27 @@ def test_a_batch_is_given_back_before_the_next_is_read(site, toy, codec):
 
 
 def test_sentences_are_read_as_in_pretraining(codec):
-    samples = awareness.by_length(awareness.monolingual(["bb", "a"], codec))
-    (batch,) = awareness.batches(samples, codec, 8)
-    assert [codec.tokenizer.decode(row) for row in batch.input_ids] == ["a</s><pad>", "bb</s>"]
-    assert batch.predicted == 1 + 2
+    (batch,) = batches(monolingual(["bb", "a"], codec), codec, 8)
+    assert [codec.tokenizer.decode(row) for row in batch.input_ids] == ["bb</s>", "a</s><pad>"]
+    assert batch.predicted == 2 + 1
 
 
 def test_translations_have_a_loss_on_the_target_only(codec):
     pairs = pd.DataFrame({"source": ["Hi"], "target": ["Ab"], "template": [3]})
-    templates = load_templates()
-    (batch,) = awareness.batches(awareness.translations(pairs, codec, templates, ("English", "German")), codec, 8)
-    assert codec.tokenizer.decode(batch.input_ids[0]) == templates[3].fill("Hi", "English", "German") + "Ab</s>"
+    templates, names = load_templates(), ("English", "German")
+    (batch,) = batches(translations(pairs, codec, templates, names), codec, 8)
+    prompt = templates[3].fill("Hi", *names)
+    assert codec.tokenizer.decode(batch.input_ids[0]) == prompt + "Ab</s>"
     assert codec.tokenizer.decode(batch.labels[0, -3:]) == "Ab</s>"
     assert batch.predicted == 3
     assert predicting(batch).nonzero()[:, 1].tolist() == [len(batch.input_ids[0]) - n for n in (4, 3, 2)]
+    (alone,) = translations(pairs, codec, templates, names, reference=False)
+    assert codec.tokenizer.decode(alone.tokens) == prompt
 
 
 def products(network, batch: Batch, layer: int, neuron: int, site: str) -> tuple[list[float], list[float]]:
     """(g h, h) of one neuron at every token of a single sequence, through the logits alone."""
-    kept = []
-    ffn = families.ffn_of(network, layer)
+    kept, ffn = [], families.ffn_of(network, layer)
     where = {"post": ffn.down, "pre": ffn.up if ffn.gate is None else ffn.gate}[site]
     if site == "post":
         hook = where.register_forward_pre_hook(lambda _m, x: kept.append(x[0].requires_grad_(True)) or (kept[0],))
@@ -157,8 +160,9 @@ def products(network, batch: Batch, layer: int, neuron: int, site: str) -> tuple
 @pytest.mark.parametrize("site", ["post", "pre"])
 def test_estimators_by_hand(family, site, codec):
     network = toys.FAMILIES[family]()
-    batch = codec.pad_right([SEQUENCE, [6, 2]], [2, 0])  # a prompt of two tokens; padding
-    found = {name: scores(network, iter([batch]), name, site) for name in (*estimators.GRADIENT, *estimators.READING)}
+    text = {"codec": codec, "prompts": [2, 0], "site": site}  # a prompt of two tokens; padding
+    names = (*estimators.GRADIENT, *estimators.READING)
+    found = {name: scores(network, SEQUENCE, [6, 2], estimator=name, **text) for name in names}
     for layer, neuron in ((0, 3), (2, 11)):
         gh, h, lit = [], [], []
         for sequence, skip in ((SEQUENCE, 2), ([6, 2], 0)):
@@ -183,13 +187,12 @@ def test_estimators_by_hand(family, site, codec):
 def test_parts_add_up_and_are_each_a_text_of_its_own(codec):
     toy = toys.bloom(vocabulary=300)
     sentences = ["abcd", "e", "fg", "hij", "k"]
-    samples = awareness.by_length(awareness.monolingual(sentences, codec, 3))
+    samples = sorted(monolingual(sentences, codec, 3), key=len)
     parts = [sample.part for sample in samples]
-    sums = estimators.sum_scores(toy, awareness.batches(samples, codec, 2), "summed", parts=parts)
+    sums = sum_scores(toy, batches(samples, codec, 2), "summed", parts=parts)
     assert sums.part_rows.tolist() == [2, 2, 1]
     np.testing.assert_allclose(sums.by_part.sum(0), sums.total, rtol=1e-4, atol=1e-5)
-    middle = awareness.monolingual(["fg", "hij"], codec)
-    alone, tokens = scores(toy, awareness.batches(middle, codec, 2), "summed")
+    alone, tokens = scores(toy, *map(codec.sentence, ["fg", "hij"]), codec=codec, estimator="summed")
     assert tokens == sums.part_tokens[1] == 2 + 3
     np.testing.assert_allclose(abs(sums.by_part[1]) / tokens, alone, rtol=1e-4, atol=1e-6)
 
@@ -214,8 +217,8 @@ def test_ablation_by_hand(family, codec):
         column.zero_()
         change = losses() - before
         column.copy_(kept)
-        assert absolute.means()[layer, neuron] == pytest.approx(change.abs().sum().item() / 5, rel=1e-3)
-        assert signed.means()[layer, neuron] == pytest.approx(change.sum().item() / 5, rel=1e-2, abs=1e-5)
+        assert absolute.scores()[layer, neuron] == pytest.approx(change.abs().sum().item() / 5, rel=1e-3)
+        assert signed.total[layer, neuron].item() == pytest.approx(change.sum().item(), rel=1e-2, abs=5e-5)
         assert absolute.by_part[1, layer, neuron].item() == pytest.approx(
             change[1].abs().sum().item(), rel=1e-3, abs=1e-5
         )
@@ -228,7 +231,7 @@ def test_zeroing_the_input_of_a_nonlinearity_zeroes_the_neuron(family, codec):
     """act(0) = 0 for gelu and silu, so the site does not matter to ablation."""
     network, batch = toys.FAMILIES[family](), codec.pad_right([SEQUENCE], [0])
     neurons = [np.arange(4)] * 3
-    post, pre = (ablate(network, iter([batch]), neurons, site)[0].means() for site in ("post", "pre"))
+    post, pre = (ablate(network, iter([batch]), neurons, site)[0].scores() for site in ("post", "pre"))
     assert post[:, :4].min() > 0
     np.testing.assert_allclose(pre, post, rtol=1e-4, atol=1e-6)
 
@@ -243,23 +246,23 @@ def test_ablation_in_several_goes(monkeypatch, toy, codec):
 def test_ablation_says_how_far_it_is(monkeypatch, capsys, toy, codec):
     """Two batches of 5 and 3 tokens, 7 neurons below two layers and 4 below one: steps of 70, 20, 42 and 12 of 144."""
     monkeypatch.setattr(progress, "EVERY", 0.0)
-    batches = iter([codec.pad_right([SEQUENCE], [0]), codec.pad_right([SEQUENCE[:3]], [0])])
-    ablate(toy, batches, [np.arange(7), np.arange(4)], name="de")
-    shares = re.findall(r"^lander awareness: de: (\d+)%, .* left$", capsys.readouterr().err, re.MULTILINE)
+    read = iter([codec.pad_right([SEQUENCE], [0]), codec.pad_right([SEQUENCE[:3]], [0])])
+    ablate(toy, read, [np.arange(7), np.arange(4)], name="de")
+    shares = re.findall(r"^de: (\d+)%, .* left$", capsys.readouterr().err, re.MULTILINE)
     assert shares == ["0", "49", "62", "92", "100"]
 
 
 def test_taylor_scores_rank_neurons_as_exact_ablation_does():
     """The claim of the approximation, on the built-in base: per layer and language, rank correlation."""
     network, codec = loading.load("lander-tiny", dtype="float32")
-    neurons = estimators.choose(estimators.shape_of(network), 40, seed=0)
+    neurons = estimators.choose(families.shape_of(network), 40, seed=0)
     text, tokens, total = cldr.lines(("en", "zh"), 0, 4), [], []
     for sentences in text.values():
-        samples = awareness.by_length(awareness.monolingual(sentences, codec))
-        absolute, signed = ablate(network, awareness.batches(samples, codec, 8), neurons)
-        taylor = scores(network, awareness.batches(samples, codec, 8))[0]
+        samples = monolingual(sentences, codec)
+        absolute, signed = ablate(network, batches(samples, codec, 8), neurons)
+        taylor = sum_scores(network, batches(samples, codec, 8)).scores()
         for layer, chosen in enumerate(neurons):
-            rows = [taylor[layer, chosen], absolute.means()[layer, chosen], abs(signed.means())[layer, chosen]]
+            rows = [taylor[layer, chosen], absolute.scores()[layer, chosen], signed.scores()[layer, chosen]]
             ranks = np.argsort(np.argsort(rows))
             tokens.append(np.corrcoef(ranks[0], ranks[1])[0, 1])
             total.append(np.corrcoef(ranks[0], ranks[2])[0, 1])
@@ -301,8 +304,7 @@ def run_stage(monkeypatch, *flags: str) -> None:
 
 
 def test_the_stage_writes_one_schema_whatever_the_estimator(monkeypatch, tmp_path):
-    text = pd.DataFrame({"text": cldr.lines(("de",), 0, 4)["de"], "origin": "cldr", "line": range(4)})
-    tables.write(tmp_path / "text", text, "text")
+    write_table(tmp_path / "text", "text", {"text": cldr.lines(("de",), 0, 4)["de"]})
     flags = ["--text", str(tmp_path / "text"), "--language", "de", "--out", str(tmp_path / "out")]
     for estimator, rows in {"taylor": 3072, "probability": 3072, "random": 3072, "ablation": 12}.items():
         extra = ["--neurons", "2", "--sentences", "1"] if estimator == "ablation" else []
@@ -316,8 +318,8 @@ def test_the_stage_writes_one_schema_whatever_the_estimator(monkeypatch, tmp_pat
 def test_the_stage_reads_translations_of_several_directions(monkeypatch, tmp_path):
     text = cldr.lines(("en", "de"), 0, 4)
     for one, other in (("en", "de"), ("de", "en")):
-        pairs = {"source": text[one], "target": text[other], "template": 0, "origin": "cldr", "line": range(4)}
-        tables.write(tmp_path / f"{one}-{other}", pd.DataFrame(pairs), "train")
+        pairs = {"source": text[one], "target": text[other], "template": 0}
+        write_table(tmp_path / f"{one}-{other}", "train", pairs)
     data = [f"{name}:{tmp_path / name}" for name in ("en-de", "de-en")]
     flags = ["--languages", '{"en": "English", "de": "German"}', "--sentences", "3"]
     run_stage(monkeypatch, "--data", *data, *flags, "--out", str(tmp_path / "both"), "--parts", "3", "--parts-out",

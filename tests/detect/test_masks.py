@@ -48,7 +48,7 @@ def test_mask_of_a_direction():
     mask = direction_mask(NEURONS, PHI, [1], EN_DE, Rules())
     assert mask["scale"].tolist() == pytest.approx([0.6, 0.4, 0.4, 0.0, 0.6])
     assert mask["trained"].tolist() == [True, True, True, False, True]
-    assert direction_mask(NEURONS, PHI, [1], EN_DE, Rules(scaled=False))["scale"].tolist() == [1, 1, 1, 0, 1]
+    assert direction_mask(NEURONS, PHI, [1], EN_DE, Rules(gate="off"))["scale"].tolist() == [1, 1, 1, 0, 1]
 
 
 def test_no_layer_chosen_is_an_empty_mask():
@@ -61,11 +61,11 @@ def test_no_layer_chosen_is_an_empty_mask():
 )
 @pytest.mark.parametrize("share", ["literal", "general"])
 def test_ablations_freeze_a_group_or_leave_it_out(train, trained, share):
-    both = direction_mask(NEURONS, PHI, [1], EN_DE, Rules(share))
-    frozen = direction_mask(NEURONS, PHI, [1], EN_DE, Rules(share, train=train))
+    both = direction_mask(NEURONS, PHI, [1], EN_DE, Rules(share=share))
+    frozen = direction_mask(NEURONS, PHI, [1], EN_DE, Rules(share=share, train=train))
     assert frozen["trained"].tolist() == trained
     assert frozen[["role", "owner", "scale"]].equals(both[["role", "owner", "scale"]])
-    absent = direction_mask(NEURONS, PHI, [1], EN_DE, Rules(share, train=train, untrained="absent"))
+    absent = direction_mask(NEURONS, PHI, [1], EN_DE, Rules(share=share, train=train, untrained="absent"))
     assert absent["trained"].tolist() == trained
     assert (absent["role"] != "absent").tolist() == trained
     assert absent["scale"].tolist() == [float(value) for value in trained]  # all of the share is the one group's

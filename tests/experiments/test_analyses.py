@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 import toys
+from made import write_table
 
 from lander.experiments import clusters, figures
 from lander.experiments.claims import __main__ as claims
@@ -15,7 +16,6 @@ from lander.experiments.claims import judge, neurons
 from lander.experiments.claims import scores as about_scores
 from lander.models import families
 from lander.models.tokens import Codec
-from lander.shared import tables
 from lander.shared.errors import UserError
 
 # Four points on a line, two labels: a at 0 and 1, b at 4 and 6.
@@ -134,16 +134,15 @@ def test_representation_is_the_mean_over_the_sentences_own_tokens(kind, skip):
 
 
 def test_clusters_by_the_command_line(tmp_path, monkeypatch):
-    neurons = pd.DataFrame({"layer": np.repeat(range(2), 64), "neuron": list(range(64)) * 2, "variance": 0.0})
+    neurons = pd.DataFrame({"layer": np.repeat(range(2), 64), "neuron": list(range(64)) * 2})
     neurons["kind"] = np.where(neurons["neuron"] < 56, "general", "specific")
     neurons["language"] = np.where(neurons["neuron"] < 56, None, "de")
     neurons = neurons.assign(selected=neurons["layer"] == 1)
     second = neurons[(neurons["layer"] == 1) & (neurons["neuron"] == 63)].assign(language="en")  # of two owners
-    tables.write(tmp_path / "neurons.parquet", pd.concat([neurons, second]), "neurons")
+    write_table(tmp_path / "neurons.parquet", "neurons", pd.concat([neurons, second]))
     for number, code in enumerate(("en", "de")):
         texts = [f"{code} sentence {line} {'x' * (line % 4 + number)}" for line in range(8)]
-        table = pd.DataFrame({"text": texts, "origin": "o", "line": range(8)})
-        tables.write(tmp_path / f"{code}.parquet", table, "text")
+        write_table(tmp_path / f"{code}.parquet", "text", {"text": texts})
     codec = Codec(toys.bloom_tokenizer())
     monkeypatch.setattr(clusters.loading, "load", lambda *_: (toys.bloom(vocabulary=300), codec))
     call = ["clusters", "--model", "toy", "--languages", "en", "de", "--draws", "39", "--sentences", "6"]
@@ -422,22 +421,17 @@ def test_claims_about_clusters():
 def test_claims_by_the_command_line(tmp_path, monkeypatch):
     means, (phi, owner, general) = curves("pair", grows=True), phi_of(True)
     parts = [
-        pd.DataFrame({"direction": d, "layer": range(12), "activation": row, "delta": delta_of(row), "selected": False})
+        pd.DataFrame({"direction": d, "layer": range(12), "activation": row, "delta": delta_of(row)})
         for d, row in zip(DIRECTIONS, means, strict=True)
     ]
-    tables.write(tmp_path / "layers.parquet", pd.concat(parts), "layers")
+    write_table(tmp_path / "layers.parquet", "layers", pd.concat(parts))
     for direction, row in zip(DIRECTIONS, means, strict=True):
-        values = {"mean": row[:, None] * np.ones(3), "tokens": np.ones((12, 3), dtype=int)}
-        tables.write(tmp_path / f"{direction}.parquet", tables.by_neuron(values), "activations")
+        write_table(tmp_path / f"{direction}.parquet", "activations", {"mean": row[:, None] * np.ones(3)})
     for code, one in zip(LANGUAGES, phi, strict=True):
-        tables.write(
-            tmp_path / f"{code}.parquet",
-            tables.by_neuron({"score": one, "tokens": np.ones(one.shape, dtype=int)}),
-            "awareness",
-        )
+        write_table(tmp_path / f"{code}.parquet", "awareness", {"score": one})
     names = np.array([*LANGUAGES, None], dtype=object)
-    kinds = {"kind": np.where(general, "general", "specific"), "language": names[owner], "variance": phi.var(axis=0)}
-    tables.write(tmp_path / "neurons.parquet", tables.by_neuron(kinds).assign(selected=True), "neurons")
+    kinds = {"kind": np.where(general, "general", "specific"), "language": names[owner]}
+    write_table(tmp_path / "neurons.parquet", "neurons", kinds)
     transfer(lambda a, b: 1.0).assign(method="landermt").to_csv(tmp_path / "transfer.csv", index=False)
     call = ["claims", "--layers", tmp_path / "layers.parquet", "--neurons", tmp_path / "neurons.parquet"]
     call += ["--directions", *DIRECTIONS[::-1], "--activations", *(tmp_path / f"{d}.parquet" for d in DIRECTIONS[::-1])]
@@ -502,14 +496,12 @@ def test_figures_by_the_command_line(tmp_path, capsys):
         pd.DataFrame({"direction": d, "layer": range(3), "activation": [1.0, 3, 0], "delta": delta, "selected": False})
         for d in ("en-de", "de-en")
     ]
-    tables.write(tmp_path / "layers.parquet", pd.concat(parts), "layers")
+    write_table(tmp_path / "layers.parquet", "layers", pd.concat(parts))
     kinds = np.tile(["general", "specific"], (3, 1))
-    neurons = tables.by_neuron({"kind": kinds, "language": np.where(kinds == "general", None, "de"), "variance": kinds})
-    neurons = neurons.assign(selected=False, variance=0.0)
-    tables.write(tmp_path / "neurons.parquet", neurons, "neurons")
+    neurons = {"kind": kinds, "language": np.where(kinds == "general", None, "de"), "selected": kinds == "neither"}
+    write_table(tmp_path / "neurons.parquet", "neurons", neurons)
     for code, score in {"en": [1.0, 3], "de": [1.0, 5]}.items():
-        scores = {"score": np.tile(score, (3, 1)), "tokens": np.ones((3, 2), dtype=int)}
-        tables.write(tmp_path / f"{code}.parquet", tables.by_neuron(scores), "awareness")
+        write_table(tmp_path / f"{code}.parquet", "awareness", {"score": np.tile(score, (3, 1))})
     flags = ["--layers", tmp_path / "layers.parquet", "--neurons", tmp_path / "neurons.parquet"]
     flags += ["--awareness", tmp_path / "en.parquet", tmp_path / "de.parquet", "--awareness-languages", "en", "de"]
     flags = [*map(str, flags), "--out", str(tmp_path / "out")]
@@ -534,6 +526,6 @@ def test_figures_by_the_command_line(tmp_path, capsys):
     ]  # fmt: skip
     with pytest.raises(UserError, match="--neurons, --awareness: the figures of awareness need it"):
         figures.main(["awareness", "--out", "x"])
-    tables.write(tmp_path / "layers.parquet", parts[0].head(1), "layers")
+    write_table(tmp_path / "layers.parquet", "layers", parts[0].head(1))
     with pytest.raises(UserError, match="nothing to draw in delta; a model of one layer has no change D"):
         figures.main(["layers", *flags])

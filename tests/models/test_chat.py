@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from lander.data.templates import Template
-from lander.detect import activations, awareness
+from lander.detect.samples import translations
 from lander.finetune.__main__ import tokenize
 from lander.models.tokens import Codec
 from lander.shared.errors import UserError
@@ -90,10 +90,9 @@ def test_all_stages_read_the_same_tokens(codec):
         [row for row in whole if len(row) <= most],
     )
     assert (again.tokens.tolist(), again.too_long) == ([token for row in kept for token in row], len(whole) - len(kept))
-    assert [sample.tokens for sample in awareness.translations(table, codec, templates, names)] == whole
-    [batch] = activations.batches(table, codec, templates, names, "prompt", 8)
-    rows = [row[mask].tolist() for row, mask in zip(batch.input_ids, batch.attention_mask.bool(), strict=True)]
-    assert sorted(rows) == sorted(decoding)
+    for reference, expected in ((True, whole), (False, decoding)):
+        read = translations(table, codec, templates, names, reference=reference)
+        assert [sample.tokens for sample in read] == expected
 
 
 def test_plain_is_the_default_and_auto_goes_by_the_tokenizer():

@@ -15,9 +15,10 @@ from lander.data.repair import repair
 from lander.data.sources import MAX_LINE, Source, languages_of, parse_sources, read, source_name
 from lander.models.pretrain.documents import PROMPT, SPECIAL, Documents
 from lander.models.pretrain.trainer import Trainer
+from lander.models.tokens import save_tokenizer
 from lander.shared import guard, machine
 from lander.shared.errors import UserError, run_main
-from lander.shared.files import read_json, sweep, whole_folder, write_json
+from lander.shared.files import sweep, whole_folder, write_json
 from lander.shared.section import add_flags, names_of
 
 RECIPE = (
@@ -29,11 +30,7 @@ LOSS_ROWS = 1000
 
 
 def read_text(sources: list[Source], languages: dict[str, str]) -> list[dict[str, list[str]]]:
-    """The lines of each source, as language to lines; only lines with text in all languages that the source has.
-
-    Raises:
-        UserError: a source has none of the languages, or cannot be read.
-    """
+    """The lines of each source, as language to lines; only lines with text in all languages that the source has."""
     found = []
     for source in sources:
         held = [language for language in languages if language in languages_of(source)]
@@ -55,9 +52,7 @@ def write_model(folder: Path, trainer: Trainer, record: dict[str, Any]) -> None:
     )
     with whole_folder(folder) as temporary:
         trainer.model.save_pretrained(temporary)
-        tokenizer.save_pretrained(temporary)
-        settings = read_json(temporary / "tokenizer_config.json")  # a name that transformers 4 knows too
-        write_json(temporary / "tokenizer_config.json", settings | {"tokenizer_class": "PreTrainedTokenizerFast"})
+        save_tokenizer(tokenizer, temporary)
         with open(temporary / "loss.csv", "w", newline="", encoding="utf-8") as stream:
             csv.writer(stream, lineterminator="\n").writerows([LOSS_COLUMNS, *thin(trainer.losses)])
         write_json(temporary / "lander.json", record)
