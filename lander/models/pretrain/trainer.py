@@ -1,6 +1,6 @@
 """The model, and the loop that trains it: schedule, progress, checkpoints."""
 
-import json
+import io
 import sys
 import time
 from importlib.metadata import version
@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch.nn import functional
 from transformers import BloomConfig, BloomForCausalLM
@@ -18,9 +16,11 @@ from lander.models.families import fuse_activations
 from lander.models.pretrain.documents import END, SPECIAL, Documents, train_tokenizer, windows
 from lander.shared import deadline, machine
 from lander.shared.digest import code_digest
-from lander.shared.errors import UserError
+from lander.shared.errors import UserError, brief
 from lander.shared.files import whole_file
 from lander.shared.progress import progress
+
+LOSS_COLUMNS = ["update", "tokens", "loss", "learning_rate"]  # nats per token
 
 
 def rate(update: int, updates: int, warmup: int, cooldown: float) -> float:
@@ -41,7 +41,7 @@ class Trainer:
         """
         self.recipe, self.documents, self.checkpoint, self.every = recipe, documents, checkpoint, every
         self.update = self.document = 0
-        self.losses: list[list[float]] = []  # update, tokens, loss (nats per token), learning rate
+        self.losses: list[list[float]] = []  # LOSS_COLUMNS
         self.rows = max(1, recipe["batch_tokens"] // recipe["context"])
         self.updates = max(1, recipe["tokens"] // (self.rows * recipe["context"]))
         self.device = machine.device()
@@ -71,7 +71,9 @@ class Trainer:
         ]
         self.optimizer = torch.optim.AdamW(groups, lr=recipe["learning_rate"], betas=(0.9, 0.95), fused=True)
         if saved:
-            self._restore(saved)
+            self.update, self.document, self.losses = saved["update"], saved["document"], saved["losses"]
+            self.model.load_state_dict(saved["model"])
+            self.optimizer.load_state_dict(saved["optimizer"])
 
     def train(self) -> None:
         """Train to the end of the budget. UserError if the job's time is up (a checkpoint is then written)."""
@@ -126,17 +128,13 @@ class Trainer:
 
     def save_checkpoint(self) -> None:
         """Write weights, moments and place into one file, whole or not at all."""
-        tensors = {}
-        for name, parameter in self.model.named_parameters():
-            state = self.optimizer.state[parameter]
-            tensors[f"weight {name}"] = parameter.detach()
-            tensors[f"first {name}"], tensors[f"second {name}"] = state["exp_avg"], state["exp_avg_sq"]
-        state = {
-            "recipe": self.recipe, "origin": self.origin, "update": self.update, "document": self.document,
-            "losses": self.losses, "tokenizer": self.tokenizer.to_str(),
-        }  # fmt: skip
+        state = {name: getattr(self, name) for name in ("recipe", "origin", "update", "document", "losses")}
+        state |= {"tokenizer": self.tokenizer.to_str()}
+        state |= {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        buffer = io.BytesIO()  # torch itself does not say that a disk is full
+        torch.save(state, buffer)
         with whole_file(self.checkpoint) as temporary:
-            save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, temporary, {"state": json.dumps(state)})
+            temporary.write_bytes(buffer.getbuffer())
 
     def _read_checkpoint(self) -> dict[str, Any] | None:
         """The state of a checkpoint of the same text, code and recipe; None if there is none to go on from.
@@ -146,13 +144,10 @@ class Trainer:
         if not self.checkpoint.exists():
             return None
         try:
-            with safe_open(self.checkpoint, "pt") as file:
-                state = json.loads(file.metadata()["state"])
-                state["tensors"] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except Exception as error:  # a damaged file costs time, not the run
-            state, fault = {}, f"not readable ({error})"
-        else:
+            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
             fault = self._fault(state)
+        except Exception as error:  # a damaged file costs time, not the run
+            fault = f"not readable ({brief(error)})"
         if fault:
             print(f"pretrain: {self.checkpoint}: {fault}; starting over", file=sys.stderr)
             return None
@@ -169,13 +164,3 @@ class Trainer:
         ends = [tokens // (self.rows * self.recipe["context"]) for tokens in budgets]
         hot = all(rate(state["update"] - 1, end, 0, self.recipe["cooldown"]) == 1 for end in ends)
         return "" if same and (hot or budgets[0] == budgets[1]) else "of another recipe"
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        self.update, self.document, self.losses = state["update"], state["document"], state["losses"]
-        for name, parameter in self.model.named_parameters():
-            tensors = [state["tensors"][f"{kind} {name}"].to(self.device) for kind in ("weight", "first", "second")]
-            parameter.data.copy_(tensors[0])
-            self.optimizer.state[parameter] = {
-                "step": torch.tensor(float(self.update), device=self.device),
-                "exp_avg": tensors[1], "exp_avg_sq": tensors[2],
-            }  # fmt: skip
