@@ -39,7 +39,7 @@ from lander.shared.languages import Direction, parse_direction
 from lander.shared.section import add_flags, settings
 from lander.shared.tables import ABSENT, BASE, GENERAL, SOURCE, SPECIFIC, TARGET, UNACTIVATED
 
-RULES = ("normalize", "unactivated_role", "share", "pool", "gate", "train", "untrained")  # flags of the Rules
+FLAGS = ("normalize", "unactivated_role", "share", "pool", "gate", "train", "untrained")  # of the Rules
 
 
 class Rules(Neurons, Routing, Ablation):
@@ -145,7 +145,7 @@ def main() -> None:
     parser.add_argument("--awareness", type=Path, nargs="+", required=True, help="one table per language")
     parser.add_argument("--awareness-languages", nargs="+", required=True, help="their codes, in the same order")
     parser.add_argument("--directions", type=parse_direction, nargs="+", required=True)
-    add_flags(parser, Rules, *RULES)
+    add_flags(parser, Rules, *FLAGS)
     parser.add_argument("--out-dir", type=Path, required=True)
     args = parser.parse_args()
     rules = settings(Rules, args)

@@ -10,7 +10,12 @@ Example:
 from pathlib import Path
 from typing import Any
 
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
+
 from lander.models.families import FAMILIES
+from lander.models.tokens import save_tokenizer
 from lander.shared.errors import UserError, brief
 from lander.shared.files import whole_folder
 
@@ -19,12 +24,6 @@ MAGIC = b"GGUF"
 
 def convert(file: Path, out: Path) -> None:
     """Write a GGUF file as a model folder, whole or not at all: config, float32 weights, tokenizer."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
-
-    from lander.models.tokens import save_tokenizer
-
     logging.disable_progress_bar()
     with file.open("rb") as stream:
         if stream.read(len(MAGIC)) != MAGIC:

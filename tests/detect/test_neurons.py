@@ -1,6 +1,5 @@
 """The splits, general or specific, and the owners, on numbers computed by hand."""
 
-import sys
 from math import log
 
 import numpy as np
@@ -153,26 +152,24 @@ def test_permuting_keeps_each_layers_groups_and_moves_their_members():
     assert (permuted(classes, 2).owned != moved.owned).any()
 
 
-def run_stage(monkeypatch, folder, *flags: str) -> pd.DataFrame:
+def run_stage(command, folder, *flags: str) -> pd.DataFrame:
     """The stage on two languages and two layers of three neurons, layer 1 chosen."""
     for language, scores in {"en": [[1, 2, 3], [0.5, 0, 0.9]], "de": [[3, 2, 1], [0.5, 0.8, 0]]}.items():
         write_table(folder / language, "awareness", {"score": np.array(scores) / 4})
     write_table(folder / "layers", "layers", {"layer": [0, 1], "selected": [False, True]})
-    paths = ["--awareness", str(folder / "en"), str(folder / "de"), "--layers", str(folder / "layers")]
-    fixed = [*paths, "--awareness-languages", "en", "de", "--out", str(folder / "out")]
-    monkeypatch.setattr(sys, "argv", ["lander.detect.neurons", *fixed, *flags])
-    neurons.main()
+    paths = ["--awareness", folder / "en", folder / "de", "--layers", folder / "layers", "--out", folder / "out"]
+    command(neurons, *paths, "--awareness-languages", "en", "de", *flags)
     return tables.read(folder / "out", "neurons")
 
 
-def test_the_stage(monkeypatch, tmp_path):
-    table = run_stage(monkeypatch, tmp_path, "--general-share", "0.34", "--normalize", "none")
+def test_the_stage(command, tmp_path):
+    table = run_stage(command, tmp_path, "--general-share", "0.34", "--normalize", "none")
     assert table["selected"].tolist() == [False] * 3 + [True] * 3
     assert table["language"].fillna("-").tolist() == ["de", "-", "en", "-", "de", "en"]
     flags = ["--rule", "entropy", "--general-share", "0.34", "--activation-quantile", "0.5"]
-    table = run_stage(monkeypatch, tmp_path, *flags)  # layer 0: above the third of 1 1 2 2 3 3 are the two 3s
+    table = run_stage(command, tmp_path, *flags)  # layer 0: above the third of 1 1 2 2 3 3 are the two 3s
     assert table["language"].fillna("-").tolist() == ["de", "-", "en", "-", "de", "en"]
-    table = run_stage(monkeypatch, tmp_path, *flags, "--permute", "0")
+    table = run_stage(command, tmp_path, *flags, "--permute", "0")
     assert sorted(table["language"].fillna("-")) == ["-", "-", "de", "de", "en", "en"]
 
 
