@@ -231,10 +231,8 @@ def stacked(paths: list[Path], schema: str, value: str) -> np.ndarray:
     for path in paths:
         table = read(path, schema, ["layer", "neuron", value])
         if not is_whole(table):
-            raise UserError(
-                f"{path}: not every neuron of every layer has its one row; {remedy(path)}, of all neurons if it is "
-                "that of a sample (lander.detect.awareness --neurons)"
-            )
+            sample = "a sample of neurons, as of lander.detect.awareness --neurons, is not enough"
+            raise UserError(f"{path}: not every neuron of every layer has its one row ({sample}); {remedy(path)}")
         arrays.append(by_layer(table, value))
         if arrays[-1].shape != arrays[0].shape:
             other = f"but {paths[0]} has {arrays[0].shape}: not the same model"
