@@ -2,7 +2,6 @@
 
 import csv
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -237,17 +236,15 @@ def test_thinning_keeps_the_last_update_and_the_mean():
     assert kept["update"].iloc[-1] == 2001
 
 
-def test_the_shipped_base_is_made_by_these_defaults_and_translates_what_it_was_shown(monkeypatch):
+def test_the_shipped_base_is_made_by_these_defaults_and_translates_what_it_was_shown():
     from lander.data import cldr
     from lander.data.templates import Template
     from lander.models.loading import BUILT_IN, facts, load
 
     record = facts("lander-tiny")
     recipe = record["recipe"]
-    flags = ["--languages", "{}", "--sources", "[]", "--out", "x", "--tokens", str(recipe["tokens"])]
-    monkeypatch.setattr(sys, "argv", ["pretrain", *flags])
-    options = stage.parse()
-    assert all(getattr(options, name) == recipe[name] for name in stage.RECIPE)
+    defaults = stage.Recipe()
+    assert all(getattr(defaults, name) == recipe[name] for name in stage.RECIPE)
     assert (BUILT_IN / "lander-tiny" / "model.safetensors").stat().st_size < 10_000_000
 
     model, codec = load("lander-tiny", dtype="float32")

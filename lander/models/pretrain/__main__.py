@@ -25,7 +25,7 @@ LOSS_ROWS = 1000
 
 
 class Recipe(Pretrain):
-    """What shapes the result besides the text."""
+    """What shapes the result besides the text; the defaults are the recipe of `lander-tiny`."""
 
     warmup: int = Field(100, ge=0, description="Updates until the learning rate is at its peak.")
     cooldown: float = Field(0.3, ge=0, le=1, description="Last share of updates, in which it falls to zero.")
@@ -56,8 +56,8 @@ def thin(losses: list[list[float]]) -> pd.DataFrame:
     return stretches.agg(dict.fromkeys(LOSS_COLUMNS, "last") | {"loss": "mean"}).round({"loss": 5})
 
 
-def parse() -> argparse.Namespace:
-    """Flags; the defaults are the recipe of `lander-tiny`."""
+def main() -> None:
+    """Check the flags, and make the model while no other process works on its folder."""
     parser = argparse.ArgumentParser(prog="lander.models.pretrain", description="Train a small BLOOM from scratch.")
     parser.add_argument("--sources", type=parse_sources, required=True, help="sources of sentences (JSON list)")
     parser.add_argument("--parallel", type=parse_sources, default=[], help="sources of translations (JSON list)")
@@ -67,12 +67,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--checkpoint-seconds", type=float, default=120, help="time between checkpoints")
     parser.add_argument("--checkpoints", type=Path, help="folder of the checkpoint (default: beside --out)")
     parser.add_argument("--out", type=Path, required=True, help="folder of the model")
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Check the flags, and make the model while no other process works on its folder."""
-    options = parse()
+    options = parser.parse_args()
     machine.prepare(options.threads)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
