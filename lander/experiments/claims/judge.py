@@ -1,4 +1,4 @@
-"""Statistics and verdicts that all claims share.
+"""Verdicts, and the statistics that several claims share.
 
 A permutation test compares a statistic of the data with the same statistic of arrangements of the data. Few
 arrangements are all tried, many are drawn at random with a seed.
@@ -7,18 +7,23 @@ arrangements are all tried, many are drawn at random with a seed.
 import itertools
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from lander.shared.languages import parse_direction
+from lander.shared.yamlfile import read_yaml
 
 ALPHA = 0.05
+ALIKE = 0.8  # curves of this mean correlation have "a similar trend"
+MIXED = 0.1  # languages of at most this silhouette have no clear boundaries
+LOWEST = 0.1  # a cell among this share of the lowest "does not improve significantly"
+LIMITS = {"alpha": ALPHA, "alike": ALIKE, "mixed": MIXED, "lowest": LOWEST}
 ALL = 5040  # arrangements (7!) up to which all are tried
 DRAWS = 2000
-MIXED = 0.1  # languages of at most this silhouette have no clear boundaries
 SUPPORTED, NOT_SUPPORTED, NOT_TESTABLE = "supported", "not supported", "not testable here"
-BY_TEST = f"value above control, permutation p <= {ALPHA:g}"
+RULES, CLAIMS = read_yaml(Path(__file__).with_name("claims.yaml")).values()  # both by key
 GENERA = {  # of the languages people score; WALS
     "Germanic": "en de nl af da sv nb nn no is fy lb",
     "Romance": "fr it es pt ro ca gl oc",
@@ -34,25 +39,23 @@ GENERA = {  # of the languages people score; WALS
     "Dravidian": "ta te kn ml",
 }
 GENUS = {code: genus for genus, codes in GENERA.items() for code in codes.split()}
-Found = tuple[float, float, "Test | None"]  # value, control, test; None if there is nothing to test
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """A row of the table of claims."""
+class Result(NamedTuple):
+    """What was found about a claim; without numbers it could not be tested."""
 
-    claim: str
-    where: str  # section or figure of the paper
-    statistic: str  # what value and control are
     value: float = math.nan
     control: float = math.nan
     p: float = math.nan
     verdict: str = NOT_TESTABLE
-    rule: str = BY_TEST
+    note: str = ""  # about the statistic
+    of: str = ""  # which of several tests of the claim this is
 
 
-@dataclass(frozen=True)
-class Test:
+Found = list[tuple[str, Result]]  # key of the claim, result
+
+
+class Test(NamedTuple):
     """`p`: share of arrangements at least as far up as the data's own; `floor`: the smallest p that any could have."""
 
     value: float
@@ -65,14 +68,6 @@ class Test:
         if not self.floor <= ALPHA:
             return NOT_TESTABLE
         return SUPPORTED if self.p <= ALPHA else NOT_SUPPORTED
-
-
-def judged(claim: str, where: str, statistic: str, found: Found, rule: str = BY_TEST) -> Verdict:
-    """The row of a claim whose verdict is that of its test."""
-    value, control, test = found
-    if test is None:
-        return Verdict(claim, where, statistic, rule=rule)
-    return Verdict(claim, where, statistic, value, control, test.p, test.verdict, rule)
 
 
 def tested(statistic: Callable[[np.ndarray], float], arrangements: Iterable[np.ndarray]) -> Test:
@@ -93,11 +88,11 @@ def tested(statistic: Callable[[np.ndarray], float], arrangements: Iterable[np.n
     )
 
 
-# ---------------------------------------------------------------- arrangements
+# ---------------------------------------------------------------- arrangements, that of the data first
 
 
 def orders(n: int, seed: int) -> list[np.ndarray]:
-    """Orders of n things, their own first: all of them, or seeded random ones if there are more than `ALL`."""
+    """Orders of n things: all of them, or seeded random ones if there are more than `ALL`."""
     if math.factorial(min(n, 20)) <= ALL:
         return [np.array(order, dtype=int) for order in itertools.permutations(range(n))]
     random = np.random.default_rng(seed)
@@ -105,7 +100,7 @@ def orders(n: int, seed: int) -> list[np.ndarray]:
 
 
 def signs(n: int, seed: int) -> list[np.ndarray]:
-    """Rows of +1 and -1, all + first: all of them, or seeded random ones."""
+    """Rows of +1 and -1: all of them, or seeded random ones."""
     if 2**n <= ALL:
         return [np.array(row) for row in itertools.product((1, -1), repeat=n)]
     random = np.random.default_rng(seed)
@@ -113,7 +108,7 @@ def signs(n: int, seed: int) -> list[np.ndarray]:
 
 
 def shuffles(rows: int, n: int, seed: int) -> list[np.ndarray]:
-    """(rows, n) orders, each row shuffled separately; the unshuffled first. Only their relative order matters."""
+    """(rows, n) orders, each row shuffled separately; seeded random ones."""
     random = np.random.default_rng(seed)
     plain = np.tile(np.arange(n), (rows, 1))
     return [plain, *(random.permuted(plain, axis=1) for _ in range(DRAWS - 1))]
@@ -150,49 +145,37 @@ def relative_spread(values: np.ndarray) -> np.ndarray:
     return np.divide(values.std(axis=0), mean, out=np.zeros_like(mean), where=mean > 0)
 
 
-def pairs_against_others(table: np.ndarray, pairs: list[tuple[int, int]], seed: int) -> Found:
+def pairs_against_others(table: np.ndarray, pairs: list[tuple[int, int]], seed: int) -> Result:
     """Are some pairs more alike than the others? Tested by renaming the things.
 
     Args:
         table: (n, n) symmetric likeness.
-        pairs: the pairs in question, lower place first.
-
-    Returns:
-        mean likeness of these pairs, of all others, and the test; no test if there are no such pairs or no others.
+        pairs: the pairs in question, lower place first; the control is the mean of all others.
     """
     others = [pair for pair in itertools.combinations(range(len(table)), 2) if pair not in set(pairs)]
     if not pairs or not others:
-        return math.nan, math.nan, None
+        return Result()
     first, second = np.array(pairs).T
-
-    def likeness(order: np.ndarray) -> float:
-        return float(table[order[first], order[second]].mean())
-
-    control = float(np.mean([table[pair] for pair in others]))
-    return likeness(np.arange(len(table))), control, tested(likeness, orders(len(table), seed))
+    test = tested(lambda order: float(table[order[first], order[second]].mean()), orders(len(table), seed))
+    return Result(test.value, float(np.mean([table[pair] for pair in others])), test.p, test.verdict)
 
 
-def parts_of_depth(n: int) -> dict[str, np.ndarray]:
-    """Boolean masks over n layers: `early` and `late` halves (an odd one out in neither), `middle` and `outer`."""
-    place = np.arange(n)
-    third = n // 3
-    middle = (place >= third) & (place < n - third)
-    return {"early": place < n // 2, "late": place >= n - n // 2, "middle": middle, "outer": ~middle}
-
-
-def part_above_part(values: np.ndarray, high: str, low: str, seed: int) -> Found:
+def part_above_part(values: np.ndarray, high: str, low: str, seed: int) -> Result:
     """Is a value per layer higher in one part of the depth than in another? Tested by permuting layers.
 
-    Returns:
-        mean in the part `high`, in the part `low`, and the test; no test if there are fewer than two layers.
+    Args:
+        high, low: `early` or `late` half (an odd layer is in neither), `middle` third or `outer` thirds. The value is
+            the mean in the part `high`, the control that in `low`.
     """
-    parts = parts_of_depth(len(values))
-    if not parts[high].any() or not parts[low].any():
-        return math.nan, math.nan, None
-    test = tested(
-        lambda order: values[order][parts[high]].mean() - values[order][parts[low]].mean(), orders(len(values), seed)
-    )
-    return float(values[parts[high]].mean()), float(values[parts[low]].mean()), test
+    n = len(values)
+    place, third = np.arange(n), n // 3
+    middle = (place >= third) & (place < n - third)
+    parts = {"early": place < n // 2, "late": place >= n - n // 2, "middle": middle, "outer": ~middle}
+    above, below = parts[high], parts[low]
+    if not above.any() or not below.any():
+        return Result()
+    test = tested(lambda order: values[order][above].mean() - values[order][below].mean(), orders(n, seed))
+    return Result(float(values[above].mean()), float(values[below].mean()), test.p, test.verdict)
 
 
 # ---------------------------------------------------------------- languages
