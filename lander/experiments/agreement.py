@@ -259,7 +259,7 @@ def _cell(value: float | None) -> Cell:
 
 def picture(data: pd.DataFrame, wanted: float) -> str | None:
     """Overlap of the set of some sentences with that of all, by sentences read; None if no parts were given."""
-    from lander.experiments import charts  # matplotlib only when the inputs are right
+    from lander.report import charts  # matplotlib only when the inputs are right
 
     running = data[data["kind"] == "running_overlap"]
     if running.empty:
@@ -269,7 +269,7 @@ def picture(data: pd.DataFrame, wanted: float) -> str | None:
     rows = pd.DataFrame({"mean": groups.mean(), "spread": groups.std()}).reset_index()
     title = f"Mean and standard deviation over layers; dashed: {wanted:g}"
     panel = charts.Panel(rows, "sentences read, of each language", "overlap with the last set", title, wanted)
-    return charts.curves("agreement", "Overlap of the specific neurons, by sentences read", [panel], log=True)
+    return charts.lines("agreement", "Overlap of the specific neurons, by sentences read", [panel], "log")
 
 
 # ---------------------------------------------------------------- command line

@@ -30,19 +30,16 @@ import argparse
 import sys
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib.axes import Axes
 from torch import nn
 
-from lander.experiments import charts
 from lander.experiments.claims.judge import ALPHA, MIXED
 from lander.models import families, loading
 from lander.models.flags import add_model_flags
 from lander.models.tokens import Codec
-from lander.report import svg
+from lander.report import charts
 from lander.report.document import Document, heads, number, numbers, write
 from lander.report.tables import Cell, Table
 from lander.shared import machine, tables
@@ -298,44 +295,21 @@ def document(points: pd.DataFrame, scores: pd.DataFrame, neighbours: int, draws:
     return Document("clusters", title, blocks, numbers(scores), picture(points, silhouettes), files)
 
 
-@matplotlib.rc_context(svg.RC)
 def picture(points: pd.DataFrame, silhouettes: pd.DataFrame) -> str:
-    """Small multiples, layers below each other, groups side by side; a colour and a marker for each language."""
-    layers, languages = list(points["layer"].unique()), list(points["language"].unique())
-    figure, axes = charts.grid(len(layers), len(GROUPS), 7.2, 2.3 * len(layers) + 0.45)
+    """Small multiples: layers below each other, groups side by side, a colour and a marker for each language."""
+    points = points[points["sentence"] < SHOWN].rename(columns={"language": "series"})
     found = silhouettes.reset_index().set_index(["layer", "group"])
-    for row, layer in enumerate(layers):
-        for axis, (group, name) in zip(axes[row], GROUPS.items(), strict=True):
-            mine = points[(points["layer"] == layer) & (points["group"] == group) & (points["sentence"] < SHOWN)]
-            _panel(axis, mine, languages)
+    panels = []
+    for layer in points["layer"].unique():
+        for group, name in GROUPS.items():
             heading = f"no {name} neurons"
             if (layer, group) in found.index:
                 size, value = found.loc[(layer, group), ["neurons", "value"]]
                 heading = f"{int(size):,} {name}\nsilhouette {number(value, 2).text}"
-            axis.set_title(heading, fontsize=8.5, loc="left")
-        axes[row, 0].set_ylabel(f"layer {layer}")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    spacing = {"handlelength": 1, "handletextpad": 0.4, "columnspacing": 2, "markerscale": 1.3}
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(10, len(languages)), **spacing)
+            rows = points[(points["layer"] == layer) & (points["group"] == group)]
+            panels.append(charts.Panel(rows, y=f"layer {layer}" if group == "general" else "", title=heading))
     title = "Sentences on general and on specific neurons: two principal components, by language"
-    return svg.to_svg(figure, "clusters", title)
-
-
-def _panel(axis: Axes, points: pd.DataFrame, languages: list[str]) -> None:
-    """The sentences of all languages. Filled and hollow markers alternate."""
-    for index, language in enumerate(languages):
-        rows = points[points["language"] == language]
-        colour = svg.PALETTE[index % len(svg.PALETTE)]
-        look = {"marker": svg.MARKERS[index % len(svg.MARKERS)], "markersize": 4.2, "markeredgewidth": 0.7}
-        look |= {"markerfacecolor": colour if index % 2 == 0 else "none", "markeredgecolor": colour}
-        axis.plot(rows["x"], rows["y"], linestyle="", label=language, color=colour, **look)
-    span = max(1e-12, *(float(np.ptp(points[name])) if len(points) else 0.0 for name in ("x", "y"))) * 0.55
-    for name, limit in (("x", axis.set_xlim), ("y", axis.set_ylim)):
-        middle = float(points[name].max() + points[name].min()) / 2 if len(points) else 0.0
-        limit(middle - span, middle + span)
-    axis.grid(False)
-    axis.set_xticks([])
-    axis.set_yticks([])
+    return charts.clouds("clusters", title, panels, len(GROUPS))
 
 
 # ---------------------------------------------------------------- command line

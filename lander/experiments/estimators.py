@@ -9,7 +9,6 @@ from dataclasses import replace
 import pandas as pd
 
 from lander.config.rules import rule_of
-from lander.experiments import charts
 from lander.experiments.samples import (
     DRAWS,
     MAIN,
@@ -23,6 +22,7 @@ from lander.experiments.samples import (
     runs_of,
     summarise,
 )
+from lander.report import charts
 from lander.report.document import Document, heads, listed, number, numbers
 from lander.report.tables import Cell, Table
 from lander.shared.errors import UserError
@@ -92,7 +92,7 @@ def estimators(inputs: Inputs) -> Document:
 def picture(data: pd.DataFrame, order: list[str]) -> str:
     """Dev loss and BLEU of each estimator; the line is the mean of the control."""
     rows = data.sort_values("estimator", key=lambda column: column.map(order.index), kind="stable")
-    rows = rows.assign(label=rows["estimator"], series="mean")
+    rows = rows.assign(label=rows["estimator"], series="")
     panels = []
     for test, metric, text, _ in dev_columns(data):
         if metric in ("dev loss", "bleu"):

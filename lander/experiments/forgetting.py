@@ -10,13 +10,10 @@ Training in any direction teaches it, so all directions seem to improve.
 
 from collections.abc import Mapping
 
-import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import MaxNLocator
 
 from lander.config.methods import TRAINING_FREE
-from lander.experiments import charts
 from lander.experiments.samples import (
     KEYS,
     LOSS,
@@ -34,7 +31,7 @@ from lander.experiments.samples import (
     summarise,
     tests_of,
 )
-from lander.report import svg
+from lander.report import charts
 from lander.report.document import Document, heads, listed, number, numbers
 from lander.report.tables import MISSING, Cell, Table, quantity
 from lander.shared.errors import UserError
@@ -241,30 +238,13 @@ def table(
     return Table(caption, "model", heads([heading for _, heading, _ in columns]), rows, notes=list(notes))
 
 
-@matplotlib.rc_context(svg.RC)
 def scatter(panels: Mapping[str, pd.DataFrame], title: str) -> str:
     """Gain over increase of the loss on text, a panel for each test set; markers grow with the parameters trained."""
     most = max(1.0, *(rows["parameters"].max() for rows in panels.values()))
-    length = max(map(len, panels.values()))
-    figure, axes = charts.grid(len(panels), 1, 6.4, 3.6 * len(panels) + 0.21 * -(-length // 2))
-    for axis, (test, rows) in zip(axes[:, 0], panels.items(), strict=True):
-        axis.grid(True)
-        for index, row in enumerate(rows.itertuples()):
-            colour = svg.PALETTE[index % len(svg.PALETTE)]
-            style = {"color": colour, "marker": svg.MARKERS[index % len(svg.MARKERS)], "linestyle": "", "capsize": 2}
-            style |= {"markersize": 5 + 5 * np.sqrt(row.parameters / most)}
-            style |= {"markerfacecolor": colour if row.best else svg.PAGE, "elinewidth": 0.9}
-            x, y = (float(spread) if np.isfinite(spread) else None for spread in (row.spread_x, row.spread_y))
-            label = f"{row.label} {quantity(row.parameters)}" if row.parameters else row.label
-            axis.errorbar(row.x, row.y, xerr=x, yerr=y, label=label, **style)
-        front = rows[rows["best"]].sort_values("x")
-        axis.plot(front["x"], front["y"], color=svg.MUTED, linestyle=svg.DASHES[2], linewidth=1, zorder=0)
-        axis.set_xlabel("increase of the loss on text (nats per character)")
-        axis.set_ylabel(f"gain on {test} (BLEU)")
-        axis.margins(x=0.08, y=0.1)
-        axis.xaxis.set_major_locator(MaxNLocator(7))
-        axis.set_title(
-            "Up and left is better; filled: Pareto-optimal; size: parameters trained", fontsize=9.5, loc="left"
-        )
-    svg.legend_below(figure, axes[0, 0], 2)
-    return svg.to_svg(figure, "forgetting", f"Gain against forgetting{', ' + title if title else ''}")
+    x, heading = "increase of the loss on text (nats per character)", "Up and left is better; filled: Pareto-optimal"
+    drawn = []
+    for test, rows in panels.items():
+        sizes = [f" {quantity(size)}" if size else "" for size in rows["parameters"]]
+        rows = rows.assign(label=rows["label"] + sizes, size=5 + 5 * np.sqrt(rows["parameters"] / most))
+        drawn.append(charts.Panel(rows, x, f"gain on {test} (BLEU)", f"{heading}; size: parameters trained"))
+    return charts.scatter("forgetting", f"Gain against forgetting{', ' + title if title else ''}", drawn)

@@ -7,14 +7,12 @@ another base. The first table of each says which method is best, by how much, an
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-import matplotlib
 import pandas as pd
 
 from lander.config.methods import SECOND_MODEL, TABLE2
 from lander.evaluate import significance
 from lander.evaluate.collect import MEANS
 from lander.evaluate.segments import Compared, Place, read_all
-from lander.experiments import charts
 from lander.experiments.samples import (
     DRAWS,
     LOSS,
@@ -33,7 +31,7 @@ from lander.experiments.samples import (
     summarise,
     tests_of,
 )
-from lander.report import paper, svg
+from lander.report import charts, paper
 from lander.report.document import Document, heads, listed, number, numbers
 from lander.report.significance import SIGNIFICANT, Outcome
 from lander.report.tables import MISSING, Cell, Table, duration, quantity
@@ -76,14 +74,16 @@ def second_model(inputs: Inputs) -> Document:
     model = f" on {inputs.title}" if inputs.title else " on a second model"
     title = f"Figure 9: BLEU and chrF2++ of zero-shot, adapter-lora and landermt{model}, in each direction"
     names = labels(data)
-    panels = {}
+    panels = []
     for test in tests_of(data):
         rows = data[(data["test"] == test) & (data["metric"] == "bleu")]
         order = sort_columns(rows["direction"].unique(), inputs.directions)
-        wide = rows.assign(series=[names[run] for run in runs_of(rows)]).set_index(["series", "direction"])
-        panels[test] = wide[["mean", "spread"]].unstack("direction").reindex(list(names.values()))
-        panels[test] = panels[test].reindex(columns=order, level="direction")
-    return Document("second_model", title, blocks, numbers(data), bars(f"BLEU by direction{model}", panels))
+        rows = rows[rows["direction"].isin(order)]
+        rows = rows.assign(series=[names[run] for run in runs_of(rows)], value=rows["direction"])
+        rows = rows.sort_values("value", key=lambda column: column.map(order.index), kind="stable")
+        panels.append(charts.Panel(rows, "direction", "BLEU (0-100)", str(test)))
+    drawn = charts.bars("second_model", f"BLEU by direction{model}", panels)
+    return Document("second_model", title, blocks, numbers(data), drawn)
 
 
 def _only(inputs: Inputs, methods: tuple[str, ...], name: str) -> Inputs:
@@ -307,27 +307,3 @@ def picture(name: str, inputs: Inputs, data: pd.DataFrame) -> str:
         rows = rows.sort_values("label", key=lambda column: column.map(order.index), kind="stable")
         panels.append(charts.Panel(rows, f"mean BLEU on {test} (0-100)"))
     return charts.dots(name, f"Mean BLEU by method{', ' + inputs.title if inputs.title else ''}", panels)
-
-
-@matplotlib.rc_context(svg.RC)
-def bars(title: str, panels: Mapping[str, pd.DataFrame]) -> str:
-    """Groups of bars, a panel for each test set.
-
-    Args:
-        panels: test set -> table series x (mean or spread, direction).
-    """
-    figure, axes = charts.grid(len(panels), 1, 6.4, 2.6 * len(panels) + 0.5)
-    for axis, (test, table) in zip(axes[:, 0], panels.items(), strict=True):
-        width = 0.8 / len(table)
-        for index, series in enumerate(table.index):
-            mean, spread = table.loc[series, "mean"], table.loc[series, "spread"]
-            at = [place - 0.4 + width * (index + 0.5) for place in range(len(mean))]
-            look = {"facecolor": svg.PALETTE[index % 7], "hatch": svg.HATCHES[index % 10], "edgecolor": svg.PAGE}
-            error = {"yerr": spread.fillna(0), "error_kw": {"ecolor": svg.INK, "linewidth": 0.9, "capsize": 1.5}}
-            axis.bar(at, mean, width * 0.94, label=series, linewidth=0.4, **look, **error)
-        axis.set_xticks(range(len(mean)), mean.index)
-        axis.set_xlabel("direction")
-        axis.set_ylabel("BLEU (0-100)")
-        axis.set_title(test if len(panels) > 1 else "", fontsize=9.5, loc="left")
-    svg.legend_below(figure, axes[0, 0], min(3, len(table)))
-    return svg.to_svg(figure, "second_model", title)

@@ -5,8 +5,8 @@ The dev loss alone decides what is better. The test scores are shown and decide 
 
 import pandas as pd
 
-from lander.experiments import charts
 from lander.experiments.samples import MAIN, METRICS, Inputs, by_key, dev_samples, runs_of, summarise, tests_of
+from lander.report import charts
 from lander.report.document import Document, heads, listed, number, numbers
 from lander.report.labels import method_key
 from lander.report.tables import Cell, Table, quantity
@@ -95,7 +95,7 @@ def picture(data: pd.DataFrame, methods: list[str]) -> str:
     """Difference of the dev loss to main's; left of the line is better."""
     rows = data[(data["metric"] == "dev loss") & (data["variant"] != MAIN)]
     names = [variant if len(methods) == 1 else f"{variant} ({method})" for method, variant in runs_of(rows)]
-    rows = rows.assign(label=names, series="dev", mean=rows["difference"], spread=rows["difference_spread"])
+    rows = rows.assign(label=names, series="", mean=rows["difference"], spread=rows["difference_spread"])
     title, x = "Left of the line is better", "dev loss minus main's (nats per token)"
     panel = charts.Panel(rows.sort_values("mean"), x, title=title, line=0.0)
     return charts.dots("readings", "Dev loss of each reading against main", [panel])

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pandas as pd
 
-from lander.experiments import charts
 from lander.experiments.samples import (
     MEAN_HEADS,
     SUMMARY,
@@ -15,6 +14,7 @@ from lander.experiments.samples import (
     summarise,
     tests_of,
 )
+from lander.report import charts
 from lander.report.document import Document, heads, number, numbers
 from lander.report.tables import Cell, Table, quantity
 from lander.shared.errors import UserError
@@ -60,7 +60,7 @@ def _sweep(inputs: Inputs, name: str, key: str, axis: str, title: str) -> Docume
     notes = ["Dev loss: nats per token. Bold: the lowest. ±: standard deviation over seeds."]
     table = Table(f"{key} of landermt", key, titles, rows, notes=notes)
 
-    ring = {"dev loss": best}
+    ring = {"dev loss": [best]}
     panels = [
         charts.Panel(dev.assign(series="dev loss"), axis, "dev loss (nats per token)", "Ringed: chosen", chosen=ring)
     ]
@@ -72,7 +72,7 @@ def _sweep(inputs: Inputs, name: str, key: str, axis: str, title: str) -> Docume
             for mean, head in MEAN_HEADS.items()
         ]
         panels.append(charts.Panel(pd.concat(parts), axis, f"BLEU on {test} (0-100)"))
-    drawing = charts.curves(name, f"Dev loss and BLEU over {axis}", panels)
+    drawing = charts.lines(name, f"Dev loss and BLEU over {axis}", panels)
     blocks = [*([inputs.title] if inputs.title else []), text, table]
     return Document(
         name, title, blocks, numbers(data[["value", "variant", "test", "metric", *SUMMARY, "chosen"]]), drawing

@@ -6,15 +6,10 @@ that change is the form of the instruction, which training in any direction teac
 
 from collections.abc import Mapping
 
-import matplotlib
-import numpy as np
 import pandas as pd
-from matplotlib.colors import LinearSegmentedColormap, Normalize
-from matplotlib.patches import Rectangle
 
-from lander.experiments import charts
 from lander.experiments.samples import KEYS, MAIN, METRICS, Inputs, complete, minus, sort_columns, summarise, tests_of
-from lander.report import svg
+from lander.report import charts
 from lander.report.document import Document, heads, number, numbers
 from lander.report.labels import method_key
 from lander.report.tables import Table
@@ -27,8 +22,6 @@ SETTING = (
     "A model of one direction trains the layers that all directions of the run chose together. If finetune.accumulate "
     "is one micro-batch per direction, its updates read one micro-batch, those of the other models one per direction."
 )
-# from worse to better; both ends are dark, so that in grey the strength shows, and the printed sign says which
-DIVERGING = LinearSegmentedColormap.from_list("change", [svg.PALETTE[1], "#ffffff", svg.PALETTE[0]])
 
 
 def transfer(inputs: Inputs) -> Document:
@@ -145,36 +138,7 @@ def _matrix_table(caption: str, matrix: pd.DataFrame) -> Table:
     )
 
 
-@matplotlib.rc_context(svg.RC)
 def heatmaps(panels: Mapping[str, pd.DataFrame]) -> str:
-    """Matrices of changes (trained x tested), two side by side, on one scale around zero; trained cells are framed."""
-    columns = min(2, len(panels))
-    rows = -(-len(panels) // columns)
-    size = max(matrix.shape[1] for matrix in panels.values()), max(matrix.shape[0] for matrix in panels.values())
-    side = (max(2.6, 0.42 * size[0] + 0.7), max(2.0, 0.34 * size[1] + 0.8))
-    figure, axes = charts.grid(rows, columns, side[0] * columns + 0.9, side[1] * rows)
-    top = max(1e-9, *(float(np.nanmax(np.abs(matrix.to_numpy()))) for matrix in panels.values()))
-    for axis in axes.flat[len(panels) :]:
-        axis.set_visible(False)
-    for axis, (heading, matrix) in zip(axes.flat, panels.items(), strict=False):
-        axis.grid(False)
-        look = {"cmap": DIVERGING, "norm": Normalize(-top, top), "edgecolors": svg.PAGE, "linewidth": 0.6}
-        image = axis.pcolormesh(matrix.to_numpy(), **look)
-        for (row, column), value in np.ndenumerate(matrix.to_numpy()):
-            text = f"{value:+.1f}" if round(value, 1) else "0.0"
-            colour = svg.PAGE if abs(value) > 0.7 * top else svg.INK
-            axis.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=6.5, color=colour)
-            if matrix.index[row] == matrix.columns[column]:
-                axis.add_patch(Rectangle((column, row), 1, 1, fill=False, edgecolor=svg.INK, linewidth=1.4))
-        axis.set_xticks(np.arange(matrix.shape[1]) + 0.5, matrix.columns, rotation=90)
-        axis.set_yticks(np.arange(matrix.shape[0]) + 0.5, matrix.index)
-        axis.tick_params(length=0, labelsize=7.5)
-        axis.invert_yaxis()
-        axis.set_title(heading, fontsize=9.5, loc="left")
-        axis.set_xlabel("tested")
-        axis.set_ylabel("trained")
-    bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=30)
-    bar.set_label("change of BLEU (points)")
-    bar.solids.set_rasterized(False)
-    bar.outline.set_visible(False)
-    return svg.to_svg(figure, "transfer", "Change of BLEU against zero-shot when one direction is trained")
+    """Matrices of changes, trained x tested, on one scale around zero; trained cells are framed."""
+    drawn = [charts.Panel(one, "tested", "trained", f"{name}: change of BLEU (points)") for name, one in panels.items()]
+    return charts.heat("transfer", "Change of BLEU against zero-shot when one direction is trained", drawn)

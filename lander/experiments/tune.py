@@ -3,8 +3,9 @@
 import pandas as pd
 import yaml
 
-from lander.experiments import charts, rates
+from lander.experiments import rates
 from lander.experiments.samples import MAIN, Inputs, by_key, loss_samples, summarise
+from lander.report import charts
 from lander.report.document import Document, heads, listed, number, numbers
 from lander.report.labels import method_key
 from lander.report.tables import MISSING, Cell, Table
@@ -43,8 +44,9 @@ def tune(inputs: Inputs) -> Document:
     head = "# Learning rates with the lowest dev loss, of `snakemake tune`; pass it with --configfile.\n"
     files = {"tune.yaml": head + yaml.safe_dump(config, sort_keys=False)}
     data = data.assign(series=data["method"], place=data["method"].map(order.index)).sort_values(["place", "value"])
-    panel = charts.Panel(data, "learning rate", "dev loss (nats per token)", "Ringed: chosen", chosen=chosen)
-    drawing = charts.curves("tune", "Dev loss by learning rate", [panel], log=True)
+    rings = {method: [rate] for method, rate in chosen.items()}
+    panel = charts.Panel(data, "learning rate", "dev loss (nats per token)", "Ringed: chosen", chosen=rings)
+    drawing = charts.lines("tune", "Dev loss by learning rate", [panel], "log")
     columns = ["method", "value", "mean", "spread", "number", "over", "chosen"]
     csv = numbers(data[columns].rename(columns={"value": "learning_rate"}))
     title = f"Learning rates tried and chosen, by dev loss, of {len(order)} method{'s' if len(order) > 1 else ''}"

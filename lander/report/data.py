@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lander.report import svg
+from lander.report import charts
 from lander.report.document import heads
 from lander.report.inputs import Inputs
 from lander.report.labels import sort_directions
-from lander.report.svg import Drawn, styled
+from lander.report.svg import Drawn
 from lander.report.tables import MISSING, Cell, Head, Table
 from lander.shared.languages import parse_direction
 
@@ -94,7 +94,6 @@ def dropped_table(pair: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     return Table(f"Examples of dropped pairs, {pair}", "dropped because of", columns, shown, notes=notes, wide=True)
 
 
-@styled
 def lengths(inputs: Inputs) -> Drawn | None:
     """Length of the training sentences, by language: a line over at most 24 stretches of equal width."""
     rows = inputs.lengths
@@ -104,19 +103,16 @@ def lengths(inputs: Inputs) -> Drawn | None:
     width = next(size for size in (1, 2, 5, 10, 20, 25, 50, 100, 200, 500, 1000, 10**6) if longest / size <= 24)
     ends = list(range(0, longest + width + 1, width))
     languages = sorted(rows["language"].unique())
-    figure, axes = svg.new_figure(legend_rows=-(-len(languages) // 7))
     parts = []
-    for index, language in enumerate(languages):
+    for language in languages:
         mine = rows[rows["language"] == language]
         counts, _ = np.histogram(mine["characters"].clip(upper=ends[-1] - 1), ends, weights=mine["sentences"])
         share = 100 * counts / counts.sum()
-        axes.plot(ends[:-1], share, label=language, **svg.line_style(index))
         table = {"characters": ends[:-1], "language": language, "percent": share.round(3), "sentences": counts}
         parts.append(pd.DataFrame(table))
-    axes.set_xlabel(f"length in characters (from; stretches of {width}, the last includes all longer ones)")
-    axes.set_ylabel("sentences (%)")
-    axes.set_ylim(bottom=0)
-    svg.legend_below(figure, axes, min(7, len(languages)))
+    data = pd.concat(parts)
+    x = f"length in characters (from; stretches of {width}, the last includes all longer ones)"
+    rows = data.set_axis(["value", "series", "mean", "sentences"], axis="columns")
     title = "Length of the training sentences, by language"
-    pivot = ("characters", "language", "percent")
-    return svg.drawn(figure, "lengths", title, "Line chart", pd.concat(parts), pivot)
+    drawing = charts.lines("lengths", title, [charts.Panel(rows, x, "sentences (%)")], "any")
+    return Drawn("lengths", title, "Line chart", drawing, data, ("characters", "language", "percent"))

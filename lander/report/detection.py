@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 
-from lander.report import svg
+from lander.report import charts, svg
+from lander.report.charts import Panel
 from lander.report.document import Document, heads
 from lander.report.inputs import Inputs
 from lander.report.labels import sort_directions
-from lander.report.svg import Drawn, styled
+from lander.report.svg import Drawn
 from lander.report.tables import Cell, Table
 from lander.shared.languages import parse_direction
 
@@ -25,11 +24,6 @@ LAYER_AXIS = "layer (0 = first)"
 SHARED = "A neuron of several languages counts for each of them, and once in the total."
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 TOP = 0.05  # share of the neurons whose overlap between languages is shown
-LIGHT, DARK = (
-    "#ffffff",
-    "#1a1a1c",
-)  # of the numbers in heat maps, also on a dark page
-SHADES = LinearSegmentedColormap.from_list("share", [LIGHT, svg.PALETTE[0], "#00304d"])  # ever darker, in grey too
 MEASURES = {  # kind in the numbers of the experiment `agreement` -> title
     "estimators_correlation": "rank correlation of the scores",
     "estimators_overlap": "overlap of specific neurons",
@@ -84,14 +78,6 @@ def layers_answer(inputs: Inputs) -> str:
     return f"{text}. D, the change of mean activation between neighbouring layers, is largest at {largest}"
 
 
-def _shade(axes: Axes, chosen: dict[str, list[int]]) -> None:
-    """A band behind each chosen layer; paler if fewer directions chose it."""
-    for layer in sorted({layer for layers in chosen.values() for layer in layers}):
-        share = sum(layer in layers for layers in chosen.values()) / len(chosen)
-        alpha = 0.35 + 0.65 * share if share < 1 else 1
-        axes.axvspan(layer - 0.42, layer + 0.42, color=svg.BAND, alpha=alpha, linewidth=0, zorder=0)
-
-
 # ---------------------------------------------------------------- lines over layers (figures 4-8)
 
 
@@ -109,43 +95,31 @@ def _lines(
     title: str,
     axis: tuple[str, str],
     data: pd.DataFrame,
-    styles: dict[str, dict[str, Any]],
     inputs: Inputs,
-    legend_rows: int,
     scale: pd.Series,
+    styles: Any = None,
 ) -> Drawn:
-    """Lines over layers.
+    """Lines over layers. The chosen layers are shaded; if directions chose different ones, each has rings at its own.
 
     Args:
         axis: what the y axis shows, and its unit (empty for none).
-        data: its first three columns are layer, series and value (with any names).
-        styles: of each series, in the order of the legend.
-        legend_rows: lines of the legend; it is filled column by column.
+        data: its first three columns are layer, series and value (with any names); series in the order of the legend.
         scale: values that determine the unit of the y axis.
+        styles: series -> what differs from its usual look.
     """
     layer, series, value = data.columns[:3]
     chosen = chosen_layers(inputs.layers)
     uneven = len({tuple(layers) for layers in chosen.values()}) > 1
+    counts = pd.Series([layer for layers in chosen.values() for layer in layers], dtype=int).value_counts()
+    bands = {layer: 0.35 + 0.65 * share if share < 1 else 1 for layer, share in (counts / len(chosen)).items()}
     factor, label = scaled(scale, *axis)
-    figure, axes = svg.new_figure(legend_rows=legend_rows)
-    _shade(axes, chosen)
-    for one, style in styles.items():
-        rows = data[data[series] == one].sort_values(layer)
-        axes.plot(rows[layer], rows[value] * factor, label=one, **style)
-        own = rows[rows[layer].isin(chosen.get(one, []))]
-        if uneven and len(own):
-            ring = {"markersize": 10, "markerfacecolor": "none", "markeredgecolor": style["color"]}
-            axes.plot(own[layer], own[value] * factor, linestyle="", marker="o", **ring)
-    axes.set_xlabel(LAYER_AXIS)
-    axes.set_ylabel(label)
-    axes.set_xlim(-0.5, data[layer].max() + 0.5)
-    svg.integer_axis(axes)
-    svg.legend_below(figure, axes, -(-len(styles) // legend_rows))
-    kind = f"Line chart of {data[layer].nunique()} layers, {len(styles)} lines"
-    return svg.drawn(figure, name, title, kind, data, (str(layer), str(series), str(value)))
+    rows = pd.DataFrame({"value": data[layer], "series": data[series], "mean": data[value] * factor})
+    panel = Panel(rows, LAYER_AXIS, label, chosen=chosen if uneven else {}, bands=bands)
+    kind = f"Line chart of {data[layer].nunique()} layers, {data[series].nunique()} lines"
+    drawing = charts.lines(name, title, [panel], "whole", styles)
+    return Drawn(name, title, kind, drawing, data, (str(layer), str(series), str(value)))
 
 
-@styled
 def direction_lines(name: str, inputs: Inputs) -> Drawn | None:
     """A column of the layers table, named as the figure, per layer and direction (paper, figures 4-5).
 
@@ -154,28 +128,26 @@ def direction_lines(name: str, inputs: Inputs) -> Drawn | None:
     if inputs.layers is None or inputs.layers[name].isna().all():
         return None
     title, axis = DIRECTION_LINES[name]
+    order = sort_directions(inputs.layers["direction"].unique())
     data = inputs.layers[["layer", "direction", name, "selected"]]
+    data = data.sort_values("direction", key=lambda column: column.map(order.index), kind="stable")
     styles, pairs = {}, []
-    for direction in sort_directions(data["direction"].unique()):
+    for direction in order:
         pair = parse_direction(direction).pair
         back = pair in pairs
         pairs += [] if back else [pair]
         style = svg.line_style(pairs.index(pair)) | {"linestyle": svg.DASHES[1 if back else 0]}
         styles[direction] = style | {"markerfacecolor": svg.PAGE if back else style["color"]}
-    rows = 2 * -(-len(styles) // 12) if len(styles) > 4 else 1  # an even number keeps a pair together
-    return _lines(name, title, (axis, ""), data, styles, inputs, rows, data[name])
+    return _lines(name, title, (axis, ""), data, inputs, data[name], styles)
 
 
-@styled
 def language_lines(name: str, inputs: Inputs) -> Drawn | None:
     """Mean awareness per layer and language: of all neurons, the general or the specific ones (paper, figures 6-8)."""
     title, select = LANGUAGE_LINES[name]
     if not inputs.awareness or (select and inputs.neurons is None):
         return None
-    styles = {language: svg.line_style(index) for index, language in enumerate(inputs.awareness)}
-    data = _mean_awareness(inputs, select)
     scale = _mean_awareness(inputs, None)["awareness"]  # of all neurons: the figures can be compared with one unit
-    return _lines(name, title, ("mean awareness", "nats"), data, styles, inputs, -(-len(styles) // 7), scale)
+    return _lines(name, title, ("mean awareness", "nats"), _mean_awareness(inputs, select), inputs, scale)
 
 
 def _mean_awareness(inputs: Inputs, select: Callable[[pd.DataFrame, str], pd.Series] | None) -> pd.DataFrame:
@@ -242,7 +214,6 @@ def owners_table(inputs: Inputs) -> Table | None:
     return Table("Specific neurons by owner", "language", columns, rows, notes=notes, total=True)
 
 
-@styled
 def owners(inputs: Inputs) -> Drawn | None:
     """How many specific neurons each language owns in each layer."""
     if inputs.neurons is None:
@@ -252,21 +223,10 @@ def owners(inputs: Inputs) -> Drawn | None:
     layers = sorted(int(layer) for layer in neurons["layer"].unique())
     counts = specific.groupby(["layer", "language"]).size().reindex(pd.MultiIndex.from_product([layers, languages]))
     counts = counts.fillna(0).astype(int).rename_axis(["layer", "language"]).rename("neurons").reset_index()
-    figure, axes = svg.new_figure(legend_rows=-(-len(languages) // 7))
-    bottom = np.zeros(len(layers))
-    for index, language in enumerate(languages):
-        heights = counts.loc[counts["language"] == language, "neurons"].to_numpy()
-        look = {"facecolor": svg.PALETTE[index % len(svg.PALETTE)], "hatch": svg.HATCHES[index % len(svg.HATCHES)]}
-        axes.bar(layers, heights, 0.74, bottom, label=language, edgecolor=svg.PAGE, linewidth=0.6, **look)
-        bottom += heights
-    axes.set_xlabel(LAYER_AXIS)
-    axes.set_ylabel("specific neurons (number)")
-    axes.set_xlim(-0.5, layers[-1] + 0.5)
-    svg.integer_axis(axes)
-    if languages:
-        svg.legend_below(figure, axes, min(7, len(languages)))
     title, kind = "Language-specific neurons, by layer and owner", f"Stacked bar chart of {len(layers)} layers"
-    return svg.drawn(figure, "owners", title, kind, counts, ("layer", "language", "neurons"))
+    panel = Panel(counts.set_axis(["value", "series", "mean"], axis="columns"), LAYER_AXIS, "specific neurons (number)")
+    drawing = charts.bars("owners", title, [panel], stacked=True)
+    return Drawn("owners", title, kind, drawing, counts, ("layer", "language", "neurons"))
 
 
 def foreign_masks(inputs: Inputs) -> str:
@@ -279,29 +239,6 @@ def foreign_masks(inputs: Inputs) -> str:
 
 
 # ---------------------------------------------------------------- heat maps
-
-
-def _heat_map(axis: Axes, matrix: pd.DataFrame, top: float, form: str) -> None:
-    """One matrix. Values from 0 to `top` are printed in their cells; missing ones are blank."""
-    axis.grid(False)
-    values = matrix.to_numpy(float)
-    axis.pcolormesh(np.ma.masked_invalid(values), cmap=SHADES, vmin=0, vmax=top, edgecolors=LIGHT, linewidth=0.6)
-    for (row, column), value in np.ndenumerate(values):
-        if np.isfinite(value):
-            look = {"color": LIGHT if value > 0.4 * top else DARK, "ha": "center", "va": "center", "fontsize": 8}
-            axis.text(column + 0.5, row + 0.5, form.format(value), **look)
-    axis.set_xticks(np.arange(matrix.shape[1]) + 0.5, matrix.columns, rotation=90 if matrix.shape[1] > 4 else 0)
-    axis.set_yticks(np.arange(matrix.shape[0]) + 0.5, matrix.index)
-    axis.tick_params(length=0)
-    axis.set_aspect("equal")
-    axis.invert_yaxis()
-
-
-def _squares(number: int, size: int) -> tuple[Any, Any]:
-    """A figure with square panels side by side, for matrices of a size."""
-    side = max(2.4, 0.42 * size + 1)  # inches
-    figure, panels = svg.new_panels(1, number, side, width=max(6.4, side * number))
-    return figure, panels[0]
 
 
 def overlap_shares(inputs: Inputs) -> pd.DataFrame:
@@ -322,22 +259,17 @@ def overlap_shares(inputs: Inputs) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["language", "other", "percent"])
 
 
-@styled
 def overlap(inputs: Inputs) -> Drawn | None:
     """How many of the neurons that matter most to one language matter most to another."""
     if len(inputs.awareness) < 2:
         return None
     data, names = overlap_shares(inputs), list(inputs.awareness)
     matrix = data.pivot(index="language", columns="other", values="percent").loc[names, names]
-    figure, (axes,) = _squares(1, len(names))
-    _heat_map(axes, matrix, 100, "{:.0f}")
-    axes.set_xlabel("another language")
-    axes.set_ylabel("language")
     title = f"Overlap between languages: % of the {100 * TOP:.0f}% of neurons with the highest awareness"
-    return svg.drawn(figure, "overlap", title, "Heat map", data, ("language", "other", "percent"))
+    drawing = charts.heat("overlap", title, [Panel(matrix, "another language", "language")], 100, ".0f")
+    return Drawn("overlap", title, "Heat map", drawing, data, ("language", "other", "percent"))
 
 
-@styled
 def agreement(documents: Sequence[Document]) -> Drawn | None:
     """How well the estimators agree, from the numbers of the experiment `agreement`."""
     text = next((one.csv for one in documents if one.name == "agreement"), None)
@@ -353,15 +285,14 @@ def agreement(documents: Sequence[Document]) -> Drawn | None:
     if data.empty:
         return None
     names = list(dict.fromkeys([*data["a"], *data["b"]]))
-    kinds = list(dict.fromkeys(data["measure"]))
-    figure, panels = _squares(len(kinds), len(names))
-    for axes, kind in zip(panels, kinds, strict=True):
+    panels = []
+    for kind in dict.fromkeys(data["measure"]):
         found = data[data["measure"] == kind].set_index(["a", "b"])["value"].to_dict()
         values = [[found.get((one, two), found.get((two, one), np.nan)) for two in names] for one in names]
-        _heat_map(axes, pd.DataFrame(values, names, names), 1, "{:.2f}")
-        axes.set_title(kind, fontsize=9.5, loc="left")
+        panels.append(Panel(pd.DataFrame(values, names, names), title=kind))
     title = "Agreement of the estimators of awareness"
-    return svg.drawn(figure, "estimators-agreement", title, "Heat map", data)
+    drawing = charts.heat("estimators-agreement", title, panels, 1, ".2f")
+    return Drawn("estimators-agreement", title, "Heat map", drawing, data)
 
 
 def draw(name: str, inputs: Inputs, documents: Sequence[Document] = ()) -> Drawn | None:

@@ -9,12 +9,12 @@ from typing import Any
 
 from markupsafe import Markup
 
-from lander.report import data, detection, provenance, scores, summary, svg, training
+from lander.report import charts, data, detection, provenance, scores, summary, training
 from lander.report.beside import beside
 from lander.report.document import PICTURE_FIRST, Document
 from lander.report.inputs import Inputs
 from lander.report.labels import method_of, run_label
-from lander.report.svg import Drawn, styled
+from lander.report.svg import Drawn
 from lander.report.templates import environment, look
 from lander.report.translations import Browser
 from lander.shared.files import whole_folder, write_text
@@ -166,7 +166,7 @@ def _write_files(out: Path, drawn: list[Drawn], documents: Sequence[Document], p
         write_text(out / f"{one.name}.csv", one.data.to_csv(index=False, lineterminator="\n"))
     for name in {*FIGURES, *promised} - {one.name for one in drawn}:
         if name in promised:
-            write_text(out / f"{name}.svg", _empty(name))
+            write_text(out / f"{name}.svg", charts.message(name, NOTHING))
             write_text(out / f"{name}.csv", f"note\n{NOTHING}\n")
         else:
             (out / f"{name}.svg").unlink(missing_ok=True)
@@ -179,12 +179,3 @@ def _write_files(out: Path, drawn: list[Drawn], documents: Sequence[Document], p
             write_text(folder / f"{one.name}.csv", one.csv)
             if one.svg:
                 write_text(folder / f"{one.name}.svg", one.svg)
-
-
-@styled
-def _empty(name: str) -> str:
-    """A figure that says that there is nothing to show."""
-    figure, axes = svg.new_figure(height=1)
-    axes.set_axis_off()
-    axes.text(0.5, 0.5, NOTHING, ha="center", va="center")
-    return svg.to_svg(figure, name, NOTHING)

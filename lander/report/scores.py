@@ -6,11 +6,10 @@
 from collections.abc import Sequence
 from itertools import groupby
 
-import numpy as np
 import pandas as pd
 
 from lander.evaluate.collect import MEANS
-from lander.report import svg
+from lander.report import charts
 from lander.report.document import heads
 from lander.report.inputs import Inputs
 from lander.report.labels import (
@@ -27,7 +26,7 @@ from lander.report.labels import (
 )
 from lander.report.scoretable import score_notes
 from lander.report.significance import SIGNIFICANT, Outcome, Significance
-from lander.report.svg import Drawn, styled
+from lander.report.svg import Drawn
 from lander.report.tables import MISSING, Cell, Head, Table, signed
 
 UNKNOWN = "It is not known which of these scores are better (evaluate.neural: less_is_better), so none is marked."
@@ -164,46 +163,19 @@ def prompt_table(prompts: pd.DataFrame) -> Table:
     return Table("BLEU of the untrained base on the dev set", "prompt", heads(columns), rows, notes=notes)
 
 
-LOOKS = {  # group of directions -> marker, colour, distance from the middle of the row
-    "out of English": ("o", svg.PALETTE[0], -0.12),
-    "into English": ("s", svg.PALETTE[1], 0.12),
-    "other directions": ("^", svg.PALETTE[2], 0.0),
-}
-
-
-@styled
 def score_figure(inputs: Inputs, tests: list[str]) -> Drawn | None:
     """BLEU of every method in every direction: a panel per test set, a row per method."""
     rows = inputs.scores.query("metric == 'bleu' and test in @tests")
     rows = rows[~rows["direction"].isin(MEANS)]
-    rows = rows.groupby(["test", "method", "variant", "direction"])["score"].mean().reset_index()
-    runs = sorted(set(zip(rows["method"], rows["variant"], strict=True)), key=method_key)
-    if not runs:
+    data = rows.groupby(["test", "method", "variant", "direction"])["score"].mean().reset_index()
+    if data.empty:
         return None
+    groups = data["direction"].map(direction_group)
+    runs = list(zip(data["method"], data["variant"], strict=True))
+    rows = data.assign(label=list(map(run_label, runs)), place=list(map(method_key, runs)), mean=data["score"])
+    rows = rows.assign(series=[group_heading(one, groups) for one in groups], side=groups.map(GROUPS.index))
+    rows = rows.sort_values(["place", "side"])
     shown = [test for test in tests if test in set(rows["test"])]
-    figure, panels = svg.new_panels(len(shown), 1, len(shown) * (0.85 + 0.3 * len(runs)), legend_rows=1)
-    groups = rows["direction"].map(direction_group)
-    for axes, test in zip(panels[:, 0], shown, strict=True):
-        axes.grid(axis="x")
-        for place, (method, variant) in enumerate(runs):
-            own = (rows["test"] == test) & (rows["method"] == method) & (rows["variant"] == variant)
-            for group, values in rows[own].groupby(groups)["score"]:
-                marker, colour, beside = LOOKS[group]
-                hollow = {"markersize": 5, "markerfacecolor": "none", "markeredgecolor": colour, "linestyle": ""}
-                axes.plot(values, np.full(len(values), place + beside), marker=marker, **hollow)
-                ends = [place + beside - 0.14, place + beside + 0.14]
-                axes.plot([values.mean()] * 2, ends, color=colour, linewidth=2.4)
-        axes.set_yticks(range(len(runs)), [run_label(run) for run in runs])
-        axes.invert_yaxis()
-        axes.set_xlim(left=0)
-        axes.set_xlabel(f"BLEU on {test} (0-100)")
-    first = panels[0, 0]
-    for group in (group for group in LOOKS if (groups == group).any()):
-        marker, colour, _ = LOOKS[group]
-        looks = {"marker": marker, "linestyle": "", "color": colour, "markerfacecolor": "none"}
-        first.plot([], [], **looks, label=group_heading(group, groups))
-    looks = {"marker": "|", "markersize": 10, "markeredgewidth": 2, "linestyle": "", "color": svg.INK}
-    first.plot([], [], **looks, label="mean of these")
-    svg.legend_below(figure, first, 4)
-    title, kind = f"BLEU by method on {', '.join(shown)}", f"Dot plot of {len(runs)} methods"
-    return svg.drawn(figure, "scores", title, kind, rows[["test", "method", "variant", "direction", "score"]])
+    panels = [charts.Panel(rows[rows["test"] == test], f"BLEU on {test} (0-100)") for test in shown]
+    title, kind = f"BLEU by method on {', '.join(shown)}", f"Dot plot of {rows['label'].nunique()} methods"
+    return Drawn("scores", title, kind, charts.dots("scores", title, panels), data)

@@ -14,11 +14,8 @@ from typing import Any
 
 import matplotlib
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from lander.report.tables import MISSING, Cell, Head, Table
 
@@ -35,6 +32,8 @@ RC = {
     "font.family": SANS,
     "font.size": 9.5,
     "axes.labelsize": 9.5,
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
     "xtick.labelsize": 9,
     "ytick.labelsize": 9,
     "legend.fontsize": 9,
@@ -76,10 +75,15 @@ class Drawn:
 
     name: str
     title: str
-    description: str  # for readers who cannot see it
+    kind: str  # as in `Line chart of 6 layers`
     svg: str
     data: pd.DataFrame  # long format: what the figure shows
     pivot: tuple[str, str, str] | None = None  # rows, columns and values of `table`
+
+    @property
+    def description(self) -> str:
+        """For readers who cannot see it."""
+        return f"{self.kind}. {self.title}."
 
     @property
     def table(self) -> Table | None:
@@ -99,44 +103,11 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() and abs(value) >= 1 else f"{value:.4g}"
 
 
-def drawn(
-    figure: Figure, name: str, title: str, kind: str, data: pd.DataFrame, pivot: tuple[str, str, str] | None = None
-) -> Drawn:
-    """A finished figure. `kind` begins its description, as in `Line chart of 6 layers`."""
-    return Drawn(name, title, f"{kind}. {title}.", to_svg(figure, name, title), data, pivot)
-
-
 def line_style(index: int) -> dict[str, Any]:
     """Colour, dash and marker of the `index`-th series. Neighbours differ in all three, any two of 70 in one."""
     colour = PALETTE[index % len(PALETTE)]
     dash = DASHES[(index + index // len(PALETTE)) % len(DASHES)]
     return {"color": colour, "linestyle": dash, "marker": MARKERS[index % len(MARKERS)], "markeredgecolor": colour}
-
-
-def new_figure(height: float = 3.3, legend_rows: int = 0, width: float = 6.4) -> tuple[Figure, Axes]:
-    """A figure of one panel with room for some legend rows below it. Sizes are in inches."""
-    figure, panels = new_panels(1, 1, height, legend_rows, width)
-    return figure, panels[0][0]
-
-
-def new_panels(
-    rows: int, columns: int, height: float, legend_rows: int = 0, width: float = 6.4, **shared: Any
-) -> tuple[Figure, Any]:
-    """A figure of several panels, and the panels as an array of rows x columns."""
-    figure = Figure(figsize=(width, height + 0.21 * legend_rows), layout="constrained")
-    FigureCanvasSVG(figure)
-    return figure, figure.subplots(rows, columns, squeeze=False, **shared)
-
-
-def integer_axis(axes: Axes) -> None:
-    """Ticks of the x axis at whole numbers: layers, updates."""
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=16, integer=True, min_n_ticks=1))
-
-
-def legend_below(figure: Figure, axes: Axes, columns: int) -> None:
-    """All series of the panel, below it."""
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
 
 
 def to_svg(figure: Figure, name: str, title: str) -> str:

@@ -13,13 +13,13 @@ from lander.evaluate.metrics import score, segments
 from lander.evaluate.outputs import flags as flags_of
 from lander.evaluate.translations import Translations
 from lander.experiments.__main__ import main
-from lander.experiments.charts import apart
 from lander.experiments.forgetting import pareto
 from lander.experiments.methods import best_table
 from lander.experiments.rates import MOST, inside, next_rates, next_round, rate_name
 from lander.experiments.samples import LOSS_COLUMNS, loss_samples, minus, read_losses, score_samples, summarise
 from lander.experiments.transfer import relation
 from lander.report import paper
+from lander.report.charts import apart
 from lander.report.significance import Outcome
 from lander.shared import tables
 from lander.shared.errors import UserError

@@ -13,7 +13,7 @@ from report_runs import MADE, make_counts, make_translations, table_of, texts
 from sacrebleu import sentence_chrf
 from sacrebleu.metrics import BLEU
 
-from lander.report import data, detection, provenance, summary, svg, training, translations
+from lander.report import charts, data, detection, provenance, summary, svg, training, translations
 from lander.report.document import Document
 from lander.report.inputs import Inputs, parse_assignments, read_benchmarks, read_lengths
 from lander.report.tables import duration, quantity, signed
@@ -117,7 +117,7 @@ def test_estimators_agree_as_their_numbers_say():
 
 
 def test_only_what_shows_data_is_of_the_class_data():
-    figure, axes = svg.new_figure()
+    figure, (axes,) = charts.grid(1, 1, 2)
     axes.axhline(0, zorder=0)
     assert "data" not in svg.inline(svg.to_svg(figure, "x", "t"), "x", "y")
     axes.plot([0, 1], [1, 2], label="a")
