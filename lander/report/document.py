@@ -39,7 +39,7 @@ class Document:
     Attributes:
         name: of the experiment and its files.
         title: one line: what is in it.
-        blocks: tables and paragraphs, in order.
+        blocks: tables and paragraphs, in order. Empty paragraphs are left out of the files.
         csv: every number, one a row; see `numbers`.
         svg: the figure, or None.
         files: further files to write, name -> text; `read` does not read them.
@@ -80,7 +80,7 @@ def write(document: Document, out: Path) -> None:
     """Write all files of a document, each whole or not at all; the JSON comes last."""
     name = document.name
     figure = f"{name}.svg" if document.svg else None
-    content = Stored(document.title, document.blocks, figure)
+    content = Stored(document.title, [block for block in document.blocks if block], figure)
     stored = STORED.dump_json(content, indent=1, exclude_defaults=True)
     texts = {f"{name}.csv": document.csv, f"{name}.md": markdown(document)}
     texts |= {figure: document.svg} if figure else {}
@@ -166,7 +166,7 @@ def check_svg(text: str, path: Path) -> None:
 
 def markdown(document: Document) -> str:
     """The document as Markdown whose columns line up in a terminal."""
-    blocks = [block if isinstance(block, str) else table_text(block) for block in document.blocks]
+    blocks = [block if isinstance(block, str) else table_text(block) for block in document.blocks if block]
     return "\n\n".join([f"# {document.title}", *blocks]) + "\n"
 
 
