@@ -13,25 +13,8 @@ from lander.config.methods import SECOND_MODEL, TABLE2
 from lander.evaluate import significance
 from lander.evaluate.collect import MEANS
 from lander.evaluate.segments import Compared, Place, read_all
-from lander.experiments.samples import (
-    DRAWS,
-    LOSS,
-    MAIN,
-    METRICS,
-    SIDES,
-    SUMMARY,
-    Inputs,
-    Run,
-    by_key,
-    labels,
-    reference_losses,
-    require,
-    runs_of,
-    score_samples,
-    sort_columns,
-    summarise,
-    tests_of,
-)
+from lander.experiments import samples
+from lander.experiments.samples import DRAWS, LOSS, MAIN, METRICS, SIDES, SUMMARY, Inputs, Run
 from lander.report import charts, paper
 from lander.report.document import Document, heads, listed, number, numbers
 from lander.report.labels import MEAN_LABELS
@@ -68,12 +51,12 @@ def table2(inputs: Inputs) -> Document:
 def second_model(inputs: Inputs) -> Document:
     """The method on another base, against its strongest rival (figure 9)."""
     data, blocks = compared(_only(inputs, SECOND_MODEL, "second_model"))
-    names, panels = labels(data), []
-    for test in tests_of(data):
+    names, panels = samples.labels(data), []
+    for test in samples.tests_of(data):
         rows = data[(data["test"] == test) & (data["metric"] == "bleu")]
-        order = sort_columns(rows["direction"].unique(), inputs.directions)
+        order = samples.sort_columns(rows["direction"].unique(), inputs.directions)
         rows = rows[rows["direction"].isin(order)]
-        rows = rows.assign(series=[names[run] for run in runs_of(rows)], value=rows["direction"])
+        rows = rows.assign(series=[names[run] for run in samples.runs_of(rows)], value=rows["direction"])
         rows = rows.sort_values("value", key=lambda column: column.map(order.index), kind="stable")
         panels.append(charts.Panel(rows, "direction", "BLEU (0-100)", str(test)))
     model = f" on {inputs.title}" if inputs.title else " on a second model"
@@ -93,12 +76,14 @@ def _only(inputs: Inputs, methods: tuple[str, ...], name: str) -> Inputs:
 def _document(inputs: Inputs, name: str, title: str, beside: Table) -> Document:
     """The tables, the paper's beside them, and the mean BLEU of each method as a picture."""
     data, blocks = compared(inputs)
-    names = labels(data[data["metric"] == "bleu"])
+    names = samples.labels(data[data["metric"] == "bleu"])
     order, panels = list(names.values()), []
-    for test in tests_of(data):
+    for test in samples.tests_of(data):
         rows = data[(data["test"] == test) & (data["metric"] == "bleu")]
         rows = rows[rows["direction"].isin(_means(rows))]
-        rows = rows.assign(label=[names[run] for run in runs_of(rows)], series=rows["direction"].map(MEAN_LABELS))
+        rows = rows.assign(
+            label=[names[run] for run in samples.runs_of(rows)], series=rows["direction"].map(MEAN_LABELS)
+        )
         rows = rows.sort_values("label", key=lambda column: column.map(order.index), kind="stable")
         panels.append(charts.Panel(rows, f"mean BLEU on {test} (0-100)"))
     drawn = charts.dots(name, f"Mean BLEU by method{', ' + inputs.title if inputs.title else ''}", panels)
@@ -109,21 +94,24 @@ def _document(inputs: Inputs, name: str, title: str, beside: Table) -> Document:
 
 def compared(inputs: Inputs) -> tuple[pd.DataFrame, list[Table | str]]:
     """All numbers, and the tables of scores and costs."""
-    parts = [score_samples(inputs.scores, inputs.directions), reference_losses(inputs.scores, inputs.directions)]
+    parts = [
+        samples.score_samples(inputs.scores, inputs.directions),
+        samples.reference_losses(inputs.scores, inputs.directions),
+    ]
     if len(inputs.costs):
-        require(inputs.costs, inputs.scores, "--runs")
+        samples.require(inputs.costs, inputs.scores, "--runs")
         parts.append(inputs.costs.assign(test="", direction=""))
-    data = pd.concat([summarise(part, inputs.draws) for part in parts if len(part)], ignore_index=True)
+    data = pd.concat([samples.summarise(part, inputs.draws) for part in parts if len(part)], ignore_index=True)
     data = data[["method", "variant", "test", "metric", "direction", *SUMMARY]]
-    names = labels(data[data["metric"] == "bleu"])
-    tests = tests_of(data)
+    names = samples.labels(data[data["metric"] == "bleu"])
+    tests = samples.tests_of(data)
     segments = read_all(inputs.segments) if inputs.segments and len(names) > 1 else {}
     blocks: list[Table | str] = [_best(inputs, segments, data[data["test"] == test], names) for test in tests]
     blocks.append(inputs.title)
     for test in tests:
         rows = data[data["test"] == test]
         means = _means(rows)
-        plain = sort_columns(rows.loc[rows["metric"].isin(METRICS), "direction"].unique(), inputs.directions)
+        plain = samples.sort_columns(rows.loc[rows["metric"].isin(METRICS), "direction"].unique(), inputs.directions)
         shown = METRICS | ({LOSS: "nats/char"} if LOSS in set(rows["metric"]) else {})
         both = [(metric, mean, f"{text} {MEAN_LABELS[mean]}") for metric, text in shown.items() for mean in means]
         blocks.append(score_table(f"Means over directions on {test}", rows, names, both))
@@ -148,7 +136,7 @@ def _best(inputs: Inputs, segments: Mapping[Place, Compared], rows: pd.DataFrame
     sides = {}
     for mean in _means(rows):
         part = bleu[bleu["direction"] == mean]
-        scores = dict(zip(runs_of(part), part["mean"], strict=True))
+        scores = dict(zip(samples.runs_of(part), part["mean"], strict=True))
         sides[mean] = {run: scores[run] for run in sorted(names, key=lambda run: -scores[run])}
     best = [run for scores in sides.values() for run in list(scores)[:1] if scores[run] >= FLOOR]
     places = {place: found for place, found in segments.items() if (place.test, place.metric) == (test, "bleu")}
@@ -241,7 +229,7 @@ def score_table(
         data: the summaries of one test set.
         columns: (metric, direction or mean, heading).
     """
-    found = by_key(data, "method", "variant", "metric", "direction")
+    found = samples.by_key(data, "method", "variant", "metric", "direction")
     bleu = data[data["metric"] == "bleu"]
     tops, best_bleu = data.groupby(["metric", "direction"])["mean"].max(), bleu.groupby("direction")["mean"].max()
     ranked = [name for name in dict.fromkeys(name for _, name, _ in columns) if best_bleu[name] >= FLOOR]
@@ -274,7 +262,7 @@ def score_table(
 
 def cost_table(data: pd.DataFrame, names: Mapping[Run, str]) -> Table:
     """Parameters trained, learning rate, tokens, seconds and FLOPs of each method."""
-    found = by_key(data, "method", "variant", "metric")
+    found = samples.by_key(data, "method", "variant", "metric")
     shown = {key: one for key, one in COSTS.items() if key in set(data["metric"])}
     rows = []
     for run, label in names.items():

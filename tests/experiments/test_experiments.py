@@ -660,7 +660,6 @@ def test_tune(tmp_path):
     assert config == {"finetune": {"full": {"learning_rate": 0.002}, "lora": {"learning_rate": 0.004}}}
     assert row(text, "full") == ["0.002", "inside", "3", "–", "3.7500", "**2.7500**", "3.2500"]
     assert row(text, "lora") == ["0.004", "at the edge", "3", "diverged", "–", "2.9500", "**2.8500**"]
-    assert "The best rate of lora is at the edge" in text
     assert value(data, method="full", learning_rate=0.001) == 3.75
     bad = losses(tmp_path / "bad.csv", dev("full/lr0.001/s0", None, math.nan))
     with pytest.raises(UserError, match="full diverged at every learning rate"):
