@@ -80,16 +80,14 @@ def representations(
     means = {layer: np.zeros((len(sentences), ffn.n_neurons), dtype=np.float32) for layer, ffn in ffns.items()}
     sequences = [codec.sentence(sentence) for sentence in sentences]
     order = sorted(range(len(sequences)), key=lambda place: len(sequences[place]))
-    skip = len(codec.prefix)
     try:
         for start in range(0, len(order), batch_size):
             places = order[start : start + batch_size]
             part = [sequences[place] for place in places]
-            batch = codec.pad_right(part, [0] * len(part))
+            batch = codec.pad_right(part, [0] * len(part)).to(network.device)
             own = batch.attention_mask.clone()  # (sentences, tokens)
-            own[:, :skip] = 0
-            own[torch.arange(len(part)), torch.tensor([len(tokens) - 1 for tokens in part])] = 0
-            own, batch = own.to(network.device), batch.to(network.device)
+            own[:, : len(codec.prefix)] = 0
+            own[torch.arange(len(part)), [len(tokens) - 1 for tokens in part]] = 0
             network.base_model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
             for layer, h in seen.items():
                 total = (h.float() * own[..., None]).sum(1) / own.sum(1, keepdim=True).clamp(min=1)
@@ -111,12 +109,9 @@ def scores_of(points: np.ndarray, labels: np.ndarray, parallel: bool, distance: 
 
 
 def distances(points: np.ndarray, kind: str) -> np.ndarray:
-    """Distances between all points: `euclidean`, or `cosine` (1 - cosine of the angle at their centre).
+    """Distances between all points (n, d): `euclidean`, or `cosine` (1 - cosine of the angle at their centre).
 
-    Args:
-        points: (n, d)
-    Returns:
-        float64 (n, n), zeros on the diagonal. A point in the very centre is at cosine distance 1 of all others.
+    float64 (n, n), zeros on the diagonal. A point in the very centre is at cosine distance 1 of all others.
     """
     x = points - points.mean(axis=0)
     x = x.astype(np.float64)
@@ -214,11 +209,13 @@ def analyse(
         general, specific: indices of neurons.
         parallel: whether the i-th sentence of every language is the same one.
     """
-    p = points.shape[1]
     random = np.random.default_rng(seed)
 
     def drawn(pool: np.ndarray, size: int) -> list[np.ndarray]:
         return [np.sort(random.choice(pool, size, replace=False)) for _ in range(draws)]
+
+    def scored(sets: list[np.ndarray]) -> pd.DataFrame:
+        return pd.DataFrame([scores_of(points[:, chosen], labels, parallel, distance, k) for chosen in sets])
 
     equal = drawn(general, min(len(specific), len(general)))
     groups = {"general": [general], "specific": [specific], "general_equal": equal}
@@ -231,12 +228,9 @@ def analyse(
         xy = project(points[:, sets[0]])
         flat.append(pd.DataFrame({"group": group, "language": labels, "sentence": place, "x": xy[:, 0], "y": xy[:, 1]}))
         if size not in controls:
-            controls[size] = pd.DataFrame(
-                [scores_of(points[:, chosen], labels, parallel, distance, k) for chosen in drawn(np.arange(p), size)]
-            )
-        own = pd.DataFrame([scores_of(points[:, chosen], labels, parallel, distance, k) for chosen in sets])
-        for score in own:
-            control, value = controls[size][score], own[score].mean()
+            controls[size] = scored(drawn(np.arange(points.shape[1]), size))
+        for score, own in scored(sets).items():
+            control, value = controls[size][score], own.mean()
             p_value = two_sided(value, control.to_numpy())
             rows.append((group, size, score, value, control.mean(), control.std(ddof=0), p_value))
     columns = ["group", "neurons", "score", "value", "control_mean", "control_sd", "p"]
@@ -256,8 +250,7 @@ def document(points: pd.DataFrame, scores: pd.DataFrame, neighbours: int, draws:
     """The scores as tables, what they show, and the picture.
 
     Args:
-        points: layer, group, language, sentence, x, y.
-        scores: layer, group, neurons, score, value, control_mean, control_sd, p.
+        points, scores: the tables clusters_points.csv and clusters.csv.
         neighbours: k of the score of that name.
         draws: of random neurons, the control.
     """
@@ -324,35 +317,30 @@ def read_texts(paths: list[Path], sentences: int) -> tuple[list[list[str]], bool
     return [text["text"].tolist() for text in texts], all(key == keys[0] for key in keys)
 
 
-def layers_of(table: pd.DataFrame, asked: list[int], n_layer: int) -> list[int]:
-    """The layers asked for, or else the chosen ones of the neurons table.
+def chosen_neurons(table: pd.DataFrame, asked: list[int], sizes: list[int]) -> dict[int, tuple[np.ndarray, ...]]:
+    """layer -> indices of its general and of its specific neurons; a neuron of several owners counts once.
 
-    Raises:
-        UserError: none is chosen, or the model has no such layer.
+    Args:
+        table: the neurons table. Its selected layers are those of the result if none are asked for.
+        sizes: number of neurons of each layer of the model.
     """
     layers = asked or sorted(map(int, table.loc[table["selected"], "layer"].unique()))
     if not layers:
         raise UserError("--neurons: no layer is selected in it; name layers with --layer")
-    if bad := [layer for layer in layers if not 0 <= layer < n_layer]:
-        raise UserError(f"--layer {bad[0]}: the model has layers 0 to {n_layer - 1}")
-    return layers
+    if bad := [layer for layer in layers if not 0 <= layer < len(sizes)]:
+        raise UserError(f"--layer {bad[0]}: the model has layers 0 to {len(sizes) - 1}")
+    chosen = {}
+    for layer in layers:
+        rows = table[table["layer"] == layer].drop_duplicates("neuron")
+        if len(rows) != sizes[layer]:
+            there = f"layer {layer} has {len(rows)} neurons, the model's has {sizes[layer]}"
+            raise UserError(f"--neurons: {there}: another model")
+        chosen[layer] = tuple(rows.loc[rows["kind"] == kind, "neuron"].to_numpy() for kind in ("general", "specific"))
+    return chosen
 
 
-def neurons_of(table: pd.DataFrame, layer: int, n_neurons: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of a layer's general and specific neurons; a neuron of several owners counts once.
-
-    Raises:
-        UserError: the table is of another model.
-    """
-    rows = table[table["layer"] == layer].drop_duplicates("neuron")
-    if len(rows) != n_neurons:
-        raise UserError(f"--neurons: layer {layer} has {len(rows)} neurons, the model's has {n_neurons}: another model")
-    general, specific = (rows.loc[rows["kind"] == kind, "neuron"].to_numpy() for kind in ("general", "specific"))
-    return general, specific
-
-
-def parse_args() -> argparse.Namespace:
-    """The flags of the command line."""
+def main() -> None:
+    """Read the sentences with the model, score every layer, write numbers, tables and the picture."""
     parser = argparse.ArgumentParser(prog="lander.experiments.clusters", description=__doc__.splitlines()[0])
     add_model_flags(parser, prompt=False)
     parser.add_argument("--text", type=Path, nargs="+", required=True, help="one table of sentences per language")
@@ -366,12 +354,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the draws")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--out", type=Path, required=True, help="folder for clusters.csv, .md, .svg and the points")
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Read the sentences with the model, score every layer, write numbers, tables and the picture."""
-    args = parse_args()
+    args = parser.parse_args()
     if len(args.text) != len(args.languages) or len(args.text) < 2:
         raise UserError(f"--text, --languages: {len(args.text)} tables, {len(args.languages)} codes; give two or more")
     if args.draws < 39:
@@ -381,17 +364,18 @@ def main() -> None:
     if not parallel:
         print("warning: not the same sentences in every language: no retrieval of translations", file=sys.stderr)
     network, codec = loading.load(args.model, args.revision, args.dtype)
-    neurons = tables.read(args.neurons, "neurons")
-    layers = layers_of(neurons, args.layer, len(families.layers_of(network)))
-    chosen = {layer: neurons_of(neurons, layer, families.ffn_of(network, layer).n_neurons) for layer in layers}
+    sizes = [families.ffn_of(network, layer).n_neurons for layer in range(len(families.layers_of(network)))]
+    chosen = chosen_neurons(tables.read(args.neurons, "neurons"), args.layer, sizes)
     labels = np.repeat(np.array(args.languages), [len(text) for text in texts])
     sentences = [sentence for text in texts for sentence in text]
-    found = representations(network, codec, sentences, layers, args.batch_size)
+    found = representations(network, codec, sentences, list(chosen), args.batch_size)
     options = {"distance": args.distance, "k": args.neighbours, "draws": args.draws, "seed": args.seed}
-    results = {layer: analyse(found[layer], labels, *chosen[layer], parallel=parallel, **options) for layer in layers}
+    results = {
+        layer: analyse(found[layer], labels, *sets, parallel=parallel, **options) for layer, sets in chosen.items()
+    }
     points, scores = (
-        pd.concat({layer: result[which] for layer, result in results.items()}, names=["layer"]).reset_index("layer")
-        for which in (0, 1)
+        pd.concat(dict(zip(results, tables_, strict=True)), names=["layer"]).reset_index("layer")
+        for tables_ in zip(*results.values(), strict=True)
     )
     write(document(points, scores, args.neighbours, args.draws), args.out)
 

@@ -172,7 +172,7 @@ def test_clusters_by_the_command_line(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="--layer 2: the model has layers 0 to 1"):
         clusters.main()
     with pytest.raises(UserError, match="no layer is selected in it; name layers with --layer"):
-        clusters.layers_of(neurons.assign(selected=False), [], 2)
+        clusters.chosen_neurons(neurons.assign(selected=False), [], [64, 64])
 
 
 def cluster_scores() -> pd.DataFrame:
