@@ -120,23 +120,15 @@ def only(table: pd.DataFrame, column: str, value: str, path: Path) -> pd.DataFra
 
 
 def rows_of(found: Found) -> pd.DataFrame:
-    """claim, where, statistic, value, control, p, verdict, rule: the results, then what has none."""
+    """The results, then the claims that have none."""
     keys = {key for key, _ in found}
     untested = [key for key, claim in judge.CLAIMS.items() if key not in keys and not claim.get("optional")]
     rows = []
     for key, result in [*found, *((key, Result()) for key in untested)]:
-        claim, rule = judge.CLAIMS[key], judge.RULES[judge.CLAIMS[key]["rule"]]
-        rows.append({
-            "claim": claim["claim"] + result.of,
-            "where": claim["where"],
-            "statistic": claim["statistic"].format(note=result.note),
-            "value": result.value,
-            "control": result.control,
-            "p": result.p,
-            "verdict": result.verdict,
-            "rule": rule.format(**judge.LIMITS),
-        })  # fmt: skip
-    return pd.DataFrame(rows)
+        claim = judge.CLAIMS[key]
+        statistic, rule = claim["statistic"].format(note=result.note), judge.RULES[claim["rule"]]
+        rows.append((claim["claim"] + result.of, claim["where"], statistic, *result[:4], rule.format(**judge.LIMITS)))
+    return pd.DataFrame(rows, columns=["claim", "where", "statistic", "value", "control", "p", "verdict", "rule"])
 
 
 def document(rows: pd.DataFrame) -> Document:
@@ -156,16 +148,20 @@ def document(rows: pd.DataFrame) -> Document:
 
 def _table(section: str, rows: pd.DataFrame) -> Table:
     """Claim x figure, statistic, value, control, p, verdict; the rules below, that of most claims last."""
+
+    def text(number: float, digits: int) -> str:
+        return MISSING if pd.isna(number) else f"{number:.{digits}g}"
+
     shown, claims = [], {}
     for row in rows.itertuples():
         claims.setdefault(row.rule, []).append(row.claim)
         # value and control with three digits, or with as many more as tell them apart, seven at most
         for digits in (*range(3, 8), 3):
-            texts = [_text(number, digits) for number in (row.value, row.control)]
+            texts = [text(number, digits) for number in (row.value, row.control)]
             if texts[0] != texts[1]:
                 break
-        cells = [row.where.partition(", ")[2] or MISSING, row.statistic, *texts, _text(row.p, 2), row.verdict]
-        shown.append((row.claim, [Cell(text) for text in cells]))
+        cells = [row.where.partition(", ")[2] or MISSING, row.statistic, *texts, text(row.p, 2), row.verdict]
+        shown.append((row.claim, list(map(Cell, cells))))
     *others, (most, _) = sorted(claims.items(), key=lambda item: len(item[1]))
     notes = [f"Rule of {'; '.join(names)}: {rule}." for rule, names in others]
     notes.append(f"Rule{' of all others' if others else ''}: {most}.")
@@ -174,15 +170,11 @@ def _table(section: str, rows: pd.DataFrame) -> Table:
     return Table(caption, "claim", titles, shown, notes=notes, wide=True)
 
 
-def _text(number: float, digits: int) -> str:
-    return MISSING if pd.isna(number) else f"{number:.{digits}g}"
-
-
 # ---------------------------------------------------------------- command line
 
 
-def parse_args() -> argparse.Namespace:
-    """The flags of the command line."""
+def main() -> None:
+    """Judge all claims, write the tables."""
     parser = argparse.ArgumentParser(prog="lander.experiments.claims", description=__doc__.splitlines()[0])
     parser.add_argument("--layers", type=Path, required=True, help="the layers table")
     parser.add_argument("--activations", type=Path, nargs="+", help="one table per direction")
@@ -205,12 +197,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--clusters", type=Path, help="clusters.csv of lander.experiments.clusters")
     parser.add_argument("--seed", type=int, default=0, help="of the permutations")
     parser.add_argument("--out", type=Path, required=True, help="folder for claims.csv, .json and .md")
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Judge all claims, write the tables."""
-    args = parse_args()
+    args = parser.parse_args()
     write(document(rows_of([*about_activations(args), *about_awareness(args), *about_scores(args)])), args.out)
 
 

@@ -1,14 +1,13 @@
-"""Verdicts, and the statistics that several claims share.
+"""Permutation tests and the statistics that several claims share.
 
-A permutation test compares a statistic of the data with the same statistic of arrangements of the data. Few
-arrangements are all tried, many are drawn at random with a seed.
+A permutation test compares a statistic of the data with the same statistic of arrangements of the data.
 """
 
 import itertools
 import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,21 +22,7 @@ LIMITS = {"alpha": ALPHA, "alike": ALIKE, "mixed": MIXED, "lowest": LOWEST}
 ALL = 5040  # arrangements (7!) up to which all are tried
 DRAWS = 2000
 SUPPORTED, NOT_SUPPORTED, NOT_TESTABLE = "supported", "not supported", "not testable here"
-RULES, CLAIMS = read_yaml(Path(__file__).with_name("claims.yaml")).values()  # both by key
-GENERA = {  # of the languages people score; WALS
-    "Germanic": "en de nl af da sv nb nn no is fy lb",
-    "Romance": "fr it es pt ro ca gl oc",
-    "Slavic": "ru uk be pl cs sk sl hr sr bs bg mk",
-    "Baltic": "lt lv",
-    "Celtic": "ga gd cy br",
-    "Indic": "hi bn ur mr gu pa ne si",
-    "Iranian": "fa ps ku tg",
-    "Semitic": "ar he am mt",
-    "Chinese": "zh yue",
-    "Finnic": "fi et",
-    "Turkic": "tr az kk uz ky",
-    "Dravidian": "ta te kn ml",
-}
+GENERA, RULES, CLAIMS = read_yaml(Path(__file__).with_name("claims.yaml")).values()
 GENUS = {code: genus for genus, codes in GENERA.items() for code in codes.split()}
 
 
@@ -55,23 +40,10 @@ class Result(NamedTuple):
 Found = list[tuple[str, Result]]  # key of the claim, result
 
 
-class Test(NamedTuple):
-    """`p`: share of arrangements at least as far up as the data's own; `floor`: the smallest p that any could have."""
+def tested(statistic: Callable[[np.ndarray], float], arrangements: Iterable[np.ndarray]) -> Result:
+    """A one-sided permutation test. The control is the mean over the arrangements.
 
-    value: float
-    mean: float  # over the arrangements
-    p: float
-    floor: float
-
-    @property
-    def verdict(self) -> str:
-        if not self.floor <= ALPHA:
-            return NOT_TESTABLE
-        return SUPPORTED if self.p <= ALPHA else NOT_SUPPORTED
-
-
-def tested(statistic: Callable[[np.ndarray], float], arrangements: Iterable[np.ndarray]) -> Test:
-    """A one-sided permutation test.
+    Not testable if even the best arrangement has p > `ALPHA`.
 
     Args:
         statistic: of an arrangement; large if the claim is true.
@@ -80,38 +52,35 @@ def tested(statistic: Callable[[np.ndarray], float], arrangements: Iterable[np.n
     values = np.array([statistic(arrangement) for arrangement in arrangements])
     values = np.where(np.isnan(values), -np.inf, values)
     near = 1e-12 * max(1.0, abs(values[0]))
-    return Test(
-        value=float(values[0]),
-        mean=float(values[np.isfinite(values)].mean()) if np.isfinite(values).any() else math.nan,
-        p=float((values >= values[0] - near).mean()),
-        floor=float((values >= values.max() - near).mean()),
-    )
+    p, lowest = ((values >= top - near).mean() for top in (values[0], values.max()))
+    verdict = (SUPPORTED if p <= ALPHA else NOT_SUPPORTED) if lowest <= ALPHA else NOT_TESTABLE
+    mean = values[np.isfinite(values)].mean() if np.isfinite(values).any() else math.nan
+    return Result(float(values[0]), float(mean), float(p), verdict)
 
 
-# ---------------------------------------------------------------- arrangements, that of the data first
+# ---------------------------------------------------------------- arrangements
+
+
+def arrangements(
+    own: Any, all_of_them: Iterable[Any], number: float, draw: Callable[[np.random.Generator], Any], seed: int
+) -> list[Any]:
+    """All arrangements if their number is at most `ALL`, or else seeded random ones; that of the data first."""
+    if number <= ALL:
+        return list(map(np.array, all_of_them))
+    random = np.random.default_rng(seed)
+    return [own, *(draw(random) for _ in range(DRAWS - 1))]
 
 
 def orders(n: int, seed: int) -> list[np.ndarray]:
-    """Orders of n things: all of them, or seeded random ones if there are more than `ALL`."""
-    if math.factorial(min(n, 20)) <= ALL:
-        return [np.array(order, dtype=int) for order in itertools.permutations(range(n))]
-    random = np.random.default_rng(seed)
-    return [np.arange(n), *(random.permutation(n) for _ in range(DRAWS - 1))]
+    """Orders of n things."""
+    every = itertools.permutations(range(n))
+    return arrangements(np.arange(n), every, math.factorial(min(n, 20)), lambda random: random.permutation(n), seed)
 
 
 def signs(n: int, seed: int) -> list[np.ndarray]:
-    """Rows of +1 and -1: all of them, or seeded random ones."""
-    if 2**n <= ALL:
-        return [np.array(row) for row in itertools.product((1, -1), repeat=n)]
-    random = np.random.default_rng(seed)
-    return [np.ones(n), *(random.choice([1, -1], n) for _ in range(DRAWS - 1))]
-
-
-def shuffles(rows: int, n: int, seed: int) -> list[np.ndarray]:
-    """(rows, n) orders, each row shuffled separately; seeded random ones."""
-    random = np.random.default_rng(seed)
-    plain = np.tile(np.arange(n), (rows, 1))
-    return [plain, *(random.permuted(plain, axis=1) for _ in range(DRAWS - 1))]
+    """Rows of +1 and -1."""
+    every = itertools.product((1, -1), repeat=n)
+    return arrangements(np.ones(n), every, 2**n, lambda random: random.choice([1, -1], n), seed)
 
 
 # ---------------------------------------------------------------- statistics
@@ -156,8 +125,8 @@ def pairs_against_others(table: np.ndarray, pairs: list[tuple[int, int]], seed: 
     if not pairs or not others:
         return Result()
     first, second = np.array(pairs).T
-    test = tested(lambda order: float(table[order[first], order[second]].mean()), orders(len(table), seed))
-    return Result(test.value, float(np.mean([table[pair] for pair in others])), test.p, test.verdict)
+    found = tested(lambda order: float(table[order[first], order[second]].mean()), orders(len(table), seed))
+    return found._replace(control=float(np.mean([table[pair] for pair in others])))
 
 
 def part_above_part(values: np.ndarray, high: str, low: str, seed: int) -> Result:
@@ -174,8 +143,8 @@ def part_above_part(values: np.ndarray, high: str, low: str, seed: int) -> Resul
     above, below = parts[high], parts[low]
     if not above.any() or not below.any():
         return Result()
-    test = tested(lambda order: values[order][above].mean() - values[order][below].mean(), orders(n, seed))
-    return Result(float(values[above].mean()), float(values[below].mean()), test.p, test.verdict)
+    found = tested(lambda order: values[order][above].mean() - values[order][below].mean(), orders(n, seed))
+    return found._replace(value=float(values[above].mean()), control=float(values[below].mean()))
 
 
 # ---------------------------------------------------------------- languages

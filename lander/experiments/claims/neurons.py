@@ -1,5 +1,7 @@
 """Claims about layers and neurons: activation by direction (5.2, figures 4-5), awareness (5.3-5.4, figures 6-8)."""
 
+import math
+
 import numpy as np
 
 from lander.experiments.claims import judge
@@ -75,12 +77,13 @@ def alike(curves: np.ndarray, seed: int) -> Result:
     if min(curves.shape) < 2:
         return Result()
     apart = ~np.eye(len(curves), dtype=bool)
-    test = judge.tested(
-        lambda order: float(judge.correlations(np.take_along_axis(curves, order, axis=1))[apart].mean()),
-        judge.shuffles(*curves.shape, seed),
+    plain = np.tile(np.arange(curves.shape[1]), (len(curves), 1))
+    shuffled = judge.arrangements(plain, (), math.inf, lambda random: random.permuted(plain, axis=1), seed)
+    found = judge.tested(
+        lambda order: float(judge.correlations(np.take_along_axis(curves, order, axis=1))[apart].mean()), shuffled
     )
-    verdict = judge.NOT_SUPPORTED if test.verdict == judge.SUPPORTED and test.value < judge.ALIKE else test.verdict
-    return Result(test.value, test.mean, test.p, verdict)
+    low = found.verdict == judge.SUPPORTED and found.value < judge.ALIKE
+    return found._replace(verdict=judge.NOT_SUPPORTED) if low else found
 
 
 def differ(specific: np.ndarray, shared: np.ndarray, seed: int) -> Result:
@@ -90,8 +93,8 @@ def differ(specific: np.ndarray, shared: np.ndarray, seed: int) -> Result:
     logs = logs[np.isfinite(logs)]
     if not len(logs):
         return Result()
-    test = judge.tested(lambda sign: abs((logs * sign).mean()), judge.signs(len(logs), seed))
-    return Result(float(np.exp(logs.mean())), 1.0, test.p, test.verdict)
+    found = judge.tested(lambda sign: abs((logs * sign).mean()), judge.signs(len(logs), seed))
+    return found._replace(value=float(np.exp(logs.mean())), control=1.0)
 
 
 def rising(curves: np.ndarray, control: np.ndarray | None, seed: int) -> Result:
@@ -103,9 +106,8 @@ def rising(curves: np.ndarray, control: np.ndarray | None, seed: int) -> Result:
     def slope(rows: np.ndarray, depth: np.ndarray) -> float:
         return float(np.mean([judge.spearman(row, depth.astype(float)) for row in rows]))
 
-    test = judge.tested(lambda depth: slope(known, depth), judge.orders(curves.shape[1], seed))
-    beside = 0.0 if control is None else slope(control, np.arange(control.shape[1]))
-    return Result(test.value, beside, test.p, test.verdict)
+    found = judge.tested(lambda depth: slope(known, depth), judge.orders(curves.shape[1], seed))
+    return found._replace(control=0.0 if control is None else slope(control, np.arange(control.shape[1])))
 
 
 def highest(languages: list[str], curves: np.ndarray, seed: int) -> Result:
@@ -120,8 +122,9 @@ def highest(languages: list[str], curves: np.ndarray, seed: int) -> Result:
     place, curves = languages.index("en"), curves[:, layers]
     means = curves.mean(axis=1)
     relative = curves / np.maximum(curves.mean(axis=0), 1e-300)  # a layer counts as much as any other
-    random = np.random.default_rng(seed)
-    names = [np.full(curves.shape[1], place), *random.integers(len(languages), size=(judge.DRAWS - 1, curves.shape[1]))]
-    test = judge.tested(lambda who: relative[who, np.arange(len(who))].mean(), names)
+    layer, own = np.arange(len(relative[0])), np.full(len(relative[0]), place)
+    names = judge.arrangements(own, (), math.inf, lambda random: random.integers(len(relative), size=len(own)), seed)
+    found = judge.tested(lambda who: relative[who, layer].mean(), names)
     best = float(np.delete(means, place).max())
-    return Result(float(means[place]), best, test.p, judge.NOT_SUPPORTED if means[place] <= best else test.verdict)
+    found = found._replace(value=float(means[place]), control=best)
+    return found._replace(verdict=judge.NOT_SUPPORTED) if found.value <= best else found

@@ -39,9 +39,8 @@ def _untrained_cells(table: pd.DataFrame, column: str) -> pd.DataFrame:
 def _helps(cells: pd.DataFrame, seed: int) -> Result:
     """Whether the mean change is above 0; the unit is a trained direction."""
     rows = cells.groupby("trained")["change"].mean().to_numpy()
-    test = judge.tested(lambda sign: (rows * sign).mean(), judge.signs(len(rows), seed))
-    note = f" ({(cells['change'] > 0).mean():.0%} of the cells above 0)"
-    return Result(float(rows.mean()), 0.0, test.p, test.verdict, note)
+    found = judge.tested(lambda sign: (rows * sign).mean(), judge.signs(len(rows), seed))
+    return found._replace(control=0.0, note=f" ({(cells['change'] > 0).mean():.0%} of the cells above 0)")
 
 
 def _hurts(cells: pd.DataFrame) -> Result:
@@ -92,9 +91,9 @@ def _better(both: pd.DataFrame, seed: int) -> Result:
         return Result()
     first, second = both.to_numpy().T
     difference = first - second
-    test = judge.tested(lambda sign: (difference * sign).mean(), judge.signs(len(difference), seed))
+    found = judge.tested(lambda sign: (difference * sign).mean(), judge.signs(len(difference), seed))
     note = f" ({(difference > 0).sum()} of {len(difference)} directions)"
-    return Result(float(first.mean()), float(second.mean()), test.p, test.verdict, note)
+    return found._replace(value=float(first.mean()), control=float(second.mean()), note=note)
 
 
 def _detected(scores: pd.DataFrame, seed: int) -> Result:
@@ -114,16 +113,14 @@ def _detected(scores: pd.DataFrame, seed: int) -> Result:
         return float(np.mean([one[i] - np.delete(one, i).mean() for one, i in zip(groups, places, strict=True)]))
 
     sizes = [len(group) for group in groups]
-    random = np.random.default_rng(seed)
-    places = itertools.product(*map(range, sizes))
-    if math.prod(sizes) > judge.ALL:
-        places = [(0,) * len(groups), *(tuple(random.integers(sizes)) for _ in range(judge.DRAWS - 1))]
-    test = judge.tested(lead, places)
-    detected = float(np.mean([group[0] for group in groups]))
-    control = float(np.mean([group[1:].mean() for group in groups]))
+    every, own = itertools.product(*map(range, sizes)), (0,) * len(groups)
+    places = judge.arrangements(own, every, math.prod(sizes), lambda random: random.integers(sizes), seed)
     draws = sum(sizes) - len(groups)
-    note = f" ({len(groups)} seed{'s' * (len(groups) > 1)}, {draws} draw{'s' * (draws > 1)})"
-    return Result(detected, control, test.p, test.verdict, note)
+    return judge.tested(lead, places)._replace(
+        value=float(np.mean([group[0] for group in groups])),
+        control=float(np.mean([group[1:].mean() for group in groups])),
+        note=f" ({len(groups)} seed{'s' * (len(groups) > 1)}, {draws} draw{'s' * (draws > 1)})",
+    )
 
 
 def peak_claims(table: pd.DataFrame, key: str) -> Found:
