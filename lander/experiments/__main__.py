@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from lander.experiments import MEASURED, estimators, forgetting, methods, readings, sweeps, transfer, tune
@@ -16,8 +17,7 @@ EXPERIMENTS: dict[str, Callable[[Inputs], Document]] = {
     "transfer": transfer.transfer,
     "forgetting": forgetting.forgetting,
     "readings": readings.readings,
-    "sweep_k": sweeps.sweep_k,
-    "sweep_epsilon": sweeps.sweep_epsilon,
+    **{name: partial(sweeps.sweep, name) for name in sweeps.SWEEPS},
     "estimators": estimators.estimators,
     "second_model": methods.second_model,
     "tune": tune.tune,

@@ -72,9 +72,6 @@ def forgetting(inputs: Inputs) -> Document:
     return Document("forgetting", title, blocks, numbers(data), scatter(points, inputs.title))
 
 
-# ---------------------------------------------------------------- numbers
-
-
 def gains(scores: pd.DataFrame, directions: list[str], name: str) -> pd.DataFrame:
     """Mean score (and loss, if known) on some directions minus that of zero-shot with its better, or fixed, prompt.
 
@@ -116,8 +113,7 @@ def damage(losses: pd.DataFrame, kind: str, by: Sequence[str] = ()) -> pd.DataFr
             raise UserError(f"--loss: state start has no loss of kind {kind} in {where}; measure it again")
         start = samples.loss_samples(losses, kind, "start", "character", by)
         parts["routing"] = samples.minus(start, base, by)
-        both = end.merge(start.rename(columns={"value": "start"}), on=[*KEYS, *by], how="inner")
-        parts["training"] = both.assign(value=both["value"] - both["start"]).drop(columns="start")
+        parts["training"] = samples.minus(end, start, [*KEYS, *by])
     return pd.concat([rows.assign(metric=f"{kind} {name}") for name, rows in parts.items()], ignore_index=True)
 
 
@@ -154,9 +150,6 @@ def pareto_points(data: pd.DataFrame, names: Mapping[Run, str], test: str) -> pd
     points["best"] = pareto(points, ["x"], ["y"])
     points["best_of_three"] = pareto(points, ["x", "parameters"], ["y"])
     return points
-
-
-# ---------------------------------------------------------------- tables and figure
 
 
 def tables(

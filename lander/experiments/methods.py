@@ -245,13 +245,9 @@ def score_table(
             best = best and round(row.mean, 1) == round(tops[metric, name], 1)
             cells.append(number(row.mean, 3 if metric == LOSS else 1, row.spread, best=best))
         rows.append((label, cells))
-    notes = []
-    if ranked:
-        seeds = bleu.loc[bleu["over"] == "seeds", "number"].max()
-        over = [f"{seeds} seeds"] if seeds > 1 else []
-        over += ["the draws of a control, at their common seeds"] if any(v == DRAWS for _, v in names) else []
-        spread = f"±: standard deviation over {listed(over)}." if over else "One seed: a small gap may be chance."
-        notes.append(f"Bold: the highest of a column, as printed. {spread}")
+    seeds = max(bleu.loc[bleu["over"] == "seeds", "number"], default=1)
+    spread = f"Seeds: {seeds}. ±: standard deviation over them, of a control over its draws at their common seeds."
+    notes = [f"Bold: the highest of a column, as printed. {spread}"] if ranked else []
     if low := list(dict.fromkeys(MEAN_LABELS.get(name, name) for _, name, _ in columns if name not in ranked)):
         where = listed(low) if ranked else "any column"
         notes.append(f"No ranking in {where}: the best BLEU is below {FLOOR:g} there.")

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from lander.experiments.dev import LOSS, dev_columns, dev_rows, dev_samples
-from lander.experiments.samples import MAIN, Inputs, methods_of, runs_of, summarise
+from lander.experiments.samples import MAIN, Inputs, methods_of, minus, runs_of, summarise
 from lander.report import charts
 from lander.report.document import Document, listed, number, numbers
 from lander.report.tables import Cell, Table
@@ -50,16 +50,14 @@ def readings(inputs: Inputs) -> Document:
 def against_main(samples: pd.DataFrame) -> pd.DataFrame:
     """Samples minus those of variant main of the same method, seed by seed."""
     on = [name for name in samples if name not in ("variant", "value")]
-    level = samples[samples["variant"] == MAIN].drop(columns="variant").rename(columns={"value": "base"})
-    both = samples.merge(level, on=on, how="inner", validate="many_to_one")
-    found = set(runs_of(both))
+    found = minus(samples, samples[samples["variant"] == MAIN], on)
     for method, variant in dict.fromkeys(runs_of(samples)):
-        if (method, variant) not in found:
+        if (method, variant) not in set(runs_of(found)):
             raise UserError(f"readings: {method}/{variant} shares no seed with {method}/{MAIN}; give both")
     for method, part in samples.groupby("method", sort=False):
         if part["variant"].nunique() < 2:
             raise UserError(f"readings: {method} has no variant beside main; give the models that change a switch")
-    return both.assign(value=both["value"] - both["base"]).drop(columns="base")
+    return found
 
 
 def to_main(row: Any, digits: int) -> Cell:

@@ -11,21 +11,15 @@ from lander.report.labels import MEAN_LABELS
 from lander.report.tables import Table
 from lander.shared.errors import UserError
 
-
-def sweep_k(inputs: Inputs) -> Document:
-    """Number of finetuned layers (figure 10)."""
-    title = "Sweep of layers.k, the number of finetuned layers (figure 10): dev loss, BLEU, chrF2++, parameters trained"
-    return _sweep(inputs, "sweep_k", "layers.k", "k (finetuned layers)", title)
-
-
-def sweep_epsilon(inputs: Inputs) -> Document:
-    """Share of general neurons (figure 11)."""
-    title = "Sweep of neurons.general_share, epsilon (figure 11): dev loss, BLEU, chrF2++, parameters trained"
-    return _sweep(inputs, "sweep_epsilon", "neurons.general_share", "epsilon (share of general neurons)", title)
+SWEEPS = {  # experiment -> key of the config, axis of the figure, what it is
+    "sweep_k": ("layers.k", "k (finetuned layers)", "the number of finetuned layers (figure 10)"),
+    "sweep_epsilon": ("neurons.general_share", "epsilon (share of general neurons)", "epsilon (figure 11)"),
+}
 
 
-def _sweep(inputs: Inputs, name: str, key: str, axis: str, title: str) -> Document:
+def sweep(name: str, inputs: Inputs) -> Document:
     """One table and one figure. `values` has the value of each variant; variants that it does not name are left out."""
+    key, axis, what = SWEEPS[name]
     values = _values(inputs)
     scores = inputs.scores[inputs.scores["variant"].isin(values)]
     if methods := sorted(set(scores["method"]) - {"landermt"}):
@@ -50,7 +44,7 @@ def _sweep(inputs: Inputs, name: str, key: str, axis: str, title: str) -> Docume
         panels.append(charts.Panel(rows, axis, f"BLEU on {test} (0-100)"))
     return Document(
         name,
-        title,
+        f"Sweep of {key}, {what}: dev loss, BLEU, chrF2++, parameters trained",
         [inputs.title, text, Table(f"{key} of landermt", key, *shown, notes=notes)],
         numbers(data[["value", "variant", "test", "metric", *SUMMARY, "chosen"]]),
         charts.lines(name, f"Dev loss and BLEU over {axis}", panels),

@@ -28,8 +28,6 @@ from lander.shared import tables
 from lander.shared.csvfile import read_csv
 from lander.shared.errors import UserError, run_main
 
-# ---------------------------------------------------------------- inputs
-
 
 def about_activations(args: argparse.Namespace) -> Found:
     """Claims of section 5.2, from the layers table and, if they are given, the activations."""
@@ -116,9 +114,6 @@ def only(table: pd.DataFrame, column: str, value: str, path: Path) -> pd.DataFra
     return rows
 
 
-# ---------------------------------------------------------------- document
-
-
 def rows_of(found: Found) -> pd.DataFrame:
     """The results, then the claims that have none."""
     keys = {key for key, _ in found}
@@ -168,9 +163,6 @@ def _table(section: str, rows: pd.DataFrame) -> Table:
     titles = heads(["figure or table", "statistic", "value", "control", "p", "verdict"])
     caption = "Not in the paper" if section == "-" else f"{'Appendix' if section[0] == 'A' else 'Section'} {section}"
     return Table(caption, "claim", titles, shown, notes=notes, wide=True)
-
-
-# ---------------------------------------------------------------- command line
 
 
 def main() -> None:

@@ -58,9 +58,6 @@ def tested(statistic: Callable[[np.ndarray], float], arrangements: Iterable[np.n
     return Result(float(values[0]), float(mean), float(p), verdict)
 
 
-# ---------------------------------------------------------------- arrangements
-
-
 def arrangements(
     own: Any, all_of_them: Iterable[Any], number: float, draw: Callable[[np.random.Generator], Any], seed: int
 ) -> list[Any]:
@@ -81,9 +78,6 @@ def signs(n: int, seed: int) -> list[np.ndarray]:
     """Rows of +1 and -1."""
     every = itertools.product((1, -1), repeat=n)
     return arrangements(np.ones(n), every, 2**n, lambda random: random.choice([1, -1], n), seed)
-
-
-# ---------------------------------------------------------------- statistics
 
 
 def correlations(rows: np.ndarray) -> np.ndarray:
@@ -145,9 +139,6 @@ def part_above_part(values: np.ndarray, high: str, low: str, seed: int) -> Resul
         return Result()
     found = tested(lambda order: values[order][above].mean() - values[order][below].mean(), orders(n, seed))
     return found._replace(value=float(values[above].mean()), control=float(values[below].mean()))
-
-
-# ---------------------------------------------------------------- languages
 
 
 def reversed_pairs(directions: list[str]) -> list[tuple[int, int]]:
