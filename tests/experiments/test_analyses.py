@@ -149,28 +149,27 @@ def test_clusters_by_the_command_line(tmp_path, monkeypatch):
     call = ["clusters", "--model", "toy", "--languages", "en", "de", "--draws", "39", "--sentences", "6"]
     call += ["--text", *(str(tmp_path / f"{code}.parquet") for code in ("en", "de"))]
     call += ["--neurons", str(tmp_path / "neurons.parquet"), "--out", str(tmp_path / "out")]
-    monkeypatch.setattr(sys, "argv", [*call, "--layer", "1", "0"])
-    clusters.main()
     paths = [tmp_path / "out" / f"clusters{end}" for end in (".csv", "_points.csv", ".md", ".svg")]
+
+    def run(*more: str) -> list[bytes]:
+        monkeypatch.setattr(sys, "argv", [*call, *more])
+        clusters.main()
+        return [path.read_bytes() for path in paths]
+
+    first = run("--layer", "1", "0")
     table, points = map(pd.read_csv, paths[:2])
     assert list(points) == ["layer", "group", "language", "sentence", "x", "y"]
     assert len(points) == 2 * 3 * 2 * 6
     assert list(table) == ["layer", "group", "neurons", "score", "value", "control_mean", "control_sd", "p"]
     assert len(table) == 2 * 3 * 4
     assert table["neurons"].tolist() == 2 * [*[56] * 4, *[8] * 8]
-    first = [path.read_bytes() for path in paths]
-    clusters.main()
-    assert [path.read_bytes() for path in paths] == first
-    monkeypatch.setattr(sys, "argv", call)
-    clusters.main()
-    chosen = pd.read_csv(paths[0])
-    assert chosen.equals(table[table["layer"] == 1])  # the layer that is selected
-    monkeypatch.setattr(sys, "argv", [*call, "--draws", "38"])
+    assert run("--layer", "1", "0") == first
+    run()
+    assert pd.read_csv(paths[0]).equals(table[table["layer"] == 1])  # the layer that is selected
     with pytest.raises(UserError, match="--draws 38: 39 at least"):
-        clusters.main()
-    monkeypatch.setattr(sys, "argv", [*call, "--layer", "2"])
+        run("--draws", "38")
     with pytest.raises(UserError, match="--layer 2: the model has layers 0 to 1"):
-        clusters.main()
+        run("--layer", "2")
     with pytest.raises(UserError, match="no layer is selected in it; name layers with --layer"):
         clusters.chosen_neurons(neurons.assign(selected=False), [], [64, 64])
 
@@ -413,55 +412,56 @@ def test_claims_about_clusters():
     assert [row.verdict for _, row in found] == [SUPPORTED, SUPPORTED, NOT, NOT]
 
 
-def test_claims_by_the_command_line(tmp_path, monkeypatch):
+@pytest.fixture
+def detected(tmp_path) -> list:
+    """Tables of layers, activations, awareness and neurons of the claims that hold. Returns the flags of the first."""
     means, (phi, owner, general) = curves("pair", grows=True), phi_of(True)
     parts = [
         pd.DataFrame({"direction": d, "layer": range(12), "activation": row, "delta": delta_of(row), "selected": False})
         for d, row in zip(DIRECTIONS, means, strict=True)
     ]
     tables.write(tmp_path / "layers.parquet", pd.concat(parts), "layers")
-    for direction, row in zip(DIRECTIONS, means, strict=True):
+    for name, row in zip(DIRECTIONS, means, strict=True):
         values = {"mean": row[:, None] * np.ones(3), "tokens": np.ones((12, 3), dtype=int)}
-        tables.write(tmp_path / f"{direction}.parquet", tables.by_neuron(values), "activations")
+        tables.write(tmp_path / f"{name}.parquet", tables.by_neuron(values), "activations")
     for code, one in zip(LANGUAGES, phi, strict=True):
-        tables.write(
-            tmp_path / f"{code}.parquet",
-            tables.by_neuron({"score": one, "tokens": np.ones(one.shape, dtype=int)}),
-            "awareness",
-        )
+        values = {"score": one, "tokens": np.ones(one.shape, dtype=int)}
+        tables.write(tmp_path / f"{code}.parquet", tables.by_neuron(values), "awareness")
     names = np.array([*LANGUAGES, None], dtype=object)
     kinds = {"kind": np.where(general, "general", "specific"), "language": names[owner], "variance": phi.var(axis=0)}
     tables.write(tmp_path / "neurons.parquet", tables.by_neuron(kinds).assign(selected=True), "neurons")
+    flags = ["--layers", tmp_path / "layers.parquet", "--neurons", tmp_path / "neurons.parquet"]
+    return [*flags, "--awareness", *(tmp_path / f"{code}.parquet" for code in LANGUAGES), "--out", tmp_path / "out"]
+
+
+def test_claims_by_the_command_line(detected, tmp_path, monkeypatch):
     transfer(lambda a, b: 1.0).assign(method="landermt").to_csv(tmp_path / "transfer.csv", index=False)
-    call = ["claims", "--layers", tmp_path / "layers.parquet", "--neurons", tmp_path / "neurons.parquet"]
-    call += ["--directions", *DIRECTIONS[::-1], "--activations", *(tmp_path / f"{d}.parquet" for d in DIRECTIONS[::-1])]
-    call += ["--languages", *LANGUAGES, "--awareness", *(tmp_path / f"{code}.parquet" for code in LANGUAGES)]
-    call += ["--transfer", tmp_path / "transfer.csv", "--out", tmp_path]
-    monkeypatch.setattr(sys, "argv", list(map(str, call)))
-    claims.main()
-    table = pd.read_csv(tmp_path / "claims.csv")
+    turned = DIRECTIONS[::-1]
+    call = [*detected, "--languages", *LANGUAGES, "--transfer", tmp_path / "transfer.csv"]
+    call += ["--directions", *turned, "--activations", *(tmp_path / f"{name}.parquet" for name in turned)]
+
+    def run(*more: object) -> pd.DataFrame:
+        monkeypatch.setattr(sys, "argv", list(map(str, ["claims", *call, *more])))
+        claims.main()
+        return pd.read_csv(tmp_path / "out" / "claims.csv")
+
+    table = run()
     assert list(table) == ["claim", "where", "statistic", "value", "control", "p", "verdict", "rule"]
     counts = table["verdict"].value_counts()
-    first = (tmp_path / "claims.md").read_text().splitlines()[0]
-    assert first == f"# Claims of the paper: {counts[SUPPORTED]} supported, {counts[NOT]} not supported, " + (
-        f"{counts[UNTESTABLE]} not testable here"
-    )
+    first = (tmp_path / "out" / "claims.md").read_text().splitlines()[0]
+    assert re.findall(r"\d+", first) == [str(counts[name]) for name in (SUPPORTED, NOT, UNTESTABLE)]
+    means = curves("pair", grows=True)
     direct = neurons.activation_claims(DIRECTIONS, means, delta_of(means), np.repeat(means, 3, axis=1), 0)
-    assert table["value"][:7].tolist() == pytest.approx([row.value for _, row in direct], rel=1e-5)
-    direct = neurons.awareness_claims(LANGUAGES, phi, owner, general, 0)
-    assert table["value"][7:18].tolist() == pytest.approx([row.value for _, row in direct], rel=1e-5)
+    direct += neurons.awareness_claims(LANGUAGES, *phi_of(True), 0)
+    assert table["value"][:18].tolist() == pytest.approx([row.value for _, row in direct], rel=1e-5)
     assert (table["verdict"] == UNTESTABLE).sum() == 1 + 8 + 4 + 2  # near transfer, methods, sweeps, clusters
-    made = pd.DataFrame(
-        {"value": [0, 4, 8] * 2, "test": [None] * 3 + ["news"] * 3, "metric": ["dev loss"] * 3 + ["bleu"] * 3}
-    )
-    made.assign(mean=[3, 2, 1, 5, 9, 6], spread=0.5).to_csv(tmp_path / "k.csv", index=False)
-    monkeypatch.setattr(sys, "argv", [*map(str, call), "--sweep-k", str(tmp_path / "k.csv")])
-    claims.main()
-    table = pd.read_csv(tmp_path / "claims.csv")
+    metrics = {"test": [None] * 3 + ["news"] * 3, "metric": ["dev loss"] * 3 + ["bleu"] * 3}
+    made = pd.DataFrame({"value": [0, 4, 8] * 2, "mean": [3, 2, 1, 5, 9, 6], "spread": 0.5, **metrics})
+    made.to_csv(tmp_path / "k.csv", index=False)
+    table = run("--sweep-k", tmp_path / "k.csv")
     assert table.loc[table["where"] == "A.3, figure 10", "verdict"].tolist() == [SUPPORTED, SUPPORTED]
-    monkeypatch.setattr(sys, "argv", [*map(str, call), "--method", "lora"])
     with pytest.raises(UserError, match=r"transfer\.csv: no row with method lora; there are: landermt"):
-        claims.main()
+        run("--method", "lora")
 
 
 def test_claims_as_tables_by_section():
@@ -491,44 +491,28 @@ def test_claims_as_tables_by_section():
 # Figures ------------------------------------------------------------------------------------------------------------
 
 
-def test_figures_by_the_command_line(tmp_path, capsys):
-    delta = [np.nan, 2.0, 3.0]
-    parts = [
-        pd.DataFrame({"direction": d, "layer": range(3), "activation": [1.0, 3, 0], "delta": delta, "selected": False})
-        for d in ("en-de", "de-en")
-    ]
-    tables.write(tmp_path / "layers.parquet", pd.concat(parts), "layers")
-    kinds = np.tile(["general", "specific"], (3, 1))
-    neurons = tables.by_neuron({"kind": kinds, "language": np.where(kinds == "general", None, "de"), "variance": kinds})
-    neurons = neurons.assign(selected=False, variance=0.0)
-    tables.write(tmp_path / "neurons.parquet", neurons, "neurons")
-    for code, score in {"en": [1.0, 3], "de": [1.0, 5]}.items():
-        scores = {"score": np.tile(score, (3, 1)), "tokens": np.ones((3, 2), dtype=int)}
-        tables.write(tmp_path / f"{code}.parquet", tables.by_neuron(scores), "awareness")
-    flags = ["--layers", tmp_path / "layers.parquet", "--neurons", tmp_path / "neurons.parquet"]
-    flags += ["--awareness", tmp_path / "en.parquet", tmp_path / "de.parquet", "--awareness-languages", "en", "de"]
-    flags = [*map(str, flags), "--out", str(tmp_path / "out")]
+def test_figures_by_the_command_line(detected, tmp_path, capsys):
+    flags = [*map(str, detected), "--awareness-languages", *LANGUAGES]
     figures.main(["layers", *flags])
     names = ["activation.svg", "activation.csv", "delta.svg", "delta.csv", "layers.md"]
     assert capsys.readouterr().out.splitlines() == [str(tmp_path / "out" / name) for name in names]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(names)
-    assert pd.read_csv(tmp_path / "out" / "delta.csv")["delta"].dropna().tolist() == [2, 3, 2, 3]
+    delta = pd.read_csv(tmp_path / "out" / "delta.csv").set_index(["direction", "layer"])["delta"]
+    assert delta["en-de"].tolist() == pytest.approx(
+        delta_of(curves("pair", grows=True))[DIRECTIONS.index("en-de")], nan_ok=True
+    )
     figures.main(["awareness", *flags])
+    drawn = ["awareness-general", "awareness-specific", "awareness", "owners"]
     made = {path.name for path in (tmp_path / "out").iterdir()} - set(names)
-    assert made == {"awareness.md"} | {
-        f"{name}.{end}"
-        for name in ("awareness", "awareness-general", "awareness-specific", "owners")
-        for end in ("svg", "csv")
-    }
+    assert made == {"awareness.md"} | {f"{name}.{end}" for name in drawn for end in ("svg", "csv")}
     means = pd.read_csv(tmp_path / "out" / "awareness.csv").set_index(["layer", "language"])["awareness"]
-    assert means.loc[2].to_dict() == {"en": 2, "de": 3}
+    assert means.loc[2][LANGUAGES].tolist() == pytest.approx(phi_of(True)[0][:, 2].mean(axis=1))
     text = (tmp_path / "out" / "awareness.md").read_text()
     assert re.findall(r"\((figure \d)\)", text) == ["figure 6", "figure 7", "figure 8"]
-    assert re.findall(r"\]\((.*)\)", text) == [
-        "awareness-general.svg", "awareness-specific.svg", "awareness.svg", "owners.svg",
-    ]  # fmt: skip
+    assert re.findall(r"\]\((.*)\)", text) == [f"{name}.svg" for name in drawn]
     with pytest.raises(UserError, match="--neurons, --awareness: the figures of awareness need it"):
         figures.main(["awareness", "--out", "x"])
-    tables.write(tmp_path / "layers.parquet", parts[0].head(1), "layers")
+    layers = tables.read(tmp_path / "layers.parquet", "layers")
+    tables.write(tmp_path / "layers.parquet", layers[layers["layer"] == 0], "layers")
     with pytest.raises(UserError, match="nothing to draw in delta; a model of one layer has no change D"):
         figures.main(["layers", *flags])
