@@ -103,9 +103,9 @@ def _lines(
 
     Args:
         axis: what the y axis shows, and its unit (empty for none).
-        data: its first three columns are layer, series and value (with any names); series in the order of the legend.
+        data: its first three columns are layer, series and value (with any names).
         scale: values that determine the unit of the y axis.
-        styles: series -> what differs from its usual look.
+        styles: series, in the order of the legend -> what differs from its usual look.
     """
     layer, series, value = data.columns[:3]
     chosen = chosen_layers(inputs.layers)
@@ -128,11 +128,9 @@ def direction_lines(name: str, inputs: Inputs) -> Drawn | None:
     if inputs.layers is None or inputs.layers[name].isna().all():
         return None
     title, axis = DIRECTION_LINES[name]
-    order = sort_directions(inputs.layers["direction"].unique())
     data = inputs.layers[["layer", "direction", name, "selected"]]
-    data = data.sort_values("direction", key=lambda column: column.map(order.index), kind="stable")
     styles, pairs = {}, []
-    for direction in order:
+    for direction in sort_directions(data["direction"].unique()):
         pair = parse_direction(direction).pair
         back = pair in pairs
         pairs += [] if back else [pair]
