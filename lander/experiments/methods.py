@@ -58,14 +58,14 @@ def table1(inputs: Inputs) -> Document:
     """All methods."""
     data, blocks = compared(inputs)
     title = f"Table 1: BLEU and chrF2++ of {_count(data)} in each direction, their costs, and the paper's table 1"
-    return Document("table1", title, [*blocks, paper.table1()], numbers(data), picture("table1", inputs, data))
+    return Document("table1", title, [*blocks, paper.table(1)], numbers(data), picture("table1", inputs, data))
 
 
 def table2(inputs: Inputs) -> Document:
     """The ablation: whole layers, general neurons only, specific neurons only, both."""
     data, blocks = compared(_only(inputs, TABLE2, "table2"))
     title = f"Table 2, the ablation: BLEU and chrF2++ of {_count(data)}, their costs, and the paper's table 2"
-    return Document("table2", title, [*blocks, paper.table2()], numbers(data), picture("table2", inputs, data))
+    return Document("table2", title, [*blocks, paper.table(2)], numbers(data), picture("table2", inputs, data))
 
 
 def second_model(inputs: Inputs) -> Document:

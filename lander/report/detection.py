@@ -13,11 +13,11 @@ import pandas as pd
 
 from lander.report import charts, svg
 from lander.report.charts import Panel
-from lander.report.document import Document, heads
+from lander.report.document import Document
 from lander.report.inputs import Inputs
 from lander.report.labels import sort_directions
 from lander.report.svg import Drawn
-from lander.report.tables import Cell, Table
+from lander.report.tables import Table
 from lander.shared.languages import parse_direction
 
 LAYER_AXIS = "layer (0 = first)"
@@ -61,21 +61,12 @@ def chosen_layers(layers: pd.DataFrame | None) -> dict[str, list[int]]:
 
 
 def layers_answer(inputs: Inputs) -> str:
-    """Which layers were chosen, and where D is largest."""
-    if inputs.layers is None:
-        return ""
-    chosen = chosen_layers(inputs.layers)
-    same = len({tuple(layers) for layers in chosen.values()}) == 1
-    names = [next(iter(chosen))] if same else sort_directions(chosen)
-    texts = [", ".join(map(str, chosen[name])) or "none" for name in names]
-    texts = texts if same else [f"{name}: {text}" for name, text in zip(names, texts, strict=True)]
-    text = "; ".join(texts) + (", for every direction" if same and len(chosen) > 1 else "")
-    text += f" (of {inputs.layers['layer'].nunique()}, counted from 0)"
-    mean = inputs.layers.groupby("layer")["delta"].mean().dropna().sort_values(ascending=False, kind="stable")
-    if mean.empty:
-        return text
-    largest = ", ".join(f"{layer} ({value:.3g})" for layer, value in mean.head(max(1, len(chosen[names[0]]))).items())
-    return f"{text}. D, the change of mean activation between neighbouring layers, is largest at {largest}"
+    """Which layers were chosen: one list if it is the same for all directions."""
+    chosen = {name: ", ".join(map(str, layers)) or "none" for name, layers in chosen_layers(inputs.layers).items()}
+    texts = [f"{name}: {chosen[name]}" for name in sort_directions(chosen)]
+    if len(set(chosen.values())) == 1:
+        texts = [*chosen.values()][:1]
+    return f"{'; '.join(texts)} (of {inputs.layers['layer'].nunique()}, counted from 0)" if texts else ""
 
 
 # ---------------------------------------------------------------- lines over layers (figures 4-8)
@@ -177,17 +168,13 @@ def owned(neurons: pd.DataFrame) -> pd.DataFrame:
 
 
 def neurons_answer(inputs: Inputs) -> str:
-    """How many specific neurons each language owns."""
+    """How many neurons are specific, in all layers and in the chosen ones."""
     if inputs.neurons is None:
         return ""
-    table, every = owned(inputs.neurons), distinct(inputs.neurons)
-    names = [f"{inputs.language(name)} {n:,}" for name, n in zip(table.index, table["neurons"], strict=True)]
-    text = f"Specific neurons: {', '.join(names) or 'none'} (of {len(every):,} neurons)"
-    inside = int(every["selected"].sum())
-    if not names or not 0 < inside < len(every):
-        return text
-    there = [f"{name} {number:,}" for name, number in table["chosen"].items()]
-    return f"{text}; in the chosen layers {', '.join(there)} (of {inside:,})"
+    every = distinct(inputs.neurons)
+    specific, chosen = every["kind"] == "specific", every["selected"]
+    inside = f"{(specific & chosen).sum():,} of {chosen.sum():,} in the chosen layers"
+    return f"{specific.sum():,} of {len(every):,} neurons; {inside}"
 
 
 def owners_table(inputs: Inputs) -> Table | None:
@@ -199,17 +186,15 @@ def owners_table(inputs: Inputs) -> Table | None:
     total = len(specific)
     if not total:
         return None
-    names = [inputs.language(str(name)) for name in table.index]
-    numbers = [*zip(names, table["neurons"], table["chosen"], strict=True), ("all", total, specific["selected"].sum())]
-    rows = [
-        (name, [Cell(f"{every:,}"), Cell(f"{chosen:,}"), Cell(f"{100 * every / total:.1f}%")])
-        for name, every, chosen in numbers
-    ]
-    columns = heads(["in all layers", "in the chosen layers", "share of specific"])
+    names = [*(inputs.language(str(name)) for name in table.index), "all"]
+    numbers = [*table.itertuples(index=False, name=None), (total, specific["selected"].sum())]
+    found = zip(names, numbers, strict=True)
+    rows = [(name, [f"{own:,}", f"{chosen:,}", f"{100 * own / total:.1f}%"]) for name, (own, chosen) in found]
+    columns = ["in all layers", "in the chosen layers", "share of specific"]
     kinds = distinct(inputs.neurons)["kind"].value_counts()
     notes = [f"All neurons: {', '.join(f'{number:,} {kind}' for kind, number in kinds.items())}."]
     notes += [SHARED] if table["neurons"].sum() > total else []
-    return Table("Specific neurons by owner", "language", columns, rows, notes=notes, total=True)
+    return Table.of("Specific neurons by owner", "language", columns, rows, notes=notes, total=True)
 
 
 def owners(inputs: Inputs) -> Drawn | None:

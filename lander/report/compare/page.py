@@ -10,12 +10,11 @@ import pandas as pd
 from lander.report.compare import tables
 from lander.report.compare.paired import paired
 from lander.report.compare.runs import Finished, common, read_runs, scores_of
-from lander.report.document import table_text
 from lander.report.inputs import Inputs
 from lander.report.labels import sort_metrics
 from lander.report.scores import score_figure
 from lander.report.summary import ONE_SEED
-from lander.report.tables import Table, counted
+from lander.report.tables import counted, markdown
 from lander.report.templates import captions, environment, look
 from lander.shared.errors import UserError
 from lander.shared.files import write_text
@@ -53,7 +52,8 @@ def compare(folders: Sequence[Path], out: Path, resamples: int = 0) -> None:
     config, costs = tables.config_table(runs), tables.cost_table(runs)
     same = SAME if all(run.inputs.setting() is not None for run in runs) else UNREAD
     first = [config, glance, *(table for _, main, _ in parts for table in main), costs]
-    print(terminal([table for table in first if table], cautions if config else [same, *cautions]))
+    shown = [markdown(replace(table, notes=[])) for table in first if table]
+    print("\n\n".join([*shown, *([] if config else [same]), *cautions]))
     drawn = [score_figure(Inputs("", scores), [test]) for test in names]
     drawn = [replace(one, name=f"{one.name}-{place}") for place, one in enumerate(drawn) if one]
     costs = [table for table in (costs, tables.stage_table(runs)) if table]
@@ -81,16 +81,6 @@ def compare(folders: Sequence[Path], out: Path, resamples: int = 0) -> None:
     )
     write_text(out, text)
     print(f"\n{out}")
-
-
-def terminal(found: Sequence[Table], notes: Sequence[str]) -> str:
-    """Tables as Markdown without notes and intervals, and with group headings only if the columns need them."""
-    texts = []
-    for table in found:
-        names = [head.text for head in table.heads]
-        groups = table.groups if len(set(names)) < len(names) else []
-        texts.append(table_text(replace(table, groups=groups, notes=[])))
-    return "\n\n".join([*texts, *notes])
 
 
 def _cautions(runs: Sequence[Finished], scores: pd.DataFrame) -> list[str]:
