@@ -64,6 +64,7 @@ RC = {
     "legend.columnspacing": 1.4,
     "hatch.linewidth": 0.8,
     "axes.formatter.useoffset": False,
+    "axes.formatter.limits": (-2, 6),
 }
 
 styled = matplotlib.rc_context(RC)  # decorator of functions that draw
