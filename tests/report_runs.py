@@ -184,7 +184,7 @@ def make_experiments(folder, names=("forgetting", "table1", "sweep_k")):
         drawing = charts.lines(name, name, [charts.Panel(line, "nats per character")])
         rows = [("full", [Cell("41.0", True, "±0.3"), Cell("–")]), ("a|b", [Cell("39.1"), Cell("+1.5")])]
         table = Table(f"Table of {name}", "method", [Head("BLEU"), Head("gain | cost")], rows, notes=["Bold: best."])
-        blocks = [f"What {name} shows: the k matters.", table, *([paper.table1()] if name == "table1" else [])]
+        blocks = [f"What {name} shows: the k matters.", table, *([paper.table(1)] if name == "table1" else [])]
         data = pd.DataFrame({"method": ["full"], "mean": [41.0]})
         write(Document(name, f"Title of {name}", blocks, numbers(data), drawing), folder)
 

@@ -40,12 +40,12 @@ COSTS = {  # cost -> heading and how it is printed
 
 def table1(inputs: Inputs) -> Document:
     """All methods."""
-    return _document(inputs, "table1", "Table 1", paper.table1())
+    return _document(inputs, "table1", "Table 1", paper.table(1))
 
 
 def table2(inputs: Inputs) -> Document:
     """The ablation: whole layers, general neurons only, specific neurons only, both."""
-    return _document(_only(inputs, TABLE2, "table2"), "table2", "Table 2, the ablation", paper.table2())
+    return _document(_only(inputs, TABLE2, "table2"), "table2", "Table 2, the ablation", paper.table(2))
 
 
 def second_model(inputs: Inputs) -> Document:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from lander.config.methods import TRAINING_FREE
 from lander.evaluate.collect import MEANS
-from lander.report.inputs import parse_assignments, read_run, read_scores_table
+from lander.report.inputs import parse_assignments, read_object, read_scores_table
 from lander.report.labels import direction_group, method_key, run_label, sort_directions, sort_tests
 from lander.report.paper import PAPER
 from lander.shared.csvfile import read_csv
@@ -94,7 +94,7 @@ def read_costs(assignments: Sequence[str]) -> pd.DataFrame:
     """Costs of trainings, from METHOD/VARIANT/sSEED=run.json: one row for each number of `COSTS` that is there."""
     rows = []
     for model, path in parse_assignments(assignments, "--runs").items():
-        content = read_run(path)
+        content = read_object(path)
         if "parameters_trained" not in content:
             raise UserError(f"{path}: no parameters_trained; remove it and run snakemake again")
         settings = content.get("settings")

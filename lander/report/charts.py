@@ -59,15 +59,18 @@ def lines(
     Args:
         ticks: of the x axis: `values` (those that were tried), `log` (the same on a logarithmic axis), `whole` numbers,
             or `any`.
-        styles: series -> what differs from its usual look.
+        styles: series, in the order of the legend -> what differs from its usual look.
     """
-    series = _unique(panels, "series")
+    series = list(styles or _unique(panels, "series"))
     figure, axes = grid(len(panels), 1, 2.7)
     for axis, panel in zip(axes, panels, strict=True):
         for value, strength in panel.bands.items():
             axis.axvspan(value - 0.42, value + 0.42, color=svg.BAND, alpha=strength, linewidth=0, zorder=0)
-        for one, rows in panel.data.sort_values("value").groupby("series", sort=False):
-            index, step = series.index(one), len(rows) // 8 if len(rows) > 40 else 1
+        for index, one in enumerate(series):
+            rows = panel.data[panel.data["series"] == one].sort_values("value")
+            if rows.empty:
+                continue
+            step = len(rows) // 8 if len(rows) > 40 else 1
             style = svg.line_style(index) | (styles or {}).get(one, {})
             marks = {"markevery": (index % step, step), "capsize": 2.5}  # markers of two long lines seldom coincide
             axis.errorbar(rows["value"], _finite(rows["mean"]), _spread(rows), label=one, **style, **marks)
@@ -77,6 +80,7 @@ def lines(
         _describe(axis, panel, axis.axhline)
         if ticks == "whole":
             whole_numbers(axis)
+            axis.set_xlim(panel.data["value"].min() - 0.5, panel.data["value"].max() + 0.5)  # also those without a mean
         elif ticks != "any":
             _tried(axis, sorted(_unique(panels, "value")), ticks == "log")
     return finish(figure, name, title)

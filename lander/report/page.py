@@ -115,11 +115,12 @@ def _content(
         "sections": list(there.items()),
         "figures": figures,
         "inside": inside,
-        "elsewhere": [one.printed for one in compared],  # the paper's tables, which some experiments also have
-        "verdicts": [(test, summary.verdict(inputs, test), summary.tested_sentences(inputs, test)) for test in tests],
+        "elsewhere": [one.theirs.caption for one in compared],  # tables that some experiments also have
+        "verdicts": [(test, summary.verdict(inputs, test)) for test in tests],
         "findings": [one for one in summary.findings(inputs) if one[2] in places],
         "glance": summary.glance_table(inputs, tests),
         "winners": [one for one in (summary.winners_table(inputs, test) for test in tests) if one],
+        "off_target": summary.off_target_table(inputs.scores),
         "cautions": summary.cautions(inputs, tests),
         "foreign": detection.foreign_masks(inputs),
         "pareto": pareto,
@@ -133,7 +134,7 @@ def _content(
         "owners": detection.owners_table(inputs),
         "stages": training.stage_table(inputs),
         "commands": provenance.commands(inputs, [one.name for one in documents]),
-        "seeds": provenance.seeds(inputs),
+        "seeds": sorted(inputs.scores["seed"].unique(), key=lambda seed: (len(seed), seed)),
         "made": provenance.made_tables(inputs),
         "signatures": provenance.signature_table(inputs),
         "config": inputs.config,

@@ -17,7 +17,7 @@ import pandas as pd
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
-from lander.report.tables import MISSING, Cell, Head, Table
+from lander.report.tables import MISSING, Table
 
 INK, MUTED, GRID, BAND, PAGE = "#1b1b1d", "#5f5f63", "#dcdcdf", "#efe7d2", "#fffffe"
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", INK)
@@ -64,6 +64,7 @@ RC = {
     "legend.columnspacing": 1.4,
     "hatch.linewidth": 0.8,
     "axes.formatter.useoffset": False,
+    "axes.formatter.limits": (-2, 6),
 }
 
 styled = matplotlib.rc_context(RC)  # decorator of functions that draw
@@ -93,8 +94,8 @@ class Drawn:
         index, columns, values = self.pivot
         order = list(dict.fromkeys(self.data[columns]))
         wide = self.data.pivot(index=index, columns=columns, values=values)[order]
-        rows = [(str(row[0]), [Cell(_number(value)) for value in row[1:]]) for row in wide.itertuples(name=None)]
-        return Table(self.title, index, [Head(str(name)) for name in order], rows)
+        rows = [(label, map(_number, numbers)) for label, *numbers in wide.itertuples(name=None)]
+        return Table.of(self.title, index, map(str, order), rows)
 
 
 def _number(value: float) -> str:

@@ -5,7 +5,6 @@ import pandas as pd
 
 from lander.report import charts
 from lander.report.charts import Panel
-from lander.report.document import heads
 from lander.report.inputs import Inputs
 from lander.report.labels import method_key, method_of, run_label
 from lander.report.summary import average, means_by_run, sides
@@ -121,17 +120,17 @@ def stage_table(inputs: Inputs) -> Table | None:
         return None
     rows = []
     for row in by_stage(inputs).itertuples():
+        cells = [f"{row.jobs:,}", f"{row.copied:,}"]
         numbers = [(row.seconds, duration(row.seconds)), (row.longest, duration(row.longest))]
         numbers.append((row.memory, quantity(row.memory, "B")))
-        known = [Cell(text, value=value) if row.jobs and value == value else Cell(MISSING) for value, text in numbers]
-        counts = [Cell(f"{number:,}", value=number) for number in (row.jobs, row.copied)]
-        rows.append((str(row.stage), [*counts, *known]))
-    columns = heads(["jobs", "copied", "time of all jobs", "longest job", "peak memory"])
+        cells += [Cell(text, value=value) if row.jobs and value == value else MISSING for value, text in numbers]
+        rows.append((row.stage, cells))
+    columns = ["jobs", "copied", "time of all jobs", "longest job", "peak memory"]
     notes = [
         "Wall-clock time; jobs may have run in parallel. Memory: the highest resident memory of a job. Copied: further "
         "jobs that did not run, because another run had made the same results; their time is not counted."
     ]
-    return Table("Time and memory by stage", "stage", columns, rows, notes=notes)
+    return Table.of("Time and memory by stage", "stage", columns, rows, notes=notes)
 
 
 def stages(inputs: Inputs) -> Drawn | None:

@@ -18,6 +18,7 @@ from lander.evaluate.resampling import Mean, Method, Pair, Sampled, sample
 from lander.evaluate.segments import REFERENCE_COUNTS, Compared, Model, Place, read_all
 from lander.evaluate.significance import SEED, enough
 from lander.report.compare.runs import Finished, Item, bases
+from lander.report.inputs import models_of
 from lander.report.labels import look
 from lander.report.significance import Outcome, Significance
 
@@ -69,7 +70,7 @@ def _joint(runs: Sequence[Finished], items: Sequence[Item]) -> tuple[dict[Place,
     untested: dict[str, list[str]] = defaultdict(list)
     for run in runs:
         files = []  # of sacreBLEU's segment scores, and of neural metrics'
-        for model in run.models:
+        for model in models_of(run.inputs.scores):
             for test, direction in items:
                 folder = run.folder / "evaluate" / str(model) / test
                 files += [path for path in [folder / f"{direction}.segments.parquet"] if path.is_file()]
