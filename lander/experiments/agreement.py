@@ -39,8 +39,8 @@ import pandas as pd
 
 from lander.config.neurons import Neurons
 from lander.detect.neurons import SPECIFIC, Split, add_split_flags, classify, split_of
-from lander.report.document import Document, heads, listed, number, numbers, write
-from lander.report.tables import Cell, Table
+from lander.report.document import Document, listed, numbers, write
+from lander.report.tables import MISSING, Table
 from lander.shared import tables
 from lander.shared.errors import UserError, run_main
 from lander.shared.section import add_flags
@@ -201,9 +201,9 @@ def document(data: pd.DataFrame, wanted: float) -> Document:
         for key, rows in data.groupby(["kind", data["language"].eq(ANY)], sort=False)
     }
 
-    def cell(key: tuple[str, bool], *pair: str) -> Cell:
-        value = medians[key].get(pair)
-        return number(None if value is None or np.isnan(value) else value, 2)
+    def cell(key: tuple[str, bool], *pair: str) -> str:
+        value = medians[key].get(pair, np.nan)
+        return MISSING if np.isnan(value) else f"{value:.2f}"
 
     blocks: list[Table | str] = []
     for key, caption in BETWEEN.items():
@@ -213,22 +213,24 @@ def document(data: pd.DataFrame, wanted: float) -> Document:
             rows = []
             for place, name in enumerate(names[1:], start=1):
                 known = [cell(key, other, name) for other in names[:place]]
-                rows.append((name, known + [Cell("")] * (len(names) - 1 - place)))
-            blocks.append(Table(caption, "", heads(names[:-1]), rows))
+                rows.append((name, known + [""] * (len(names) - 1 - place)))
+            blocks.append(Table.of(caption, "", names[:-1], rows))
     if ("halves_overlap", True) in medians:
         pairs = dict.fromkeys(medians["halves_overlap", True].index)
         rows = [(pair[0].removesuffix(" even"), [cell(key, *pair) for key in HALVES]) for pair in pairs]
-        blocks.append(Table("Even against odd parts of the text", "", heads(list(HALVES.values())), rows))
+        blocks.append(Table.of("Even against odd parts of the text", "", HALVES.values(), rows))
     needed = data[data["kind"] == "sentences_needed"]
     if len(needed):
         rows = []
         for name, part in needed.groupby("a", sort=False):
             settled = f"{(part['value'] < part['n']).sum()} of {len(part)}"
-            cells = [f"{part['value'].median():,.0f}", f"{part['value'].max():,.0f}", f"{part['n'].max():,}", settled]
-            rows.append((str(name), [Cell(text) for text in cells]))
-        titles = heads(["median layer", "slowest layer", "sentences in all", "layers settled"])
+            texts = [f"{part['value'].median():,.0f}", f"{part['value'].max():,.0f}", f"{part['n'].max():,}", settled]
+            rows.append((name, texts))
+        titles = ["median layer", "slowest layer", "sentences in all", "layers settled"]
         notes = ["A layer that needs all sentences is not settled: its set is compared with itself."]
-        blocks.append(Table(f"Sentences from which on the overlap stays at {wanted:g}", "", titles, rows, notes=notes))
+        blocks.append(
+            Table.of(f"Sentences from which on the overlap stays at {wanted:g}", "", titles, rows, notes=notes)
+        )
     pairs, halves = (data["kind"].str.startswith(kind) for kind in ("estimators", "halves"))
     names = list(dict.fromkeys([*data.loc[~halves, "a"], *data.loc[pairs, "b"]]))
     title = f"Agreement of estimators, of halves of the text, and of fewer sentences: {listed(names)}"

@@ -40,8 +40,8 @@ from lander.models import families, loading
 from lander.models.flags import add_model_flags
 from lander.models.tokens import Codec
 from lander.report import charts
-from lander.report.document import Document, heads, number, numbers, write
-from lander.report.tables import Cell, Table
+from lander.report.document import Document, number, numbers, write
+from lander.report.tables import Table
 from lander.shared import machine, tables
 from lander.shared.errors import UserError, run_main
 
@@ -271,10 +271,9 @@ def document(points: pd.DataFrame, scores: pd.DataFrame, neighbours: int, draws:
         for row in scores[scores["score"] == score].itertuples():
             value = number(row.value * factor, digits)
             control = number(row.control_mean * factor, digits, row.control_sd * factor)
-            cells = [Cell(f"{row.neurons:,}"), value, control, Cell(f"{row.p:.2g}")]
-            rows.append((f"{row.layer} {GROUPS[row.group]}", cells))
-        titles = heads(["neurons", "value", "control", "p"])
-        blocks += [Table(caption.format(k=neighbours), "layer and kind", titles, rows)] if rows else []
+            rows.append((f"{row.layer} {GROUPS[row.group]}", [f"{row.neurons:,}", value, control, f"{row.p:.2g}"]))
+        titles = ["neurons", "value", "control", "p"]
+        blocks += [Table.of(caption.format(k=neighbours), "layer and kind", titles, rows)] if rows else []
     blocks.append(
         f"Control: as many random neurons of the layer, {draws} draws, mean ± standard deviation; p: share of draws as "
         f"far out, on either side, {2 / (1 + draws):.2g} at least. General, as few as specific: the mean over draws of "

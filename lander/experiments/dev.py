@@ -16,9 +16,9 @@ from lander.experiments.samples import (
     score_samples,
     tests_of,
 )
-from lander.report.document import heads, number
+from lander.report.document import number
 from lander.report.labels import MEAN_LABELS
-from lander.report.tables import Cell, Head, quantity
+from lander.report.tables import Cell, quantity
 
 LOSS, START = "dev loss", "dev loss at step 0"
 Column = tuple[str, str, str, int | None]  # test, metric, heading, digits; None: a number of parameters
@@ -62,8 +62,8 @@ def dev_rows(
     names: Mapping[Any, str],
     columns: Sequence[Column],
     best: Callable[[Any], bool],
-    beside: tuple[str, Callable[[Any, int], Cell]] | None = None,
-) -> tuple[list[Head], list[tuple[str, list[Cell]]]]:
+    beside: tuple[str, Callable[[Any, int], Cell | str]] | None = None,
+) -> tuple[list[str], list[tuple[str, list[Cell | str]]]]:
     """Headings and rows of a table, a row for each value of the column `by`.
 
     Args:
@@ -73,7 +73,7 @@ def dev_rows(
             of `data` and a number of digits.
     """
     found = by_key(data, by, "test", "metric")
-    rows: list[tuple[str, list[Cell]]] = [(label, []) for label in names.values()]
+    rows: list[tuple[str, list[Cell | str]]] = [(label, []) for label in names.values()]
     titles = []
     for test, metric, heading, digits in columns:
         double = beside if metric in (START, LOSS, *METRICS) else None
@@ -81,6 +81,6 @@ def dev_rows(
         for value, (_, cells) in zip(names, rows, strict=True):
             row = found[value, test, metric]
             bold = metric == LOSS and best(row)
-            cells.append(number(row.mean, digits, row.spread, best=bold) if digits else Cell(quantity(row.mean)))
+            cells.append(number(row.mean, digits, row.spread, best=bold) if digits else quantity(row.mean))
             cells += [double[1](row, digits)] if double else []
-    return heads(titles), rows
+    return titles, rows

@@ -40,9 +40,9 @@ def estimators(inputs: Inputs) -> Document:
     others = [name for (method, _), name in names.items() if method != CONTROL and rule_of(name) != rule_of(own)]
     lowest = round(data.loc[data["metric"] == LOSS, "mean"].min(), 4)
 
-    def to_random(row: Any, digits: int) -> Cell:
+    def to_random(row: Any, digits: int) -> Cell | str:
         if row.method == CONTROL or row.estimator in others:
-            return Cell("")
+            return ""
         level = levels[row.test, row.metric]
         gap, limit = row.mean - level.mean, 2 * level.spread  # NaN in a single draw: nothing can be said
         ahead = gap * (-1 if row.metric == LOSS else 1)
@@ -68,7 +68,7 @@ def estimators(inputs: Inputs) -> Document:
     return Document(
         "estimators",
         title,
-        [inputs.title, Table("Estimators", "estimator", *shown, notes=notes)],
+        [inputs.title, Table.of("Estimators", "estimator", *shown, notes=notes)],
         numbers(data[["estimator", "test", "metric", *SUMMARY]]),
         picture(data, list(order), columns),
     )

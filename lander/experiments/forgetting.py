@@ -17,7 +17,7 @@ from lander.config.methods import TRAINING_FREE
 from lander.experiments import samples
 from lander.experiments.samples import KEYS, LOSS, MAIN, METRICS, Inputs, Run
 from lander.report import charts
-from lander.report.document import Document, heads, listed, number, numbers
+from lander.report.document import Document, listed, number, numbers
 from lander.report.tables import MISSING, Cell, Table, quantity
 from lander.shared.errors import UserError
 
@@ -158,18 +158,13 @@ def tables(
     """Damage to other directions, gain against forgetting, and increase of the loss. `points`: of each test set."""
     found = samples.by_key(data, "method", "variant", "test", "metric")
 
-    def table(
-        caption: str, test: str, columns: Sequence[Column], *notes: str, rows: Mapping[Run, str] = names
-    ) -> Table:
-        shown = []
-        for run, label in rows.items():
-            row = [found.get((*run, test, metric)) for metric, *_ in columns]
-            cells = [
-                number(one.mean, digits, one.spread, sign=True) if one else Cell(MISSING)
-                for one, (_, _, digits) in zip(row, columns, strict=True)
-            ]
-            shown.append((label, cells))
-        return Table(caption, "model", heads([heading for _, heading, _ in columns]), shown, notes=list(notes))
+    def cells(run: Run, test: str, columns: Sequence[Column]) -> list[Cell | str]:
+        rows = [(found.get((*run, test, metric)), digits) for metric, _, digits in columns]
+        return [number(row.mean, digits, row.spread, sign=True) if row else MISSING for row, digits in rows]
+
+    def table(caption: str, test: str, columns: Sequence[Column], runs: Mapping[Run, str], *notes: str) -> Table:
+        rows = [(label, cells(run, test, columns)) for run, label in runs.items()]
+        return Table.of(caption, "model", [heading for _, heading, _ in columns], rows, notes=list(notes))
 
     made = []
     for test in points:
@@ -177,19 +172,21 @@ def tables(
         there = [one for one in columns if one[0] in set(data.loc[data["test"] == test, "metric"])]
         if there:  # a test set may have no direction that is not trained
             caption = f"Directions that were not trained, {test} (points; nats per character)"
-            made.append(table(caption, test, there, PROMPTS))
+            made.append(table(caption, test, there, names, PROMPTS))
     for test, rows in points.items():
+        columns, shown = changes("gain", METRICS), []
+        for point in rows.itertuples():
+            run, mark = (point.method, point.variant), "with cost" if point.best_of_three else ""
+            more = [number(point.x, 3, point.spread_x, sign=True), quantity(point.parameters)]
+            shown.append((names[run], [*cells(run, test, columns), *more, "gain, loss" if point.best else mark]))
+        titles = [*(heading for _, heading, _ in columns), "text", "parameters trained", "Pareto"]
         caption = f"Gain and forgetting, {test} (points; nats per character)"
-        made.append(table(caption, test, changes("gain", METRICS), PROMPTS, PARETO))
-        made[-1].heads.extend(heads(["text", "parameters trained", "Pareto"]))
-        for (_, cells), point in zip(made[-1].rows, rows.itertuples(), strict=True):
-            mark = "gain, loss" if point.best else "with cost" if point.best_of_three else ""
-            cells += [number(point.x, 3, point.spread_x, sign=True), Cell(quantity(point.parameters)), Cell(mark)]
+        made.append(Table.of(caption, "model", titles, shown, notes=[PROMPTS, PARETO]))
     tuned = {run: label for run, label in names.items() if run[0] not in TRAINING_FREE}
     columns = [(f"{kind} {part}", f"{what}: {by}", 4) for kind, what in KINDS.items() for part, by in PARTS.items()]
-    made.append(table("Increase of the loss (nats per character)", "", columns, DAMAGE, rows=tuned))
+    made.append(table("Increase of the loss (nats per character)", "", columns, tuned, DAMAGE))
     columns = [(f"text {language}", language, 4) for language in languages]
-    made.append(table("Increase of the loss on text, by language (nats per character)", "", columns, rows=tuned))
+    made.append(table("Increase of the loss on text, by language (nats per character)", "", columns, tuned))
     return made
 
 

@@ -16,7 +16,7 @@ from lander.evaluate.segments import Compared, Place, read_all
 from lander.experiments import samples
 from lander.experiments.samples import DRAWS, LOSS, MAIN, METRICS, SIDES, SUMMARY, Inputs, Run
 from lander.report import charts, paper
-from lander.report.document import Document, heads, listed, number, numbers
+from lander.report.document import Document, listed, number, numbers
 from lander.report.labels import MEAN_LABELS
 from lander.report.significance import SIGNIFICANT, Outcome
 from lander.report.tables import MISSING, Cell, Table, counted, duration, quantity
@@ -184,16 +184,15 @@ def best_table(test: str, sides: Mapping[str, Mapping[Run, float]], names: Mappi
         first, *others = scores
         if scores[first] < FLOOR:
             why = f"not ranked: the highest BLEU, {scores[first]:.1f}, is below {FLOOR:g}"
-            cells = [Cell(why), *[Cell("")] * 5]
+            cells = [why, *[""] * 5]
         else:
             found = {run: tested.get((first, run, mean)) for run in others}
             # as printed, so that the tables agree
             gaps = {run: _gap(round(scores[first], 1) - round(scores[run], 1), found[run]) for run in others}
             second = others[0] if others else None
             close = [names[run] for run, one in found.items() if one and one.p == one.p and not one.significant]
-            cells = [Cell(names[first]), Cell(f"{scores[first]:.1f}"), Cell(names.get(second, ""))]
-            cells += [gaps.get(second, Cell("")), gaps[OURS] if OURS in others[1:] else Cell("")]
-            cells.append(Cell(", ".join(close)))
+            cells = [names[first], f"{scores[first]:.1f}", names.get(second, ""), gaps.get(second, "")]
+            cells += [gaps[OURS] if OURS in others[1:] else "", ", ".join(close)]
         rows.append((SIDES[mean] or "all directions", cells))
     titles = ["best", "BLEU", "second", "its gap", f"gap of {OURS[0]}", "not significantly behind"]
     notes = [
@@ -205,7 +204,7 @@ def best_table(test: str, sides: Mapping[str, Mapping[Run, float]], names: Mappi
     if len(names) == 1 or all(max(scores.values()) < FLOOR for scores in sides.values()):
         notes = []
     caption = f"Best method on {test}, mean BLEU"
-    return Table(caption, "directions", heads(titles), rows, notes=notes, wide=True, word="significant")
+    return Table.of(caption, "directions", titles, rows, notes=notes, wide=True, word="significant")
 
 
 def _gap(gap: float, outcome: Outcome | None) -> Cell:
@@ -239,7 +238,7 @@ def score_table(
         for metric, name, _ in columns:
             row = found.get((*run, metric, name))
             if row is None:
-                cells.append(Cell(MISSING))
+                cells.append(MISSING)
                 continue
             best = metric != LOSS and name in ranked and len(names) > 1
             best = best and round(row.mean, 1) == round(tops[metric, name], 1)
@@ -253,7 +252,7 @@ def score_table(
         notes.append(f"No ranking in {where}: the best BLEU is below {FLOOR:g} there.")
     if any(metric == LOSS for metric, *_ in columns):
         notes.append(f"nats/char: loss of the references, lower is better. {MISSING}: none, or the training diverged.")
-    return Table(caption, "method", heads([text for *_, text in columns]), rows, notes=notes)
+    return Table.of(caption, "method", [text for *_, text in columns], rows, notes=notes)
 
 
 def cost_table(data: pd.DataFrame, names: Mapping[Run, str]) -> Table:
@@ -263,8 +262,8 @@ def cost_table(data: pd.DataFrame, names: Mapping[Run, str]) -> Table:
     rows = []
     for run, label in names.items():
         costs = {key: found.get((*run, key)) for key in shown}
-        rows.append((label, [Cell(shown[key][1](row.mean) if row else MISSING) for key, row in costs.items()]))
+        rows.append((label, [shown[key][1](row.mean) if row else MISSING for key, row in costs.items()]))
     notes = [f"Mean over the trainings of a method. {MISSING}: nothing is trained, or it was not measured."]
     if len({f"{rate:g}" for rate in data.loc[data["metric"] == "learning_rate", "mean"]}) == 1:
         notes.append("One learning rate for all, which may suit some methods better; snakemake tune finds each one's.")
-    return Table("What training costs", "method", heads([text for text, _ in shown.values()]), rows, notes=notes)
+    return Table.of("What training costs", "method", [text for text, _ in shown.values()], rows, notes=notes)

@@ -41,7 +41,7 @@ def readings(inputs: Inputs) -> Document:
         )  # fmt: skip
         blocks += [
             sentence(method, rows[rows["metric"] == LOSS], default),
-            Table(f"Switches of {method}", "variant", *shown, notes=notes),
+            Table.of(f"Switches of {method}", "variant", *shown, notes=notes),
         ]
     title = "Readings of the paper, one switch at a time: loss at step 0, dev loss, scores and parameters trained"
     return Document("readings", title, blocks, numbers(data), picture(data, methods))
@@ -60,9 +60,9 @@ def against_main(samples: pd.DataFrame) -> pd.DataFrame:
     return found
 
 
-def to_main(row: Any, digits: int) -> Cell:
+def to_main(row: Any, digits: int) -> Cell | str:
     """The difference to main, of a variant."""
-    return Cell("") if row.variant == MAIN else number(row.difference, digits, row.difference_spread, sign=True)
+    return "" if row.variant == MAIN else number(row.difference, digits, row.difference_spread, sign=True)
 
 
 def sentence(method: str, dev: pd.DataFrame, default: str) -> str:

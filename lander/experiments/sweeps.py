@@ -45,7 +45,7 @@ def sweep(name: str, inputs: Inputs) -> Document:
     return Document(
         name,
         f"Sweep of {key}, {what}: dev loss, BLEU, chrF2++, parameters trained",
-        [inputs.title, text, Table(f"{key} of landermt", key, *shown, notes=notes)],
+        [inputs.title, text, Table.of(f"{key} of landermt", key, *shown, notes=notes)],
         numbers(data[["value", "variant", "test", "metric", *SUMMARY, "chosen"]]),
         charts.lines(name, f"Dev loss and BLEU over {axis}", panels),
     )

@@ -11,7 +11,7 @@ import pandas as pd
 from lander.experiments import samples
 from lander.experiments.samples import KEYS, MAIN, METRICS, SUMMARY, Inputs
 from lander.report import charts
-from lander.report.document import Document, heads, number, numbers
+from lander.report.document import Document, number, numbers
 from lander.report.tables import Table, counted
 from lander.shared.errors import UserError
 from lander.shared.languages import parse_direction
@@ -56,7 +56,7 @@ def transfer(inputs: Inputs) -> Document:
             for trained, row in matrix.iterrows()
         ]
         caption, notes = f"{method}: change of {text} on {test} (points)", ["Bold: the trained direction."]
-        blocks.append(Table(caption, "trained \\ tested", heads(there[1]), rows, notes=notes))
+        blocks.append(Table.of(caption, "trained \\ tested", there[1], rows, notes=notes))
         if metric == "bleu":
             name = f"{method}, {test}" if len(tests) > 1 else method
             panels.append(charts.Panel(matrix, "tested", "trained", f"{name}: change of BLEU (points)"))
@@ -125,5 +125,5 @@ def by_relation(rows: pd.DataFrame, caption: str, column: str, seeds: str) -> Ta
         "±: standard deviation over trained directions. Unrelated: neither source nor target in the same place, and "
         f"not the reverse. Not trained: all of these but the trained one. {seeds}."
     )
-    titles = heads([f"{text} {name}" for text in METRICS.values() for name in there])
-    return Table(caption, "method", titles, shown, notes=[note])
+    titles = [f"{text} {name}" for text in METRICS.values() for name in there]
+    return Table.of(caption, "method", titles, shown, notes=[note])

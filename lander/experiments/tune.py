@@ -5,8 +5,8 @@ import yaml
 from lander.experiments import rates
 from lander.experiments.samples import SUMMARY, Inputs, by_key, loss_samples, methods_of, summarise
 from lander.report import charts
-from lander.report.document import Document, heads, number, numbers
-from lander.report.tables import MISSING, Cell, Table
+from lander.report.document import Document, number, numbers
+from lander.report.tables import MISSING, Table
 from lander.shared.errors import UserError
 
 
@@ -26,12 +26,12 @@ def tune(inputs: Inputs) -> Document:
         # of equal losses the rate nearest to the middle of the grid
         best = chosen[method] = rates.best_rate(tried, (min(tried) * max(tried)) ** 0.5)
         within = "inside" if rates.inside(tried, best) else "at the edge"
-        cells = [Cell(f"{best:g}"), Cell(within), Cell(str(len(tried)))]
+        cells = [f"{best:g}", within, len(tried)]
         for value in values:
             row = found.get((method, value))
-            cells.append(number(row.mean, 4, row.spread, best=value == best) if row else Cell(MISSING))
+            cells.append(number(row.mean, 4, row.spread, best=value == best) if row else MISSING)
         rows.append((method, cells))
-    titles = heads(["chosen", "its place", "trials", *(f"{value:g}" for value in values)])
+    titles = ["chosen", "its place", "trials", *(f"{value:g}" for value in values)]
     notes = [
         f"Dev loss after training, nats per token. Bold: chosen. {MISSING}: not tried. At the edge: rates beyond those "
         "tried may be better."
@@ -46,7 +46,7 @@ def tune(inputs: Inputs) -> Document:
     return Document(
         "tune",
         f"Learning rates tried and chosen, by dev loss, of {len(chosen)} method{'s' if len(chosen) > 1 else ''}",
-        [inputs.title, Table("Dev loss by learning rate", "method", titles, rows, notes=notes)],
+        [inputs.title, Table.of("Dev loss by learning rate", "method", titles, rows, notes=notes)],
         numbers(data[["method", "learning_rate", *SUMMARY, "chosen"]]),
         charts.lines("tune", "Dev loss by learning rate", [panel], "log"),
         {"tune.yaml": head + yaml.safe_dump(config, sort_keys=False)},

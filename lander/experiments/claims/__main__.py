@@ -22,8 +22,8 @@ from lander.detect.neurons import read_awareness
 from lander.experiments.claims import judge, neurons, scores
 from lander.experiments.claims.judge import Found, Result
 from lander.experiments.samples import MAIN, METRICS, read_all_scores
-from lander.report.document import Document, heads, numbers, write
-from lander.report.tables import MISSING, Cell, Table
+from lander.report.document import Document, numbers, write
+from lander.report.tables import MISSING, Table
 from lander.shared import tables
 from lander.shared.csvfile import read_csv
 from lander.shared.errors import UserError, run_main
@@ -155,14 +155,14 @@ def _table(section: str, rows: pd.DataFrame) -> Table:
             texts = [text(number, digits) for number in (row.value, row.control)]
             if texts[0] != texts[1]:
                 break
-        cells = [row.where.partition(", ")[2] or MISSING, row.statistic, *texts, text(row.p, 2), row.verdict]
-        shown.append((row.claim, list(map(Cell, cells))))
+        place = row.where.partition(", ")[2] or MISSING
+        shown.append((row.claim, [place, row.statistic, *texts, text(row.p, 2), row.verdict]))
     *others, (most, _) = sorted(claims.items(), key=lambda item: len(item[1]))
     notes = [f"Rule of {'; '.join(names)}: {rule}." for rule, names in others]
     notes.append(f"Rule{' of all others' if others else ''}: {most}.")
-    titles = heads(["figure or table", "statistic", "value", "control", "p", "verdict"])
+    titles = ["figure or table", "statistic", "value", "control", "p", "verdict"]
     caption = "Not in the paper" if section == "-" else f"{'Appendix' if section[0] == 'A' else 'Section'} {section}"
-    return Table(caption, "claim", titles, shown, notes=notes, wide=True)
+    return Table.of(caption, "claim", titles, shown, notes=notes, wide=True)
 
 
 def main() -> None:
