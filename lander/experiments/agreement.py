@@ -39,8 +39,8 @@ import pandas as pd
 
 from lander.config.neurons import Neurons
 from lander.detect.neurons import SPECIFIC, Split, add_split_flags, classify, split_of
-from lander.report.document import Document, listed, numbers, write
-from lander.report.tables import MISSING, Table
+from lander.report.document import Document, listed, number, numbers, write
+from lander.report.tables import Cell, Table
 from lander.shared import tables
 from lander.shared.errors import UserError, run_main
 from lander.shared.section import add_flags
@@ -201,9 +201,9 @@ def document(data: pd.DataFrame, wanted: float) -> Document:
         for key, rows in data.groupby(["kind", data["language"].eq(ANY)], sort=False)
     }
 
-    def cell(key: tuple[str, bool], *pair: str) -> str:
+    def cell(key: tuple[str, bool], *pair: str) -> Cell:
         value = medians[key].get(pair, np.nan)
-        return MISSING if np.isnan(value) else f"{value:.2f}"
+        return number(None if np.isnan(value) else value, 2)
 
     blocks: list[Table | str] = []
     for key, caption in BETWEEN.items():

@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
-from lander.report.tables import MISSING, Cell, Head, Table, markdown
+from lander.report.tables import MISSING, Cell, Table, markdown
 from lander.shared.errors import UserError
 from lander.shared.files import write_text
 
@@ -172,11 +172,6 @@ def number(
         text = text.replace("-", "").replace("+", "")  # no sign for what rounds to zero
     shown = spread is not None and spread == spread
     return Cell(text, bool(best), f"±{spread:.{digits}f}" if shown else "")
-
-
-def heads(texts: Sequence[str]) -> list[Head]:
-    """One heading a column."""
-    return [Head(text) for text in texts]
 
 
 def listed(values: Sequence[object]) -> str:
