@@ -69,11 +69,6 @@ Sets = Callable[[np.ndarray], np.ndarray]
 # ---------------------------------------------------------------- numbers
 
 
-def spearman(one: np.ndarray, other: np.ndarray) -> float:
-    """Rank correlation, ties at their mean rank, over the places where both have numbers; NaN if either is constant."""
-    return float(pd.DataFrame({"one": one, "other": other}).corr("spearman").iloc[0, 1])
-
-
 def jaccard(one: np.ndarray, other: np.ndarray) -> tuple[float, int]:
     """Share of the union (of two boolean masks) that is common, and the size of the union; NaN where it is empty."""
     union = int((one | other).sum())
@@ -81,12 +76,16 @@ def jaccard(one: np.ndarray, other: np.ndarray) -> tuple[float, int]:
 
 
 def correlations(kind: str, names: tuple[str, str], one: np.ndarray, other: np.ndarray, languages: list[str]) -> list:
-    """Rows of rank correlations per layer and language of two (language, n_layer, p); NaN: a neuron has no score."""
+    """Rows of rank correlations per layer and language of two (language, n_layer, p); NaN: a neuron has no score.
+
+    Ties have their mean rank. The correlation is NaN if either is constant.
+    """
     rows = []
     for index, language in enumerate(languages):
         for layer in range(one.shape[1]):
-            pair = one[index, layer], other[index, layer]
-            rows.append((kind, *names, layer, language, spearman(*pair), int(np.isfinite(pair).all(axis=0).sum())))
+            pair = pd.DataFrame({"one": one[index, layer], "other": other[index, layer]})
+            value = float(pair.corr("spearman").iloc[0, 1])
+            rows.append((kind, *names, layer, language, value, int(pair.notna().all(axis=1).sum())))
     return rows
 
 

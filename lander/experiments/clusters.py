@@ -306,15 +306,6 @@ def picture(points: pd.DataFrame, silhouettes: pd.DataFrame) -> str:
 # ---------------------------------------------------------------- command line
 
 
-def read_texts(paths: list[Path], sentences: int) -> tuple[list[list[str]], bool]:
-    """The first sentences of every language, equally many, and whether they are the same ones in every language."""
-    texts = [tables.read(path, "text").head(sentences) for path in paths]
-    count = min(map(len, texts))
-    texts = [text.head(count) for text in texts]
-    keys = [list(zip(text["origin"], text["line"], strict=True)) for text in texts]
-    return [text["text"].tolist() for text in texts], all(key == keys[0] for key in keys)
-
-
 def chosen_neurons(table: pd.DataFrame, asked: list[int], sizes: list[int]) -> dict[int, tuple[np.ndarray, ...]]:
     """layer -> indices of its general and of its specific neurons; a neuron of several owners counts once.
 
@@ -358,14 +349,17 @@ def main() -> None:
     if args.draws < 39:
         raise UserError(f"--draws {args.draws}: 39 at least, or no p could reach 0.05")
     machine.prepare(args.threads)
-    texts, parallel = read_texts(args.text, args.sentences)
+    texts = [tables.read(path, "text").head(args.sentences) for path in args.text]
+    texts = [text.head(min(map(len, texts))) for text in texts]  # equally many of each language
+    keys = [list(zip(text["origin"], text["line"], strict=True)) for text in texts]
+    parallel = all(key == keys[0] for key in keys)
     if not parallel:
         print("warning: not the same sentences in every language: no retrieval of translations", file=sys.stderr)
     network, codec = loading.load(args.model, args.revision, args.dtype)
     sizes = [families.ffn_of(network, layer).n_neurons for layer in range(len(families.layers_of(network)))]
     chosen = chosen_neurons(tables.read(args.neurons, "neurons"), args.layer, sizes)
     labels = np.repeat(np.array(args.languages), [len(text) for text in texts])
-    sentences = [sentence for text in texts for sentence in text]
+    sentences = [sentence for text in texts for sentence in text["text"]]
     found = representations(network, codec, sentences, list(chosen), args.batch_size)
     options = {"distance": args.distance, "k": args.neighbours, "draws": args.draws, "seed": args.seed}
     results = {

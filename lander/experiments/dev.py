@@ -6,16 +6,8 @@ from typing import Any
 import pandas as pd
 
 from lander.evaluate.collect import MEANS
-from lander.experiments.samples import (
-    KEYS,
-    METRICS,
-    Inputs,
-    by_key,
-    loss_samples,
-    require,
-    score_samples,
-    tests_of,
-)
+from lander.experiments import samples
+from lander.experiments.samples import KEYS, METRICS, Inputs
 from lander.report.document import number
 from lander.report.labels import MEAN_LABELS
 from lander.report.tables import Cell, quantity
@@ -26,15 +18,15 @@ Column = tuple[str, str, str, int | None]  # test, metric, heading, digits; None
 
 def dev_samples(inputs: Inputs, start: bool = True) -> pd.DataFrame:
     """Dev losses after training and (`start`) before it, mean scores, parameters trained; keys `test` and `metric`."""
-    require(inputs.losses, inputs.scores, "--loss")
-    require(inputs.costs, inputs.scores, "--runs")
+    samples.require(inputs.losses, inputs.scores, "--loss")
+    samples.require(inputs.costs, inputs.scores, "--runs")
     models = inputs.scores[KEYS].drop_duplicates()
     dev = inputs.losses[inputs.losses["kind"] == "dev"].merge(models, on=KEYS)
-    parts = [loss_samples(dev, "dev").assign(metric=LOSS)]
+    parts = [samples.loss_samples(dev, "dev").assign(metric=LOSS)]
     if start:
-        require(dev[dev["state"] == "start"], inputs.scores, "--loss in state start")
-        parts.append(loss_samples(dev, "dev", "start").assign(metric=START))
-    scores = score_samples(inputs.scores, inputs.directions)
+        samples.require(dev[dev["state"] == "start"], inputs.scores, "--loss in state start")
+        parts.append(samples.loss_samples(dev, "dev", "start").assign(metric=START))
+    scores = samples.score_samples(inputs.scores, inputs.directions)
     means = scores[scores["direction"].isin(MEANS)]
     parts.append(means.assign(metric=means["metric"] + means["direction"].str.removeprefix("mean")))
     parts.append(inputs.costs[inputs.costs["metric"] == "parameters_trained"].merge(models, on=KEYS))
@@ -47,7 +39,7 @@ def dev_columns(data: pd.DataFrame, sides: bool = True) -> list[Column]:
     columns: list[Column] = [("", name, name, 4) for name in (START, LOSS)]
     columns += [
         (test, f"{metric}{mean.removeprefix('mean')}", f"{text}{label} {test}", 1)
-        for test in tests_of(data)
+        for test in samples.tests_of(data)
         for metric, text in METRICS.items()
         for mean, label in means.items()
     ]
@@ -72,7 +64,7 @@ def dev_rows(
         beside: heading of a second column behind the losses and the means over all directions, and its cell, of a row
             of `data` and a number of digits.
     """
-    found = by_key(data, by, "test", "metric")
+    found = samples.by_key(data, by, "test", "metric")
     rows: list[tuple[str, list[Cell | str]]] = [(label, []) for label in names.values()]
     titles = []
     for test, metric, heading, digits in columns:

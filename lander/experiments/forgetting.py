@@ -68,8 +68,19 @@ def forgetting(inputs: Inputs) -> Document:
     marks = marks[["method", "variant", "test", "best", "best_of_three"]]
     data = data.merge(marks, on=["method", "variant", "test"], how="left")
     data = data.rename(columns={"best": "pareto", "best_of_three": "pareto_with_cost"})
+    most = max(1.0, *(rows["parameters"].max() for rows in points.values()))
+    x = "increase of the loss on text (nats per character)"
+    heading = "Up and left is better; filled: Pareto-optimal; size: parameters trained"
+    panels = []
+    for test, rows in points.items():
+        sizes = [f" {quantity(size)}" if size else "" for size in rows["parameters"]]
+        rows = rows.assign(label=rows["label"] + sizes, size=5 + 5 * np.sqrt(rows["parameters"] / most))
+        panels.append(charts.Panel(rows, x, f"gain on {test} (BLEU)", heading))
+    drawn = charts.scatter(
+        "forgetting", f"Gain against forgetting{', ' + inputs.title if inputs.title else ''}", panels
+    )
     title = "Forgetting: gain on the trained directions against damage to untrained directions and to plain text"
-    return Document("forgetting", title, blocks, numbers(data), scatter(points, inputs.title))
+    return Document("forgetting", title, blocks, numbers(data), drawn)
 
 
 def gains(scores: pd.DataFrame, directions: list[str], name: str) -> pd.DataFrame:
@@ -197,15 +208,3 @@ def changes(name: str, metrics: Mapping[str, str]) -> list[Column]:
         for metric, text in metrics.items()
         for of, against in (("", "change"), ("_fixed", "over fixed prompt"))
     ]
-
-
-def scatter(panels: Mapping[str, pd.DataFrame], title: str) -> str:
-    """Gain over increase of the loss on text, a panel for each test set; markers grow with the parameters trained."""
-    most = max(1.0, *(rows["parameters"].max() for rows in panels.values()))
-    x, heading = "increase of the loss on text (nats per character)", "Up and left is better; filled: Pareto-optimal"
-    drawn = []
-    for test, rows in panels.items():
-        sizes = [f" {quantity(size)}" if size else "" for size in rows["parameters"]]
-        rows = rows.assign(label=rows["label"] + sizes, size=5 + 5 * np.sqrt(rows["parameters"] / most))
-        drawn.append(charts.Panel(rows, x, f"gain on {test} (BLEU)", f"{heading}; size: parameters trained"))
-    return charts.scatter("forgetting", f"Gain against forgetting{', ' + title if title else ''}", drawn)

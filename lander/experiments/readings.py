@@ -43,8 +43,14 @@ def readings(inputs: Inputs) -> Document:
             sentence(method, rows[rows["metric"] == LOSS], default),
             Table.of(f"Switches of {method}", "variant", *shown, notes=notes),
         ]
+    rows = data[(data["metric"] == LOSS) & (data["variant"] != MAIN)]
+    labels = [variant if len(methods) == 1 else f"{variant} ({method})" for method, variant in runs_of(rows)]
+    rows = rows.assign(label=labels, series="", mean=rows["difference"], spread=rows["difference_spread"])
+    x, heading = "dev loss minus main's (nats per token)", "Left of the line is better"
+    panel = charts.Panel(rows.sort_values("mean"), x, title=heading, line=0.0)
+    drawn = charts.dots("readings", "Dev loss of each reading against main", [panel])
     title = "Readings of the paper, one switch at a time: loss at step 0, dev loss, scores and parameters trained"
-    return Document("readings", title, blocks, numbers(data), picture(data, methods))
+    return Document("readings", title, blocks, numbers(data), drawn)
 
 
 def against_main(samples: pd.DataFrame) -> pd.DataFrame:
@@ -77,13 +83,3 @@ def sentence(method: str, dev: pd.DataFrame, default: str) -> str:
         return f"{text} With one seed these differences may be chance."
     clear = better.loc[better["difference"].abs() > better["difference_spread"], "variant"]
     return f"{text} The difference is larger than its standard deviation over seeds for: {listed(clear) or 'none'}."
-
-
-def picture(data: pd.DataFrame, methods: list[str]) -> str:
-    """Difference of the dev loss to main's; left of the line is better."""
-    rows = data[(data["metric"] == LOSS) & (data["variant"] != MAIN)]
-    names = [variant if len(methods) == 1 else f"{variant} ({method})" for method, variant in runs_of(rows)]
-    rows = rows.assign(label=names, series="", mean=rows["difference"], spread=rows["difference_spread"])
-    title, x = "Left of the line is better", "dev loss minus main's (nats per token)"
-    panel = charts.Panel(rows.sort_values("mean"), x, title=title, line=0.0)
-    return charts.dots("readings", "Dev loss of each reading against main", [panel])

@@ -25,12 +25,21 @@ def write_parts(path, sums: list[list[float]], tokens: list[int]) -> None:
     tables.write(path, pd.DataFrame(parts), "awareness_parts")
 
 
+def correlated(one: list[float], other: list[float]) -> tuple[float, int]:
+    arrays = (np.array(scores, dtype=float)[None, None] for scores in (one, other))
+    ((*names, value, n),) = agreement.correlations("kind", ("a", "b"), *arrays, ["en"])
+    assert names == ["kind", "a", "b", 0, "en"]
+    return value, n
+
+
 def test_spearman_by_hand():
     # ranks 1 2 3 4 and 1 2 4 3: one minus 6 * 2 / (4 * 15)
-    assert agreement.spearman(np.array([1.0, 5, 7, 9]), np.array([0.0, 1, 9, 8])) == pytest.approx(0.8)
+    assert correlated([1, 5, 7, 9], [0, 1, 9, 8]) == (pytest.approx(0.8), 4)
     # ties: ranks 1.5 1.5 3 against 1 2 3
-    assert agreement.spearman(np.array([1.0, 1, 2]), np.array([1.0, 2, 3])) == pytest.approx(1.5 / np.sqrt(1.5 * 2))
-    assert np.isnan(agreement.spearman(np.ones(3), np.arange(3.0)))
+    assert correlated([1, 1, 2], [1, 2, 3]) == (pytest.approx(1.5 / np.sqrt(1.5 * 2)), 3)
+    assert np.isnan(correlated([1, 1, 1], [0, 1, 2])[0])
+    # what has no score is left out
+    assert correlated([1, 2, 3, np.nan], [1, 2, -1, 9]) == (pytest.approx(-0.5), 3)
 
 
 def test_jaccard_by_hand():
@@ -39,14 +48,6 @@ def test_jaccard_by_hand():
     value, union = agreement.jaccard(~one & one, ~one & one)
     assert np.isnan(value)
     assert union == 0
-
-
-def test_correlation_leaves_out_what_has_no_score():
-    one = np.array([[[1.0, 2.0, 3.0, np.nan]]])
-    other = np.array([[[1.0, 2.0, -1.0, 9.0]]])
-    ((*names, value, n),) = agreement.correlations("kind", ("a", "b"), one, other, ["en"])
-    assert names == ["kind", "a", "b", 0, "en"]
-    assert (value, n) == (pytest.approx(-0.5), 3)
 
 
 def test_specific_sets_and_their_overlap():

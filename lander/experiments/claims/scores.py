@@ -26,8 +26,14 @@ def transfer_claims(table: pd.DataFrame, seed: int) -> Found:
     claims = {"helps": "change", "helps_beyond_prompt": "mean_to_better"}
     cells = {key: _untrained_cells(table, column) for key, column in claims.items() if column in table}
     found = [(key, _helps(one, seed)) for key, one in cells.items()]
-    cells = cells["helps"]
-    return [*found, ("hurts", _hurts(cells)), ("near", _near_and_far(cells, seed))]
+    cells, hurts = cells["helps"], Result()
+    mine, tested_on = cells["trained"] == HURTS, cells["tested"] == HURT
+    cell = cells.loc[mine & tested_on, "change"]
+    if len(cell):
+        value, share = float(cell.iloc[0]), float((cells["change"] <= cell.iloc[0]).mean())
+        verdict = judge.SUPPORTED if value <= 0 or share <= judge.LOWEST else judge.NOT_SUPPORTED
+        hurts = Result(value, float(cells.loc[mine & ~tested_on, "change"].mean()), share, verdict)
+    return [*found, ("hurts", hurts), ("near", _near_and_far(cells, seed))]
 
 
 def _untrained_cells(table: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -41,18 +47,6 @@ def _helps(cells: pd.DataFrame, seed: int) -> Result:
     rows = cells.groupby("trained")["change"].mean().to_numpy()
     found = judge.tested(lambda sign: (rows * sign).mean(), judge.signs(len(rows), seed))
     return found._replace(control=0.0, note=f" ({(cells['change'] > 0).mean():.0%} of the cells above 0)")
-
-
-def _hurts(cells: pd.DataFrame) -> Result:
-    """Whether the paper's example is 0 or less, or among the lowest cells."""
-    mine, tested_on = cells["trained"] == HURTS, cells["tested"] == HURT
-    cell = cells.loc[mine & tested_on, "change"]
-    if cell.empty:
-        return Result()
-    value, share = float(cell.iloc[0]), float((cells["change"] <= cell.iloc[0]).mean())
-    beside = float(cells.loc[mine & ~tested_on, "change"].mean())
-    true = value <= 0 or share <= judge.LOWEST
-    return Result(value, beside, share, judge.SUPPORTED if true else judge.NOT_SUPPORTED)
 
 
 def _near_and_far(cells: pd.DataFrame, seed: int) -> Result:
