@@ -113,8 +113,7 @@ def distances(points: np.ndarray, kind: str) -> np.ndarray:
 
     float64 (n, n), zeros on the diagonal. A point in the very centre is at cosine distance 1 of all others.
     """
-    x = points - points.mean(axis=0)
-    x = x.astype(np.float64)
+    x = (points - points.mean(axis=0)).astype(np.float64)
     if kind == "cosine":
         norm = np.linalg.norm(x, axis=1, keepdims=True)
         x = np.divide(x, norm, out=np.zeros_like(x), where=norm > 0)
@@ -131,17 +130,13 @@ def silhouette(table: np.ndarray, labels: np.ndarray) -> float:
 
     1: far apart; 0: mixed; below: closer to another label than to one's own. A label's only point counts as 0.
     """
-    names = np.unique(labels)
-    member = labels[:, None] == names  # (n, labels)
+    member = labels[:, None] == np.unique(labels)  # (n, labels)
     sums, counts = table @ member, member.sum(axis=0)
-    own = member.argmax(axis=1)
-    rows = np.arange(len(labels))
-    a = sums[rows, own] / np.maximum(counts[own] - 1, 1)
-    others = sums / counts
-    others[rows, own] = np.inf
-    b = others.min(axis=1)
+    size = member @ counts  # of a point's own label
+    a = sums[member] / np.maximum(size - 1, 1)
+    b = np.where(member, np.inf, sums / counts).min(axis=1)
     top = np.maximum(a, b)
-    values = np.divide(b - a, top, out=np.zeros_like(a), where=(top > 0) & (counts[own] > 1))
+    values = np.divide(b - a, top, out=np.zeros_like(a), where=(top > 0) & (size > 1))
     return float(values.mean())
 
 

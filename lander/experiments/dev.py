@@ -1,6 +1,6 @@
 """What readings, sweeps and estimators share: dev losses, mean scores and parameters trained, and their table."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -51,7 +51,7 @@ def dev_columns(data: pd.DataFrame, sides: bool = True) -> list[Column]:
 def dev_rows(
     data: pd.DataFrame,
     by: str,
-    names: Mapping[Any, str],
+    order: Sequence[str],
     columns: Sequence[Column],
     best: Callable[[Any], bool],
     beside: tuple[str, Callable[[Any, int], Cell | str]] | None = None,
@@ -59,18 +59,18 @@ def dev_rows(
     """Headings and rows of a table, a row for each value of the column `by`.
 
     Args:
-        names: value -> its label, in the order of the rows.
+        order: of the values.
         best: whether the dev loss of a row of `data` is bold.
         beside: heading of a second column behind the losses and the means over all directions, and its cell, of a row
             of `data` and a number of digits.
     """
     found = samples.by_key(data, by, "test", "metric")
-    rows: list[tuple[str, list[Cell | str]]] = [(label, []) for label in names.values()]
+    rows: list[tuple[str, list[Cell | str]]] = [(value, []) for value in order]
     titles = []
     for test, metric, heading, digits in columns:
         double = beside if metric in (START, LOSS, *METRICS) else None
         titles += [heading, double[0]] if double else [heading]
-        for value, (_, cells) in zip(names, rows, strict=True):
+        for value, cells in rows:
             row = found[value, test, metric]
             bold = metric == LOSS and best(row)
             cells.append(number(row.mean, digits, row.spread, best=bold) if digits else quantity(row.mean))

@@ -49,10 +49,8 @@ def estimators(inputs: Inputs) -> Document:
         return replace(number(gap, digits, sign=True, best=ahead > limit), spread="worse" if ahead < -limit else "")
 
     *columns, _ = dev_columns(data)  # without the parameters trained
-    order = {name: name for name in names.values()}
-    shown = dev_rows(
-        data, "estimator", order, columns, lambda row: round(row.mean, 4) == lowest, ("to random", to_random)
-    )
+    order, beside = list(names.values()), ("to random", to_random)
+    shown = dev_rows(data, "estimator", order, columns, lambda row: round(row.mean, 4) == lowest, beside)
     notes = [
         "Dev loss: nats per token. Bold: the lowest. ±: over seeds, of the control over draws. To random: difference "
         "to the control; bold, or worse: by more than twice the control's standard deviation over draws."
@@ -70,7 +68,7 @@ def estimators(inputs: Inputs) -> Document:
         title,
         [inputs.title, Table.of("Estimators", "estimator", *shown, notes=notes)],
         numbers(data[["estimator", "test", "metric", *SUMMARY]]),
-        picture(data, list(order), columns),
+        picture(data, order, columns),
     )
 
 

@@ -35,14 +35,10 @@ def readings(inputs: Inputs) -> Document:
     for method in methods:
         rows = data[data["method"] == method]
         order = sorted(rows["variant"].unique(), key=lambda name: (name != MAIN, name not in inputs.values, name))
-        shown = dev_rows(
-            rows, "variant", dict(zip(order, order, strict=True)), columns, lambda row: row.better_on_dev,
-            ("to main", to_main),
-        )  # fmt: skip
-        blocks += [
-            sentence(method, rows[rows["metric"] == LOSS], default),
-            Table.of(f"Switches of {method}", "variant", *shown, notes=notes),
-        ]
+        beside = ("to main", to_main)
+        shown = dev_rows(rows, "variant", order, columns, lambda row: row.better_on_dev, beside)
+        blocks.append(sentence(method, rows[rows["metric"] == LOSS], default))
+        blocks.append(Table.of(f"Switches of {method}", "variant", *shown, notes=notes))
     rows = data[(data["metric"] == LOSS) & (data["variant"] != MAIN)]
     labels = [variant if len(methods) == 1 else f"{variant} ({method})" for method, variant in runs_of(rows)]
     rows = rows.assign(label=labels, series="", mean=rows["difference"], spread=rows["difference_spread"])

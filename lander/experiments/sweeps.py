@@ -32,8 +32,8 @@ def sweep(name: str, inputs: Inputs) -> Document:
     text = f"Chosen on dev: {key}: {best:g}, the lowest dev loss of {len(values)} values."
     text += f" The config has {inputs.values['main']}." if "main" in values else ""
 
-    labels = {value: f"{value:g}" for value in sorted(values.values())}
-    shown = dev_rows(data, "value", labels, dev_columns(data), lambda row: row.chosen)
+    data["text"] = data["value"].map("{:g}".format)
+    shown = dev_rows(data, "text", data["text"].unique(), dev_columns(data), lambda row: row.chosen)
     notes = ["Dev loss: nats per token. Bold: the lowest. ±: standard deviation over seeds."]
     ring, unit = {LOSS: [best]}, "dev loss (nats per token)"
     panels = [charts.Panel(dev.assign(series=LOSS), axis, unit, "Ringed: chosen", chosen=ring)]
