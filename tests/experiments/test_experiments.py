@@ -479,21 +479,26 @@ def dev(model, start, end):
     ]
 
 
+def measured(folder, models):
+    """Flags of scores, losses and costs. `models`: name -> BLEU, dev loss at step 0 or None, dev loss."""
+    rows = [one for model, (_, *ends) in models.items() for one in dev(model, *ends)]
+    return {
+        "scores": scores(folder / "s.csv", {model: bleu for model, (bleu, *_) in models.items()}),
+        "loss": losses(folder / "l.csv", rows),
+        "runs": runs(folder, dict.fromkeys(models, 1500)),
+    }
+
+
 def test_readings(tmp_path):
     level = {"main": 2.0, "paper": 2.5, "routing.gate-off": 1.9, "layers.side-lower": 2.05}
     noise = {"main": (0, 0), "paper": (0, 0.1), "routing.gate-off": (0, 0.02), "layers.side-lower": (-0.3, 0.1)}
-    models, rows = {}, []
-    for variant, loss in level.items():
-        for seed in (0, 1):
-            model = f"landermt/{variant}/s{seed}"
-            models[model] = 40 - 10 * loss
-            rows += dev(model, loss + 1, loss + noise[variant][seed])
-    for variant in ("main", "ablation.untrained-absent"):
-        models[f"landermt-lg/{variant}/s0"] = 7.0
-        rows += dev(f"landermt-lg/{variant}/s0", 3.0, 2.5)
-    given = {"scores": scores(tmp_path / "s.csv", models), "runs": runs(tmp_path, dict.fromkeys(models, 500))}
-    given["loss"] = losses(tmp_path / "l.csv", rows)
-    given["values"] = ["main=repaired", "paper=paper"]
+    models = {
+        f"landermt/{variant}/s{seed}": (40 - 10 * loss, loss + 1, loss + noise[variant][seed])
+        for variant, loss in level.items()
+        for seed in (0, 1)
+    }
+    models |= {f"landermt-lg/{variant}/s0": (7.0, 3.0, 2.5) for variant in ("main", "ablation.untrained-absent")}
+    given = measured(tmp_path, models) | {"values": ["main=repaired", "paper=paper"]}
     text, data = make(tmp_path, "readings", **given)
     found = next(line for line in text.splitlines() if line.startswith("landermt: "))
     for part in ("2 of 3", "readings: repaired", "routing.gate-off the lowest (-0.0900"):
@@ -505,7 +510,7 @@ def test_readings(tmp_path):
     assert "landermt-lg: none of 1" in text
     cells = row(text, "routing.gate-off", "## Switches of landermt\n")
     assert cells[:4] == ["3.6500 ±0.0000", "-0.1000 ±0.0000", "**2.6600** ±0.0141", "-0.0900 ±0.0141"]
-    assert cells[4:] == ["21.0 ±0.0", "+1.0 ±0.0", "42.0 ±0.0", "+2.0 ±0.0", "500"]
+    assert cells[4:] == ["21.0 ±0.0", "+1.0 ±0.0", "42.0 ±0.0", "+2.0 ±0.0", "1.5k"]
     lines = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")]
     assert lines[:6] == ["variant", "-" * 17, "main", "paper", "layers.side-lower", "routing.gate-off"]
     no_start = pd.read_csv(given["loss"]).query("state != 'start' or variant != 'paper'")
@@ -519,14 +524,11 @@ def test_readings(tmp_path):
 )
 def test_sweeps(tmp_path, name, prefix, key):
     level = {f"{prefix}0": 3.0, f"{prefix}1": 1.5, "main": 1.8, f"{prefix}10": 1.6}
-    models = {f"landermt/{variant}/s{seed}": 50 - 10 * loss for variant, loss in level.items() for seed in (0, 1)}
-    rows = [one for model in models for one in dev(model, None, level[model.split("/")[1]])]
-    given = {"scores": scores(tmp_path / "s.csv", models), "loss": losses(tmp_path / "l.csv", rows)}
-    given["runs"] = runs(tmp_path, dict.fromkeys(models, 1500))
-    given["values"] = [
-        "main=3",
-        *(f"{variant}={variant.removeprefix(prefix)}" for variant in level if variant != "main"),
-    ]
+    models = {
+        f"landermt/{name}/s{seed}": (50 - 10 * loss, None, loss) for name, loss in level.items() for seed in (0, 1)
+    }
+    values = {variant: variant.removeprefix(prefix) for variant in level} | {"main": 3}
+    given = measured(tmp_path, models) | {"values": [f"{variant}={value}" for variant, value in values.items()]}
     text, data = make(tmp_path, name, **given)
     assert list(dict.fromkeys(data["value"])) == [0, 1, 3, 10]  # by size, not by name
     assert set(data.loc[data["chosen"], "variant"]) == {f"{prefix}1"}
@@ -535,7 +537,7 @@ def test_sweeps(tmp_path, name, prefix, key):
     assert row(text, "3")[0:2] == ["2.5500 ±0.0000", "32.0 ±0.0"]
     assert row(text, "1")[0].startswith("**")
     assert row(text, "1")[-1] == "1.5k"
-    for wrong in (["main=1", *given["values"][1:]], ["main=many", *given["values"][1:]], []):
+    for wrong in ([*given["values"], "main=1"], [*given["values"], "main=many"], []):
         with pytest.raises(UserError, match="--values"):
             make(tmp_path, name, **(given | {"values": wrong}))
 
@@ -544,21 +546,16 @@ def test_estimators(tmp_path):
     level = {"landermt/main": 2.0, "landermt/awareness.estimator-activation": 2.6}
     level["landermt/awareness.estimator-summed"] = 1.0  # groups of other sizes
     level |= {"random/main": 2.1, "random/draw2": 2.14, "random/draw3": 2.12}
-    models = {f"{model}/s0": 60 - 20 * loss for model, loss in level.items()}
-    rows = [one for model in models for one in dev(model, None, level[model.removesuffix("/s0")])]
-    given = {"scores": scores(tmp_path / "s.csv", models), "loss": losses(tmp_path / "l.csv", rows)}
-    given |= {"runs": runs(tmp_path, dict.fromkeys(models, 1500)), "draws": DRAWS}
-    given["values"] = ["main=taylor", *(f"awareness.estimator-{name}={name}" for name in ("activation", "summed"))]
-    text, data = make(tmp_path, "estimators", **given)
+    models = {f"{model}/s0": (60 - 20 * loss, None, loss) for model, loss in level.items()}
+    values = ["main=taylor", *(f"awareness.estimator-{name}={name}" for name in ("activation", "summed"))]
+    text, data = make(tmp_path, "estimators", **measured(tmp_path, models), draws=DRAWS, values=values)
     assert row(text, "control: random (3 draws)")[:2] == ["2.8700 ±0.0200", ""]
     assert row(text, "taylor")[:2] == ["2.7500", "**-0.1200**"]  # by more than twice the spread over draws
     assert row(text, "activation")[:2] == ["3.3500", "+0.4800 worse"]
     assert row(text, "summed")[1] == ""  # another rule makes groups of other sizes
     assert set(data["estimator"]) == {"taylor", "activation", "summed", "control: random (3 draws)"}
-    one = [file for model, file in zip(models, given["runs"], strict=True) if "draw" not in model]
-    kept = {model: bleu for model, bleu in models.items() if "draw" not in model}
-    given |= {"scores": scores(tmp_path / "s.csv", kept), "runs": one}
-    text, _ = make(tmp_path, "estimators", **given)
+    kept = {model: numbers for model, numbers in models.items() if "draw" not in model}
+    text, _ = make(tmp_path, "estimators", **measured(tmp_path, kept), values=values)
     assert row(text, "taylor")[:2] == ["2.7500", "-0.1000"]
     assert "single draw" in text
 
