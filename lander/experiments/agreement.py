@@ -172,10 +172,7 @@ def read_sets(path: Path, languages: list[str]) -> np.ndarray:
 
 
 def in_one_shape(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The same arrays (language, n_layer, p), NaN added where a sample of the neurons lacks the last ones.
-
-    UserError for sets or scores of different models.
-    """
+    """The arrays (language, n_layer, p), NaN added where a sample of the neurons lacks the last ones."""
     n_layer, p = (max((array.shape[axis] for array in arrays.values()), default=0) for axis in (1, 2))
     for name, array in arrays.items():
         sampled = np.isnan(array).any()
@@ -189,12 +186,7 @@ def in_one_shape(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def document(data: pd.DataFrame, wanted: float) -> Document:
-    """Small tables of medians, and the running overlaps.
-
-    Args:
-        data: `COLUMNS`.
-        wanted: overlap from which a set counts as the same.
-    """
+    """Small tables of medians, and the running overlaps; from the overlap `wanted` on, a set counts as the same."""
     medians = {
         key: rows.groupby(["a", "b"], sort=False)["value"].median()
         for key, rows in data.groupby(["kind", data["language"].eq(ANY)], sort=False)

@@ -241,13 +241,7 @@ def two_sided(value: float, control: np.ndarray) -> float:
 
 
 def document(points: pd.DataFrame, scores: pd.DataFrame, neighbours: int, draws: int) -> Document:
-    """The scores as tables, what they show, and the picture.
-
-    Args:
-        points, scores: the tables clusters_points.csv and clusters.csv.
-        neighbours: k of the score of that name.
-        draws: of random neurons, the control.
-    """
+    """Tables of the scores, what they show, and the picture: from clusters_points.csv and clusters.csv."""
     silhouettes = scores[scores["score"] == "silhouette"].set_index("layer")
     general, specific, equal = (silhouettes[silhouettes["group"] == group] for group in GROUPS)
     sure = specific["p"] <= ALPHA
@@ -302,11 +296,9 @@ def picture(points: pd.DataFrame, silhouettes: pd.DataFrame) -> str:
 
 
 def chosen_neurons(table: pd.DataFrame, asked: list[int], sizes: list[int]) -> dict[int, tuple[np.ndarray, ...]]:
-    """layer -> indices of its general and of its specific neurons; a neuron of several owners counts once.
+    """Layer -> indices of its general and of its specific neurons; a neuron of several owners counts once.
 
-    Args:
-        table: the neurons table. Its selected layers are those of the result if none are asked for.
-        sizes: number of neurons of each layer of the model.
+    The layers are those asked for, or else the selected ones. `sizes`: number of neurons of each layer of the model.
     """
     layers = asked or sorted(map(int, table.loc[table["selected"], "layer"].unique()))
     if not layers:

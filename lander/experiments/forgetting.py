@@ -86,8 +86,7 @@ def forgetting(inputs: Inputs) -> Document:
 def gains(scores: pd.DataFrame, directions: list[str], name: str) -> pd.DataFrame:
     """Mean score (and loss, if known) on some directions minus that of zero-shot with its better, or fixed, prompt.
 
-    Returns:
-        Samples of metric `<name> bleu`, `<name>_fixed bleu` and so on.
+    The metrics are `<name> bleu`, `<name>_fixed bleu` and so on.
     """
     found = pd.concat([samples.score_samples(scores, directions), samples.reference_losses(scores, directions)])
     means = found[found["direction"] == "mean"].drop(columns="direction")
@@ -108,8 +107,7 @@ def gains(scores: pd.DataFrame, directions: list[str], name: str) -> pd.DataFram
 def damage(losses: pd.DataFrame, kind: str, by: Sequence[str] = ()) -> pd.DataFrame:
     """Increase of the loss over the base's, nats per character.
 
-    Returns:
-        Samples of metric `<kind> total`, and, of models with a state `start`, `<kind> routing` and `<kind> training`.
+    The metrics are `<kind> total` and, for models with a state `start`, `<kind> routing` and `<kind> training`.
     """
     end = samples.loss_samples(losses, kind, "trained", "character", by)
     base = end[(end["method"] == "zero-shot") & (end["variant"] == MAIN)]

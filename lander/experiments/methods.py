@@ -175,9 +175,7 @@ def outcomes(
 def best_table(test: str, sides: Mapping[str, Mapping[Run, float]], names: Mapping[Run, str], tested: Tested) -> Table:
     """Who is best on a test set, by how much, and whether that is more than chance.
 
-    Args:
-        sides: mean over directions (one of `MEANS`) -> mean BLEU of each run, the highest first.
-        tested: see `outcomes`; empty if no tests could be made.
+    `sides`: mean over directions -> mean BLEU of each run, the highest first. `tested` is empty without tests.
     """
     rows = []
     for mean, scores in sides.items():
@@ -222,11 +220,9 @@ def _gap(gap: float, outcome: Outcome | None) -> Cell:
 def score_table(
     caption: str, data: pd.DataFrame, names: Mapping[Run, str], columns: Sequence[tuple[str, str, str]]
 ) -> Table:
-    """Methods x columns, the highest of each in bold where the best BLEU is high enough to rank.
+    """Methods x columns of one test set, the highest of each in bold where the best BLEU is high enough to rank.
 
-    Args:
-        data: the summaries of one test set.
-        columns: (metric, direction or mean, heading).
+    `columns`: (metric, direction or mean, heading).
     """
     found = samples.by_key(data, "method", "variant", "metric", "direction")
     bleu = data[data["metric"] == "bleu"]

@@ -116,8 +116,7 @@ def _once(rows: pd.DataFrame, key: list[str], flag: str) -> None:
 def score_samples(scores: pd.DataFrame, directions: Sequence[str] = ()) -> pd.DataFrame:
     """BLEU and chrF2++ of each direction (all, or only `directions`) and their means over directions.
 
-    Returns:
-        method, variant, seed, test, metric, direction (or one of `MEANS`), value.
+    Columns: method, variant, seed, test, metric, direction (or one of `MEANS`), value.
     """
     rows = scores[scores["metric"].isin(METRICS)]
     rows = rows[rows["direction"].isin(directions)] if len(directions) else rows
@@ -157,10 +156,7 @@ def loss_samples(
 ) -> pd.DataFrame:
     """Mean loss of each model: all nats of the rows divided by all their tokens or characters (`unit`).
 
-    Args:
-        kind: dev, test, untrained or text.
-        state: start or trained.
-        by: further columns to keep apart.
+    `by`: columns whose values have a mean each.
     """
     rows = losses[(losses["kind"] == kind) & (losses["state"] == state)]
     if rows.empty:

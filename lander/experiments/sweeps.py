@@ -20,7 +20,15 @@ SWEEPS = {  # experiment -> key of the config, axis of the figure, what it is
 def sweep(name: str, inputs: Inputs) -> Document:
     """One table and one figure. `values` has the value of each variant; variants that it does not name are left out."""
     key, axis, what = SWEEPS[name]
-    values = _values(inputs)
+    there = set(inputs.scores["variant"])
+    try:
+        values = {variant: float(value) for variant, value in inputs.values.items() if variant in there}
+    except ValueError as error:
+        raise UserError(f"--values: {error}; write VARIANT=NUMBER") from None
+    if len(set(values.values())) < len(values):
+        raise UserError(f"--values {' '.join(inputs.values)}: two variants have the same value; give each value once")
+    if len(values) < 2:
+        raise UserError("--values, --scores: a sweep needs the models of at least two values")
     scores = inputs.scores[inputs.scores["variant"].isin(values)]
     if methods := sorted(set(scores["method"]) - {"landermt"}):
         raise UserError(f"{name}: variants of {', '.join(methods)}; give those of landermt only")
@@ -49,17 +57,3 @@ def sweep(name: str, inputs: Inputs) -> Document:
         numbers(data[["value", "variant", "test", "metric", *SUMMARY, "chosen"]]),
         charts.lines(name, f"Dev loss and BLEU over {axis}", panels),
     )
-
-
-def _values(inputs: Inputs) -> dict[str, float]:
-    """Variant -> value of the swept key, of the variants that have scores."""
-    there = set(inputs.scores["variant"])
-    try:
-        values = {variant: float(value) for variant, value in inputs.values.items() if variant in there}
-    except ValueError as error:
-        raise UserError(f"--values: {error}; write VARIANT=NUMBER") from None
-    if len(set(values.values())) < len(values):
-        raise UserError(f"--values {' '.join(inputs.values)}: two variants have the same value; give each value once")
-    if len(values) < 2:
-        raise UserError("--values, --scores: a sweep needs the models of at least two values")
-    return values

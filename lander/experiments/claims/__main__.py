@@ -82,11 +82,7 @@ def about_scores(args: argparse.Namespace) -> Found:
 
 
 def read(args: argparse.Namespace, path: Path, columns: list[str], **names: str) -> pd.DataFrame:
-    """A CSV of an experiment, or one with just `columns`: rows of one metric and one test set.
-
-    Args:
-        names: column in an experiment's CSV = name here.
-    """
+    """A CSV of an experiment (whose columns have other `names`), or one with just `columns`: rows of one test set."""
     table = read_csv(path, [], dtype=None, keep_default_na=True)
     if "mean" in table:
         table = table.rename(columns=names)

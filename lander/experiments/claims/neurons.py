@@ -111,11 +111,7 @@ def rising(curves: np.ndarray, control: np.ndarray | None, seed: int) -> Result:
 
 
 def highest(languages: list[str], curves: np.ndarray, seed: int) -> Result:
-    """Whether English is above the other languages; tested by renaming the languages in each layer.
-
-    Args:
-        curves: (language, n_layer), NaN if there is none.
-    """
+    """Whether English is above the others in curves (language, n_layer); tested by renaming them in each layer."""
     layers = np.isfinite(curves).all(axis=0)
     if "en" not in languages or len(languages) < 2 or not layers.any():
         return Result()

@@ -24,9 +24,10 @@ def transfer_claims(table: pd.DataFrame, seed: int) -> Found:
             is the change against the base's better prompt.
     """
     claims = {"helps": "change", "helps_beyond_prompt": "mean_to_better"}
-    cells = {key: _untrained_cells(table, column) for key, column in claims.items() if column in table}
-    found = [(key, _helps(one, seed)) for key, one in cells.items()]
-    cells, hurts = cells["helps"], Result()
+    claims = {key: column for key, column in claims.items() if column in table}
+    untrained = table[table["trained"] != table["tested"]]
+    cells = untrained.groupby(["trained", "tested"], as_index=False)[list(claims.values())].mean()
+    found, hurts = [(key, _helps(cells, column, seed)) for key, column in claims.items()], Result()
     mine, tested_on = cells["trained"] == HURTS, cells["tested"] == HURT
     cell = cells.loc[mine & tested_on, "change"]
     if len(cell):
@@ -36,17 +37,11 @@ def transfer_claims(table: pd.DataFrame, seed: int) -> Found:
     return [*found, ("hurts", hurts), ("near", _near_and_far(cells, seed))]
 
 
-def _untrained_cells(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    """trained, tested, change: the means of the directions that were not trained."""
-    cells = table.groupby(["trained", "tested"])[column].mean().rename("change").reset_index()
-    return cells[cells["trained"] != cells["tested"]]
-
-
-def _helps(cells: pd.DataFrame, seed: int) -> Result:
+def _helps(cells: pd.DataFrame, column: str, seed: int) -> Result:
     """Whether the mean change is above 0; the unit is a trained direction."""
-    rows = cells.groupby("trained")["change"].mean().to_numpy()
+    rows = cells.groupby("trained")[column].mean().to_numpy()
     found = judge.tested(lambda sign: (rows * sign).mean(), judge.signs(len(rows), seed))
-    return found._replace(control=0.0, note=f" ({(cells['change'] > 0).mean():.0%} of the cells above 0)")
+    return found._replace(control=0.0, note=f" ({(cells[column] > 0).mean():.0%} of the cells above 0)")
 
 
 def _near_and_far(cells: pd.DataFrame, seed: int) -> Result:
