@@ -141,7 +141,7 @@ def compare_running(name: str, parts: Parts, sets: Sets, wanted: float) -> list:
     read = parts.sentences[np.array(counts) - 1]
     *_, of_all = some = [sets(parts.phi(slice(count))).any(axis=0) for count in counts]  # (n_layer, p) each
     rows, close = [], np.ones((len(counts), len(of_all)), dtype=bool)
-    for (index, layer), _ in np.ndenumerate(close):
+    for index, layer in np.ndindex(close.shape):
         value, union = jaccard(some[index][layer], of_all[layer])
         rows.append(("running_overlap", name, str(read[index]), layer, ANY, value, union))
         close[index, layer] = value >= wanted or not union
