@@ -32,12 +32,8 @@ def transfer(inputs: Inputs) -> Document:
     data["mean_to_better"] = data["mean"] - data.pop("worth")
     data["trained"] = data["variant"].map(inputs.values)
     data["relation"] = [relation(*pair) for pair in zip(data["trained"], data["direction"], strict=True)]
-    methods, tests, seeds = (
-        samples.methods_of(data),
-        samples.tests_of(data),
-        counted({"seed": changed["seed"].nunique()})[0],
-    )
-    order = samples.sort_columns({*data["trained"], *data["direction"]}, inputs.directions)
+    methods, tests = samples.methods_of(data), samples.tests_of(data)
+    (seeds,) = counted({"seed": changed["seed"].nunique()})
     blocks: list[Table | str] = [inputs.title]
     for test in tests:
         rows = data[data["test"] == test]
@@ -49,14 +45,14 @@ def transfer(inputs: Inputs) -> Document:
     for test, (metric, text), method in itertools.product(tests, METRICS.items(), methods):
         keys = (data["test"] == test) & (data["metric"] == metric) & (data["method"] == method)
         matrix = data[keys].pivot(index="trained", columns="direction", values="mean")
-        there = [[name for name in order if name in axis] for axis in (matrix.index, matrix.columns)]
-        matrix = matrix.reindex(index=there[0], columns=there[1])
+        trained, tested = (samples.sort_columns(axis, inputs.directions) for axis in (matrix.index, matrix.columns))
+        matrix = matrix.loc[trained, tested]
         rows = [
-            (trained, [number(value, 1, sign=True, best=trained == tested) for tested, value in row.items()])
-            for trained, row in matrix.iterrows()
+            (name, [number(value, 1, sign=True, best=name == other) for other, value in row.items()])
+            for name, row in matrix.iterrows()
         ]
         caption, notes = f"{method}: change of {text} on {test} (points)", ["Bold: the trained direction."]
-        blocks.append(Table.of(caption, "trained \\ tested", there[1], rows, notes=notes))
+        blocks.append(Table.of(caption, "trained \\ tested", tested, rows, notes=notes))
         if metric == "bleu":
             name = f"{method}, {test}" if len(tests) > 1 else method
             panels.append(charts.Panel(matrix, "tested", "trained", f"{name}: change of BLEU (points)"))
