@@ -31,12 +31,15 @@ def readings(inputs: Inputs) -> Document:
         f"main is {default}. Losses: nats per token on dev. Bold: a dev loss below main's. Scores are means over all "
         "directions of a test set; they decide nothing."
     ]
+
+    def to_main(row: Any, digits: int) -> Cell | str:
+        return "" if row.variant == MAIN else number(row.difference, digits, row.difference_spread, sign=True)
+
     blocks: list[Table | str] = [inputs.title]
     for method in methods:
         rows = data[data["method"] == method]
         order = sorted(rows["variant"].unique(), key=lambda name: (name != MAIN, name not in inputs.values, name))
-        beside = ("to main", to_main)
-        shown = dev_rows(rows, "variant", order, columns, lambda row: row.better_on_dev, beside)
+        shown = dev_rows(rows, "variant", order, columns, lambda row: row.better_on_dev, ("to main", to_main))
         blocks.append(sentence(method, rows[rows["metric"] == LOSS], default))
         blocks.append(Table.of(f"Switches of {method}", "variant", *shown, notes=notes))
     rows = data[(data["metric"] == LOSS) & (data["variant"] != MAIN)]
@@ -60,11 +63,6 @@ def against_main(samples: pd.DataFrame) -> pd.DataFrame:
         if part["variant"].nunique() < 2:
             raise UserError(f"readings: {method} has no variant beside main; give the models that change a switch")
     return found
-
-
-def to_main(row: Any, digits: int) -> Cell | str:
-    """The difference to main, of a variant."""
-    return "" if row.variant == MAIN else number(row.difference, digits, row.difference_spread, sign=True)
 
 
 def sentence(method: str, dev: pd.DataFrame, default: str) -> str:
