@@ -9,16 +9,21 @@ import argparse
 import codecs
 import io
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any
 
 import lander
-from lander.config.awareness import Estimator
+from lander.config.awareness import Awareness
+from lander.config.model import Model
+from lander.config.neurons import Neurons
+from lander.config.translate import Translate
 from lander.data.textfiles import LONGEST_SENTENCE
 from lander.shared.errors import UserError, run_main
 from lander.shared.languages import CODE
+from lander.shared.section import Section, add_flags
 
 EPILOG = """\
 A run:      snakemake --cores 2 --configfile mine.yaml      (the README has more)
@@ -30,84 +35,73 @@ After it:   lander scores results/demo
 
 `lander COMMAND --help` explains a command. Put a name that begins with a dash after `--`.
 """
+PARSER = argparse.ArgumentParser(
+    prog="lander",
+    description="Finetune only the neurons of an LLM that matter to each translation direction.",
+    epilog=EPILOG,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+)
+PARSER.add_argument("--version", action="version", version=f"lander {lander.__version__}")
+COMMANDS = PARSER.add_subparsers(dest="command", required=True, metavar="COMMAND")
 Action = Callable[[argparse.Namespace], None]
+Flags = Callable[[Any], object]  # adds flags to a parser
 
 
-class Flag(NamedTuple):
-    """An argument of a command: what `add_argument` takes; of a group at most one can be given, and one must."""
-
-    name: str
-    options: dict[str, Any]
-    group: str = ""
-
-
-class Command(NamedTuple):
-    """A command: its line in `lander --help`, its flags, and what it does."""
-
-    summary: str
-    flags: tuple[Flag, ...]
-    action: Action
-
-
-COMMANDS: dict[str, Command] = {}
-
-
-def command(summary: str, *flags: Flag) -> Callable[[Action], Action]:
+def command(summary: str, *flags: Flags) -> Callable[[Action], Action]:
     """Make a function a command of its name; its docstring is the description in `lander COMMAND --help`."""
 
     def register(action: Action) -> Action:
-        COMMANDS[action.__name__.replace("_", "-")] = Command(summary, flags, action)
+        name = action.__name__.replace("_", "-")
+        parser = COMMANDS.add_parser(name, help=summary, description=action.__doc__)
+        parser.set_defaults(action=action)
+        for add in flags:
+            add(parser)
         return action
 
     return register
 
 
-def flag(name: str, group: str = "", **options: Any) -> Flag:
+def flag(name: str, **options: Any) -> Flags:
     """An argument, as `add_argument` takes it."""
-    return Flag(name, options, group)
+    return lambda parser: parser.add_argument(name, **options)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line."""
-    main = argparse.ArgumentParser(
-        prog="lander",
-        description="Finetune only the neurons of an LLM that matter to each translation direction.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    main.add_argument("--version", action="version", version=f"lander {lander.__version__}")
-    commands = main.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, one in COMMANDS.items():
-        sub = commands.add_parser(name, help=one.summary, description=(one.action.__doc__ or "").strip())
-        sub.set_defaults(action=one.action)
-        groups = {flag.group for flag in one.flags if flag.group}
-        places = {group: sub.add_mutually_exclusive_group(required=True) for group in groups}
-        for flag in one.flags:
-            places.get(flag.group, sub).add_argument(flag.name, **flag.options)
-    return main
+def flags_of(section: type[Section], *names: str) -> Flags:
+    """Flags of some keys of a section of the config, with its limits, defaults and help."""
+    return lambda parser: add_flags(parser, section, *names)
+
+
+def one_of(*flags: Flags) -> Flags:
+    """Arguments of which one must be given."""
+
+    def add(parser: argparse.ArgumentParser) -> None:
+        group = parser.add_mutually_exclusive_group(required=True)
+        for one in flags:
+            one(group)
+
+    return add
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command; a fault in the input is one line on standard error, with exit status 1."""
-    args = parser().parse_args(argv)
+    args = PARSER.parse_args(argv)
     run_main(lambda: args.action(args), args.command)
 
 
 # ---------------------------------------------------------------- values and flags that commands share
 
 
-def within(kind: type[int] | type[float], low: float, high: float = float("inf")) -> Callable[[str], Any]:
-    """A number from `low` to `high`, for argparse."""
+def at_least(kind: type[int] | type[float], low: float) -> Callable[[str], Any]:
+    """A finite number from `low` up, for argparse."""
 
     def read(text: str) -> int | float:
         try:
             value = kind(text)
         except ValueError:
             value = float("nan")
-        if not low <= value <= high or value == float("inf"):
+        if not low <= value < float("inf"):
             what = "whole number" if kind is int else "number"
-            wanted = f"from {low:g} up" if high == float("inf") else f"from {low:g} to {high:g}"
-            raise argparse.ArgumentTypeError(f"{text!r} is not a {what} {wanted}")
+            raise argparse.ArgumentTypeError(f"{text!r} is not a {what} from {low:g} up")
         return value
 
     return read
@@ -121,8 +115,8 @@ def named_file(text: str) -> tuple[str, Path]:
     return code, Path(path)
 
 
-COUNT = within(int, 1)
-POSITIVE = within(float, sys.float_info.min)
+COUNT = at_least(int, 1)
+POSITIVE = at_least(float, sys.float_info.min)
 CONFIGFILE = flag(
     "--configfile",
     type=Path,
@@ -132,23 +126,13 @@ CONFIGFILE = flag(
     metavar="FILE",
     help="config in YAML, later files over earlier ones (default: config.yaml, the embedded default)",
 )
-MODEL = flag(
-    "model",
-    metavar="MODEL",
-    help="folder of a trained model, results/<run>/finetune/..., or a delta file (*.safetensors)",
-)
+ANY = "folder of a trained model, results/<run>/finetune/..., or a delta file (*.safetensors)"
 TRAINED = flag("model", metavar="MODEL", help="folder of a trained model, results/<run>/finetune/...")
 BASE = flag("--base", help="folder or name of the model's base (default: the one it was trained from)")
 SCORES = flag("--scores", type=Path, help="results/<run>/evaluate/scores.csv: the model's rows go into its card")
 LICENSE = flag("--license", help="for the card, as in apache-2.0 (default: the base's, if it is known)")
 FOLDER = flag("--out", type=Path, required=True, help="folder to write")
 THREADS = flag("--threads", type=COUNT, default=1, help="of torch (default: 1)")
-DTYPE = flag(
-    "--dtype",
-    choices=["auto", "float32", "bfloat16"],
-    default="auto",
-    help="of the weights; auto (default) is bfloat16 on a GPU that has it, else float32",
-)
 
 
 # ---------------------------------------------------------------- before a run
@@ -203,17 +187,17 @@ def check(args: argparse.Namespace) -> None:
 )
 def plan(args: argparse.Namespace) -> None:
     """Say what a run will cost before it starts, and warn of what will not fit."""
+    from lander.config import config
     from lander.workflow import planning
 
-    planning.show(
-        args.configfile,
-        flops=args.flops,
-        memory=args.memory,
-        devices=args.devices,
-        count_jobs=not args.no_jobs,
-        profile=args.profile,
-        as_json=args.json,
-    )
+    settings = config.read(*args.configfile)
+    machine = planning.this_machine(args.devices, args.flops, args.memory, settings.threads)
+    named = None if args.no_jobs else os.environ.get("SNAKEMAKE_PROFILE")
+    profile = args.profile or (Path(named) if named else None)
+    made = planning.make(settings, machine, args.configfile, count_jobs=not args.no_jobs, profile=profile)
+    print(json.dumps(made, ensure_ascii=False, indent=2) if args.json else planning.page(made))
+    for warning in made["warnings"]:
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 @command(
@@ -258,13 +242,11 @@ def compare(args: argparse.Namespace) -> None:
 
 @command(
     "translate standard input, one sentence a line",
-    flag("model", metavar="MODEL", help=f"{MODEL.options['help']}; a base works too"),
+    flag("model", metavar="MODEL", help=f"{ANY}; a base works too"),
     BASE,
     flag("--direction", required=True, help="as in en-de, or zh-Hant--en"),
-    DTYPE,
-    flag("--beams", type=COUNT, default=1, help="1 is greedy (default)"),
-    flag("--max-new-tokens", type=COUNT, default=256, help="longest translation (default: 256)"),
-    flag("--batch-size", type=COUNT, default=32, help="sentences at a time (default: 32)"),
+    flags_of(Model, "dtype"),
+    flags_of(Translate, "beams", "max_new_tokens", "batch_size"),
     THREADS,
 )
 def translate(args: argparse.Namespace) -> None:
@@ -290,11 +272,7 @@ def translate(args: argparse.Namespace) -> None:
 
 
 def read_sentences(stream: io.BufferedIOBase) -> list[str]:
-    """Lines of UTF-8 text, trimmed.
-
-    Raises:
-        UserError: a line that is not UTF-8, or too long to be a sentence.
-    """
+    """Lines of UTF-8 text, trimmed. UserError if one is not UTF-8, or too long to be a sentence."""
     sentences = []
     text = stream.read().removeprefix(codecs.BOM_UTF8)
     if b"\n" not in text and text.count(b"\r") > 1:
@@ -314,14 +292,15 @@ def read_sentences(stream: io.BufferedIOBase) -> list[str]:
 
 @command(
     "write directions of a model as plain Hugging Face model folders",
-    MODEL,
+    flag("model", metavar="MODEL", help=ANY),
     BASE,
-    flag("--direction", "which", help="as in en-de, or zh-Hant--en"),
-    flag(
-        "--all",
-        "which",
-        action="store_true",
-        help="every trained direction, into OUT/<direction>; equal files are hard links",
+    one_of(
+        flag("--direction", help="as in en-de, or zh-Hant--en"),
+        flag(
+            "--all",
+            action="store_true",
+            help="every trained direction, into OUT/<direction>; equal files are hard links",
+        ),
     ),
     FOLDER,
     flag(
@@ -334,16 +313,8 @@ def export(args: argparse.Namespace) -> None:
     """Write one direction of a trained model, or all, as plain Hugging Face folders."""
     from lander.share import export
 
-    options = {
-        "dtype": args.dtype,
-        "base": args.base,
-        "scores": args.scores,
-        "license": args.license,
-    }
-    if args.all:
-        export.export_all(args.model, args.out, **options)
-    else:
-        export.export(args.model, args.direction, args.out, **options)
+    options = {"dtype": args.dtype, "base": args.base, "scores": args.scores, "license": args.license}
+    export.export(args.model, args.direction, args.out, **options)
 
 
 @command(
@@ -356,19 +327,18 @@ def export(args: argparse.Namespace) -> None:
 def delta(args: argparse.Namespace) -> None:
     """Write what was trained of a model as one file, and its card beside it."""
     from lander.finetune import delta, saved
-    from lander.share import card
+    from lander.share.card import Card
 
     if not saved.is_trained_model(args.model):
         raise UserError(
             f"{args.model}: not a trained model's folder, results/<run>/finetune/<method>/<variant>/s<seed>"
         )
-    manifest = saved.read_manifest(Path(args.model))
-    made = card.provenance(Path(args.model), manifest)
-    rows = card.scores_of(args.scores, manifest, made, manifest["directions"]) if args.scores else []
-    delta.write(args.model, args.out, made)
-    about = {"kind": "delta", "name": args.out.name, "directions": manifest["directions"]}
-    card.write(args.out.with_suffix(".md"), manifest, made, **about, scores=rows, license=args.license)
-    print(f"delta: {args.out} ({args.out.stat().st_size / 1e6:,.1f} MB) and its card, {args.out.with_suffix('.md')}")
+    trained, beside = saved.Folder(args.model), args.out.with_suffix(".md")
+    directions = trained.manifest["directions"]
+    card = Card(args.model, trained, directions, args.scores, args.license)
+    delta.write(args.model, args.out, card.made)
+    card.write(beside, "delta", args.out.name, directions)
+    print(f"delta: {args.out} ({args.out.stat().st_size / 1e6:,.1f} MB) and its card, {beside}")
 
 
 @command(
@@ -387,17 +357,17 @@ def apply(args: argparse.Namespace) -> None:
 @command("write the model card (README.md) into a trained model's folder", TRAINED, SCORES, LICENSE)
 def card(args: argparse.Namespace) -> None:
     """Write the model card of a trained model into its folder."""
-    from lander.finetune import saved
-    from lander.share import card
+    from lander.finetune.saved import Folder
+    from lander.share.card import NAME, Card
 
-    folder = Path(args.model)
-    manifest = saved.read_manifest(folder)
-    made = card.provenance(folder, manifest)
-    rows = card.scores_of(args.scores, manifest, made, manifest["directions"]) if args.scores else []
-    name = "/".join(["results", *folder.resolve().parts[-5:]]) if "run" in made else folder.name
-    about = {"kind": "folder", "name": name, "directions": manifest["directions"]}
-    card.write(folder / card.NAME, manifest, made, **about, scores=rows, license=args.license)
-    print(folder / card.NAME)
+    trained = Folder(args.model)
+    directions, file = trained.manifest["directions"], trained.path / NAME
+    card = Card(args.model, trained, directions, args.scores, args.license)
+    place = trained.path.resolve().parts
+    card.write(
+        file, "folder", "/".join(["results", *place[-5:]]) if "run" in card.made else trained.path.name, directions
+    )
+    print(file)
 
 
 # ---------------------------------------------------------------- bases and neurons
@@ -431,36 +401,17 @@ def convert(args: argparse.Namespace) -> None:
         "that is empty in one is left out of all",
     ),
     flag("--sentences", type=COUNT, help="how many of each file are read (default: all)"),
-    flag(
-        "--estimator",
-        choices=get_args(Estimator),
-        default="taylor",
-        help="a neuron's score: taylor is the paper's, mean of |g h|; taylor_squared; summed, |sum of g h|; "
-        "activation, mean of |h|; probability, share of tokens with h > 0; ablation, exact and slow; random",
-    ),
-    flag("--site", choices=["post", "pre"], default="post", help="h: the nonlinearity's output or input"),
-    flag(
-        "--neurons",
-        type=COUNT,
-        help="with --estimator ablation: how many neurons of each layer, drawn and not split (default: all, split)",
-    ),
+    flags_of(Awareness, "estimator", "site", "neurons", "batch_size"),
     flag(
         "--rule",
         choices=["variance", "summed", "entropy"],
         help="the split: variance over the languages (the paper; default); summed scores, several owners (Xie et al. "
         "2021; default of --estimator summed); entropy (LAPE; default of --estimator probability, and only with it)",
     ),
-    flag("--general-share", type=within(float, 0, 1), default=0.9, help="of each layer's neurons (default: 0.9)"),
-    flag(
-        "--normalize",
-        choices=["none", "language_mean"],
-        default="language_mean",
-        help="divide scores by their language's mean over the layer before the split (default), or not",
-    ),
-    DTYPE,
-    flag("--batch-size", type=COUNT, default=16, help="sentences at a time (default: 16)"),
+    flags_of(Neurons, "general_share", "normalize"),
+    flags_of(Model, "dtype"),
     THREADS,
-    flag("--seed", type=within(int, 0), default=0, help="of random scores, and of the neurons drawn"),
+    flag("--seed", type=at_least(int, 0), default=0, help="of random scores, and of the neurons drawn"),
     flag("--out", type=Path, required=True, help="folder: awareness/<language>.parquet and neurons.parquet"),
 )
 def awareness(args: argparse.Namespace) -> None:

@@ -83,7 +83,7 @@ def test_without_hard_links_files_are_copied(tmp_path: Path, monkeypatch: pytest
 
     made = trained.make(tmp_path, "lora")
     monkeypatch.setattr(os, "link", refuse)
-    export.export_all(made.path, tmp_path / "out")
+    export.export(made.path, None, tmp_path / "out")
     one, two = (tmp_path / "out" / name / "model.safetensors" for name in ("en-de", "en-fr"))
     assert one.read_bytes() == two.read_bytes()
     assert not os.path.samefile(one, two)
@@ -93,12 +93,12 @@ def test_what_stands_in_the_way_is_kept(tmp_path: Path) -> None:
     made = trained.make(tmp_path, "adapter")
     (tmp_path / "out").mkdir()
     with pytest.raises(UserError, match="a bottleneck adapter cannot be exported"):
-        export.export_all(made.path, tmp_path / "out")
+        export.export(made.path, None, tmp_path / "out")
     with pytest.raises(UserError, match="it has no directions; use --direction"):
-        export.export_all(made.base, tmp_path / "out")
+        export.export(made.base, None, tmp_path / "out")
     (tmp_path / "out" / "mine").touch()
     with pytest.raises(UserError, match="not empty"):
-        export.export_all(made.base, tmp_path / "out")
+        export.export(made.base, None, tmp_path / "out")
     assert (tmp_path / "out" / "mine").exists()
 
 

@@ -26,12 +26,10 @@ Jobs = dict[str, dict[str, int]]
 
 
 def dry_run(configfiles: Sequence[Path], profile: Path | None = None) -> Jobs | None:
-    """The jobs that are left to do, by rule; None where the workflow is not here or does not run.
+    """The jobs that are left to do, by rule; None if the workflow is not here or does not run.
 
     Args:
         profile: folder of a profile of Snakemake; only its resources are taken, for it may ask for plugins.
-    Raises:
-        UserError: no profile, or resources in another form than Snakemake's.
     """
     flags = profile_flags(profile) if profile else []
     if not SNAKEFILE.is_file():
@@ -73,25 +71,20 @@ def listen() -> None:
 
 
 def profile_flags(profile: Path) -> list[str]:
-    """A profile's resources as flags of Snakemake.
-
-    Raises:
-        UserError: no profile, or resources in another form than Snakemake's.
-    """
+    """A profile's resources as flags of Snakemake."""
     file = profile / "config.yaml"
     try:
-        read = read_yaml(file)
+        read = read_yaml(file) or {}
     except FileNotFoundError:
         raise UserError(f"{file}: no such file; name the folder of a profile, as workflow/profiles/slurm") from None
-    default, rules = (_mapping(read or {}, key, file) for key in ("default-resources", "set-resources"))
-    found = [f"{name}={value}" for name, value in default.items() if name in NAMES]
-    own = [
-        f"{rule}:{name}={value}"
-        for rule in rules
-        for name, value in _mapping(rules, rule, file).items()
-        if name in NAMES
-    ]
-    return [*(["--default-resources", *found] if found else []), *(["--set-resources", *own] if own else [])]
+    default, rules = (_mapping(read, key, file) for key in ("default-resources", "set-resources"))
+    groups = {"default-resources": {"": default}}
+    groups["set-resources"] = {f"{rule}:": _mapping(rules, rule, file) for rule in rules}
+    flags = []
+    for flag, named in groups.items():
+        found = [f"{to}{name}={own[name]}" for to, own in named.items() for name in own if name in NAMES]
+        flags += [f"--{flag}", *found] if found else []
+    return flags
 
 
 def _mapping(value: Any, key: str, file: Path) -> dict[str, Any]:
