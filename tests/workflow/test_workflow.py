@@ -246,10 +246,10 @@ def test_the_report_shows_what_there_is(make, methods: list[str], wanted: set[st
 def test_the_base(make) -> None:
     plan = make()
     assert plan.models.model_files(None) == ["base/config.json", "base/model.safetensors"]
-    assert plan.models.model() == "base"
+    assert plan.models.model == "base"
     assert plan.models.memory(2) - plan.models.memory(0) == 6
     scratch = make(model={"path": "pretrain"})
-    assert scratch.models.model() == "results/r/pretrain"
+    assert scratch.models.model == "results/r/pretrain"
     assert "results/r/pretrain/model.safetensors" in scratch.models.model_files(None)
     hub = make(model={"path": "owner/name", "revision": "v1"})
     assert hub.models.model_files(None) == []
