@@ -4,7 +4,8 @@ Snakemake does not look into `python -m lander.x`. Each rule therefore carries t
 change of a stage's code reruns the stage and what follows. Comments, docstrings and layout do not count.
 
 Imports are read from the source, wherever they are; nothing is executed. Python also runs the packages above a module:
-their statements count, the functions that they define do not.
+their statements count, the functions that they define do not. The data files (pages, YAML, JSON) of a folder count with
+each module of the folder that names one of them.
 
     code_digest("lander.detect.layers")  ->  "4f0c..."
 """
@@ -19,7 +20,7 @@ from pathlib import Path
 from lander.shared.files import read_json, write_json
 
 PACKAGE = Path(__file__).parents[1]
-ASSETS = (".html", ".css", ".js")
+ASSETS = (".html", ".css", ".js", ".yaml", ".json")
 ENTRY = re.compile(r"[\w.]+:\w+")  # a function named as text: "lander.module:function"
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
@@ -38,11 +39,12 @@ def code_digest(module: str) -> str:
     start = [module, f"{module}.__main__"] if _file(f"{module}.__main__") else [module]
     digest = hashlib.sha256()
     for name, whole in sorted(_reachable(start).items()):
-        digest.update(f"{name}\n{_code(name, whole)}\n".encode())
-        file = _file(name)
-        if whole and file.name == "__init__.py":  # a package's pages and styles are code too
-            for asset in sorted(file.parent.iterdir()):
-                digest.update(asset.read_bytes() if asset.suffix in ASSETS else b"")
+        code = _code(name, whole)
+        digest.update(f"{name}\n{code}\n".encode())
+        assets = sorted(file for file in _file(name).parent.iterdir() if file.suffix in ASSETS)
+        if any(repr(asset.name) in code for asset in assets):  # pages include others, so all of them count
+            for asset in assets:
+                digest.update(asset.read_bytes())
     return digest.hexdigest()[:16]
 
 

@@ -15,9 +15,12 @@ FILES = {
     "heavy.py": "thing = 1\n",
     "other.py": "import lander.tools\n",
     "pack/__init__.py": "",
-    "pack/__main__.py": "from . import inner\n",
+    "pack/__main__.py": "from . import inner\nPAGE = 'page.html'\n",
     "pack/inner.py": "def f():\n    from ..tools import helper\n    return helper\n",
-    "pack/page.html": "<p>",
+    "pack/page.html": "{% include 'part.html' %}",
+    "pack/part.html": "<p>",
+    "data.py": "from pathlib import Path\nTABLE = Path(__file__).with_name('table.json')\n",
+    "table.json": "{}",
 }
 
 
@@ -54,6 +57,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         ("__init__.py", FILES["__init__.py"].replace("return thing", "return 2")),
         ("other.py", "x = 1\n"),
         ("pack/inner.py", "x = 1\n"),
+        ("table.json", "[]"),  # a module beside it reads it, and the stage does not import that module
     ],
 )
 def test_what_does_not_run_does_not_count(package, file: str, text: str) -> None:
@@ -73,6 +77,8 @@ def test_what_does_not_run_does_not_count(package, file: str, text: str) -> None
         ("lander.pack", "pack/inner.py", "def f():\n    return 1\n"),
         ("lander.pack", "tools.py", "def helper():\n    return 2\n"),  # a relative import inside a function
         ("lander.pack", "pack/page.html", "<div>"),
+        ("lander.pack", "pack/part.html", "<div>"),
+        ("lander.data", "table.json", "[]"),
     ],
 )
 def test_what_runs_counts(package, module: str, file: str, text: str) -> None:
@@ -138,3 +144,11 @@ def test_a_function_named_as_text_counts_as_an_import(package) -> None:
     assert digest.code_digest("lander.registry") == first
     package("heavy.py", "thing = 2\n")
     assert digest.code_digest("lander.registry") != first
+
+
+def test_every_data_file_of_the_package_is_counted() -> None:
+    """A folder with data files has a module that names one of them."""
+    files = [file for file in digest.PACKAGE.rglob("*") if file.suffix in digest.ASSETS]
+    for folder in {file.parent for file in files if not (file.parent / "config.json").is_file()}:  # not the base
+        code = "".join(module.read_text(encoding="utf-8") for module in folder.glob("*.py"))
+        assert any(f'"{file.name}"' in code for file in files if file.parent == folder), folder
