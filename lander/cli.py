@@ -47,12 +47,12 @@ Action = Callable[[argparse.Namespace], None]
 Flags = Callable[[Any], object]  # adds flags to a parser
 
 
-def command(summary: str, *flags: Flags) -> Callable[[Action], Action]:
-    """Make a function a command of its name; its docstring is the description in `lander COMMAND --help`."""
+def command(*flags: Flags) -> Callable[[Action], Action]:
+    """Make a function a command of its name; its docstring is what `--help` says of it."""
 
     def register(action: Action) -> Action:
-        name = action.__name__.replace("_", "-")
-        parser = COMMANDS.add_parser(name, help=summary, description=action.__doc__)
+        name, about = action.__name__.replace("_", "-"), action.__doc__ or ""
+        parser = COMMANDS.add_parser(name, help=about.removesuffix("."), description=about)
         parser.set_defaults(action=action)
         for add in flags:
             add(parser)
@@ -117,15 +117,8 @@ def named_file(text: str) -> tuple[str, Path]:
 
 COUNT = at_least(int, 1)
 POSITIVE = at_least(float, sys.float_info.min)
-CONFIGFILE = flag(
-    "--configfile",
-    type=Path,
-    nargs="+",
-    action="extend",
-    default=[],
-    metavar="FILE",
-    help="config in YAML, later files over earlier ones (default: config.yaml, the embedded default)",
-)
+FILES = {"type": Path, "nargs": "+", "action": "extend", "default": [], "metavar": "FILE"}
+CONFIGFILE = flag("--configfile", **FILES, help="config in YAML, later files over earlier ones (default: config.yaml)")
 ANY = "folder of a trained model, results/<run>/finetune/..., or a delta file (*.safetensors)"
 TRAINED = flag("model", metavar="MODEL", help="folder of a trained model, results/<run>/finetune/...")
 BASE = flag("--base", help="folder or name of the model's base (default: the one it was trained from)")
@@ -138,7 +131,7 @@ THREADS = flag("--threads", type=COUNT, default=1, help="of torch (default: 1)")
 # ---------------------------------------------------------------- before a run
 
 
-@command("check a config and say what a run with it would do", CONFIGFILE)
+@command(CONFIGFILE)
 def check(args: argparse.Namespace) -> None:
     """Check a config and print what a run with it would do."""
     from lander.config import config
@@ -150,13 +143,13 @@ def check(args: argparse.Namespace) -> None:
     layers = "" if base.n_layer is None else f", {base.n_layer} layers"
     rates = (f"{method} {settings.finetune.method(method).learning_rate:g}" for method in config.trained(settings))
     length = f"{settings.finetune.steps} updates" if settings.finetune.steps else f"{settings.finetune.epochs:g} epochs"
+    contrast = (code for code in settings.awareness.languages if code not in settings.languages)
     tests = (f"{name} ({len(served)} directions)" for name, served in settings.tests.items())
     rows = {
         "run": f"{settings.run}, to results/{settings.run}/",
         "model": f"{settings.model.path} ({'local folder' if base.kind == 'local' else base.kind}{layers})",
         "languages": ", ".join(f"{code} {name}" for code, name in settings.languages.items()),
-        "contrast": ", ".join(code for code in settings.awareness.languages if code not in settings.languages)
-        or "none",
+        "contrast": ", ".join(contrast) or "none",
         "directions": " ".join(map(str, settings.directions)),
         "methods": " ".join(settings.methods),
         "seeds": " ".join(map(str, settings.seeds)),
@@ -168,15 +161,13 @@ def check(args: argparse.Namespace) -> None:
     }
     print("\n".join(f"{key:14} {value}" for key, value in rows.items()))
     if differ := config.differences(raw):
-        shown = [
-            (key, *(json.dumps(one, ensure_ascii=False, default=str) for one in pair)) for key, pair in differ.items()
-        ]
         print("\nother than the defaults (config/defaults.yaml):")
-        print("\n".join(f"  {key}: {value} (default: {default})" for key, value, default in shown))
+    for key, pair in differ.items():
+        value, default = (json.dumps(one, ensure_ascii=False, default=str) for one in pair)
+        print(f"  {key}: {value} (default: {default})")
 
 
 @command(
-    "say what a run will cost, and whether it fits into the machine",
     CONFIGFILE,
     flag("--flops", type=POSITIVE, help="FLOP/s of a device, to plan for another machine (default: measured here)"),
     flag("--memory", type=POSITIVE, help="GB of a device (default: this machine's, of its GPU if it has one)"),
@@ -200,23 +191,20 @@ def plan(args: argparse.Namespace) -> None:
         print(f"warning: {warning}", file=sys.stderr)
 
 
-@command(
-    "fetch a config's model and data, for a run without a network",
-    CONFIGFILE,
-    flag("--dry-run", action="store_true", help="fetch nothing, say how much it would be"),
-)
+@command(CONFIGFILE, flag("--dry-run", action="store_true", help="fetch nothing, say how much it would be"))
 def prefetch(args: argparse.Namespace) -> None:
     """Fetch what a config needs from the network."""
+    from lander.config import config
     from lander.workflow import prefetch
 
-    prefetch.run(argparse.Namespace(**vars(args), effective=None, environment=None))
+    found = prefetch.prefetch(config.read(*args.configfile), dry_run=args.dry_run)
+    print(prefetch.summary(found, args.configfile, dry_run=args.dry_run))
 
 
 # ---------------------------------------------------------------- after a run
 
 
 @command(
-    "print a run's scores as a table",
     flag("run", metavar="RUN", type=Path, help="folder of a run, as in results/demo"),
     flag("--metric", default="bleu", help="as in scores.csv (default: bleu)"),
 )
@@ -228,7 +216,6 @@ def scores(args: argparse.Namespace) -> None:
 
 
 @command(
-    "put several runs side by side: configs, scores, significance, cost",
     flag("runs", metavar="RUN", type=Path, nargs="+", help="folders of runs, two or more; the first is the base"),
     flag("--out", type=Path, default=Path("compare.html"), help="page to write (default: compare.html)"),
     flag("--resamples", type=COUNT, default=0, help="of the tests (default: 10,000 or as many as needed)"),
@@ -241,7 +228,6 @@ def compare(args: argparse.Namespace) -> None:
 
 
 @command(
-    "translate standard input, one sentence a line",
     flag("model", metavar="MODEL", help=f"{ANY}; a base works too"),
     BASE,
     flag("--direction", required=True, help="as in en-de, or zh-Hant--en"),
@@ -291,7 +277,6 @@ def read_sentences(stream: io.BufferedIOBase) -> list[str]:
 
 
 @command(
-    "write directions of a model as plain Hugging Face model folders",
     flag("model", metavar="MODEL", help=ANY),
     BASE,
     one_of(
@@ -318,7 +303,6 @@ def export(args: argparse.Namespace) -> None:
 
 
 @command(
-    "write what was trained as one safetensors file, without the base",
     TRAINED,
     flag("--out", type=Path, required=True, help="file to write, *.safetensors; its card goes beside it"),
     SCORES,
@@ -341,12 +325,7 @@ def delta(args: argparse.Namespace) -> None:
     print(f"delta: {args.out} ({args.out.stat().st_size / 1e6:,.1f} MB) and its card, {beside}")
 
 
-@command(
-    "make a trained model's folder from a delta file and its base",
-    flag("file", metavar="FILE", type=Path, help="delta file, *.safetensors"),
-    BASE,
-    FOLDER,
-)
+@command(flag("file", metavar="FILE", type=Path, help="delta file, *.safetensors"), BASE, FOLDER)
 def apply(args: argparse.Namespace) -> None:
     """Make a trained model's folder from a delta file and its base."""
     from lander.finetune import delta
@@ -354,7 +333,7 @@ def apply(args: argparse.Namespace) -> None:
     delta.apply(args.file, args.out, args.base)
 
 
-@command("write the model card (README.md) into a trained model's folder", TRAINED, SCORES, LICENSE)
+@command(TRAINED, SCORES, LICENSE)
 def card(args: argparse.Namespace) -> None:
     """Write the model card of a trained model into its folder."""
     from lander.finetune.saved import Folder
@@ -363,10 +342,8 @@ def card(args: argparse.Namespace) -> None:
     trained = Folder(args.model)
     directions, file = trained.manifest["directions"], trained.path / NAME
     card = Card(args.model, trained, directions, args.scores, args.license)
-    place = trained.path.resolve().parts
-    card.write(
-        file, "folder", "/".join(["results", *place[-5:]]) if "run" in card.made else trained.path.name, directions
-    )
+    in_run = "/".join(["results", *trained.path.resolve().parts[-5:]])
+    card.write(file, "folder", in_run if "run" in card.made else trained.path.name, directions)
     print(file)
 
 
@@ -374,7 +351,6 @@ def card(args: argparse.Namespace) -> None:
 
 
 @command(
-    "write a GGUF file, or Baichuan-7B or Baichuan2-7B, as a plain model folder, once",
     flag("model", metavar="MODEL", type=Path, help="a *.gguf file, or the folder of a Baichuan 7B model as on the hub"),
     FOLDER,
 )
@@ -389,7 +365,6 @@ def convert(args: argparse.Namespace) -> None:
 
 
 @command(
-    "score a model's neurons on text files, without a workflow",
     flag("model", metavar="MODEL", help="built-in name (lander-tiny), local folder or hub id"),
     flag(
         "--text",
@@ -442,7 +417,6 @@ def awareness(args: argparse.Namespace) -> None:
 
 
 @command(
-    "make masks of the neurons that LAPE publishes",
     flag("file", metavar="FILE", type=Path, help="LAPE's neurons, as in BLOOM-7B.neuron.pth"),
     flag("--languages", required=True, help="codes in the file's order, as in en,zh,fr,es,vi,id,ja"),
     flag("--model", required=True, help="whose neurons they are: local folder or hub id"),
