@@ -15,7 +15,6 @@ from lander import cli
 from lander.detect import estimators
 from lander.share import export
 from lander.shared import tables
-from lander.shared.errors import UserError
 
 
 class Upper:
@@ -38,12 +37,16 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture, text: byt
 def test_translate_keeps_lines_in_step(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> None:
     text = "a b\r\n\n  é \x85x\nlast".encode()
     assert run(monkeypatch, capfd, text) == "A B\n\nÉ \x85X\nLAST\n"
+    assert run(monkeypatch, capfd, b"\xef\xbb\xbfa\n\nb\n") == "A\n\nB\n"
 
 
 def test_translate_refuses_what_is_no_text(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> None:
     for text, message in (
         (b"a\n\xff\n", "standard input, line 2: not valid UTF-8"),
+        (b"\xc3\n", "standard input, line 1: not valid UTF-8"),
         (b"", "standard input: no text"),
+        (b"a\rb\rc", "standard input: its lines end in a carriage return"),
+        (b"a" * 10_001, "standard input, line 1: 10,001 characters"),
     ):
         with pytest.raises(SystemExit) as stopped:
             run(monkeypatch, capfd, text)
@@ -61,55 +64,20 @@ def test_export_passes_its_flags_on(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert called[1] == ("model", None, Path("x"), plain | {"dtype": "bfloat16", "base": "b", "license": "mit"})
 
 
-def test_check_says_what_a_run_would_do(capsys: pytest.CaptureFixture) -> None:
-    cli.main(["check"])
+def test_check_says_what_a_run_would_do(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    mine = tmp_path / "my.yaml"
+    mine.write_text("routing: {gate: off, pool: sum}")
+    cli.main(["check", "--configfile", "config.yaml", str(mine)])
     out = capsys.readouterr().out
     assert "run            demo, to results/demo/" in out
     assert "en-de de-en" in out
-
-
-def test_check_says_which_readings_are_not_those_of_the_set(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    (tmp_path / "my.yaml").write_text("routing: {gate: off, pool: sum}")
-    cli.main(["check", "--configfile", "config.yaml", str(tmp_path / "my.yaml")])
-    out = capsys.readouterr().out
     assert "repaired, routing.gate: off" in out
     assert 'routing.gate: "off" (default: "learned")' in out
-
-
-def test_check_of_a_bad_config(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    (tmp_path / "my.yaml").write_text("finetune: {stepz: 1}")
+    mine.write_text("finetune: {stepz: 1}")
     with pytest.raises(SystemExit) as stopped:
-        cli.main(["check", "--configfile", str(tmp_path / "my.yaml")])
+        cli.main(["check", "--configfile", str(mine)])
     assert stopped.value.code == 1
     assert capsys.readouterr().err == "lander check: error: finetune.stepz: no such key; did you mean finetune.steps?\n"
-
-
-def test_read_sentences() -> None:
-    assert cli.read_sentences(io.BytesIO(b"a\n\nb\n")) == ["a", "", "b"]
-    assert cli.read_sentences(io.BytesIO(b"")) == []
-    with pytest.raises(UserError, match="line 1"):
-        cli.read_sentences(io.BytesIO(b"\xc3\n"))
-
-
-def test_scores_as_a_table(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    (tmp_path / "evaluate").mkdir()
-    (tmp_path / "evaluate" / "scores.csv").write_text(
-        "method,variant,seed,test,direction,metric,score,signature\n"
-        "full,main,0,news,en-de,bleu,20,x\nfull,main,1,news,en-de,bleu,30,x\nfull,main,0,news,mean,bleu,25,x\n"
-        "zero-shot,best-prompt,0,news,en-de,bleu,1.25,x\nzero-shot,best-prompt,0,news,mean,bleu,1.25,x\n"
-    )
-    cli.main(["scores", str(tmp_path)])
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[-5:] == [
-        "| zero-shot best-prompt | 1.2 | 1.2 |",
-        "| full | 25.0 | 25.0 ±7.1 |",
-        "",
-        "Signature: x",
-        "Means over the seeds 0, 1; ± is the standard deviation over seeds.",
-    ]
-    with pytest.raises(SystemExit):
-        cli.main(["scores", str(tmp_path), "--metric", "comet"])  # of which there is no score
-    assert "--metric: comet: not in" in capsys.readouterr().err
 
 
 def test_scores_of_other_metrics_and_of_tests_in_other_directions(
@@ -138,6 +106,9 @@ def test_scores_of_other_metrics_and_of_tests_in_other_directions(
             " | en-fr |", f"| full | {bible} |", " | en-de | de-en |", f"| full | {full} |", f"| lora | {lora} |",
         ]  # fmt: skip
         assert f"{heading} bible" in lines[1]
+    with pytest.raises(SystemExit):
+        cli.main(["scores", str(tmp_path), "--metric", "comet"])  # of which there is no score
+    assert "--metric: comet: not in" in capsys.readouterr().err
 
 
 def test_awareness_from_text_files(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

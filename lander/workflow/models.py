@@ -1,7 +1,7 @@
 """Bases, trained models, and the tables that select what is trained: files and flags of the rules that need a model."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -48,6 +48,8 @@ class Models:
     Wildcards: `method`, `variant` and `seed` name a model. In the stages that select layers, neurons and masks,
     `variant` is the name of a selection (`lander.config.variants`). `reading` is empty, or the folder, with its slash,
     of activations or awareness of a variant that reads or scores otherwise than the config says.
+
+    `<stage>_flags` are the flags of a stage's jobs, `<what>_files` what they read.
     """
 
     def __init__(self, settings: config.Config, paths: Paths) -> None:
@@ -114,7 +116,6 @@ class Models:
     # ------------------------------------------------------------ activations and layers
 
     def activation_flags(self, wildcards: Any) -> list[str]:
-        """Flags of the stage activations."""
         return [*self.prompted_flags, *flags(self._reading("activations", READ, wildcards.reading))]
 
     def activation_files(self, wildcards: Any) -> list[str]:
@@ -124,7 +125,6 @@ class Models:
         return [f"{folder}/{direction}.parquet" for direction in self.directions]
 
     def layer_flags(self, wildcards: Any) -> list[str]:
-        """Flags of the stage layers."""
         return [*flags(self._of(wildcards).settings.layers), *self._drawn(wildcards, "layers", "--random")]
 
     # ------------------------------------------------------------ awareness
@@ -146,7 +146,6 @@ class Models:
         return {"data": self.paths.train(wildcards.seed, self._directions_with(wildcards.language))}
 
     def awareness_flags(self, wildcards: Any) -> list[str]:
-        """Flags of the stage awareness."""
         awareness, files = self.scoring(wildcards), self.awareness_text(wildcards)
         sampled = ["neurons"] if awareness.estimator == "ablation" else []
         found = [*flags(awareness, "sentences", "batch_size", "estimator", "site", *sampled), "--seed", wildcards.seed]
@@ -169,26 +168,20 @@ class Models:
 
     # ------------------------------------------------------------ neurons and masks
 
-    def layers_table(self, wildcards: Any) -> str:
-        """The table of layers that a selection uses."""
-        return self.paths.selected("layers", self._selection("layers", wildcards), wildcards.seed)
-
-    def neurons_table(self, wildcards: Any) -> str:
-        """The table of neurons that a selection uses."""
-        return self.paths.selected("neurons", self._selection("neurons", wildcards), wildcards.seed)
+    def table(self, stage: str) -> Callable[[Any], str]:
+        """An input function: the table of the stage `layers` or `neurons` that a selection uses."""
+        return lambda wildcards: self.paths.selected(stage, self._selection(stage, wildcards), wildcards.seed)
 
     def _selection(self, stage: str, wildcards: Any) -> str:
         wanted = self._of(wildcards)
         return self.variants.selection(stage, wanted.method, wanted.variant.name)
 
     def neuron_flags(self, wildcards: Any) -> list[str]:
-        """Flags of the stage neurons."""
         settings = self._of(wildcards).settings
         found = ["--rule", rule_of(settings.awareness.estimator), *flags(settings.neurons, *CLASSES)]
         return [*found, *self._drawn(wildcards, "neurons", "--permute")]
 
     def mask_flags(self, wildcards: Any) -> list[str]:
-        """Flags of the stage masks."""
         method, _variant, settings = self._of(wildcards)
         train = MASKED[method].train
         found = flags(settings.neurons, "normalize", "unactivated_role")
@@ -285,7 +278,6 @@ class Models:
         return ["--model", *trained, *flags(self.settings.model, "dtype"), *self._threads, *self._names]
 
     def translate_flags(self, wildcards: Any) -> list[str]:
-        """Flags of the stage translate."""
         found = [*self._decoder_flags(wildcards), *flags(self.settings.translate, *DECODING)]
         if wildcards.method != "in-context":
             return found
@@ -297,7 +289,6 @@ class Models:
         return self.training_tables(wildcards) if wildcards.method == "in-context" else []
 
     def loss_flags(self, wildcards: Any) -> list[str]:
-        """Flags of the stage loss."""
         return [*self._decoder_flags(wildcards), *flags(self.settings.translate, "template", "batch_size")]
 
 

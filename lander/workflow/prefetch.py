@@ -16,11 +16,11 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import huggingface_hub
 from tqdm import tqdm
 
 from lander.config import config
@@ -38,14 +38,6 @@ SPARE = 1.1  # free space that is asked for, per byte to be fetched
 KINDS = {"model": "model", "dataset": "data set"}  # what the hub calls a repository -> what people call it
 
 
-@dataclass(frozen=True)
-class Listing:
-    """What a repository of the hub holds: its commit, and the size of each file in bytes."""
-
-    commit: str
-    sizes: dict[str, int]
-
-
 class Fetched(NamedTuple):
     """One thing that a run needs from the network."""
 
@@ -58,18 +50,14 @@ class Fetched(NamedTuple):
 # ---------------------------------------------------------------- the hub
 
 
-def list_files(repository: str, kind: str, revision: str | None) -> Listing:
-    """Ask the hub what a repository holds; `kind` is `model` or `dataset`."""
-    import huggingface_hub
-
+def list_files(repository: str, kind: str, revision: str | None) -> tuple[str, dict[str, int]]:
+    """Commit of a repository of the hub, and the bytes of each of its files; `kind` is `model` or `dataset`."""
     info = huggingface_hub.HfApi().repo_info(repository, repo_type=kind, revision=revision, files_metadata=True)
-    return Listing(info.sha, {file.rfilename: file.size or 0 for file in info.siblings})
+    return info.sha, {file.rfilename: file.size or 0 for file in info.siblings}
 
 
 def fetch_files(repository: str, kind: str, revision: str | None, names: list[str]) -> Path:
     """Fetch files of a repository into the hub's cache; returns the folder that they are in."""
-    import huggingface_hub
-
     patterns = [re.sub(r"([*?[])", r"[\1]", name) for name in names]  # each fits its file alone
     return Path(
         huggingface_hub.snapshot_download(repository, repo_type=kind, revision=revision, allow_patterns=patterns)
@@ -78,9 +66,7 @@ def fetch_files(repository: str, kind: str, revision: str | None, names: list[st
 
 def cache_folder() -> Path:
     """The hub's cache."""
-    from huggingface_hub import constants
-
-    return Path(constants.HF_HUB_CACHE)
+    return Path(huggingface_hub.constants.HF_HUB_CACHE)
 
 
 def _ask(name: str, question: Callable[[], Any]) -> Any:
@@ -97,11 +83,11 @@ def _repository(
     """Fetch the files that `choose` takes from the list of a repository's files."""
     if testsets.offline():
         raise UserError(f"{name}: HF_HUB_OFFLINE is set; unset it to fetch, on a machine with a network")
-    listing = _ask(name, lambda: list_files(name, kind, revision))
-    sizes = {file: listing.sizes[file] for file in choose(list(listing.sizes))}
+    commit, listed = _ask(name, lambda: list_files(name, kind, revision))
+    sizes = {file: listed[file] for file in choose(list(listed))}
     place = cache = cache_folder()
     if not dry_run:
-        snapshot = cache / f"{kind}s--{name.replace('/', '--')}" / "snapshots" / listing.commit
+        snapshot = cache / f"{kind}s--{name.replace('/', '--')}" / "snapshots" / commit
         missing = sum(size for file, size in sizes.items() if not (snapshot / file).is_file())
         free = shutil.disk_usage(next(folder for folder in (cache, *cache.parents) if folder.is_dir())).free
         if missing * SPARE > free:
@@ -110,7 +96,7 @@ def _repository(
                 "set HF_HOME to a folder that has it"
             )
         place = _ask(name, lambda: fetch_files(name, kind, revision, list(sizes)))
-    return Fetched(KINDS[kind], f"{label or name} at {listing.commit[:12]}", sum(sizes.values()), str(place))
+    return Fetched(KINDS[kind], f"{label or name} at {commit[:12]}", sum(sizes.values()), str(place))
 
 
 # ---------------------------------------------------------------- what a config needs

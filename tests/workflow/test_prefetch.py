@@ -48,7 +48,7 @@ def hub(tmp_path, monkeypatch):
         if not folder.is_dir():
             raise OSError(f"404 for {repository}\nwith hf_abcDEF123 as token")
         files = [path for path in folder.rglob("*") if path.is_file()]
-        return prefetch.Listing(COMMIT, {str(path.relative_to(folder)): path.stat().st_size for path in files})
+        return COMMIT, {str(path.relative_to(folder)): path.stat().st_size for path in files}
 
     def fetch_files(repository, kind, revision, names):
         entry = cache / f"{kind}s--{repository.replace('/', '--')}"
@@ -59,7 +59,7 @@ def hub(tmp_path, monkeypatch):
             fetched.append(f"{repository}/{name}")
         (entry / "refs").mkdir(exist_ok=True)
         (entry / "refs" / "main").write_text(COMMIT)
-        whole = list_files(repository, kind, revision).sizes  # the hub's cache also has a list of the whole repository
+        whole = list_files(repository, kind, revision)[1]  # the hub's cache also has a list of the whole repository
         write_tree_cache(str(entry), COMMIT, {name: TreeCacheEntry(size=1, blob_id="0" * 40) for name in whole})
         return snapshot
 
