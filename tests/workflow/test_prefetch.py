@@ -78,12 +78,10 @@ def hub(tmp_path, monkeypatch):
     network, tokenizer = toys.bloom(2, vocabulary=300), toys.bloom_tokenizer()
     network.save_pretrained(remote / "model" / "big" / "base")
     tokenizer.save_pretrained(remote / "model" / "big" / "base")
-    for name in ("modeling.py", "pytorch_model.bin", "tf_model.h5", "onnx/model.safetensors", "README.md"):
-        (remote / "model" / "big" / "base" / name).parent.mkdir(exist_ok=True)
-        (remote / "model" / "big" / "base" / name).write_text("x")
+    others = ("modeling.py", "pytorch_model.bin", "tf_model.h5", "onnx/model.safetensors", "README.md")
     texts = {"hparams.yaml": "optimizer: AdamW\npretrained_model: xlm-large\n", "checkpoints/model.ckpt": "weights"}
     encoder = dict.fromkeys(("config.json", "tokenizer.json", "sentencepiece.bpe.model", "model.safetensors"), "{}")
-    for name, files in (("best/comet", texts), ("xlm-large", encoder)):
+    for name, files in (("big/base", dict.fromkeys(others, "x")), ("best/comet", texts), ("xlm-large", encoder)):
         for file, text in files.items():
             path = remote / "model" / name / file
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,17 +98,17 @@ def hub(tmp_path, monkeypatch):
 
 
 def configured(tmp_path, **changes):
+    both = ["en-de", "de-en"]
     raw = {
         "run": "far",
         "languages": ["en", "de"],
-        "directions": ["en-de", "de-en"],
+        "directions": both,
         "layers": {"k": 1},
         "model": {"path": "big/base"},
-        "awareness": {"languages": ["en", "de"]},
         "data": {
             "train": [{"hf": "big/opus", "config": "de-en", "split": "train"}],
-            "dev": [{"hf": "big/opus", "split": "test", "directions": ["en-de", "de-en"]}],
-            "test": [{"name": "wmt16", "sacrebleu": "wmt16", "directions": ["en-de", "de-en"]}],
+            "dev": [{"hf": "big/opus", "split": "test", "directions": both}],
+            "test": [{"name": "wmt16", "sacrebleu": "wmt16", "directions": both}],
             "exclude": [],
         },
     }
@@ -200,6 +198,10 @@ def scored(tmp_path, **metric):
 
 
 def test_comet_is_fetched_with_its_encoders_tokenizer_and_installed_once(tmp_path, hub, installed, capsys):
+    fetch(scored(tmp_path, model="best/comet", command=["true"]))  # another metric: its model is fetched whole
+    assert sorted(hub) == ["best/comet/checkpoints/model.ckpt", "best/comet/hparams.yaml"]
+    assert not installed
+    hub.clear()
     path = scored(tmp_path, model="best/comet")
     fetch(path, "--dry-run")
     assert hub == ["best/comet/hparams.yaml"]
@@ -222,12 +224,6 @@ def test_the_encoder_of_a_local_checkpoint_is_fetched_unless_it_is_there(tmp_pat
     assert sorted(hub) == TOKENIZER
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     fetch(path)
-
-
-def test_the_model_of_another_metric_is_fetched_whole(tmp_path, hub, installed):
-    fetch(scored(tmp_path, model="best/comet", command=["true"]))
-    assert sorted(hub) == ["best/comet/checkpoints/model.ckpt", "best/comet/hparams.yaml"]
-    assert not installed
 
 
 def test_the_pieces_of_spbleu_are_fetched_once_and_missed_before_a_run(tmp_path, monkeypatch, capsys):
@@ -293,7 +289,7 @@ def test_what_goes_wrong_is_one_line(tmp_path, hub, monkeypatch):
     assert "HF_HUB_OFFLINE is set; unset it" in complaint(configured(tmp_path))
 
 
-def test_a_full_disk_is_told_before_the_download(tmp_path, hub, monkeypatch):
+def test_a_full_disk_is_said_before_the_download(tmp_path, hub, monkeypatch):
     monkeypatch.setattr(prefetch.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 9, 0))
     assert "has 0.00B free; make room, or set HF_HOME" in complaint(configured(tmp_path))
     assert not hub

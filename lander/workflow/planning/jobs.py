@@ -77,13 +77,12 @@ def profile_flags(profile: Path) -> list[str]:
         read = read_yaml(file) or {}
     except FileNotFoundError:
         raise UserError(f"{file}: no such file; name the folder of a profile, as workflow/profiles/slurm") from None
-    default, rules = (_mapping(read, key, file) for key in ("default-resources", "set-resources"))
-    groups = {"default-resources": {"": default}}
-    groups["set-resources"] = {f"{rule}:": _mapping(rules, rule, file) for rule in rules}
     flags = []
-    for flag, named in groups.items():
-        found = [f"{to}{name}={own[name]}" for to, own in named.items() for name in own if name in NAMES]
-        flags += [f"--{flag}", *found] if found else []
+    for key in ("default-resources", "set-resources"):
+        given = _mapping(read, key, file)
+        rules = {"": given} if key == "default-resources" else {f"{one}:": _mapping(given, one, file) for one in given}
+        found = [f"{rule}{name}={own[name]}" for rule, own in rules.items() for name in own if name in NAMES]
+        flags += [f"--{key}", *found] if found else []
     return flags
 
 

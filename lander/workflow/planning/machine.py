@@ -16,6 +16,7 @@ from statistics import mean
 from typing import Any
 
 import torch
+from torch.utils.benchmark import Timer
 
 from lander.config import config
 from lander.finetune.engine import import_deepspeed
@@ -139,18 +140,12 @@ def cut(read: Any) -> Any:
 
 
 def seconds(step: Callable[[], None]) -> float:
-    """Seconds of a step: the fastest of those within `SECONDS`, after one that does not count.
+    """Seconds of a step: the fastest of those within `SECONDS`.
 
     One thread of a CPU is timed by the CPU's clock, which stops while other programs have the core.
     """
-    gpu = torch.cuda.is_available()
-    clock = time.process_time if not gpu and torch.get_num_threads() == 1 else time.perf_counter
-    step()
-    taken: list[float] = []
-    while sum(taken) < SECONDS:
-        began = clock()
-        step()
-        if gpu:
-            torch.cuda.synchronize()
-        taken.append(clock() - began)
-    return min(taken)
+    threads = torch.get_num_threads()
+    alone = threads == 1 and not torch.cuda.is_available()
+    options = {"timer": time.process_time} if alone else {}  # otherwise by the wall clock, after a GPU has finished
+    timer = Timer("step()", globals={"step": step}, num_threads=threads, **options)
+    return min(timer.blocked_autorange(min_run_time=SECONDS).times)
