@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 import lander
 from lander.config.awareness import Awareness
 from lander.config.model import Model
@@ -91,20 +93,22 @@ def main(argv: Sequence[str] | None = None) -> None:
 # ---------------------------------------------------------------- values and flags that commands share
 
 
-def at_least(kind: type[int] | type[float], low: float) -> Callable[[str], Any]:
-    """A finite number from `low` up, for argparse."""
+class Numbers(Section):
+    """Numbers that are no keys of the config, checked as keys are."""
 
-    def read(text: str) -> int | float:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = float("nan")
-        if not low <= value < float("inf"):
-            what = "whole number" if kind is int else "number"
-            raise argparse.ArgumentTypeError(f"{text!r} is not a {what} from {low:g} up")
-        return value
-
-    return read
+    flops: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="FLOP/s of a device, to plan for another machine; by default measured.",
+    )
+    memory: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="GB of a device; by default this machine's, of its GPU."
+    )
+    resamples: int = Field(0, ge=0, description="Of the tests; 0 is 10,000 or as many as needed.")
+    sentences: int | None = Field(None, ge=1, description="How many of each file are read; by default all.")
+    threads: int = Field(1, ge=1, description="Threads of torch.")
+    seed: int = Field(0, ge=0, description="Of random scores, and of the neurons drawn.")
 
 
 def named_file(text: str) -> tuple[str, Path]:
@@ -115,8 +119,6 @@ def named_file(text: str) -> tuple[str, Path]:
     return code, Path(path)
 
 
-COUNT = at_least(int, 1)
-POSITIVE = at_least(float, sys.float_info.min)
 FILES = {"type": Path, "nargs": "+", "action": "extend", "default": [], "metavar": "FILE"}
 CONFIGFILE = flag("--configfile", **FILES, help="config in YAML, later files over earlier ones (default: config.yaml)")
 ANY = "folder of a trained model, results/<run>/finetune/..., or a delta file (*.safetensors)"
@@ -125,7 +127,6 @@ BASE = flag("--base", help="folder or name of the model's base (default: the one
 SCORES = flag("--scores", type=Path, help="results/<run>/evaluate/scores.csv: the model's rows go into its card")
 LICENSE = flag("--license", help="for the card, as in apache-2.0 (default: the base's, if it is known)")
 FOLDER = flag("--out", type=Path, required=True, help="folder to write")
-THREADS = flag("--threads", type=COUNT, default=1, help="of torch (default: 1)")
 
 
 # ---------------------------------------------------------------- before a run
@@ -169,8 +170,7 @@ def check(args: argparse.Namespace) -> None:
 
 @command(
     CONFIGFILE,
-    flag("--flops", type=POSITIVE, help="FLOP/s of a device, to plan for another machine (default: measured here)"),
-    flag("--memory", type=POSITIVE, help="GB of a device (default: this machine's, of its GPU if it has one)"),
+    flags_of(Numbers, "flops", "memory"),
     flag("--devices", choices=["auto", "cpu", "gpu"], default="auto", help="what it will run on (default: as here)"),
     flag("--profile", type=Path, help="folder of a Snakemake profile, whose limits are checked (SNAKEMAKE_PROFILE)"),
     flag("--no-jobs", action="store_true", help="do not ask Snakemake for the number of jobs"),
@@ -218,7 +218,7 @@ def scores(args: argparse.Namespace) -> None:
 @command(
     flag("runs", metavar="RUN", type=Path, nargs="+", help="folders of runs, two or more; the first is the base"),
     flag("--out", type=Path, default=Path("compare.html"), help="page to write (default: compare.html)"),
-    flag("--resamples", type=COUNT, default=0, help="of the tests (default: 10,000 or as many as needed)"),
+    flags_of(Numbers, "resamples"),
 )
 def compare(args: argparse.Namespace) -> None:
     """Put several runs side by side: what differs in their configs, scores, how sure the differences are, and cost."""
@@ -233,7 +233,7 @@ def compare(args: argparse.Namespace) -> None:
     flag("--direction", required=True, help="as in en-de, or zh-Hant--en"),
     flags_of(Model, "dtype"),
     flags_of(Translate, "beams", "max_new_tokens", "batch_size"),
-    THREADS,
+    flags_of(Numbers, "threads"),
 )
 def translate(args: argparse.Namespace) -> None:
     """Translate standard input, one sentence a line, to standard output; an empty line stays empty."""
@@ -375,7 +375,7 @@ def convert(args: argparse.Namespace) -> None:
         help="one sentence a line, plain or .gz; once for each language, best the same sentences in all: a line "
         "that is empty in one is left out of all",
     ),
-    flag("--sentences", type=COUNT, help="how many of each file are read (default: all)"),
+    flags_of(Numbers, "sentences"),
     flags_of(Awareness, "estimator", "site", "neurons", "batch_size"),
     flag(
         "--rule",
@@ -385,8 +385,7 @@ def convert(args: argparse.Namespace) -> None:
     ),
     flags_of(Neurons, "general_share", "normalize"),
     flags_of(Model, "dtype"),
-    THREADS,
-    flag("--seed", type=at_least(int, 0), default=0, help="of random scores, and of the neurons drawn"),
+    flags_of(Numbers, "threads", "seed"),
     flag("--out", type=Path, required=True, help="folder: awareness/<language>.parquet and neurons.parquet"),
 )
 def awareness(args: argparse.Namespace) -> None:

@@ -4,11 +4,14 @@ What is not known is left out; text from configs and folders is escaped. No path
 text of the cards is card.md.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
 
 import lander
@@ -161,23 +164,12 @@ def provenance(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
         found |= {"run": place[-5], "variant": place[-2]}
     found |= {key: record.get(key) for key in RECORDED}
     found["commit"] = str((record.get("git") or {}).get("commit") or "")
-    found["sources"] = record.get("sources") or _sources(settings.get("train", []))
+    sources: set[str] = set()
+    for path in settings.get("train", []):
+        with suppress(OSError, ValueError, KeyError, pa.ArrowException):  # the table is gone or damaged
+            sources.update(pq.read_table(path, columns=["origin"])["origin"].unique().to_pylist())
+    found["sources"] = sorted(sources)
     return {key: value for key, value in found.items() if value not in (None, "", {}, [])}
-
-
-def _sources(tables: Iterable[str]) -> list[str]:
-    """Names of the sources of training tables that are still there."""
-    import pyarrow as pa
-    import pyarrow.compute
-    import pyarrow.parquet as pq
-
-    names: set[str] = set()
-    for path in map(Path, tables):
-        try:
-            names.update(pa.compute.unique(pq.read_table(path, columns=["origin"])["origin"]).to_pylist())
-        except (OSError, pa.ArrowException, KeyError, ValueError):
-            continue
-    return sorted(names)
 
 
 def base_license(base: str) -> str | None:

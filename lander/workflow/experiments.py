@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from lander.config import variants
-from lander.config.config import Config
+from lander.config.config import Config, trained
 from lander.config.methods import SECOND_MODEL, TABLE1, TABLE2, TRAINING_FREE
 from lander.config.readings import READINGS
 from lander.config.rules import RULES
@@ -108,8 +108,7 @@ class Experiments:
     @property
     def starts(self) -> list[str]:
         """METHOD=RATE: where the search for the learning rate of each trained method of the run begins."""
-        methods = [method for method in self.settings.methods if method not in TRAINING_FREE]
-        return [f"{method}={self.settings.finetune.method(method).learning_rate:g}" for method in methods]
+        return [f"{name}={self.settings.finetune.method(name).learning_rate:g}" for name in trained(self.settings)]
 
     def trial_losses(self, planned: dict[str, Any]) -> dict[str, str]:
         """METHOD/RATE -> loss file, of all trials that a round knows of."""
@@ -199,8 +198,8 @@ class Experiments:
     def runs(self, name: str) -> dict[str, str]:
         """Model -> the record of its training."""
         models = [model for model in self.models(name) if model.method not in TRAINING_FREE]
-        trained = [model for model in models if self.table.row(model.variant).mix is None]
-        return {str(model): f"{self.paths.of('finetune', model)}/run.json" for model in trained}
+        models = [model for model in models if self.table.row(model.variant).mix is None]
+        return {str(model): f"{self.paths.of('finetune', model)}/run.json" for model in models}
 
     def flags(self, name: str) -> list[str]:
         """Flags of an experiment's job beside its files of scores."""

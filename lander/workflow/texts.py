@@ -27,17 +27,23 @@ class Texts:
         self.pretraining_files = input_function(files_of([*pretrain.text, *pretrain.parallel], scored.languages))
         self.templates = input_function(_from_here(data.templates or PACKAGED_TEMPLATES))  # of instructions
 
-    def _of_pair(self, name: str) -> list[Source]:
-        directions = [one for one in self.settings.directions if one.pair == parse_direction(name)]
-        return [source for source in self.settings.data.train if any(map(source.serves, directions))]
+    def _of(self, wildcards: Any) -> list[Source]:
+        """Training sources of a pair of languages, dev sources of a direction, or those of a test set in it."""
+        data = self.settings.data
+        if hasattr(wildcards, "pair"):
+            served = [one for one in self.settings.directions if one.pair == parse_direction(wildcards.pair)]
+            return [source for source in data.train if any(map(source.serves, served))]
+        found = [one for one in data.test if one.name == wildcards.test] if hasattr(wildcards, "test") else data.dev
+        return [source for source in found if source.serves(parse_direction(wildcards.direction))]
 
-    def training_sources(self, wildcards: Any) -> str:
-        """Training sources of a pair of languages, as JSON."""
-        return sources_json(self._of_pair(wildcards.pair))
+    def sources(self, wildcards: Any) -> str:
+        """Sources of a pair or a direction, as JSON."""
+        return sources_json(self._of(wildcards))
 
-    def training_files(self, wildcards: Any) -> list[str]:
+    def files(self, wildcards: Any) -> list[str]:
         """Their files."""
-        return files_of(self._of_pair(wildcards.pair), astuple(parse_direction(wildcards.pair)))
+        pair = parse_direction(getattr(wildcards, "pair", None) or wildcards.direction)
+        return files_of(self._of(wildcards), astuple(pair))
 
     def origins(self, wildcards: Any) -> str:
         """Names of the training sources that may serve a direction, as JSON."""
@@ -48,20 +54,6 @@ class Texts:
         """The cleaned pairs that a direction draws on, and the counts of what cleaning dropped."""
         stem = self.paths.clean(parse_direction(wildcards.direction).pair)
         return {"table": f"{stem}.parquet", "counts": f"{stem}.counts.parquet"}
-
-    def _heldout(self, wildcards: Any) -> list[Source]:
-        data, direction = self.settings.data, parse_direction(wildcards.direction)
-        test = getattr(wildcards, "test", None)
-        found = data.dev if test is None else [source for source in data.test if source.name == test]
-        return [source for source in found if source.serves(direction)]
-
-    def heldout_sources(self, wildcards: Any) -> str:
-        """Dev sources of a direction, or those of a test set in it, as JSON."""
-        return sources_json(self._heldout(wildcards))
-
-    def heldout_files(self, wildcards: Any) -> list[str]:
-        """Their files."""
-        return files_of(self._heldout(wildcards), astuple(parse_direction(wildcards.direction)))
 
     def kept_files(self, wildcards: Any) -> list[str]:
         """Files of the text, in a language, on which forgetting is measured."""

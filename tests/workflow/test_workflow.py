@@ -73,10 +73,10 @@ def names(sources: str) -> list[str]:
 
 def test_sources_and_files_of_a_pair(make) -> None:
     plan = make()
-    assert names(plan.texts.training_sources(wildcards(pair="de-en"))) == ["four", "two"]
-    assert names(plan.texts.training_sources(wildcards(pair="cs-en"))) == ["four"]
-    assert sorted(plan.texts.training_files(wildcards(pair="de-en"))) == ["a.de", "a.en", "b.de", "b.en"]
-    assert sorted(plan.texts.training_files(wildcards(pair="cs-en"))) == ["a.cs", "a.en"]
+    assert names(plan.texts.sources(wildcards(pair="de-en"))) == ["four", "two"]
+    assert names(plan.texts.sources(wildcards(pair="cs-en"))) == ["four"]
+    assert sorted(plan.texts.files(wildcards(pair="de-en"))) == ["a.de", "a.en", "b.de", "b.en"]
+    assert sorted(plan.texts.files(wildcards(pair="cs-en"))) == ["a.cs", "a.en"]
     assert json.loads(plan.texts.origins(wildcards(direction="en-de"))) == ["four"]
     assert json.loads(plan.texts.origins(wildcards(direction="de-en"))) == ["four", "two"]
     assert plan.texts.excluded_files(wildcards()) == ["c.tsv"]
@@ -87,8 +87,8 @@ def test_tests_that_serve_some_directions(make) -> None:
     plan = make()
     assert plan.tested.items == ["t/en-de", "t/en-cs", "u/en-de", "u/de-en"]
     assert plan.tested.flags[0] == "t:en-de:results/r/data/test/t/en-de.parquet"
-    assert names(plan.texts.heldout_sources(wildcards(test="u", direction="de-en"))) == ["u"]
-    assert plan.texts.heldout_files(wildcards(test="t", direction="en-cs")) == ["a.en", "a.cs"]
+    assert names(plan.texts.sources(wildcards(test="u", direction="de-en"))) == ["u"]
+    assert plan.texts.files(wildcards(test="t", direction="en-cs")) == ["a.en", "a.cs"]
 
 
 def test_scoring_and_pretraining_read_the_contrast_languages_too(make) -> None:
