@@ -55,14 +55,16 @@ class Card:
             license: as on the hub, "apache-2.0"; by default the base's.
         """
         if trained is None:
-            base = {"path": str(path), "digest": loading.digest(str(path))}
-            self.manifest: dict[str, Any] = {"method": "base", "base": base, "directions": [], "languages": {}}
+            itself = {"path": str(path), "digest": loading.digest(str(path))}
+            self.manifest: dict[str, Any] = {"method": "base", "base": itself, "directions": [], "languages": {}}
             self.made: dict[str, Any] = {}
         else:
             self.manifest = trained.manifest
             self.made = trained.provenance if isinstance(trained, Delta) else provenance(trained.path, self.manifest)
-        self.base = _base_name(self.manifest["base"]["path"])
-        self.license = license or base_license(self.manifest["base"]["path"])
+        base = self.manifest["base"]["path"]
+        named = base.count("/") == 1 and not base.startswith(("/", ".", "~"))
+        self.base = base if named else Path(base).name  # as others know it: a hub id, of a folder the name alone
+        self.license = license or base_license(base)
         self.scores = self._scores(scores, directions) if scores else []
 
     def _scores(self, file: Path, directions: Sequence[str]) -> list[list[str]]:
@@ -191,11 +193,6 @@ def _language(code: str) -> str:
         return language_name(code)
     except UserError:
         return code
-
-
-def _base_name(path: str) -> str:
-    """A base as others know it: a hub id as it is, of a local folder the name alone."""
-    return Path(path).name if path.startswith(("/", ".", "~")) or path.count("/") != 1 else path
 
 
 def plain(value: str) -> str:

@@ -54,10 +54,13 @@ def this_machine(devices: str, flops: float | None, gigabytes: float | None, thr
     here = torch.cuda.is_available()
     gpu = here if devices == "auto" else devices == "gpu"
     memory = gigabytes * 1e9 if gigabytes else None
-    if memory is None and not gpu:
-        memory = cpu_memory()
-    elif memory is None and here:
+    if memory is None and gpu and here:
         memory = float(torch.cuda.get_device_properties(0).total_memory)
+    elif memory is None and not gpu:  # that of the machine, or less in a container or a job of a cluster
+        sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+        limits = [Path("/sys/fs/cgroup", name) for name in ("memory.max", "memory/memory.limit_in_bytes")]
+        texts = [limit.read_text().strip() for limit in limits if limit.is_file()]
+        memory = float(min(sizes + [int(text) for text in texts if text.isdigit()]))
     return Machine(gpu, flops, memory, GPU_IMPORTS if gpu else imports())
 
 
@@ -70,16 +73,6 @@ def imports() -> float:
         return float(re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())[1]) * 1024
     except (OSError, TypeError):  # another system than Linux
         return CPU_IMPORTS
-
-
-def cpu_memory() -> float:
-    """Bytes of main memory that processes may take: the machine's, or less in a container or a job of a cluster."""
-    sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        limit = Path("/sys/fs/cgroup", name)
-        text = limit.read_text().strip() if limit.is_file() else ""
-        sizes += [int(text)] if text.isdigit() else []
-    return float(min(sizes))
 
 
 # ------------------------------------------------------------ speed
