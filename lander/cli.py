@@ -136,7 +136,6 @@ FOLDER = flag("--out", type=Path, required=True, help="folder to write")
 def check(args: argparse.Namespace) -> None:
     """Check a config and print what a run with it would do."""
     from lander.config import config
-    from lander.config.readings import others
 
     raw = config.merged(*args.configfile)
     settings = config.load(raw)
@@ -158,7 +157,7 @@ def check(args: argparse.Namespace) -> None:
         f"{settings.finetune.batch_size} x {settings.finetune.accumulate} pairs an update",
         "learning rate": ", ".join(rates) or "none",
         "tests": ", ".join(tests),
-        "readings": ", ".join([settings.readings, *others(settings)]),
+        "readings": ", ".join([settings.readings, *config.other_readings(settings)]),
     }
     print("\n".join(f"{key:14} {value}" for key, value in rows.items()))
     if differ := config.differences(raw):
@@ -210,9 +209,9 @@ def prefetch(args: argparse.Namespace) -> None:
 )
 def scores(args: argparse.Namespace) -> None:
     """Print a run's scores of one metric: a Markdown table per test set, with intervals, signatures and tests."""
-    from lander.report.scoretable import show
+    from lander.report.scores import terminal
 
-    print(show(args.run, args.metric))
+    print(terminal(args.run, args.metric))
 
 
 @command(

@@ -10,6 +10,7 @@ from typing import Any
 from lander.config import config
 from lander.config.methods import MASKED
 from lander.config.variants import MAIN
+from lander.evaluate.metrics import check_files
 from lander.shared import guard
 from lander.shared.digest import code_digest, record_digests, recorded_digest
 from lander.shared.errors import ERRORS, UserError
@@ -64,10 +65,7 @@ class Plan:
     """
 
     def __init__(self, settings: config.Config) -> None:
-        if "spbleu" in settings.evaluate.metrics:
-            from lander.evaluate.tokenizers import check_flores
-
-            check_flores()
+        check_files(settings.evaluate.metrics)
         self.settings = settings
         self.stages: set[str] = set()  # modules whose code is a parameter of a rule
         self.left_out: dict[str, str] = {}  # experiment -> why this config cannot have it, of those that were asked for
