@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from lander.config.base import HUB_NAME, find_base
 from lander.config.methods import MASKED, METHODS, TRAINED
-from lander.config.sources import Source
+from lander.data.sources import Source, overlap
 from lander.data.templates import load_templates
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction
@@ -165,11 +165,9 @@ def _sources_serve(config: "Config") -> None:
 
 def _overlap(config: "Config") -> None:
     """The same lines of the same files are not both trained on and tested on."""
-    from lander.data.sources import overlap
-
     for held_out in ("dev", "test"):
         sources = getattr(config.data, held_out)
-        if told := overlap([s.json for s in config.data.train], [s.json for s in sources]):
+        if told := overlap(config.data.train, sources):
             raise UserError(f"data.{held_out}: {told}")
 
 
@@ -286,7 +284,7 @@ def _covers(excluded: Source, test: Source) -> bool:
     if first < start or (stop is not None and (last is None or last > stop)):
         return False
     if test.kind == "files":
-        return set(test.files()) <= set(excluded.files())
+        return set(test.paths()) <= set(excluded.paths())
     if test.kind == "sacrebleu":
         return excluded.sacrebleu == test.sacrebleu and set(excluded.languages) >= set(test.languages)
     return all(getattr(excluded, key) == getattr(test, key) for key in (test.kind, "vocabulary", "config", "split"))

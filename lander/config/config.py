@@ -30,9 +30,9 @@ from lander.config.methods import METHODS, TRAINED, TRAINING_FREE
 from lander.config.model import Model
 from lander.config.neurons import Neurons
 from lander.config.pretrain import Pretrain
-from lander.config.sources import DirectionValue, Source, parse_sources
 from lander.config.translate import Translate
 from lander.data.settings import Cleaning, resolve
+from lander.data.sources import DirectionValue, Source, check_sources
 from lander.shared import section
 from lander.shared.errors import UserError
 from lander.shared.files import shipped
@@ -215,12 +215,12 @@ def _missing(config: Config, raw: Mapping[str, Any]) -> list[str]:
 def _resolve(config: Config) -> Config:
     """Fill in what depends on other keys: null defaults, names of sources, directions between known languages."""
     directions = checks.directions(list(config.directions), list(config.languages))
-    data = {key: parse_sources(getattr(config.data, key), f"data.{key}", named=key == "test")
+    data = {key: check_sources(getattr(config.data, key), f"data.{key}", named=key == "test")
             for key in ("train", "dev", "test", "exclude")}  # fmt: skip
 
     def sources(name: str, key: str, default: tuple[Source, ...]) -> tuple[Source, ...]:
         given = getattr(getattr(config, name), key)
-        return default if given is None else parse_sources(given, f"{name}.{key}")
+        return default if given is None else check_sources(given, f"{name}.{key}")
 
     changes: dict[str, dict[str, Any]] = {
         "data": {

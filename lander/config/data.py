@@ -3,8 +3,8 @@
 from pydantic import Field
 
 from lander.config.model import PathText
-from lander.config.sources import Source
 from lander.data.settings import Cleaning
+from lander.data.sources import Source
 from lander.shared.section import Section
 
 

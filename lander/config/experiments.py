@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from lander.config.awareness import Estimator
-from lander.config.sources import DirectionValue, Source
+from lander.data.sources import DirectionValue, Source
 from lander.shared.section import Section
 
 

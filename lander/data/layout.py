@@ -5,6 +5,7 @@ README.md names the files; without it, a configuration is a folder and a split i
 """
 
 import re
+from collections import Counter
 from fnmatch import fnmatch
 
 import yaml
@@ -18,7 +19,7 @@ SPLITS = {
     "validation": ("validation", "valid", "dev", "val"),
     "test": ("test", "testing", "eval", "evaluation"),
 }
-_SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})(\..*)")
+_SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})(\..*)")  # a file that counts itself: -00000-of-00002.parquet
 _OTHER = re.compile(r"(^|/)\.|(^|/)(dataset_infos?|config|package)\.json$")  # files that hold no rows
 
 
@@ -31,16 +32,16 @@ def configurations(files: list[str], card: str) -> list[str]:
 def select(place: str, files: list[str], card: str, config: str | None, split: str) -> list[str]:
     """The data files of a split, sorted.
 
+    UserError if there is no file, files are of several kinds, or parts of a file are missing.
+
     Args:
         place: the dataset, for messages.
         files: paths in the dataset.
         card: text of its README.md.
-    Raises:
-        UserError: no file, files of several kinds, or parts of a file are missing.
     """
     data = _data(files)
-    entry = next((entry for entry in _configs(card) if str(entry.get("config_name", "default")) == config), None)
-    if entry is not None and "data_files" in entry:
+    entry = next((entry for entry in _configs(card) if str(entry.get("config_name", "default")) == config), {})
+    if "data_files" in entry:
         patterns = []
         for one in entry["data_files"] if isinstance(entry["data_files"], list) else [entry["data_files"]]:
             of, path = (one.get("split"), one.get("path")) if isinstance(one, dict) else ("train", one)
@@ -48,20 +49,17 @@ def select(place: str, files: list[str], card: str, config: str | None, split: s
                 patterns += map(str, path if isinstance(path, list) else [path])
         found = [name for name in data if any(fnmatch(name, pattern) for pattern in patterns)]
     else:
-        folder = str((entry or {}).get("data_dir") or config or "")
-        inside = [name for name in data if folder and name.startswith(f"{folder}/")] or data
-        found = _of_split(inside, split)
+        folder = str(entry.get("data_dir") or config or "")
+        found = _of_split([name for name in data if folder and name.startswith(f"{folder}/")] or data, split)
     if not found:
         raise UserError(f"dataset {place}: no file of the split {split!r}{f' of {config}' if config else ''}")
     if len({builder(name) for name in found}) > 1:
         raise UserError(f"dataset {place}: the split {split!r} is in files of several kinds ({', '.join(found[:5])})")
-    parts: dict[tuple[str, str, str], set[str]] = {}  # of files that count themselves (-00000-of-00002)
-    for name in found:
-        if match := _SHARD.fullmatch(name):
-            parts.setdefault((match[1], match[3], match[4]), set()).add(match[2])
-    for (name, total, end), numbers in parts.items():
-        if len(numbers) < int(total):
-            raise UserError(f"dataset {place}: {name}*{end}: {len(numbers)} of its {int(total)} parts are there")
+    shards = [match for name in found if (match := _SHARD.fullmatch(name))]
+    parts = Counter((name, total, end) for name, _, total, end in (match.groups() for match in shards))
+    for (name, total, end), number in parts.items():
+        if number < int(total):
+            raise UserError(f"dataset {place}: {name}*{end}: {number} of its {int(total)} parts are there")
     return sorted(found)
 
 

@@ -20,7 +20,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from hashlib import blake2b
 
-from lander.data.sources import Source, every_text
+from lander.data.reading import every_text
+from lander.data.sources import Source
 
 GRAM = 5  # letters: about a word
 GRAM_IDEOGRAPHS = 2  # an ideograph says what nearly three letters do
@@ -52,7 +53,7 @@ class Excluded:
 
     def __contains__(self, text: str) -> bool:
         """Whether a text is excluded; a text without letters and digits never is."""
-        normal = normalise(text)
+        normal = normalise(text) if self.digests else ""
         return bool(normal) and digest(normal) in self.digests
 
     def similarity(self, text: str) -> float | None:

@@ -8,12 +8,13 @@ first goes into a temporary file for its block of the output, and then each bloc
 In: tables `clean` and `counts` of the pair, templates. Out: tables `train` and `counts` of the direction.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,8 @@ import pyarrow as pa
 
 from lander.data import chunks
 from lander.data.overlap import digest
+from lander.data.settings import resolve
+from lander.data.templates import load_templates
 from lander.shared import tables
 from lander.shared.errors import UserError
 from lander.shared.files import remedy
@@ -37,26 +40,26 @@ def sample(
     origins: Collection[str],
     max_pairs: int,
     seed: int,
-    templates: int,
+    templates: str | None,
+    cleaning: Mapping[str, Any],
     out: Path,
     counts_out: Path,
-    unique: Collection[str] = (),
 ) -> None:
-    """Choose and write the training pairs of a direction.
+    """Choose and write the training pairs of a direction. UserError if no pair is left.
 
     Args:
         clean, counts: tables of the pair of languages, made by `clean_pair`.
         origins: names of the sources that may serve this direction.
         max_pairs: 0 takes all.
-        templates: number of templates to choose from.
+        templates: file of templates; None is Lander's own.
+        cleaning: settings, of which `duplicates` may keep each sentence only once on a side.
         out, counts_out: files to write.
-        unique: `source` and/or `target`: keep each sentence only once on that side.
-    Raises:
-        UserError: no pair is left, or a file cannot be read.
     """
     reverse = direction != direction.pair
-    hashes = _read_hashes(direction, clean, seed, set(unique))
-    order, dropped = _choose(hashes, set(origins), max_pairs)
+    duplicates = resolve(cleaning)["default"]["duplicates"]
+    number_of_templates = len(load_templates(templates))
+    hashes = _read_hashes(direction, clean, seed, [side for side in ("source", "target") if duplicates[side]])
+    order, dropped = _choose(hashes, origins, max_pairs)
     if not len(order):
         raise UserError(f"direction {direction}: no training pair is left from the sources that serve it (data.train)")
     # named like temporary files of `out`, so that `files.sweep` finds what a killed job has left
@@ -64,7 +67,7 @@ def sample(
         rows = _rows(clean, order, len(hashes.place), Path(folder))
         for number, (first, second, origin, line) in zip(order, rows, strict=True):
             source, target = (second, first) if reverse else (first, second)
-            writer.add((source, target, int(hashes.template[number] % templates), origin, line))
+            writer.add((source, target, int(hashes.template[number] % number_of_templates), origin, line))
         counted = _count(direction, counts, dropped)
         if counted.loc[counted["reason"] == "kept", "pairs"].sum() != len(order):
             raise UserError(f"{counts}: does not count the pairs of {clean}; {remedy(counts)}")
@@ -88,8 +91,8 @@ class Hashes:
     texts: dict[str, np.ndarray]  # {side: uint64 digests} of the sides that keep each sentence only once
 
 
-def _read_hashes(direction: Direction, clean: Path, seed: int, unique: set[str]) -> Hashes:
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in ("place", "template", *sorted(unique))}
+def _read_hashes(direction: Direction, clean: Path, seed: int, unique: list[str]) -> Hashes:
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in ("place", "template", *unique)}
     origins = [pd.Categorical([])]
     for chunk in chunks.reading(clean, "clean", ("first", "second", "origin")):
         sides = (chunk["first"], chunk["second"]) if direction == direction.pair else (chunk["second"], chunk["first"])
@@ -102,10 +105,10 @@ def _read_hashes(direction: Direction, clean: Path, seed: int, unique: set[str])
         origins.append(pd.Categorical(chunk["origin"]))
     whole = {name: np.concatenate([np.zeros(0, dtype=np.uint64), *arrays]) for name, arrays in parts.items()}
     origin = pd.api.types.union_categoricals([part for part in origins if len(part)] or origins)
-    return Hashes(whole["place"], whole["template"], origin, {side: whole[side] for side in sorted(unique)})
+    return Hashes(whole["place"], whole["template"], origin, {side: whole[side] for side in unique})
 
 
-def _choose(hashes: Hashes, origins: set[str], max_pairs: int) -> tuple[np.ndarray, dict[str, dict[str, int]]]:
+def _choose(hashes: Hashes, origins: Collection[str], max_pairs: int) -> tuple[np.ndarray, dict[str, dict[str, int]]]:
     """Numbers of the chosen rows, in their new order, and the dropped ones as {origin: {reason: pairs}}."""
     dropped: dict[str, dict[str, int]] = {}
 

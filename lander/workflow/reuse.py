@@ -38,9 +38,11 @@ from pathlib import Path
 from typing import Any
 
 from lander.data import testsets
+from lander.data.sources import Source
 from lander.shared.digest import code_digest
 from lander.shared.errors import UserError, run_main
 from lander.shared.files import read_json, sha256, whole_file, write_json
+from lander.shared.validation import validate
 
 NOTES = Path("results", ".made")
 RUN = re.compile(r"results/[^/]+/")
@@ -120,7 +122,7 @@ def _fetched_text(source: dict[str, Any]) -> dict[str, str | None]:
     if "sacrebleu" not in source:
         return {}
     name = source["sacrebleu"]
-    files = {f"{name} {pair}": testsets.cached(name, pair) for pair in testsets.pairs(source)}
+    files = {f"{name} {pair}": testsets.cached(name, pair) for pair in validate(Source, source).pairs}
     return {name: paths and sha256(*paths) for name, paths in files.items()}
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from lander.config.config import Config
-from lander.config.sources import Source
 from lander.data.settings import resolve
+from lander.data.sources import Source
 from lander.shared.languages import Direction, parse_direction
 from lander.workflow.paths import Paths
 
@@ -96,7 +96,7 @@ def files_of(sources: Iterable[Source], languages: Direction | Iterable[str] | N
     """Files of sources in some languages (None: in all of them), each once."""
     if isinstance(languages, Direction):
         languages = (languages.source, languages.target)
-    return list(dict.fromkeys(file for source in sources for file in source.files(languages)))
+    return list(dict.fromkeys(file for source in sources for file in source.paths(languages)))
 
 
 def _from_here(path: str | Path) -> str:

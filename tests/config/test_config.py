@@ -14,8 +14,8 @@ from snakemake.utils import update_config
 
 from lander.config import checks, config, readings, schema
 from lander.config.config import Config
-from lander.config.sources import Source, parse_sources
 from lander.data import settings
+from lander.data.sources import Source, check_sources
 from lander.shared.errors import UserError
 from lander.shared.validation import validate
 
@@ -322,10 +322,10 @@ def test_names_of_sources(folder: Path) -> None:
         {"hf": "owner/opus-100", "config": "de-en"},
         {"hf": "owner/opus-100", "config": "de-en", "name": "opus"},
     ]
-    parsed = parse_sources([validate(Source, source) for source in sources], "data.train")
+    parsed = check_sources([validate(Source, source) for source in sources], "data.train")
     assert [source.name for source in parsed] == ["cldr", "cldr-2", "news", "files", "a.en", "opus-100-de-en", "opus"]
     assert all(source.json["name"] == source.name for source in parsed)
-    assert parsed[2].files(["de"]) == ["news/de.txt"]
+    assert parsed[2].paths(["de"]) == ["news/de.txt"]
     assert parsed[5].languages == ("de", "en")
     assert parsed[5].remote
 

@@ -13,6 +13,7 @@ import pytest
 from ftfy import fix_encoding
 from hypothesis import given
 from hypothesis import strategies as st
+from test_sources import parse
 
 from lander.data import cleaning, langid, measures
 from lander.data.cleaning import EXAMPLE_CHARACTERS, EXAMPLES, Cleaner, clean_pair
@@ -353,9 +354,9 @@ def test_short_texts_and_unknown_languages_are_not_judged(capsys):
 def run(folder, first, second, exclude=(), cleaning=None, names=("de", "en")):
     for name, lines in zip(names, (first, second), strict=True):
         (folder / f"{name}.txt").write_text("".join(line + "\n" for line in lines), newline="\n")
-    sources = [{"name": "web", "files": {name: str(folder / f"{name}.txt") for name in names}}]
+    sources = parse({"name": "web", "files": {name: str(folder / f"{name}.txt") for name in names}})
     outputs = [folder / name for name in ("clean.parquet", "counts.parquet", "dropped.jsonl")]
-    clean_pair(parse_direction(list(names)), sources, exclude, cleaning or {}, *outputs)
+    clean_pair(parse_direction(list(names)), sources, parse(*exclude), cleaning or {}, *outputs)
     examples = [json.loads(line) for line in outputs[2].read_text().splitlines()]
     return tables.read(outputs[0], "clean"), tables.read(outputs[1], "counts"), examples
 
@@ -392,20 +393,14 @@ def test_nothing_left_is_an_error_that_leaves_no_file(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["de.txt", "en.txt"]
 
 
-def test_two_sources_of_one_name_are_refused(tmp_path):
-    source = {"builtin": "cldr", "lines": [0, 5]}
-    with pytest.raises(UserError, match="same name"):
-        clean_pair(parse_direction("de-en"), [source, source], [], {}, *[tmp_path / name for name in "abc"])
-
-
-EXCLUDED = {"builtin": "cldr", "lines": [0, 3]}
+EXCLUDED = parse({"builtin": "cldr", "lines": [0, 3]})
 nasty = st.text(alphabet=st.one_of(st.characters(codec="utf-8"), st.sampled_from("\x00\r\u2028<&>ÃÂ�")), max_size=40)
 
 
 @given(st.lists(st.tuples(nasty | st.just(DE), nasty | st.just(EN)), max_size=8))
 def test_counts_add_up_on_anything(pairs):
     settings = resolve({"default": {"length_ratio": {"slack": 0}, "near_excluded": {"similarity": 0.5}}})
-    cleaner = Cleaner(("de", "en"), settings, Excluded([EXCLUDED], ("de", "en"), 0.5))
+    cleaner = Cleaner(("de", "en"), settings, Excluded(EXCLUDED, ("de", "en"), 0.5))
     kept = list(cleaner.clean("x", iter(enumerate(pairs))))
     counts = {reason: number for _, reason, number in cleaner.count_rows()}
     assert counts["read"] == len(pairs)

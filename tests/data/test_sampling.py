@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_sources import parse
 
 from lander.data import chunks, sampling
 from lander.data.__main__ import main
@@ -31,10 +32,11 @@ def make_clean(folder, rows, dropped=0):
     tables.write(folder / "counts.parquet", pd.DataFrame(counts, columns=tables.SCHEMAS["counts"].names), "counts")
 
 
-def draw(folder, direction="en-de", origins=("a", "b"), max_pairs=0, seed=0, templates=10, unique=()):
+def draw(folder, direction="en-de", origins=("a", "b"), max_pairs=0, seed=0, unique=()):
     outputs = folder / "train.parquet", folder / "counts-out.parquet"
     sources = folder / "clean.parquet", folder / "counts.parquet"
-    sample(parse_direction(direction), *sources, origins, max_pairs, seed, templates, *outputs, unique)
+    cleaning = {"default": {"duplicates": dict.fromkeys(unique, True)}}
+    sample(parse_direction(direction), *sources, origins, max_pairs, seed, None, cleaning, *outputs)
     counts = tables.read(outputs[1], "counts")
     for _, group in counts.groupby("origin"):
         pairs = dict(zip(group["reason"], group["pairs"], strict=True))
@@ -159,18 +161,19 @@ def test_counts_add_up_whatever_is_drawn(tmp_path_factory, rows, max_pairs, uniq
 # ---------------------------------------------------------------- held-out sets and text for the neurons
 
 
-def put(folder, **texts):
-    """A source of files with these texts, named after the folder's first language."""
+def put(folder, name="set", **texts):
+    """A source of files with these texts."""
     for language, text in texts.items():
         (folder / f"{language}.txt").write_bytes(text.encode())
-    return {"name": "set", "files": {language: str(folder / f"{language}.txt") for language in texts}}
+    return {"name": name, "files": {language: str(folder / f"{language}.txt") for language in texts}}
 
 
 def test_held_out_lines_stay_as_they_are(tmp_path):
     english = ["", "same", "same", "<b>&amp;</b>", " schÃ¶n ", "\x00", "x" * 90_000, "..."]
     german = ["a", "same", "same", "", "b\u2028c", "\x00", "y", "\ufffd"]
     source = put(tmp_path, en="\n".join(english) + "\n", de="\n".join(german) + "\n")
-    hold_out(parse_direction("de-en"), [source, {**source, "name": "more", "lines": [2, 4]}], tmp_path / "h.parquet")
+    sources = parse(source, {**source, "name": "more", "lines": [2, 4]})
+    hold_out(parse_direction("de-en"), sources, tmp_path / "h.parquet")
     table = tables.read(tmp_path / "h.parquet", "heldout")
     assert list(table["source"]) == german + german[2:4]
     assert list(table["target"]) == english + english[2:4]
@@ -189,12 +192,12 @@ def test_held_out_lines_stay_as_they_are(tmp_path):
 def test_held_out_errors_leave_no_file(tmp_path, german, message):
     source = put(tmp_path, en="a\nb\n", de=german)
     with pytest.raises(UserError, match=message):
-        hold_out(parse_direction("de-en"), [source], tmp_path / "h.parquet")
+        hold_out(parse_direction("de-en"), parse(source), tmp_path / "h.parquet")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["de.txt", "en.txt"]
 
 
 def texts_of(folder, language, languages, sources, sentences=5, seed=0):
-    write_text(language, languages, sources, sentences, seed, folder / "t.parquet")
+    write_text(language, languages, parse(*sources), sentences, seed, folder / "t.parquet")
     return tables.read(folder / "t.parquet", "text")
 
 
@@ -211,7 +214,7 @@ def test_text_holds_the_same_segments_in_every_language(tmp_path, capsys):
 
 def test_text_of_a_language_of_its_own_comes_with_a_warning(tmp_path, capsys):
     (tmp_path / "x").mkdir()
-    sources = [put(tmp_path, en="a\nb\n", de="c\nd\n"), put(tmp_path / "x", en="e\n", it="f\n")]
+    sources = [put(tmp_path, en="a\nb\n", de="c\nd\n"), put(tmp_path / "x", "other", en="e\n", it="f\n")]
     assert sorted(texts_of(tmp_path, "it", ["de", "en", "it"], sources)["text"]) == ["f"]
     message = capsys.readouterr().err
     assert "no source holds all of de, en, it" in message
@@ -241,7 +244,7 @@ def test_the_whole_stage_on_the_built_in_corpus(tmp_path):
         outputs = {name: str(tmp_path / f"{direction}.{name}") for name in ("out", "counts-out")}
         call("sample", direction=direction, origins=["cldr"], max_pairs=100, **files, **outputs)
     call("heldout", direction="de-en", sources=[held], out=path["held"])
-    call("text", language="de", languages={"de": "", "zh": ""}, sources=[source], sentences=7, out=path["text"])
+    call("text", language="de", languages=["de", "zh"], sources=[source], sentences=7, out=path["text"])
     counts = [str(tmp_path / f"{direction}.counts-out") for direction in ("en-de", "de-en")]
     main(["counts", "--counts", *counts, "--out", path["all"], "--csv", path["csv"]])
     train = tables.read(tmp_path / "de-en.out", "train")
@@ -255,11 +258,11 @@ def test_the_whole_stage_on_the_built_in_corpus(tmp_path):
 
 
 def test_a_users_fault_is_one_line_and_a_status_that_is_not_zero(tmp_path):
-    source = [{"files": {"en": str(tmp_path / "nope.txt"), "de": str(tmp_path / "nope.txt")}}]
+    source = [{"tsv": str(tmp_path / "nope.tsv"), "columns": ["en", "de"]}]
     command = [sys.executable, "-m", "lander.data", "heldout", "--direction", "en-de", "--sources", json.dumps(source)]
     done = subprocess.run([*command, "--out", str(tmp_path / "h.parquet")], capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr.strip().splitlines() == [f"lander data: error: {tmp_path}/nope.txt: no such file"]
+    assert done.stderr.strip().splitlines() == [f"lander data: error: {tmp_path}/nope.tsv: no such file"]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -9,8 +9,8 @@ from itertools import islice
 from statistics import mean
 
 from lander.config import config
-from lander.config.sources import Source
-from lander.data import sources
+from lander.data.reading import read
+from lander.data.sources import Source
 from lander.data.templates import load_templates
 from lander.data.textfiles import TextFile
 from lander.finetune.schedule import POOL
@@ -71,10 +71,10 @@ def texts(settings: config.Config) -> dict[str, Text]:
 
 def count(source: Source, languages: Sequence[str]) -> int | None:
     """Pairs of a source in two languages; None where that takes a download or much reading."""
-    start, stop = sources.line_range(source.json)
+    start, stop = source.range
     if stop is not None:
         return stop - start  # the stage data refuses a source that has fewer
-    files = source.files(languages) if source.kind in ("files", "tsv") else []
+    files = source.paths(languages) if source.kind in ("files", "tsv") else []
     if not files:
         return None
     with TextFile(files[0]) as file:
@@ -94,14 +94,11 @@ def sample(
     names = [settings.languages[code] for code in (direction.source, direction.target)]
     templates = load_templates(settings.data.templates)
     size = settings.finetune.batch_size * POOL
-    start, stop = sources.line_range(source.json)
-    given = source.json
     if source.kind == "builtin":
-        given = given | {"lines": [start, min(stop or start + size, start + size)]}
+        start, stop = source.range
+        source = source.model_copy(update={"lines": (start, min(stop, start + size))})
     found = []
-    for number, (_, (first, second)) in enumerate(
-        islice(sources.read(given, (direction.source, direction.target)), size)
-    ):
+    for number, (_, (first, second)) in enumerate(islice(read(source, (direction.source, direction.target)), size)):
         prompt = templates[number % len(templates)].fill(first, *names)
         found.append((tokens(prompt), tokens(second) + 1))
     return found
