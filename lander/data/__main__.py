@@ -11,8 +11,8 @@ Reads sources (see `lander.data.sources`), given as JSON. Writes Parquet tables,
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -21,7 +21,7 @@ from lander.data.sampling import sample
 from lander.data.sources import parse_json, parse_sources
 from lander.data.texts import hold_out, write_text
 from lander.shared import files, tables
-from lander.shared.errors import UserError, run_main
+from lander.shared.errors import run_main
 from lander.shared.languages import parse_direction
 
 
@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lander.data", description=__doc__.split("\n\n")[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    cleaning = {"default": {}, "type": _mapping}
+    names, mapping = partial(parse_json, kind=list), partial(parse_json, kind=dict)
 
     def command(name: str, run: Callable[..., None], text: str) -> Callable[..., argparse.Action]:
         """Add a subcommand; its flags are the arguments of `run`."""
@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--pair", required=True, type=parse_direction, help="two languages, alphabetically: de-en")
     add("--sources", required=True, type=parse_sources, help="JSON list of sources")
     add("--exclude", default=[], type=parse_sources, help="JSON list: texts not to be trained on")
-    add("--cleaning", **cleaning, help="JSON: order and thresholds (data.cleaning)")
+    add("--cleaning", default={}, type=mapping, help="JSON: order and thresholds (data.cleaning)")
     add("--out", required=True, type=Path, help="table `clean` to write")
     add("--counts", required=True, type=Path, help="table `counts` to write")
     add("--dropped", required=True, type=Path, help="examples of dropped pairs, JSON lines, to write")
@@ -55,11 +55,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--direction", required=True, type=parse_direction, help="for example en-de")
     add("--clean", required=True, type=Path, help="table `clean` of the pair")
     add("--counts", required=True, type=Path, help="table `counts` of the pair")
-    add("--origins", required=True, type=_names, help="JSON list: names of sources that may serve it")
+    add("--origins", required=True, type=names, help="JSON list: names of sources that may serve it")
     add("--max-pairs", type=int, default=0, help="pairs at most, 0 takes all (data.max_pairs)")
     add("--seed", type=int, default=0, help="of the draw and the templates")
     add("--templates", help="YAML file of instruction templates; by default Lander's own")
-    add("--cleaning", **cleaning, help="as for clean; its `duplicates` count here too")
+    add("--cleaning", default={}, type=mapping, help="as for clean; its `duplicates` count here too")
     add("--out", required=True, type=Path, help="table `train` to write")
     add("--counts-out", required=True, type=Path, help="table `counts` to write")
 
@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add = command("text", write_text, "draw the sentences that score the neurons of a language")
     add("--language", required=True, help="whose text to write")
-    add("--languages", required=True, type=_names, help="JSON list: all languages that are scored")
+    add("--languages", required=True, type=names, help="JSON list: all languages that are scored")
     add("--sources", required=True, type=parse_sources, help="JSON list of sources")
     add("--sentences", required=True, type=int, help="how many to draw")
     add("--seed", type=int, default=0, help="of the draw")
@@ -88,20 +88,6 @@ def _counts(counts: list[Path], out: Path, csv: Path | None) -> None:
     if csv:
         files.write_text(csv, table.to_csv(index=False, lineterminator="\n"))
     tables.write(out, table, "counts")
-
-
-def _mapping(text: str) -> dict[str, Any]:
-    value = parse_json(text)
-    if not isinstance(value, dict):
-        raise UserError(f"{text!r}: must be a JSON mapping")
-    return value
-
-
-def _names(text: str) -> list[str]:
-    value = parse_json(text)
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise UserError(f"{text!r}: must be a JSON list of names")
-    return value
 
 
 if __name__ == "__main__":

@@ -33,11 +33,8 @@ class Writer:
     def flush(self) -> None:
         """Write the rows collected so far."""
         if self._rows:
-            columns = [
-                pa.array(values, field.type)
-                for values, field in zip(zip(*self._rows, strict=True), self._schema, strict=True)
-            ]
-            self._writer.write_table(pa.Table.from_arrays(columns, schema=self._schema))
+            columns = dict(zip(self._schema.names, zip(*self._rows, strict=True), strict=True))
+            self._writer.write_table(pa.table(columns, self._schema))
             self._rows = []
 
 
@@ -52,11 +49,7 @@ def writing(path: str | Path, schema: str) -> Iterator[Writer]:
 
 
 def reading(path: str | Path, schema: str, columns: Iterable[str]) -> Iterator[dict[str, list]]:
-    """Chunks of some columns of a table, as {column: values}.
-
-    Raises:
-        UserError: no such file, damaged, without a column of the schema, or without rows if it must have some.
-    """
+    """Chunks of some columns of a table, as {column: values}. UserError if a table that must have rows has none."""
     for table in reading_tables(path, schema, columns):
         yield {name: table.column(name).to_pylist() for name in table.column_names}
 
@@ -77,11 +70,7 @@ def reading_tables(path: str | Path, schema: str, columns: Iterable[str]) -> Ite
 
 
 def head(path: str | Path, schema: str, rows: int | None) -> pd.DataFrame:
-    """The first `rows` rows of a table, or all if None; what follows is not read.
-
-    Raises:
-        UserError: as `reading`.
-    """
+    """The first `rows` rows of a table, or all if None; what follows is not read."""
     parts, count = [], 0
     for part in reading_tables(path, schema, SCHEMAS[schema].names):
         parts.append(part)

@@ -23,10 +23,7 @@ def rows(
 ) -> Iterator[tuple[str, ...]]:
     """Yield the texts of `languages` for each row from `start` on; a missing value is an empty text.
 
-    UserError if the dataset, config, split or column does not exist, or cannot be read.
-
-    Args:
-        cached: read a dataset of the hub from the hub's cache, as offline.
+    With `cached`, a dataset of the hub is read from the hub's cache, as offline.
     """
     columns = {language: (source.columns or {}).get(language, language) for language in languages}
     with _faults(source):
@@ -99,14 +96,7 @@ def _open_cached(source: Source, languages: Sequence[str]) -> datasets.IterableD
 
 
 def files_of(source: Source, languages: Sequence[str], files: list[str], card: str) -> list[str]:
-    """The files of a dataset that a source reads for some languages.
-
-    UserError if there is no such config or split.
-
-    Args:
-        files: all files of the dataset.
-        card: text of its README.md.
-    """
+    """Those of all `files` of a dataset that a source reads for some languages; `card` is the text of its README.md."""
     names = layout.configurations(files, card)
     config = _pick_config(source, names, languages) if source.config or names else None
     return layout.select(source.hf, files, card, config, source.split or "train")

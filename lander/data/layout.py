@@ -32,12 +32,7 @@ def configurations(files: list[str], card: str) -> list[str]:
 def select(place: str, files: list[str], card: str, config: str | None, split: str) -> list[str]:
     """The data files of a split, sorted.
 
-    UserError if there is no file, files are of several kinds, or parts of a file are missing.
-
-    Args:
-        place: the dataset, for messages.
-        files: paths in the dataset.
-        card: text of its README.md.
+    UserError, which names `place`, if there is no file, files are of several kinds, or parts of a file are missing.
     """
     data = _data(files)
     entry = next((entry for entry in _configs(card) if str(entry.get("config_name", "default")) == config), {})

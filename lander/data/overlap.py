@@ -35,11 +35,9 @@ class Excluded:
     """Digests of all excluded texts in any language and, if `similarity` is below 1, a search for texts near them."""
 
     def __init__(self, sources: Iterable[Source], languages: tuple[str, ...], similarity: float = 1.0) -> None:
-        """
-        Args:
-            sources: texts that must not be trained on (of a built-in corpus: in `languages` only).
-            languages: those of the pair; texts in other languages are only compared for equality.
-            similarity: from which a text is near another, 0 < similarity <= 1; 1 finds equal texts only.
+        """Read the sources; a text in none of `languages` (the pair's) is only compared for equality.
+
+        Texts are near if their `similarity` (0 to 1) is at least this; 1 finds equal texts only.
         """
         self.digests: set[int] = set()
         near: dict[str, None] = {}

@@ -5,7 +5,7 @@ for line, (english, german) in read(source, ("en", "de")): ...
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from lander.data import testsets, tmx
@@ -44,9 +44,8 @@ def read(
     if held and (missing := [language for language in languages if language not in held]):
         raise UserError(f"source {source.name!r}: has no {', '.join(missing)}, only {', '.join(held)}")
     start, _ = source.range
-    rows = _READERS[source.kind](source, languages, Counter() if skipped is None else skipped)
     with progress_bar(f"lander data: {source.name}", 1, shown=progress) as bar:
-        for line, texts, share in rows:
+        for line, texts, share in _rows(source, languages, Counter() if skipped is None else skipped):
             if max_line and max(map(len, texts)) > max_line:
                 language, text = next(pair for pair in zip(languages, texts, strict=True) if len(pair[1]) > max_line)
                 file = source.files[language] if source.files else source.tsv or source.tmx or source.name
@@ -92,15 +91,23 @@ def _groups(source: Source) -> list[tuple[str, ...]]:
 # ---------------------------------------------------------------- readers of each kind
 
 
-def _read_files(source: Source, languages: Sequence[str], _skipped: Counter[str]) -> Iterator[Row]:
-    return read_aligned([source.files[language] for language in languages], *source.range)
+def _rows(source: Source, languages: Sequence[str], skipped: Counter[str]) -> Iterator[Row]:
+    match source.kind:
+        case "files":
+            return read_aligned([source.files[language] for language in languages], *source.range)
+        case "sacrebleu":
+            return read_aligned(testsets.files(source.sacrebleu, source.pairs, tuple(languages)), *source.range)
+        case "tmx":
+            return _read_tmx(source, languages, skipped)
+        case "tsv":
+            return _read_tsv(source, languages)
+        case "hf":
+            return _read_hub(source, languages)
+        case _:
+            return _read_builtin(source, languages)
 
 
-def _read_test_set(source: Source, languages: Sequence[str], _skipped: Counter[str]) -> Iterator[Row]:
-    return read_aligned(testsets.files(source.sacrebleu, source.pairs, tuple(languages)), *source.range)
-
-
-def _read_builtin(source: Source, languages: Sequence[str], _skipped: Counter[str]) -> Iterator[Row]:
+def _read_builtin(source: Source, languages: Sequence[str]) -> Iterator[Row]:
     from lander.data import cldr
 
     start, stop = source.range
@@ -111,7 +118,7 @@ def _read_builtin(source: Source, languages: Sequence[str], _skipped: Counter[st
             yield first + offset, row, share
 
 
-def _read_tsv(source: Source, languages: Sequence[str], _skipped: Counter[str]) -> Iterator[Row]:
+def _read_tsv(source: Source, languages: Sequence[str]) -> Iterator[Row]:
     columns = source.columns
     places = [columns.index(language) for language in languages]
     for line, (row,), share in read_aligned([source.tsv], *source.range):
@@ -124,7 +131,7 @@ def _read_tsv(source: Source, languages: Sequence[str], _skipped: Counter[str]) 
         yield line, tuple(fields[place] for place in places), share
 
 
-def _read_hub(source: Source, languages: Sequence[str], _skipped: Counter[str]) -> Iterator[Row]:
+def _read_hub(source: Source, languages: Sequence[str]) -> Iterator[Row]:
     from lander.data import hub  # datasets takes a second to import
 
     start, stop = source.range
@@ -147,9 +154,3 @@ def _read_tmx(source: Source, languages: Sequence[str], skipped: Counter[str]) -
             "are left out",
             file=sys.stderr,
         )
-
-
-_READERS: dict[str, Callable[[Source, Sequence[str], Counter[str]], Iterator[Row]]] = {
-    "builtin": _read_builtin, "files": _read_files, "tsv": _read_tsv, "hf": _read_hub, "tmx": _read_tmx,
-    "sacrebleu": _read_test_set,
-}  # fmt: skip

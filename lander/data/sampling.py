@@ -8,9 +8,8 @@ first goes into a temporary file for its block of the output, and then each bloc
 In: tables `clean` and `counts` of the pair, templates. Out: tables `train` and `counts` of the direction.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -57,19 +56,22 @@ def sample(
     """
     reverse = direction != direction.pair
     duplicates = resolve(cleaning)["default"]["duplicates"]
+    unique = [side for side in ("source", "target") if duplicates[side]]
     number_of_templates = len(load_templates(templates))
-    hashes = _read_hashes(direction, clean, seed, [side for side in ("source", "target") if duplicates[side]])
-    order, dropped = _choose(hashes, origins, max_pairs)
+    of_pair = tables.read(counts, "counts")
+    hashes = _read_hashes(direction, clean, seed, of_pair["origin"].unique(), unique)
+    order, dropped = _choose(hashes, origins, max_pairs, unique)
     if not len(order):
         raise UserError(f"direction {direction}: no training pair is left from the sources that serve it (data.train)")
+    numbers = (hashes["template"].to_numpy()[order] % number_of_templates).tolist()
     # named like temporary files of `out`, so that `files.sweep` finds what a killed job has left
     with chunks.writing(out, "train") as writer, TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
-        rows = _rows(clean, order, len(hashes.place), Path(folder))
-        for number, (first, second, origin, line) in zip(order, rows, strict=True):
+        rows = _rows(clean, order, len(hashes), Path(folder))
+        for template, (first, second, origin, line) in zip(numbers, rows, strict=True):
             source, target = (second, first) if reverse else (first, second)
-            writer.add((source, target, int(hashes.template[number] % number_of_templates), origin, line))
-        counted = _count(direction, counts, dropped)
-        if counted.loc[counted["reason"] == "kept", "pairs"].sum() != len(order):
+            writer.add((source, target, template, origin, line))
+        counted = _count(direction, of_pair, dropped)
+        if counted is None or counted.loc[counted["reason"] == "kept", "pairs"].sum() != len(order):
             raise UserError(f"{counts}: does not count the pairs of {clean}; {remedy(counts)}")
         tables.write(counts_out, counted, "counts")
 
@@ -81,48 +83,44 @@ def pair_hash(seed: int, direction: Direction, source: str, target: str) -> tupl
     return int.from_bytes(value[:8]), int.from_bytes(value[8:])
 
 
-@dataclass(frozen=True)
-class Hashes:
-    """What is kept in memory of each row of a clean table, in its order; arrays (rows,)."""
+def _read_hashes(
+    direction: Direction, clean: Path, seed: int, origins: Sequence[str], unique: Sequence[str]
+) -> pd.DataFrame:
+    """What is kept in memory of each row of a clean table, in its order.
 
-    place: np.ndarray  # uint64: the row's place in the shuffle
-    template: np.ndarray  # uint64: modulo the number of templates, its template
-    origin: pd.Categorical
-    texts: dict[str, np.ndarray]  # {side: uint64 digests} of the sides that keep each sentence only once
-
-
-def _read_hashes(direction: Direction, clean: Path, seed: int, unique: list[str]) -> Hashes:
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in ("place", "template", *unique)}
-    origins = [pd.Categorical([])]
+    Columns: `place` in the shuffle, `template` (modulo the number of templates, its template), for each side in
+    `unique` a digest of its text (all uint64), and `origin` (categorical).
+    """
+    names = ("source", "target") if direction == direction.pair else ("target", "source")
+    parts = []
     for chunk in chunks.reading(clean, "clean", ("first", "second", "origin")):
-        sides = (chunk["first"], chunk["second"]) if direction == direction.pair else (chunk["second"], chunk["first"])
-        both = [pair_hash(seed, direction, source, target) for source, target in zip(*sides, strict=True)]
-        parts["place"].append(np.array([place for place, _ in both], dtype=np.uint64))
-        parts["template"].append(np.array([template for _, template in both], dtype=np.uint64))
+        sides = dict(zip(names, (chunk["first"], chunk["second"]), strict=True))
+        pairs = zip(sides["source"], sides["target"], strict=True)
+        both = np.array([pair_hash(seed, direction, *pair) for pair in pairs], dtype=np.uint64).reshape(-1, 2)
+        part = pd.DataFrame(both, columns=["place", "template"])
         for side in unique:
-            texts = sides[("source", "target").index(side)]
-            parts[side].append(np.array([digest(text) for text in texts], dtype=np.uint64))
-        origins.append(pd.Categorical(chunk["origin"]))
-    whole = {name: np.concatenate([np.zeros(0, dtype=np.uint64), *arrays]) for name, arrays in parts.items()}
-    origin = pd.api.types.union_categoricals([part for part in origins if len(part)] or origins)
-    return Hashes(whole["place"], whole["template"], origin, {side: whole[side] for side in unique})
+            part[side] = np.array([digest(text) for text in sides[side]], dtype=np.uint64)
+        parts.append(part.assign(origin=pd.Categorical(chunk["origin"], categories=origins)))
+    return pd.concat(parts, ignore_index=True)
 
 
-def _choose(hashes: Hashes, origins: Collection[str], max_pairs: int) -> tuple[np.ndarray, dict[str, dict[str, int]]]:
+def _choose(
+    hashes: pd.DataFrame, origins: Collection[str], max_pairs: int, unique: Sequence[str]
+) -> tuple[np.ndarray, dict[str, dict[str, int]]]:
     """Numbers of the chosen rows, in their new order, and the dropped ones as {origin: {reason: pairs}}."""
     dropped: dict[str, dict[str, int]] = {}
 
     def count(reason: str, rows: np.ndarray) -> None:
-        for name, pairs in pd.Series(hashes.origin[rows]).value_counts().items():
+        for name, pairs in hashes["origin"].iloc[rows].value_counts().items():
             if pairs:
                 dropped.setdefault(name, {})[reason] = int(pairs)
 
-    serves = np.asarray(hashes.origin.isin(list(origins)))
+    serves = hashes["origin"].isin(origins).to_numpy()
     count("direction", np.flatnonzero(~serves))
     order = np.flatnonzero(serves)
-    order = order[np.argsort(hashes.place[order], kind="stable")]
-    for side, digests in hashes.texts.items():
-        _, first = np.unique(digests[order], return_index=True)
+    order = order[np.argsort(hashes["place"].to_numpy()[order], kind="stable")]
+    for side in unique:
+        _, first = np.unique(hashes[side].to_numpy()[order], return_index=True)
         count(f"duplicate_{side}", np.delete(order, first))
         order = order[np.sort(first)]
     if max_pairs:
@@ -160,16 +158,18 @@ def _rows(clean: Path, order: np.ndarray, count: int, folder: Path) -> Iterator[
             yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
-def _count(direction: Direction, counts: Path, dropped: dict[str, dict[str, int]]) -> pd.DataFrame:
-    """The pair's counts as the direction's: pairs that were not chosen move from `kept` to their own reason."""
+def _count(direction: Direction, of_pair: pd.DataFrame, dropped: dict[str, dict[str, int]]) -> pd.DataFrame | None:
+    """The pair's counts as the direction's; None if they do not add up.
+
+    Pairs that were not chosen move from `kept` to their own reason.
+    """
     rows = []
-    for origin, group in tables.read(counts, "counts").groupby("origin", sort=False):
+    for origin, group in of_pair.groupby("origin", sort=False):
         pairs = dict(zip(group["reason"], group["pairs"], strict=True))
-        kept = pairs.pop("kept", -1)
         more = dropped.get(origin, {})
-        pairs.update(more)
-        pairs["kept"] = kept - sum(more.values())
-        if pairs["kept"] < 0 or pairs.get("read", 0) * 2 != sum(pairs.values()):
-            raise UserError(f"{counts}: the counts of {origin} do not add up; {remedy(counts)}")
+        kept = pairs.pop("kept", -1) - sum(more.values())
+        pairs |= {**more, "kept": kept}
+        if kept < 0 or pairs.get("read", 0) * 2 != sum(pairs.values()):
+            return None
         rows += [(str(direction), origin, reason, number) for reason, number in pairs.items()]
     return pd.DataFrame(rows, columns=tables.SCHEMAS["counts"].names)

@@ -129,20 +129,14 @@ class Source(Section):
 
     @cached_property
     def languages(self) -> tuple[str, ...] | None:
-        """Codes of its languages; None if it serves any (the built-in corpus).
-
-        UserError if they are not known; the message does not name the source.
-        """
+        """Codes of its languages; None if it serves any (the built-in corpus). UserError if they are not known."""
         if self.builtin:
             return None
         if named := self.files or self.columns:
             return tuple(named)
         if self.tmx:
             return tmx.languages(self.tmx)
-        pairs = self.directions
-        if self.sacrebleu and self.config:
-            pairs = self.pairs
-        if pairs is not None:
+        if pairs := self.pairs if self.sacrebleu else self.directions:
             return tuple(dict.fromkeys(code for one in pairs for code in (one.source, one.target)))
         if self.config and len(codes := self.config.split("-")) == 2:
             return tuple(codes)
@@ -185,19 +179,22 @@ class Source(Section):
 
 def parse_sources(text: str) -> tuple[Source, ...]:
     """A JSON list of sources, checked as `check_sources` does; files are not looked at."""
-    given = parse_json(text)
-    if not isinstance(given, list) or not all(isinstance(source, dict) for source in given):
-        raise UserError("sources: must be a JSON list of sources")
+    given = parse_json(text, list)
+    if not all(isinstance(source, dict) for source in given):
+        raise UserError("sources: must be a JSON list of mappings")
     sources = [validate(Source, source, f"sources[{index}]") for index, source in enumerate(given)]
     return check_sources(sources, "sources", files=False)
 
 
-def parse_json(text: str) -> Any:
-    """The value of a flag that holds JSON."""
+def parse_json(text: str, kind: type) -> Any:
+    """The value of a flag that holds a JSON list or mapping (dict)."""
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{text[:200]!r}: not valid JSON ({error})") from None
+    if not isinstance(value, kind):
+        raise UserError(f"{text[:200]!r}: must be a JSON {'list' if kind is list else 'mapping'}")
+    return value
 
 
 def check_sources(

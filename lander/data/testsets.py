@@ -17,14 +17,7 @@ SECONDS = 60.0  # to wait for an answer of the network
 
 
 def files(name: str, pairs: Sequence[Direction], languages: tuple[str, ...]) -> list[str]:
-    """The cached text files of some languages, in their order.
-
-    UserError if there is no such set or direction, or it is not in the cache and cannot be fetched.
-
-    Args:
-        pairs: the directions of the set that a source reads.
-        languages: one or two of one of these directions.
-    """
+    """The text files, fetched if need be, of one or two languages of one of `pairs` (the directions that are read)."""
     held = [pair for pair in pairs if set(languages) <= {pair.source, pair.target}]
     if not held:
         raise UserError(
@@ -47,10 +40,7 @@ def cached(name: str, pair: Direction) -> tuple[str, str] | None:
 
 
 def fetch(name: str, pair: Direction) -> tuple[str, str]:
-    """Files of source and first reference, fetched through sacreBLEU into its cache.
-
-    UserError if there is no such set or direction, no network, or a damaged download.
-    """
+    """Files of source and first reference, fetched through sacreBLEU into its cache."""
     import difflib
 
     import sacrebleu
