@@ -1,7 +1,7 @@
 """Tables that do not fit into memory: the Parquet of `lander.shared.tables`, written and read in chunks."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import pandas as pd
@@ -15,37 +15,16 @@ from lander.shared.tables import NEVER_EMPTY, SCHEMAS, conform, opened
 ROWS = 20_000  # of a chunk
 
 
-class Writer:
-    """Collects rows and writes them as a row group whenever there are `ROWS` of them."""
-
-    def __init__(self, writer: pq.ParquetWriter, schema: pa.Schema) -> None:
-        self._writer, self._schema = writer, schema
-        self._rows: list[Sequence] = []
-        self.count = 0
-
-    def add(self, row: Sequence) -> None:
-        """Append a row: values in the order of the schema's columns."""
-        self._rows.append(row)
-        self.count += 1
-        if len(self._rows) >= ROWS:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write the rows collected so far."""
-        if self._rows:
-            columns = dict(zip(self._schema.names, zip(*self._rows, strict=True), strict=True))
-            self._writer.write_table(pa.table(columns, self._schema))
-            self._rows = []
-
-
-@contextmanager
-def writing(path: str | Path, schema: str) -> Iterator[Writer]:
-    """A `Writer` of a table of `SCHEMAS[schema]`. The file appears if the block succeeds, or not at all."""
+def write(path: str | Path, schema: str, rows: Iterable[Sequence]) -> int:
+    """Write rows (values in the order of `SCHEMAS[schema]`) as a table, whole or not at all; returns their number."""
+    fields, count, rows = SCHEMAS[schema], 0, iter(rows)
     options = {"compression": "zstd", "write_page_checksum": True}
-    with whole_file(path) as temporary, pq.ParquetWriter(temporary, SCHEMAS[schema], **options) as parquet:
-        writer = Writer(parquet, SCHEMAS[schema])
-        yield writer
-        writer.flush()
+    with whole_file(path) as temporary, pq.ParquetWriter(temporary, fields, **options) as parquet:
+        while chunk := list(islice(rows, ROWS)):
+            columns = dict(zip(fields.names, zip(*chunk, strict=True), strict=True))
+            parquet.write_table(pa.table(columns, fields))
+            count += len(chunk)
+    return count
 
 
 def reading(path: str | Path, schema: str, columns: Iterable[str]) -> Iterator[dict[str, list]]:

@@ -121,26 +121,26 @@ def clean_pair(
     steps = {"exclude", "near_excluded"} & set(settings["order"])
     similarity = settings["default"]["near_excluded"]["similarity"] if "near_excluded" in steps else 1.0
     cleaner = Cleaner(languages, settings, Excluded(exclude if steps else [], languages, similarity))
-    with chunks.writing(out, "clean") as writer:
+
+    def rows() -> Iterator[tuple[str, str, str, int]]:
         for source in sources:
             skipped: Counter[str] = Counter()
-            rows = read(source, languages, max_line=settings["max_line"], progress=True, skipped=skipped)
-            for row in cleaner.clean(source.name, rows):
-                writer.add(row)
+            lines = read(source, languages, max_line=settings["max_line"], progress=True, skipped=skipped)
+            yield from cleaner.clean(source.name, lines)
             cleaner.counts[source.name].update({"read": skipped["units"], UNTRANSLATED: skipped["units"]})
-        table = pd.DataFrame(
-            [(str(pair), *row) for row in cleaner.count_rows()], columns=tables.SCHEMAS["counts"].names
-        )
-        if not writer.count:
-            totals = table.groupby("reason", sort=False)["pairs"].sum()
-            if not totals.get("read"):
-                raise UserError(f"pair {pair}: no source of data.train holds a line of it")
-            most = totals.drop("read").sort_values(ascending=False, kind="stable").head(3)
-            reasons = ", ".join(f"{reason} {pairs:,}" for reason, pairs in most.items() if pairs)
+        totals = sum(cleaner.counts.values(), Counter())
+        if not totals["kept"]:
+            most = totals.most_common(4)
+            reasons = ", ".join(f"{reason} {pairs:,}" for reason, pairs in most if reason != "read")
             raise UserError(
                 f"pair {pair}: none of {totals['read']:,} pairs is left after cleaning ({reasons}); see data.cleaning"
             )
-        order = [reason for reason, _ in cleaner.filters]
-        examples = sorted(cleaner.examples, key=lambda example: order.index(example["reason"]))
-        write_text(dropped, "".join(json.dumps(example, ensure_ascii=False) + "\n" for example in examples))
-        tables.write(counts, table, "counts")
+
+    if not sources:
+        raise UserError(f"pair {pair}: no source of data.train holds a line of it")
+    chunks.write(out, "clean", rows())
+    order = [reason for reason, _ in cleaner.filters]
+    examples = sorted(cleaner.examples, key=lambda example: order.index(example["reason"]))
+    write_text(dropped, "".join(json.dumps(example, ensure_ascii=False) + "\n" for example in examples))
+    counted = [(str(pair), *row) for row in cleaner.count_rows()]
+    tables.write(counts, pd.DataFrame(counted, columns=tables.SCHEMAS["counts"].names), "counts")

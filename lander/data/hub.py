@@ -4,18 +4,34 @@ With HF_HUB_OFFLINE, a dataset of the hub is read from the hub's cache, where `l
 streamed: no copy is cached that would be stale after a change of a local folder. A row is either `{"translation":
 {"en": ..., "de": ...}}`, as in opus-100, or has a column per language, named by its code or by the source's `columns`
 (which also names the keys of `translation`: `columns: {zh-Hant: zh, en: en}`).
+
+`files_of` finds the files of a split as `datasets` does. `datasets` cannot look for itself when only these files are to
+be fetched, or when there is no network.
 """
 
-from collections.abc import Iterator, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 
 import datasets
+import yaml
 
-from lander.data import layout
 from lander.data.sources import Source
 from lander.data.testsets import offline
 from lander.shared.errors import UserError, brief
+
+BUILDERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv", ".tsv": "csv"}
+ENDS = (*BUILDERS, *(f"{end}.gz" for end in BUILDERS))
+SPLITS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "dev", "val"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
+_SHARD = re.compile(r"(.*)-\d{5}-of-(\d{5})(\..*)")  # a file that counts itself: -00000-of-00002.parquet
+_OTHER = re.compile(r"(^|/)\.|(^|/)(dataset_infos?|config|package)\.json$")  # files that hold no rows
 
 
 def rows(
@@ -91,15 +107,69 @@ def _open_cached(source: Source, languages: Sequence[str]) -> datasets.IterableD
         ) from None
     paths = [str(Path(folder) / name) for name in chosen]
     options = {"sep": "\t"} if chosen[0].removesuffix(".gz").endswith(".tsv") else {}
-    kind = layout.builder(chosen[0])
-    return datasets.load_dataset(kind, data_files=paths, split="train", streaming=True, **options)
+    return datasets.load_dataset(_builder(chosen[0]), data_files=paths, split="train", streaming=True, **options)
 
 
 def files_of(source: Source, languages: Sequence[str], files: list[str], card: str) -> list[str]:
-    """Those of all `files` of a dataset that a source reads for some languages; `card` is the text of its README.md."""
-    names = layout.configurations(files, card)
+    """The files of a dataset that a source reads for some languages, sorted.
+
+    `configs:` in the card names them; without it, a configuration is a folder and a split is part of a file's path.
+    UserError if there is no file, files are of several kinds, or parts of a file are missing.
+
+    Args:
+        files: all files of the dataset.
+        card: text of its README.md.
+    """
+    data = [name for name in files if name.endswith(ENDS) and not _OTHER.search(name)]
+    entries = {str(entry.get("config_name", "default")): entry for entry in _configs(card)}
+    folders = {name.split("/")[0] for name in data if "/" in name}
+    names = list(entries) or sorted(folder for folder in folders if not _names_split(folder, SPLITS))
     config = _pick_config(source, names, languages) if source.config or names else None
-    return layout.select(source.hf, files, card, config, source.split or "train")
+    entry, split = entries.get(config, {}), source.split or "train"
+    if "data_files" in entry:
+        patterns = []
+        for one in entry["data_files"] if isinstance(entry["data_files"], list) else [entry["data_files"]]:
+            of, path = (one.get("split"), one.get("path")) if isinstance(one, dict) else ("train", one)
+            if of == split:
+                patterns += map(str, path if isinstance(path, list) else [path])
+        found = [name for name in data if any(fnmatch(name, pattern) for pattern in patterns)]
+    else:
+        folder = str(entry.get("data_dir") or config or "")
+        found = [name for name in data if folder and name.startswith(f"{folder}/")] or data
+        if split != "train" or any(_names_split(name, SPLITS) for name in found):
+            found = [name for name in found if _names_split(name, [split])]
+    place = f"dataset {source.hf}: "
+    if not found:
+        raise UserError(f"{place}no file of the split {split!r}{f' of {config}' if config else ''}")
+    if len(set(map(_builder, found))) > 1:
+        raise UserError(f"{place}the split {split!r} is in files of several kinds ({', '.join(found[:5])})")
+    parts = Counter(match.groups() for name in found if (match := _SHARD.fullmatch(name)))
+    for (name, total, end), number in parts.items():
+        if number < int(total):
+            raise UserError(f"{place}{name}*{end}: {number} of its {int(total)} parts are there")
+    return sorted(found)
+
+
+def _names_split(path: str, splits: Iterable[str]) -> bool:
+    words = [word for split in splits for word in SPLITS.get(split, (split,))]
+    return any(re.search(rf"(^|[^a-z]){re.escape(word)}($|[^a-z])", path.lower()) for word in words)
+
+
+def _builder(name: str) -> str:
+    """What `datasets` calls the format of a file."""
+    return BUILDERS["." + name.removesuffix(".gz").rsplit(".", 1)[-1]]
+
+
+def _configs(card: str) -> list[dict]:
+    """The entries of `configs:` in the card's front matter; none if it has no valid one."""
+    if not card.startswith("---"):
+        return []
+    try:
+        front = yaml.safe_load(card[3:].split("\n---", 1)[0])
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return []
+    configs = front.get("configs") if isinstance(front, dict) else None
+    return [entry for entry in configs if isinstance(entry, dict)] if isinstance(configs, list) else []
 
 
 def read_card(folder: Path) -> str:

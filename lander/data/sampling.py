@@ -63,17 +63,19 @@ def sample(
     order, dropped = _choose(hashes, origins, max_pairs, unique)
     if not len(order):
         raise UserError(f"direction {direction}: no training pair is left from the sources that serve it (data.train)")
+    counted = _count(direction, of_pair, dropped)
+    if counted is None or counted.loc[counted["reason"] == "kept", "pairs"].sum() != len(order):
+        raise UserError(f"{counts}: does not count the pairs of {clean}; {remedy(counts)}")
     numbers = (hashes["template"].to_numpy()[order] % number_of_templates).tolist()
     # named like temporary files of `out`, so that `files.sweep` finds what a killed job has left
-    with chunks.writing(out, "train") as writer, TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
-        rows = _rows(clean, order, len(hashes), Path(folder))
-        for template, (first, second, origin, line) in zip(numbers, rows, strict=True):
-            source, target = (second, first) if reverse else (first, second)
-            writer.add((source, target, template, origin, line))
-        counted = _count(direction, of_pair, dropped)
-        if counted is None or counted.loc[counted["reason"] == "kept", "pairs"].sum() != len(order):
-            raise UserError(f"{counts}: does not count the pairs of {clean}; {remedy(counts)}")
-        tables.write(counts_out, counted, "counts")
+    with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
+        rows = zip(numbers, _rows(clean, order, len(hashes), Path(folder)), strict=True)
+        pairs = (
+            (second, first, template, *place) if reverse else (first, second, template, *place)
+            for template, (first, second, *place) in rows
+        )
+        chunks.write(out, "train", pairs)
+    tables.write(counts_out, counted, "counts")
 
 
 def pair_hash(seed: int, direction: Direction, source: str, target: str) -> tuple[int, int]:

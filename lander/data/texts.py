@@ -22,13 +22,16 @@ TEXT_CHARACTERS = 2_000  # a longer segment is not a sentence to score neurons w
 
 
 def hold_out(direction: Direction, sources: Sequence[Source], out: Path) -> None:
-    """Write the lines of `sources`, in order, as a table `heldout`. UserError if there is no line at all."""
-    with chunks.writing(out, "heldout") as writer:
-        for source in sources:
-            for line, (text, reference) in read(source, (direction.source, direction.target), max_line=MAX_LINE):
-                writer.add((text, reference, source.name, line))
-        if not writer.count:
-            raise UserError(f"direction {direction}: no dev or test source holds a line of it")
+    """Write the lines of `sources`, in order, as a table `heldout`. A source without lines is an error of `read`."""
+    if not sources:
+        raise UserError(f"direction {direction}: no dev or test source holds a line of it")
+    languages = (direction.source, direction.target)
+    lines = (
+        (text, reference, source.name, line)
+        for source in sources
+        for line, (text, reference) in read(source, languages, max_line=MAX_LINE)
+    )
+    chunks.write(out, "heldout", lines)
 
 
 def write_text(
@@ -74,6 +77,4 @@ def write_text(
             f"not the {sentences:,} asked for",
             file=sys.stderr,
         )
-    with chunks.writing(out, "text") as writer:
-        for _, origin, line, text in chosen:
-            writer.add((text, origin, line))
+    chunks.write(out, "text", ((text, origin, line) for _, origin, line, text in chosen))

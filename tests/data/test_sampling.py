@@ -91,9 +91,7 @@ def test_a_long_table_is_read_twice_and_nothing_is_left_beside_it(tmp_path, monk
 
 def test_the_head_of_a_table_is_all_that_is_read_of_it(tmp_path, monkeypatch):
     monkeypatch.setattr(chunks, "ROWS", 2)
-    with chunks.writing(tmp_path / "t.parquet", "text") as writer:
-        for number in range(7):
-            writer.add([{"text": f"line {number}", "line": number}.get(name, "x") for name in writer._schema.names])
+    chunks.write(tmp_path / "t.parquet", "text", ((f"line {number}", "x", number) for number in range(7)))
     whole = tables.read(tmp_path / "t.parquet", "text")
     conform, parts = chunks.conform, []
     monkeypatch.setattr(chunks, "conform", lambda table, *args: parts.append(len(table)) or conform(table, *args))
