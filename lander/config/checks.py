@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from lander.config.base import HUB_NAME, find_base
 from lander.config.methods import MASKED, METHODS, TRAINED
-from lander.data.sources import Source, overlap
+from lander.data.sources import Source
 from lander.data.templates import load_templates
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction
@@ -165,10 +165,14 @@ def _sources_serve(config: "Config") -> None:
 
 def _overlap(config: "Config") -> None:
     """The same lines of the same files are not both trained on and tested on."""
-    for held_out in ("dev", "test"):
-        sources = getattr(config.data, held_out)
-        if told := overlap(config.data.train, sources):
-            raise UserError(f"data.{held_out}: {told}")
+    for train in config.data.train:
+        for key in ("dev", "test"):
+            for held in getattr(config.data, key):
+                if lines := train.shared(held):
+                    raise UserError(
+                        f"data.{key}: {lines} are both in data.train ({train.name}) and held out ({held.name}); give "
+                        "them ranges that do not meet"
+                    )
 
 
 def _files(config: "Config") -> None:

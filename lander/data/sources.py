@@ -17,7 +17,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -176,6 +176,15 @@ class Source(Section):
             return {f"{self.builtin} {self.vocabulary or 'all'}"}
         return {str(Path(path).resolve()) for path in self.paths()}
 
+    def shared(self, other: "Source") -> str | None:
+        """The first lines that both sources name, in words; None if there are none. No text is read."""
+        (a, b), (c, d) = self.range, other.range
+        begin, end = max(a, c), min((stop for stop in (b, d) if stop is not None), default=None)
+        both = self.origins & other.origins
+        if not both or (end is not None and end <= begin):
+            return None
+        return f"lines [{begin}, {'end' if end is None else end}] of {min(both)}"
+
 
 def parse_sources(text: str) -> tuple[Source, ...]:
     """A JSON list of sources, checked as `check_sources` does; files are not looked at."""
@@ -285,22 +294,3 @@ def _derived_name(source: Source) -> str:
         name = source.builtin or source.sacrebleu or Path(source.hf).name
         name = "-".join([name, *([source.config] if source.config else [])])
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-_") or source.kind
-
-
-def overlap(train: Sequence[Source], heldout: Sequence[Source]) -> str | None:
-    """A sentence about the first lines that serve both training and a dev or test set; None if there are none.
-
-    Compares what the sources say (the same file, ranges that meet); no text is read.
-    """
-    for first in train:
-        for second in heldout:
-            shared = first.origins & second.origins
-            (a, b), (c, d) = first.range, second.range
-            begin = max(a, c)
-            end = min((stop for stop in (b, d) if stop is not None), default=None)
-            if shared and (end is None or begin < end):
-                return (
-                    f"lines [{begin}, {'end' if end is None else end}] of {min(shared)} are both in data.train "
-                    f"({first.name}) and held out ({second.name}); give them ranges that do not meet"
-                )
-    return None

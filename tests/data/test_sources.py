@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lander.data.reading import aligned, read
-from lander.data.sources import overlap, parse_sources
+from lander.data.sources import parse_sources
 from lander.shared.errors import UserError
 
 
@@ -162,7 +162,7 @@ def test_forms_that_are_no_source(source):
 
 def test_overlap_is_found_by_file_and_range(files):
     def shared(first, second):
-        return overlap(parse(first), parse(second))
+        return parse(first)[0].shared(parse(second)[0])
 
     train, [english, german, other] = {**files, "lines": [0, 3], "name": "t"}, files["files"].values()
     assert "lines [2, 3]" in shared(train, {**files, "lines": [2, 4]})
@@ -269,9 +269,17 @@ def test_a_mistyped_folder_is_not_looked_for_on_the_hub(place):
     assert f"{place}: no such folder" in complaint({"hf": place})
 
 
-def test_sources_are_light_to_import():
-    """The config and other stages import this module: it must not bring the heavy libraries along."""
+def test_sources_are_light_to_import(tmp_path, monkeypatch):
+    """The config and other stages import these modules: they must not bring the heavy libraries along."""
+    monkeypatch.setenv("SACREBLEU", str(tmp_path))
+    (tmp_path / "wmt16").mkdir()
+    for end in ("src", "ref"):
+        (tmp_path / "wmt16" / f"wmt16.en-de.{end}").write_text("x\n")
     code = """if True:
-        import sys, lander.data.reading, lander.data.templates
-        print([name for name in ("datasets", "torch", "pandas") if name in sys.modules])"""
+        import sys
+        import lander.data.templates
+        from lander.data.reading import read
+        from lander.data.sources import Source
+        assert list(read(Source(sacrebleu="wmt16", config="en-de"), ("en", "de"))) == [(0, ("x", "x"))]
+        print([name for name in ("datasets", "torch", "pandas", "sacrebleu") if name in sys.modules])"""
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"

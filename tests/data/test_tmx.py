@@ -12,7 +12,7 @@ from test_sources import complaint, parse, rows
 from lander.data.cleaning import clean_pair
 from lander.data.overlap import Excluded
 from lander.data.reading import read
-from lander.data.sources import Source, check_sources, overlap
+from lander.data.sources import Source, check_sources
 from lander.data.texts import hold_out
 from lander.shared import tables
 from lander.shared.errors import UserError
@@ -73,7 +73,7 @@ def test_languages_of_the_file(memory):
     assert (source.name, source.remote, source.paths()) == ("m", False, [memory["tmx"]])
     assert source.serves(parse_direction("en-zh"))
     assert not source.serves(parse_direction("en-fr"))
-    assert overlap(parse({**memory, "lines": [0, 2]}), parse({**memory, "lines": [1, 3]}))
+    assert source.shared(parse({**memory, "lines": [1, 3]})[0])
 
 
 def test_codes_of_a_format_go_and_text_stays(tmp_path):
@@ -190,31 +190,25 @@ def test_a_comment_without_an_end_is_not_kept_in_memory(tmp_path):
     tracemalloc.stop()
 
 
-def pack(path, members, flag=0):
-    with zipfile.ZipFile(path, "w") as archive:
-        for name in members:
-            archive.writestr(name, HEAD + unit(en="a", de="b") + TAIL)
-    if flag:  # the bit that says encrypted, in both places where it stands
-        data = bytearray(path.read_bytes())
-        for match in re.finditer(b"PK\x03\x04", bytes(data)):
-            data[match.start() + 6] |= flag
-        for match in re.finditer(b"PK\x01\x02", bytes(data)):
-            data[match.start() + 8] |= flag
-        path.write_bytes(bytes(data))
-    return {"tmx": str(path)}
-
-
-def test_zip_files_that_are_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("names", "damage", "expected"),
+    [
+        (["a.tmx", "b.tmx"], bytes, "must hold exactly one .tmx file, found 2"),
+        (["a.txt"], bytes, "must hold exactly one .tmx file, found 0 (in it: a.txt)"),
+        ([], bytes, "must hold exactly one .tmx file, found 0 (in it: nothing)"),
+        (["a.tmx"], lambda data: data[:60], "the zip file is damaged"),
+        (["a.tmx"], lambda data: b"", "m.zip: there is nothing in it; is it the right file?"),
+        # encrypted, as a bit says in both places where it stands
+        (["a.tmx"], lambda data: re.sub(b"(PK\x03\x04..|PK\x01\x02....)\0", b"\\1\1", data, flags=re.S), "be unpacked"),
+    ],
+)
+def test_zip_files_that_are_refused(tmp_path, names, damage, expected):
     path = tmp_path / "m.zip"
-    assert "must hold exactly one .tmx file, found 2" in complaint(pack(path, ["a.tmx", "b.tmx"]))
-    assert "must hold exactly one .tmx file, found 0 (in it: a.txt)" in complaint(pack(path, ["a.txt"]))
-    assert "must hold exactly one .tmx file, found 0 (in it: nothing)" in complaint(pack(path, []))
-    assert "cannot be unpacked" in complaint(pack(path, ["a.tmx"], flag=1))
-    pack(path, ["a.tmx"])
-    path.write_bytes(path.read_bytes()[:60])
-    assert "the zip file is damaged" in complaint({"tmx": str(path)})
-    path.write_bytes(b"")
-    assert complaint({"tmx": str(path)}).endswith("m.zip: there is nothing in it; is it the right file?")
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(name, HEAD + unit(en="a", de="b") + TAIL)
+    path.write_bytes(damage(path.read_bytes()))
+    assert expected in complaint({"tmx": str(path)})
 
 
 def test_a_cut_gzip_is_told(tmp_path):
