@@ -44,7 +44,8 @@ class Cleaner:
             raise UserError("data.cleaning.order: `repair` must come first, the filters look at repaired text")
         self.filters = build(settings, languages, excluded)
         self.repairers = [partial(repair, **thresholds(settings, language, "repair")) for language in languages]
-        self.repairs = "repair" in settings["order"]
+        if "repair" not in settings["order"]:
+            self.repairers = [str, str]
         self.counts: dict[str, Counter[str]] = {}
         self.examples: list[dict[str, Any]] = []
 
@@ -53,9 +54,8 @@ class Cleaner:
         counts = self.counts.setdefault(origin, Counter())
         for batch in _batches(rows):
             counts["read"] += len(batch)
-            if self.repairs:
-                first_side, second_side = self.repairers
-                batch = [(line, first_side(first), second_side(second)) for line, first, second in batch]
+            first_side, second_side = self.repairers
+            batch = [(line, first_side(first), second_side(second)) for line, first, second in batch]
             for reason, check in self.filters:
                 stay = []
                 scores = check([first for _, first, _ in batch], [second for _, _, second in batch])

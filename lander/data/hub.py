@@ -17,11 +17,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import datasets
-import yaml
 
 from lander.data.sources import Source
 from lander.data.testsets import offline
 from lander.shared.errors import UserError, brief
+from lander.shared.yamlfile import parse_yaml
 
 BUILDERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv", ".tsv": "csv"}
 ENDS = (*BUILDERS, *(f"{end}.gz" for end in BUILDERS))
@@ -165,8 +165,8 @@ def _configs(card: str) -> list[dict]:
     if not card.startswith("---"):
         return []
     try:
-        front = yaml.safe_load(card[3:].split("\n---", 1)[0])
-    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        front = parse_yaml(card[3:].split("\n---", 1)[0], "README.md")
+    except UserError:
         return []
     configs = front.get("configs") if isinstance(front, dict) else None
     return [entry for entry in configs if isinstance(entry, dict)] if isinstance(configs, list) else []

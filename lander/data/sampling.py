@@ -29,7 +29,6 @@ from lander.shared.files import remedy
 from lander.shared.languages import Direction
 
 BLOCK = 200_000  # rows in memory at once while the output is written
-ROW = ("first", "second", "origin", "line")
 
 
 def sample(
@@ -54,7 +53,6 @@ def sample(
         cleaning: settings, of which `duplicates` may keep each sentence only once on a side.
         out, counts_out: files to write.
     """
-    reverse = direction != direction.pair
     duplicates = resolve(cleaning)["default"]["duplicates"]
     unique = [side for side in ("source", "target") if duplicates[side]]
     number_of_templates = len(load_templates(templates))
@@ -69,12 +67,9 @@ def sample(
     numbers = (hashes["template"].to_numpy()[order] % number_of_templates).tolist()
     # named like temporary files of `out`, so that `files.sweep` finds what a killed job has left
     with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
-        rows = zip(numbers, _rows(clean, order, len(hashes), Path(folder)), strict=True)
-        pairs = (
-            (second, first, template, *place) if reverse else (first, second, template, *place)
-            for template, (first, second, *place) in rows
-        )
-        chunks.write(out, "train", pairs)
+        rows = _rows(clean, (*_sides(direction), "origin", "line"), order, len(hashes), Path(folder))
+        found = zip(numbers, rows, strict=True)
+        chunks.write(out, "train", ((source, target, template, *place) for template, (source, target, *place) in found))
     tables.write(counts_out, counted, "counts")
 
 
@@ -85,6 +80,11 @@ def pair_hash(seed: int, direction: Direction, source: str, target: str) -> tupl
     return int.from_bytes(value[:8]), int.from_bytes(value[8:])
 
 
+def _sides(direction: Direction) -> tuple[str, str]:
+    """Columns of a clean table that hold source and target."""
+    return ("first", "second") if direction == direction.pair else ("second", "first")
+
+
 def _read_hashes(
     direction: Direction, clean: Path, seed: int, origins: Sequence[str], unique: Sequence[str]
 ) -> pd.DataFrame:
@@ -93,16 +93,16 @@ def _read_hashes(
     Columns: `place` in the shuffle, `template` (modulo the number of templates, its template), for each side in
     `unique` a digest of its text (all uint64), and `origin` (categorical).
     """
-    names = ("source", "target") if direction == direction.pair else ("target", "source")
     parts = []
-    for chunk in chunks.reading(clean, "clean", ("first", "second", "origin")):
-        sides = dict(zip(names, (chunk["first"], chunk["second"]), strict=True))
-        pairs = zip(sides["source"], sides["target"], strict=True)
+    for chunk in chunks.reading(clean, "clean", (*_sides(direction), "origin")):
+        sources, targets, names = chunk.values()
+        pairs = zip(sources, targets, strict=True)
         both = np.array([pair_hash(seed, direction, *pair) for pair in pairs], dtype=np.uint64).reshape(-1, 2)
         part = pd.DataFrame(both, columns=["place", "template"])
         for side in unique:
-            part[side] = np.array([digest(text) for text in sides[side]], dtype=np.uint64)
-        parts.append(part.assign(origin=pd.Categorical(chunk["origin"], categories=origins)))
+            texts = sources if side == "source" else targets
+            part[side] = np.array([digest(text) for text in texts], dtype=np.uint64)
+        parts.append(part.assign(origin=pd.Categorical(names, categories=origins)))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -131,8 +131,8 @@ def _choose(
     return order, dropped
 
 
-def _rows(clean: Path, order: np.ndarray, count: int, folder: Path) -> Iterator[tuple[str, str, str, int]]:
-    """Yield (first, second, origin, line) of the rows with the numbers `order`, in that order.
+def _rows(clean: Path, columns: Sequence[str], order: np.ndarray, count: int, folder: Path) -> Iterator[tuple]:
+    """Yield some columns of the rows with the numbers `order`, in that order.
 
     Args:
         count: rows of the table `clean`.
@@ -143,10 +143,10 @@ def _rows(clean: Path, order: np.ndarray, count: int, folder: Path) -> Iterator[
     files = [folder / str(block) for block in range(-(-len(order) // BLOCK))]
     begin = 0
     with ExitStack() as stack:
-        schema = pa.schema([tables.SCHEMAS["clean"].field(name).with_nullable(True) for name in ROW])
+        schema = pa.schema([tables.SCHEMAS["clean"].field(name).with_nullable(True) for name in columns])
         streams = [stack.enter_context(pa.OSFile(str(file), "wb")) for file in files]
         writers = [stack.enter_context(pa.ipc.new_stream(stream, schema)) for stream in streams]
-        for table in chunks.reading_tables(clean, "clean", ROW):
+        for table in chunks.reading_tables(clean, "clean", columns):
             here = blocks[begin : begin + len(table)]
             for block in np.unique(here[here >= 0]):
                 writers[block].write_table(table.take(np.flatnonzero(here == block)))

@@ -102,20 +102,14 @@ class Source(Section):
     )
 
     @property
-    def kinds(self) -> list[str]:
-        """The keys given that say what the source is; one in a source that was checked."""
-        return [kind for kind in KINDS if getattr(self, kind) is not None]
-
-    @property
     def kind(self) -> str:
         """builtin, files, tsv, hf, tmx or sacrebleu."""
-        return self.kinds[0]
+        return next(kind for kind in KINDS if getattr(self, kind) is not None)
 
     @property
     def json(self) -> dict[str, Any]:
         """The source as plain values, as in the config, with its name: what the stages take."""
-        found = self.model_dump(mode="json", exclude_none=True)
-        return found | ({"lines": list(self.lines)} if self.lines else {})
+        return self.model_dump(mode="json", exclude_none=True)
 
     @property
     def range(self) -> tuple[int, int | None]:
@@ -227,11 +221,11 @@ def check_sources(
             raise UserError(f"{place}: a test source needs a name; add `name: news`, for example: results go by it")
         if files:
             _check_files(source, place)
-        try:
-            if files or not source.tmx:
+        if files or not source.tmx:  # the languages of a memory are in its file
+            try:
                 source.languages  # noqa: B018  (read once, and kept)
-        except UserError as error:
-            raise UserError(f"{place}: {error}") from None
+            except UserError as error:
+                raise UserError(f"{place}: {error}") from None
     given = Counter(source.name for source in sources if source.name)
     twice = [name for name, count in given.items() if count > 1]
     if twice and not named:
@@ -247,8 +241,9 @@ def check_sources(
 
 
 def _check_keys(source: Source, place: str) -> None:
-    if len(source.kinds) != 1:
-        found = " and ".join(source.kinds) if source.kinds else "none"
+    kinds = [kind for kind in KINDS if getattr(source, kind) is not None]
+    if len(kinds) != 1:
+        found = " and ".join(kinds) or "none"
         raise UserError(f"{place}: a source is exactly one of {', '.join(KINDS)}, found {found}")
     for companion, owners in COMPANIONS.items():
         if getattr(source, companion) is not None and source.kind not in owners:

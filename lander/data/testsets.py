@@ -22,7 +22,7 @@ def files(name: str, pairs: Sequence[Direction], languages: tuple[str, ...]) -> 
     if not held:
         raise UserError(
             f"sacrebleu {name}: {', '.join(languages)} are not in one of its directions "
-            f"({', '.join(map(str, pairs)) or 'none is named'}); see its `directions` or `config`"
+            f"({', '.join(map(str, pairs))}); see its `directions` or `config`"
         )
     forth = [pair for pair in held if (pair.source, pair.target) == tuple(languages)]  # before the set read backwards
     pair = (forth or held)[0]
