@@ -65,7 +65,7 @@ class TextFile:
             if not text.endswith("\n") and text.count("\r") > 1:
                 convert = r"tr '\r' '\n' < old > new"
                 raise UserError(
-                    f"{self.path}: its lines end in a carriage return, as on old Macs; convert it: {convert}"
+                    f"{self.path}: its lines end in a carriage return alone, as on old Macs; convert it: {convert}"
                 )
         return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
 
