@@ -2,10 +2,9 @@
 
 from pydantic import Field
 
-from lander.config.model import PathText
 from lander.data.settings import Cleaning
 from lander.data.sources import Source
-from lander.shared.section import Section
+from lander.shared.section import PathText, Section
 
 
 class Data(Section):

@@ -27,10 +27,9 @@ from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 from lander.data import testsets, tmx
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction, parse_direction
-from lander.shared.section import Section
+from lander.shared.section import Section, Text
 from lander.shared.validation import validate
 
-Text = Annotated[str, Field(min_length=1)]
 DirectionValue = Annotated[
     Direction,
     BeforeValidator(lambda value: value if isinstance(value, Direction) else parse_direction(value)),

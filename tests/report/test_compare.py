@@ -15,12 +15,14 @@ from lander import cli
 from lander.evaluate import significance
 from lander.evaluate.__main__ import score_all
 from lander.evaluate.collect import collect, write_scores
+from lander.evaluate.segments import read_all
 from lander.report.compare import page, runs
 from lander.report.compare.paired import MAIN, paired
 from lander.report.compare.tables import config_table, cost_table, flat, glance_table, software_table, stage_table
 from lander.report.tables import Cell
 from lander.shared import tables
 from lander.shared.errors import UserError
+from lander.shared.runs import Model
 
 PAIR = ["en-de", "de-en"]
 ORDER = [("full", "main"), ("lora", "main")]
@@ -32,8 +34,8 @@ def make(folder, models=ORDER, directions=PAIR, tests=("cldr",), config=None, se
     for test in tests:
         make_translations(folder, directions, models, lines=lines, test=test)
     for method, variant in models:
-        model = {"method": method, "variant": variant, "seed": "0"}
-        own = Path(method, variant, "s0")
+        model = Model(method, variant, 0)
+        own = Path(str(model))
         score_all(folder / "translate" / own, dict.fromkeys(tests, directions), None, model, folder / "evaluate" / own)
         files += [folder / "evaluate" / own / test / f"{one}.csv" for test in tests for one in directions]
         record = {"seconds": seconds, "parameters_trained": 1000, "peak_memory_bytes": 2e9, "versions": {"torch": "2"}}
@@ -93,7 +95,7 @@ def test_tests_are_those_of_one_run(two, made):
         copy = two[1] / f"renamed-{path.name}"
         tables.write(copy, tables.read(path, "segments").assign(method="other"), "segments")
         files.append(copy)
-    wanted = [row for row in significance.table(files, ["full"]) if row["baseline"]]
+    wanted = [row for row in significance.compare(read_all(files), ["full"]) if row["baseline"]]
     assert len(wanted) == 2 * (2 + 3)  # two metrics; two directions and their means
     for row in wanted:
         place = (row["test"], row["direction"], row["metric"])
@@ -109,8 +111,9 @@ def test_tests_are_those_of_one_run(two, made):
 
 def test_methods_that_wrote_the_same_are_no_comparisons(tmp_path):
     """Of two methods one writes the same in both runs: the other's p is not doubled."""
-    from lander.evaluate.segments import Compared, Model, Place
-    from lander.report.compare.paired import Across, Method, _family
+    from lander.evaluate.resampling import Design
+    from lander.evaluate.segments import Compared, Method, Place
+    from lander.report.compare.paired import _family
     from lander.report.significance import Significance
 
     draw = np.random.default_rng(0)
@@ -120,11 +123,11 @@ def test_methods_that_wrote_the_same_are_no_comparisons(tmp_path):
     for names in (list(scores), ["full a", "full b"]):
         found[len(names)] = Significance()
         data = {
-            Place("news", direction, "comet"): Compared("s", {Model(name, MAIN, "0"): scores[name] for name in names})
+            Place("news", direction, "comet"): Compared("s", {Model(name, MAIN, 0): scores[name] for name in names})
             for direction in ("en-de", "en-fr")
         }
-        pairs = {Method(f"{one} b", MAIN): Method(f"{one} a", MAIN) for one in ("full", "lora")}
-        _family(data, [(place.test, place.direction) for place in data], Across(pairs, 500), found[len(names)])
+        pairs = [(Method(f"{one} b", MAIN), Method(f"{one} a", MAIN)) for one in ("full", "lora")]
+        _family(data, [(place.test, place.direction) for place in data], Design(pairs, 500), found[len(names)])
     both, alone = found[4], found[2]
     assert both.comparisons == alone.comparisons == {("news", "comet"): (2, 2)}  # the means: all, and out of English
     place = ("news", "en-de", "comet")
@@ -161,17 +164,18 @@ def test_tables_by_hand(made):
 
 def test_with_several_seeds_a_difference_must_hold_over_them_too():
     """One seed is worse than the base in every sentence, the other better: a quarter of the draws take that alone."""
-    from lander.evaluate.segments import Compared, Model, Place
-    from lander.report.compare.paired import Across, Method, _family
+    from lander.evaluate.resampling import Design
+    from lander.evaluate.segments import Compared, Method, Place
+    from lander.report.compare.paired import _family
     from lander.report.significance import Significance
 
     new, base = Method("new", MAIN), Method("base", MAIN)
-    level = {("new", "0"): 0.3, ("new", "1"): 0.9, ("base", "0"): 0.5, ("base", "1"): 0.5}
+    level = {("new", 0): 0.3, ("new", 1): 0.9, ("base", 0): 0.5, ("base", 1): 0.5}
     scores = {Model(name, MAIN, seed): np.full((40, 1), value) for (name, seed), value in level.items()}
     place = Place("news", "en-de", "comet")
     for seeds, p in ((True, 0.25), (False, 1 / 501)):
         found = Significance(seeds=seeds)
-        _family({place: Compared("s", scores)}, [("news", "en-de")], Across({new: base}, 500), found)
+        _family({place: Compared("s", scores)}, [("news", "en-de")], Design([(new, base)], 500), found)
         outcome = found.compare(new, base, place)
         assert outcome.difference == pytest.approx(0.1)
         assert outcome.p == pytest.approx(p, abs=0.05 if seeds else 1e-9)
