@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_serializer
 
 from lander.shared.errors import UserError
-from lander.shared.section import Section
+from lander.shared.section import Distinct, Section
 from lander.shared.validation import validate
 
 Step = Literal[
@@ -142,7 +142,7 @@ class Thresholds(Section):
 class Cleaning(Section):
     """What is dropped from the training pairs, in which order, with which thresholds."""
 
-    order: tuple[Step, ...] = Field(
+    order: Annotated[tuple[Step, ...], Distinct] = Field(
         ORDER, description="The steps, first to last; a step that is left out is not taken."
     )
     max_line: Count = Field(
@@ -189,9 +189,6 @@ def resolve(cleaning: Cleaning | dict[str, Any] | None) -> dict[str, Any]:
         cleaning: a section, or raw values of one, as in the JSON of --cleaning.
     """
     section = cleaning if isinstance(cleaning, Cleaning) else validate(Cleaning, cleaning or {}, "data.cleaning")
-    for step in section.order:
-        if section.order.count(step) > 1:
-            raise UserError(f"data.cleaning.order: {step} is there twice; remove one")
     found = section.model_dump(mode="json", exclude={"languages"}) | {"languages": deepcopy(LANGUAGES)}
     for code, own in section.languages.items():
         stated = own.model_dump(mode="json", exclude_unset=True)

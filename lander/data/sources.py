@@ -20,9 +20,9 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from lander.data import testsets, tmx
 from lander.shared.errors import UserError
@@ -99,6 +99,26 @@ class Source(Section):
     directions: Annotated[tuple[DirectionValue, ...], Field(min_length=1)] | None = Field(
         None, description="The directions that the source may serve; without it, all that it can."
     )
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        """Exactly one kind, with the keys that belong to it, and a range that holds lines."""
+        kinds = [kind for kind in KINDS if getattr(self, kind) is not None]
+        if len(kinds) != 1:
+            raise ValueError(f"a source is exactly one of {', '.join(KINDS)}, found {' and '.join(kinds) or 'none'}")
+        for key, owners in COMPANIONS.items():
+            if getattr(self, key) is not None and kinds[0] not in owners:
+                raise ValueError(f"{key} belongs to a source of the kind {owners[0]}, not {kinds[0]}; remove it")
+        if self.tsv and not isinstance(self.columns, tuple):
+            raise ValueError("a tsv source needs the languages of its columns; add `columns: [en, de]`, for example")
+        if isinstance(self.columns, tuple) and not self.tsv:
+            raise ValueError("columns: a list is for tsv; write a mapping, code: name of the column or language")
+        start, stop = self.range
+        if start is None or (stop is not None and start >= stop):
+            raise ValueError(f"lines: [{start}, {stop}] holds no line; write [start, stop] with start below stop")
+        if self.builtin and stop is None:
+            raise ValueError("lines: a built-in corpus has no end; write [start, stop]")
+        return self
 
     @property
     def kind(self) -> str:
@@ -215,9 +235,10 @@ def check_sources(
     sources = tuple(sources)
     for index, source in enumerate(sources):
         place = f"{key}[{index}]"
-        _check_keys(source, place)
         if named and not source.name:
             raise UserError(f"{place}: a test source needs a name; add `name: news`, for example: results go by it")
+        if source.hf and not os.path.isdir(source.hf) and not HUB_ID.fullmatch(source.hf):
+            raise UserError(f"{place}.hf: {source.hf}: no such folder, and a data set on the hub is written owner/name")
         if files:
             _check_files(source, place)
         if files or not source.tmx:  # the languages of a memory are in its file
@@ -237,31 +258,6 @@ def check_sources(
         taken.add(name)
         found.append(source.model_copy(update={"name": name}))
     return tuple(found)
-
-
-def _check_keys(source: Source, place: str) -> None:
-    kinds = [kind for kind in KINDS if getattr(source, kind) is not None]
-    if len(kinds) != 1:
-        found = " and ".join(kinds) or "none"
-        raise UserError(f"{place}: a source is exactly one of {', '.join(KINDS)}, found {found}")
-    for companion, owners in COMPANIONS.items():
-        if getattr(source, companion) is not None and source.kind not in owners:
-            raise UserError(
-                f"{place}.{companion}: belongs to a source of the kind {owners[0]}, not {source.kind}; remove it"
-            )
-    if source.tsv and not isinstance(source.columns, tuple):
-        raise UserError(
-            f"{place}: a tsv source needs the languages of its columns; add `columns: [en, de]`, for example"
-        )
-    if isinstance(source.columns, tuple) and not source.tsv:
-        raise UserError(f"{place}.columns: a list is for tsv; write a mapping, code: name of the column or language")
-    if source.hf and not os.path.isdir(source.hf) and not HUB_ID.fullmatch(source.hf):
-        raise UserError(f"{place}.hf: {source.hf}: no such folder, and a data set on the hub is written owner/name")
-    start, stop = source.range
-    if start is None or (stop is not None and start >= stop):
-        raise UserError(f"{place}.lines: [{start}, {stop}] holds no line; write [start, stop] with start below stop")
-    if source.builtin and stop is None:
-        raise UserError(f"{place}.lines: a built-in corpus has no end; write [start, stop]")
 
 
 def _check_files(source: Source, place: str) -> None:
