@@ -47,6 +47,10 @@ class Inputs:
     code: dict[str, Any] = field(default_factory=dict)  # stage -> digest of its code
     made: dict[str, Any] = field(default_factory=dict)  # git, machine and versions that make the page
 
+    @property
+    def methods(self) -> set[str]:
+        return set(self.scores["method"])
+
     def setting(self, *keys: str) -> Any:
         """A value of the config, or None if there is no config, no such key, or the config cannot be parsed."""
         value: Any = None

@@ -219,8 +219,8 @@ def off_target_table(scores: pd.DataFrame) -> Table | None:
 def findings(inputs: Inputs) -> list[tuple[str, str, str]]:
     """What people ask of a run: (question, answer, id of the place in the page)."""
     found = [
-        ("Layers chosen", detection.layers_answer(inputs), "delta"),
-        ("Specific neurons", detection.neurons_answer(inputs), "owners"),
+        ("Layers chosen", detection.layers_answer(inputs), "detection"),
+        ("Specific neurons", detection.neurons_answer(inputs), "detection"),
         ("Masks of landermt", detection.foreign_masks(inputs), "provenance"),
         ("Pairs for training", data.kept_answer(inputs), "data"),
     ]

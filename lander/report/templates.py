@@ -5,6 +5,7 @@ A module without the page, so that the figures of experiments do not depend on i
 
 import base64
 import hashlib
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -44,5 +45,6 @@ def environment(*folders: Path) -> jinja2.Environment:
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
     made.filters |= {"readable": readable, "identifier": lambda text: re.sub(r"[^A-Za-z0-9_-]", "-", text)}
+    made.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False, indent=2)
     made.globals |= {"dir": text_direction, "inline": lambda *figure: Markup(svg.inline(*figure))}
     return made

@@ -59,7 +59,7 @@ def test_answers_about_layers_and_neurons():
         {"layer": [0, 1, 1, 2], "neuron": [0, 0, 1, 0], **kinds, "selected": [False, True, True, False]}
     )
     (_, layers, delta), (_, neurons, owners) = summary.findings(inputs)
-    assert (delta, owners) == ("delta", "owners")
+    assert (delta, owners) == ("detection", "detection")
     assert layers == "1 (of 3, counted from 0)"
     assert neurons == "3 of 4 neurons; 2 of 2 in the chosen layers"
     assert texts(detection.owners_table(inputs)) == {
@@ -129,16 +129,16 @@ def test_only_what_shows_data_is_of_the_class_data():
 def test_data_table_says_whether_it_adds_up(tmp_path):
     make_counts(tmp_path / "c.parquet", ["en-de", "de-en"])
     counts = tables.read(tmp_path / "c.parquet", "counts")
-    (table,) = data.count_tables(counts)
+    (table,) = data.count_tables(Inputs("x", counts, counts=counts))
     heads = [head.text for head in table.heads]
     assert heads == ["read", "kept", "empty", "too long", "language", "duplicate", "max pairs"]
     assert texts(table)["all"] == ["2,000", "1,600", "24", "6", "80", "200", "90"]
     assert table.notes[0].endswith(": copied.")
     assert table.notes[1] == "Read = kept + dropped."
     counts.loc[counts["reason"].eq("kept") & counts["direction"].eq("de-en"), "pairs"] = 1
-    assert "de-en do not add up" in data.count_tables(counts)[0].notes[-1]
+    assert "de-en do not add up" in data.count_tables(Inputs("x", counts, counts=counts))[0].notes[-1]
     more = counts[counts["direction"] == "en-de"].assign(origin="news")
-    _, by_source = data.count_tables(pd.concat([counts, more]))
+    _, by_source = data.count_tables(Inputs("x", counts, counts=pd.concat([counts, more])))
     assert {label: cells[0] for label, cells in texts(by_source).items()} == {
         "cldr": "2,000", "news": "1,000", "all": "3,000",
     }  # fmt: skip
@@ -279,7 +279,7 @@ def test_what_the_numbers_were_made_with():
     found = texts(machines)
     assert found["this page"][0] == "c0ffee" * 7 + ", changed since: lander/detect/masks.py"
     assert found["this page"][1:5] == ["Chip 9000", "2", "24 GB", "2 × X"]
-    assert found["full (seed 0)"][0] == "ab" * 20 + ", nothing changed"
+    assert found["full, seed 0"][0] == "ab" * 20 + ", nothing changed"
     assert texts(versions) == {"sacrebleu": ["–", "2.6.0"], "torch": ["2.12", "2.13.0"]}
     assert texts(provenance.signature_table(inputs)) == {"BLEU": ["all directions", "tok:zh"]}
 
