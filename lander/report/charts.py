@@ -280,6 +280,17 @@ def whole_numbers(axis: Axes) -> None:
     axis.xaxis.set_major_locator(MaxNLocator(nbins=16, integer=True, min_n_ticks=1))
 
 
+def pareto(points: pd.DataFrame, lower: list[str], higher: list[str]) -> list[bool]:
+    """Which points no other point beats: as good in all columns and better in one.
+
+    Args:
+        lower: columns in which less is better.
+        higher: columns in which more is better.
+    """
+    values = np.column_stack([points[lower].to_numpy(float), -points[higher].to_numpy(float)])
+    return [not any((other <= one).all() and (other < one).any() for other in values) for one in values]
+
+
 def apart(values: Sequence[float], log: bool = False, share: float = 0.07) -> list[float]:
     """Those of sorted values that are at least a share of the whole range behind the last one kept."""
     places = [math.log(value) if log else value for value in values]

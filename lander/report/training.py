@@ -74,13 +74,10 @@ def gains(inputs: Inputs, tests: list[str]) -> pd.DataFrame:
                     cost = [average(inputs, run, key) for key in ("seconds", "peak_memory_bytes")]
                     rows.append((test, of, *run, run_label(run), means[run] - max(zero), parameters, *cost))
     columns = ["test", "directions", "method", "variant", "label", "gain", "parameters", "seconds", "memory"]
-    table = pd.DataFrame(rows, columns=columns)
-    best = []
-    for one in table.itertuples():
-        panel = table[(table["test"] == one.test) & (table["directions"] == one.directions)]
-        as_good = (panel["gain"] >= one.gain) & (panel["parameters"] <= one.parameters)
-        best.append(not (as_good & ((panel["gain"] > one.gain) | (panel["parameters"] < one.parameters))).any())
-    return table.assign(best=best)
+    table = pd.DataFrame(rows, columns=columns).assign(best=True)
+    for _, panel in table.groupby(["test", "directions"]):
+        table.loc[panel.index, "best"] = charts.pareto(panel, ["parameters"], ["gain"])
+    return table
 
 
 def gain(inputs: Inputs, tests: list[str]) -> Drawn | None:

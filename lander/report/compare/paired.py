@@ -21,6 +21,7 @@ from lander.report.compare.runs import Finished, Item, bases
 from lander.report.inputs import models_of
 from lander.report.labels import look
 from lander.report.significance import Outcome, Significance
+from lander.report.tables import first
 
 MAIN = "main"  # the variant of all labels
 Tested = tuple[Outcome, tuple[float, float]]  # with the uncorrected p's of randomisation and of the bootstrap
@@ -40,13 +41,10 @@ class Across:
 
 
 def paired(runs: Sequence[Finished], items: Sequence[Item], resamples: int = 0) -> tuple[Significance, list[str]]:
-    """Intervals of all scores, and the tests, by the labels of the methods.
+    """Intervals of all scores and the tests, by the labels of the methods, and notes on what could not be tested.
 
     Args:
         resamples: of the bootstrap and of the randomisation; 0: 10,000, or more if the correction needs them.
-
-    Returns:
-        the tests, and notes on what could not be tested.
     """
     joint, notes = _joint(runs, items)
     families: dict[tuple[str, str], list[Place]] = defaultdict(list)
@@ -56,8 +54,7 @@ def paired(runs: Sequence[Finished], items: Sequence[Item], resamples: int = 0) 
     if not resamples and joint:
         sizes = [sum(len(design.pairs(_methods(joint[one]))) for one in places) for places in families.values()]
         design = Across(design.pairs_of, enough(max(sizes)))
-    seeds = any(len(models) > 1 for compared in joint.values() for models in _methods(compared).values())
-    found = Significance(seeds=seeds)
+    found = Significance(seeds=any(len(models) > 1 for one in joint.values() for models in _methods(one).values()))
     for places in families.values():
         found.looks[places[0].metric] = look(places[0].metric, {joint[one].signature for one in places})
         _family({place: joint[place] for place in places}, items, design, found)
@@ -86,10 +83,7 @@ def _joint(runs: Sequence[Finished], items: Sequence[Item]) -> tuple[dict[Place,
             for model, statistics in compared.statistics.items():
                 label = run.label((model.method, model.variant))
                 there.statistics[Model(label, MAIN, model.seed)] = statistics
-    notes = []
-    for why, places in untested.items():
-        more = f" and {len(places) - 3} more" if len(places) > 3 else ""
-        notes.append(f"Not tested: {why}" + (f" ({', '.join(places[:3])}{more})." if places else "."))
+    notes = [f"Not tested: {why}" + (f" ({first(places)})." if places else ".") for why, places in untested.items()]
     return joint, notes
 
 
@@ -154,9 +148,6 @@ def _outcomes(sampled: Sampled, place: Place, found: Significance) -> dict[tuple
         if np.abs(swapped).max() <= resampling.TOLERANCE:  # the scores of all sentences are equal
             found.tests[tuple(one), tuple(base), tuple(place)] = outcome
             continue
-        ps = (
-            resampling.p_randomisation(swapped[1:], swapped[0]),
-            resampling.p_bootstrap(drawn, difference, sampled.longest),
-        )
-        outcomes[(one, base), place] = outcome, ps
+        p = resampling.p_randomisation(swapped[1:], swapped[0])
+        outcomes[(one, base), place] = outcome, (p, resampling.p_bootstrap(drawn, difference, sampled.longest))
     return outcomes

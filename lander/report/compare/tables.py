@@ -159,8 +159,8 @@ def cost_table(runs: Sequence[Finished]) -> Table | None:
     for label, own in costs.items():
         cells = []
         for heading, (_, shown) in COSTS.items():
-            factor = _factor(own, costs.get(based.get(label, ""), {}), heading).text
-            spread = "" if factor == MISSING else factor
+            factor = _factor(own, costs.get(based.get(label, ""), {}), heading)
+            spread = factor.text if factor.value else ""
             cells.append(Cell(shown(own.get(heading)), spread=spread, value=own.get(heading)))
         rows.append((label, cells))
     notes = ["Trained: parameters. Memory: the peak of one process. ×: relative to the first run that has the method."]
