@@ -46,13 +46,6 @@ def score_columns(directions: Iterable[str]) -> dict[str, tuple[str, str]]:
     return columns
 
 
-def by_direction(scores: pd.DataFrame, test: str) -> pd.DataFrame:
-    """BLEU, mean over seeds: a row for each (method, variant), a column for each direction."""
-    rows = scores.query("test == @test and metric == 'bleu'")
-    rows = rows[~rows["direction"].isin(MEANS)]
-    return rows.groupby(["method", "variant", "direction"])["score"].mean().unstack()
-
-
 def score_table(scores: pd.DataFrame, test: str, metric: str, tested: Significance | None = None) -> Table | None:
     """Methods x directions of one test set and metric: means over seeds, the best of each column marked.
 

@@ -6,10 +6,10 @@ import pandas as pd
 
 from lander.config.methods import TRAINING_FREE
 from lander.evaluate.collect import MEANS
-from lander.report import data, detection
+from lander.report.detection import NEURON, chosen_layers, foreign_masks
 from lander.report.document import listed
 from lander.report.inputs import Inputs
-from lander.report.labels import MEAN_LABELS, Method, method_key, method_of, run_label, sort_tests
+from lander.report.labels import MEAN_LABELS, Method, method_key, method_of, run_label, sort_directions, sort_tests
 from lander.report.scores import score_columns
 from lander.report.significance import SIGNIFICANT
 from lander.report.tables import MISSING, Cell, Table, counted, duration, first, quantity, signed
@@ -217,14 +217,25 @@ def off_target_table(scores: pd.DataFrame) -> Table | None:
 
 
 def findings(inputs: Inputs) -> list[tuple[str, str, str]]:
-    """What people ask of a run: (question, answer, id of the place in the page)."""
-    found = [
-        ("Layers chosen", detection.layers_answer(inputs), "detection"),
-        ("Specific neurons", detection.neurons_answer(inputs), "detection"),
-        ("Masks of landermt", detection.foreign_masks(inputs), "provenance"),
-        ("Pairs for training", data.kept_answer(inputs), "data"),
-    ]
-    return [(question, answer, place) for question, answer, place in found if answer]
+    """What people ask of a run: (question, answer, id of the section)."""
+    found = []
+    chosen = {name: ", ".join(map(str, layers)) or "none" for name, layers in chosen_layers(inputs.layers).items()}
+    if chosen:
+        same = len(set(chosen.values())) == 1
+        texts = list(chosen.values())[:1] if same else [f"{name}: {chosen[name]}" for name in sort_directions(chosen)]
+        text = f"{'; '.join(texts)} (of {inputs.layers['layer'].nunique()}, counted from 0)"
+        found.append(("Layers chosen", text, "detection"))
+    if inputs.neurons is not None:
+        every = inputs.neurons.drop_duplicates(NEURON)
+        specific, inside = every["kind"] == "specific", every["selected"]
+        text = f"{specific.sum():,} of {len(every):,} neurons; {(specific & inside).sum():,} of {inside.sum():,}"
+        found.append(("Specific neurons", f"{text} in the chosen layers", "detection"))
+    if text := foreign_masks(inputs):
+        found.append(("Masks of landermt", text, "provenance"))
+    if inputs.counts is not None:
+        sums = inputs.counts.groupby("reason")["pairs"].sum()
+        found.append(("Pairs for training", f"{sums.get('kept', 0):,} of {sums.get('read', 0):,} kept", "data"))
+    return found
 
 
 def cautions(inputs: Inputs, tests: list[str]) -> list[str]:

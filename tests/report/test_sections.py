@@ -73,7 +73,8 @@ def test_a_neuron_of_two_languages_is_one_neuron():
     kinds = {"kind": ["general", *["specific"] * 3], "language": [None, "ar", "de", "ar"]}
     neurons = pd.DataFrame({"layer": [0, 0, 0, 1], "neuron": [0, 1, 1, 0], **kinds, "selected": [True] * 3 + [False]})
     inputs = Inputs("x", table_of([]), neurons=neurons)
-    assert detection.neurons_answer(inputs) == "2 of 3 neurons; 1 of 2 in the chosen layers"
+    ((_, text, _),) = summary.findings(inputs)
+    assert text == "2 of 3 neurons; 1 of 2 in the chosen layers"
     table = detection.owners_table(inputs)
     assert list(texts(table).values()) == [["2", "1", "100.0%"], ["1", "1", "50.0%"], ["2", "1", "100.0%"]]
     assert "2 specific, 1 general" in table.notes[0]

@@ -9,10 +9,10 @@ import pandas as pd
 
 from lander.report.compare import tables
 from lander.report.compare.paired import paired
-from lander.report.compare.runs import Finished, common, read_runs, scores_of
+from lander.report.compare.runs import Finished, common, methods, read_runs, scores_of
 from lander.report.inputs import Inputs
 from lander.report.labels import sort_metrics
-from lander.report.scores import MAIN, score_figure
+from lander.report.scores import MAIN, score_figure, score_table
 from lander.report.summary import ONE_SEED
 from lander.report.tables import counted, markdown
 from lander.report.templates import captions, environment, look
@@ -33,11 +33,15 @@ def compare(folders: Sequence[Path], out: Path, resamples: int = 0) -> None:
     tested, untested = paired(runs, items, resamples)
     names = list(dict.fromkeys(test for test, _ in items))
     cautions = [*notes, *untested, *_cautions(runs, scores)]
+    order = [run.label(method) for method in methods(runs) for run in runs]  # methods together, runs in their order
     parts = []  # test set, tables that everybody reads, other measurements
     for test in names:
         main, others = [], []
         for metric in sort_metrics(scores.loc[scores["test"] == test, "metric"]):
-            made = [make(runs, scores, test, metric, tested) for make in (tables.side_by_side, tables.differences)]
+            table = score_table(scores, test, metric, tested)
+            rows = sorted(table.rows, key=lambda row: order.index(row[0]))
+            made = [replace(table, corner="method · run", rows=rows)]
+            made.append(tables.differences(runs, scores, test, metric, tested))
             (main if metric in MAIN else others).extend(table for table in made if table)
         parts.append((test, main, others))
     glance = tables.glance_table(runs, scores, names, tested)

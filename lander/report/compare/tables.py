@@ -11,7 +11,7 @@ from lander.report.compare.paired import MAIN
 from lander.report.compare.runs import Finished, bases, methods
 from lander.report.labels import MEAN_LABELS, look, run_label
 from lander.report.provenance import versions
-from lander.report.scores import Pair, difference_cell, difference_table, score_table
+from lander.report.scores import Pair, difference_cell, difference_table
 from lander.report.significance import SIGNIFICANT, Significance
 from lander.report.summary import average, sides
 from lander.report.tables import MISSING, Cell, Table, duration, quantity
@@ -25,9 +25,6 @@ COSTS = {  # heading -> key of run.json, how it is shown
 }
 FACTORS = ("trained", "time", "memory")  # of these also in the table of differences
 NAME = "run"  # the key of the config that always differs
-
-
-# ---------------------------------------------------------------- configs and software
 
 
 def flat(value: Any, key: str = "") -> dict[str, str]:
@@ -60,17 +57,6 @@ def software_table(runs: Sequence[Finished]) -> Table | None:
     columns = {run.name: versions(run.inputs) | codes[run.name] for run in runs}
     note = "A stage's digest changes with its code, but not with comments. A change of code need not change numbers."
     return _differing("What differs in the software", "library or stage", columns, note)
-
-
-# ---------------------------------------------------------------- scores
-
-
-def side_by_side(runs: Sequence[Finished], scores: pd.DataFrame, test: str, metric: str, tested: Significance) -> Table:
-    """The scores of every method in every run: methods together, runs in their order."""
-    order = [run.label(method) for method in methods(runs) for run in runs]
-    table = score_table(scores, test, metric, tested)
-    rows = sorted(table.rows, key=lambda row: order.index(row[0]))
-    return replace(table, corner="method · run", rows=rows)
 
 
 def _pairs(runs: Sequence[Finished]) -> list[Pair]:
@@ -130,9 +116,6 @@ def glance_table(
     if factors:
         notes.append("Training: parameters, time and peak memory of one process, relative to the first run.")
     return Table.of("Differences at a glance", "method · runs", columns, rows, notes=notes, word="significant")
-
-
-# ---------------------------------------------------------------- cost
 
 
 def _costs(runs: Sequence[Finished]) -> dict[str, dict[str, float]]:
