@@ -281,12 +281,7 @@ def whole_numbers(axis: Axes) -> None:
 
 
 def pareto(points: pd.DataFrame, lower: list[str], higher: list[str]) -> list[bool]:
-    """Which points no other point beats: as good in all columns and better in one.
-
-    Args:
-        lower: columns in which less is better.
-        higher: columns in which more is better.
-    """
+    """Which points no other beats, in columns of which lower or higher values are better."""
     values = np.column_stack([points[lower].to_numpy(float), -points[higher].to_numpy(float)])
     return [not any((other <= one).all() and (other < one).any() for other in values) for one in values]
 

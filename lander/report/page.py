@@ -112,9 +112,6 @@ def render_browser(browser: Browser, room: int) -> Markup:
     return Markup(text)
 
 
-# ---------------------------------------------------------------- files
-
-
 def _write_files(out: Path, drawn: list[Drawn], documents: Sequence[Document], promised: Sequence[str]) -> None:
     """The figures and their numbers, beside the page."""
     for one in drawn:

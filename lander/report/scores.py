@@ -47,11 +47,7 @@ def score_columns(directions: Iterable[str]) -> dict[str, tuple[str, str]]:
 
 
 def score_table(scores: pd.DataFrame, test: str, metric: str, tested: Significance | None = None) -> Table | None:
-    """Methods x directions of one test set and metric: means over seeds, the best of each column marked.
-
-    Args:
-        tested: intervals and tests, shown in the cells.
-    """
+    """Methods x directions of one test set and metric: means over seeds, the best marked, and their tests."""
     rows = scores[(scores["test"] == test) & (scores["metric"] == metric)]
     if rows.empty:
         return None
@@ -137,8 +133,7 @@ def difference_table(
 ) -> Table | None:
     """Pairs of methods x directions: the difference, its corrected p and interval, bold if it is significant.
 
-    Args:
-        scores: (method, variant, direction) -> score, for differences that were not tested.
+    `scores`, (method, variant, direction) -> score, gives differences that were not tested.
     """
     pairs, scores = list(pairs), {} if scores is None else scores
     tests = [key for key in tested.tests if (key[2][0], key[2][2]) == (test, metric)]
@@ -210,9 +205,6 @@ def terminal(run: Path, metric: str) -> str:
                 rows.append((label, [replace(mean, spread=f"{mean.spread} {mean.interval}".strip()), *others]))
             parts += [replace(table, rows=rows), *baseline_tables(means, test, metric)]
     return "\n\n".join(map(markdown, parts))
-
-
-# ---------------------------------------------------------------- figure
 
 
 def score_figure(inputs: Inputs, tests: Sequence[str]) -> Drawn | None:

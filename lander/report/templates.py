@@ -32,11 +32,7 @@ def captions() -> dict[str, str]:
 
 
 def environment(*folders: Path) -> jinja2.Environment:
-    """Templates that escape all text and show control characters, which HTML cannot hold.
-
-    Args:
-        folders: with templates of other pages, which import from those here.
-    """
+    """Templates of this folder and others. They escape text and show control characters, which HTML cannot hold."""
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader([*folders, HERE]),
         autoescape=True,

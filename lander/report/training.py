@@ -15,15 +15,8 @@ POINTS = 60  # of a loss curve: enough to see its shape, few enough to average o
 PANELS = 3  # test sets in the figure of gain, at most
 
 
-# ---------------------------------------------------------------- loss
-
-
 def binned_loss(losses: list[pd.DataFrame]) -> pd.DataFrame:
-    """Mean loss per token in at most `POINTS` stretches of equal length, over directions and seeds.
-
-    Returns:
-        `update` (the last one of the stretch) and `loss` (nats per token, weighted by tokens).
-    """
+    """Mean loss over directions and seeds in at most `POINTS` stretches: its last update, loss (nats per token)."""
     rows = pd.concat(losses)
     rows = rows[np.isfinite(rows["loss"]) & (rows["tokens"] > 0)]
     if rows.empty:
@@ -51,9 +44,6 @@ def loss(inputs: Inputs) -> Drawn | None:
     drawing = charts.lines("loss", "Training loss", [panel], "whole")
     kind = f"Line chart of {len(curves)} methods"
     return Drawn("loss", "Training loss", kind, drawing, data, ("update", "method", "loss"))
-
-
-# ---------------------------------------------------------------- gain against cost
 
 
 def gains(inputs: Inputs, tests: list[str]) -> pd.DataFrame:
@@ -93,9 +83,6 @@ def gain(inputs: Inputs, tests: list[str]) -> Drawn | None:
     drawing = charts.scatter("gain", "Gain against cost", panels, columns=2, log=True)
     kind = f"Scatter plot of {data['label'].nunique()} trained methods"
     return Drawn("gain", "Gain against cost", kind, drawing, data.drop(columns="label"))
-
-
-# ---------------------------------------------------------------- time and memory of the run
 
 
 def by_stage(inputs: Inputs) -> pd.DataFrame:

@@ -43,8 +43,7 @@ class Across:
 def paired(runs: Sequence[Finished], items: Sequence[Item], resamples: int = 0) -> tuple[Significance, list[str]]:
     """Intervals of all scores and the tests, by the labels of the methods, and notes on what could not be tested.
 
-    Args:
-        resamples: of the bootstrap and of the randomisation; 0: 10,000, or more if the correction needs them.
+    `resamples` of the bootstrap and of the randomisation; 0: 10,000, or more if the correction needs them.
     """
     joint, notes = _joint(runs, items)
     families: dict[tuple[str, str], list[Place]] = defaultdict(list)
