@@ -12,7 +12,7 @@ from lander.report.inputs import Inputs
 from lander.report.labels import MEAN_LABELS, Method, method_key, method_of, run_label, sort_directions, sort_tests
 from lander.report.scores import score_columns
 from lander.report.significance import SIGNIFICANT
-from lander.report.tables import MISSING, Cell, Table, counted, duration, first, quantity, signed
+from lander.report.tables import MISSING, Cell, Table, counted, duration, first, measured, quantity, signed, size
 
 SIDES = {"mean-out-of-en": "out of English", "mean-into-en": "into English"}
 GLANCE = {"bleu": "BLEU", "chrf2++": "chrF2++"}
@@ -163,13 +163,12 @@ def glance_table(inputs: Inputs, tests: list[str]) -> Table:
                 cells.append(((f"significant on {test}", f"against {run_label(base)}"), text))
         if inputs.runs:
             trained, total = (average(inputs, run, f"parameters_{name}") for name in ("trained", "total"))
-            seconds, tokens, memory = (average(inputs, run, key) for key in ("seconds", "tokens", "peak_memory_bytes"))
             costs = {
-                "trained": Cell(quantity(trained), value=trained),
+                "trained": measured(trained, quantity),
                 "share": f"{100 * trained / total:.3g}%" if trained is not None and total else MISSING,
-                "time": Cell(duration(seconds), value=seconds),
-                "tokens": Cell(quantity(tokens), value=tokens),
-                "memory": Cell(quantity(memory, "B"), value=memory),
+                "time": measured(average(inputs, run, "seconds"), duration),
+                "tokens": measured(average(inputs, run, "tokens"), quantity),
+                "memory": measured(average(inputs, run, "peak_memory_bytes"), size),
             }
             cells += [(("training", heading), cell) for heading, cell in costs.items()]
         columns = [column for column, _ in cells]

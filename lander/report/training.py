@@ -9,7 +9,7 @@ from lander.report.inputs import Inputs
 from lander.report.labels import method_key, method_of, run_label
 from lander.report.summary import average, means_by_run, sides
 from lander.report.svg import Drawn
-from lander.report.tables import MISSING, Cell, Table, duration, quantity
+from lander.report.tables import MISSING, Table, duration, measured, size
 
 POINTS = 60  # of a loss curve: enough to see its shape, few enough to average over batches
 PANELS = 3  # test sets in the figure of gain, at most
@@ -104,11 +104,9 @@ def stage_table(inputs: Inputs) -> Table | None:
         return None
     rows = []
     for row in by_stage(inputs).itertuples():
-        cells = [f"{row.jobs:,}", f"{row.copied:,}"]
-        numbers = [(row.seconds, duration(row.seconds)), (row.longest, duration(row.longest))]
-        numbers.append((row.memory, quantity(row.memory, "B")))
-        cells += [Cell(text, value=value) if row.jobs and value == value else MISSING for value, text in numbers]
-        rows.append((row.stage, cells))
+        times = [measured(value, duration) for value in (row.seconds, row.longest)]
+        costs = [*times, measured(row.memory, size)] if row.jobs else [MISSING] * 3
+        rows.append((row.stage, [f"{row.jobs:,}", f"{row.copied:,}", *costs]))
     columns = ["jobs", "copied", "time of all jobs", "longest job", "peak memory"]
     notes = [
         "Wall-clock time; jobs may have run in parallel. Memory: the highest resident memory of a job. Copied: further "
@@ -124,10 +122,10 @@ def stages(inputs: Inputs) -> Drawn | None:
     data = by_stage(inputs).query("jobs > 0").sort_values("seconds", ascending=False, kind="stable")
     if data.empty:
         return None
-    size, unit = next((one for one in ((3600, "h"), (60, "min")) if data["seconds"].max() >= 2 * one[0]), (1, "s"))
+    scale, unit = next((one for one in ((3600, "h"), (60, "min")) if data["seconds"].max() >= 2 * one[0]), (1, "s"))
     rows = data.assign(label=data["stage"], series="")
     panels = [
-        Panel(rows.assign(mean=data["seconds"] / size), f"time of all jobs ({unit})"),
+        Panel(rows.assign(mean=data["seconds"] / scale), f"time of all jobs ({unit})"),
         Panel(rows.assign(mean=data["memory"] / 1e9), "peak memory of a job (GB)"),
     ]
     drawing = charts.dots("stages", "Time and memory by stage", panels)

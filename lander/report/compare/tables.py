@@ -14,14 +14,14 @@ from lander.report.provenance import versions
 from lander.report.scores import Pair, difference_cell, difference_table
 from lander.report.significance import SIGNIFICANT, Significance
 from lander.report.summary import average, sides
-from lander.report.tables import MISSING, Cell, Table, duration, quantity
+from lander.report.tables import MISSING, Cell, Table, duration, measured, quantity, size
 from lander.report.training import by_stage
 
 COSTS = {  # heading -> key of run.json, how it is shown
     "trained": ("parameters_trained", quantity),
     "time": ("seconds", duration),
     "tokens": ("tokens", quantity),
-    "memory": ("peak_memory_bytes", lambda value: quantity(value, "B")),
+    "memory": ("peak_memory_bytes", size),
 }
 FACTORS = ("trained", "time", "memory")  # of these also in the table of differences
 NAME = "run"  # the key of the config that always differs
@@ -130,9 +130,8 @@ def _costs(runs: Sequence[Finished]) -> dict[str, dict[str, float]]:
 
 
 def _factor(own: dict[str, float], base: dict[str, float], heading: str) -> Cell:
-    if heading not in own or not base.get(heading):
-        return Cell(MISSING)
-    return Cell(f"×{own[heading] / base[heading]:.2f}", value=own[heading] / base[heading])
+    known = heading in own and base.get(heading)
+    return measured(own[heading] / base[heading] if known else None, "×{:.2f}".format)
 
 
 def cost_table(runs: Sequence[Finished]) -> Table | None:
@@ -144,7 +143,7 @@ def cost_table(runs: Sequence[Finished]) -> Table | None:
         for heading, (_, shown) in COSTS.items():
             factor = _factor(own, costs.get(based.get(label, ""), {}), heading)
             spread = factor.text if factor.value else ""
-            cells.append(Cell(shown(own.get(heading)), spread=spread, value=own.get(heading)))
+            cells.append(replace(measured(own.get(heading), shown), spread=spread))
         rows.append((label, cells))
     notes = ["Trained: parameters. Memory: the peak of one process. ×: relative to the first run that has the method."]
     return Table.of("What training cost", "method · run", COSTS, rows, notes=notes) if rows else None
@@ -161,8 +160,8 @@ def stage_table(runs: Sequence[Finished]) -> Table | None:
                 seconds.append(MISSING if job is None or not job["copied"] else "copied")
                 peaks.append(MISSING)
                 continue
-            seconds.append(Cell(duration(job["seconds"]), value=job["seconds"]))
-            peaks.append(Cell(quantity(job["memory"], "B"), value=None if pd.isna(job["memory"]) else job["memory"]))
+            seconds.append(measured(job["seconds"], duration))
+            peaks.append(measured(job["memory"], size))
         rows.append((stage, seconds + peaks))
     columns = [(group, name) for group in ("time of all jobs", "peak memory") for name in found]
     notes = [
