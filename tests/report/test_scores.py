@@ -12,9 +12,9 @@ from report_runs import table_of, texts, write_significance
 from lander.evaluate.collect import COLUMNS
 from lander.report import summary, training
 from lander.report.beside import beside
-from lander.report.inputs import Inputs
+from lander.report.inputs import Inputs, read_prompts
 from lander.report.labels import look
-from lander.report.scores import baseline_tables, score_table, terminal
+from lander.report.scores import baseline_tables, prompt_table, score_table, terminal
 from lander.report.significance import Outcome, Significance, read_significance
 from lander.report.tables import Cell
 from lander.shared.runs import Model
@@ -42,6 +42,13 @@ def test_score_table_by_hand():
     first, second, third = table.notes
     assert (first, second) == ("Signature: tok:13a", "Signature of en-zh: tok:zh")
     assert "seeds 0, 1;" in third
+
+
+def test_prompts_of_the_dev_set(tmp_path):
+    rows = "direction,prompt,bleu,chrf2++,chosen\nen-de,own,31.24,50,True\nen-de,none,5.0,9,False\n"
+    (tmp_path / "prompts.csv").write_text(rows)
+    table = prompt_table(read_prompts(tmp_path / "prompts.csv"))
+    assert table.rows == [("own", [Cell("31.2", best=True)]), ("none", [Cell("5.0")])]
 
 
 def test_verdict_by_hand():
