@@ -150,7 +150,7 @@ def difference_table(
             table.append((label, cells))
     if not table:
         return None
-    notes = [f"Below: the Holm-corrected p of {tested.test}, and the 95% interval. Bold: {SIGNIFICANT}."]
+    notes = [f"p: Holm-corrected, of {tested.test}. Ranges: 95% intervals. Bold: {SIGNIFICANT}."]
     if not tested.tests:
         notes = ["No paired tests were possible: small differences may be chance."]
     return Table.of(caption, "method", columns.values(), table, notes=notes, word="significant")
@@ -196,15 +196,17 @@ def terminal(run: Path, metric: str) -> str:
     if metric not in set(scores["metric"]):
         raise UserError(f"--metric: {metric}: not in {path}; there are: {', '.join(scores['metric'].unique())}")
     tested = read_significance(tests) if tests.is_file() else Significance()
-    means = tested.only(means=True)
+    means, intervals = tested.only(means=True), replace(tested, tests={})
     parts = []
     for test in sorted(scores["test"].unique()):
-        if table := score_table(scores, test, metric, tested):
+        if table := score_table(scores, test, metric, intervals):
             rows = []
             for label, (mean, *others) in table.rows:  # of the intervals only those of the means, which come first
                 rows.append((label, [replace(mean, spread=f"{mean.spread} {mean.interval}".strip()), *others]))
-            parts += [replace(table, rows=rows), *baseline_tables(means, test, metric)]
-    return "\n\n".join(map(markdown, parts))
+            parts.append(replace(table, rows=rows))
+            parts += [replace(one, notes=[]) for one in baseline_tables(means, test, metric)]
+    notes = [f"Differences: p is Holm-corrected, of {tested.test}. Bold: {SIGNIFICANT}."] if means.tests else []
+    return "\n\n".join([*map(markdown, parts), *notes])
 
 
 def score_figure(inputs: Inputs, tests: Sequence[str]) -> Drawn | None:

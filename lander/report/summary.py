@@ -142,10 +142,10 @@ def average(inputs: Inputs, run: Method, key: str) -> float | None:
 
 
 def glance_table(inputs: Inputs, tests: list[str]) -> Table:
-    """Every method on one line: mean scores, gain over the better zero-shot, tests, and what training cost."""
+    """Every method on one line: mean scores, gain over the better zero-shot, and what training cost."""
     places = [(test, metric, name) for test in tests for metric in GLANCE for name in sides(inputs.scores, test)]
     means = {place: means_by_run(inputs.scores, *place) for place in places}
-    tested, rows, columns = inputs.significance, [], []
+    rows, columns = [], []
     for run in sorted(set().union(*(one.index for one in means.values())), key=method_key):
         cells = []  # heading -> cell
         for (test, metric, name), found in means.items():
@@ -156,11 +156,6 @@ def glance_table(inputs: Inputs, tests: list[str]) -> Table:
             if metric == "bleu":
                 zero = max((value for one, value in found.items() if one[0] == "zero-shot"), default=None)
                 cells.append(((test, "gain"), MISSING if None in (score, zero) else signed(score - zero)))
-        for test in tests:
-            for base in tested.baselines:
-                higher, lower, of = tested.counted(run, base, test)
-                text = Cell(f"+{higher} −{lower} of {of}", value=higher - lower) if of else MISSING
-                cells.append(((f"significant on {test}", f"against {run_label(base)}"), text))
         if inputs.runs:
             trained, total = (average(inputs, run, f"parameters_{name}") for name in ("trained", "total"))
             costs = {
@@ -174,14 +169,22 @@ def glance_table(inputs: Inputs, tests: list[str]) -> Table:
         columns = [column for column, _ in cells]
         rows.append((run_label(run), [cell for _, cell in cells]))
     notes = ["Means over directions. Gain: BLEU above the better zero-shot prompt."]
-    if tested.baselines:
-        notes.append(
-            f"Significant: in how many directions the BLEU is higher (+) and lower (−) than the baseline's, of those "
-            f"tested (Holm-corrected {SIGNIFICANT})."
-        )
     if inputs.runs:
         notes.append("Trained: parameters; share: of all parameters of the model. Memory: the peak of one process.")
     return Table.of("Methods at a glance", "method", columns, rows, notes=notes)
+
+
+def tests_table(inputs: Inputs, tests: list[str]) -> Table | None:
+    """In how many directions each method is significantly better and worse than each baseline."""
+    tested = inputs.significance
+    columns = [(f"on {test}", f"against {run_label(base)}") for test in tests for base in tested.baselines]
+    rows = []
+    for run in sorted({run for pair in tested.tests for run in pair[:2]}, key=method_key):
+        found = [tested.counted(run, base, test) for test in tests for base in tested.baselines]
+        cells = [Cell(f"+{up} −{down} of {of}", value=up - down) if of else MISSING for up, down, of in found]
+        rows.append((run_label(run), cells))
+    notes = [f"Number of directions in which the method is better (+) and worse (−), Holm-corrected {SIGNIFICANT}."]
+    return Table.of("Significant differences in BLEU", "method", columns, rows, notes=notes) if rows else None
 
 
 def off_target_table(scores: pd.DataFrame) -> Table | None:
