@@ -9,7 +9,7 @@ import pandas as pd
 
 from lander.report.compare import tables
 from lander.report.compare.paired import paired
-from lander.report.compare.runs import Finished, common, methods, read_runs, scores_of
+from lander.report.compare.runs import common, methods, read_runs, scores_of
 from lander.report.inputs import Inputs
 from lander.report.labels import sort_metrics
 from lander.report.scores import MAIN, score_figure, score_table
@@ -46,7 +46,7 @@ def compare(folders: Sequence[Path], out: Path, resamples: int = 0) -> None:
         parts.append((test, main, others))
     glance = tables.glance_table(runs, scores, names, tested)
     config, costs = tables.config_table(runs), tables.cost_table(runs)
-    same = SAME if all(run.inputs.setting() is not None for run in runs) else UNREAD
+    same = SAME if all(run.setting() is not None for run in runs) else UNREAD
     first = [config, glance, *(table for _, main, _ in parts for table in main), costs]
     shown = [markdown(replace(table, notes=[])) for table in first if table]
     print("\n\n".join([*shown, *([] if config else [same]), *cautions]))
@@ -73,18 +73,18 @@ def compare(folders: Sequence[Path], out: Path, resamples: int = 0) -> None:
         costs=costs,
         command=shlex.join(["lander", "compare", *map(str, folders), "--out", str(out)]),
         captions=captions(),
-        configs=[(run.name, run.inputs.config) for run in runs if run.inputs.config],
+        configs=[(run.name, run.config) for run in runs if run.config],
     )
     write_text(out, text)
     print(f"\n{out}")
 
 
-def _cautions(runs: Sequence[Finished], scores: pd.DataFrame) -> list[str]:
+def _cautions(runs: Sequence[Inputs], scores: pd.DataFrame) -> list[str]:
     """Runs without a config, scores with different signatures, and single seeds."""
-    found = [f"{run.name} has no config.yaml that can be read." for run in runs if run.inputs.setting() is None]
+    found = [f"{run.name} has no config.yaml that can be read." for run in runs if run.setting() is None]
     mixed = scores.groupby(["test", "direction", "metric"])["signature"].nunique()
     if metrics := sorted(set(mixed[mixed > 1].index.get_level_values("metric"))):
         found.append(f"Computed differently in the runs: {', '.join(metrics)}; see the signatures below the tables.")
-    if any(run.inputs.scores["seed"].nunique() == 1 for run in runs):
+    if any(run.scores["seed"].nunique() == 1 for run in runs):
         found.append(ONE_SEED)
     return found

@@ -17,8 +17,8 @@ from lander.evaluate.collect import MEANS, belongs
 from lander.evaluate.resampling import Mean, Method, Pair, Sampled, sample
 from lander.evaluate.segments import REFERENCE_COUNTS, Compared, Model, Place, read_all
 from lander.evaluate.significance import SEED, enough
-from lander.report.compare.runs import Finished, Item, bases
-from lander.report.inputs import models_of
+from lander.report.compare.runs import Item, bases
+from lander.report.inputs import Inputs
 from lander.report.labels import look
 from lander.report.significance import Outcome, Significance
 from lander.report.tables import first
@@ -40,7 +40,7 @@ class Across:
         return [(one, base) for one, base in self.pairs_of.items() if one in there and base in there]
 
 
-def paired(runs: Sequence[Finished], items: Sequence[Item], resamples: int = 0) -> tuple[Significance, list[str]]:
+def paired(runs: Sequence[Inputs], items: Sequence[Item], resamples: int = 0) -> tuple[Significance, list[str]]:
     """Intervals of all scores and the tests, by the labels of the methods, and notes on what could not be tested.
 
     `resamples` of the bootstrap and of the randomisation; 0: 10,000, or more if the correction needs them.
@@ -60,13 +60,13 @@ def paired(runs: Sequence[Finished], items: Sequence[Item], resamples: int = 0) 
     return found, notes
 
 
-def _joint(runs: Sequence[Finished], items: Sequence[Item]) -> tuple[dict[Place, Compared], list[str]]:
+def _joint(runs: Sequence[Inputs], items: Sequence[Item]) -> tuple[dict[Place, Compared], list[str]]:
     """Segment scores of all runs together, with labels as methods; and notes on those that do not fit together."""
     joint: dict[Place, Compared] = {}
     untested: dict[str, list[str]] = defaultdict(list)
     for run in runs:
         files = []  # of sacreBLEU's segment scores, and of neural metrics'
-        for model in models_of(run.inputs.scores):
+        for model in run.models:
             for test, direction in items:
                 folder = run.folder / "evaluate" / str(model) / test
                 files += [path for path in [folder / f"{direction}.segments.parquet"] if path.is_file()]
@@ -80,8 +80,8 @@ def _joint(runs: Sequence[Finished], items: Sequence[Item]) -> tuple[dict[Place,
                 untested[f"{run.name}: {why}"].append(" ".join(place))
                 continue
             for model, statistics in compared.statistics.items():
-                label = run.label((model.method, model.variant))
-                there.statistics[Model(label, MAIN, model.seed)] = statistics
+                own = run.label((model.method, model.variant))
+                there.statistics[Model(own, MAIN, model.seed)] = statistics
     notes = [f"Not tested: {why}" + (f" ({first(places)})." if places else ".") for why, places in untested.items()]
     return joint, notes
 

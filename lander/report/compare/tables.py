@@ -8,7 +8,8 @@ import pandas as pd
 import yaml
 
 from lander.report.compare.paired import MAIN
-from lander.report.compare.runs import Finished, bases, methods
+from lander.report.compare.runs import bases, methods
+from lander.report.inputs import Inputs
 from lander.report.labels import MEAN_LABELS, look, run_label
 from lander.report.provenance import versions
 from lander.report.scores import Pair, difference_cell, difference_table
@@ -43,23 +44,23 @@ def _differing(caption: str, corner: str, columns: dict[str, dict[str, str]], *n
     return Table.of(caption, corner, columns, rows, notes=[*notes], wide=True) if rows else None
 
 
-def config_table(runs: Sequence[Finished]) -> Table | None:
+def config_table(runs: Sequence[Inputs]) -> Table | None:
     """The keys of the configs that differ."""
-    columns = {run.name: flat(config) for run in runs if isinstance(config := run.inputs.setting(), dict)}
+    columns = {run.name: flat(config) for run in runs if isinstance(config := run.setting(), dict)}
     for column in columns.values():
         column.pop(NAME, None)
     return _differing("What differs in the configs", "key", columns)
 
 
-def software_table(runs: Sequence[Finished]) -> Table | None:
+def software_table(runs: Sequence[Inputs]) -> Table | None:
     """Versions of libraries and digests of stages' code that differ."""
-    codes = {run.name: {f"code of {name}": str(digest) for name, digest in run.inputs.code.items()} for run in runs}
-    columns = {run.name: versions(run.inputs) | codes[run.name] for run in runs}
+    codes = {run.name: {f"code of {name}": str(digest) for name, digest in run.code.items()} for run in runs}
+    columns = {run.name: versions(run) | codes[run.name] for run in runs}
     note = "A stage's digest changes with its code, but not with comments. A change of code need not change numbers."
     return _differing("What differs in the software", "library or stage", columns, note)
 
 
-def _pairs(runs: Sequence[Finished]) -> list[Pair]:
+def _pairs(runs: Sequence[Inputs]) -> list[Pair]:
     """(`method · later − first`, the later, the first) of all comparisons."""
     found, based = [], bases(runs)
     for method in methods(runs):
@@ -72,7 +73,7 @@ def _pairs(runs: Sequence[Finished]) -> list[Pair]:
 
 
 def differences(
-    runs: Sequence[Finished], scores: pd.DataFrame, test: str, metric: str, tested: Significance
+    runs: Sequence[Inputs], scores: pd.DataFrame, test: str, metric: str, tested: Significance
 ) -> Table | None:
     """Each method in a later run minus the same in the first run that has it; None if no method is in two runs."""
     rows = scores[(scores["test"] == test) & (scores["metric"] == metric)]
@@ -88,12 +89,12 @@ def differences(
 
 
 def glance_table(
-    runs: Sequence[Finished], scores: pd.DataFrame, tests: Sequence[str], tested: Significance
+    runs: Sequence[Inputs], scores: pd.DataFrame, tests: Sequence[str], tested: Significance
 ) -> Table | None:
     """Every method in two runs on one line: change of its means, directions that are better and worse, and of cost."""
     bleu = scores[scores["metric"] == "bleu"]
     values = bleu.groupby(["test", "method", "direction"])["score"].mean()
-    factors = FACTORS if any(run.inputs.runs for run in runs) else ()
+    factors = FACTORS if any(run.runs for run in runs) else ()
     costs, rows, columns = _costs(runs), [], []
     for label, one, base in _pairs(runs):
         cells = {}
@@ -118,12 +119,12 @@ def glance_table(
     return Table.of("Differences at a glance", "method · runs", columns, rows, notes=notes, word="significant")
 
 
-def _costs(runs: Sequence[Finished]) -> dict[str, dict[str, float]]:
+def _costs(runs: Sequence[Inputs]) -> dict[str, dict[str, float]]:
     """Label of a method -> heading -> mean over seeds."""
     found: dict[str, dict[str, float]] = {}
     for method in methods(runs):
         for run in runs:
-            own = {heading: average(run.inputs, method, key) for heading, (key, _) in COSTS.items()}
+            own = {heading: average(run, method, key) for heading, (key, _) in COSTS.items()}
             if own := {heading: value for heading, value in own.items() if value is not None}:
                 found[run.label(method)] = own
     return found
@@ -134,7 +135,7 @@ def _factor(own: dict[str, float], base: dict[str, float], heading: str) -> Cell
     return measured(own[heading] / base[heading] if known else None, "×{:.2f}".format)
 
 
-def cost_table(runs: Sequence[Finished]) -> Table | None:
+def cost_table(runs: Sequence[Inputs]) -> Table | None:
     """What every training cost, also relative to the first run."""
     costs, based = _costs(runs), bases(runs)
     rows = []
@@ -149,9 +150,9 @@ def cost_table(runs: Sequence[Finished]) -> Table | None:
     return Table.of("What training cost", "method · run", COSTS, rows, notes=notes) if rows else None
 
 
-def stage_table(runs: Sequence[Finished]) -> Table | None:
+def stage_table(runs: Sequence[Inputs]) -> Table | None:
     """Time of all jobs and peak memory of every stage, run by run."""
-    found = {run.name: by_stage(run.inputs).set_index("stage") for run in runs if len(run.inputs.benchmarks)}
+    found = {run.name: by_stage(run).set_index("stage") for run in runs if len(run.benchmarks)}
     rows = []
     for stage in dict.fromkeys(stage for table in found.values() for stage in table.index):
         seconds, peaks = [], []
