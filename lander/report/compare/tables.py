@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 
@@ -95,7 +96,7 @@ def glance_table(
     bleu = scores[scores["metric"] == "bleu"]
     values = bleu.groupby(["test", "method", "direction"])["score"].mean()
     factors = FACTORS if any(run.runs for run in runs) else ()
-    costs, rows, columns = _costs(runs), [], []
+    (_, costs), rows, columns = _costs(runs), [], []
     for label, one, base in _pairs(runs):
         cells = {}
         for test in tests:
@@ -107,8 +108,7 @@ def glance_table(
             higher, lower, of = tested.counted(one, base, test)
             for heading, number in (("better", higher), ("worse", lower)):
                 cells[f"BLEU on {test}", heading] = Cell(f"{number} of {of}", value=number) if of else MISSING
-        own, first = costs.get(one[0], {}), costs.get(base[0], {})
-        cells |= {("training", heading): _factor(own, first, heading) for heading in factors}
+        cells |= {("training", name): measured(costs.loc[one[0], name], "×{:.2f}".format) for name in factors}
         columns = list(cells)
         rows.append((label, cells.values()))
     if not rows:
@@ -119,33 +119,26 @@ def glance_table(
     return Table.of("Differences at a glance", "method · runs", columns, rows, notes=notes, word="significant")
 
 
-def _costs(runs: Sequence[Inputs]) -> dict[str, dict[str, float]]:
-    """Label of a method -> heading -> mean over seeds."""
-    found: dict[str, dict[str, float]] = {}
-    for method in methods(runs):
-        for run in runs:
-            own = {heading: average(run, method, key) for heading, (key, _) in COSTS.items()}
-            if own := {heading: value for heading, value in own.items() if value is not None}:
-                found[run.label(method)] = own
-    return found
-
-
-def _factor(own: dict[str, float], base: dict[str, float], heading: str) -> Cell:
-    known = heading in own and base.get(heading)
-    return measured(own[heading] / base[heading] if known else None, "×{:.2f}".format)
+def _costs(runs: Sequence[Inputs]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What training cost (mean over seeds): label x heading, and the same divided by that of the first run."""
+    found = {
+        run.label(method): {heading: average(run, method, key) for heading, (key, _) in COSTS.items()}
+        for method in methods(runs)
+        for run in runs
+    }
+    costs, based = pd.DataFrame(found).T.astype(float), bases(runs)
+    first = costs.reindex([based.get(label) for label in costs.index]).set_axis(costs.index)
+    return costs, (costs / first).replace(np.inf, np.nan)
 
 
 def cost_table(runs: Sequence[Inputs]) -> Table | None:
     """What every training cost, also relative to the first run."""
-    costs, based = _costs(runs), bases(runs)
+    costs, factors = _costs(runs)
     rows = []
-    for label, own in costs.items():
-        cells = []
-        for heading, (_, shown) in COSTS.items():
-            factor = _factor(own, costs.get(based.get(label, ""), {}), heading)
-            spread = factor.text if factor.value else ""
-            cells.append(replace(measured(own.get(heading), shown), spread=spread))
-        rows.append((label, cells))
+    for label, own in costs.dropna(how="all").iterrows():
+        spreads = {name: "" if np.isnan(factor) else f"×{factor:.2f}" for name, factor in factors.loc[label].items()}
+        shown = COSTS.items()
+        rows.append((label, [replace(measured(own[name], text), spread=spreads[name]) for name, (_, text) in shown]))
     notes = ["Trained: parameters. Memory: the peak of one process. ×: relative to the first run that has the method."]
     return Table.of("What training cost", "method · run", COSTS, rows, notes=notes) if rows else None
 
@@ -153,20 +146,18 @@ def cost_table(runs: Sequence[Inputs]) -> Table | None:
 def stage_table(runs: Sequence[Inputs]) -> Table | None:
     """Time of all jobs and peak memory of every stage, run by run."""
     found = {run.name: by_stage(run).set_index("stage") for run in runs if len(run.benchmarks)}
+    if not found:
+        return None
     rows = []
-    for stage in dict.fromkeys(stage for table in found.values() for stage in table.index):
-        seconds, peaks = [], []
-        for job in (table.loc[stage] if stage in table.index else None for table in found.values()):
-            if job is None or not job["jobs"]:  # the stage is not in this run, or all its jobs were copied
-                seconds.append(MISSING if job is None or not job["copied"] else "copied")
-                peaks.append(MISSING)
-                continue
-            seconds.append(measured(job["seconds"], duration))
-            peaks.append(measured(job["memory"], size))
-        rows.append((stage, seconds + peaks))
+    for stage, jobs in pd.concat(found, axis="columns").iterrows():
+        cells = []
+        for name in found:
+            ran, copied = jobs[name, "jobs"] > 0, jobs[name, "copied"] > 0
+            cells.append(measured(jobs[name, "seconds"], duration) if ran else "copied" if copied else MISSING)
+        rows.append((stage, [*cells, *(measured(jobs[name, "memory"], size) for name in found)]))
     columns = [(group, name) for group in ("time of all jobs", "peak memory") for name in found]
     notes = [
         "Wall-clock time; jobs may have run in parallel. A job that did not run again keeps the time of its first run. "
         "Jobs whose results were copied from another run are not counted."
     ]
-    return Table.of("Time and memory by stage", "stage", columns, rows, notes=notes) if rows else None
+    return Table.of("Time and memory by stage", "stage", columns, rows, notes=notes)
