@@ -1,14 +1,12 @@
 """Section `evaluate`: scores and tests of significance (paper 4.3-4.4)."""
 
 import os
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from lander.config.model import PathText
-from lander.shared.section import Section
-
-Text = Annotated[str, Field(min_length=1)]
+from lander.evaluate.metrics import OPTIONAL
+from lander.shared.section import PathText, Section, Text
 
 
 class Neural(Section):
@@ -51,7 +49,7 @@ class Evaluate(Section):
         description="Methods (or method/variant) that every method is tested against; null is those of "
         "zero-shot/best-prompt, full, lora, adapter-lora and random that are in `methods`.",
     )
-    metrics: tuple[Literal["spbleu", "bleu_13a"], ...] = Field(
+    metrics: tuple[Literal[OPTIONAL], ...] = Field(
         (), description="Further metrics beside BLEU and chrF2++; `readings: paper` adds bleu_13a."
     )
     neural: tuple[Neural, ...] = Field(

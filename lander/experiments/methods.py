@@ -37,6 +37,7 @@ from lander.report.significance import SIGNIFICANT, Outcome
 from lander.report.tables import MISSING, Cell, Table, duration, quantity
 from lander.shared.errors import UserError
 
+NO_SEED = 10**6  # no seed is as high: draws of a control that count as seeds are not paired with seeds
 FLOOR = 5.0  # BLEU below which methods are not ranked
 OURS = ("landermt", MAIN)
 SIDES = {"mean": "all directions", "mean-into-en": "into English", "mean-out-of-en": "out of English"}
@@ -212,7 +213,8 @@ def outcomes(
     for place, found in scores.items():
         for model, statistics in found.statistics.items():
             if (model.method, DRAWS) in runs and model.variant in (MAIN, *draws):
-                model = model._replace(variant=DRAWS, seed=f"{model.variant}.{model.seed}")
+                drawn = 1 + (MAIN, *draws).index(model.variant)
+                model = replace(model, variant=DRAWS, seed=drawn * NO_SEED + model.seed)
             if (model.method, model.variant) in runs:
                 data[place].statistics[model] = statistics
     rows = significance.compare(data, list(dict.fromkeys(f"{method}/{variant}" for method, variant in best)))

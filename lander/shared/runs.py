@@ -20,13 +20,14 @@ class Model:
         """Its folder below a stage's folder, as in `landermt/main/s0`."""
         return f"{self.method}/{self.variant}/s{self.seed}"
 
+    @property
+    def columns(self) -> dict[str, str]:
+        """Its columns in tables of scores."""
+        return {"method": self.method, "variant": self.variant, "seed": str(self.seed)}
+
     @classmethod
     def parse(cls, name: str) -> "Model":
-        """The model whose `str` is `name`.
-
-        Raises:
-            UserError: not of the form method/variant/s<seed>.
-        """
+        """The model whose `str` is `name`."""
         found = NAME.fullmatch(name)
         if not found:
             raise UserError(f"{name}: not the name of a model; write METHOD/VARIANT/s<SEED>, as in landermt/main/s0")

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from lander.evaluate.collect import COLUMNS, write_scores
-from lander.evaluate.metrics import score, segments
 from lander.evaluate.outputs import flags as flags_of
+from lander.evaluate.scoring import score, segments
 from lander.evaluate.translations import Translations
 from lander.experiments.__main__ import main
 from lander.experiments.forgetting import pareto
@@ -151,12 +151,12 @@ def scored(folder, models, references):
         for direction, hypotheses in texts.items():
             items = Translations(["?"] * len(references), references, hypotheses, hypotheses)
             pair = parse_direction(direction)
-            found = score(items, pair.target, flags_of(items, pair, None))
+            scores, measured = score(items, pair.target, flags_of(items, pair, None))
             place = {"method": method, "variant": variant, "seed": seed[1:], "test": "news", "direction": direction}
             path = folder / model / "news" / f"{direction}.csv"
-            rows = [{**place, "metric": s.metric, "score": str(s.value), "signature": "s"} for s in found.scores]
+            rows = [{**place, "metric": s.metric, "score": str(s.value), "signature": "s"} for s in scores]
             write_scores(path, rows)
-            tables.write(path.with_suffix(".segments.parquet"), segments(place, found.measured), "segments")
+            tables.write(path.with_suffix(".segments.parquet"), segments(place, measured), "segments")
     return [folder / model for model in models]
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from transformers import BloomConfig, BloomForCausalLM
 
 from lander.config import config
-from lander.config.readings import READINGS
+from lander.config.config import READINGS
 from lander.finetune.blocks import Routing
 from lander.finetune.engine import BlockAdamW
 from lander.finetune.methods import Lora, Prepared, count, prepare

@@ -15,14 +15,16 @@ from lander import cli
 from lander.evaluate import significance
 from lander.evaluate.__main__ import score_all
 from lander.evaluate.collect import collect, write_scores
-from lander.evaluate.segments import Compared, Model, Place
+from lander.evaluate.resampling import Design
+from lander.evaluate.segments import Compared, Method, Place, read_all
 from lander.report.compare import page, runs
-from lander.report.compare.paired import MAIN, Across, Method, _family, paired
+from lander.report.compare.paired import MAIN, _family, paired
 from lander.report.compare.tables import config_table, cost_table, flat, glance_table, software_table, stage_table
 from lander.report.significance import Significance
 from lander.report.tables import Cell
 from lander.shared import tables
 from lander.shared.errors import UserError
+from lander.shared.runs import Model
 
 PAIR = ["en-de", "de-en"]
 ORDER = [("full", "main"), ("lora", "main")]
@@ -34,8 +36,8 @@ def make(folder, models=ORDER, directions=PAIR, tests=("cldr",), config=None, se
     for test in tests:
         make_translations(folder, directions, models, lines=lines, test=test)
     for method, variant in models:
-        model = {"method": method, "variant": variant, "seed": "0"}
-        own = Path(method, variant, "s0")
+        model = Model(method, variant, 0)
+        own = Path(str(model))
         score_all(folder / "translate" / own, dict.fromkeys(tests, directions), None, model, folder / "evaluate" / own)
         files += [folder / "evaluate" / own / test / f"{one}.csv" for test in tests for one in directions]
         record = {"seconds": seconds, "parameters_trained": 1000, "peak_memory_bytes": 2e9, "versions": {"torch": "2"}}
@@ -93,7 +95,7 @@ def test_tests_are_those_of_one_run(two, made):
         copy = two[1] / f"renamed-{path.name}"
         tables.write(copy, tables.read(path, "segments").assign(method="other"), "segments")
         files.append(copy)
-    wanted = [row for row in significance.table(files, ["full"]) if row["baseline"]]
+    wanted = [row for row in significance.compare(read_all(files), ["full"]) if row["baseline"]]
     assert len(wanted) == 2 * (2 + 3)  # two metrics; two directions and their means
     for row in wanted:
         place = (row["test"], row["direction"], row["metric"])
@@ -109,11 +111,11 @@ def test_tests_are_those_of_one_run(two, made):
 
 def family(scores, directions, pairs, seeds=False):
     """Tests of made-up sentence scores, by (method, seed), in each direction."""
-    models = {Model(name, MAIN, seed): values for (name, seed), values in scores.items()}
+    models = {Model(name, MAIN, int(seed)): values for (name, seed), values in scores.items()}
     data = {Place("news", direction, "comet"): Compared("s", models) for direction in directions}
     found = Significance(seeds=seeds)
-    pairs = {Method(one, MAIN): Method(base, MAIN) for one, base in pairs.items()}
-    _family(data, [("news", one) for one in directions], Across(pairs, 500), found)
+    pairs = [(Method(one, MAIN), Method(base, MAIN)) for one, base in pairs.items()]
+    _family(data, [("news", one) for one in directions], Design(pairs, 500), found)
     return found
 
 
