@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
-from lander.report.tables import MISSING, Cell, Head, Table, markdown
+from lander.report.tables import MISSING, Cell, Table, markdown
 from lander.shared.errors import UserError
 from lander.shared.files import write_text
 
@@ -39,7 +39,7 @@ class Document:
     Attributes:
         name: of the experiment and its files.
         title: one line: what is in it.
-        blocks: tables and paragraphs, in order.
+        blocks: tables and paragraphs, in order. Empty paragraphs are left out of the files.
         csv: every number, one a row; see `numbers`.
         svg: the figure, or None.
         files: further files to write, name -> text; `read` does not read them.
@@ -80,10 +80,10 @@ def write(document: Document, out: Path) -> None:
     """Write all files of a document, each whole or not at all; the JSON comes last."""
     name = document.name
     figure = f"{name}.svg" if document.svg else None
-    content = Stored(document.title, document.blocks, figure)
-    stored = STORED.dump_json(content, indent=1, exclude_defaults=True)
-    blocks = [block if isinstance(block, str) else markdown(block) for block in document.blocks]
-    text = "\n\n".join([f"# {document.title}", *blocks]) + "\n"
+    blocks = [block for block in document.blocks if block]
+    stored = STORED.dump_json(Stored(document.title, blocks, figure), indent=1, exclude_defaults=True)
+    shown = [block if isinstance(block, str) else markdown(block) for block in blocks]
+    text = "\n\n".join([f"# {document.title}", *shown]) + "\n"
     texts = {f"{name}.csv": document.csv, f"{name}.md": text}
     texts |= {figure: document.svg} if figure else {}
     texts |= {**document.files, f"{name}.json": stored.decode() + "\n"}
@@ -172,11 +172,6 @@ def number(
         text = text.replace("-", "").replace("+", "")  # no sign for what rounds to zero
     shown = spread is not None and spread == spread
     return Cell(text, bool(best), f"±{spread:.{digits}f}" if shown else "")
-
-
-def heads(texts: Sequence[str]) -> list[Head]:
-    """One heading a column."""
-    return [Head(text) for text in texts]
 
 
 def listed(values: Sequence[object]) -> str:
