@@ -43,15 +43,7 @@ def write(
     """
     tests = summary.test_names(inputs)
     pareto = [one for one in documents if one.name == PICTURE_FIRST]
-    figures = {
-        "gain": [] if any(one.svg for one in pareto) else [training.gain(inputs, tests)],
-        "scores": [scores.score_figure(inputs, tests)],
-        "detection": [detection.draw(name, inputs, documents) for name in detection.FIGURES],
-        "training": [training.loss(inputs)],
-        "data": [data.lengths(inputs)],
-        "cost": [training.stages(inputs)],
-    }
-    figures = {key: [one for one in items if one] for key, items in figures.items()}
+    figures = _figures(inputs, tests, documents)
     inside, room = set(), ROOM  # experiments whose figures are in the page; the others are only files
     for one in documents:
         if one.svg and len(one.svg) <= room:
@@ -98,6 +90,20 @@ def write(
             "give fewer score tables, figures or run files",
             file=sys.stderr,
         )
+
+
+def _figures(inputs: Inputs, tests: list[str], documents: Sequence[Document]) -> dict[str, list[Drawn]]:
+    """The figures of each section. Gain against cost is drawn if the experiment `forgetting` has not measured more."""
+    measured = any(one.name == PICTURE_FIRST and one.svg for one in documents)
+    found = {
+        "gain": [] if measured else [training.gain(inputs, tests)],
+        "scores": [scores.score_figure(inputs, tests)],
+        "detection": [detection.draw(name, inputs, documents) for name in detection.FIGURES],
+        "training": [training.loss(inputs)],
+        "data": [data.lengths(inputs)],
+        "cost": [training.stages(inputs)],
+    }
+    return {key: [one for one in items if one] for key, items in found.items()}
 
 
 def render_browser(browser: Browser, room: int) -> Markup:
