@@ -58,16 +58,6 @@ def base_of(network: nn.Module) -> nn.Module:
     return network.get_base_model() if hasattr(network, "get_base_model") else network
 
 
-def parameters(network: nn.Module) -> dict[str, nn.Parameter]:
-    """The bottlenecks' parameters by their names in the network."""
-    return {name: value for name, value in network.named_parameters() if f".{NAME}." in name}
-
-
-def base_name(name: str) -> str:
-    """The name that a parameter has in the base, without PEFT's wrapper."""
-    return name.removeprefix("base_model.model.")
-
-
 def n_parameters(network: nn.Module, size: int) -> int:
     """Parameters of bottlenecks of a size in every layer: (2 d_model + 1) N + d_model each."""
     width, layers = _shape(network)
@@ -81,11 +71,7 @@ def largest(network: nn.Module, budget: int) -> int:
 
 
 def layers_budget(network: nn.Module, layers: int | None, scope: str = "layer") -> int:
-    """Parameters of so many whole layers, or (`scope: ffn`) of their FFNs. The layers of a model are alike.
-
-    Raises:
-        UserError: no number of layers, or one that the model does not have.
-    """
+    """Parameters of so many whole layers, or (`scope: ffn`) of their FFNs. The layers of a model are alike."""
     n_layer = len(families.layers_of(network))
     if layers is None or not 1 <= layers <= n_layer:
         raise UserError(

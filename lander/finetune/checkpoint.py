@@ -25,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from lander.finetune.engine import MOMENTS, Engine, full_shape, largest
+from lander.finetune.engine import MOMENTS, Engine, full_shape, largest, say
 from lander.shared import deadline
 from lander.shared.errors import UserError
 from lander.shared.files import read_json, whole_folder, write_json
@@ -35,13 +35,13 @@ NOTHING, SAVE, TIME_IS_UP, SIGNAL = range(4)  # reasons for a checkpoint; from S
 
 
 class Clock:
-    """Tells after each update whether to save, and whether to leave. All ranks must make one and ask it."""
+    """Tells after each update whether to save, and whether to leave. All ranks must make one and ask it.
+
+    As a context it handles the signals: the update at hand is finished first.
+    """
 
     def __init__(self, engine: Engine, network: nn.Module, minutes: float):
-        """
-        Args:
-            minutes: of training between checkpoints; 0: none by time.
-        """
+        """`minutes` of training between checkpoints; 0: none by time."""
         trained = 4 * sum(full_shape(parameter).numel() for parameter in engine.trained.values())  # bytes
         read = sum(full_shape(one).numel() * one.element_size() for one in network.parameters())  # at the end
         end = deadline.job_end() if dist.get_rank() == 0 else None
@@ -49,9 +49,15 @@ class Clock:
         self.timer = deadline.Timer(end, trained * (1 + len(MOMENTS)), trained + read)
         self.last, self.reason, self.signal = time.monotonic(), NOTHING, 0
 
-    def note(self, number: int, _frame: object) -> None:
-        """Handler of a signal: the update at hand is finished first."""
-        self.signal = number
+    def __enter__(self) -> None:
+        def note(number: int, _frame: object) -> None:
+            self.signal = number
+
+        self.handlers = {number: signal.signal(number, note) for number in SIGNALS}
+
+    def __exit__(self, *_error: object) -> None:
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
 
     def is_due(self, last: bool) -> bool:
         """Whether to save now; to be asked once after each update. `last`: the model comes next."""
@@ -67,17 +73,14 @@ class Clock:
     def restart(self, update: int, updates: int) -> None:
         """Go on after `update` updates are saved, or end the job where that was the reason to save; all ranks alike.
 
-        Raises:
-            UserError: the job's time is nearly up, and it is not ended by being put back into its queue.
-            SystemExit: a signal came; its status is the one that a shell gives to the signal, 130 or 143.
+        After a signal with SystemExit and the status that a shell gives to it, 130 or 143. If the job's time is nearly
+        up, with a UserError, unless the job is put back into its queue.
         """
         self.last = time.monotonic()
         if self.reason >= SIGNAL:
             number = signal.Signals(self.reason - SIGNAL)
-            if dist.get_rank() == 0:
-                with contextlib.suppress(BrokenPipeError):
-                    where = f"after update {update} of {updates}, the state is saved; run again to go on from it"
-                    print(f"finetune: {number.name}: stopped {where}", file=sys.stderr, flush=True)
+            where = f"after update {update} of {updates}, the state is saved; run again to go on from it"
+            say(f"{number.name}: stopped {where}")
             sys.exit(128 + number)
         if self.reason == TIME_IS_UP:
             for number in SIGNALS:  # the state is saved: SIGTERM, by which SLURM ends a requeued job, ends the process
@@ -87,21 +90,6 @@ class Clock:
             if dist.get_world_size() > 1:
                 dist.barrier()
             raise deadline.stopped(update, updates)
-
-
-@contextlib.contextmanager
-def clock(folder: Path | None, engine: Engine, network: nn.Module, minutes: float) -> Iterator[Clock | None]:
-    """A `Clock`, and while the context lasts a signal does not end the process at once. None without a folder."""
-    if folder is None:
-        yield None
-        return
-    made = Clock(engine, network, minutes)
-    before = {number: signal.signal(number, made.note) for number in SIGNALS}
-    try:
-        yield made
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def save(folder: Path, engine: Engine, update: int, log: list[dict], fingerprint: dict[str, str]) -> None:
@@ -145,8 +133,25 @@ def sweep(folder: Path) -> None:
         shutil.rmtree(path)
 
 
-def restore(path: Path, engine: Engine) -> tuple[int, list[dict]]:
-    """Load a checkpoint into the engine. Returns the update to go on with and the loss log so far."""
+def remove(folder: Path) -> None:
+    """Remove all checkpoints of a training, whose model is written."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):  # <method>/<variant>, unless another run has checkpoints there
+        folder.parent.rmdir()
+        folder.parent.parent.rmdir()
+
+
+def resume(folder: Path, engine: Engine, fingerprint: dict[str, str], updates: int) -> tuple[int, list[dict]]:
+    """Load the last checkpoint of a training into the engine, if there is one, and say which.
+
+    Returns:
+        The update to go on with, and the loss log so far.
+    """
+    path = latest(folder, fingerprint)
+    if path is None:
+        if reason := foreign(folder, fingerprint):
+            say(reason)
+        return 0, []
     record = _record(path)
     with contextlib.ExitStack() as stack:
         files = {}
@@ -160,6 +165,7 @@ def restore(path: Path, engine: Engine) -> tuple[int, list[dict]]:
                 raise UserError(f"{path}: the checkpoint is damaged ({error}); {_remedy(path)}") from None
 
         engine.put(read, record["updates"])
+    say(f"resuming at update {record['update']} of {updates}")
     return record["update"], record["log"]
 
 

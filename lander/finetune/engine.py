@@ -29,6 +29,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.utils import get_total_norm
 
+from lander.config.finetune import Training
 from lander.finetune.methods import ParameterGroup
 from lander.shared import machine
 from lander.shared.errors import UserError
@@ -69,6 +70,13 @@ def end_processes() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
+
+
+def say(message: str) -> None:
+    """Print a line on stderr, in the first process."""
+    if dist.get_rank() == 0:
+        with contextlib.suppress(BrokenPipeError):  # Ctrl-C has ended the reader; the state is still to be saved
+            print(f"finetune: {message}", file=sys.stderr, flush=True)
 
 
 def import_deepspeed() -> Any:
@@ -136,27 +144,20 @@ class Engine:
         self,
         loss: nn.Module,
         groups: Sequence[ParameterGroup],
-        *,
-        batch_size: int,
-        accumulate: int,
-        weight_decay: float = 0.01,
-        clip: float = 1.0,
-        zero_stage: int = 0,
+        settings: Training,
     ):
         """
         Args:
             loss: batch -> scalar.
-            accumulate: micro-batches of an update, over all ranks.
-        Raises:
-            UserError: the ranks cannot share the micro-batches evenly.
+            settings: `accumulate` counts the micro-batches of an update over all ranks.
         """
         ranks = dist.get_world_size()
-        if accumulate % ranks:
+        if settings.accumulate % ranks:
             raise UserError(
-                f"finetune.accumulate: {accumulate} micro-batches cannot be shared by {ranks} ranks; "
+                f"finetune.accumulate: {settings.accumulate} micro-batches cannot be shared by {ranks} ranks; "
                 f"use a multiple of {ranks}"
             )
-        self.groups, self.micro_batches = groups, accumulate // ranks
+        self.groups, self.micro_batches = groups, settings.accumulate // ranks
         self.trained = {name: value for group in groups for name, value in group.parameters.items()}
         self.updates = [0] * len(groups)  # that each group has had
         options = [
@@ -167,14 +168,14 @@ class Engine:
             for group in groups
         ]
         # Fused: one pass over the memory instead of ten, and no temporary copies.
-        self.optimizer = BlockAdamW(options, lr=0.0, weight_decay=weight_decay, fused=True)
+        self.optimizer = BlockAdamW(options, lr=0.0, weight_decay=settings.weight_decay, fused=True)
         bf16 = next(iter(self.trained.values())).dtype == torch.bfloat16
         config = {
-            "train_micro_batch_size_per_gpu": batch_size,
+            "train_micro_batch_size_per_gpu": settings.batch_size,
             "gradient_accumulation_steps": self.micro_batches,
-            "gradient_clipping": clip,
+            "gradient_clipping": settings.clip,
             # With bfloat16 weights DeepSpeed has float32 masters that can be read by name from stage 1 on only.
-            "zero_optimization": {"stage": max(zero_stage, 1) if bf16 else zero_stage},
+            "zero_optimization": {"stage": max(settings.zero_stage, 1) if bf16 else settings.zero_stage},
             "zero_allow_untested_optimizer": True,
             # A gradient goes to its float32 sum as soon as it exists, and its bfloat16 tensor is given back.
             "bf16": {"enabled": bf16, "immediate_grad_update": True},
@@ -195,9 +196,6 @@ class Engine:
 
         The state comes with a group's first step, and DeepSpeed links it to the parameters' names at the first step
         of all. A group that is idle then would never be linked, and no checkpoint could be put into it.
-
-        Raises:
-            UserError: the loss of the batch or its gradient is not finite.
         """
         decays = [options["weight_decay"] for options in self.optimizer.param_groups]
         for options in self.optimizer.param_groups:

@@ -118,14 +118,14 @@ def export_all(
             card_of(folder, name, name)
 
 
-def _foldable(path: str) -> saved.Trained | None:
+def _foldable(path: str) -> saved.Trained | delta.Delta | None:
     """The trained model, None for a base.
 
     Raises:
         UserError: no plain model equals it.
     """
     trained = open_trained(path)
-    if trained and "bottlenecks" in saved.parts_of(trained.manifest, path):
+    if trained and "bottlenecks" in trained.parts:
         raise UserError(
             f"{path}: a bottleneck adapter cannot be exported: it is not linear (a gelu is between its two maps), "
             "so no weights of the base's architecture equal it; use lander.load, `lander translate` or `lander delta`"
@@ -133,7 +133,9 @@ def _foldable(path: str) -> saved.Trained | None:
     return trained
 
 
-def _fold(translator: Translator, trained: saved.Trained | None, direction: str, base: str | None) -> nn.Module:
+def _fold(
+    translator: Translator, trained: saved.Trained | delta.Delta | None, direction: str, base: str | None
+) -> nn.Module:
     """The plain network of a direction."""
     translator.route(direction)
     network = translator.network
@@ -143,7 +145,7 @@ def _fold(translator: Translator, trained: saved.Trained | None, direction: str,
         return network
     where, revision = base or trained.manifest["base"]["path"], trained.manifest["base"].get("revision")
     plain = loading.load_model(where, revision, "float32")
-    blocks.fold(network, translator.ffns, plain)
+    blocks.fold(network, plain)
     return plain
 
 
@@ -158,7 +160,7 @@ def _write(folder: Path, network: nn.Module, translator: Translator, dtype: str)
 
 def _cards(
     path: str | Path,
-    trained: saved.Trained | None,
+    trained: saved.Trained | delta.Delta | None,
     translator: Translator,
     directions: list[str],
     scores: Path | None,

@@ -6,6 +6,7 @@ model.translate(["Good morning."], "en-de")
 `lander.share.export` writes one as a plain model folder, `lander.finetune.delta` as one file.
 """
 
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from torch.nn.functional import cross_entropy
 
 from lander.data.templates import Template, load_templates
 from lander.finetune import blocks, delta, saved
+from lander.finetune.switch import Router
 from lander.models import loading
 from lander.models.tokens import IGNORED, Codec
 from lander.shared.errors import UserError
@@ -44,13 +46,11 @@ class Translator:
         directions: list[Direction],
         languages: dict[str, str],
         templates: list[Template],
-        router: blocks.Router | None = None,
-        ffns: dict[int, blocks.BlockFFN] | None = None,
     ):
         self.network, self.codec = network, codec
         self.directions, self.languages, self.templates = directions, languages, templates
-        self.router = router or blocks.Router()
-        self.ffns = ffns or {}
+        self.ffns = blocks.installed(network)
+        self.router = next((ffn.router for ffn in self.ffns.values()), Router())
 
     def route(self, direction: str | Direction | None) -> None:
         """Make the model run a direction; None is the base's graph. One that was not trained uses its languages'.
@@ -204,20 +204,21 @@ def load(
     if trained is None:
         network, codec = loading.load(path, revision, dtype, prompt)
         return Translator(network, codec, directions=[], languages={}, templates=own_templates(path))
-    manifest, router = trained.manifest, blocks.Router()
-    network, codec, ffns = _network(trained, router, dtype, base, start=start)
+    if isinstance(trained, delta.Delta):
+        with tempfile.TemporaryDirectory() as temporary:
+            delta.apply(path, Path(temporary, "model"), base)
+            return load(Path(temporary, "model"), dtype, start=start)
+    manifest = trained.manifest
     return Translator(
-        network.eval().requires_grad_(False),
-        codec,
+        saved.load_network(trained, dtype, base, start=start),
+        loading.load_codec(path),
         directions=[parse_direction(direction) for direction in manifest["directions"]],
         languages=manifest["languages"],
         templates=[Template(f"trained {index}", text) for index, text in enumerate(manifest["templates"])],
-        router=router,
-        ffns=ffns,
     )
 
 
-def open_trained(path: str) -> saved.Trained | None:
+def open_trained(path: str) -> saved.Trained | delta.Delta | None:
     """A trained model, from its folder or from a delta file; None where the path is a base's.
 
     Raises:
@@ -225,34 +226,7 @@ def open_trained(path: str) -> saved.Trained | None:
     """
     if delta.is_delta(path):
         return delta.Delta(path)
-    return saved.Folder(path) if saved.is_trained_model(path) else None
-
-
-def _network(
-    trained: saved.Trained, router: blocks.Router, dtype: str, base: str | None, *, start: bool
-) -> tuple[nn.Module, Codec, dict[int, blocks.BlockFFN]]:
-    """A trained model's network, its tokenizer and its blocks by layer."""
-    parts = saved.parts_of(trained.manifest, trained.path)
-    in_folder = isinstance(trained, saved.Folder)
-    if "model" in parts and in_folder:
-        return trained.whole(None, dtype), loading.load_codec(str(trained.path)), {}
-    where, revision = delta.check_base(trained, base)
-    network = loading.load_model(where, revision, dtype)
-    codec = loading.load_codec(str(trained.path)) if in_folder else trained.codec(where, revision)
-    ffns: dict[int, blocks.BlockFFN] = {}
-    if "model" in parts:
-        network = trained.whole(network, dtype)
-    if "lora" in parts:
-        network = saved.put_lora(trained, network)
-    if "bottlenecks" in parts:
-        saved.put_bottlenecks(trained, network)
-    if "blocks" in parts:
-        how = trained.manifest["routing"]
-        routing = blocks.Routing(how["scale"], how["gate"] == "learned")
-        ffns = blocks.install(network, trained.masks(), router, routing, saved.trained_scope(trained, network))
-        if not start:
-            saved.put_weights(trained, "blocks", network)
-    return network, codec, ffns
+    return saved.Trained(path) if saved.is_trained_model(path) else None
 
 
 def own_templates(path: str) -> list[Template]:

@@ -10,10 +10,10 @@ import trained
 from torch import nn
 
 import lander
-from lander.config.methods import METHODS
+from lander.config.methods import METHODS, Lora
 from lander.finetune import adapters
 from lander.finetune.cost import training_cost, weights
-from lander.finetune.methods import Lora, count, prepare
+from lander.finetune.methods import count, prepare
 from lander.finetune.schedule import Pairs, Schedule
 from lander.models import families
 from lander.share.export import export
@@ -85,7 +85,7 @@ def test_the_rank_of_lora_matched_by_hand():
     """One layer has 3,280 parameters, 4.27 ranks of 768 each; its FFN 2,128, 2.77 ranks."""
     assert (LAYER, 3 * PER_RANK) == (3280, 768)
     for scope, rank in (("layer", 4), ("ffn", 3)):
-        prepared = prepare("lora-matched", toys.bloom(3), budget_layers=1, scope=scope, lora=Lora(16, 8))
+        prepared = prepare("lora-matched", toys.bloom(3), budget_layers=1, scope=scope, lora=Lora(rank=16, alpha=8))
         assert prepared.sizes == {"lora_rank": rank}
         assert count(prepared.groups) == 768 * rank
         assert prepared.network.peft_config["default"].lora_alpha == 8

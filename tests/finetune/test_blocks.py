@@ -7,7 +7,8 @@ import torch
 import toys
 from torch.nn.functional import linear
 
-from lander.finetune.blocks import BlockFFN, Routing, fold, install, partition
+from lander.config.masks import Routing
+from lander.finetune.blocks import BlockFFN, fold, install, partition
 from lander.finetune.engine import BlockAdamW
 from lander.finetune.methods import prepare
 from lander.finetune.switch import Router, switches
@@ -72,7 +73,7 @@ def test_routed_output_equals_equations_7_to_9_by_hand(where):
     inside = pre * scale if where == "input" else pre
     h = ffn.act(inside + ffn.up.bias) * ((scale > 0) if where == "input" else scale)
     expected = residual + linear(h, ffn.down.weight) + ffn.down.bias
-    routed = install(model, toys.masks([1], P), router, Routing(where))[1]
+    routed = install(model, toys.masks([1], P), router, Routing(scale=where))[1]
     torch.testing.assert_close(routed(x, residual), expected, rtol=1e-5, atol=1e-5)
 
 
@@ -262,7 +263,7 @@ def test_folding_equals_routing_where_some_layers_are_the_base(family, scope):
     for direction in ("en-de", "de-en", "en-fr", "de-fr"):
         plain[direction] = toys.FAMILIES[family]()
         routed = logits(prepared, direction)
-        fold(prepared.network, ffns, plain[direction])
+        fold(prepared.network, plain[direction])
         torch.testing.assert_close(plain[direction](toys.ids()).logits, routed, rtol=1e-4, atol=1e-5)
     base = toys.FAMILIES[family]().state_dict()
     assert all(torch.equal(value, base[name]) for name, value in plain["en-fr"].state_dict().items())

@@ -10,10 +10,11 @@ from torch import nn
 from transformers import BloomConfig, BloomForCausalLM
 
 from lander.config import config
+from lander.config.masks import Routing
+from lander.config.methods import Lora
 from lander.config.readings import READINGS
-from lander.finetune.blocks import Routing
 from lander.finetune.engine import BlockAdamW
-from lander.finetune.methods import Lora, Prepared, count, prepare
+from lander.finetune.methods import Prepared, count, prepare
 from lander.finetune.schedule import Pairs, Schedule
 from lander.report import paper
 
@@ -40,7 +41,7 @@ def masks():
 @pytest.mark.parametrize(("scope", "expected"), [("layer", WHOLE_LAYERS), ("ffn", THEIR_FFNS)])
 def test_landermt(masks, scope, expected):
     """805M: four whole layers. Every neuron is trained in some direction, the output bias in all."""
-    model = prepared("landermt", masks=masks, scope=scope, routing=Routing("input", learned=False))
+    model = prepared("landermt", masks=masks, scope=scope, routing=Routing(scale="input", gate="static"))
     assert (masks["en-de"]["role"] == "absent").mean() == pytest.approx(4 / 60, abs=1e-3)
     assert count(model.groups) == expected
 

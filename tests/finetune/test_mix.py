@@ -27,9 +27,9 @@ def test_weights_lie_between_base_and_tuned(tmp_path, monkeypatch, share) -> Non
     assert lander.load(str(out)).translate(["a"], "en-de", max_new_tokens=2)
 
 
-def test_only_full_can_be_mixed(tmp_path, monkeypatch) -> None:
+def test_only_weights_of_the_base_can_be_mixed(tmp_path, monkeypatch) -> None:
     made = trained.make(tmp_path, "lora")
     flags = ["--model", str(made.path), "--share", "0.5", "--out", str(tmp_path / "mixed")]
     monkeypatch.setattr(sys, "argv", ["mix", *flags])
-    with pytest.raises(lander.shared.errors.UserError, match="`full` alone"):
+    with pytest.raises(lander.shared.errors.UserError, match="made by lora, which has no weights of the base"):
         mix.main()

@@ -87,7 +87,7 @@ def test_a_damaged_trained_model(damage, file, tmp_path) -> None:
     made = trained.make(tmp_path / "results" / "r", "landermt").path
     damage(made / file)
     with pytest.raises(UserError, match=str(made / file)):
-        saved.Folder(made)
+        saved.Trained(made)
 
 
 def test_checkpoints(tmp_path) -> None:

@@ -17,13 +17,12 @@ import torch
 from torch import nn
 
 from lander.config import config, variants
-from lander.config.methods import METHODS
+from lander.config.methods import METHODS, Lora
 from lander.detect.masks import Rules, direction_mask
 from lander.finetune import saved
 from lander.finetune.adapters import base_of
-from lander.finetune.blocks import Routing
 from lander.finetune.cost import weights
-from lander.finetune.methods import Lora, Prepared, prepare
+from lander.finetune.methods import Prepared, prepare
 from lander.models import families
 from lander.shared.errors import UserError, brief
 from lander.workflow.planning.texts import Text
@@ -129,9 +128,11 @@ def made_ready(settings: config.Config, method: str, network: nn.Module) -> Prep
             network,
             masks=masks_of(own, method, network) if entry.masked else {},
             trained_in=frozenset(map(str, own.directions)),
-            routing=Routing(own.routing.scale, own.routing.gate == "learned"),
+            routing=own.routing,
             scope=own.finetune.scope,
-            lora=Lora(flags.get("lora-rank", 16), flags.get("lora-alpha", 32), tuple(flags.get("lora-targets", ()))),
+            lora=Lora(
+                **{name: flags[f"lora-{name}"] for name in ("rank", "alpha", "targets") if f"lora-{name}" in flags}
+            ),
             bottleneck=flags.get("bottleneck"),
             budget_layers=flags.get("budget-layers"),
         )
