@@ -99,7 +99,7 @@ REFUSED = [
     ({"directions": ["en-cs"]}, "directions: en-cs: cs is not in `languages` (en, de, it, fr, ar, zh); add it there"),
     ({"directions": ["en-de", "de-en", "en-de"]}, "directions: en-de is there twice; remove one"),
     ({"methods": ["lorra"]}, "methods: lorra: no such method; did you mean lora?"),
-    ({"methods": ["qqq"]}, "methods: qqq: no such method; there are: zero-shot, in-context, full, layers, "),
+    ({"methods": ["qqq"]}, "methods: qqq: no such method; there are: zero-shot, in-context, full, "),
     ({"methods": ["lora", "lora"]}, "methods: lora is there twice"),
     ({"seeds": [1, 1]}, "seeds: 1 is there twice"),
     (

@@ -102,7 +102,7 @@ def test_the_rank_of_lora_matched_by_hand():
         ),
         ("lora-matched", {"budget_layers": 0}, "--budget-layers: 0"),
         ("adapter-lora", {"bottleneck": 4}, "--lora-rank: 16 has 12,288 parameters, .* the adapter's 444"),
-        ("adaptor", {}, "'adaptor' is not one of full, layers"),
+        ("adaptor", {}, "'adaptor' is not one of full, "),
         (
             "lora",
             {"lora": Lora(targets=("query_key_value", "nope", "attention.dense", "mlp"))},
