@@ -51,7 +51,7 @@ from lander.shared import guard, machine, provenance
 from lander.shared.digest import code_digest
 from lander.shared.errors import UserError, run_main
 from lander.shared.files import sweep, whole_file, write_json
-from lander.shared.languages import Direction, parse_direction
+from lander.shared.languages import parse_direction
 from lander.shared.section import add_flags, names_of, settings
 
 PIECE = 1_000  # pairs that are tokenized together: as lists, tokens take many times what they take in `Pairs`
@@ -129,17 +129,11 @@ def fingerprint(
 
 def write_record(args: argparse.Namespace, pairs: dict[str, Pairs], log: pd.DataFrame, facts: dict[str, Any]) -> None:
     """Write loss.csv and run.json: settings, code, machine, versions, cost, and the given facts."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, list):
-            return [plain(item) for item in value]
-        return str(value) if isinstance(value, Path | Direction) else value
-
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     if torch.cuda.is_available():
         peak = torch.cuda.max_memory_allocated()
     record = {
-        "settings": {key: plain(value) for key, value in vars(args).items()},
+        "settings": json.loads(json.dumps(vars(args), default=str)),  # paths and directions as text
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "tokens": int(log["tokens"].sum()) if len(log) else 0,
         "peak_memory_bytes": int(peak),

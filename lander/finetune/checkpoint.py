@@ -16,7 +16,6 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -25,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from lander.finetune.engine import MOMENTS, Engine, full_shape, largest, say
+from lander.finetune.engine import KINDS, Engine, full_shape, largest, say
 from lander.shared import deadline
 from lander.shared.errors import UserError
 from lander.shared.files import read_json, whole_folder, write_json
@@ -46,7 +45,7 @@ class Clock:
         read = sum(full_shape(one).numel() * one.element_size() for one in network.parameters())  # at the end
         end = deadline.job_end() if dist.get_rank() == 0 else None
         self.device, self.seconds = engine.device, 60 * minutes
-        self.timer = deadline.Timer(end, trained * (1 + len(MOMENTS)), trained + read)
+        self.timer = deadline.Timer(end, trained * len(KINDS), trained + read)
         self.last, self.reason, self.signal = time.monotonic(), NOTHING, 0
 
     def __enter__(self) -> None:
@@ -95,13 +94,11 @@ class Clock:
 def save(folder: Path, engine: Engine, update: int, log: list[dict], fingerprint: dict[str, str]) -> None:
     """Write a checkpoint after `update` updates and remove all others. All ranks must call it."""
     written = folder / f"update-{update:08d}"
-    masters = engine.masters()
-    moments = {key: engine.moments(key) for key in MOMENTS}
+    states = {kind: engine.state(kind) for kind in KINDS}
     if dist.get_rank() == 0:
         with whole_folder(written) as temporary:
-            save_file(masters, temporary / "weights.safetensors")
-            for key in MOMENTS:
-                save_file(moments[key], temporary / f"{key}.safetensors")
+            for kind, tensors in states.items():
+                save_file(tensors, temporary / f"{kind}.safetensors")
             state = {"fingerprint": fingerprint, "update": update, "updates": engine.updates, "log": log}
             write_json(temporary / "state.json", state)
         for other in set(folder.glob("update-*")) - {written}:  # a later one may be left of a run with other settings
@@ -111,20 +108,19 @@ def save(folder: Path, engine: Engine, update: int, log: list[dict], fingerprint
         dist.barrier()
 
 
-def latest(folder: Path, fingerprint: dict[str, str]) -> Path | None:
-    """The last checkpoint that was made with the same settings, data and code; others cannot be used."""
-    return next((path for path in _whole(folder) if _record(path)["fingerprint"] == fingerprint), None)
-
-
-def foreign(folder: Path, fingerprint: dict[str, str]) -> str | None:
-    """Why the training does not go on from the last checkpoint that is there, in one line."""
-    for path in _whole(folder):
+def latest(folder: Path, fingerprint: dict[str, str]) -> tuple[Path | None, str]:
+    """The last checkpoint with this fingerprint; if there is none, in one line why the last one of all is not used."""
+    why = ""
+    for path in sorted(folder.glob("update-*"), reverse=True):
+        if not (path / "state.json").is_file():
+            continue
         found = _record(path)["fingerprint"]
-        if not isinstance(found, dict):
-            return f"{path} is of an older Lander and is not used: the training starts from the beginning"
-        other = [part for part, value in fingerprint.items() if found.get(part) != value]
-        return f"{path} was made with other {', '.join(other)} and is not used: the training starts from the beginning"
-    return None
+        if found == fingerprint:
+            return path, ""
+        known = found if isinstance(found, dict) else {}
+        other = ", ".join(part for part, value in fingerprint.items() if known.get(part) != value)
+        why = why or f"{path} was made with other {other} and is not used: the training starts from the beginning"
+    return None, why
 
 
 def sweep(folder: Path) -> None:
@@ -147,10 +143,10 @@ def resume(folder: Path, engine: Engine, fingerprint: dict[str, str], updates: i
     Returns:
         The update to go on with, and the loss log so far.
     """
-    path = latest(folder, fingerprint)
+    path, why = latest(folder, fingerprint)
     if path is None:
-        if reason := foreign(folder, fingerprint):
-            say(reason)
+        if why:
+            say(why)
         return 0, []
     record = _record(path)
     with contextlib.ExitStack() as stack:
@@ -167,11 +163,6 @@ def resume(folder: Path, engine: Engine, fingerprint: dict[str, str], updates: i
         engine.put(read, record["updates"])
     say(f"resuming at update {record['update']} of {updates}")
     return record["update"], record["log"]
-
-
-def _whole(folder: Path) -> Iterator[Path]:
-    """The checkpoints of a folder, the last one first."""
-    return (path for path in sorted(folder.glob("update-*"), reverse=True) if (path / "state.json").is_file())
 
 
 def _record(path: Path) -> dict:

@@ -126,11 +126,6 @@ def _with_lora(trained: Trained, network: nn.Module) -> nn.Module:
         ) from None
 
 
-def _with_bottlenecks(trained: Trained, network: nn.Module) -> nn.Module:
-    adapters.install(network, trained.manifest["sizes"]["bottleneck"])
-    return network
-
-
 def _with_blocks(trained: Trained, network: nn.Module) -> nn.Module:
     """With the scope `ffn` everything trained is in the FFNs."""
     ffn = f".{families.family_of(network).ffn}."
@@ -143,7 +138,11 @@ def _with_blocks(trained: Trained, network: nn.Module) -> nn.Module:
 
 PARTS: dict[str, Named | Whole] = {  # what has a mark comes first
     "lora": Named("adapter_model.safetensors", MARKS["lora"], _with_lora),
-    "bottlenecks": Named("bottlenecks.safetensors", MARKS["bottlenecks"], _with_bottlenecks),
+    "bottlenecks": Named(
+        "bottlenecks.safetensors",
+        MARKS["bottlenecks"],
+        lambda trained, network: adapters.install(network, trained.manifest["sizes"]["bottleneck"]),
+    ),
     "weights": Named("weights.safetensors"),
     "blocks": Named("trained.safetensors", ready=_with_blocks),
     "model": Whole(),

@@ -1,12 +1,8 @@
 """The training loop. Directions take turns; an update is a window of micro-batches.
 
-A parameter group is skipped if no row of the update uses it.
-
 The gradient of an update is that of the mean of its micro-batches' losses, each the mean over its predicted tokens.
 With several ranks, rank r takes micro-batches r, r + ranks, ... of the window. The number of ranks changes nothing
-but the order of summation.
-
-What DeepSpeed needs to do this exactly is in `lander.finetune.engine`.
+but the order of summation. What DeepSpeed needs to do this exactly is in `lander.finetune.engine`.
 """
 
 import contextlib
@@ -22,12 +18,11 @@ from torch.nn.functional import cross_entropy
 
 from lander.config.finetune import Training
 from lander.finetune import checkpoint, frozen
-from lander.finetune.engine import Engine, say
+from lander.finetune.engine import MASTERS, Engine, say
 from lander.finetune.methods import Prepared
 from lander.finetune.schedule import Schedule
 from lander.models.loading import predictions
 from lander.models.tokens import Batch, Codec
-from lander.shared import machine
 from lander.shared.errors import UserError
 from lander.shared.progress import progress
 
@@ -59,7 +54,6 @@ class Trainer:
 
     def __init__(self, prepared: Prepared, schedule: Schedule, codec: Codec, settings: Training):
         self.prepared, self.schedule, self.codec, self.settings = prepared, schedule, codec, settings
-        self.autocast = machine.autocasts(settings.precision)
         self.engine = Engine(TranslationLoss(prepared.network), prepared.groups, settings)
         first = schedule.directions[0]
         prepared.router.direction = first
@@ -95,7 +89,7 @@ class Trainer:
         pairs = self.schedule.pairs[self.prepared.router.direction]
         sequences, skips = zip(*(pairs[index] for index in self.schedule.indices(number)), strict=True)
         batch = self.codec.pad_right(list(sequences), list(skips))
-        return self.engine.backward(batch.to(self.engine.device), self.autocast), batch.predicted
+        return self.engine.backward(batch.to(self.engine.device)), batch.predicted
 
 
 def train(
@@ -109,13 +103,10 @@ def train(
 ) -> tuple[dict[str, torch.Tensor], pd.DataFrame]:
     """Run all updates, from the last checkpoint of the same settings if there is one.
 
-    A parameter that is not trained and has changed is `frozen.Moved`; a loss, a gradient or a trained weight that is
-    not finite is `Diverged`. A training that ends early with its state saved is a UserError (the job's time is nearly
-    up) or a SystemExit with the signal's status.
+    Raises `frozen.Moved` if a parameter that is not trained has changed, and `Diverged`.
 
     Args:
-        settings: see `Trainer`.
-        checkpoints: their folder; None: nothing is saved (see `lander.finetune.checkpoint`).
+        checkpoints: their folder, `lander.finetune.checkpoint` says when they end a training; None: nothing is saved.
         fingerprint: what a checkpoint must share with this training, by name.
         keep_diverged: a training that diverges ends there, with NaN as weights.
     Returns:
@@ -155,7 +146,7 @@ def train(
                 checkpoint.save(checkpoints, trainer.engine, update + 1, log, fingerprint)
                 clock.restart(update + 1, updates)
     frozen.check(prepared.network, before)
-    masters = trainer.engine.masters()
+    masters = trainer.engine.state(MASTERS)
     if diverged:  # the failed step has moved nothing, but no training may end with weights that look like the best
         masters = {name: torch.full_like(value, torch.nan) for name, value in masters.items()}
     elif not keep_diverged:

@@ -144,14 +144,15 @@ def test_why_a_checkpoint_is_not_used_is_said_in_one_line(tmp_path):
             write_json(folder / "state.json", state)
 
     mine = {"settings": "a", "code": "b", "torch": "2.9"}
-    assert checkpoint.foreign(tmp_path, mine) is None
-    saved(2, "of a digest alone")
-    assert "update-00000002 is of an older Lander" in checkpoint.foreign(tmp_path, mine)
+    assert checkpoint.latest(tmp_path, mine) == (None, "")
+    saved(2, "of an older Lander")
+    assert "update-00000002 was made with other settings, code, torch " in checkpoint.latest(tmp_path, mine)[1]
     saved(4, mine | {"code": "c", "torch": "2.8"})
-    assert checkpoint.latest(tmp_path, mine) is None
-    assert "update-00000004 was made with other code, torch " in checkpoint.foreign(tmp_path, mine)
+    path, why = checkpoint.latest(tmp_path, mine)
+    assert path is None
+    assert "update-00000004 was made with other code, torch " in why
     saved(3, mine)
-    assert checkpoint.latest(tmp_path, mine) == tmp_path / "update-00000003"
+    assert checkpoint.latest(tmp_path, mine) == (tmp_path / "update-00000003", "")
 
 
 def test_what_a_killed_training_has_left_is_removed_and_nothing_of_others(tmp_path):
