@@ -28,7 +28,7 @@ from test_run import CONFIG, ROOT, Project
 from lander.config import config
 
 SOAK = bool(os.environ.get("LANDER_SOAK"))
-KILLS = int(os.environ.get("LANDER_KILLS", 40 if SOAK else 3))
+KILLS = int(os.environ.get("LANDER_KILLS", 40 if SOAK else 2))
 SEED = int(os.environ.get("LANDER_SEED", 1))
 SHORT: dict[str, Any] = {
     "model": {"path": "base"},

@@ -1,8 +1,9 @@
 """A tiny run of the workflow as jobs of a real SLURM, whose daemons run here (see `cluster`), through its profile.
 
-Two ranks train on one node, then on two. A training is cancelled in the middle. A training with less time than it needs
-is started again by SLURM. Skipped if SLURM's programs or Snakemake's plugin are not installed; `LANDER_SLURM=install`
-installs both (Debian's packages munge and slurm-wlm, as root; the plugin into a temporary folder).
+Two ranks train on one node, then on two. A training is cancelled in the middle. With `LANDER_SOAK=1`, a training with
+less time than it needs is started again by SLURM. Skipped if SLURM's programs or Snakemake's plugin are not installed;
+`LANDER_SLURM=install` installs both (Debian's packages munge and slurm-wlm, as root; the plugin into a temporary
+folder).
 
     pytest -m workflow tests/runs/test_slurm.py
 """
@@ -235,6 +236,9 @@ def test_two_nodes_train_as_two_ranks_of_one_node_do(run: Run) -> None:
     assert losses(run.project.work / "two") == pytest.approx(losses(run.project.work / "one"), abs=1e-5)
 
 
+@pytest.mark.skipif(
+    not os.environ.get("LANDER_SOAK"), reason="make soak: two minutes; test_time_limit.py has the same without SLURM"
+)
 def test_a_training_that_nears_its_limit_comes_back(project: Project, cluster: slurm.Cluster, plugins: Path) -> None:
     """60 updates of over a second, in jobs of a minute (SLURM's shortest): one job, which SLURM starts again.
 
