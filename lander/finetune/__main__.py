@@ -111,14 +111,14 @@ def fingerprint(
 ) -> dict[str, str]:
     """What a checkpoint must share with a training that goes on from it, as part -> digest or version."""
     free = ("out", "checkpoints", "checkpoint_minutes", "threads", "zero_stage", "recompute")  # may change on the way
-    settings = {key: str(value) for key, value in vars(args).items() if key not in free}
+    flags = {key: str(value) for key, value in vars(args).items() if key not in free}
     text, chosen = hashlib.sha256(), hashlib.sha256()
     for name, value in pairs.items():
         text.update(name.encode() + value.tokens.tobytes() + value.ends.tobytes() + value.prompt_lengths.tobytes())
     for name, mask in masks.items():
         chosen.update(name.encode() + pd.util.hash_pandas_object(mask, index=False).to_numpy().tobytes())
     return {
-        "settings": hashlib.sha256(json.dumps(settings).encode()).hexdigest(),
+        "settings": hashlib.sha256(json.dumps(flags).encode()).hexdigest(),
         "base": base,
         "text": text.hexdigest(),
         "masks": chosen.hexdigest(),

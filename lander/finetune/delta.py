@@ -26,7 +26,7 @@ import torch
 from safetensors.torch import save_file
 
 from lander.finetune import saved
-from lander.finetune.manifest import check_manifest, check_provenance, parts_of
+from lander.finetune.manifest import check_manifest, check_provenance
 from lander.models import loading
 from lander.models.tokens import Codec
 from lander.shared.errors import UserError, brief
@@ -57,9 +57,8 @@ class Delta:
             _json(metadata.get(key), key, self.path) for key in ("manifest", "adapter_config", "provenance")
         )
         self.tokenizer, self.prompt = metadata.get("tokenizer", ""), metadata.get("prompt", "plain")
-        check_manifest(self.manifest, self.path)
+        self.parts = check_manifest(self.manifest, self.path)
         check_provenance(self.provenance, self.path)
-        self.parts = parts_of(self.manifest)
 
     def tensors(self, part: str) -> saved.Tensors:
         """The tensors of a part, or the masks, by name."""

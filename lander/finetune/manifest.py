@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from lander.config.methods import METHODS, TRAINED
+from lander.config.methods import METHODS
 from lander.shared.errors import UserError
 from lander.shared.languages import parse_direction
 
@@ -84,17 +84,24 @@ class Record(Checked):
     git: dict[str, Any] | None = None
 
 
-def check_manifest(manifest: dict[str, Any], where: Path) -> None:
-    """Check the keys that loading relies on; UserError names the first one that is missing or wrong."""
-    wrong = _wrong(Manifest, manifest)
+def check_manifest(manifest: dict[str, Any], where: Path) -> tuple[str, ...]:
+    """Check the keys that loading relies on; UserError names the first one that is missing or wrong.
+
+    Returns:
+        The parts of the model (`lander.finetune.saved.PARTS`).
+    """
+    wrong, parts = _wrong(Manifest, manifest), ()
     if not wrong:
-        parts = parts_of(manifest, where)
+        if manifest["method"] not in METHODS:
+            raise UserError(f"{where}: the method {manifest['method']!r} is unknown to this version of Lander")
+        parts = METHODS[manifest["method"]].parts
         if "blocks" in parts and manifest["routing"] is None:
             wrong = "routing"
         if "bottlenecks" in parts and not manifest["sizes"].get("bottleneck"):
             wrong = "sizes.bottleneck"
-    if wrong:
-        raise UserError(f"{where}: `{wrong}` is missing or wrong; train the model again")
+    if wrong or not parts:
+        raise UserError(f"{where}: `{wrong or 'method'}` is missing or wrong; train the model again")
+    return parts
 
 
 def check_provenance(made: Any, where: Path) -> None:
@@ -110,10 +117,3 @@ def _wrong(kind: type[Checked], found: Any) -> str:
     except ValidationError as error:
         return ".".join(map(str, error.errors(include_url=False)[0]["loc"])) or "it"
     return ""
-
-
-def parts_of(manifest: dict[str, Any], where: Path | str = "lander.json") -> tuple[str, ...]:
-    """What a trained model consists of (`lander.finetune.saved.PARTS`); UserError for a method of another version."""
-    if manifest["method"] not in TRAINED:
-        raise UserError(f"{where}: the method {manifest['method']!r} is unknown to this version of Lander")
-    return METHODS[manifest["method"]].parts

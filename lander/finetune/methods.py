@@ -72,7 +72,7 @@ def prepare(method: str, network: nn.Module, **options: Any) -> Prepared:
     Args:
         options: fields of `Options`.
     """
-    if method not in TRAINED:
+    if method not in METHODS or not METHODS[method].build:
         raise UserError(f"methods: {method!r} is not one of {', '.join(TRAINED)}")
     prepared = resolve_name(METHODS[method].build)(network, Options(**options))
     prepared.groups = [group for group in prepared.groups if group.parameters]

@@ -25,9 +25,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from lander.config.masks import Routing
-from lander.config.methods import Lora
+from lander.config.methods import METHODS, Lora
 from lander.finetune import adapters, blocks
-from lander.finetune.manifest import check_manifest, parts_of
+from lander.finetune.manifest import check_manifest
 from lander.finetune.methods import MARKS, Prepared, with_lora
 from lander.finetune.switch import Router
 from lander.models import families, loading
@@ -46,7 +46,7 @@ class Trained:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self.manifest = read_manifest(self.path)
-        self.parts = parts_of(self.manifest)
+        self.parts = METHODS[self.manifest["method"]].parts
 
 
 # ------------------------------------------------------------ the parts
@@ -172,7 +172,7 @@ def save(
         config.target_modules = sorted(config.target_modules)  # PEFT has a set: in another order in each process
         config.save_pretrained(folder)
     trained = prepared.trained()
-    parts = [name for name in PARTS if name in parts_of(manifest, folder)]
+    parts = [name for name in PARTS if name in METHODS[manifest["method"]].parts]
     tensors: dict[str, Tensors] = {part: {} for part in parts}
     for name, value in masters.items():
         part = next(part for part in parts if PARTS[part].mark in name)
