@@ -21,7 +21,6 @@ from torch import nn
 from lander.config.finetune import Training
 from lander.config.methods import Lora
 from lander.finetune import trainer
-from lander.finetune.blocks import Router
 from lander.finetune.cost import training_cost
 from lander.finetune.engine import BlockAdamW
 from lander.finetune.methods import Prepared, added, linear_maps, prepare
@@ -138,7 +137,7 @@ def peft_default(network: nn.Module) -> Prepared:
 
     config = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules=list(linear_maps(network)), task_type="CAUSAL_LM")
     network = get_peft_model(network, config)
-    return Prepared(network, Router(), [added(network, "lora")], {"lora_rank": RANK})
+    return Prepared(network, [added(network, "lora")], {"lora_rank": RANK})
 
 
 @dataclass
@@ -199,7 +198,7 @@ def forward_step(size: Size) -> Step:
     """A forward pass of the untouched base with its loss, which keeps nothing for a backward pass."""
     network, schedule, codec = base(size), data(size), loading.load_codec("lander-tiny")
     loss, numbers = trainer.TranslationLoss(network), iter(range(10**9))
-    ready = Prepared(network, Router(), [])
+    ready = Prepared(network, [])
 
     @torch.inference_mode()
     def run() -> float:

@@ -57,9 +57,9 @@ class Prepared:
     """A model ready for training: its parameters in groups, everything else frozen."""
 
     network: nn.Module
-    router: Router
     groups: list[ParameterGroup]
     sizes: dict[str, int] = field(default_factory=dict)  # of what was added: lora_rank, bottleneck
+    router: Router = field(default_factory=Router)  # of a network with blocks
 
     def trained(self) -> dict[str, nn.Parameter]:
         """All trained parameters by their names in the network."""
@@ -92,13 +92,13 @@ def count(groups: list[ParameterGroup]) -> int:
 
 def full(network: nn.Module, _options: Options) -> Prepared:
     """Everything is trained."""
-    return Prepared(network, Router(), [ParameterGroup("all", dict(network.named_parameters()))])
+    return Prepared(network, [ParameterGroup("all", dict(network.named_parameters()))])
 
 
 def lora(network: nn.Module, options: Options) -> Prepared:
     """Low-rank updates (PEFT)."""
     network = with_lora(network, options.lora)
-    return Prepared(network, Router(), [added(network, "lora")], {"lora_rank": options.lora.rank})
+    return Prepared(network, [added(network, "lora")], {"lora_rank": options.lora.rank})
 
 
 def lora_matched(network: nn.Module, options: Options) -> Prepared:
@@ -113,7 +113,7 @@ def adapter(network: nn.Module, options: Options) -> Prepared:
     """A bottleneck behind every layer's FFN."""
     size = adapter_size(network, options)
     adapters.install(network, size)
-    return Prepared(network, Router(), [added(network, "bottlenecks")], {"bottleneck": size})
+    return Prepared(network, [added(network, "bottlenecks")], {"bottleneck": size})
 
 
 def adapter_lora(network: nn.Module, options: Options) -> Prepared:
@@ -129,7 +129,7 @@ def adapter_lora(network: nn.Module, options: Options) -> Prepared:
         )
     adapters.install(network, size)
     sizes = {"lora_rank": options.lora.rank, "bottleneck": size}
-    return Prepared(network, Router(), [low_rank, added(network, "bottlenecks")], sizes)
+    return Prepared(network, [low_rank, added(network, "bottlenecks")], sizes)
 
 
 def adapter_size(network: nn.Module, options: Options) -> int:
@@ -214,7 +214,7 @@ def routed(network: nn.Module, options: Options) -> Prepared:
         *(ParameterGroup(named("blocks", used), parts, used) for used, parts in blocks.items()),
         *(ParameterGroup(f"gate of {name}", parts, frozenset([name]), decays=False) for name, parts in gates.items()),
     ]
-    return Prepared(network, router, groups)
+    return Prepared(network, groups, router=router)
 
 
 def shared_parts(layer: nn.Module, ffn: BlockFFN, scope: str) -> list[nn.Parameter]:

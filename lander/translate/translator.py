@@ -205,7 +205,7 @@ def load(
         network, codec = loading.load(path, revision, dtype, prompt)
         return Translator(network, codec, directions=[], languages={}, templates=own_templates(path))
     if isinstance(trained, delta.Delta):
-        with tempfile.TemporaryDirectory() as temporary:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:  # a network disk keeps open files
             delta.apply(path, Path(temporary, "model"), base)
             return load(Path(temporary, "model"), dtype, start=start)
     manifest = trained.manifest

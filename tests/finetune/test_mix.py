@@ -13,7 +13,6 @@ import lander
 from lander.config.methods import METHODS, Method
 from lander.finetune import delta, mix
 from lander.finetune.methods import ParameterGroup, Prepared
-from lander.finetune.switch import Router
 from lander.share.export import export
 
 
@@ -45,7 +44,7 @@ def test_only_weights_of_the_base_can_be_mixed(tmp_path, monkeypatch) -> None:
 
 def biases(network, _options) -> Prepared:
     named = {name: value for name, value in network.named_parameters() if name.endswith("bias")}
-    return Prepared(network, Router(), [ParameterGroup("biases", named)])
+    return Prepared(network, [ParameterGroup("biases", named)])
 
 
 def test_a_new_method_that_trains_some_weights_is_saved_loaded_averaged_and_shared(tmp_path, monkeypatch) -> None:

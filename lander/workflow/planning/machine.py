@@ -16,11 +16,12 @@ from statistics import mean
 import torch
 
 from lander.config import config
+from lander.finetune.cost import flops
 from lander.finetune.engine import import_deepspeed
 from lander.finetune.trainer import TranslationLoss
 from lander.shared import machine
 from lander.workflow.planning.memory import batch_of
-from lander.workflow.planning.networks import Base, cut, flops, made_ready, make_network
+from lander.workflow.planning.networks import Base, cut, made_ready, make_network
 from lander.workflow.planning.texts import Text
 
 GPU_IMPORTS = 0.6e9  # bytes of a GPU that a process takes before it holds anything
