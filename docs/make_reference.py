@@ -9,9 +9,9 @@ cannot say anything else; `tests/test_docs.py` fails where they are stale.
 import argparse
 import contextlib
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 from unittest import mock
 
 import pyarrow as pa
@@ -24,7 +24,6 @@ from lander.config.config import EXAMPLES
 from lander.config.sources import Source
 from lander.shared import section, tables
 from lander.shared.section import Key
-from lander.shared.validation import describe
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "docs" / "reference"
@@ -71,6 +70,7 @@ A key that takes sources takes a list of mappings, each with exactly one of `bui
 THRESHOLDS_INTRO = """\
 Keys below `data.cleaning.default`, and in the same form below `data.cleaning.languages.<code>` for one language.
 """
+KINDS = {str: "text", int: "whole number", float: "number", bool: "true or false", tuple: "list"}
 BOUNDS = {Ge: "from {0.ge}", Gt: "above {0.gt}", Le: "up to {0.le}", Lt: "below {0.lt}"}
 CLEANING = "data.cleaning.default."
 
@@ -82,16 +82,16 @@ def config_page() -> str:
     for key in found:
         if not key.section and not key.name.startswith(CLEANING):
             sections.setdefault(key.name.split(".")[0] if "." in key.name else "Top level", []).append(key)
-    about = {key.name: key.field.description for key in found if key.section}
+    about = {key.name: key.about for key in found if key.section}
     text = [f"# Keys of the config\n\n{MADE}\n\n{CONFIG_INTRO}"]
     for name, keys in sections.items():
-        rows = [(f"`{key.name}`", key.field.description, values(key), default(key)) for key in keys]
+        rows = [(f"`{key.name}`", key.about, values(key), default(key)) for key in keys]
         head = f"## {name}\n\n{about[name]}\n" if name in about else f"## {name}\n"
         text.append(f"{head}\n{table(('key', 'meaning', 'value', 'default'), rows)}\n")
-    rows = [(f"`{key.name}`", key.field.description, values(key)) for key in section.keys(Source)]
+    rows = [(f"`{key.name}`", key.about, values(key)) for key in section.keys(Source)]
     text.append(f"## Sources\n\n{SOURCE_INTRO}\n{table(('key', 'meaning', 'value'), rows)}\n")
     rows = [
-        (f"`{key.name.removeprefix(CLEANING)}`", key.field.description, values(key), default(key))
+        (f"`{key.name.removeprefix(CLEANING)}`", key.about, values(key), default(key))
         for key in found
         if key.name.startswith(CLEANING) and not key.section
     ]
@@ -103,19 +103,26 @@ def config_page() -> str:
 
 def values(key: Key) -> str:
     """What a key takes: its choices, or its type with the limits."""
-    annotation = key.field.annotation
+    return takes(key.field.annotation, key.field.metadata)
+
+
+def takes(annotation: Any, metadata: Sequence[Any]) -> str:
+    """What an annotation takes; pydantic keeps the limits in the metadata."""
+    types = [one for one in section.members(annotation) if one is not type(None)]
+    null = ", or null" if type(None) in section.members(annotation) else ""
     if options := section.choices(annotation):
         return ", ".join(code(value) for value in options)
-    items = [get_args(option)[0] for option in section.members(annotation) if get_origin(option) is tuple]
-    null = " or null" if type(None) in section.members(annotation) else ""
-    if items and section.section_of(items[0]) is Source:
+    inner = section.items(annotation)
+    if inner and section.section_of(inner) is Source:
         return f"list of [sources](#sources){null}"
-    if items and (options := section.choices(items[0])):
-        return f"list of {', '.join(code(value) for value in options)}"
-    bounds = [
-        text.format(bound) for bound in key.field.metadata for kind, text in BOUNDS.items() if type(bound) is kind
-    ]
-    return " ".join([describe(annotation).replace("a ", "", 1), *bounds])
+    if inner and section.choices(inner):
+        return f"list of {takes(inner, ())}{null}"
+    if inner and get_origin(inner) is Annotated and {int, float} & set(section.members(inner)):
+        of_items = takes(inner, get_args(inner)[1].metadata).removesuffix(", or null")
+        return f"list of {of_items.replace('number', 'numbers')}{null}"
+    kinds = " or ".join(KINDS.get(get_origin(one) or one, "mapping of keys to values") for one in types)
+    limits = [text.format(bound) for bound in metadata for kind, text in BOUNDS.items() if type(bound) is kind]
+    return " ".join([kinds, *limits]) + null
 
 
 def default(key: Key) -> str:

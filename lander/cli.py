@@ -158,7 +158,6 @@ DTYPE = flag(
 def check(args: argparse.Namespace) -> None:
     """Check a config and print what a run with it would do."""
     from lander.config import config
-    from lander.config.readings import others
 
     raw = config.merged(*args.configfile)
     settings = config.load(raw)
@@ -180,7 +179,7 @@ def check(args: argparse.Namespace) -> None:
         f"{settings.finetune.batch_size} x {settings.finetune.accumulate} pairs an update",
         "learning rate": ", ".join(rates) or "none",
         "tests": ", ".join(tests),
-        "readings": ", ".join([settings.readings, *others(settings)]),
+        "readings": ", ".join([settings.readings, *config.other_readings(settings)]),
     }
     print("\n".join(f"{key:14} {value}" for key, value in rows.items()))
     if differ := config.differences(raw):

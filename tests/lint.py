@@ -55,12 +55,9 @@ def project_lints() -> list[str]:
             head = block.split(":")[0].split()
             name = head[1] if len(head) > 1 else re.search(r"name:\s+(\S+)", block)[1]
             wanted = WANTED.keys() - EXCEPT.get(name, ()) if re.search(r"^ +shell:", block, re.M) else ()
-            lints += [
-                f"{file.name}: {name} has no {what}" for what in wanted if not re.search(WANTED[what], block, re.M)
-            ]
-            lints += [
-                f"{file.name}: {name} has {what}" for what, sign in UNWANTED.items() if re.search(sign, block, re.M)
-            ]
+            found = [f"no {what}" for what in wanted if not re.search(WANTED[what], block, re.M)]
+            found += [what for what, sign in UNWANTED.items() if re.search(sign, block, re.M)]
+            lints += [f"{file.name}: {name} has {what}" for what in found]
     return sorted(lints)
 
 

@@ -40,14 +40,7 @@ FAMILIES = {
     "gemma": lambda: _random(GemmaForCausalLM, GemmaConfig(**_gated, **_heads, head_dim=8)),
     "gpt_neox": lambda: _random(
         GPTNeoXForCausalLM,
-        GPTNeoXConfig(
-            hidden_size=16,
-            intermediate_size=24,
-            num_hidden_layers=3,
-            num_attention_heads=2,
-            vocab_size=VOCABULARY,
-            use_parallel_residual=False,
-        ),
+        GPTNeoXConfig(**_gated, num_attention_heads=2, use_parallel_residual=False),
     ),
 }
 

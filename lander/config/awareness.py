@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from lander.config.sources import Source
-from lander.shared.section import Section, switch
+from lander.shared.section import Distinct, Section, switch
 
 Estimator = Literal["taylor", "taylor_squared", "activation", "summed", "probability", "ablation", "random"]
 Code = Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9-]*$")]
@@ -14,7 +14,7 @@ Code = Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9-]*$")]
 class Awareness(Section):
     """Scores of the neurons per language (paper 3.2, eq. 3-4)."""
 
-    languages: tuple[Code, ...] | None = Field(
+    languages: Annotated[tuple[Code, ...], Distinct] | None = Field(
         None,
         description="Scored languages, at least `languages`; more of them are contrast, which shows neurons of other "
         "languages as such. null is `languages`.",

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from lander.shared.errors import UserError, brief
+from lander.shared.files import remedy
 
 BUILT_IN = Path(__file__).parents[1] / "models"  # holds code, and built-in models: folders with a config.json
-WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 WEIGHT_FILES = ("model.safetensors", "model*-of-*.safetensors", "pytorch_model.bin", "pytorch_model*-of-*.bin")
 DEPTH_KEYS = ("n_layer", "num_hidden_layers", "num_layers")  # BLOOM; LLaMA and most others; GPT-Neo
 MOST_LAYERS = 1_000  # a config with more is nonsense, and its network would take forever to build
@@ -43,17 +43,11 @@ class Base:
     @property
     def weight_bytes(self) -> int | None:
         """Size of the weights on disk; None if they are not there."""
-        return None if self.folder is None else sum(_weight_sizes(self.folder))
+        return None if self.folder is None else _weight_bytes(self.folder)
 
 
 def find_base(path: str, pretrain_layers: int) -> Base:
-    """The base that `model.path` names.
-
-    Args:
-        pretrain_layers: layers of the base that the stage pretrain makes.
-    Raises:
-        UserError: as `find_folder`, or config.json is not a model's.
-    """
+    """The base that `model.path` names; `pretrain_layers` has the one that the stage pretrain makes."""
     if path == PRETRAIN:
         return Base("pretrain", None, pretrain_layers)
     folder = find_folder(path)
@@ -63,18 +57,14 @@ def find_base(path: str, pretrain_layers: int) -> Base:
 
 
 def find_folder(path: str) -> Path | None:
-    """The folder of a built-in or local model; None for an id of the hub (owner/name).
-
-    Raises:
-        UserError: no such model, or a folder without config.json or weights.
-    """
+    """The folder of a built-in or local model; None for an id of the hub (owner/name)."""
     built_in = Path(path).name == path and is_model(BUILT_IN / path)
     folder = BUILT_IN / path if built_in else Path(path)
     if os.path.isdir(folder):
         if not is_model(folder):
             raise UserError(f"model.path: {folder}: not a model folder, it has no config.json")
-        if not any(_weight_sizes(folder)):
-            raise UserError(f"model.path: {folder}: the model folder has no weights (*.safetensors); copy them there")
+        if not _weight_bytes(folder):
+            raise UserError(f"model.path: {folder}: the model folder has no weights (*.safetensors); {again(folder)}")
         return folder
     if HUB_NAME.fullmatch(path):
         return None
@@ -84,13 +74,18 @@ def find_folder(path: str) -> Path | None:
     raise UserError(f"model.path: {path}: no such folder, and not a model on the hub (owner/name); {advice}")
 
 
+def again(folder: Path) -> str:
+    """What to do about a damaged model: the command that makes it again, if a run has made it."""
+    return remedy(folder, folder / "lander.json") if "results" in folder.parts else "copy the model again"
+
+
 def is_model(folder: Path) -> bool:
     """Whether a folder holds a model; `os.path`, unlike `Path`, says no to names that no file can have."""
     return os.path.isfile(folder / "config.json")
 
 
-def _weight_sizes(folder: Path) -> list[int]:
-    return [file.stat().st_size for pattern in WEIGHTS for file in folder.glob(pattern) if file.is_file()]
+def _weight_bytes(folder: Path) -> int:
+    return sum((folder / name).stat().st_size for name in weights(os.listdir(folder)))
 
 
 def weights(names: Iterable[str]) -> list[str]:
@@ -101,18 +96,18 @@ def weights(names: Iterable[str]) -> list[str]:
 
 
 def depth(file: Path) -> int | None:
-    """Number of layers in a config.json; None if it does not say.
+    """Number of layers in a config.json; None if it does not say."""
 
-    Raises:
-        UserError: the file cannot be read, or is not a model's.
-    """
+    def wrong(what: str) -> UserError:
+        return UserError(f"model.path: {file}: {what}; {again(file.parent)}")
+
     try:
         config: Any = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError) as error:
-        raise UserError(f"model.path: {file}: cannot be read as JSON ({brief(error)}); copy the model again") from None
+        raise wrong(f"cannot be read as JSON ({brief(error)})") from None
     if not isinstance(config, dict):
-        raise UserError(f"model.path: {file}: not the config of a model, it has no keys; copy the model again")
+        raise wrong("not the config of a model, it has no keys")
     found = next((config[key] for key in DEPTH_KEYS if isinstance(config.get(key), int)), None)
     if found is not None and not 1 <= found <= MOST_LAYERS:
-        raise UserError(f"model.path: {file}: {found} is no number of layers; copy the model again")
+        raise wrong(f"{found} is no number of layers")
     return found

@@ -1,17 +1,18 @@
-"""What a schema cannot say about a config: how its keys go together, and what must exist."""
+"""What a section cannot say about a config: how keys of several sections go together, and what must exist."""
 
 import difflib
 import os
 import shutil
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lander.config.base import HUB_NAME, find_base
+from lander.config.base import HUB_NAME, PRETRAIN
 from lander.config.methods import MASKED, METHODS, TRAINED
 from lander.config.sources import Source
 from lander.data.templates import load_templates
 from lander.shared.errors import UserError
-from lander.shared.languages import Direction
 
 if TYPE_CHECKING:
     from lander.config.config import Config
@@ -22,259 +23,165 @@ SLURM_LOGS = "slurm-logs"  # of results/, by workflow/profiles/slurm
 
 
 def check(config: "Config") -> None:
-    """All checks that need the whole config, cheapest first.
-
-    Raises:
-        UserError: the first one that fails.
-    """
-    _run(config.run)
-    _methods(config)
-    _distinct(config.seeds, "seeds")
-    _scored_languages(config)
-    _translation_scores(config)
-    _training(config)
-    _built_in_corpus(config)
-    _sources_serve(config)
-    _overlap(config)
-    _files(config)
-    _neural(config)
-    _base(config)
-    _pretrain(config)
+    """UserError for the first fault that shows only in the whole config; cheap checks come first."""
+    for faults in (_keys, _sources, _places):
+        for fault in faults(config):
+            raise UserError(fault)
 
 
-def directions(parsed: list[Direction], languages: list[str]) -> tuple[Direction, ...]:
-    """Directions between languages of the config, none twice."""
-    for direction in parsed:
-        for code in (direction.source, direction.target):
-            if code not in languages:
-                known = ", ".join(languages)
-                raise UserError(f"directions: {direction}: {code} is not in `languages` ({known}); add it there")
-    _distinct(tuple(map(str, parsed)), "directions")
-    return tuple(parsed)
-
-
-def _distinct(values: tuple, key: str) -> None:
-    for index, value in enumerate(values):
-        if value in values[:index]:
-            raise UserError(f"{key}: {value} is there twice; remove one")
-
-
-def _run(name: str) -> None:
-    """Nothing else has the name of the run's folder."""
-    folder = Path("results", name)
-    if name == SLURM_LOGS:
-        raise UserError(f"run: {name}: {folder} is where the profile slurm puts SLURM's logs; choose another name")
-    if os.path.lexists(folder) and not os.path.isdir(folder):
-        raise UserError(f"run: {name}: {folder} is a file, and a run is a folder; choose another name")
-
-
-def _methods(config: "Config") -> None:
-    for key, methods, known in (
-        ("methods", config.methods, METHODS),
-        ("experiments.transfer", config.experiments.transfer, TRAINED),
-    ):
-        _distinct(methods, key)
-        for method in methods:
-            if method not in known:
-                near = difflib.get_close_matches(method, known, 1)
-                remedy = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
-                raise UserError(f"{key}: {method}: no such method; {remedy}")
-
-
-def _scored_languages(config: "Config") -> None:
-    _distinct(config.awareness.languages, "awareness.languages")
-    if config.awareness.estimator == "ablation" and config.awareness.neurons:
-        raise UserError(
-            f"awareness.neurons: {config.awareness.neurons} of each layer are scored, and masks need all scores; "
-            "set it to null, or put ablation into experiments.estimators and run `agreement`"
+def _keys(config: "Config") -> Iterator[str]:
+    """How keys go together."""
+    known, awareness, finetune = ", ".join(config.languages), config.awareness, config.finetune
+    for key, directions in (("directions", config.directions), ("experiments.untrained", config.experiments.untrained)):
+        for direction in directions:
+            for code in (direction.source, direction.target):
+                if code not in config.languages:
+                    yield f"{key}: {direction}: {code} is not in `languages` ({known}); add it there"
+    for direction in config.experiments.untrained:
+        if direction in config.directions:
+            yield f"experiments.untrained: {direction} is in `directions`, so it is trained; remove it"
+        if not any(source.serves(direction) for source in config.data.test):
+            yield f"experiments.untrained: no source of data.test has text for {direction}; remove it"
+    for name in config.evaluate.baselines:
+        if name.split("/")[0] not in config.methods:
+            yield f"evaluate.baselines: {name} is not in `methods`; add it there, or remove it here"
+    metrics = Counter(metric.name for metric in config.evaluate.neural)
+    for name, count in metrics.items():
+        if count > 1:
+            yield f"evaluate.neural: {name} is there twice; remove one"
+        if name == "flags" or name.startswith(("bleu", "chrf", "spbleu")):
+            yield f"evaluate.neural: {name}: the name is another metric's or file's; choose another, as comet"
+    if awareness.estimator == "ablation" and awareness.neurons:
+        yield (
+            f"awareness.neurons: {awareness.neurons} of each layer are scored, and masks need all scores; set it to "
+            "null, or put ablation into experiments.estimators and run `agreement`"
         )
-    missing = [code for code in config.languages if code not in config.awareness.languages]
-    if missing:
-        raise UserError(f"awareness.languages: {', '.join(missing)} of `languages` missing; all of them are scored")
-
-
-def _translation_scores(config: "Config") -> None:
-    """Scores from translation need a direction with the language."""
+    if missing := [code for code in config.languages if code not in awareness.languages]:
+        yield f"awareness.languages: {', '.join(missing)} of `languages` missing; all of them are scored"
     translated = {code for direction in config.directions for code in (direction.source, direction.target)}
-    missing = [code for code in config.awareness.languages if code not in translated]
-    if config.awareness.text == "translation" and missing:
-        raise UserError(
+    missing = [code for code in awareness.languages if code not in translated]
+    if awareness.text == "translation" and missing:
+        yield (
             f"awareness.text: translation scores a language in its directions, and {', '.join(missing)} has none; "
             "remove it from awareness.languages, or use awareness.text: monolingual"
         )
-
-
-def _training(config: "Config") -> None:
-    finetune = config.finetune
     if finetune.accumulate % finetune.ranks:
-        raise UserError(
+        yield (
             f"finetune.accumulate: {finetune.accumulate} micro-batches cannot be shared by finetune.ranks: "
             f"{finetune.ranks}; make it a multiple"
         )
+    if config.pretrain.d_model % config.pretrain.n_head:
+        yield (
+            f"pretrain.n_head: d_model {config.pretrain.d_model} is not divisible by {config.pretrain.n_head} heads; "
+            "change one of them"
+        )
 
 
-def _built_in_corpus(config: "Config") -> None:
-    """The built-in corpus has a fixed set of languages."""
-    for key, sources in _lists(config).items():
-        if any(source.kind == "builtin" for source in sources):
-            from lander.data import cldr
-
-            wanted = config.awareness.languages if key == "awareness.data" else config.languages
-            missing = [code for code in wanted if code not in cldr.LANGUAGES]
-            if missing:
-                raise UserError(
-                    f"{key}: the built-in corpus cldr has no {', '.join(missing)} (it has "
-                    f"{', '.join(cldr.LANGUAGES)}); name a source of your own"
-                )
-
-
-def _lists(config: "Config") -> dict[str, tuple[Source, ...]]:
-    """Every list of sources that the run reads."""
-    lists = {f"data.{key}": getattr(config.data, key) for key in ("train", "dev", "test")}
-    if "landermt" in config.methods and not config.neurons.masks:
-        lists["awareness.data"] = config.awareness.data
-    if config.model.path == "pretrain":
-        lists["pretrain.text"] = config.pretrain.text
-        lists["pretrain.parallel"] = config.pretrain.parallel
-    return lists
-
-
-def _sources_serve(config: "Config") -> None:
-    """Every direction has training, dev and test text, where the methods need it."""
-    needed = {"data.test": config.data.test}
-    if any(method in TRAINED for method in config.methods):
-        needed["data.train"] = config.data.train
-    if "zero-shot" in config.methods:
-        needed["data.dev"] = config.data.dev
-    for key, sources in needed.items():
-        for direction in config.directions:
-            if not any(source.serves(direction) for source in sources):
-                raise UserError(
-                    f"{key}: no source has text for {direction}; add one with both languages, or remove the direction"
-                )
-    for direction in config.directions:
-        names = [source.name for source in config.data.test if source.serves(direction)]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice:
-            raise UserError(f"data.test: two sources named {twice} have text for {direction}; give each its own name")
-    if "awareness.data" in (lists := _lists(config)):
-        for code in config.awareness.languages:
-            if not any(source.languages is None or code in source.languages for source in lists["awareness.data"]):
-                raise UserError(f"awareness.data: no source has text in {code}; add one, or remove the language")
-
-
-def _overlap(config: "Config") -> None:
-    """The same lines of the same files are not both trained on and tested on."""
+def _sources(config: "Config") -> Iterator[str]:
+    """Every direction and language has the text that the run needs, and no text is both trained and tested on."""
     from lander.data.sources import overlap
 
-    for held_out in ("dev", "test"):
-        sources = getattr(config.data, held_out)
-        if told := overlap([s.json for s in config.data.train], [s.json for s in sources]):
-            raise UserError(f"data.{held_out}: {told}")
+    lists = {f"data.{key}": getattr(config.data, key) for key in ("train", "dev", "test")}
+    scores = "landermt" in config.methods and not config.neurons.masks
+    more = {"awareness.data": config.awareness.data} if scores else {}
+    if config.model.path == PRETRAIN:
+        more |= {"pretrain.text": config.pretrain.text, "pretrain.parallel": config.pretrain.parallel}
+    for key, sources in (lists | more).items():
+        if any(source.kind == "builtin" for source in sources):
+            from lander.data.cldr import LANGUAGES
+
+            wanted = config.awareness.languages if key == "awareness.data" else config.languages
+            if missing := [code for code in wanted if code not in LANGUAGES]:
+                yield (
+                    f"{key}: the built-in corpus cldr has no {', '.join(missing)} (it has {', '.join(LANGUAGES)}); "
+                    "name a source of your own"
+                )
+    trains = any(method in TRAINED for method in config.methods)
+    needed = {"data.train": trains, "data.dev": "zero-shot" in config.methods, "data.test": True}
+    for key in filter(needed.get, lists):
+        for direction in config.directions:
+            if not any(source.serves(direction) for source in lists[key]):
+                yield f"{key}: no source has text for {direction}; add one with both languages, or remove the direction"
+    for direction in config.directions:
+        names = Counter(source.name for source in config.data.test if source.serves(direction))
+        for name in (name for name, count in names.items() if count > 1):
+            yield f"data.test: two sources named {name} have text for {direction}; give each its own name"
+    for code in config.awareness.languages if scores else ():
+        if not any(source.languages is None or code in source.languages for source in config.awareness.data):
+            yield f"awareness.data: no source has text in {code}; add one, or remove the language"
+    for key in ("data.dev", "data.test"):
+        if found := overlap([source.json for source in config.data.train], [source.json for source in lists[key]]):
+            yield f"{key}: {found}"
 
 
-def _files(config: "Config") -> None:
-    """Files and folders that keys name."""
-    templates = [template.name for template in load_templates(config.data.templates)]
-    if config.translate.template not in templates:
-        near = difflib.get_close_matches(config.translate.template, templates, 1)
+def _places(config: "Config") -> Iterator[str]:
+    """Files, folders, models and executables that keys name."""
+    folder = Path("results", config.run)
+    if config.run == SLURM_LOGS:
+        yield f"run: {config.run}: {folder} is where the profile slurm puts SLURM's logs; choose another name"
+    if os.path.lexists(folder) and not os.path.isdir(folder):
+        yield f"run: {config.run}: {folder} is a file, and a run is a folder; choose another name"
+    template, templates = config.translate.template, [one.name for one in load_templates(config.data.templates)]
+    if template not in templates:
+        near = difflib.get_close_matches(template, templates, 1)
         remedy = f"did you mean {near[0]}?" if near else f"there are: {', '.join(templates)}"
-        raise UserError(f"translate.template: {config.translate.template}: no such template; {remedy}")
-    if config.neurons.masks:
-        folder = Path(config.neurons.masks)
-        if not os.path.isdir(folder):
-            raise UserError(f"neurons.masks: {folder}: no such folder")
-        missing = [str(name) for name in config.directions if not (folder / f"{name}.parquet").is_file()]
-        if len(missing) == len(config.directions):
-            raise UserError(f"neurons.masks: {folder}: has no <direction>.parquet for any of `directions`")
-
-
-def _neural(config: "Config") -> None:
-    """Names of neural metrics are their own; what they run and load is on this machine, or on the hub."""
-    _distinct(tuple(metric.name for metric in config.evaluate.neural), "evaluate.neural")
+        yield f"translate.template: {template}: no such template; {remedy}"
+    if masks := config.neurons.masks:
+        if not os.path.isdir(masks):
+            yield f"neurons.masks: {masks}: no such folder"
+        if len(_without_mask(config)) == len(config.directions):
+            yield f"neurons.masks: {masks}: has no <direction>.parquet for any of `directions`"
     for metric in config.evaluate.neural:
         place = f"evaluate.neural: {metric.name}"
-        if metric.name == "flags" or metric.name.startswith(("bleu", "chrf", "spbleu")):
-            raise UserError(f"{place}: the name is another metric's or file's; choose another, as comet")
         if metric.remote and (metric.model.endswith(".ckpt") or not HUB_NAME.fullmatch(metric.model)):
-            raise UserError(f"{place}: {metric.model}: no such checkpoint, and not a model on the hub (owner/name)")
+            yield f"{place}: {metric.model}: no such checkpoint, and not a model on the hub (owner/name)"
         if metric.command and shutil.which(metric.command[0]) is None:
-            raise UserError(f"{place}: {metric.command[0]}: no such executable; leave command out to install COMET")
+            yield f"{place}: {metric.command[0]}: no such executable; leave command out to install COMET"
+    n_layer = config.base.n_layer
+    chosen = [config.layers.k] if any(method in MASKED for method in config.methods) else []
+    for key, depths in (("layers.k", chosen), ("experiments.sweep_k", config.experiments.sweep_k or ())):
+        if n_layer is not None and max(depths, default=0) > n_layer:
+            yield f"{key}: {max(depths)} is more than the {n_layer} layers of {config.model.path}; use 0 to {n_layer}"
 
 
-def _base(config: "Config") -> None:
-    base = find_base(config.model.path, config.pretrain.n_layer)
-    if base.n_layer is None:
-        return
-    if config.layers.k > base.n_layer and any(method in MASKED for method in config.methods):
-        raise UserError(
-            f"layers.k: {config.layers.k} is more than the {base.n_layer} layers of {config.model.path}; "
-            f"use 0 to {base.n_layer}"
-        )
-    if any(k > base.n_layer for k in config.experiments.sweep_k or ()):
-        raise UserError(
-            f"experiments.sweep_k: {max(config.experiments.sweep_k)} is more than the {base.n_layer} layers of "
-            f"{config.model.path}; use 0 to {base.n_layer}"
-        )
-
-
-def _pretrain(config: "Config") -> None:
-    if config.pretrain.d_model % config.pretrain.n_head:
-        raise UserError(
-            f"pretrain.n_head: d_model {config.pretrain.d_model} is not divisible by {config.pretrain.n_head} heads"
-        )
+def _without_mask(config: "Config") -> list[str]:
+    """The directions that have no mask in the user's folder."""
+    folder = Path(config.neurons.masks)
+    return [str(direction) for direction in config.directions if not (folder / f"{direction}.parquet").is_file()]
 
 
 # ---------------------------------------------------------------- what is allowed and looks wrong
 
 
-def warnings(config: "Config") -> list[str]:
+def warnings(config: "Config") -> Iterator[str]:
     """One line for each thing that is allowed and looks like a mistake."""
-    return [*_contrast(config), *_masks_missing(config), *_rates(config), *_tests_not_excluded(config)]
-
-
-def _contrast(config: "Config") -> list[str]:
-    scored = set(config.awareness.languages)
-    everywhere = all(scored <= {direction.source, direction.target} for direction in config.directions)
-    if not everywhere or config.neurons.masks or not any(method in MASKED for method in config.methods):
-        return []
-    example = ", ".join([*config.awareness.languages, *(code for code in ("fr", "zh") if code not in scored)])
-    return [
-        "awareness.languages: every scored language takes part in every direction, so no neuron is excluded from any; "
-        f"add contrast languages, for example [{example}]"
-    ]
-
-
-def _masks_missing(config: "Config") -> list[str]:
-    folder = config.neurons.masks
-    missing = [str(name) for name in config.directions if folder and not Path(folder, f"{name}.parquet").is_file()]
-    told = f"neurons.masks: {folder}: no mask of {', '.join(missing)}; they run the base's graph, untrained"
-    return [told] if missing else []
-
-
-def _rates(config: "Config") -> list[str]:
-    """Learning rates far above the usual for a real model; a toy takes more."""
-    size = find_base(config.model.path, config.pretrain.n_layer).weight_bytes
-    if config.model.path == "pretrain" or (size is not None and size < TOY_BYTES):
-        return []
-    high = {
-        name: own.learning_rate
-        for name, own in config.finetune.methods.items()
-        if name in config.methods and own.learning_rate > FAR_ABOVE * METHODS[name].rate
-    }
-    told = ", ".join(f"{name} {rate:g} (usual: {METHODS[name].rate:g})" for name, rate in high.items())
-    return [f"finetune.learning_rate: far above the usual for a model of this size: {told}"] if high else []
-
-
-def _tests_not_excluded(config: "Config") -> list[str]:
-    """Test sets whose sentences may be in the training text."""
-    if not any(method in TRAINED for method in config.methods):
-        return []
-    loose = [test.name for test in config.data.test if not any(_covers(one, test) for one in config.data.exclude)]
-    return [
-        f"data.exclude: the test set {name} is not in it, so training may have its sentences; name its source there too"
-        for name in dict.fromkeys(loose)
-    ]
+    scored, masks, methods = config.awareness.languages, config.neurons.masks, config.methods
+    everywhere = all(set(scored) <= {direction.source, direction.target} for direction in config.directions)
+    if everywhere and not masks and any(method in MASKED for method in methods):
+        example = ", ".join([*scored, *(code for code in ("fr", "zh") if code not in scored)])
+        yield (
+            "awareness.languages: every scored language takes part in every direction, so no neuron is excluded from "
+            f"any; add contrast languages, for example [{example}]"
+        )
+    if masks and (missing := _without_mask(config)):
+        yield f"neurons.masks: {masks}: no mask of {', '.join(missing)}; they run the base's graph, untrained"
+    size = config.base.weight_bytes  # None: on the hub, and hardly a toy, which takes higher rates
+    if config.model.path != PRETRAIN and (size is None or size >= TOY_BYTES):
+        rates = {name: own.learning_rate for name, own in config.finetune.methods.items() if name in methods}
+        high = [
+            f"{name} {rate:g} (usual: {METHODS[name].rate:g})"
+            for name, rate in rates.items()
+            if rate > FAR_ABOVE * METHODS[name].rate
+        ]
+        if high:
+            yield f"finetune.learning_rate: far above the usual for a model of this size: {', '.join(high)}"
+    tests = config.data.test if any(method in TRAINED for method in methods) else ()
+    loose = [test.name for test in tests if not any(_covers(one, test) for one in config.data.exclude)]
+    for name in dict.fromkeys(loose):
+        yield (
+            f"data.exclude: the test set {name} is not in it, so training may have its sentences; name its source "
+            "there too"
+        )
 
 
 def _covers(excluded: Source, test: Source) -> bool:

@@ -9,14 +9,13 @@ frozen values. What is wrong is said in one line that names the key and the reme
 
 import sys
 from collections.abc import Mapping
-from functools import reduce
 from itertools import permutations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from lander.config import checks, readings
+from lander.config import checks
 from lander.config.activations import Activations
 from lander.config.awareness import Awareness
 from lander.config.base import Base, find_base
@@ -33,11 +32,10 @@ from lander.config.pretrain import Pretrain
 from lander.config.sources import DirectionValue, Source, parse_sources
 from lander.config.translate import Translate
 from lander.data.settings import Cleaning, resolve
-from lander.shared import section
 from lander.shared.errors import UserError
 from lander.shared.files import shipped
 from lander.shared.languages import CODE, Direction, language_name
-from lander.shared.section import Section
+from lander.shared.section import Distinct, Section, Text, keys
 from lander.shared.validation import check_values, not_text, read_words, validate
 from lander.shared.yamlfile import read_yaml
 
@@ -52,8 +50,6 @@ EXAMPLES = {  # what a run needs and no default can give -> how it is written
     "data.dev": "data: {dev: [{files: {en: dev.en, de: dev.de}}]}",
     "data.test": "data: {test: [{name: news, files: {en: test.en, de: test.de}}]}",
 }
-
-ABSENT = object()
 PLACEHOLDERS = {"languages": ["en", "de"], "directions": ["en-de"], "model": {"path": "pretrain"}}  # until all is asked
 
 
@@ -89,7 +85,7 @@ class Config(Section):
         description="Name of the run; all results go to results/<run>/.",
     )
     languages: Annotated[
-        dict[str, Annotated[str, Field(min_length=1)]],
+        dict[str, Text],
         BeforeValidator(_names),
         WithJsonSchema({"type": ["array", "object"], "items": {"type": "string"}}),
     ] = Field(
@@ -97,17 +93,17 @@ class Config(Section):
         description="Codes of the languages, or a mapping of code to the English name that prompts use (otherwise the "
         "name in Unicode CLDR).",
     )
-    directions: tuple[DirectionValue, ...] = Field(
+    directions: Annotated[tuple[DirectionValue, ...], Distinct] = Field(
         min_length=1,
         description="Translation directions, as en-de, or as [zh-Hant, en] if a code has a hyphen.",
     )
-    methods: tuple[str, ...] = Field(
+    methods: Annotated[tuple[Literal[*METHODS], ...], Distinct] = Field(
         ("zero-shot", "full", "lora", "landermt"),
         min_length=1,
         description="What is trained and compared; zero-shot is the base itself, once with a fixed prompt and once "
         "with the one that does best on the dev set.",
     )
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Distinct] = Field(
         (0,), min_length=1, description="Seeds of sampling and training; methods that train nothing use the first."
     )
     threads: int = Field(
@@ -116,22 +112,25 @@ class Config(Section):
     readings: Literal["repaired", "paper"] = Field(
         "repaired", description="Which reading is used where the paper can be understood in two ways (docs/method.md)."
     )
-    model: Model = Field(description="The base model.")
-    data: Data = Field(Data(), description="Parallel text.")
-    pretrain: Pretrain = Field(Pretrain(), description="A small base from scratch, for `model.path: pretrain`.")
-    activations: Activations = Field(Activations(), description="Mean activations per direction (paper 3.1, eq. 1).")
-    layers: Layers = Field(Layers(), description="The layers that are finetuned (eq. 2).")
-    awareness: Awareness = Field(Awareness(), description="Scores of the neurons per language (paper 3.2, eq. 3-4).")
-    neurons: Neurons = Field(Neurons(), description="Classes of the neurons (eq. 5).")
-    routing: Routing = Field(Routing(), description="How the neurons of a direction are scaled (eq. 6-9).")
-    finetune: Finetune = Field(Finetune(), description="Training, the same for all methods (paper 4.2).")
-    ablation: Ablation = Field(Ablation(), description="The ablations landermt-lg and landermt-ls (table 2).")
-    translate: Translate = Field(Translate(), description="Decoding (paper 4.3).")
-    evaluate: Evaluate = Field(Evaluate(), description="Scores and tests of significance (paper 4.3-4.4).")
-    experiments: Experiments = Field(
-        Experiments(), description="The experiments of the paper and ours, each a target, as `snakemake table1`."
-    )
-    workflow: Workflow = Field(Workflow(), description="How the workflow behaves; nothing here changes a result.")
+    model: Model
+    data: Data = Data()
+    pretrain: Pretrain = Pretrain()
+    activations: Activations = Activations()
+    layers: Layers = Layers()
+    awareness: Awareness = Awareness()
+    neurons: Neurons = Neurons()
+    routing: Routing = Routing()
+    finetune: Finetune = Finetune()
+    ablation: Ablation = Ablation()
+    translate: Translate = Translate()
+    evaluate: Evaluate = Evaluate()
+    experiments: Experiments = Experiments()
+    workflow: Workflow = Workflow()
+
+    @property
+    def base(self) -> Base:
+        """The base model."""
+        return find_base(self.model.path, self.pretrain.n_layer)
 
     @property
     def tests(self) -> dict[str, tuple[Direction, ...]]:
@@ -147,6 +146,19 @@ class Config(Section):
         return tests
 
 
+def _readings(which: str) -> dict[str, dict[str, str]]:
+    """Section -> key -> value, of the switches between two readings of the paper."""
+    found: dict[str, dict[str, str]] = {}
+    for key in keys(Config):
+        if key.readings:
+            section, name = key.name.split(".")
+            found.setdefault(section, {})[name] = key.readings[which]
+    return found
+
+
+READINGS = {which: _readings(which) for which in ("repaired", "paper")}
+
+
 # ---------------------------------------------------------------- reading
 
 
@@ -157,7 +169,16 @@ def read(*paths: str | Path) -> Config:
 
 def merged(*paths: str | Path) -> dict[str, Any]:
     """What config files say together, later ones over earlier ones; without a file, what config.yaml says."""
-    return reduce(merge, (_read_yaml(Path(path)) for path in paths or (shipped("config.yaml"),)))
+    found: dict[str, Any] = {}
+    for path in paths or (shipped("config.yaml"),):
+        try:
+            value = read_yaml(path)
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such file") from None
+        if not isinstance(value, dict):
+            raise UserError(f"{path}: not a config, it has no keys at its top level")
+        found = merge(found, value)
+    return found
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -171,36 +192,17 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def load(raw: Mapping[str, Any]) -> Config:
-    """Check a config and give it types.
-
-    Raises:
-        UserError: anything wrong with it, one line that names the key and the remedy.
-    """
-    check_values(raw, "")
+    """Check a config and give it types. UserError for anything wrong: one line with the key and the remedy."""
+    check_values(raw, "")  # before anything walks through it
     typed = validate(Config, merge(PLACEHOLDERS, raw))
     if missing := _missing(typed, raw):  # after all else: a key may be missing because it is misspelt
         wanted = "; ".join(f"{key}, as in `{EXAMPLES[key]}`" for key in missing)
         raise UserError(f"missing: {wanted}; add {'it' if len(missing) == 1 else 'them'} to the config")
-    typed = _resolve(typed.model_copy(update=readings.resolve(typed)))
+    typed = _resolve(typed)
     checks.check(typed)
     for warning in checks.warnings(typed):
         print(f"lander: warning: {warning}", file=sys.stderr)
     return typed
-
-
-def differences(raw: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Key -> (value, default) of all that a config sets otherwise than the defaults do; what has none is left out."""
-    found = {}
-    for key in section.keys(Config):
-        value: Any = raw
-        for part in key.name.split("."):
-            value = value.get(part, ABSENT) if isinstance(value, Mapping) else ABSENT
-        if key.section or value is ABSENT or key.name in (*EXAMPLES, "run", "data.exclude"):
-            continue
-        default = key.readings.get(raw.get("readings", "repaired"), key.field.default)
-        if (given := read_words(value, key.field.annotation)) != default:
-            found[key.name] = given, default
-    return found
 
 
 def _missing(config: Config, raw: Mapping[str, Any]) -> list[str]:
@@ -213,8 +215,12 @@ def _missing(config: Config, raw: Mapping[str, Any]) -> list[str]:
 
 
 def _resolve(config: Config) -> Config:
-    """Fill in what depends on other keys: null defaults, names of sources, directions between known languages."""
-    directions = checks.directions(list(config.directions), list(config.languages))
+    """Fill in what depends on other keys: switches, null defaults, names of sources."""
+    switches = {
+        section: {key: value for key, value in values.items() if key not in getattr(config, section).model_fields_set}
+        for section, values in READINGS[config.readings].items()
+    }
+    config = config.changed(switches)
     data = {key: parse_sources(getattr(config.data, key), f"data.{key}", named=key == "test")
             for key in ("train", "dev", "test", "exclude")}  # fmt: skip
 
@@ -222,80 +228,82 @@ def _resolve(config: Config) -> Config:
         given = getattr(getattr(config, name), key)
         return default if given is None else parse_sources(given, f"{name}.{key}")
 
-    changes: dict[str, dict[str, Any]] = {
-        "data": {
-            **data,
-            "max_pairs": config.data.max_pairs or 0,
-            "cleaning": validate(
-                Cleaning, resolve(config.data.cleaning)
-            ),  # with what Lander states of single languages
-        },
-        "awareness": {
-            "languages": tuple(config.languages) if config.awareness.languages is None else config.awareness.languages,
-            "data": sources("awareness", "data", data["train"]),
-        },
-        "pretrain": {
-            "text": sources("pretrain", "text", data["train"]),
-            "parallel": sources("pretrain", "parallel", ()),
-        },
-        "finetune": {"accumulate": config.finetune.accumulate or len(directions)}
-        | {
-            name: own.changed(
-                {"learning_rate": own.learning_rate or config.finetune.learning_rate or METHODS[name].rate}
-            )
-            for name, own in config.finetune.methods.items()
-        },
-        "evaluate": {"baselines": _baselines(config), "metrics": _metrics(config)},
-        "experiments": {
-            "untrained": _untrained(config, directions, data["test"]),
-            "text": sources("experiments", "text", data["dev"]),
-        },
+    rates = {
+        name: own.learning_rate or config.finetune.learning_rate or METHODS[name].rate
+        for name, own in config.finetune.methods.items()
     }
-    return config.changed({"directions": directions, **changes})
+    usual = tuple(name for name in BASELINES if name.split("/")[0] in config.methods)
+    paper = ("bleu_13a",) if config.readings == "paper" and "bleu_13a" not in config.evaluate.metrics else ()
+    tested = (Direction(*pair) for pair in permutations(config.languages, 2))
+    tested = (direction for direction in tested if any(source.serves(direction) for source in data["test"]))
+    untrained = tuple(direction for direction in tested if direction not in config.directions)
+    scored, baselines, forgotten = config.awareness.languages, config.evaluate.baselines, config.experiments.untrained
+    return config.changed(
+        {
+            "data": {
+                **data,
+                "max_pairs": config.data.max_pairs or 0,
+                "cleaning": validate(Cleaning, resolve(config.data.cleaning)),  # with what Lander states of languages
+            },
+            "awareness": {
+                "languages": tuple(config.languages) if scored is None else scored,
+                "data": sources("awareness", "data", data["train"]),
+            },
+            "pretrain": {
+                "text": sources("pretrain", "text", data["train"]),
+                "parallel": sources("pretrain", "parallel", ()),
+            },
+            "finetune": {
+                "accumulate": config.finetune.accumulate or len(config.directions),
+                **{name: {"learning_rate": rate} for name, rate in rates.items()},
+            },
+            "evaluate": {
+                "baselines": usual if baselines is None else baselines,
+                "metrics": (*config.evaluate.metrics, *paper),
+            },
+            "experiments": {
+                "untrained": untrained if forgotten is None else forgotten,
+                "text": sources("experiments", "text", data["dev"]),
+            },
+        }
+    )
 
 
-def _baselines(config: Config) -> tuple[str, ...]:
-    """null: the usual ones that the run has."""
-    if config.evaluate.baselines is None:
-        return tuple(name for name in BASELINES if name.split("/")[0] in config.methods)
-    for name in config.evaluate.baselines:
-        if name.split("/")[0] not in config.methods:
-            raise UserError(f"evaluate.baselines: {name} is not in `methods`; add it there, or remove it here")
-    return config.evaluate.baselines
+# ---------------------------------------------------------------- what a config says
 
 
-def _metrics(config: Config) -> tuple[str, ...]:
-    """The paper's own BLEU comes with its readings."""
-    given = config.evaluate.metrics
-    return (*given, "bleu_13a") if config.readings == "paper" and "bleu_13a" not in given else given
+def differences(raw: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Key -> (value, default) of all that a config sets otherwise than the defaults do; what has none is left out."""
+    found, absent = {}, object()
+    for key in keys(Config):
+        value: Any = raw
+        for part in key.name.split("."):
+            value = value.get(part, absent) if isinstance(value, Mapping) else absent
+        if key.section or value is absent or key.name in (*EXAMPLES, "run", "data.exclude"):
+            continue
+        default = key.readings.get(raw.get("readings", "repaired"), key.field.default)
+        if (given := read_words(value, key.field.annotation)) != default:
+            found[key.name] = given, default
+    return found
 
 
-def _untrained(config: Config, trained: tuple[Direction, ...], test: tuple[Source, ...]) -> tuple[Direction, ...]:
-    """null: all untrained pairs of languages that have test text."""
-    if config.experiments.untrained is None:
-        pairs = (Direction(*pair) for pair in permutations(config.languages, 2))
-        return tuple(d for d in pairs if d not in trained and any(source.serves(d) for source in test))
-    given = checks.directions(list(config.experiments.untrained), list(config.languages))
-    for direction in given:
-        if direction in trained:
-            raise UserError(f"experiments.untrained: {direction} is in `directions`, so it is trained; remove it")
-        if not any(source.serves(direction) for source in test):
-            raise UserError(f"experiments.untrained: no source of data.test has text for {direction}; remove it")
-    return given
+def other_readings(config: Config) -> list[str]:
+    """`section.key: value` of each switch that a loaded config has otherwise than its set of readings."""
+    return [
+        f"{section}.{key}: {now}"
+        for section, switches in READINGS[config.readings].items()
+        for key, value in switches.items()
+        if (now := getattr(getattr(config, section), key)) != value
+    ]
 
 
 def effective(config: Config) -> dict[str, Any]:
     """The config as plain values, every key present; `workflow` is left out, because it changes no result."""
     plain = config.model_dump(mode="json", by_alias=True, exclude={"workflow"})
-    for key in ("train", "dev", "test", "exclude"):
-        plain["data"][key] = [source.json for source in getattr(config.data, key)]
-    for name, key in (
-        ("awareness", "data"),
-        ("pretrain", "text"),
-        ("pretrain", "parallel"),
-        ("experiments", "text"),
-    ):
-        plain[name][key] = [source.json for source in getattr(getattr(config, name), key)]
+    lists = {"data": ("train", "dev", "test", "exclude"), "awareness": ("data",), "pretrain": ("text", "parallel"),
+             "experiments": ("text",)}  # fmt: skip
+    for name, inner in lists.items():
+        plain[name] |= {key: [source.json for source in getattr(getattr(config, name), key)] for key in inner}
     return plain
 
 
@@ -307,13 +315,3 @@ def names(config: Config) -> dict[str, str]:
 def trained(config: Config) -> list[str]:
     """The methods of the run that train something."""
     return [method for method in config.methods if method in TRAINED]
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        value = read_yaml(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: not a config, it has no keys at its top level")
-    return value

@@ -2,10 +2,9 @@
 
 from pydantic import Field
 
-from lander.config.model import PathText
 from lander.config.sources import Source
 from lander.data.settings import Cleaning
-from lander.shared.section import Section
+from lander.shared.section import PathText, Section
 
 
 class Data(Section):

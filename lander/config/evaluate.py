@@ -1,14 +1,11 @@
 """Section `evaluate`: scores and tests of significance (paper 4.3-4.4)."""
 
 import os
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from lander.config.model import PathText
-from lander.shared.section import Section
-
-Text = Annotated[str, Field(min_length=1)]
+from lander.shared.section import PathText, Section, Text
 
 
 class Neural(Section):

@@ -1,12 +1,13 @@
 """Section `experiments`: the experiments of the paper and ours."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from lander.config.awareness import Estimator
+from lander.config.methods import TRAINED
 from lander.config.sources import DirectionValue, Source
-from lander.shared.section import Section
+from lander.shared.section import Distinct, Section
 
 
 class Experiments(Section):
@@ -21,12 +22,12 @@ class Experiments(Section):
     sweep_epsilon: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
         (0, 0.25, 0.5, 0.75, 0.9, 1), min_length=1, description="Values of neurons.general_share in sweep_epsilon."
     )
-    transfer: tuple[str, ...] = Field(
+    transfer: Annotated[tuple[Literal[*TRAINED], ...], Distinct] = Field(
         ("landermt", "full", "lora", "random"),
         min_length=1,
         description="Methods of the experiment transfer, which trains one direction and tests all.",
     )
-    untrained: tuple[DirectionValue, ...] | None = Field(
+    untrained: Annotated[tuple[DirectionValue, ...], Distinct] | None = Field(
         None,
         description="Untrained directions of the experiment forgetting, as de-fr; null is every pair of languages that "
         "is not in `directions` and has test text.",

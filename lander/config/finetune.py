@@ -7,7 +7,7 @@ from pydantic import Field, create_model
 
 from lander.config.methods import METHODS, TRAINED, MethodSettings
 from lander.shared.errors import UserError
-from lander.shared.section import Section, field_name, switch
+from lander.shared.section import Section, switch
 
 
 class Training(Section):
@@ -59,14 +59,10 @@ class Training(Section):
     )
 
     def method(self, name: str) -> MethodSettings:
-        """Settings of one method, for example its learning rate.
-
-        Raises:
-            UserError: the method trains nothing.
-        """
+        """Settings of one method, for example its learning rate; UserError if it trains nothing."""
         if name not in TRAINED:
             raise UserError(f"{name}: trains nothing; the methods that do are {', '.join(TRAINED)}")
-        return getattr(self, field_name(type(self), name))
+        return getattr(self, name.replace("-", "_"))
 
     @property
     def methods(self) -> Mapping[str, MethodSettings]:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from lander.shared.section import Section
+from lander.shared.section import Section, Text
 
 Settings = Mapping[str, Any]
 
@@ -24,21 +24,23 @@ class MethodSettings(Section):
     )
 
 
-Rank = Annotated[int, Field(ge=1, description="Rank of the low-rank update.")]
 Alpha = Annotated[int, Field(ge=1, description="Numerator of the scale alpha / rank.")]
-
-
-class Lora(MethodSettings):
-    rank: Rank = 16
-    alpha: Alpha = 32
-    targets: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
-        (),
-        description="Names of the modules that get an update, as query_key_value; none is every linear map of a layer.",
-    )
 
 
 class LoraMatched(MethodSettings):
     alpha: Alpha = 32
+
+
+class AdapterLora(MethodSettings):
+    rank: int = Field(16, ge=1, description="Rank of the low-rank update.")
+    alpha: Alpha = 32
+
+
+class Lora(AdapterLora):
+    targets: tuple[Text, ...] = Field(
+        (),
+        description="Names of the modules that get an update, as query_key_value; none is every linear map of a layer.",
+    )
 
 
 class Adapter(MethodSettings):
@@ -47,24 +49,13 @@ class Adapter(MethodSettings):
     )
 
 
-class AdapterLora(MethodSettings):
-    rank: Rank = 16
-    alpha: Alpha = 32
-
-
 @dataclass(frozen=True)
 class Recipe:
-    """How a masked method chooses its neurons.
+    """How a masked method chooses its neurons."""
 
-    Attributes:
-        changes: config keys that have a fixed value for the method.
-        random: what is drawn at random instead of detected, "layers" or "neurons".
-        train: which group of neurons is trained, "both", "general" or "specific".
-    """
-
-    changes: Mapping[str, Settings] = field(default_factory=dict)
-    random: str | None = None
-    train: str = "both"
+    changes: Mapping[str, Settings] = field(default_factory=dict)  # config keys that have a fixed value
+    random: str | None = None  # what is drawn at random instead of detected: "layers" or "neurons"
+    train: str = "both"  # the group of neurons that is trained: "both", "general" or "specific"
 
 
 @dataclass(frozen=True)
@@ -95,22 +86,18 @@ class Method:
         return self.recipe is not None
 
 
-def _lora_flags(own: Lora, _config: Any) -> Settings:
-    targets = {"lora-targets": own.targets} if own.targets else {}
-    return {"lora-rank": own.rank, "lora-alpha": own.alpha} | targets
+def _lora_flags(own: MethodSettings, _config: Any) -> Settings:
+    values = {name: getattr(own, name, None) for name in ("rank", "alpha", "targets")}
+    return {f"lora-{name}": value for name, value in values.items() if value}
 
 
-def _matched_flags(own: LoraMatched, config: Any) -> Settings:
-    return {"lora-alpha": own.alpha, "scope": config.finetune.scope, "budget-layers": config.layers.k}
+def _matched_flags(own: MethodSettings, config: Any) -> Settings:
+    return _lora_flags(own, config) | {"scope": config.finetune.scope, "budget-layers": config.layers.k}
 
 
-def _adapter_flags(_own: MethodSettings, config: Any) -> Settings:
-    width = config.finetune.method("adapter").bottleneck
-    return {"bottleneck": width} if width else {"budget-layers": config.layers.k}
-
-
-def _adapter_lora_flags(own: AdapterLora, config: Any) -> Settings:
-    return _adapter_flags(own, config) | {"lora-rank": own.rank, "lora-alpha": own.alpha}
+def _adapter_flags(own: MethodSettings, config: Any) -> Settings:
+    width = config.finetune.method("adapter").bottleneck  # of adapter-lora too
+    return ({"bottleneck": width} if width else {"budget-layers": config.layers.k}) | _lora_flags(own, config)
 
 
 def _routed(recipe: Recipe, build: str = "lander.finetune.methods:routed", *, table1: bool = True) -> Method:
@@ -139,7 +126,7 @@ METHODS: dict[str, Method] = {
         ("lora", "bottlenecks"),
         AdapterLora,
         NEW_WEIGHTS,
-        _adapter_lora_flags,
+        _adapter_flags,
     ),
     "random": _routed(Recipe(random="neurons")),
     "random-layers": _routed(Recipe(random="layers")),

@@ -1,18 +1,10 @@
 """Section `model`: the base model."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from lander.shared.section import Section
-
-
-def no_flag(path: str) -> str:
-    """`./` before a path that begins with a dash: on a stage's command line it would be a flag."""
-    return f"./{path}" if path.startswith("-") else path
-
-
-PathText = Annotated[str, Field(min_length=1), AfterValidator(no_flag)]
+from lander.shared.section import PathText, Section
 
 
 class Model(Section):

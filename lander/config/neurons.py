@@ -4,8 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from lander.config.model import PathText
-from lander.shared.section import Section, switch
+from lander.shared.section import PathText, Section, switch
 
 
 class Neurons(Section):

@@ -69,7 +69,7 @@ def defaults_text() -> str:
     for key in all_keys():
         *above, name = key.name.split(".")
         indent = "  " * len(above)
-        about = " ".join([key.field.description, *(f"{which}: {value}." for which, value in key.readings.items())])
+        about = " ".join([key.about, *(f"{which}: {value}." for which, value in key.readings.items())])
         lines += [] if above else [""]
         lines += textwrap.wrap(f"# {about}", WIDTH, initial_indent=indent, subsequent_indent=f"{indent}# ")
         if key.section:

@@ -25,33 +25,24 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from lander.config.config import Config
+from lander.config.config import READINGS, Config
 from lander.config.methods import MASKED, METHODS
-from lander.config.readings import READINGS
 from lander.config.schema import choices
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction
 
-Changes = Mapping[str, Any]  # key -> value, or section -> key -> value
 SWITCHES = [f"{section}.{key}" for section, keys in READINGS["paper"].items() for key in keys]
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A row of the table.
-
-    Attributes:
-        changes: keys of the config with another value.
-        draw: which draw of the random controls, from 1.
-        mix: share of the tuned weights where the model is an average of weights.
-        trial: whether it tries a learning rate.
-    """
+    """A row of the table."""
 
     name: str
-    changes: Changes = field(default_factory=dict)
-    draw: int = 1
-    mix: float | None = None
-    trial: bool = False
+    changes: Mapping[str, Any] = field(default_factory=dict)  # key -> value, or section -> key -> value
+    draw: int = 1  # of the random controls
+    mix: float | None = None  # share of the tuned weights, if the model is an average of weights
+    trial: bool = False  # of a learning rate
 
 
 MAIN = Variant("main")
@@ -63,7 +54,7 @@ def draw(number: int) -> Variant:
 
 
 def mix(share: float) -> Variant:
-    """The average of the base and the tuned weights with this share of the tuned ones."""
+    """The average of the base's and the tuned weights, with this share of the tuned ones."""
     return Variant(f"mix{share:g}", mix=share)
 
 
@@ -145,11 +136,7 @@ class Variants:
         yield from map(mix, own.mixes)
 
     def row(self, name: str) -> Variant:
-        """The variant of a name.
-
-        Raises:
-            UserError: the config has no such variant.
-        """
+        """The variant of a name."""
         if name not in self.rows:
             self.rows |= {row.name: row for row in self.more()}
         if name in self.rows:
@@ -161,11 +148,7 @@ class Variants:
         )
 
     def _config(self, method: str, name: str) -> Config:
-        """The config of a model: `configure` with the row of a name, computed once.
-
-        Raises:
-            UserError: no such method or variant.
-        """
+        """The config of a model: `configure` with the row of a name, computed once."""
         if method not in METHODS:
             raise UserError(f"{method}: no such method; there are {', '.join(METHODS)}")
         return configure(self.settings, self.row(name), method)
@@ -181,11 +164,7 @@ class Variants:
         return _folder(method, name)
 
     def selected(self, folder: str) -> tuple[str, str]:
-        """Method and variant that name a selection.
-
-        Raises:
-            UserError: no model of this config does.
-        """
+        """Method and variant that name a selection."""
         if folder not in self.selections:
             raise UserError(f"{folder}: no model of this config has tables of this name; see docs/tables.md")
         return self.selections[folder]

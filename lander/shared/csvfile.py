@@ -23,14 +23,11 @@ def read_csv(
     """A table of text, its values as they are in the file; a line that is cut short has empty ones.
 
     Args:
-        path: the file.
         columns: those that it must have; it may have more.
         numbers: columns to convert to float64.
         absent: what to do about a missing file.
         remedy: what to do about any other fault.
         options: of `pandas.read_csv`, such as `dtype=None` to let pandas guess the types.
-    Raises:
-        UserError: no such file, not a CSV table, a missing column, or a value that is not a number.
     """
     options = {"dtype": str, "keep_default_na": False, "index_col": False} | options
     try:
@@ -47,15 +44,10 @@ def read_csv(
 
 
 def to_numbers(path: str | Path, values: pd.Series, remedy: str = AGAIN) -> pd.Series:
-    """A column of text as float64; `nan` and `inf` are numbers too.
-
-    Raises:
-        UserError: a value is not a number; names the line of the file `path`.
-    """
+    """A column of text as float64; `nan` and `inf` are numbers too. UserError with the line of any other value."""
     numbers = pd.to_numeric(values, errors="coerce").astype(float)
     wrong = numbers.isna() & (values.str.strip().str.lower() != "nan")
     if wrong.any():
-        place = int(wrong.to_numpy().argmax())
-        line, value = place + 2, values.iloc[place]
-        raise UserError(f"{path}, line {line}: {values.name} {value!r} is not a number; {remedy}")
+        row = int(wrong.to_numpy().argmax())
+        raise UserError(f"{path}, line {row + 2}: {values.name} {values.iloc[row]!r} is not a number; {remedy}")
     return values.astype(float)

@@ -25,11 +25,7 @@ ENDING = 60.0  # seconds that SLURM may take to end a job that was requeued
 
 
 def job_end() -> float | None:
-    """When this job's time is up, in seconds since 1970; None if there is no limit.
-
-    Raises:
-        UserError: LANDER_DEADLINE is not a number.
-    """
+    """When this job's time is up, in seconds since 1970; None if there is no limit."""
     if given := os.environ.get(VARIABLE):
         try:
             return float(given)

@@ -21,19 +21,14 @@ from lander.shared.files import read_json, write_json
 
 PACKAGE = Path(__file__).parents[1]
 ASSETS = (".html", ".css", ".js", ".yaml", ".json")
+INPUTS = ("templates.yaml",)  # files that the rules declare as inputs of their own
 ENTRY = re.compile(r"[\w.]+:\w+")  # a function named as text: "lander.module:function"
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 @cache
 def code_digest(module: str) -> str:
-    """Hex digest (16 characters) of a module's code and of what it imports from Lander.
-
-    Args:
-        module: dotted name, as after `python -m`; a package includes its `__main__`.
-    Raises:
-        ValueError: no such module.
-    """
+    """Hex digest (16 characters) of the code of a module, or of a package and its `__main__`, and of their imports."""
     if _file(module) is None:
         raise ValueError(f"no module {module}")
     start = [module, f"{module}.__main__"] if _file(f"{module}.__main__") else [module]
@@ -41,7 +36,8 @@ def code_digest(module: str) -> str:
     for name, whole in sorted(_reachable(start).items()):
         code = _code(name, whole)
         digest.update(f"{name}\n{code}\n".encode())
-        assets = sorted(file for file in _file(name).parent.iterdir() if file.suffix in ASSETS)
+        files = sorted(_file(name).parent.iterdir())
+        assets = [file for file in files if file.suffix in ASSETS and file.name not in INPUTS]
         if any(repr(asset.name) in code for asset in assets):  # pages include others, so all of them count
             for asset in assets:
                 digest.update(asset.read_bytes())
@@ -85,7 +81,7 @@ def _reachable(start: list[str]) -> dict[str, bool]:
 def _imports(module: str, whole: bool) -> tuple[str, ...]:
     """Modules of Lander that a module names in import statements, or as text: "lander.module:function"."""
     found: list[str] = []
-    for node in _nodes(_tree(module), whole):
+    for node in _nodes(ast.parse(_file(module).read_bytes()), whole):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and ENTRY.fullmatch(node.value):
@@ -119,19 +115,12 @@ def _nodes(tree: ast.Module, whole: bool) -> Iterator[ast.AST]:
 @cache
 def _code(module: str, whole: bool) -> str:
     """Normal form of the source: no comments, no docstrings, one layout."""
-    tree = _tree(module)
+    tree = ast.parse(_file(module).read_bytes())
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, *DEFINITIONS)):
-            node.body = [
-                part
-                for part in node.body
-                if not (isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant))  # a text that stands alone
-            ]
+            texts = [part for part in node.body if isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant)]
+            node.body = [part for part in node.body if part not in texts]
     return "\n".join(ast.unparse(part) for part in tree.body if whole or not isinstance(part, DEFINITIONS))
-
-
-def _tree(module: str) -> ast.Module:
-    return ast.parse(_file(module).read_bytes())
 
 
 @cache

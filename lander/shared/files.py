@@ -20,21 +20,16 @@ FULL_TEXT = re.compile(r"os error (?:{}|{}|{})\b".format(*FULL))  # the words of
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`. It gets the name `path` if the block succeeds and is removed otherwise.
-
-    Raises:
-        UserError: `path` is a folder or a device (a device would be replaced by a file), or the disk is full.
-    """
+    """Yield a temporary path beside `path`. It gets the name `path` if the block succeeds and is removed otherwise."""
     path = Path(path)
-    if path.exists() and not path.is_file():
+    if path.exists() and not path.is_file():  # a device would be replaced by a file
         raise UserError(f"{path}: a folder or device, not a file to write to; choose another name")
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=_prefix(path), dir=path.parent)
     os.close(handle)
     try:
-        with _full_disk(path):
+        with _to_disk(path, Path(name)):
             yield Path(name)
-            _to_disk(Path(name))
         public(Path(name))
         os.replace(name, path)
     finally:
@@ -43,20 +38,14 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`. It replaces `path` if the block succeeds and is removed otherwise.
-
-    Raises:
-        UserError: the disk is full.
-    """
+    """Yield a temporary folder beside `path`. It replaces `path` if the block succeeds and is removed otherwise."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))
     old = folder.with_name(f"{folder.name}.old")
     try:
-        with _full_disk(path):
+        with _to_disk(path, folder):
             yield folder
-            for file in folder.rglob("*"):
-                _to_disk(file)
         public(folder)
         if path.is_dir():  # moved away first: a kill during the removal must not leave half of it under its name
             os.replace(path, old)
@@ -75,8 +64,8 @@ def public(path: Path) -> None:
     os.umask(umask)
     if path.is_dir():
         os.chmod(path, 0o777 & ~umask)
-    for file in path.rglob("*") if path.is_dir() else [path]:
-        if file.is_file() and not file.is_symlink():
+    for file in _files(path):
+        if not file.is_symlink():
             os.chmod(file, 0o666 & ~umask)
 
 
@@ -105,11 +94,7 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Read JSON.
-
-    Raises:
-        UserError: the file is missing or damaged.
-    """
+    """Read JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -146,11 +131,25 @@ def shipped(name: str) -> Path:
     return packaged if packaged.is_file() else PACKAGE.parent / name
 
 
+def _files(path: Path) -> list[Path]:
+    """The file itself, or the files of a folder."""
+    return [file for file in [path, *path.rglob("*")] if file.is_file()]
+
+
 @contextmanager
-def _full_disk(path: Path) -> Iterator[None]:
-    """Turn a full disk, however a library reports it, into a `UserError`."""
+def _to_disk(path: Path, temporary: Path) -> Iterator[None]:
+    """Flush what the block has written; a full disk, however a library reports it, becomes a `UserError`.
+
+    Network disks above all report a failure only when files are flushed.
+    """
     try:
         yield
+        for file in _files(temporary):
+            handle = os.open(file, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
     except Exception as error:
         if getattr(error, "errno", None) not in FULL and not FULL_TEXT.search(str(error)):
             raise
@@ -158,16 +157,6 @@ def _full_disk(path: Path) -> Iterator[None]:
             f"{path}: not written, the disk, the quota or the limit of a file's size is reached ({brief(error)}); "
             "make room and run again"
         ) from None
-
-
-def _to_disk(path: Path) -> None:
-    """Flush a file to the disk before it gets its name: network disks above all report a failure only now."""
-    if path.is_file():
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _prefix(path: Path) -> str:

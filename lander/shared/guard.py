@@ -19,9 +19,6 @@ def hold_run(folder: Path) -> FileLock:
     """Keep other Snakemakes out of a run's folder until the returned lock is released or this process ends.
 
     Snakemake's own locks do not suffice: any run that ends removes the locks of all runs of its working directory.
-
-    Raises:
-        UserError: another process holds the folder.
     """
     return _locked(folder / ".lock", folder, "works on this run; wait for it, or give yours another name (`run:`)")
 
@@ -32,9 +29,6 @@ def output_held(out: Path) -> Iterator[None]:
 
     If Snakemake alone is killed, its jobs keep running; such a job must not overwrite the work of a later one. The lock
     is a file beside the folder and is removed at the end of the block.
-
-    Raises:
-        UserError: another process holds the folder.
     """
     path = out.resolve().with_name(f".{out.resolve().name}.lock")
     lock = _locked(path, out, "makes this model, perhaps for a run that was killed; wait for it, or end it")

@@ -28,11 +28,7 @@ class Direction:
 
 
 def parse_direction(value: str | list[str] | tuple[str, str]) -> Direction:
-    """Read `en-de`, `zh-Hant--en` or `[zh-Hant, en]`.
-
-    Raises:
-        UserError: not two different language codes (a code cannot lead out of a folder).
-    """
+    """Read `en-de`, `zh-Hant--en` or `[zh-Hant, en]`: two different codes, which cannot lead out of a folder."""
     if isinstance(value, str):
         parts = value.split("--" if "--" in value else "-")
     else:
@@ -47,18 +43,12 @@ def parse_direction(value: str | list[str] | tuple[str, str]) -> Direction:
 
 
 def language_name(code: str) -> str:
-    """English name of a language code, from Unicode CLDR: `de` -> `German`.
-
-    Raises:
-        UserError: CLDR does not know the code.
-    """
+    """English name of a language code, from Unicode CLDR: `de` -> `German`."""
     try:
         name = Locale.parse(code, sep="-").get_display_name("en")
     except (UnknownLocaleError, ValueError, TypeError):
         name = Locale("en").languages.get(code)
     if not name:
-        raise UserError(
-            f"languages: no name is known for the code {code!r}; "
-            f"write `languages` as a mapping and name it, for example `{code}: Klingon`"
-        )
+        mapping = f"write `languages` as a mapping and name it, for example `{code}: Klingon`"
+        raise UserError(f"languages: no name is known for the code {code!r}; {mapping}")
     return name

@@ -5,6 +5,7 @@ No host, user or folder is named. Only the standard library is imported, so any 
     collect()  ->  {"git": {"commit": ..., "changed": [...]}, "machine": {...}, "versions": {...}}
 """
 
+import contextlib
 import os
 import platform
 import subprocess
@@ -20,16 +21,17 @@ LIBRARIES = (
 
 
 def collect() -> dict[str, Any]:
-    """State of the code, machine and versions, for JSON."""
-    return {"git": git_state(), "machine": machine(), "versions": versions()}
+    """State of the code, the machine, and versions of the installed libraries that results depend on, for JSON."""
+    versions = {}
+    for name in LIBRARIES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return {"git": git_state(), "machine": machine(), "versions": versions}
 
 
 def git_state(folder: Path = PACKAGE) -> dict[str, Any]:
-    """The commit that a folder of code is at, and what differs from it.
-
-    Returns:
-        `commit`, its `date`, and `changed`: files of the repository that differ from the commit, and files of the
-        folder that git does not know. Empty if git does not keep the folder (an installed package).
+    """The `commit` that a folder of code is at, its `date`, and `changed`: files of the repository that differ from it
+    and files of the folder that git does not know. Empty if git does not keep the folder (an installed package).
     """
     if not _git(folder, "ls-files", "-z", "--", "."):  # inside another project's repository, but not of it
         return {}
@@ -74,14 +76,3 @@ def _fields(path: Path, key: str) -> list[str]:
         return []
     pairs = (line.partition(":") for line in lines)
     return [value.strip() for name, _, value in pairs if name.strip() == key]
-
-
-def versions() -> dict[str, str]:
-    """Versions of the installed libraries that results depend on."""
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found

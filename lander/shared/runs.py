@@ -22,11 +22,7 @@ class Model:
 
     @classmethod
     def parse(cls, name: str) -> "Model":
-        """The model whose `str` is `name`.
-
-        Raises:
-            UserError: not of the form method/variant/s<seed>.
-        """
+        """The model whose `str` is `name`."""
         found = NAME.fullmatch(name)
         if not found:
             raise UserError(f"{name}: not the name of a model; write METHOD/VARIANT/s<SEED>, as in landermt/main/s0")

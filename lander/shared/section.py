@@ -5,6 +5,7 @@ description. From these follow
 
     the config       `lander.config.config.Config` is a section of sections
     the flags        `add_flags(parser, Layers, "k", "side")` adds --k and --side, with choices, defaults and help
+    their values     `settings(Layers, parser.parse_args())` is the section again
     what rules pass  `flags(settings.layers, "k", "side")`  ->  ["--k", "4", "--side", "upper"]
     the reference    `keys(Config)` has every key with its description (docs/make_reference.py)
 
@@ -18,14 +19,44 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
+
+Text = Annotated[str, Field(min_length=1)]
+# A path that begins with a dash would be a flag on a stage's command line.
+PathText = Annotated[Text, AfterValidator(lambda path: f"./{path}" if path.startswith("-") else path)]
+
+
+def _distinct(values: tuple) -> tuple:
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            raise ValueError(f"{value} is there twice; remove one")
+    return values
+
+
+Distinct = AfterValidator(_distinct)  # of a list: no value twice
 
 
 class Section(BaseModel):
     """Base of all sections. Values have exactly the declared types: nothing is converted in silence."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    @classmethod
+    def annotations(cls) -> dict[str, Any]:
+        """Key of the config file -> type."""
+        return {field.alias or name: field.annotation for name, field in cls.model_fields.items()}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, values: Any) -> Any:
+        """Refuse unknown keys before anything else: a value may be missing only because its key is misspelt."""
+        known = list(cls.annotations())
+        for key in values if isinstance(values, Mapping) else ():
+            if key not in known:
+                raise PydanticCustomError("unknown_key", "no such key", {"key": key, "known": known})
+        return values
 
     def changed(self, changes: Mapping[str, Any]) -> Self:
         """A copy with some values changed, at any depth; keys are those of the config file.
@@ -34,7 +65,7 @@ class Section(BaseModel):
         """
         update = {}
         for key, value in changes.items():
-            name = field_name(type(self), key)
+            name = key.replace("-", "_")
             now = getattr(self, name)
             update[name] = now.changed(value) if isinstance(now, Section) and isinstance(value, Mapping) else value
         return self.model_copy(update=update)
@@ -56,35 +87,26 @@ class Key:
     @property
     def readings(self) -> Mapping[str, Any]:
         """Reading -> value, of a switch; empty for other keys."""
-        extra = self.field.json_schema_extra
-        return extra if isinstance(extra, dict) and "paper" in extra else {}
+        return self.field.json_schema_extra or {}
+
+    @property
+    def about(self) -> str:
+        """What the key is; a section says it in its docstring."""
+        return self.field.description or (self.section and self.section.__doc__) or ""
 
 
 def keys(section: type[Section], prefix: str = "") -> Iterator[Key]:
     """Every key below a section, dotted; a section comes before what is in it."""
     for name, field in section.model_fields.items():
-        inner = section_of(field.annotation)
-        dotted = f"{prefix}{field.alias or name}"
-        yield Key(dotted, field, inner)
-        if inner:
-            yield from keys(inner, f"{dotted}.")
+        key = Key(f"{prefix}{field.alias or name}", field, section_of(field.annotation))
+        yield key
+        if key.section:
+            yield from keys(key.section, f"{key.name}.")
 
 
 def section_of(annotation: Any) -> type[Section] | None:
     """The section that an annotation is, None for anything else."""
     return annotation if isinstance(annotation, type) and issubclass(annotation, Section) else None
-
-
-def field_name(section: type[Section], key: str) -> str:
-    """Name of the attribute that a key of the config file is, as `landermt_lg` for landermt-lg.
-
-    Raises:
-        KeyError: no such key.
-    """
-    for name, field in section.model_fields.items():
-        if key in (field.alias or name, name):
-            return name
-    raise KeyError(key)
 
 
 def members(annotation: Any) -> tuple[Any, ...]:
@@ -101,6 +123,11 @@ def choices(annotation: Any) -> list[Any]:
     return [value for part in members(annotation) if get_origin(part) is Literal for value in get_args(part)]
 
 
+def items(annotation: Any) -> Any:
+    """The type of a list's items; None for what is no list."""
+    return next((get_args(part)[0] for part in members(annotation) if get_origin(part) is tuple), None)
+
+
 # ---------------------------------------------------------------- flags
 
 
@@ -113,34 +140,38 @@ def add_flags(parser: argparse.ArgumentParser, section: type[Section], *names: s
     """
     for name in names or section.model_fields:
         field = section.model_fields[name]
-        options: dict[str, Any] = {"default": field.default, "help": _help(field)}
-        kind = members(field.annotation)[0]
-        if kind is bool:
+        shown = "" if field.is_required() or field.default is None else f" (default: {field.default})"
+        options: dict[str, Any] = {"default": field.default, "help": f"{field.description}{shown}".replace("%", "%%")}
+        if bool in members(field.annotation):
             options["action"] = argparse.BooleanOptionalAction
-        elif get_origin(kind) is tuple:
-            options |= {"nargs": "*", "type": partial(_read, section, name, get_args(kind)[0])}
-        elif values := choices(field.annotation):
-            options |= {"choices": values, "type": type(values[0])}
         else:
-            options["type"] = partial(_read, section, name, kind)
+            options["type"] = partial(_value, section, name)
+            options |= {"choices": found} if (found := choices(field.annotation)) else {}
+            options |= {"nargs": "*"} if items(field.annotation) else {}
         parser.add_argument(f"--{prefix}{name.replace('_', '-')}", **options)
 
 
-def flags(section: Section, *names: str) -> list[str]:
-    """A section's values as the flags of `add_flags`; what is None is left out.
+def _value(section: type[Section], name: str, text: str) -> Any:
+    """A value from the command line (one item of a list), checked against its field's limits."""
+    from lander.shared.validation import problem, read_words  # only where there is a command line
 
-    Args:
-        names: which fields; none given is all.
-    """
+    annotation = section.model_fields[name].annotation
+    several = items(annotation) is not None
+    value = read_words([text] if several else text, annotation)
+    if wrong := problem(section, name, value):
+        raise argparse.ArgumentTypeError(wrong)
+    return value[0] if several else value
+
+
+def flags(section: Section, *names: str) -> list[str]:
+    """A section's values as the flags of `add_flags`, of all fields or some; what is None is left out."""
     found: list[str] = []
     for name in names or type(section).model_fields:
         value, flag = getattr(section, name), name.replace("_", "-")
         if isinstance(value, bool):
             found.append(f"--{flag}" if value else f"--no-{flag}")
-        elif isinstance(value, tuple):
-            found += [f"--{flag}", *map(str, value)]
         elif value is not None:
-            found += [f"--{flag}", str(value)]
+            found += [f"--{flag}", *map(str, value if isinstance(value, tuple) else [value])]
     return found
 
 
@@ -149,28 +180,12 @@ def names_of(section: type[Section], *left_out: str) -> list[str]:
     return [name for name in section.model_fields if name not in left_out]
 
 
-def settings(section: type[Section], args: argparse.Namespace) -> Any:
-    """The section with the values of a command line; fields that have no flag keep their defaults."""
-    given = {name: getattr(args, name) for name in section.model_fields if hasattr(args, name)}
+def settings(section: type[Section], args: argparse.Namespace, prefix: str = "") -> Any:
+    """The section with the values of a command line; fields that have no flag keep their defaults.
+
+    Args:
+        prefix: as given to `add_flags`.
+    """
+    flag = {name: f"{prefix.replace('-', '_')}{name}" for name in section.model_fields}
+    given = {name: getattr(args, flag[name]) for name in flag if hasattr(args, flag[name])}
     return section(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
-
-
-def _help(field: FieldInfo) -> str:
-    default = "" if field.is_required() or field.default is None else f" (default: {field.default})"
-    return f"{field.description}{default}".replace("%", "%%")
-
-
-def _read(section: type[Section], name: str, kind: Any, text: str) -> Any:
-    """One value from the command line, checked against its field's limits."""
-    from lander.shared.validation import problem  # the words of errors: only where there is a command line
-
-    kind = members(kind)[0]
-    try:
-        value = kind(text) if kind in (int, float) else text
-    except ValueError:
-        value = text
-    field = section.model_fields[name]
-    several = get_origin(members(field.annotation)[0]) is tuple
-    if wrong := problem(section, name, (value,) if several else value):
-        raise argparse.ArgumentTypeError(wrong)
-    return value

@@ -1,7 +1,7 @@
 """Every table that Lander keeps: its columns, their types and their meaning, checked on write and on read.
 
 All tables are Parquet in long format, one row per fact. Only `write` and `read` access them, and for tables that do not
-fit into memory `lander.data.chunks`.
+fit into memory `lander.data.chunks`. A damaged or foreign table is a UserError that says how to make it again.
 """
 
 from collections.abc import Iterator
@@ -22,123 +22,89 @@ NEVER_EMPTY = ("train", "activations", "layers", "awareness", "neurons")  # with
 COUNTED = ("layer", "neuron", "line", "tokens", "sentences", "pairs", "part", "template")  # columns never below 0
 
 
-def _column(name: str, kind: pa.DataType, meaning: str, *, nullable: bool = False) -> pa.Field:
-    """A column; its meaning is written into every file, so a new wording changes the files' bytes."""
-    return pa.field(name, kind, nullable=nullable, metadata={"meaning": meaning})
-
-
-LAYER = _column("layer", pa.int32(), "layer of the model, 0..n_layer-1")
-PLACE = [LAYER, _column("neuron", pa.int32(), "hidden unit of the layer's FFN, 0..p-1")]
-DIRECTION = _column("direction", pa.string(), "translation direction, as in file names")
-ORIGIN = _column("origin", pa.string(), "name of the source that the line came from")
-ORIGINS = [ORIGIN, _column("line", pa.int64(), "line in that source, from 0")]
-MEASURED = [
-    _column("method", pa.string(), "method that made the translations"),
-    _column("variant", pa.string(), "variant of the method"),
-    _column("seed", pa.string(), "seed of the method"),
-    _column("test", pa.string(), "name of the test set"),
-    DIRECTION,
-    _column("metric", pa.string(), "metric, as in scores.csv"),
-]
-SIGNATURE = _column("signature", pa.string(), "how the score was computed")
 GENERAL, SPECIFIC, UNACTIVATED = "general", "specific", "unactivated"  # kinds of neurons
 SOURCE, TARGET, ABSENT, BASE = "source", "target", "absent", "base"  # with GENERAL: roles of neurons in a direction
 
-_COLUMNS: dict[str, list[pa.Field]] = {
-    # data: a cleaned pair of languages, both directions; first and second in alphabetical order of their codes
-    "clean": [
-        _column("first", pa.string(), "sentence in the first language of the pair"),
-        _column("second", pa.string(), "its translation in the second language"),
-        *ORIGINS,
-    ],
-    "train": [
-        _column("source", pa.string(), "source sentence"),
-        _column("target", pa.string(), "its translation"),
-        _column("template", pa.int16(), "index of the instruction template, from 0"),
-        *ORIGINS,
-    ],
-    # dev and test sets: never filtered, dropped or reordered
-    "heldout": [
-        _column("source", pa.string(), "source sentence"),
-        _column("target", pa.string(), "reference translation"),
-        *ORIGINS,
-    ],
-    "text": [_column("text", pa.string(), "sentence that scores the neurons"), *ORIGINS],
-    "counts": [
-        DIRECTION,
-        ORIGIN,
-        _column("reason", pa.string(), "`read`, `kept`, or why pairs were dropped, in the order of the filters"),
-        _column("pairs", pa.int64(), "number of pairs; read = kept + all dropped"),
-    ],
-    "activations": [
-        *PLACE,
-        _column("mean", pa.float64(), "mean activation over all tokens read (eq. 1)"),
-        _column("tokens", pa.int64(), "tokens that the mean is over"),
-    ],
-    "layers": [
-        DIRECTION,
-        LAYER,
-        _column("activation", pa.float64(), "mean activation of the layer, over tokens and neurons"),
-        _column("delta", pa.float64(), "D, the change against the neighbouring layer (eq. 1)", nullable=True),
-        _column("selected", pa.bool_(), "one of the k layers with the largest D (eq. 2)"),
-    ],
-    "awareness": [
-        *PLACE,
-        _column("score", pa.float64(), "the estimator's score; taylor: Phi, mean of |dL/dh * h|, nats (eq. 3-4)"),
-        _column("tokens", pa.int64(), "tokens that the mean is over; 0: random scores"),
-    ],
+_TABLES = {  # table -> its columns; `?` after those that may be null
+    "clean": "first second origin line",  # data: a cleaned pair of languages, both directions
+    "train": "source target template origin line",
+    "heldout": "source target origin line",  # dev and test sets: never filtered, dropped or reordered
+    "text": "text origin line",
+    "counts": "direction origin reason pairs",
+    "activations": "layer neuron mean tokens",
+    "layers": "direction layer activation delta? selected",
+    "awareness": "layer neuron score tokens",
     # sums over consecutive parts of the text; sums of some parts, divided by their tokens, are the scores of that text
-    "awareness_parts": [
-        _column("part", pa.int32(), "part of the text, from 0"),
-        *PLACE,
-        _column("score", pa.float64(), "sum over the part's tokens of what the estimator averages (with its sign)"),
-        _column("tokens", pa.int64(), "tokens of the part that predict one"),
-        _column("sentences", pa.int64(), "sentences of the part, of all directions"),
-    ],
-    # a row for each owner of a neuron
-    "neurons": [
-        *PLACE,
-        _column("variance", pa.float64(), "sigma, variance of Phi over the languages (eq. 5)"),
-        _column("kind", pa.string(), "`general`, `specific` or `unactivated`"),
-        _column("language", pa.string(), "owner of a specific neuron (a row for each)", nullable=True),
-        _column("selected", pa.bool_(), "whether its layer is chosen for any direction"),
-    ],
-    "masks": [
-        *PLACE,
-        _column("role", pa.string(), "`general`, `source`, `target` or `absent`, in this direction"),
-        _column("owner", pa.string(), "language that owns the neuron", nullable=True),
-        _column("trained", pa.bool_(), "whether this direction's batches train it"),
-        _column("scale", pa.float64(), "factor of the neuron's group (eq. 6-8), constant per layer and role"),
-    ],
-    # scores of one model's translations, sentence by sentence
-    "segments": [
-        *MEASURED,
-        _column("line", pa.int64(), "item of the test set, from 0"),
-        _column("score", pa.float64(), "score of this sentence alone"),
-        _column(
-            "statistics",
-            pa.list_(pa.int32()),
-            "counts that the corpus score is made of (sacreBLEU's); null where it is the mean of the scores",
-            nullable=True,
-        ),
-        SIGNATURE,
-    ],
-    "scores": [
-        *MEASURED,
-        _column("score", pa.float64(), "of the whole test set"),
-        SIGNATURE,
-    ],
+    "awareness_parts": "part layer neuron score tokens sentences",
+    "neurons": "layer neuron variance kind language? selected",  # a row for each owner of a neuron
+    "masks": "layer neuron role owner? trained scale",
+    "segments": "method variant seed test direction metric line score statistics? signature",  # of single sentences
+    "scores": "method variant seed test direction metric score signature",
+}
+TEXT, WHOLE, NUMBER, YES, SHORT = pa.string(), pa.int64(), pa.float64(), pa.bool_(), pa.int32()
+_COLUMNS = {  # column, or table.column -> type and meaning; a meaning is written into every file, as part of its bytes
+    "layer": (SHORT, "layer of the model, 0..n_layer-1"),
+    "neuron": (SHORT, "hidden unit of the layer's FFN, 0..p-1"),
+    "direction": (TEXT, "translation direction, as in file names"),
+    "origin": (TEXT, "name of the source that the line came from"),
+    "line": (WHOLE, "line in that source, from 0"),
+    "clean.first": (TEXT, "sentence in the first language of the pair"),  # in alphabetical order of the codes
+    "clean.second": (TEXT, "its translation in the second language"),
+    "source": (TEXT, "source sentence"),
+    "train.target": (TEXT, "its translation"),
+    "train.template": (pa.int16(), "index of the instruction template, from 0"),
+    "heldout.target": (TEXT, "reference translation"),
+    "text.text": (TEXT, "sentence that scores the neurons"),
+    "counts.reason": (TEXT, "`read`, `kept`, or why pairs were dropped, in the order of the filters"),
+    "counts.pairs": (WHOLE, "number of pairs; read = kept + all dropped"),
+    "activations.mean": (NUMBER, "mean activation over all tokens read (eq. 1)"),
+    "activations.tokens": (WHOLE, "tokens that the mean is over"),
+    "layers.activation": (NUMBER, "mean activation of the layer, over tokens and neurons"),
+    "layers.delta": (NUMBER, "D, the change against the neighbouring layer (eq. 1)"),
+    "layers.selected": (YES, "one of the k layers with the largest D (eq. 2)"),
+    "awareness.score": (NUMBER, "the estimator's score; taylor: Phi, mean of |dL/dh * h|, nats (eq. 3-4)"),
+    "awareness.tokens": (WHOLE, "tokens that the mean is over; 0: random scores"),
+    "awareness_parts.part": (SHORT, "part of the text, from 0"),
+    "awareness_parts.score": (NUMBER, "sum over the part's tokens of what the estimator averages (with its sign)"),
+    "awareness_parts.tokens": (WHOLE, "tokens of the part that predict one"),
+    "awareness_parts.sentences": (WHOLE, "sentences of the part, of all directions"),
+    "neurons.variance": (NUMBER, "sigma, variance of Phi over the languages (eq. 5)"),
+    "neurons.kind": (TEXT, "`general`, `specific` or `unactivated`"),
+    "neurons.language": (TEXT, "owner of a specific neuron (a row for each)"),
+    "neurons.selected": (YES, "whether its layer is chosen for any direction"),
+    "masks.role": (TEXT, "`general`, `source`, `target` or `absent`, in this direction"),
+    "masks.owner": (TEXT, "language that owns the neuron"),
+    "masks.trained": (YES, "whether this direction's batches train it"),
+    "masks.scale": (NUMBER, "factor of the neuron's group (eq. 6-8), constant per layer and role"),
+    "method": (TEXT, "method that made the translations"),
+    "variant": (TEXT, "variant of the method"),
+    "seed": (TEXT, "seed of the method"),
+    "test": (TEXT, "name of the test set"),
+    "metric": (TEXT, "metric, as in scores.csv"),
+    "segments.line": (WHOLE, "item of the test set, from 0"),
+    "segments.score": (NUMBER, "score of this sentence alone"),
+    "segments.statistics": (
+        pa.list_(SHORT),
+        "counts that the corpus score is made of (sacreBLEU's); null where it is the mean of the scores",
+    ),
+    "scores.score": (NUMBER, "of the whole test set"),
+    "signature": (TEXT, "how the score was computed"),
 }
 
-SCHEMAS: dict[str, pa.Schema] = {name: pa.schema(columns) for name, columns in _COLUMNS.items()}
+
+def _field(table: str, column: str) -> pa.Field:
+    name = column.removesuffix("?")
+    kind, meaning = _COLUMNS.get(f"{table}.{name}") or _COLUMNS[name]
+    return pa.field(name, kind, nullable=name != column, metadata={"meaning": meaning})
+
+
+SCHEMAS: dict[str, pa.Schema] = {
+    table: pa.schema([_field(table, column) for column in columns.split()]) for table, columns in _TABLES.items()
+}
 
 
 def write(path: str | Path, table: pd.DataFrame | pa.Table, schema: str) -> None:
-    """Write a table whole or not at all, in the columns, order and types of `SCHEMAS[schema]`.
-
-    Raises:
-        UserError: a value is missing, not finite or below 0 where the schema forbids it.
-    """
+    """Write a table whole or not at all, in the columns, order and types of `SCHEMAS[schema]`, values checked."""
     if isinstance(table, pd.DataFrame):
         table = pa.Table.from_pandas(table, schema=SCHEMAS[schema], preserve_index=False)
     table = table.select(SCHEMAS[schema].names).cast(SCHEMAS[schema])
@@ -156,8 +122,6 @@ def read(
         path: a file, or an open one.
         columns: those to read; None reads all of the schema.
         name: of the table in messages, if `path` is not a file of its own.
-    Raises:
-        UserError: no such file, damaged, columns or types other than the schema's, missing values, or no rows.
     """
     wanted = SCHEMAS[schema] if columns is None else pa.schema([SCHEMAS[schema].field(column) for column in columns])
     name = name or str(path)
@@ -185,16 +149,8 @@ def opened(path: str | Path | BinaryIO, name: str) -> Iterator[pq.ParquetFile]:
 
 
 def conform(table: pa.Table, wanted: pa.Schema, schema: str, name: str) -> pa.Table:
-    """A table cut and cast to the wanted columns and types, its values checked.
-
-    Args:
-        wanted: fields of `SCHEMAS[schema]`.
-        name: of the table in messages.
-    Raises:
-        UserError: a column is missing, has another type, or holds what it must not.
-    """
-    missing = [column for column in wanted.names if column not in table.column_names]
-    if missing:
+    """A table cut and cast to the wanted columns (fields of `SCHEMAS[schema]`) and types, its values checked."""
+    if missing := [column for column in wanted.names if column not in table.column_names]:
         columns = f"a {schema} table has {', '.join(wanted.names)}"
         raise UserError(f"{name}: no column {', '.join(missing)} ({columns}); {remedy(name)}")
     try:

@@ -16,11 +16,18 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from lander.shared.errors import UserError
-from lander.shared.section import Section, choices, keys, members, section_of
+from lander.shared.section import Section, choices, items, keys, members, section_of
 
 S = TypeVar("S", bound=Section)
-TYPES = {str: "text", int: "a whole number", float: "a number", bool: "true or false", type(None): "null"}
-LIMITS = {  # kind of pydantic's error -> what is wanted
+WANTED = {  # kind of pydantic's error -> what is wanted
+    "string_type": "text",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "dict_type": "a mapping of keys to values",
+    "model_type": "a mapping of keys to values",
+    "literal_error": "{expected}",
     "greater_than_equal": "at least {ge}",
     "greater_than": "more than {gt}",
     "less_than_equal": "at most {le}",
@@ -33,24 +40,24 @@ LIMITS = {  # kind of pydantic's error -> what is wanted
 }
 DEEPEST = 50  # lists and mappings inside each other
 LARGEST = 1e15  # of a number: counts of tokens stay below, and floats are exact up to there
+UNION = re.compile(r"(tuple|dict)\[")  # in the place of an error: a type of a union
 SCIENTIFIC = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 
 
 def validate(section: type[S], raw: Mapping[str, Any], place: str = "") -> S:
     """A section from raw values; absent keys get their defaults.
 
+    UserError for an unknown key, or a value of the wrong type or out of range.
+
     Args:
         place: dotted name of the section in the config, for messages.
-    Raises:
-        UserError: an unknown key, or a value of the wrong type or out of range.
     """
-    check_values(raw, place)
     words = read_words(raw, section)
-    check_values(words, place)  # again: 1e999 was text before
+    check_values(words, place)
     try:
         return section.model_validate(words)
     except ValidationError as error:
-        raise UserError(_message(section, min(error.errors(include_url=False), key=_importance), place)) from None
+        raise UserError(_message(section, error, place)) from None
 
 
 def problem(section: type[Section], name: str, value: Any) -> str | None:
@@ -60,9 +67,8 @@ def problem(section: type[Section], name: str, value: Any) -> str | None:
         TypeAdapter(Annotated[field.annotation, field], config={"strict": True}).validate_python(value)
     except ValidationError as error:
         found = error.errors(include_url=False)[0]
-        return (
-            f"{_show(value[0] if isinstance(value, tuple) else value)} given, wanted {_wanted(section, found, [name])}"
-        )
+        null = " or null" if type(None) in members(field.annotation) else ""
+        return f"{_show(found['input'])} given, wanted {_wanted(found, name)}{null}"
     return None
 
 
@@ -75,31 +81,23 @@ def read_words(value: Any, annotation: Any) -> Any:
     5e-5 is text to YAML, `off` is false, `--config` makes text of all numbers, 1e3 updates are a float.
     """
     options = members(annotation)
-    kinds = {kind for option in options for kind in _kinds(option)}
+    kinds = {kind for kind in (str, int, float, bool, type(None)) if kind in options}
+    kinds |= {type(choice) for choice in choices(annotation)}
     if isinstance(value, str) and kinds and str not in kinds:
         value = float(value) if SCIENTIFIC.fullmatch(value) else _plain(value)
     if isinstance(value, float) and value.is_integer() and int in kinds and float not in kinds:
         return int(value)
     if value is False and bool not in kinds and "off" in choices(annotation):
         return "off"
-    if isinstance(value, list | tuple):
-        items = next((get_args(option)[0] for option in options if get_origin(option) is tuple), Any)
-        return tuple(read_words(item, items) for item in value)
-    if isinstance(value, Mapping):
-        for option in options:
-            if section := section_of(option):
-                names = {field.alias or name: field.annotation for name, field in section.model_fields.items()}
-                return {key: read_words(item, names.get(key, Any)) for key, item in value.items()}
-            if get_origin(option) is dict:
-                return {key: read_words(item, get_args(option)[1]) for key, item in value.items()}
+    if isinstance(value, list | tuple) and (inner := items(annotation)):
+        return tuple(read_words(item, inner) for item in value)
+    for option in options if isinstance(value, Mapping) else ():
+        if section := section_of(option):
+            types = section.annotations()
+            return {key: read_words(item, types.get(key)) for key, item in value.items()}
+        if get_origin(option) is dict:
+            return {key: read_words(item, get_args(option)[1]) for key, item in value.items()}
     return value
-
-
-def _kinds(annotation: Any) -> list[type]:
-    """The plain types that an annotation takes; none where it takes lists, mappings or anything else."""
-    if values := choices(annotation):
-        return [type(value) for value in values]
-    return [annotation] if annotation in TYPES else []
 
 
 def _plain(text: str) -> Any:
@@ -145,27 +143,54 @@ def _check_text(text: str, place: str) -> None:
 # ---------------------------------------------------------------- messages
 
 
-def _importance(error: Mapping[str, Any]) -> tuple[bool, int]:
-    """Unknown keys first: a value may be missing only because its key is misspelt."""
-    return error["type"] != "extra_forbidden", len(error["loc"])
+def _message(root: type[Section], error: ValidationError, place: str) -> str:
+    """The most important of the errors: an unknown key first, then the one that is nearest to the top.
+
+    A list is also too short for pydantic if its items are wrong, and a value is none of the other types of a union:
+    such errors come last.
+    """
+    errors = error.errors(include_url=False)
+
+    def order(one: Mapping[str, Any]) -> tuple[int, int]:
+        last = one["type"] == "too_short" or (one["loc"] and UNION.match(str(one["loc"][-1])))
+        return 0 if one["type"] == "unknown_key" else 2 if last else 1, len(one["loc"])
+
+    first = min(errors, key=order)
+    path, value = _dotted(first["loc"]), first["input"]
+    full = ".".join(filter(None, (place, path)))
+    if first["type"] == "unknown_key":
+        return _unknown_key(root, f"{full}." if full else "", **first["ctx"])
+    if first["type"] == "missing":
+        return f"{full}: missing; add it"
+    if first["type"] == "value_error":  # of a section's own validator
+        return f"{full}: {first['ctx']['error']}"
+    if isinstance(value, bool) and first["type"] == "string_type":
+        return not_text(full, value)
+    wanted = [_wanted(one, path) for one in errors if _dotted(one["loc"]) == path]  # one for each type of a union
+    null = [key for key in keys(root) if key.name == path and type(None) in members(key.field.annotation)]
+    said = f"{full}: {_show(value)} given, wanted {either([*wanted, *(['null'] if null else [])])}"
+    if value is None and first["type"] == "model_type":
+        return f"{said}; remove the empty section, or give it keys"
+    options = re.findall("'([^']+)'", wanted[0]) if first["type"] == "literal_error" else []
+    near = difflib.get_close_matches(str(value), options, 1)
+    return f"{said}; did you mean {near[0]}?" if near else said
 
 
-def _message(root: type[Section], error: Mapping[str, Any], place: str) -> str:
-    path = _path(root, error["loc"])
-    dotted = _dotted([*([place] if place else []), *path])
-    if error["type"] == "extra_forbidden":
-        return _unknown_key(root, path, place)
-    if error["type"] == "missing":
-        return f"{dotted}: missing; add it"
-    given = f"{dotted}: {_show(error['input'])} given, wanted {_wanted(root, error, path)}"
-    options = choices(_annotation(root, path)) if error["type"] == "literal_error" else []
-    if near := difflib.get_close_matches(str(error["input"]), [str(value) for value in options], 1):
-        return f"{given}; did you mean {near[0]}?"
-    if error["input"] is None and section_of(_annotation(root, path)):
-        return f"{given}; remove the empty section, or give it keys"
-    if isinstance(error["input"], bool) and error["type"] == "string_type":
-        return not_text(dotted, error["input"])
-    return given
+def _wanted(error: Mapping[str, Any], path: str) -> str:
+    """What a value should have been."""
+    text = WANTED.get(error["type"], "a value of another form")
+    wanted = text.format(**error.get("ctx", {}), example="demo" if path == "run" else "en")
+    return wanted.removesuffix("s") if " 1 " in wanted else wanted
+
+
+def _unknown_key(root: type[Section], prefix: str, key: str, known: list[str]) -> str:
+    """Name the nearest key: a sibling, or one that has this name, or nearly, in another section."""
+    near = [prefix + name for name in difflib.get_close_matches(key, known, 1)]
+    everywhere = [(one.name, one.name.rsplit(".", 1)[-1]) for one in keys(root)]
+    for last in difflib.get_close_matches(key, dict.fromkeys(last for _, last in everywhere), 1, cutoff=0.8):
+        near = near or [name for name, its_last in everywhere if its_last == last][:3]
+    remedy = f"did you mean {either(near)}?" if near else f"known here: {', '.join(known)}"
+    return f"{prefix}{key}: no such key; {remedy}"
 
 
 def not_text(place: str, value: Any) -> str:
@@ -173,86 +198,14 @@ def not_text(place: str, value: Any) -> str:
     return f"{place}: {_show(value)} given, wanted text; {_quote(value)}"
 
 
-def _wanted(root: type[Section], error: Mapping[str, Any], path: list[str | int]) -> str:
-    """What a value should have been."""
-    if error["type"] in LIMITS:
-        example = "demo" if path[-1] == "run" else "en"
-        wanted = LIMITS[error["type"]].format(**error.get("ctx", {}), example=example)
-        return wanted.removesuffix("s") if " 1 " in f" {wanted} " else wanted
-    annotation = _annotation(root, path)
-    if values := choices(annotation):
-        return either(map(_show, values))
-    return describe(annotation)
-
-
-def describe(annotation: Any) -> str:
-    """What an annotation takes, in words: `a whole number or null`."""
-    words = []
-    for option in members(annotation):
-        if get_origin(option) is tuple:
-            words.append("a list")
-        elif get_origin(option) is dict or section_of(option):
-            words.append("a mapping of keys to values")
-        else:
-            words.append(TYPES.get(option, "a value of another form"))
-    return either(dict.fromkeys(words))
-
-
-def _path(root: type[Section], loc: Iterable[str | int]) -> list[str | int]:
-    """A place without what pydantic adds to it: the names of a union's members."""
-    annotation: Any = root
-    path: list[str | int] = []
-    for part in loc:
-        inner = _inside(annotation, part)
-        structured = [get_origin(option) in (tuple, dict) for option in members(annotation)]
-        if inner is None and isinstance(part, str) and sum(structured) > 1:
-            continue
-        path.append(part)
-        annotation = Any if inner is None else inner
-    return path
-
-
-def _inside(annotation: Any, part: str | int) -> Any:
-    """The annotation of a part of a value: a section's key, a list's item, a mapping's value."""
-    for option in members(annotation):
-        if section := section_of(option):
-            names = {field.alias or name: field.annotation for name, field in section.model_fields.items()}
-            if part in names:
-                return names[str(part)]
-        elif get_origin(option) is tuple and isinstance(part, int):
-            return get_args(option)[0]
-        elif get_origin(option) is dict and isinstance(part, str):
-            return get_args(option)[1]
-    return None
-
-
-def _annotation(root: type[Section], path: Iterable[str | int]) -> Any:
-    annotation: Any = root
-    for part in path:
-        annotation = _inside(annotation, part)
-    return annotation
-
-
-def _unknown_key(root: type[Section], path: list[str | int], place: str) -> str:
-    """Name the nearest key: a sibling, the same key in another section, one that is spelt nearly so elsewhere."""
-    above = _annotation(root, path[:-1])
-    section = next(found for option in members(above) if (found := section_of(option)))
-    siblings = [field.alias or name for name, field in section.model_fields.items()]
-    unknown, prefix = str(path[-1]), f"{_dotted([*([place] if place else []), *path[:-1]])}."
-    prefix = "" if prefix == "." else prefix
-    near = [prefix + name for name in difflib.get_close_matches(unknown, siblings, 1)]
-    everywhere = [key.name for key in keys(root)]
-    near = near or [name for name in everywhere if name.rsplit(".", 1)[-1] == unknown]
-    last = {name.rsplit(".", 1)[-1]: name for name in everywhere}
-    near = near or [last[name] for name in difflib.get_close_matches(unknown, last, 1, cutoff=0.8)]
-    remedy = f"did you mean {either(near)}?" if near else f"known here: {', '.join(siblings)}"
-    return f"{prefix}{unknown}: no such key; {remedy}"
-
-
 def _dotted(path: Iterable[str | int]) -> str:
+    """`data.train[0].files`; without the names that pydantic gives to the types of a union, as `tuple[...]`."""
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif not UNION.match(part):
+            text += f".{part}" if text else part
     return text
 
 
@@ -274,5 +227,5 @@ def _show(value: Any) -> str:
 
 def either(words: Iterable[str]) -> str:
     """`a`, `a or b`, `a, b or c`."""
-    *most, last = words
+    *most, last = dict.fromkeys(words)
     return f"{', '.join(most)} or {last}" if most else last

@@ -20,12 +20,7 @@ LARGEST = 20_000_000  # bytes
 
 
 def read_yaml(path: str | Path) -> Any:
-    """The value in a YAML file.
-
-    Raises:
-        FileNotFoundError: no such file.
-        UserError: any other fault of the file, with the line if it is known.
-    """
+    """The value in a YAML file. FileNotFoundError if there is none; any other fault is a UserError."""
     try:
         with open(path, "rb") as stream:
             data = stream.read(LARGEST + 1)
@@ -43,14 +38,7 @@ def read_yaml(path: str | Path) -> Any:
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """The value of a YAML text.
-
-    Args:
-        where: name of the text in messages.
-    Raises:
-        UserError: the text is not YAML, or is refused (see above).
-    """
-    loader = None
+    """The value of a YAML text; `where` is its name in messages."""
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
@@ -65,19 +53,14 @@ def parse_yaml(text: str, where: str) -> Any:
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:  # `2024-13-45`, `!!bool maybe`
         reason = f"a value does not fit its type, {brief(error)}"
         raise UserError(f"{where}: cannot be read as YAML: {reason}; write it in quotes") from None
-    finally:
-        if loader:
-            loader.dispose()
 
 
 def _check(node: yaml.Node, where: str, sizes: dict[int, int], above: list[yaml.Node]) -> int:
-    """Refuse what the module's docstring names.
+    """The number of values in a node, aliases expanded; refuses what the module's docstring names.
 
     Args:
         sizes: id of a finished node -> its number of values.
         above: the nodes that contain this one.
-    Returns:
-        the number of values in the node, aliases expanded.
     """
     if id(node) in sizes:
         return sizes[id(node)]

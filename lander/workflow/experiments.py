@@ -9,9 +9,8 @@ from functools import cache
 from typing import Any
 
 from lander.config import variants
-from lander.config.config import Config
+from lander.config.config import READINGS, Config
 from lander.config.methods import SECOND_MODEL, TABLE1, TABLE2, TRAINING_FREE
-from lander.config.readings import READINGS
 from lander.config.rules import RULES
 from lander.config.variants import MAIN, Variant, Variants
 from lander.experiments.rates import rate_name

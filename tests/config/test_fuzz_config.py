@@ -16,34 +16,21 @@ from lander.shared.files import shipped
 
 TEXT = shipped("config.yaml").read_text(encoding="utf-8")
 DEFAULT = yaml.safe_load(TEXT)
-KEYS = [
-    *(key.name for key in all_keys()),
-    "data.train.0.builtin",
-    "data.test.0.lines",
-    "nope",
-    "model.nope",
-    "data.train.0.tmx",
-]
+KEYS = [key.name for key in all_keys()]
+KEYS += ["data.train.0.builtin", "data.test.0.lines", "nope", "model.nope", "data.train.0.tmx"]
 SNIPPETS = ("\t", "\n", ": ", "- ", "&a ", "*a", "<<: *a", "!!python/object:os.system x", "!!int x", "{", "[", "}", "]",
             '"\\ud800"', '"\\0"', "---", "...", "%YAML 9", "? ", "|", "'", "\x00", "\x85", *TRICKY[:6])  # fmt: skip
 
 
-def put(mapping: dict, key: str, value: object) -> None:
-    """Set a dotted key of a config, whatever stands in its way."""
-    *above, last = key.split(".")
-    for part in above:
-        if isinstance(mapping, list):
-            if not mapping:
-                return
-            mapping = mapping[0]
-        elif part == "0":
-            return
-        else:
-            mapping = mapping.setdefault(part, {}) if part != "0" else mapping
-        if not isinstance(mapping, dict | list):
-            return
-    if isinstance(mapping, dict):
-        mapping[last] = value
+def put(mapping: object, key: str, value: object) -> None:
+    """Set a dotted key of a config, unless another value stands in its way; 0 is the first item of a list."""
+    first, _, rest = key.partition(".")
+    if isinstance(mapping, list) and mapping:
+        mapping = {"0": mapping[0]} if first == "0" else mapping[0]
+    if isinstance(mapping, dict) and rest:
+        put(mapping.setdefault(first, {}), rest, value)
+    elif isinstance(mapping, dict):
+        mapping[first] = value
 
 
 @fuzz(25)

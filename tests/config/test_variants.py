@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from lander.config import config
+from lander.config.config import READINGS
 from lander.config.methods import MASKED
-from lander.config.readings import READINGS
 from lander.config.variants import MAIN, Variants, switches, trial
 from lander.shared.errors import UserError
 from lander.workflow import Plan
@@ -31,13 +31,9 @@ def configured(table: Variants, name: str, method: str = "landermt") -> config.C
     return table.config(method, name)
 
 
-def test_main_is_the_config_itself(demo: config.Config, table: Variants) -> None:
-    assert configured(table, "main") == demo
-    assert configured(table, "draw2", "random") == demo
+def test_what_a_name_changes(demo: config.Config, table: Variants) -> None:
+    assert configured(table, "main") == configured(table, "draw2", "random") == demo
     assert [table.row(name).draw for name in ("main", "draw2", "draw3")] == [1, 2, 3]
-
-
-def test_single_keys(demo: config.Config, table: Variants) -> None:
     assert configured(table, "k5").layers.k == 5
     assert configured(table, "general0.5").neurons.general_share == 0.5
     off = configured(table, "routing.gate-off")
@@ -51,16 +47,10 @@ def test_paper_is_the_literal_column(demo: config.Config, table: Variants) -> No
     for section, keys in READINGS["paper"].items():
         for key, value in keys.items():
             assert getattr(getattr(paper, section), key) == value
-    assert paper == config.load(config.merge(config.effective(demo), {"workflow": {}, **_plain("paper")}))
+    assert paper == config.load(config.merge(config.effective(demo), {"workflow": {}, **READINGS["paper"]}))
 
 
-def _plain(name: str) -> dict:
-    return {"readings": "repaired", **READINGS[name]}
-
-
-def test_one_direction_is_trained_with_a_micro_batch_of_its_own_per_update(
-    demo: config.Config, table: Variants
-) -> None:
+def test_one_direction_is_trained_with_one_micro_batch_per_update(demo: config.Config, table: Variants) -> None:
     only = configured(table, "only-en-de")
     assert [str(direction) for direction in only.directions] == ["en-de"]
     assert (demo.finetune.accumulate, only.finetune.accumulate) == (10, 1)
@@ -91,19 +81,12 @@ def test_trials_are_those_that_a_round_has_planned(
     assert "--keep-diverged" in flags
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *["mian", "k", "k7", "routing.gat-off", "layers.k-3", "only-en", "lr", "lr0.02", "general", "draw4"],
-        *["general2", "routing.gate-foo", "awareness.estimator-tailor", "only-de-fr"],  # values that cannot be
-    ],
-)
-def test_unknown_names_are_refused(table: Variants, name: str) -> None:
-    with pytest.raises(UserError, match=rf"^{name}: "):
-        configured(table, name)
-
-
-def test_unknown_methods_are_refused(demo: config.Config, table: Variants) -> None:
+def test_unknown_names_are_refused(demo: config.Config, table: Variants) -> None:
+    names = ["mian", "k", "k7", "routing.gat-off", "layers.k-3", "only-en", "lr", "lr0.02", "general", "draw4"]
+    names += ["general2", "routing.gate-foo", "awareness.estimator-tailor", "only-de-fr"]  # values that cannot be
+    for name in names:
+        with pytest.raises(UserError, match=rf"^{name}: "):
+            configured(table, name)
     with pytest.raises(UserError, match="lara: no such method; there are zero-shot"):
         configured(table, "main", "lara")
     with pytest.raises(UserError, match="zero-shot: trains nothing; the methods that do are full"):

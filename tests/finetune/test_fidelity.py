@@ -10,9 +10,9 @@ from torch import nn
 from transformers import BloomConfig, BloomForCausalLM
 
 from lander.config import config
+from lander.config.config import READINGS
 from lander.config.masks import Routing
 from lander.config.methods import Lora
-from lander.config.readings import READINGS
 from lander.finetune.engine import BlockAdamW
 from lander.finetune.methods import Prepared, count, prepare
 from lander.finetune.schedule import Pairs, Schedule

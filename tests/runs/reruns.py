@@ -227,7 +227,6 @@ CODE = {  # a module of each stage, and the jobs that it is the code of
     "lander/experiments/figures.py": ["figures_layers", "figures_awareness"],
     "lander/report/page.py": ["report"],
     "lander/finetune/mix.py": [],
-    "lander/config/readings.py": [],
     "lander/workflow/plan.py": [],
 }
 INPUTS = {

@@ -45,46 +45,36 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     forget()
 
 
-@pytest.mark.parametrize(
-    ("file", "text"),
-    [
-        (
-            "stage.py",
-            '"""What it does."""\nfrom lander.tools import helper\n# why\n\ndef main():\n  return (helper())\n',
-        ),
-        ("tools.py", 'def helper():\n    """One."""\n    return 1  # one\n'),
-        ("heavy.py", "thing = 2\n"),  # only a function of the package's __init__ imports it
-        ("__init__.py", FILES["__init__.py"].replace("return thing", "return 2")),
-        ("other.py", "x = 1\n"),
-        ("pack/inner.py", "x = 1\n"),
-        ("table.json", "[]"),  # a module beside it reads it, and the stage does not import that module
-    ],
-)
-def test_what_does_not_run_does_not_count(package, file: str, text: str) -> None:
-    before = digest.code_digest("lander.stage")
-    package(file, text)
-    assert digest.code_digest("lander.stage") == before
+LAYOUT = '"""What it does."""\nfrom lander.tools import helper\n# why\n\ndef main():\n  return (helper())\n'
+TWO = "def helper():\n    return 2\n"
 
 
 @pytest.mark.parametrize(
-    ("module", "file", "text"),
+    ("module", "file", "text", "counts"),
     [
-        ("lander.stage", "stage.py", FILES["stage.py"].replace("return helper()", "return helper() + 1")),
-        ("lander.stage", "tools.py", "def helper():\n    return 2\n"),
-        ("lander.stage", "__init__.py", FILES["__init__.py"].replace("VERSION = 1", "VERSION = 2")),
-        ("lander.other", "tools.py", "def helper():\n    return 2\n"),
-        ("lander.pack", "pack/__main__.py", "from . import inner\nx = 1\n"),
-        ("lander.pack", "pack/inner.py", "def f():\n    return 1\n"),
-        ("lander.pack", "tools.py", "def helper():\n    return 2\n"),  # a relative import inside a function
-        ("lander.pack", "pack/page.html", "<div>"),
-        ("lander.pack", "pack/part.html", "<div>"),
-        ("lander.data", "table.json", "[]"),
+        ("stage", "stage.py", LAYOUT, False),
+        ("stage", "tools.py", 'def helper():\n    """One."""\n    return 1  # one\n', False),
+        ("stage", "heavy.py", "thing = 2\n", False),  # only a function of the package's __init__ imports it
+        ("stage", "__init__.py", FILES["__init__.py"].replace("return thing", "return 2"), False),
+        ("stage", "other.py", "x = 1\n", False),
+        ("stage", "pack/inner.py", "x = 1\n", False),
+        ("stage", "table.json", "[]", False),  # a module beside it reads it, and the stage does not import that module
+        ("stage", "stage.py", FILES["stage.py"].replace("return helper()", "return helper() + 1"), True),
+        ("stage", "tools.py", TWO, True),
+        ("stage", "__init__.py", FILES["__init__.py"].replace("VERSION = 1", "VERSION = 2"), True),
+        ("other", "tools.py", TWO, True),
+        ("pack", "pack/__main__.py", "from . import inner\nx = 1\n", True),
+        ("pack", "pack/inner.py", "def f():\n    return 1\n", True),
+        ("pack", "tools.py", TWO, True),  # a relative import inside a function
+        ("pack", "pack/page.html", "<div>", True),
+        ("pack", "pack/part.html", "<div>", True),
+        ("data", "table.json", "[]", True),
     ],
 )
-def test_what_runs_counts(package, module: str, file: str, text: str) -> None:
-    before = digest.code_digest(module)
+def test_what_runs_counts_and_nothing_else(package, module: str, file: str, text: str, counts: bool) -> None:
+    before = digest.code_digest(f"lander.{module}")
     package(file, text)
-    assert digest.code_digest(module) != before
+    assert (digest.code_digest(f"lander.{module}") != before) == counts
 
 
 def test_type_checking_imports_do_not_count(package) -> None:

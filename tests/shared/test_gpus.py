@@ -23,9 +23,8 @@ def four(tmp_path, monkeypatch):
 
 def start(count: int) -> tuple[subprocess.Popen, str]:
     command = [sys.executable, "-m", "lander.shared.gpus", str(count), *SHOW]
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    pipes = dict.fromkeys(["stdin", "stdout", "stderr"], subprocess.PIPE)
+    process = subprocess.Popen(command, text=True, **pipes)
     return process, process.stdout.readline().strip()
 
 
