@@ -77,14 +77,15 @@ class Named:
             return network
         tensors = self.read(trained.path)
         parameters = {name_in_file(name): value for name, value in network.named_parameters()}
-        missing = [name for name in parameters if self.mark and self.mark in name and name not in tensors]
-        for name in [*missing, *tensors]:
-            if name in missing or name not in parameters or parameters[name].shape != tensors[name].shape:
-                raise UserError(
-                    f"{trained.path / self.file}: parameter {name} is missing or does not fit the base; "
-                    "train the model again"
-                )
-            parameters[name].data.copy_(tensors[name])
+        wrong = [name for name in parameters if self.mark and self.mark in name and name not in tensors]
+        wrong += [
+            name for name, value in tensors.items() if getattr(parameters.get(name), "shape", None) != value.shape
+        ]
+        if wrong:
+            where = trained.path / self.file
+            raise UserError(f"{where}: parameter {wrong[0]} is missing or does not fit the base; train the model again")
+        for name, value in tensors.items():
+            parameters[name].data.copy_(value)
         return network
 
 

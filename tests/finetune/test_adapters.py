@@ -7,7 +7,7 @@ import toys
 import trained
 from torch import nn
 
-from lander.config.methods import METHODS, Lora
+from lander.config.methods import Lora
 from lander.finetune import adapters
 from lander.finetune.cost import training_cost, weights
 from lander.finetune.methods import count, prepare
@@ -113,17 +113,6 @@ def test_targets_of_lora_are_ends_of_names():
     assert {name.partition(".h.")[2].partition(".lora_")[0] for name in group.parameters} == {
         "0.self_attention.dense", "1.self_attention.dense", "2.self_attention.dense", "2.mlp.dense_h_to_4h"
     }  # fmt: skip
-
-
-@pytest.mark.parametrize("method", ["landermt", "landermt-lg", "landermt-ls", "layers", "random", "random-layers"])
-def test_masked_methods_differ_in_their_masks_and_ls_trains_nothing_that_directions_share(method):
-    assert METHODS[method].masked
-    groups = prepare(method, toys.bloom(3), masks=toys.masks([1], 64), scope="layer").groups
-    assert (groups[0].name == "shared") == (method != "landermt-ls")
-    assert all(group.directions for group in groups[1:])
-    if method == "landermt-ls":
-        names = {name for group in groups for name in group.parameters}
-        assert all(".blocks." in name or ".gates." in name for name in names)
 
 
 @pytest.fixture
