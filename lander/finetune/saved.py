@@ -78,9 +78,9 @@ class Named:
         tensors = self.read(trained.path)
         parameters = {name_in_file(name): value for name, value in network.named_parameters()}
         wrong = [name for name in parameters if self.mark and self.mark in name and name not in tensors]
-        wrong += [
-            name for name, value in tensors.items() if getattr(parameters.get(name), "shape", None) != value.shape
-        ]
+        for name, value in tensors.items():
+            if name not in parameters or parameters[name].shape != value.shape:
+                wrong.append(name)
         if wrong:
             where = trained.path / self.file
             raise UserError(f"{where}: parameter {wrong[0]} is missing or does not fit the base; train the model again")
