@@ -45,7 +45,7 @@ from lander.finetune.schedule import POOL, Pairs, Schedule
 from lander.models import families, loading
 from lander.models.tokens import Codec
 from lander.shared import machine
-from lander.translate.translator import Translator
+from lander.translate.translator import Decoding, Translator
 
 GEOMETRY = {"width": 4096, "layers": 30, "heads": 32, "vocabulary": 250_880}
 SYSTEMS = ("ffn", "layer", "lora", "full")
@@ -132,10 +132,10 @@ def decoding(
     ready = prepared("ffn", args)
     ready.router.direction = training.DIRECTION
     ready.network.requires_grad_(False).generation_config.min_new_tokens = NEW
-    routed = Translator(ready.network, codec, directions=[], languages={}, templates=[])
+    routed = Translator(ready.network, codec)
     found = {
         "base": translate.generation(network, codec.pad_left(prompts).input_ids, NEW),
-        "routed": lambda: routed.generate(prompts, 1, NEW),
+        "routed": lambda: routed.generate(prompts, Decoding(max_new_tokens=NEW)),
     }
     return measure(found, args.rounds)
 

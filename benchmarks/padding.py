@@ -100,7 +100,7 @@ def decoded(model: translator.Translator, prompts: list[list[int]], max_new_toke
         lambda _module, _args, inputs: calls.append(tuple(inputs["input_ids"].shape)), with_kwargs=True
     )
     try:
-        outputs = model.generate(prompts, 1, max_new_tokens)
+        outputs = model.generate(prompts, translator.Decoding(max_new_tokens=max_new_tokens))
     finally:
         hook.remove()
     ends, read = set(model.codec.ends), sum(rows * tokens for rows, tokens in calls if tokens > 1)

@@ -27,6 +27,8 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from lander.shared.runs import Model
+
 BOUND, CORES = 180, 2
 METHODS, DIRECTIONS, SENTENCES, BASELINES = 10, 10, 3000, 5
 WORDS = (
@@ -84,8 +86,7 @@ def score_model(folder: Path, names: list[str], place: int) -> None:
     """Score one model in all directions, as a job of the workflow does."""
     from lander.evaluate.__main__ import score_all
 
-    run = {"method": f"m{place}", "variant": "main", "seed": "0"}
-    score_all(folder / f"m{place}", {"t": names}, None, run, folder / "scores" / f"m{place}")
+    score_all(folder / f"m{place}", {"t": names}, None, Model(f"m{place}", "main", 0), folder / "scores" / f"m{place}")
 
 
 def score_models(folder: Path, names: list[str], methods: int, processes: int) -> None:
@@ -103,7 +104,7 @@ def measure(
     methods: int, directions: int, sentences: int, baselines: int, resamples: int, processes: int = 1
 ) -> dict[str, tuple[float, float]]:
     """Seconds (CPU, clock) of scoring and of testing, through the command line's own functions."""
-    from lander.evaluate import significance
+    from lander.evaluate import segments, significance
 
     names = [f"en-{code}" for code in ("de", "it", "fr", "es", "nl", "pt", "sv", "da", "ro", "cs")][:directions]
     references, outputs = corpus(sentences, methods)
@@ -113,7 +114,7 @@ def measure(
         scoring = seconds(lambda: score_models(folder, names, methods, processes))
         files = sorted(folder.glob("scores/*/t/*.segments.parquet"))
         against = [f"m{place}" for place in range(baselines)]
-        testing = seconds(lambda: significance.table(files, against, resamples))
+        testing = seconds(lambda: significance.compare(segments.read_all(files), against, resamples))
     return {"scoring": scoring, "testing": testing}
 
 

@@ -34,6 +34,7 @@ from lander.models import loading
 from lander.models.families import ffn_of
 from lander.share import export
 from lander.shared import machine
+from lander.translate.translator import Decoding
 
 ROUTED, BASE, EXPORT = "routed", "base", "export"
 
@@ -79,7 +80,7 @@ def systems(folder: Path, size: training.Size, new: int, dtype: str) -> dict[str
     for name in (BASE, EXPORT):
         network = AutoModelForCausalLM.from_pretrained(folder / name, dtype=machine.weight_type(dtype))
         found[name] = generation(network.eval().requires_grad_(False).to(machine.device()), ids, new)
-    found[ROUTED] = lambda: translator.generate(prompts, 1, new)
+    found[ROUTED] = lambda: translator.generate(prompts, Decoding(max_new_tokens=new))
     return found
 
 

@@ -237,9 +237,9 @@ def prefetch(args: argparse.Namespace) -> None:
 )
 def scores(args: argparse.Namespace) -> None:
     """Print a run's scores of one metric: a Markdown table per test set, with intervals, signatures and tests."""
-    from lander.report.scoretable import show
+    from lander.report.scores import terminal
 
-    print(show(args.run, args.metric))
+    print(terminal(args.run, args.metric))
 
 
 @command(

@@ -172,8 +172,8 @@ def test_padding_and_waiting_by_hand():
     lengths = [np.array([4, 4, 1]), np.array([2])]
     assert padding.waste("x", lengths) == {"x": 3, "x_all": 14}
     network, codec = toys.bloom(vocabulary=300), Codec(toys.bloom_tokenizer())
-    model = Translator(network, codec, directions=[], languages={}, templates=[])
-    model.generate = lambda _prompts, _beams, _new: fake(network, [(1, 5), (2, 3), (3, 1), (2, 1), (1, 1)])
+    model = Translator(network, codec)
+    model.generate = lambda _prompts, _decoding: fake(network, [(1, 5), (2, 3), (3, 1), (2, 1), (1, 1)])
     found = padding.decoded(model, [[5] * 5, [6] * 3, [7] * 2], 4)
     # 11 tokens were read of prompts that have 10; the rows write 4, 2 and 3 tokens, and the model was run on 9 rows in
     # all. The library would read 3 x 5 tokens, and run 3 rows 4 times

@@ -11,7 +11,8 @@ PACKAGE = Path(lander.__file__).parent
 FLOORS = [  # from the ground up; rooms of one floor do not know each other
     {"shared"},
     {"data"},
-    {"config", "evaluate"},
+    {"evaluate"},
+    {"config"},
     {"models", "report"},
     {"detect", "finetune"},
     {"experiments", "translate"},

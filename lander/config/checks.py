@@ -12,6 +12,7 @@ from lander.config.base import HUB_NAME, PRETRAIN
 from lander.config.methods import MASKED, METHODS, TRAINED
 from lander.config.sources import Source
 from lander.data.templates import load_templates
+from lander.evaluate.metrics import METRICS
 from lander.shared.errors import UserError
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def _keys(config: "Config") -> Iterator[str]:
     for name, count in metrics.items():
         if count > 1:
             yield f"evaluate.neural: {name} is there twice; remove one"
-        if name == "flags" or name.startswith(("bleu", "chrf", "spbleu")):
+        if name == "flags" or (name in METRICS and not METRICS[name].neural):
             yield f"evaluate.neural: {name}: the name is another metric's or file's; choose another, as comet"
     if awareness.estimator == "ablation" and awareness.neurons:
         yield (

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from lander.evaluate.metrics import OPTIONAL
 from lander.shared.section import PathText, Section, Text
 
 
@@ -48,7 +49,7 @@ class Evaluate(Section):
         description="Methods (or method/variant) that every method is tested against; null is those of "
         "zero-shot/best-prompt, full, lora, adapter-lora and random that are in `methods`.",
     )
-    metrics: tuple[Literal["spbleu", "bleu_13a"], ...] = Field(
+    metrics: tuple[Literal[OPTIONAL], ...] = Field(
         (), description="Further metrics beside BLEU and chrF2++; `readings: paper` adds bleu_13a."
     )
     neural: tuple[Neural, ...] = Field(

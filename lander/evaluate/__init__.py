@@ -24,5 +24,5 @@ Example:
     python -m lander.evaluate significance --segments results/demo/evaluate/*/*/*/*/*.segments.parquet \\
         --baselines zero-shot/best-prompt full lora --out results/demo/evaluate/significance.csv
 
-Metrics: see `lander.evaluate.metrics`; tests: `lander.evaluate.significance`; COMET: `lander.evaluate.neural`.
+Metrics: `lander.evaluate.metrics`; tests: `lander.evaluate.significance`; COMET: `lander.evaluate.neural`.
 """

@@ -1,50 +1,75 @@
-"""BLEU with the tokenizer of the target language.
+"""sacreBLEU's BLEU with the tokenizer of the target language, or with another one.
+
+Tokenizers that mislead are refused: 13a splits at spaces and punctuation, and Chinese has no spaces. The paper's
+signature says `tok.13a` for all its directions, en-zh too; such a score is the separate metric `bleu_13a`.
 
 A separate module, so that stages which choose by BLEU (the best prompt) do not depend on how the rest is scored.
+sacreBLEU is imported where it is used: the config reads the table of metrics, which names these functions.
 """
 
 import sys
-
-from sacrebleu.metrics import BLEU
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lander.shared.errors import UserError
 
-# sacreBLEU knows zh, ja and ko; these are other codes of the same, and other Chinese languages
-TOKENIZER_LANGUAGE = {
-    "zho": "zh", "chi": "zh", "cmn": "zh", "yue": "zh", "wuu": "zh", "nan": "zh", "hak": "zh", "lzh": "zh",
-    "jpn": "ja", "kor": "ko",
-}  # fmt: skip
+if TYPE_CHECKING:
+    from sacrebleu.metrics import BLEU
+
+# of languages that sacreBLEU does not split by 13a, under all their codes
+TOKENIZER = dict.fromkeys(("zh", "zho", "chi", "cmn", "yue", "wuu", "nan", "hak", "lzh"), "zh")
+TOKENIZER |= {"ja": "ja-mecab", "jpn": "ja-mecab", "ko": "ko-mecab", "kor": "ko-mecab"}
 UNSPACED = {"th", "tha", "lo", "lao", "km", "khm", "my", "mya", "bo", "bod", "dz", "dzo"}
+AT_SPACES = ("13a", "intl", "none")  # tokenizers that split at spaces and punctuation only
+CHOICES = (*AT_SPACES, "char", "zh", "ja-mecab", "ko-mecab")
+FLORES = "flores200"
 
 
-def bleu_for(language: str) -> BLEU:
-    """sacreBLEU's BLEU with the tokenizer that it chooses for a target language: `zh`, `zh-Hant` -> zh, `de` -> 13a.
+def bleu_for(language: str, tokenizer: str | None = None) -> "BLEU":
+    """BLEU into a language: `zh` and `zh-Hant` get tokenizer zh, `de` gets 13a.
 
-    Raises:
-        UserError: Japanese or Korean without the package of its tokenizer.
+    UserError if the tokenizer cannot split the language into words, or if its package is not installed.
+
+    Args:
+        tokenizer: another one, of `CHOICES`.
     """
-    code = tokenizer_language(language)
-    if code in UNSPACED:
+    code = base_language(language)
+    own = TOKENIZER.get(code, "13a")
+    if tokenizer in AT_SPACES and own in ("zh", "ja-mecab"):
+        raise UserError(
+            f"--tokenizer {tokenizer}: refused for {language}, which is written without spaces: whole phrases would "
+            f"count as words, and BLEU can be 20 points off; leave it out (then it is {own}), or ask for the separate "
+            "metric bleu_13a"
+        )
+    if not tokenizer and code in UNSPACED:
         print(
             f"lander evaluate: note: {language} is written without spaces and sacreBLEU has no tokenizer for it; "
             "BLEU counts whole phrases as words, read chrF2++ instead",
             file=sys.stderr,
         )
+    return bleu_with(tokenizer or own)
+
+
+def bleu_with(tokenizer: str) -> "BLEU":
+    """BLEU with a tokenizer of sacreBLEU, for any language; UserError if its package is not installed."""
+    from sacrebleu.metrics import BLEU
+
     try:
-        return BLEU(trg_lang=code, force=True)  # force: no warning about outputs that look tokenized
+        return BLEU(tokenize=tokenizer, force=True)  # force: no warning about outputs that look tokenized
     except (RuntimeError, ImportError):
         raise UserError(
-            f"BLEU into {language} needs sacreBLEU's tokenizer for it, which is not installed: "
-            f'run `pip install "sacrebleu[{code}]"`'
+            f'BLEU with tokenizer {tokenizer}: not installed; run `pip install "sacrebleu[{tokenizer[:2]}]"`'
         ) from None
+
+
+def flores() -> tuple[Path, str]:
+    """Where sacreBLEU keeps spBLEU's sentencepiece model (the variable SACREBLEU names another folder), and its URL."""
+    from sacrebleu.tokenizers import tokenizer_spm
+
+    url = tokenizer_spm.SPM_MODELS[FLORES]["url"]
+    return Path(tokenizer_spm.SACREBLEU_DIR, "models", Path(url).name), url
 
 
 def base_language(code: str) -> str:
     """The language of a code without script and region: `zh-Hant` -> `zh`."""
     return code.replace("_", "-").split("-")[0].lower()
-
-
-def tokenizer_language(code: str) -> str:
-    """The language under which sacreBLEU knows the tokenizer of a language: `yue` -> `zh`."""
-    code = base_language(code)
-    return TOKENIZER_LANGUAGE.get(code, code)

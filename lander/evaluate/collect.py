@@ -5,11 +5,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import pandas as pd
-
 from lander.evaluate.bleu import base_language
-from lander.shared import tables
-from lander.shared.csvfile import read_csv, to_numbers
+from lander.shared.csvfile import AGAIN, read_csv, to_numbers
 from lander.shared.errors import UserError
 from lander.shared.files import whole_file
 from lander.shared.languages import parse_direction
@@ -20,19 +17,15 @@ Row = dict[str, str]
 
 
 def read_scores(path: str | Path) -> list[Row]:
-    """Rows of a table of scores, with at least the columns of contract 4.
-
-    Raises:
-        UserError: no such file, a column is missing, a score is not a number, or a value is empty.
-    """
+    """Rows of a table of scores, with all of `COLUMNS` and no empty value."""
     table = read_csv(path, COLUMNS, absent="`python -m lander.evaluate score` makes it")[list(COLUMNS)]
     rows = table.to_dict("records")
     for line, row in enumerate(rows, start=2):
         if missing := [name for name, value in row.items() if not value]:
-            raise UserError(f"{path}, line {line}: no {', '.join(missing)}; remove the file and score again")
-    to_numbers(path, table["score"], "remove the file and score again")
+            raise UserError(f"{path}, line {line}: no {', '.join(missing)}; {AGAIN}")
+    to_numbers(path, table["score"])
     if not rows:
-        raise UserError(f"{path}: no scores in it; remove the file and run snakemake again")
+        raise UserError(f"{path}: no scores in it; {AGAIN}")
     return rows
 
 
@@ -44,18 +37,8 @@ def write_scores(path: str | Path, rows: Iterable[Row]) -> None:
         writer.writerows(rows)
 
 
-def write_table(path: str | Path, rows: Iterable[Row]) -> None:
-    """Write the scores as Parquet (table "scores")."""
-    table = pd.DataFrame(list(rows), columns=list(COLUMNS))
-    tables.write(path, table.astype({"score": float}), "scores")
-
-
 def collect(files: Sequence[str | Path]) -> list[Row]:
-    """All rows of the files of scores, and their means, sorted.
-
-    Raises:
-        UserError: a file cannot be read, or two files score the same thing.
-    """
+    """All rows of the files of scores, and their means, sorted; UserError if two files score the same thing."""
     origin: dict[tuple[str, ...], str | Path] = {}
     rows = []
     for path in files:
@@ -68,8 +51,8 @@ def collect(files: Sequence[str | Path]) -> list[Row]:
 
     def order(row: Row) -> tuple:
         mean = MEANS.index(row["direction"]) + 1 if row["direction"] in MEANS else 0
-        seed = int(row["seed"]) if row["seed"].isdecimal() else 0
-        return (row["method"], row["variant"], seed, row["seed"], row["test"], mean, row["direction"], row["metric"])
+        seed = row["seed"].zfill(9)
+        return (row["method"], row["variant"], seed, row["test"], mean, row["direction"], row["metric"])
 
     return sorted(rows + means(rows), key=order)
 

@@ -27,22 +27,20 @@ def normalise(text: str) -> str:
 
 @cache
 def _separators() -> re.Pattern[str]:
-    """Runs of spaces, punctuation, control and format characters (Unicode categories Z, P, Cc, Cf)."""
+    """Runs of spaces, punctuation, control and format characters."""
+    apart = ("Z", "P", "Cc", "Cf")  # Unicode categories
     found = (chr(code) for code in range(min(sys.maxunicode, 0xFFFF)))
-    return re.compile("[" + "".join(re.escape(c) for c in found if unicodedata.category(c) in _SEPARATING) + "]+")
-
-
-_SEPARATING = {"Zs", "Zl", "Zp", "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Cc", "Cf"}
+    return re.compile("[" + "".join(re.escape(c) for c in found if unicodedata.category(c).startswith(apart)) + "]+")
 
 
 def seen_in_training(texts: Iterable[str], train: Iterable[str | Path]) -> set[str]:
-    """Those of the (normalised) `texts` that are the source or the target of a training pair, in any direction.
+    """Those of the texts, normalised, that are the source or the target of a training pair, in any direction.
 
     Args:
-        texts: normalised test sentences; those without a letter or digit are never seen.
+        texts: of all test sets; those without a letter or digit are never seen.
         train: tables "train". Each is read once, a chunk at a time, so memory holds the test sets alone.
     """
-    wanted = {text for text in texts if any(map(str.isalnum, text))}
+    wanted = {text for text in map(normalise, texts) if any(map(str.isalnum, text))}
     seen: set[str] = set()
     for path in train:
         for pairs in chunks.reading(path, "train", ("source", "target")):

@@ -1,119 +1,169 @@
-"""The metrics of one test set and direction.
+"""The metrics: what each is called, how it is shown, and how its scores are made. docs/tables.md explains them.
 
-| metric | what it is | unit |
-|---|---|---|
-| `bleu` | sacreBLEU of the hypotheses, tokenizer by target language | 0-100 |
-| `chrf2++` | sacreBLEU's chrF with word order 2 (chrF++) | 0-100 |
-| `bleu_raw` | BLEU of the raw output, before it is cut at the first line break | 0-100 |
-| `spbleu` | BLEU on the pieces of the flores200 model, where it is asked for | 0-100 |
-| `bleu_13a` | BLEU with tokenizer 13a for every target, as in the paper's signature, where it is asked for | 0-100 |
-| `loss_per_character` | loss of the references behind the same prompts, by their characters; lower is better | nats |
-| `length_ratio`, `length_ratio_raw` | characters of all hypotheses (raw outputs) / of all references | ratio |
-| `repeated` | share of the hypotheses' 4-grams (BLEU's words) that occur earlier in the same hypothesis | 0-1 |
-| `empty` | share of hypotheses without a visible character | 0-1 |
-| `copied` | share of hypotheses that repeat the source where the reference does not | 0-1 |
-| `cut` | share of hypotheses that the length limit cut off: no end token, and no line break behind them | 0-1 |
-| `cut_raw` | share of raw outputs that ended at the length limit, even after a whole translation | 0-1 |
-| `off_target` | share of hypotheses identified as another language than the target | 0-1 |
-| `language_unknown` | share of hypotheses with too few letters to tell their language (also the empty ones) | 0-1 |
-| `contaminated` | share of items whose source or reference occurs in training, in any direction | 0-1 |
-| `bleu_unseen`, `chrf2++_unseen` | the same over the items that are not contaminated; absent if there is none | 0-100 |
+A corpus score of sacreBLEU is a function of the sums of a few counts over the sentences, its *statistics*. With these,
+the score of a subset or of a resample costs an addition. `bleu` and `chrf` are sacreBLEU's functions on arrays of sums,
+with the statistics on the first axis. The corpus score of a metric without statistics is the mean of sentence scores.
 
-`loss_per_character` is there only where the translations say what the references cost (those of a model that has
-diverged do not), `cut` and `cut_raw` where they say what was cut, `off_target` and `language_unknown` where the
-identifier knows the target, the last three where training texts are given.
-
-Every score carries the signature that makes it comparable. Its sentences' counts are in `lander.evaluate.statistics`.
+Config, checks, stages and report read this table, in its order. Nothing heavy is imported with this module: the config
+is checked before any job starts.
 """
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pyarrow as pa
+from lander.evaluate.bleu import FLORES, bleu_for, bleu_with, flores
+from lander.shared.errors import UserError
 
-from lander.evaluate.outputs import Flags, repeated_share
-from lander.evaluate.statistics import Extractor, Measured, chrf_metric, loss_statistics
-from lander.evaluate.tokenizers import bleu_with, extra_bleu
-from lander.evaluate.translations import Translations
+if TYPE_CHECKING:
+    import numpy as np
+    from sacrebleu.metrics.base import Metric as Counts
 
 LOSS = "loss_per_character"
-LOSS_SIGNATURE = "lander:loss_per_character|unit:nats|v:1"
+ORDERS = 4  # of BLEU's n-grams
+BETA = 2  # of chrF
 
 
-class Score(NamedTuple):
-    """One number and the signature that says how it was computed."""
+class Look(NamedTuple):
+    """How the scores of a metric are shown. `best` is `max` or `min`; empty if neither is better, or it is unknown."""
 
-    metric: str
-    value: float
-    signature: str
+    heading: str
+    digits: int = 1
+    factor: float = 1
+    best: str = ""
 
-
-class Scored(NamedTuple):
-    """All scores of a test set and direction, and the metrics whose sentence statistics are kept."""
-
-    scores: list[Score]
-    measured: list[Measured]
+    def text(self, score: float) -> str:
+        """A score as it is printed; a dash for NaN."""
+        return "–" if math.isnan(score) else f"{score * self.factor:.{self.digits}f}"
 
 
-def score(
-    items: Translations,
-    target: str,
-    flagged: Flags,
-    tokenizer: str | None = None,
-    extras: Sequence[str] = (),
-) -> Scored:
-    """All metrics of one test set and direction.
+@dataclass(frozen=True)
+class Metric:
+    """One metric; those without `score` are computed in another way (`lander.evaluate.scoring`)."""
+
+    look: Look
+    make: "Callable[[str], Counts] | None" = None  # target language -> sacreBLEU's metric, which counts the statistics
+    score: "Callable[[np.ndarray], np.ndarray] | None" = None  # sums of statistics (statistics, ...) -> scores (...)
+    sentence: "Callable[[np.ndarray], np.ndarray] | None" = None  # the same for single sentences, if it differs
+    fixed: Sequence[int] = ()  # statistics that depend on the reference alone: equal in models that are compared
+    optional: bool = False  # computed only if `evaluate.metrics` names it
+    neural: bool = False  # a metric of `evaluate.neural`, known by its name
+    file: Callable[[], tuple[Path, str]] | None = None  # that sacreBLEU fetches: where it is kept, and its URL
+
+
+def bleu(sums: "np.ndarray", effective_order: bool = False) -> "np.ndarray":
+    """BLEU, 0-100, smoothed as by sacreBLEU's default (`smooth:exp`).
 
     Args:
-        items: at least one translation.
-        target: code of the target language, which decides BLEU's tokenizer.
-        flagged: from `outputs.flags`.
-        tokenizer: another one for BLEU.
-        extras: further metrics, of `tokenizers.EXTRAS`.
+        sums: (10, ...): lengths of hypothesis and reference, matches of orders 1-4, n-grams of orders 1-4.
+        effective_order: whether orders that the hypothesis is too short for are left out.
     """
-    used = {"bleu": bleu_with(target, tokenizer), "chrf2++": chrf_metric()} | {
-        name: extra_bleu(name) for name in extras
-    }
-    extractors = {name: Extractor(metric, items.reference) for name, metric in used.items()}
-    measured = [
-        Measured(name, extractor.signature, extractor.statistics(items.hypothesis))
-        for name, extractor in extractors.items()
-    ]
-    words = extractors["bleu"]
-    raw = Measured("bleu_raw", words.signature, words.changed(measured[0].statistics, items.hypothesis, items.raw))
-    if items.loss is not None:
-        measured.append(Measured(LOSS, LOSS_SIGNATURE, loss_statistics(items.loss, items.reference)))
-    scores = [Score(one.metric, one.score(), one.signature) for one in (*measured, raw)]
-    repeated = repeated_share(items.hypothesis, words.metric.tokenizer)
-    own = {  # metric -> value, what the signature says of it
-        "length_ratio": (_length_ratio(items.hypothesis, items.reference), "unit:characters"),
-        "length_ratio_raw": (_length_ratio(items.raw, items.reference), "unit:characters"),
-        "repeated": (repeated, f"unit:share|n:4|tok:{words.metric.tokenizer_signature}"),
-    }
-    for name, marks in flagged.marks.items():
-        told = "unit:share|by:py3langid+script" if name in ("off_target", "language_unknown") else "unit:share"
-        own[name] = (sum(marks) / len(marks), told)
-    scores += [Score(name, value, f"lander:{name}|{told}|v:1") for name, (value, told) in own.items()]
-    unseen = [line for line, mark in enumerate(flagged.marks.get("contaminated", [])) if not mark]
-    if unseen:
-        scores += [Score(f"{one.metric}_unseen", one.score(unseen), one.signature) for one in measured[:2]]
-    return Scored(scores, measured)
+    import numpy as np
+
+    hypothesis, reference = sums[0], sums[1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        brevity = np.where(hypothesis < reference, np.exp(1 - reference / hypothesis), 1.0)
+        logs: Any = 0.0
+        order: Any = np.zeros(np.shape(hypothesis))
+        smooth: Any = np.ones(np.shape(hypothesis))
+        for n in range(ORDERS):
+            matches, total = sums[2 + n], sums[2 + ORDERS + n]
+            there = total > 0
+            smooth = np.where(there & (matches == 0), smooth * 2, smooth)
+            precision = np.where(matches > 0, matches, 1 / smooth) / total
+            logs = logs + np.where(there, np.log(precision), 0.0 if effective_order else -np.inf)
+            order = order + there
+        mean = logs / (np.maximum(order, 1) if effective_order else ORDERS)
+        found = 100 * brevity * np.exp(mean)
+    return np.where(sums[2 : 2 + ORDERS].sum(axis=0) > 0, found, 0.0)
 
 
-def _length_ratio(hypotheses: list[str], references: list[str]) -> float:
-    """Characters written per character wanted; 1 where nothing was wanted and nothing written."""
-    written, wanted = (sum(len(text.strip()) for text in texts) for texts in (hypotheses, references))
-    return written / wanted if wanted else float(written or 1)
+def chrf(sums: "np.ndarray") -> "np.ndarray":
+    """chrF2++, 0-100: F2 of the mean precision and the mean recall over the orders that both sides have.
+
+    Args:
+        sums: (24, ...): for each of 6 orders of characters and 2 of words, n-grams of the hypothesis, of the reference,
+            and matches.
+    """
+    import numpy as np
+
+    precision: Any = 0.0
+    recall: Any = 0.0
+    orders: Any = 0
+    for first in range(0, len(sums), 3):
+        written, wanted, matches = sums[first : first + 3]
+        both = (written > 0) & (wanted > 0)
+        precision = precision + matches / np.where(both, written, 1) * both
+        recall = recall + matches / np.where(both, wanted, 1) * both
+        orders = orders + both
+    orders = np.maximum(orders, 1)
+    precision, recall = precision / orders, recall / orders
+    below = BETA**2 * precision + recall
+    return 100 * (1 + BETA**2) * precision * recall / np.where(below > 0, below, 1)
 
 
-def segments(place: dict[str, str], measured: Sequence[Measured]) -> pa.Table:
-    """The table "segments" of one model, test set and direction (`place`: method, variant, seed, test, direction)."""
-    parts = []
-    for one in measured:
-        lines, width = one.statistics.shape
-        offsets = pa.array(range(0, lines * width + 1, width), pa.int32())
-        columns: dict[str, Any] = {name: [value] * lines for name, value in (*place.items(), ("metric", one.metric))}
-        columns |= {"line": range(lines), "score": one.sentence_scores()}
-        columns["statistics"] = pa.ListArray.from_arrays(offsets, one.statistics.reshape(-1))
-        parts.append(pa.table(columns | {"signature": [one.signature] * lines}))
-    return pa.concat_tables(parts)
+def make_chrf(_target: str) -> "Counts":
+    """sacreBLEU's chrF2++."""
+    from sacrebleu.metrics import CHRF
+
+    return CHRF(word_order=2)
+
+
+def _bleu(heading: str, make: "Callable[[str], Counts]", **options: Any) -> Metric:
+    return Metric(Look(heading, best="max"), make, bleu, partial(bleu, effective_order=True), fixed=[1], **options)
+
+
+def _share(heading: str) -> Metric:
+    return Metric(Look(heading, factor=100))
+
+
+METRICS = {
+    "bleu": _bleu("BLEU", bleu_for),
+    "chrf2++": Metric(Look("chrF2++", best="max"), make_chrf, chrf, fixed=range(1, 24, 3)),
+    "bleu_unseen": Metric(Look("BLEU on the items that are not in the training data", best="max")),
+    "chrf2++_unseen": Metric(Look("chrF2++ on the items that are not in the training data", best="max")),
+    "spbleu": _bleu("spBLEU", lambda _target: bleu_with(FLORES), optional=True, file=flores),
+    "comet": Metric(Look("COMET", 3, best="max"), neural=True),
+    LOSS: Metric(  # statistics: thousandths of a nat, characters of the reference; of an empty one, its end alone
+        Look("Loss of the references, nats per character (less is better)", 3, best="min"),
+        score=lambda sums: sums[0] / 1000 / sums[1].clip(1),
+        fixed=[1],
+    ),
+    "bleu_13a": _bleu(
+        "BLEU with tokenizer 13a for every target language, as in the paper",
+        lambda _target: bleu_with("13a"),
+        optional=True,
+    ),
+    "bleu_raw": Metric(Look("BLEU of the raw output, before it is cut at the first line break", best="max")),
+    "length_ratio": Metric(Look("Length ratio: characters of the translations / of the references", 2)),
+    "length_ratio_raw": Metric(Look("Length ratio of the raw output", 2)),
+    "empty": _share("Empty translations, % of items"),
+    "copied": _share("Translations that repeat the source, % of items"),
+    "off_target": _share("Off-target translations (in a wrong language), % of items"),
+    "language_unknown": _share("Translations too short to identify their language, % of items"),
+    "cut": _share("Translations cut off at the length limit, % of items"),
+    "cut_raw": _share("Raw outputs that ended at the length limit, % of items"),
+    "repeated": _share("Repetition: 4-grams that occurred before in the same translation, %"),
+    "contaminated": _share("Test items whose source or reference is in the training data, %"),
+}
+OPTIONAL = tuple(name for name, metric in METRICS.items() if metric.optional)
+
+
+def scores(metric: str, sums: "np.ndarray", sentences: int) -> "np.ndarray":
+    """Scores (...) of sums (statistics, ...) over so many sentences. A single statistic is the sentence's score."""
+    return METRICS[metric].score(sums) if len(sums) > 1 else sums[0] / sentences
+
+
+def check_files(names: Sequence[str]) -> None:
+    """UserError if a file of a metric is not on this machine: sacreBLEU would fetch it in the middle of a run."""
+    for name in names:
+        if find := METRICS[name].file:
+            path, _url = find()
+            if not path.is_file() or not path.stat().st_size:
+                raise UserError(
+                    f"metric {name}: sacreBLEU's file for it is not on this machine ({path} is missing or empty); with "
+                    "a network, `lander prefetch` fetches it once; else copy the file there, or leave the metric out"
+                )

@@ -1,9 +1,9 @@
 """COMET and other neural metrics, run as an executable of another environment (their pins clash with ours).
 
-The executable is handed three files, one sentence a line (UTF-8, nothing in a sentence breaks a line), and the name of
-the file for its scores. `{source}`, `{hypothesis}`, `{reference}` and `{scores}` in the arguments are replaced by
-them; if no argument has one, all four are appended in this order. `{model}` and `{gpus}` are --model and --gpus. It is
-started once for all models, without a shell, and writes
+The executable gets three files, one sentence a line (UTF-8, nothing in a sentence breaks a line), and the name of the
+file for its scores. `{source}`, `{hypothesis}`, `{reference}` and `{scores}` in the arguments are replaced by them; if
+no argument has one, all four are appended in this order. `{model}` and `{gpus}` are --model and --gpus. It is started
+once for all models, without a shell, and writes
 
 - one number a line, or a JSON list of numbers, or
 - what `comet-score --to_json` writes: {"<hypothesis file>": [{"src": ..., "mt": ..., "ref": ..., "COMET": 0.83}, ...]}.
@@ -15,13 +15,12 @@ COMET-22 (`comet-score` alone gets its arguments), from a local checkpoint, or b
         --tests '["cldr"]' --directions en-de \\
         --cache results/demo/evaluate/.neural --out-dir results/demo/evaluate
 
-A local checkpoint is the hub's folder: hparams.yaml and checkpoints/model.ckpt. Beside it COMET reads the tokenizer and
-the settings of its encoder (hparams.yaml names it: xlm-roberta-large) from the Hugging Face cache, so with
-HF_HUB_OFFLINE these must be there. The workflow sets that variable where nothing in the config is on the hub.
+A local checkpoint is the hub's folder: hparams.yaml and checkpoints/model.ckpt. COMET also reads the tokenizer and the
+settings of its encoder (hparams.yaml names it: xlm-roberta-large) from the Hugging Face cache, so with HF_HUB_OFFLINE
+these must be there. The workflow sets that variable where nothing in the config is on the hub.
 
-What has been scored with the same metric, signature and texts is taken from the cache; without anything new the
-executable is not started. The signature decides what is the same; by default it has the model's name, the digest of a
-local checkpoint, and COMET's version.
+Scores of the same metric, signature and texts are taken from the cache; if nothing is new, the executable is not
+started. By default the signature has the model's name, the digest of a local checkpoint, and COMET's version.
 
 Writes, below `<out-dir>/<method>/<variant>/s<seed>/<test>/`: `<direction>.<metric>.csv` (as `score` does) and
 `<direction>.<metric>.segments.parquet`, which `significance` tests.
@@ -46,10 +45,10 @@ import pandas as pd
 
 from lander.evaluate import translations
 from lander.evaluate.collect import number, write_scores
-from lander.evaluate.segments import Model
 from lander.shared import tables
 from lander.shared.errors import UserError
 from lander.shared.files import read_json, sha256, shipped, whole_file, write_json
+from lander.shared.runs import Model
 
 PLACES = ("source", "hypothesis", "reference", "scores")
 COMET = [
@@ -68,7 +67,7 @@ class Metric:
     name: str
     signature: str
     command: list[str]
-    better: str = ""  # which score is: less, more, or empty where it is not known
+    better: str = ""  # which score is: less, more, or empty if it is not known
 
     @property
     def stamp(self) -> str:
@@ -77,19 +76,14 @@ class Metric:
 
 
 def parse_command(text: str) -> list[str]:
-    """The executable and its arguments, from a JSON list; a path alone is an executable without arguments.
-
-    Raises:
-        UserError: neither.
-    """
-    if not text.lstrip().startswith("["):
-        parts: Any = [text]
-    else:
+    """The executable and its arguments, from a JSON list; a path alone is an executable without arguments."""
+    parts: Any = [text]
+    if text.lstrip().startswith("["):
         try:
             parts = json.loads(text)
         except ValueError:
-            parts = None
-    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts) or not "".join(parts[:1]):
+            parts = []
+    if not all(isinstance(part, str) for part in parts) or not "".join(parts[:1]):
         raise UserError(f'--command {text}: write a JSON list, for example \'["comet-score", "-s", "{{source}}"]\'')
     return parts
 
@@ -97,26 +91,18 @@ def parse_command(text: str) -> list[str]:
 def make_metric(
     name: str, command: list[str], model: str = "", gpus: int = 0, signature: str = "", better: str = ""
 ) -> Metric:
-    """A metric as it is run: what its arguments say of model and GPUs is filled in.
-
-    Raises:
-        UserError: the command needs a model and there is none, or a local checkpoint is not one.
-    """
+    """A metric as it is run: model and GPUs are filled into its arguments."""
     comet = Path(command[0]).name == "comet-score"
     command = command + COMET if comet and len(command) == 1 else command
     if not model and (not signature or any("{model}" in part for part in command)):
         raise UserError(f"metric {name}: --model is missing; give a local checkpoint or the hub's name of it")
     place = checkpoint(model) if comet and model else model
     filled = [part.replace("{model}", place).replace("{gpus}", str(gpus)) for part in command]
-    return Metric(name, signature or _signature(model, place, command[0]), filled, better)
+    return Metric(name, signature or _signature(model, Path(place), command[0]), filled, better)
 
 
 def checkpoint(model: str) -> str:
-    """COMET's checkpoint of a local folder or file; a name of the hub is itself.
-
-    Raises:
-        UserError: COMET could not read it: no *.ckpt, or no hparams.yaml where it looks for one.
-    """
+    """COMET's checkpoint of a local folder or file; a name of the hub is itself."""
     path = Path(model)
     if not path.exists():
         return model
@@ -129,31 +115,17 @@ def checkpoint(model: str) -> str:
     return str(file)
 
 
-def _signature(model: str, place: str, executable: str) -> str:
-    """What makes scores comparable: the model's name, a local file's digest, COMET's version where it is known."""
-    file = Path(place)
-    name = model
-    fields = []
+def _signature(model: str, file: Path, executable: str) -> str:
+    """What makes scores comparable: the model's name, a local file's digest, COMET's version if it is known."""
+    name, fields = model, []
     if file.exists():
         name = file.absolute().parent.parent.name if file.suffix == ".ckpt" else file.name
     if file.is_file():
         fields.append(f"sha256:{sha256(file)[:12]}")
     home = Path(shutil.which(executable) or executable).absolute().parent.parent
-    found = sorted(home.glob("lib/python*/site-packages/unbabel_comet-*.dist-info"))
-    fields += [f"comet:{folder.name.split('-')[1].removesuffix('.dist')}" for folder in found[:1]]
+    for folder in sorted(home.glob("lib/python*/site-packages/unbabel_comet-*.dist-info"))[:1]:
+        fields.append(f"comet:{folder.name.split('-')[1].removesuffix('.dist')}")
     return "|".join([f"model:{name}", *fields])
-
-
-def parse_models(values: Sequence[str]) -> dict[Model, Path]:
-    """Read METHOD/VARIANT/sSEED=FOLDER."""
-    found = {}
-    for value in values:
-        name, _, folder = value.partition("=")
-        parts = name.split("/")
-        if not folder or len(parts) != 3 or not all(parts) or not parts[2].startswith("s"):
-            raise UserError(f"--models {value}: write METHOD/VARIANT/sSEED=FOLDER")
-        found[Model(parts[0], parts[1], parts[2][1:])] = Path(folder)
-    return found
 
 
 def score_models(
@@ -165,22 +137,16 @@ def score_models(
         for test, served in tests.items():
             for name in served:
                 read = translations.read(folder / test / f"{name}.jsonl")
-                sides = (
-                    [" ".join(text.split()) for text in side] for side in (read.source, read.hypothesis, read.reference)
-                )
-                items[model, test, name] = list(zip(*sides, strict=True))
+                texts = zip(read.source, read.hypothesis, read.reference, strict=True)
+                items[model, test, name] = [tuple(" ".join(text.split()) for text in row) for row in texts]
     scores = cached_scores((text for texts in items.values() for text in texts), metric, cache)
     for (model, test, name), texts in items.items():
-        place = {**model._asdict(), "test": test, "direction": name, "metric": metric.name}
+        place = {**model.columns, "test": test, "direction": name, "metric": metric.name}
         found = [scores[text] for text in texts]
-        path = out.joinpath(*str(model).split("/"), test, f"{name}.{metric.name}.segments.parquet")
+        path = out / str(model) / test / f"{name}.{metric.name}.csv"
         rows = pd.DataFrame({"line": range(len(found)), "score": found}).assign(statistics=None, signature=metric.stamp)
-        tables.write(path, rows.assign(**place), "segments")
-        mean = {**place, "score": number(float(np.mean(found))), "signature": metric.stamp}
-        write_scores(path.with_name(f"{name}.{metric.name}.csv"), [mean])
-
-
-# ---------------------------------------------------------------- cache
+        tables.write(path.with_suffix(".segments.parquet"), rows.assign(**place), "segments")
+        write_scores(path, [{**place, "score": number(float(np.mean(found))), "signature": metric.stamp}])
 
 
 def cached_scores(texts: Iterable[Texts], metric: Metric, folder: Path) -> dict[Texts, float]:
@@ -206,47 +172,38 @@ def cached_scores(texts: Iterable[Texts], metric: Metric, folder: Path) -> dict[
 
 
 def run(metric: Metric, texts: Sequence[Texts]) -> list[float]:
-    """Scores of texts by the executable.
+    """Scores of texts by the executable; what it prints goes to our stderr.
 
-    Raises:
-        UserError: it cannot be started, fails, or does not return one finite number for each sentence.
+    UserError if it cannot be started, fails, or does not return one finite number for each sentence.
     """
+    what = f"metric {metric.name}: {metric.command[0]}"
+    environment = os.environ | {"PYTHONUTF8": "1"}  # comet-score opens files in the locale's encoding
+    environment.pop("PYTHONPATH", None)  # ours is not for the other environment
     with tempfile.TemporaryDirectory(prefix="lander-neural-") as folder:
         files = {name: str(Path(folder, f"{name}.txt")) for name in PLACES}
-        for place, name in enumerate(PLACES[:3]):
+        for name, side in zip(PLACES, zip(*texts, strict=True), strict=False):
             with whole_file(files[name]) as temporary:
-                temporary.write_text("".join(f"{text[place]}\n" for text in texts), encoding="utf-8", newline="\n")
-        command = list(metric.command)
+                temporary.write_text("".join(f"{text}\n" for text in side), encoding="utf-8", newline="\n")
+        command = metric.command
         for name, path in files.items():
             command = [part.replace(f"{{{name}}}", path) for part in command]
         if command == metric.command:
-            command += files.values()
-        _start(metric, command)
-        return _read_scores(metric, Path(files["scores"]), len(texts))
+            command = [*command, *files.values()]
+        try:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=2, env=environment, check=False)
+        except OSError as error:
+            raise UserError(f"{what} cannot be started ({error.strerror}); name an executable in --command") from None
+        if done.returncode:
+            raise UserError(f"{what} failed with status {done.returncode}; see what it says above")
+        return _read_scores(what, Path(files["scores"]), len(texts))
 
 
-def _start(metric: Metric, command: Sequence[str]) -> None:
-    """Run it and wait; what it says goes to our stderr."""
-    what = f"metric {metric.name}: {command[0]}"
-    environment = os.environ | {"PYTHONUTF8": "1"}  # comet-score opens files in the locale's encoding
-    environment.pop("PYTHONPATH", None)  # ours is not for the other environment
-    try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=2, env=environment, check=False)
-    except OSError as error:
-        raise UserError(f"{what} cannot be started ({error.strerror}); name an executable in --command") from None
-    if done.returncode:
-        raise UserError(f"{what} failed with status {done.returncode}; see what it says above")
-
-
-def _read_scores(metric: Metric, path: Path, wanted: int) -> list[float]:
+def _read_scores(what: str, path: Path, wanted: int) -> list[float]:
     """Numbers from lines, from a JSON list, or from comet-score's JSON."""
-    what = f"metric {metric.name}"
     try:
         content = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise UserError(
-            f"{what}: the executable wrote no scores; it must write the file that {{scores}} names"
-        ) from None
+        raise UserError(f"{what} wrote no scores; it must write the file that {{scores}} names") from None
     try:
         if content.lstrip().startswith("{"):
             (rows,) = json.loads(content).values()
@@ -254,13 +211,13 @@ def _read_scores(metric: Metric, path: Path, wanted: int) -> list[float]:
         else:
             lines = json.loads(content) if content.lstrip().startswith("[") else content.splitlines()
             values = [float(value) for value in lines]
-    except (ValueError, TypeError, KeyError, StopIteration):
+    except (ValueError, TypeError, KeyError):
         raise UserError(f"{what}: the scores are neither a number a line, nor a JSON list, nor comet-score's") from None
     if len(values) != wanted:
         raise UserError(f"{what}: {len(values)} scores came back for {wanted} sentences; it must score each line once")
-    bad = next((line for line, value in enumerate(values, start=1) if not math.isfinite(value)), None)
-    if bad:
-        raise UserError(f"{what}: the score of sentence {bad} is {values[bad - 1]}, not a finite number")
+    for line, value in enumerate(values, start=1):
+        if not math.isfinite(value):
+            raise UserError(f"{what}: the score of sentence {line} is {value}, not a finite number")
     return values
 
 
@@ -268,11 +225,7 @@ def _read_scores(metric: Metric, path: Path, wanted: int) -> list[float]:
 
 
 def make_environment(folder: Path) -> None:
-    """Install COMET into a Python environment of its own (its pins clash with ours); what is in the folder is removed.
-
-    Raises:
-        UserError: Python has no venv, or pip fails.
-    """
+    """Install COMET into a Python environment for it alone (its pins clash with ours); the folder is emptied first."""
     new = [sys.executable, "-m", "venv", "--clear", folder]
     pip = [folder / "bin" / "python", "-m", "pip", "install", "--disable-pip-version-check"]
     for command in (new, [*pip, "--requirement", shipped("workflow/envs/comet.txt")]):

@@ -42,23 +42,16 @@ class Flags:
 
 
 def flags(items: Translations, direction: Direction, seen: set[str] | None) -> Flags:
-    """All flags of the items.
+    """All flags of the items that are known (`lander.evaluate.scoring`).
 
     Args:
-        seen: normalised texts of training; `contaminated` is there only where it is given.
-
-    `cut` and `cut_raw` are there only where the translations say which outputs ended at the length limit, `off_target`
-    and `language_unknown` only where the identifier knows the target language.
+        seen: normalised texts of training.
     """
-    sources, references, hypotheses = (
-        [normalise(text) for text in texts] for texts in (items.source, items.reference, items.hypothesis)
-    )
+    triples = zip(items.source, items.reference, items.hypothesis, strict=True)
+    same = [tuple(map(normalise, texts)) for texts in triples]
     marks = {
         "empty": [not text.strip() for text in items.hypothesis],
-        "copied": [
-            bool(hypothesis) and hypothesis == source != reference
-            for source, reference, hypothesis in zip(sources, references, hypotheses, strict=True)
-        ],
+        "copied": [bool(hypothesis) and hypothesis == source != reference for source, reference, hypothesis in same],
     }
     if items.cut is not None:
         marks["cut"] = [cut and unfinished(raw) for cut, raw in zip(items.cut, items.raw, strict=True)]
@@ -74,7 +67,7 @@ def flags(items: Translations, direction: Direction, seen: set[str] | None) -> F
             if mark
         }
     if seen is not None:
-        marks["contaminated"] = [a in seen or b in seen for a, b in zip(sources, references, strict=True)]
+        marks["contaminated"] = [source in seen or reference in seen for source, reference, _ in same]
     return Flags(marks, found)
 
 
@@ -87,8 +80,7 @@ def unfinished(raw: str) -> bool:
 def target_judge(direction: Direction) -> Callable[[str], str | None] | None:
     """A function from a text to its language: the target, the likeliest other candidate, or `OTHER` if it is not sure.
 
-    It gives None for a text with too few letters. The result is None, with a note, if the identifier does not know the
-    target.
+    It gives None for a text with too few letters. If the identifier does not know the target, there is no function.
     """
     target = direction.target
     candidates = sorted({direction.source, target, *settings.DEFAULTS["candidates"]})

@@ -14,58 +14,67 @@ the lines of a test set that is aligned over many directions are drawn together 
 """
 
 import zlib
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 
-from lander.evaluate.collect import merge_signatures
-from lander.evaluate.segments import Compared, Model
-from lander.evaluate.statistics import scorer
+from lander.evaluate.collect import MEANS, belongs, merge_signatures
+from lander.evaluate.metrics import scores
+from lander.evaluate.segments import Compared, Method, Place
 
 CHUNK = 512  # resamples at a time; a multiple of 32 keeps the stream of random bits that sacreBLEU draws at once
 TOLERANCE = 1e-9  # of a score, for ties between sums of floats
+SEED = 12345  # sacreBLEU's
+Pair = tuple[Method, Method]
 
 
-def bootstrap_weights(sentences: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Blocks (rows, sentences) of how often each resample draws each sentence."""
-    random = np.random.default_rng(seed)
-    for rows in _chunks(resamples):
-        drawn = random.choice(sentences, size=(rows, sentences), replace=True)
-        drawn += sentences * np.arange(rows)[:, None]
-        counts = np.bincount(drawn.reshape(-1), minlength=rows * sentences)
-        yield counts.reshape(rows, sentences).astype(np.float64)
+@dataclass(frozen=True)
+class Design:
+    """What is compared with what (a method and its baseline), and how often it is resampled."""
+
+    pairs: Sequence[Pair]
+    resamples: int  # of the bootstrap and of the randomisation
+    seed: int = SEED
+
+    def among(self, there: Collection[Method]) -> list[Pair]:
+        """The pairs of which both methods are there."""
+        return [pair for pair in self.pairs if pair[0] in there and pair[1] in there]
 
 
-def halves(sentences: int, trials: int, seed: int) -> Iterator[np.ndarray]:
-    """Blocks (rows, sentences) of zeros and ones: the sentences that are swapped."""
-    random = np.random.default_rng(seed)
-    for rows in _chunks(trials):
-        yield random.integers(2, size=(rows, sentences), dtype=bool).astype(np.float64)
+class Tested(NamedTuple):
+    """A method compared with a baseline. Without p_randomisation, their seeds cannot be paired."""
+
+    difference: float
+    low: float  # of the difference's interval
+    high: float
+    p_bootstrap: float
+    p_randomisation: float | None
 
 
-def _chunks(number: int) -> Iterator[int]:
-    for start in range(0, number, CHUNK):
-        yield min(CHUNK, number - start)
+@dataclass
+class Sampled:
+    """A metric of all methods in one place: what was observed, and what resampling makes of it."""
 
+    observed: dict[Method, np.ndarray]  # the scores of the seeds
+    bootstrap: dict[Method, np.ndarray]  # (resamples,) means over seeds
+    swapped: dict[Pair, np.ndarray]  # (1 + trials,) the difference of paired seeds, and what swapping makes of it
+    segments: int
+    signature: str
+    longest: int  # sentences that are resampled together: of a mean those of its largest member
 
-def over_seeds(scores: np.ndarray, key: Sequence[int]) -> np.ndarray:
-    """Hierarchical bootstrap: in each resample the mean over seeds drawn with replacement.
+    def score(self, method: Method) -> float:
+        """The mean over seeds."""
+        return float(self.observed[method].mean())
 
-    Args:
-        scores: (seeds, resamples), the seeds' scores of the same resampled sentences.
-        key: of the draw of seeds.
-
-    Returns:
-        (resamples,).
-    """
-    seeds, resamples = scores.shape
-    if seeds == 1:
-        return scores[0]
-    drawn = np.random.default_rng(list(key)).integers(seeds, size=(seeds, resamples))
-    return np.take_along_axis(scores, drawn, axis=0).mean(axis=0)
+    def test(self, one: Method, other: Method) -> Tested:
+        """The difference of two methods, its interval and both p's."""
+        difference, drawn = self.score(one) - self.score(other), self.bootstrap[one] - self.bootstrap[other]
+        swapped = self.swapped.get((one, other))
+        p = None if swapped is None else p_randomisation(swapped[1:], swapped[0])
+        return Tested(difference, *interval(drawn), p_bootstrap(drawn, difference, self.longest), p)
 
 
 def interval(samples: np.ndarray) -> tuple[float, float]:
@@ -73,6 +82,15 @@ def interval(samples: np.ndarray) -> tuple[float, float]:
     ordered = np.sort(samples)
     out = len(ordered) // 40
     return float(ordered[out]), float(ordered[len(ordered) - out - 1])
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """Holm's step-down correction: the k-th smallest p (from 0) times m - k, at least a smaller p's, at most 1."""
+    order = np.argsort(ps, kind="stable")
+    steps = np.asarray(ps, dtype=float)[order] * (len(ps) - np.arange(len(ps)))
+    corrected = np.empty(len(ps))
+    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1) if len(ps) else []
+    return corrected.tolist()
 
 
 def p_bootstrap(differences: np.ndarray, observed: float, sentences: int) -> float:
@@ -98,111 +116,63 @@ def _share(values: np.ndarray, observed: float) -> float:
     return (int((values >= observed - TOLERANCE).sum()) + 1) / (len(values) + 1)
 
 
-def holm(ps: Sequence[float]) -> list[float]:
-    """Holm's step-down correction: the k-th smallest p (from 0) times m - k, at least a smaller p's, at most 1."""
-    order = np.argsort(ps, kind="stable")
-    steps = np.asarray(ps, dtype=float)[order] * (len(ps) - np.arange(len(ps)))
-    corrected = np.empty(len(ps))
-    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1) if len(ps) else []
-    return corrected.tolist()
+def over_seeds(scores: np.ndarray, key: Sequence[int]) -> np.ndarray:
+    """Hierarchical bootstrap (resamples,): in each resample the mean over seeds drawn with replacement.
+
+    Args:
+        scores: (seeds, resamples), the seeds' scores of the same resampled sentences.
+        key: of the draw of seeds.
+    """
+    seeds, resamples = scores.shape
+    if seeds == 1:
+        return scores[0]
+    drawn = np.random.default_rng(list(key)).integers(seeds, size=(seeds, resamples))
+    return np.take_along_axis(scores, drawn, axis=0).mean(axis=0)
 
 
-# ---------------------------------------------------------------- methods and their seeds
+# ---------------------------------------------------------------- one place, and means over places
 
 
-class Method(NamedTuple):
-    """A method and its variant, all seeds together."""
-
-    name: str
-    variant: str
-
-    def __str__(self) -> str:
-        return self.name if self.variant == "main" else f"{self.name}/{self.variant}"
-
-
-Pair = tuple[Method, Method]
-
-
-@dataclass(frozen=True)
-class Design:
-    """What is compared with what, and how often it is resampled."""
-
-    baselines: list[Method]
-    resamples: int  # of the bootstrap and of the randomisation
-    seed: int
-
-    def pairs(self, methods: Iterable[Method]) -> list[Pair]:
-        """Every method with every baseline that is there, two baselines once."""
-        there, found = list(methods), []
-        for place, baseline in enumerate(self.baselines):
-            earlier = self.baselines[: place + 1]
-            found += [(method, baseline) for method in there if method not in earlier and baseline in there]
-        return found
-
-
-@dataclass
-class Sampled:
-    """A metric of all methods in one place: what was observed, and what resampling makes of it."""
-
-    observed: dict[Method, np.ndarray]  # the scores of the seeds
-    bootstrap: dict[Method, np.ndarray]  # (resamples,) means over seeds
-    swapped: dict[Pair, np.ndarray]  # (1 + trials,) the difference of paired seeds, and what swapping makes of it
-    segments: int
-    signature: str
-    longest: int  # sentences that are resampled together: of a mean those of its largest member
-
-    def score(self, method: Method) -> float:
-        return float(self.observed[method].mean())
-
-
-def _paired(one: Sequence[Model], other: Sequence[Model]) -> list[tuple[Model, Model]]:
-    """Models of two methods, seed by seed; a single one goes with each of the other's."""
-    if len(one) == 1 or len(other) == 1:
-        return [(a, b) for a in one for b in other]
-    by_seed = {model.seed: model for model in other}
-    return [(model, by_seed[model.seed]) for model in one if model.seed in by_seed]
-
-
-def sample(compared: Compared, design: Design) -> Sampled:
+def sample(metric: str, compared: Compared, design: Design) -> Sampled:
     """Resample the sentences of one place."""
     models = list(compared.statistics)
     stack = np.stack([compared.statistics[model].T for model in models], axis=1).astype(np.float64)
-    width, _, sentences = stack.shape  # (width, models, sentences)
-    score = scorer(width)
-    observed = score(stack.sum(axis=2), sentences)
-    groups: dict[Method, list[int]] = defaultdict(list)
-    for place, model in sorted(enumerate(models), key=lambda item: item[1].seed.zfill(9)):
-        groups[Method(model.method, model.variant)].append(place)
-
-    weights = bootstrap_weights(sentences, design.resamples, design.seed)
-    drawn = np.concatenate([score(_sums(stack, block), sentences) for block in weights], axis=1)  # (models, resamples)
-    bootstrap = {
-        method: over_seeds(drawn[places], [design.seed, zlib.crc32(str(method).encode())])
-        for method, places in groups.items()
+    sentences = stack.shape[2]  # of (width, models, sentences)
+    observed = scores(metric, stack.sum(axis=2), sentences)
+    random, blocks = np.random.default_rng(design.seed), []
+    for start in range(0, design.resamples, CHUNK):
+        rows = min(CHUNK, design.resamples - start)
+        drawn = random.choice(sentences, size=(rows, sentences), replace=True) + sentences * np.arange(rows)[:, None]
+        weights = np.bincount(drawn.reshape(-1), minlength=rows * sentences).reshape(rows, sentences)
+        blocks.append(scores(metric, _sums(stack, weights), sentences))
+    drawn = np.concatenate(blocks, axis=1)  # (models, resamples)
+    places = {  # method -> seed -> place of the model
+        method: {model.seed: models.index(model) for model in found} for method, found in compared.methods.items()
     }
-    paired = {
-        (one, other): _paired([models[place] for place in groups[one]], [models[place] for place in groups[other]])
-        for one, other in design.pairs(groups)
-    }
-    places = {pair: [(models.index(a), models.index(b)) for a, b in found] for pair, found in paired.items() if found}
-    swapped = _swap(stack, list(places.values()), design)
-    return Sampled(
-        {method: observed[places] for method, places in groups.items()},
-        bootstrap,
-        dict(zip(places, swapped, strict=True)),
-        sentences,
-        compared.signature,
-        sentences,
-    )
+    found = Sampled({}, {}, {}, sentences, compared.signature, sentences)
+    for method, seeds in places.items():
+        own = list(seeds.values())
+        found.observed[method] = observed[own]
+        found.bootstrap[method] = over_seeds(drawn[own], [design.seed, zlib.crc32(str(method).encode())])
+    pairs = {}  # of methods -> of models, seed by seed; a single one goes with each of the other's
+    for one, other in design.among(places):
+        alone = 1 in (len(places[one]), len(places[other]))
+        seeds = [(a, b) for a in places[one] for b in places[other] if alone or a == b]
+        if seeds:
+            pairs[one, other] = [(places[one][a], places[other][b]) for a, b in seeds]
+    found.swapped = _swap(metric, stack, pairs, design)
+    return found
 
 
 def _sums(stack: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Weighted sums over sentences: (width, models, rows) of (width, models, sentences) and (rows, sentences)."""
     width, models, sentences = stack.shape
-    return (stack.reshape(-1, sentences) @ weights.T).reshape(width, models, -1)
+    return (stack.reshape(-1, sentences) @ weights.T.astype(np.float64)).reshape(width, models, -1)
 
 
-def _swap(stack: np.ndarray, pairs: Sequence[Sequence[tuple[int, int]]], design: Design) -> list[np.ndarray]:
+def _swap(
+    metric: str, stack: np.ndarray, pairs: Mapping[Pair, Sequence[tuple[int, int]]], design: Design
+) -> dict[Pair, np.ndarray]:
     """Differences of each pair of methods, the mean over its pairs of seeds: as observed, then after each swapping.
 
     Args:
@@ -210,43 +180,47 @@ def _swap(stack: np.ndarray, pairs: Sequence[Sequence[tuple[int, int]]], design:
         pairs: for each pair of methods, its pairs of models.
     """
     if not pairs:
-        return []
-    first, second = np.array([pair for one in pairs for pair in one]).T
-    score, sentences = scorer(len(stack)), stack.shape[2]
-    total = stack.sum(axis=2)[:, :, None]
-    observed = score(total, sentences)
-    blocks = [observed[first] - observed[second]]
-    for picked in halves(sentences, design.resamples, design.seed):
-        half = _sums(stack, picked)
+        return {}
+    first, second = np.array([models for own in pairs.values() for models in own]).T
+    total, sentences = stack.sum(axis=2)[:, :, None], stack.shape[2]
+    observed = scores(metric, total, sentences)
+    random, blocks = np.random.default_rng(design.seed), [observed[first] - observed[second]]
+    for start in range(0, design.resamples, CHUNK):
+        rows = min(CHUNK, design.resamples - start)
+        half = _sums(stack, random.integers(2, size=(rows, sentences), dtype=bool))  # the sentences that are swapped
         moved = half[:, second] - half[:, first]
-        blocks.append(score(total[:, first] + moved, sentences) - score(total[:, second] - moved, sentences))
-    ends = np.cumsum([len(one) for one in pairs])
-    return [part.mean(axis=0) for part in np.split(np.concatenate(blocks, axis=1), ends[:-1])]
+        ahead = scores(metric, total[:, first] + moved, sentences)
+        blocks.append(ahead - scores(metric, total[:, second] - moved, sentences))
+    ends = np.cumsum([len(own) for own in pairs.values()])
+    parts = np.split(np.concatenate(blocks, axis=1), ends[:-1])
+    return {pair: part.mean(axis=0) for pair, part in zip(pairs, parts, strict=True)}
 
 
-class Mean:
-    """The mean over directions of what was sampled in each, for methods that have all of them, at the same seeds."""
+def resampled(
+    data: Mapping[Place, Compared], design: Design, means: Sequence[str] = MEANS
+) -> Iterator[tuple[Place, Sampled]]:
+    """Each place of a metric and test set, resampled; then its means over directions.
 
-    def __init__(self, name: str, members: Sequence[str], methods: Sequence[dict[Method, list[Model]]]):
-        """`methods`: of each member."""
-        self.name, self.members, self.number = name, set(members), len(members)
-        seeds = [{method: [model.seed for model in models] for method, models in found.items()} for found in methods]
-        self.methods = [method for method in seeds[0] if all(one.get(method) == seeds[0][method] for one in seeds)]
-        self.sampled: Sampled | None = None
-        self.signatures: list[str] = []
+    A mean has the methods that all of its directions have, at the same seeds.
+    """
+    found: dict[Place, Sampled] = {}
+    for place, compared in data.items():
+        found[place] = sample(place.metric, compared, design)
+        yield place, found[place]
+    for mean in means:
+        if members := [place for place in data if belongs(place.direction, mean)]:
+            methods, *others = (data[place].methods for place in members)
+            common = [one for one, models in methods.items() if all(other.get(one) == models for other in others)]
+            yield members[0]._replace(direction=mean), _mean([found[place] for place in members], common)
 
-    def add(self, one: Sampled) -> None:
-        """Add a member's samples."""
-        self.signatures.append(one.signature)
-        before = self.sampled
-        observed = {method: one.observed[method] / self.number for method in self.methods}
-        bootstrap = {method: one.bootstrap[method] / self.number for method in self.methods}
-        swapped = {pair: values / self.number for pair, values in one.swapped.items() if set(pair) <= set(self.methods)}
-        if before is not None:
-            observed = {method: values + before.observed[method] for method, values in observed.items()}
-            bootstrap = {method: values + before.bootstrap[method] for method, values in bootstrap.items()}
-            swapped = {pair: values + before.swapped[pair] for pair, values in swapped.items()}
-        segments = one.segments + (before.segments if before else 0)
-        signature = f"{merge_signatures(self.signatures)}|mean:{self.number}"
-        longest = max(one.longest, before.longest if before else 0)
-        self.sampled = Sampled(observed, bootstrap, swapped, segments, signature, longest)
+
+def _mean(parts: Sequence[Sampled], methods: Collection[Method]) -> Sampled:
+    """The mean of what was sampled in several places, for some methods."""
+    kept = {*methods, *product(methods, methods)}
+    fields = ([one.observed for one in parts], [one.bootstrap for one in parts], [one.swapped for one in parts])
+    return Sampled(
+        *({key: sum(one[key] / len(parts) for one in field) for key in field[0] if key in kept} for field in fields),
+        sum(one.segments for one in parts),
+        f"{merge_signatures(one.signature for one in parts)}|mean:{len(parts)}",
+        max(one.longest for one in parts),
+    )

@@ -4,6 +4,7 @@ Files are Parquet (table "segments", as `score` and `neural` write it) or CSV wi
 `method,variant,seed,test,direction,metric,line,score` (and `signature`), of any metric whose corpus score is the mean.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,29 +13,24 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from lander.evaluate.statistics import BLEU_WIDTH, CHRF_WIDTH, LOSS_WIDTH
+from lander.evaluate.metrics import METRICS
 from lander.shared import tables
 from lander.shared.csvfile import read_csv
 from lander.shared.errors import UserError
+from lander.shared.runs import Model
 
 KEYS = ["test", "direction", "metric", "method", "variant", "seed"]
 CSV_COLUMNS = [*KEYS, "line", "score"]
-REFERENCE_COUNTS = {  # what depends on the reference alone
-    BLEU_WIDTH: [1],
-    CHRF_WIDTH: list(range(1, CHRF_WIDTH, 3)),
-    LOSS_WIDTH: [1],
-}
 
 
-class Model(NamedTuple):
-    """What made the translations; a method and variant have a model for each seed."""
+class Method(NamedTuple):
+    """A method and its variant, all seeds together."""
 
-    method: str
+    name: str
     variant: str
-    seed: str
 
     def __str__(self) -> str:
-        return f"{self.method}/{self.variant}/s{self.seed}"
+        return self.name if self.variant == "main" else f"{self.name}/{self.variant}"
 
 
 class Place(NamedTuple):
@@ -49,29 +45,44 @@ class Place(NamedTuple):
 class Compared:
     """One metric of one test set and direction: every model's statistics (sentences, width) of the same sentences.
 
-    The statistics of a segment score are the score itself, width 1.
+    Without counts, the only statistic is the score of the sentence.
     """
 
     signature: str
     statistics: dict[Model, np.ndarray] = field(default_factory=dict)
 
+    @property
+    def methods(self) -> dict[Method, list[Model]]:
+        """The methods, with their models in the order of the seeds."""
+        found: dict[Method, list[Model]] = defaultdict(list)
+        for model in sorted(self.statistics):
+            found[Method(model.method, model.variant)].append(model)
+        return found
+
+    def differs(self, metric: str, statistics: np.ndarray, signature: str) -> str:
+        """Why a further model cannot be compared with these; empty if it can."""
+        there = next(iter(self.statistics.values()), statistics)
+        if len(there) != len(statistics):
+            return f"{len(statistics)} lines, not {len(there)}"
+        if there.shape != statistics.shape or signature != self.signature:
+            return f"computed differently, {signature} and not {self.signature}"
+        fixed = METRICS[metric].fixed if statistics.shape[1] > 1 else []
+        return "" if np.array_equal(there[:, fixed], statistics[:, fixed]) else "other references"
+
 
 def read_all(files: Iterable[str | Path]) -> dict[Place, Compared]:
-    """All segment scores.
-
-    Raises:
-        UserError: a file is missing or damaged, two give the same scores, or models cannot be compared: other lines,
-            other references, another signature.
-    """
+    """All segment scores; UserError if two files give the same scores, or if models cannot be compared."""
     found: dict[Place, Compared] = {}
     for path in files:
         for key, rows in _read(Path(path)).groupby(KEYS, sort=False):
-            place, model = Place(*key[:3]), Model(*key[3:])
+            place, model = Place(*key[:3]), Model(key[3], key[4], int(key[5]))
             statistics, signature = _statistics(path, rows), str(rows["signature"].iloc[0])
             compared = found.setdefault(place, Compared(signature))
             if model in compared.statistics:
                 raise UserError(f"{path}: {' '.join(place)} of {model} is in another file too; give each file once")
-            _comparable(path, place, model, compared, statistics, signature)
+            if why := compared.differs(place.metric, statistics, signature):
+                both = f"{model} and of {next(iter(compared.statistics))}"
+                raise UserError(f"{path}: {' '.join(place)} of {both}: {why}; score both again, on the same test set")
             compared.statistics[model] = statistics
     return found
 
@@ -79,41 +90,25 @@ def read_all(files: Iterable[str | Path]) -> dict[Place, Compared]:
 def _read(path: Path) -> pd.DataFrame:
     if path.suffix != ".csv":
         return tables.read(path, "segments")
-    rows = read_csv(path, CSV_COLUMNS, ["line", "score"], remedy="score again")
-    if not (finite := np.isfinite(rows[["line", "score"]]).all(axis=1)).all():
+    rows = read_csv(path, CSV_COLUMNS, ["line", "score", "seed"], remedy="score again")
+    if not (finite := np.isfinite(rows[["line", "score", "seed"]]).all(axis=1)).all():
         bad = int(np.flatnonzero(~finite)[0]) + 2
-        raise UserError(f"{path}, line {bad}: line and score must be finite numbers; score that sentence again")
+        raise UserError(f"{path}, line {bad}: line, score and seed must be finite numbers; score that sentence again")
     signature = rows["signature"] if "signature" in rows else "segments:" + rows["metric"]
     return rows.assign(statistics=None, signature=signature)
 
 
 def _statistics(path: str | Path, rows: pd.DataFrame) -> np.ndarray:
-    """Statistics of one model's sentences in their order."""
+    """Statistics (sentences, width) of one model's sentences in their order."""
     rows = rows.sort_values("line")
+    name = " ".join(map(str, rows[KEYS].iloc[0]))
     if not np.array_equal(rows["line"], np.arange(len(rows))):
-        name = " ".join(rows[KEYS].iloc[0])
         raise UserError(
-            f"{path}: the lines of {name} are not 0 to {len(rows) - 1}, each once; score every sentence once"
+            f"{path}: the lines of {name} are not 0 to {len(rows) - 1}, each once; score each sentence once"
         )
     if rows["statistics"].isna().all():
         return rows["score"].to_numpy(dtype=np.float64)[:, None]
+    metric = METRICS.get(rows["metric"].iloc[0])
+    if not (metric and metric.score):
+        raise UserError(f"{path}: {name}: the statistics of this metric are not known; score again")
     return np.stack(rows["statistics"].to_list())
-
-
-def _comparable(
-    path: str | Path, place: Place, model: Model, compared: Compared, statistics: np.ndarray, signature: str
-) -> None:
-    """Check that a model's scores can be compared with those that are there.
-
-    Raises:
-        UserError: they cannot.
-    """
-    other, there = next(iter(compared.statistics.items()), (model, statistics))
-    what = f"{path}: {' '.join(place)} of {model} and of {other}"
-    if len(there) != len(statistics):
-        raise UserError(f"{what} have {len(statistics)} and {len(there)} lines; score the same test set")
-    if there.shape != statistics.shape or signature != compared.signature:
-        raise UserError(f"{what} were computed differently ({signature} and {compared.signature}); score both again")
-    fixed = REFERENCE_COUNTS.get(statistics.shape[1], [])
-    if not np.array_equal(there[:, fixed], statistics[:, fixed]):
-        raise UserError(f"{what} have other references; score the same test set")

@@ -4,12 +4,12 @@ For each metric, test set and direction, and for the means over directions:
 
 - `score`: of a method, the mean over its seeds; `spread` is their standard deviation.
 - `low`, `high`: the middle 95% of a bootstrap over sentences and, with several seeds, over seeds too (hierarchical:
-  each resample draws sentences, the same for all systems, and seeds, apart for each method). Three seeds show little of
-  how seeds vary; no resampling mends that.
+  each resample draws sentences, the same for all systems, and seeds, for each method alone). Three seeds show little of
+  how seeds vary.
 - `difference`: method minus baseline, with the same interval.
 - `p_bootstrap`: paired bootstrap as by sacreBLEU's PairedTest (one tail), seeds included.
 - `p_randomisation`: paired approximate randomisation, two tails: the outputs of both are swapped in random sentences.
-  The seeds are taken as they are: those that both have, in pairs; a single seed (training-free methods) goes with all.
+  Common seeds are paired; a single seed (training-free methods) is paired with all.
 - `p_bootstrap_holm`, `p_holm`: both p's after Holm's correction for all comparisons (`comparisons`) of the metric on
   the test set, over methods, baselines and directions; the means are another family. Two baselines that are
   compared with each other count once.
@@ -19,22 +19,19 @@ The statistics are sacreBLEU's, counted once by `score`; metrics without statist
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from lander.evaluate import resampling
-from lander.evaluate.collect import MEANS, belongs
-from lander.evaluate.resampling import Design, Mean, Method, Sampled, sample
-from lander.evaluate.segments import Compared, Model, Place, read_all
+from lander.evaluate.resampling import SEED, Design, Sampled, holm, interval, resampled
+from lander.evaluate.segments import Compared, Method, Place
 from lander.shared.errors import UserError
 from lander.shared.files import whole_file
 from lander.shared.progress import progress
 
-SEED = 12345  # sacreBLEU's
 RESAMPLES = 10_000
 LEVEL = 0.05
 COLUMNS = (
@@ -45,102 +42,65 @@ COLUMNS = (
 Row = dict[str, Any]
 
 
-def table(files: Sequence[str | Path], baselines: Sequence[str], resamples: int = 0, seed: int = SEED) -> list[Row]:
-    """The rows of the table of tests.
-
-    Args:
-        files: segment scores, see `lander.evaluate.segments`.
-        baselines: `full`, `zero-shot/best-prompt`; what every method is compared with.
-        resamples: of the bootstrap and of the randomisation; 0: 10,000, or more where the correction needs them.
-
-    Raises:
-        UserError: a file cannot be used, or nothing is scored of a baseline.
-    """
-    data = read_all(files)
-    if not data:
-        raise UserError("--segments: no segment scores in the files; `python -m lander.evaluate score` writes them")
-    return compare(data, baselines, resamples, seed)
-
-
 def compare(
     data: Mapping[Place, Compared], baselines: Sequence[str], resamples: int = 0, seed: int = SEED
 ) -> list[Row]:
-    """The rows of the table of tests, of segment scores that were read."""
-    methods = _methods(data)
-    design = Design(_baselines(baselines, {method for found in methods.values() for method in found}), resamples, seed)
-    families: dict[tuple[str, str], list[Place]] = defaultdict(list)
-    for place in sorted(data):
-        families[place.test, place.metric].append(place)
+    """The rows of the table of tests.
+
+    Args:
+        data: segment scores.
+        baselines: `full`, `zero-shot/best-prompt`; what every method is compared with.
+        resamples: of the bootstrap and of the randomisation; 0: 10,000, or more where the correction needs them.
+    """
+    methods = sorted({method for compared in data.values() for method in compared.methods})
+    known: dict[Method, str] = {}
+    for name in baselines:
+        method, _, variant = name.partition("/")
+        known[Method(method, variant or "main")] = name
+    pairs = []
+    for place, (baseline, name) in enumerate(known.items()):
+        if baseline not in methods:
+            raise UserError(f"--baselines {name}: no segment scores of it; there are {', '.join(map(str, methods))}")
+        earlier = list(known)[: place + 1]
+        pairs += [(method, baseline) for method in methods if method not in earlier]  # two baselines once
+    design = Design(pairs, resamples, seed)
     if not resamples:
-        sizes = [sum(len(design.pairs(methods[place])) for place in places) for places in families.values()]
-        design = replace(design, resamples=enough(max(sizes)))
-    rows = [row for places in families.values() for row in _family({place: data[place] for place in places}, design)]
+        design = replace(design, resamples=enough(data, design))
+    rows = [row for places in families(data) for row in _family(places, design, known)]
     return sorted(rows, key=lambda row: tuple(str(row[name]) for name in (*COLUMNS[:2], *COLUMNS[3:6], "baseline")))
 
 
-def enough(comparisons: int) -> int:
+def families(data: Mapping[Place, Compared]) -> list[dict[Place, Compared]]:
+    """The places whose comparisons are corrected together: those of a metric on a test set."""
+    found: dict[tuple[str, str], dict[Place, Compared]] = defaultdict(dict)
+    for place in sorted(data):
+        found[place.test, place.metric][place] = data[place]
+    return list(found.values())
+
+
+def enough(data: Mapping[Place, Compared], design: Design) -> int:
     """Resamples with which the smallest p that they can give stays below `LEVEL` / 2 after correction."""
-    return max(RESAMPLES, math.ceil(2 * comparisons / LEVEL))
+    sizes = [sum(len(design.among(one.methods)) for one in family.values()) for family in families(data)]
+    return max(RESAMPLES, math.ceil(2 * max(sizes, default=0) / LEVEL))
 
 
-def _methods(data: Mapping[Place, Compared]) -> dict[Place, dict[Method, list[Model]]]:
-    """The methods of each place, with their models in the order of the seeds."""
-    found: dict[Place, dict[Method, list[Model]]] = {}
-    for place, compared in data.items():
-        models: dict[Method, list[Model]] = defaultdict(list)
-        for model in sorted(compared.statistics, key=lambda model: (model.seed.zfill(9), model)):
-            models[Method(model.method, model.variant)].append(model)
-        found[place] = dict(sorted(models.items()))
-    return found
-
-
-def _baselines(names: Sequence[str], there: set[Method]) -> list[Method]:
-    found = {}
-    for name in names:
-        method, _, variant = name.partition("/")
-        found[Method(method, variant or "main")] = name
-    for baseline, name in found.items():
-        if baseline not in there:
-            known = ", ".join(sorted(map(str, there)))
-            raise UserError(f"--baselines {name}: no segment scores of it; there are {known}")
-    return list(found)
-
-
-# ---------------------------------------------------------------- rows
-
-
-def _family(data: Mapping[Place, Compared], design: Design) -> list[Row]:
-    """All rows of a metric on a test set, corrected."""
-    methods = _methods(data)
-    means = []
-    for name in MEANS:
-        members = [place for place in data if belongs(place.direction, name)]
-        if members:
-            means.append(Mean(name, [one.direction for one in members], [methods[one] for one in members]))
+def _family(data: Mapping[Place, Compared], design: Design, baselines: Collection[Method]) -> list[Row]:
+    """All rows of a metric on a test set, corrected; means apart."""
     rows: list[Row] = []
+    averaged: list[Row] = []
     with progress("lander evaluate: significance", len(data)) as bar:
-        for place, compared in data.items():
-            sampled = sample(compared, design)
-            rows += _rows(sampled, place, design)
-            for mean in means:
-                if place.direction in mean.members:
-                    mean.add(sampled)
-            bar.update()
-    averaged = [
-        row
-        for mean in means
-        if mean.sampled
-        for row in _rows(mean.sampled, place._replace(direction=mean.name), design)
-    ]
+        for place, sampled in resampled(data, design):
+            (rows if place in data else averaged).extend(_rows(sampled, place, design, baselines))
+            bar.update(place in data)
     return _corrected(rows) + _corrected(averaged)
 
 
-def _rows(sampled: Sampled, place: Place, design: Design) -> list[Row]:
+def _rows(sampled: Sampled, place: Place, design: Design, baselines: Collection[Method]) -> list[Row]:
     """A row for each method, with its interval, and one for each comparison, both ways between two baselines."""
     alone: dict[Method, Row] = {}
     how = f"|bs:{design.resamples}|ar:{design.resamples}|rs:{design.seed}|ci:95"
     for method, seeds in sampled.observed.items():
-        low, high = resampling.interval(sampled.bootstrap[method])
+        low, high = interval(sampled.bootstrap[method])
         alone[method] = {
             **dict.fromkeys(COLUMNS, None),
             **{"method": method.name, "variant": method.variant, "baseline": ""},
@@ -150,32 +110,26 @@ def _rows(sampled: Sampled, place: Place, design: Design) -> list[Row]:
             **{"seeds": len(seeds), "segments": sampled.segments, "signature": sampled.signature + how},
         }
     rows = list(alone.values())
-    for pair in design.pairs(sampled.observed):
+    for pair in design.among(sampled.observed):
         one, other = pair
-        difference = sampled.score(one) - sampled.score(other)
-        drawn = sampled.bootstrap[one] - sampled.bootstrap[other]
-        low, high = resampling.interval(drawn)
-        found: Row = {"difference": difference, "difference_low": low, "difference_high": high, "pair": pair}
-        found["p_bootstrap"] = resampling.p_bootstrap(drawn, difference, sampled.longest)
-        if pair in sampled.swapped:
-            observed, swapped = sampled.swapped[pair][0], sampled.swapped[pair][1:]
-            found["p_randomisation"] = resampling.p_randomisation(swapped, observed)
-        rows.append({**alone[one], "baseline": str(other), **found})
-        if one in design.baselines:  # the same comparison seen from the other side
-            found = {**found, "difference": -difference, "difference_low": -high, "difference_high": -low}
-            rows.append({**alone[other], "baseline": str(one), **found})
+        difference, low, high, *ps = sampled.test(one, other)
+        shared = {"pair": (place, pair), "p_bootstrap": ps[0], "p_randomisation": ps[1]}
+        found = {"difference": difference, "difference_low": low, "difference_high": high}
+        rows.append({**alone[one], "baseline": str(other), **found, **shared})
+        if one in baselines:  # the same comparison seen from the other side
+            found = {"difference": -difference, "difference_low": -high, "difference_high": -low}
+            rows.append({**alone[other], "baseline": str(one), **found, **shared})
     return rows
 
 
 def _corrected(rows: list[Row]) -> list[Row]:
     """Add the corrected p's of a family; a comparison that is there both ways counts once."""
     for name, corrected in (("p_bootstrap", "p_bootstrap_holm"), ("p_randomisation", "p_holm")):
-        ps = {(row["direction"], row["pair"]): row[name] for row in rows if row.get("pair") and row[name] is not None}
-        found = dict(zip(ps, resampling.holm(list(ps.values())), strict=True))
+        ps = {row["pair"]: row[name] for row in rows if "pair" in row and row[name] is not None}
+        found = dict(zip(ps, holm(list(ps.values())), strict=True))
         for row in rows:
-            if row.get("pair"):
-                row[corrected] = found.get((row["direction"], row["pair"]))
-                row["comparisons"] = len(ps)
+            if "pair" in row:
+                row |= {corrected: found.get(row["pair"]), "comparisons": len(ps)}
     return [{name: row[name] for name in COLUMNS} for row in rows]
 
 

@@ -9,7 +9,7 @@ from lander.shared.errors import UserError
 
 FIELDS = ("source", "reference", "raw", "hypothesis")
 MOST = 1e6  # nats of a reference; a model with more has diverged, and its loss is no number
-REMEDY = "remove it and run snakemake again, which translates again"
+REMEDY = "remove it and run snakemake again"
 
 
 @dataclass(frozen=True)
@@ -34,18 +34,14 @@ class Translations:
 
 
 def read(path: str | Path) -> Translations:
-    """Read a file of translations.
-
-    Raises:
-        UserError: no such file, not UTF-8, a damaged line (named by its number), a missing field, or no line at all.
-    """
+    """Read a file of translations. UserError names a damaged line by its number."""
     path = Path(path)
     rows = []
     try:
         # split at line feeds only: a JSON string may hold U+2028 and other things that `splitlines` takes for line ends
         with open(path, encoding="utf-8", newline="\n") as stream:
             for number, line in enumerate(stream, start=1):
-                rows.append(_fields(path, number, line))
+                rows.append(_fields(f"{path}: line {number}", line))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; `python -m lander.translate` makes it") from None
     except UnicodeDecodeError as error:
@@ -58,20 +54,18 @@ def read(path: str | Path) -> Translations:
     return Translations(*texts, cut=None if None in cut else cut, loss=None if None in loss else loss)
 
 
-def _fields(path: Path, number: int, line: str) -> tuple[str | bool | float | None, ...]:
+def _fields(place: str, line: str) -> tuple[str | bool | float | None, ...]:
     """The four texts of a line, and `cut` and `loss`, which translations of other tools do not have."""
     try:
         row = json.loads(line)
     except ValueError:
-        raise UserError(f"{path}: line {number} is not JSON (cut off or damaged); {REMEDY}") from None
-    values = tuple(row.get(name) for name in FIELDS) if isinstance(row, dict) else ()
-    if len(values) != len(FIELDS) or not all(isinstance(value, str) for value in values):
-        wrong = [name for name in FIELDS if not (isinstance(row, dict) and isinstance(row.get(name), str))]
-        raise UserError(f"{path}: line {number} has no text in {', '.join(wrong)}; {REMEDY}")
-    cut = row.get("cut")
+        raise UserError(f"{place} is not JSON (cut off or damaged); {REMEDY}") from None
+    row = row if isinstance(row, dict) else {}
+    if wrong := [name for name in FIELDS if not isinstance(row.get(name), str)]:
+        raise UserError(f"{place} has no text in {', '.join(wrong)}; {REMEDY}")
+    cut, loss = row.get("cut"), row.get("loss")
     if cut is not None and not isinstance(cut, bool):
-        raise UserError(f"{path}: line {number}: cut is {cut!r}, not true or false; {REMEDY}")
-    loss = row.get("loss")
+        raise UserError(f"{place}: cut is {cut!r}, not true or false; {REMEDY}")
     if loss is not None and not (type(loss) in (int, float) and 0 <= loss < math.inf):
-        raise UserError(f"{path}: line {number}: loss is {loss!r}, not a number of nats; {REMEDY}")
-    return (*values, cut, None if loss is None or loss >= MOST else loss)
+        raise UserError(f"{place}: loss is {loss!r}, not a number of nats; {REMEDY}")
+    return (*(row[name] for name in FIELDS), cut, None if loss is None or loss >= MOST else loss)

@@ -20,6 +20,11 @@ class Model:
         """Its folder below a stage's folder, as in `landermt/main/s0`."""
         return f"{self.method}/{self.variant}/s{self.seed}"
 
+    @property
+    def columns(self) -> dict[str, str]:
+        """Its columns in tables of scores."""
+        return {"method": self.method, "variant": self.variant, "seed": str(self.seed)}
+
     @classmethod
     def parse(cls, name: str) -> "Model":
         """The model whose `str` is `name`."""

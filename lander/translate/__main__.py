@@ -26,6 +26,8 @@ import json
 import math
 import time
 import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,7 +43,7 @@ from lander.shared.errors import UserError, run_main
 from lander.shared.files import whole_file, write_json
 from lander.shared.languages import Direction, parse_direction
 from lander.shared.section import add_flags
-from lander.translate.translator import Output, Translator, first_line, load, own_templates
+from lander.translate.translator import Decoding, Output, Translator, first_line, load, own_templates, template_of
 
 
 class TestSet(NamedTuple):
@@ -54,25 +56,21 @@ class TestSet(NamedTuple):
 
 def parse_test(value: str) -> TestSet:
     """`NAME:DIRECTION:FILE` from the command line; the file may hold colons."""
-    name, direction, path = value.split(":", 2)
-    return TestSet(name, parse_direction(direction), Path(path))
+    name, rest = value.split(":", 1)
+    return TestSet(name, *parse_table(rest))
 
 
-def parse_table(value: str) -> tuple[Direction, Path]:
+def parse_table(value: str, read: Callable[[str], Any] = parse_direction) -> tuple[Any, Path]:
     """`DIRECTION:FILE` from the command line."""
-    direction, path = value.split(":", 1)
-    return parse_direction(direction), Path(path)
+    name, path = value.split(":", 1)
+    return read(name), Path(path)
 
 
 class Examples:
     """Training pairs of one direction, to draw demonstrations from."""
 
     def __init__(self, pairs: pd.DataFrame, direction: Direction, shots: int, seed: int):
-        """`pairs`: a table "train".
-
-        Raises:
-            UserError: fewer pairs than shots.
-        """
+        """`pairs`: a table "train", with at least as many pairs as shots."""
         if len(pairs) < shots:
             raise UserError(f"--shots: {shots} examples are asked for, and {direction} has {len(pairs)} training pairs")
         self.sources, self.targets = pairs["source"].tolist(), pairs["target"].tolist()
@@ -118,7 +116,7 @@ def few_shot(
     return prompts, kept
 
 
-def write_translations(path: Path, items: pd.DataFrame, outputs: list[Output], losses: list[float]) -> None:
+def write_translations(path: Path, items: pd.DataFrame, outputs: Sequence[Output], losses: Sequence[float]) -> None:
     """One JSON object a line: source, reference, raw output, hypothesis (its first line), whether it was cut off, loss.
 
     The loss of a model that has diverged is no number: null.
@@ -132,12 +130,12 @@ def write_translations(path: Path, items: pd.DataFrame, outputs: list[Output], l
 
 
 def choose_prompts(
-    translator: Translator, candidates: list[Template], dev: dict[Direction, pd.DataFrame], decoding: dict
-) -> tuple[dict[Direction, Template], pd.DataFrame]:
+    translator: Translator, candidates: Sequence[Template], dev: Mapping[Direction, pd.DataFrame], decoding: Decoding
+) -> tuple[dict[Direction, Template], Template, pd.DataFrame]:
     """The prompt with the best BLEU on the dev set, direction by direction (chrF2++ decides a tie).
 
     Returns:
-        direction -> template; the table direction, prompt, bleu, chrf2++, chosen
+        direction -> template; the template with the best mean BLEU; the table direction, prompt, bleu, chrf2++, chosen
     """
     from sacrebleu.metrics import CHRF
 
@@ -148,65 +146,49 @@ def choose_prompts(
         references = [items["target"].tolist()]
         scores = []
         for template in candidates:
-            outputs = translator.translate(items["source"].tolist(), direction, template=template, **decoding)
+            outputs = translator.translate(items["source"].tolist(), direction, template=template, **asdict(decoding))
             bleu = bleu_for(direction.target).corpus_score(outputs, references).score
             scores.append((bleu, CHRF(word_order=2).corpus_score(outputs, references).score))
         best = max(range(len(candidates)), key=scores.__getitem__)
         chosen[direction] = candidates[best]
         for place, (template, (bleu, chrf)) in enumerate(zip(candidates, scores, strict=True)):
             rows.append((str(direction), template.name, round(bleu, 4), round(chrf, 4), place == best))
-    return chosen, pd.DataFrame(rows, columns=["direction", "prompt", "bleu", "chrf2++", "chosen"])
+    table = pd.DataFrame(rows, columns=["direction", "prompt", "bleu", "chrf2++", "chosen"])
+    return chosen, template_of(candidates, table.groupby("prompt", sort=False)["bleu"].mean().idxmax()), table
 
 
-def best_in_mean(table: pd.DataFrame, candidates: list[Template]) -> Template:
-    """The prompt with the highest mean BLEU over the dev sets. Args: table: that of `choose_prompts`."""
-    name = table.groupby("prompt", sort=False)["bleu"].mean().idxmax()
-    return next(template for template in candidates if template.name == name)
-
-
-def parse_args() -> argparse.Namespace:
-    """The flags of the command line."""
+def main() -> None:
+    """Load the model once, translate every test set with it."""
     parser = argparse.ArgumentParser(prog="lander.translate", description=__doc__.splitlines()[0])
     add = parser.add_argument
     add_model_flags(parser, trained=True)
     add_prompt_flags(parser)
     add_flags(parser, Translate)
+    tables_of = {"type": parse_table, "nargs": "*", "default": [], "metavar": "DIRECTION:FILE"}
     add("--test", type=parse_test, nargs="+", required=True, metavar="NAME:DIRECTION:FILE", help="what to translate")
     add("--choose-prompt", action="store_true", help="instead of the fixed template, the best one on the dev set")
-    add(
-        "--dev", type=parse_table, nargs="*", default=[], metavar="DIRECTION:FILE", help="dev sets, for --choose-prompt"
-    )
-    what = "training pairs of which --shots are put before each sentence (in-context)"
-    add("--examples", type=parse_table, nargs="*", default=[], metavar="DIRECTION:FILE", help=what)
+    add("--dev", help="dev sets, for --choose-prompt", **tables_of)
+    add("--examples", help="training pairs of which --shots are put before each sentence (in-context)", **tables_of)
     add("--seed", type=int, default=0, help="of the draw of examples")
     add("--record", default="run.json", help="name of the record of seconds and sentences, in --out-dir")
     add("--prompts", default="prompts.csv", help="name of the table of prompts that were tried, in --out-dir")
     add("--out-dir", type=Path, required=True)
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Load the model once, translate every test set with it."""
-    args = parse_args()
+    args = parser.parse_args()
     machine.prepare(args.threads)
     templates = load_templates(args.templates)
-    fixed = next((template for template in templates if template.name == args.template), None)
-    if fixed is None:
-        names = ", ".join(template.name for template in templates)
-        raise UserError(f"translate.template: no template is named {args.template!r}; there are {names}")
+    fixed = template_of(templates, args.template)
     examples = read_examples(args) if args.examples else {}
     started = time.monotonic()
     translator = load(args.model, args.dtype, args.revision, prompt=args.prompt)
     translator.languages = args.languages
-    decoding = {"beams": args.beams, "max_new_tokens": args.max_new_tokens, "batch_size": args.batch_size}
+    decoding = Decoding(args.beams, args.max_new_tokens, args.batch_size)
     prompts: dict[Direction, Template] = {}
     if args.choose_prompt:
         if not args.dev:
             raise UserError("--choose-prompt: it needs --dev, the sentences on which prompts are compared")
         dev = {direction: tables.read(path, "heldout").head(args.dev_sentences) for direction, path in args.dev}
         own = [template for template in own_templates(args.model) if template.name == "own"]
-        prompts, table = choose_prompts(translator, own + templates, dev, decoding)
-        fixed = best_in_mean(table, own + templates)
+        prompts, fixed, table = choose_prompts(translator, own + templates, dev, decoding)
         with whole_file(args.out_dir / args.prompts) as temporary:
             table.to_csv(temporary, index=False, lineterminator="\n")
     parts = []
@@ -221,7 +203,7 @@ def decode(
     test: TestSet,
     template: Template,
     examples: Examples | None,
-    decoding: dict,
+    decoding: Decoding,
     out_dir: Path,
 ) -> dict[str, Any]:
     """Translate one direction of a test set into its file. Returns its entry of run.json."""
@@ -231,29 +213,26 @@ def decode(
     if examples is None:
         prompts = translator.prompts(items["source"].tolist(), test.direction, template)
     else:
-        prompts, kept = few_shot(translator, items, template, examples, decoding["max_new_tokens"])
+        prompts, kept = few_shot(translator, items, template, examples, decoding.max_new_tokens)
         lost = [examples.shots - count for count in kept]
         facts |= {"shots_dropped": sum(lost), "sentences_with_fewer_shots": sum(count > 0 for count in lost)}
-    outputs = translator.complete(prompts, test.direction, **decoding)
+    outputs = translator.complete(prompts, test.direction, decoding)
     references = translator.codec.targets(items["target"].tolist())
-    sequences = [prompt + reference for prompt, reference in zip(prompts, references, strict=True)]
-    losses = translator.losses(sequences, list(map(len, prompts)), test.direction, decoding["batch_size"])
+    losses = translator.losses(prompts, references, test.direction, decoding.batch_size)
     write_translations(out_dir / test.name / f"{test.direction}.jsonl", items, outputs, losses)
     return facts | {"seconds": round(time.monotonic() - began, 2)}
 
 
 def read_examples(args: argparse.Namespace) -> dict[Direction, Examples]:
-    """The examples of every tested direction.
-
-    Raises:
-        UserError: a direction has none, or too few.
-    """
-    files = dict(args.examples)
+    """The examples of every tested direction."""
+    files, found = dict(args.examples), {}
     for test in args.test:
-        if test.direction not in files:
-            raise UserError(f"--examples: no training pairs for {test.direction}; add {test.direction}:FILE")
-    tested = dict.fromkeys(test.direction for test in args.test)
-    return {d: Examples(tables.read(files[d], "train"), d, args.shots, args.seed) for d in tested}
+        direction = test.direction
+        if direction not in files:
+            raise UserError(f"--examples: no training pairs for {direction}; add {direction}:FILE")
+        if direction not in found:
+            found[direction] = Examples(tables.read(files[direction], "train"), direction, args.shots, args.seed)
+    return found
 
 
 if __name__ == "__main__":

@@ -41,7 +41,10 @@ def greedy(
     state = {name: value[rows] for name, value in state.items()}
     tokens, lengths = input_ids, torch.zeros_like(rows)  # of all rows, as processors and criteria know them
     while True:
-        step = process(logits_processor, tokens, rows, logits).argmax(-1, keepdim=True)
+        if logits_processor:  # it may identify rows by their place, so it sees all of them
+            every = logits.new_zeros(len(tokens), logits.shape[1]).index_copy(0, rows, logits)
+            logits = logits_processor(tokens, every)[rows]
+        step = logits.argmax(-1, keepdim=True)
         tokens = torch.cat([tokens, torch.full_like(tokens[:, :1], filler).index_copy(0, rows, step)], 1)
         lengths[rows] += 1
         state = {name: NEXT[name](value) for name, value in state.items()}
@@ -59,11 +62,7 @@ def greedy(
 
 
 def read(
-    network: nn.Module,
-    input_ids: torch.Tensor,
-    cache: Any,
-    state: dict[str, torch.Tensor],
-    constant: dict[str, Any],
+    network: nn.Module, input_ids: torch.Tensor, cache: Any, state: dict[str, torch.Tensor], constant: dict[str, Any]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Fill the cache with the prompts. Returns the rows in the cache's order, and their last token's logits."""
     mask = state.get("attention_mask")
@@ -78,8 +77,12 @@ def read(
         caches.append(cache if len(parts) == 1 else copy.deepcopy(cache))
         output = network(input_ids=input_ids[part, -width:], past_key_values=caches[-1], **own, **constant)
         logits.append(output.logits[:, -1].float())
-    if len(parts) > 1:
-        join(caches, cache, input_ids.shape[1])
+    for layer in range(len(caches[0].layers) if len(parts) > 1 else 0):  # padded on the left; the mask hides it
+        states = []
+        for name in ("keys", "values"):
+            own = [getattr(part.layers[layer], name) for part in caches]
+            states.append(torch.cat([pad(one, (0, 0, input_ids.shape[1] - one.shape[-2], 0)) for one in own]))
+        cache.update(*states, layer)
     rows = torch.tensor([row for part in parts for row in part], device=input_ids.device)
     return rows, torch.cat(logits)
 
@@ -96,24 +99,6 @@ def similar(lengths: list[int]) -> list[list[int]]:
             parts.append([row])
             held = lengths[row]
     return parts
-
-
-def join(parts: list[Any], cache: Any, width: int) -> None:
-    """Put the caches of parts into an empty one, padded on the left; the mask hides the padding."""
-    for layer in range(len(parts[0].layers)):
-        states = []
-        for name in ("keys", "values"):
-            own = [getattr(part.layers[layer], name) for part in parts]
-            states.append(torch.cat([pad(one, (0, 0, width - one.shape[-2], 0)) for one in own]))
-        cache.update(*states, layer)
-
-
-def process(logits_processor: Any, tokens: torch.Tensor, rows: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-    """Scores of the rows that are left. A processor may identify rows by their place, so it sees all of them."""
-    if not logits_processor:
-        return logits
-    every = logits.new_zeros(len(tokens), logits.shape[1]).index_copy(0, rows, logits)
-    return logits_processor(tokens, every)[rows]
 
 
 NEXT: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {  # of a step -> of the next one

@@ -16,21 +16,21 @@ Example:
 
 import argparse
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
 from lander.config.translate import Translate
-from lander.data.templates import Template, load_templates
+from lander.data.templates import load_templates
 from lander.models.flags import add_model_flags, add_prompt_flags
-from lander.models.tokens import Codec
 from lander.shared import machine, tables
-from lander.shared.errors import UserError, run_main
+from lander.shared.errors import run_main
 from lander.shared.files import whole_file
 from lander.shared.section import add_flags
 from lander.translate.__main__ import parse_table, parse_test
-from lander.translate.translator import Translator, load
+from lander.translate.translator import Translator, load, template_of
 
 COLUMNS = [
     "method", "variant", "seed", "state", "kind", "name", "direction", "loss", "tokens", "characters",
@@ -45,34 +45,17 @@ class Text(NamedTuple):
     name: str  # of the test set; dev, text
     direction: str | None  # None: plain text, read by the base's graph
     label: str  # direction or language
-    sequences: list[list[int]]
-    skips: list[int]  # tokens of each sequence that are not predicted (its prompt)
-    characters: int  # of what is predicted
-
-
-def references(
-    kind: str, name: str, direction: str, items: pd.DataFrame, codec: Codec, template: Template, names: tuple[str, str]
-) -> Text:
-    """The references of a held-out set behind their prompts."""
-    prompts = codec.prompts([template.fill(source, *names) for source in items["source"]])
-    targets = codec.targets(items["target"].tolist())
-    sequences = [prompt + target for prompt, target in zip(prompts, targets, strict=True)]
-    characters = int(items["target"].str.len().sum())
-    return Text(kind, name, direction, direction, sequences, [len(prompt) for prompt in prompts], characters)
-
-
-def sentences(language: str, texts: list[str], codec: Codec) -> Text:
-    """Sentences of a language as the model met them in pretraining; the first token is not predicted."""
-    sequences = [codec.sentence(text) for text in texts]
-    return Text("text", "text", None, language, sequences, [0] * len(texts), sum(map(len, texts)))
+    prompts: list[list[int]]
+    targets: list[list[int]]  # tokens that are predicted; of a sentence without prompt not the first
+    characters: int  # of the targets
 
 
 def rows(translator: Translator, state: str, texts: list[Text], batch_size: int) -> Iterator[dict]:
     """A row per text: its mean loss, and what the mean is over."""
     for text in texts:
-        total = sum(translator.losses(text.sequences, text.skips, text.direction, batch_size))  # nats
-        pairs = zip(text.sequences, text.skips, strict=True)
-        tokens = sum(max(len(sequence) - max(skip, 1), 0) for sequence, skip in pairs)  # the first is never predicted
+        total = sum(translator.losses(text.prompts, text.targets, text.direction, batch_size))  # nats
+        pairs = zip(text.prompts, text.targets, strict=True)
+        tokens = sum(max(len(target) - (not prompt), 0) for prompt, target in pairs)
         yield {
             "state": state,
             "kind": text.kind,
@@ -85,31 +68,21 @@ def rows(translator: Translator, state: str, texts: list[Text], batch_size: int)
         }
 
 
-def read_texts(args: argparse.Namespace, codec: Codec) -> list[Text]:
-    """All texts of the command line, tokenized.
-
-    Raises:
-        UserError: no template of that name, or a table that cannot be read.
-    """
-    templates = {template.name: template for template in load_templates(args.templates)}
-    if args.template not in templates:
-        raise UserError(f"--template: no template is named {args.template!r}; there are {', '.join(templates)}")
-    template = templates[args.template]
-    found = []
+def read_texts(args: argparse.Namespace, translator: Translator) -> list[Text]:
+    """All texts of the command line, tokenized."""
+    template, codec, found = template_of(load_templates(args.templates), args.template), translator.codec, []
+    translator.languages = args.languages
     named = [("dev", "dev", *table) for table in args.dev] + [("untrained", *test) for test in args.untrained]
     for kind, name, direction, path in named:
-        names = args.languages[direction.source], args.languages[direction.target]
-        heldout = tables.read(path, "heldout")
-        found.append(references(kind, name, str(direction), heldout, codec, template, names))
+        items = tables.read(path, "heldout")
+        prompts = translator.prompts(items["source"].tolist(), direction, template)
+        targets, characters = codec.targets(items["target"].tolist()), int(items["target"].str.len().sum())
+        found.append(Text(kind, name, str(direction), str(direction), prompts, targets, characters))
     for language, path in args.text:
-        found.append(sentences(language, tables.read(path, "text")["text"].tolist(), codec))
+        sentences = tables.read(path, "text")["text"].tolist()
+        targets = [codec.sentence(text) for text in sentences]  # as the model met them in pretraining
+        found.append(Text("text", "text", None, language, [[]] * len(targets), targets, sum(map(len, sentences))))
     return found
-
-
-def parse_text(value: str) -> tuple[str, Path]:
-    """`LANGUAGE:FILE` from the command line."""
-    language, path = value.split(":", 1)
-    return language, Path(path)
 
 
 def main() -> None:
@@ -122,7 +95,8 @@ def main() -> None:
     many = {"nargs": "*", "default": []}
     add("--dev", type=parse_table, metavar="DIRECTION:FILE", help="dev sets", **many)
     add("--untrained", type=parse_test, metavar="NAME:DIRECTION:FILE", help="test sets of other directions", **many)
-    add("--text", type=parse_text, metavar="LANGUAGE:FILE", help="sentences, for example of pretraining text", **many)
+    many |= {"type": partial(parse_table, read=str), "metavar": "LANGUAGE:FILE"}
+    add("--text", help="sentences, for example of pretraining text", **many)
     add("--method", required=True)
     add("--variant", default="main")
     add("--seed", type=int, default=0)
@@ -130,7 +104,7 @@ def main() -> None:
     args = parser.parse_args()
     machine.prepare(args.threads)
     translator = load(args.model, args.dtype, args.revision, prompt=args.prompt)
-    texts = read_texts(args, translator.codec)
+    texts = read_texts(args, translator)
     found = list(rows(translator, "trained", texts, args.batch_size))
     routed = bool(translator.ffns)
     del translator  # two models would need twice the memory

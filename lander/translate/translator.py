@@ -7,7 +7,8 @@ model.translate(["Good morning."], "en-de")
 """
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ from lander.models.tokens import IGNORED, Codec
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction, language_name, parse_direction
 from lander.shared.progress import progress
-from lander.translate import decoding
+from lander.translate.decoding import greedy
 
 LOGITS = 2**27  # of one batch of `losses`, in numbers: half a gigabyte
 
@@ -35,28 +36,33 @@ class Output(NamedTuple):
     cut: bool
 
 
+@dataclass(frozen=True)
+class Decoding:
+    """How outputs are written."""
+
+    beams: int = 1  # 1 is greedy
+    max_new_tokens: int = 256
+    batch_size: int = 32  # sentences at a time
+
+
+@dataclass(eq=False)
 class Translator:
     """A model, its tokenizer, its routes and its prompts. Made by `load`."""
 
-    def __init__(
-        self,
-        network: nn.Module,
-        codec: Codec,
-        *,
-        directions: list[Direction],
-        languages: dict[str, str],
-        templates: list[Template],
-    ):
-        self.network, self.codec = network, codec
-        self.directions, self.languages, self.templates = directions, languages, templates
-        self.ffns = blocks.installed(network)
+    network: nn.Module
+    codec: Codec
+    directions: list[Direction] = field(default_factory=list)  # that were trained
+    languages: dict[str, str] = field(default_factory=dict)
+    templates: list[Template] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.ffns = blocks.installed(self.network)
         self.router = next((ffn.router for ffn in self.ffns.values()), Router())
 
     def route(self, direction: str | Direction | None) -> None:
-        """Make the model run a direction; None is the base's graph. One that was not trained uses its languages'.
+        """Make the model run a direction; None is the base's graph.
 
-        Raises:
-            UserError: no neuron was sorted by one of the languages.
+        A direction that was not trained uses the neurons of its languages; UserError if a language has none.
         """
         if isinstance(direction, str):
             direction = parse_direction(direction)
@@ -76,61 +82,54 @@ class Translator:
         return self.codec.prompts([self.prompt(sentence, direction, template) for sentence in sentences])
 
     def translate(self, sentences: list[str], direction: str | Direction, **decoding: Any) -> list[str]:
-        """Translations of sentences, in their order: the first line of each of `outputs` (same keywords)."""
+        """Translations of sentences, in their order: the first line of each of `outputs` (same arguments)."""
         return [first_line(output.text) for output in self.outputs(sentences, direction, **decoding)]
 
     def outputs(
-        self,
-        sentences: list[str],
-        direction: str | Direction,
-        *,
-        template: Template | None = None,
-        **decoding: Any,
+        self, sentences: list[str], direction: str | Direction, *, template: Template | None = None, **decoding: int
     ) -> list[Output]:
-        """Everything that the model writes for each sentence: `complete` of its prompt (same keywords).
+        """Everything that the model writes for each sentence. An empty sentence stays empty.
 
-        An empty sentence stays empty, as in `lander translate`.
-
-        Raises:
-            UserError: no list of texts; see `parse_direction`.
+        Args:
+            template: by default the first of the model's training.
+            decoding: fields of `Decoding`.
         """
-        sentences = _checked(sentences)
+        if isinstance(sentences, str) or not isinstance(sentences, Iterable):  # letters would be translated one by one
+            raise UserError(
+                f"translate: wants a list of sentences, not {sentences!r:.40}; write [sentence] for a single one"
+            )
+        sentences = list(sentences)
+        for number, one in enumerate(sentences):
+            if not isinstance(one, str):
+                raise UserError(f"translate: sentence {number} of the list is {one!r:.40}, not text; leave it out")
         if isinstance(direction, str):
             direction = parse_direction(direction)
         full = [sentence for sentence in sentences if sentence.strip()]
-        written = iter(self.complete(self.prompts(full, direction, template), direction, **decoding))
+        written = iter(self.complete(self.prompts(full, direction, template), direction, Decoding(**decoding)))
         return [next(written) if sentence.strip() else Output("", False) for sentence in sentences]
 
-    def complete(
-        self,
-        prompts: list[list[int]],
-        direction: str | Direction,
-        *,
-        beams: int = 1,
-        max_new_tokens: int = 256,
-        batch_size: int = 32,
-    ) -> list[Output]:
+    def complete(self, prompts: list[list[int]], direction: str | Direction, decoding: Decoding) -> list[Output]:
         """Everything that the model writes behind each prompt (tokens), up to its end token or `max_new_tokens`."""
         self.route(direction)
         outputs = [Output("", False)] * len(prompts)
         with progress(f"lander translate: {direction}", len(prompts)) as bar:
-            for places in by_length(prompts, batch_size):
-                generated = self.generate([prompts[place] for place in places], beams, max_new_tokens)
+            for places in by_length(prompts, decoding.batch_size):
+                generated = self.generate([prompts[place] for place in places], decoding)
                 for place, tokens in zip(places, generated, strict=True):
                     outputs[place] = Output(self.codec.decode(tokens), self.codec.end not in tokens)
                 bar.update(len(places))
         return outputs
 
     @torch.inference_mode()
-    def generate(self, prompts: list[list[int]], beams: int, max_new_tokens: int) -> list[list[int]]:
-        """New tokens for each prompt. Greedy (rows leave the batch as they end), or by the library's beam search,
-        which keeps them: padding behind the end token is still there."""
+    def generate(self, prompts: list[list[int]], how: Decoding) -> list[list[int]]:
+        """New tokens for each prompt of a batch. Rows leave the batch as they end, except in the library's beam search:
+        there, padding behind the end token is still in the output."""
         from transformers import GenerationConfig
 
         batch = self.codec.pad_left(prompts).to(self.network.device)
         config = GenerationConfig(
-            max_new_tokens=max_new_tokens,
-            num_beams=beams,
+            max_new_tokens=how.max_new_tokens,
+            num_beams=how.beams,
             do_sample=False,
             eos_token_id=self.codec.ends,
             pad_token_id=self.codec.pad,
@@ -138,27 +137,29 @@ class Translator:
             cache_implementation="dynamic",  # its rows can be dropped
         )
         inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "generation_config": config}
-        if beams == 1:
-            return self.network.generate(**inputs, custom_generate=decoding.greedy)
+        if how.beams == 1:
+            return self.network.generate(**inputs, custom_generate=greedy)
         return self.network.generate(**inputs)[:, batch.input_ids.shape[1] :].tolist()
 
     @torch.inference_mode()
     def losses(
-        self, sequences: list[list[int]], skips: list[int], direction: str | Direction | None, batch_size: int = 32
+        self,
+        prompts: list[list[int]],
+        targets: list[list[int]],
+        direction: str | Direction | None,
+        batch_size: int = 32,
     ) -> list[float]:
-        """How well the model predicts each sequence (tokens) behind its first `skips` tokens.
+        """The summed loss (nats) of each target (tokens) behind its prompt. The first token of all is not predicted.
 
-        The first token of a sequence is never predicted. Batches are smaller where the vocabulary is large.
-
-        Returns:
-            The summed loss of each sequence's predicted tokens, in nats.
+        Batches are smaller where the vocabulary is large.
         """
         self.route(direction)
+        sequences = [prompt + target for prompt, target in zip(prompts, targets, strict=True)]
         found = [0.0] * len(sequences)
         most = LOGITS // self.network.config.get_text_config().vocab_size
         for places in by_length(sequences, batch_size, most):
-            batch = self.codec.pad_right([sequences[place] for place in places], [skips[place] for place in places])
-            batch = batch.to(self.network.device)
+            skipped = [len(prompts[place]) for place in places]
+            batch = self.codec.pad_right([sequences[place] for place in places], skipped).to(self.network.device)
             if not batch.predicted:
                 continue
             logits, labels = loading.predictions(self.network, batch, input_ids=batch.input_ids)
@@ -196,14 +197,12 @@ def load(
         base: where the base is now, if it has moved since the training.
         start: the blocks as their training began: routed, with the base's weights.
         prompt: how instructions are put to a base (`model.prompt`); a trained model knows how it was trained.
-    Raises:
-        UserError: not a model, damaged, or its base is missing or another one.
     """
     path = str(path)
     trained = open_trained(path)
     if trained is None:
         network, codec = loading.load(path, revision, dtype, prompt)
-        return Translator(network, codec, directions=[], languages={}, templates=own_templates(path))
+        return Translator(network, codec, templates=own_templates(path))
     if isinstance(trained, delta.Delta):
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:  # a network disk keeps open files
             delta.apply(path, Path(temporary, "model"), base)
@@ -219,11 +218,7 @@ def load(
 
 
 def open_trained(path: str) -> saved.Trained | delta.Delta | None:
-    """A trained model, from its folder or from a delta file; None where the path is a base's.
-
-    Raises:
-        UserError: it is damaged.
-    """
+    """A trained model, from its folder or from a delta file; None if the path is a base's."""
     if delta.is_delta(path):
         return delta.Delta(path)
     return saved.Trained(path) if saved.is_trained_model(path) else None
@@ -235,17 +230,13 @@ def own_templates(path: str) -> list[Template]:
     return ([Template("own", prompt)] if prompt else []) + load_templates()
 
 
-def _checked(sentences: Iterable[str]) -> list[str]:
-    """Sentences as a list; of a text alone the letters would be translated one by one."""
-    if isinstance(sentences, str) or not isinstance(sentences, Iterable):
-        raise UserError(
-            f"translate: wants a list of sentences, not {sentences!r:.40}; write [sentence] for a single one"
-        )
-    sentences = list(sentences)
-    for number, one in enumerate(sentences):
-        if not isinstance(one, str):
-            raise UserError(f"translate: sentence {number} of the list is {one!r:.40}, not text; leave it out")
-    return sentences
+def template_of(templates: Sequence[Template], name: str) -> Template:
+    """The template of a name."""
+    for template in templates:
+        if template.name == name:
+            return template
+    there = ", ".join(template.name for template in templates)
+    raise UserError(f"translate.template: no template is named {name!r}; there are {there}")
 
 
 def first_line(output: str) -> str:

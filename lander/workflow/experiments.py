@@ -13,13 +13,13 @@ from lander.config.config import READINGS, Config
 from lander.config.methods import SECOND_MODEL, TABLE1, TABLE2, TRAINING_FREE
 from lander.config.rules import RULES
 from lander.config.variants import MAIN, Variant, Variants
+from lander.experiments import MEASURED
 from lander.experiments.rates import rate_name
 from lander.shared.runs import Model
 from lander.workflow.models import as_flags, refuse
 from lander.workflow.paths import Paths
 
 DETECTING = ("readings", "sweep_k", "sweep_epsilon", "estimators")  # with given masks they would train the same again
-MEASURED = ("forgetting", "readings", "sweep_k", "sweep_epsilon", "estimators")  # their job reads losses too
 CONTROLS = ("random", "random-layers")
 ABOUT = {  # as `snakemake --list-rules` says it
     "table1": "All methods and controls, beside the paper's table 1.",

@@ -10,6 +10,7 @@ from typing import Any
 from lander.config import config
 from lander.config.methods import MASKED
 from lander.config.variants import MAIN
+from lander.evaluate.metrics import check_files
 from lander.shared import guard
 from lander.shared.digest import code_digest, record_digests, recorded_digest
 from lander.shared.errors import ERRORS, UserError
@@ -55,10 +56,7 @@ class Plan:
     """What a checked config asks for."""
 
     def __init__(self, settings: config.Config) -> None:
-        if "spbleu" in settings.evaluate.metrics:
-            from lander.evaluate.tokenizers import check_flores
-
-            check_flores()
+        check_files(settings.evaluate.metrics)
         self.settings = settings
         self.stages: set[str] = set()  # modules whose code is a parameter of a rule
         self.paths = Paths(f"results/{settings.run}")

@@ -26,7 +26,8 @@ from lander.config.base import WEIGHT_FILES, weights
 from lander.config.evaluate import Neural
 from lander.config.sources import Source
 from lander.data import testsets
-from lander.evaluate import neural, tokenizers
+from lander.evaluate import neural
+from lander.evaluate.metrics import METRICS
 from lander.shared.errors import UserError, brief, run_main
 from lander.shared.languages import Direction
 from lander.workflow.neural import COMET
@@ -139,8 +140,7 @@ def prefetch(settings: config.Config, *, dry_run: bool = False) -> list[Fetched]
             found += [_test_set(source.json["sacrebleu"], pair, dry_run) for pair in testsets.pairs(source.json)]
         else:
             found += [_data_set(source.json, languages, dry_run) for languages in _readings(source)]
-    if "spbleu" in settings.evaluate.metrics:
-        found.append(_flores(dry_run))
+    found += [_metric_file(name, dry_run) for name in settings.evaluate.metrics if METRICS[name].file]
     for metric in settings.evaluate.neural:
         found += _metric(metric, dry_run)
     return list(dict.fromkeys(found))
@@ -202,19 +202,19 @@ def _test_set(name: str, pair: Direction, dry_run: bool) -> Fetched:
     return Fetched("test set", f"sacrebleu {name} {pair.source}-{pair.target}", size, testsets.folder())
 
 
-def _flores(dry_run: bool) -> Fetched:
-    """The sentencepiece model of spBLEU, in sacreBLEU's cache."""
+def _metric_file(name: str, dry_run: bool) -> Fetched:
+    """What a metric needs in sacreBLEU's cache, as spBLEU's sentencepiece model."""
     from sacrebleu.utils import download_file
 
-    path, url = tokenizers.flores()
+    path, url = METRICS[name].file()
     if not dry_run and not (path.is_file() and path.stat().st_size):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             download_file(url, str(path))
         except Exception as error:  # of the network, of the disk
             path.unlink(missing_ok=True)
-            raise UserError(f"metric spbleu: {url} cannot be fetched ({brief(error)}); copy it to {path}") from None
-    return Fetched("model", "spBLEU's pieces (sacreBLEU)", path.stat().st_size if path.is_file() else 0, str(path))
+            raise UserError(f"metric {name}: {url} cannot be fetched ({brief(error)}); copy it to {path}") from None
+    return Fetched("model", f"{name} (sacreBLEU)", path.stat().st_size if path.is_file() else 0, str(path))
 
 
 def _metric(metric: Neural, dry_run: bool) -> Iterator[Fetched]:

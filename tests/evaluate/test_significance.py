@@ -1,7 +1,5 @@
 """Tests of the intervals and paired tests, against sacreBLEU's own and against numbers worked out by hand."""
 
-import hashlib
-import json
 import math
 import os
 import random
@@ -14,21 +12,13 @@ from sacrebleu.significance import PairedTest
 
 from lander.evaluate import significance
 from lander.evaluate.__main__ import main
-from lander.evaluate.metrics import segments
-from lander.evaluate.resampling import (
-    Design,
-    Method,
-    holm,
-    interval,
-    over_seeds,
-    p_bootstrap,
-    p_randomisation,
-    sample,
-)
-from lander.evaluate.segments import Compared, Model
-from lander.evaluate.statistics import Extractor, Measured, chrf_metric, loss_statistics
+from lander.evaluate.metrics import METRICS
+from lander.evaluate.resampling import Design, holm, interval, over_seeds, p_bootstrap, p_randomisation, sample
+from lander.evaluate.scoring import Measured, counter, segments
+from lander.evaluate.segments import Compared, Method, Place, read_all
 from lander.shared import tables
 from lander.shared.errors import UserError
+from lander.shared.runs import Model
 
 WORDS = ["der", "die", "das", "Haus", "Hund", "läuft", "schnell", "heute", "nicht", "immer,", "und.", "gut", "neu"]
 
@@ -46,16 +36,17 @@ def damaged(texts, share, seed):
 def write_segments(folder, method, hypotheses, references, direction="en-de", seed="0", variant="main", test="news"):
     place = {"method": method, "variant": variant, "seed": seed, "test": test, "direction": direction}
     found = []
-    for name, metric in (("bleu", BLEU(force=True)), ("chrf2++", chrf_metric())):
-        extractor = Extractor(metric, references)
-        found.append(Measured(name, extractor.signature, extractor.statistics(hypotheses)))
+    for name in ("bleu", "chrf2++"):
+        metric = METRICS[name].make("de")
+        counts = counter(metric, references)(hypotheses)
+        found.append(Measured(name, str(metric.get_signature()), counts))
     path = folder / f"{method}-{variant}-{seed}-{test}-{direction}.parquet"
     tables.write(path, segments(place, found), "segments")
     return path
 
 
 def rows_of(files, baselines, resamples=1000, **filters):
-    table = pd.DataFrame(significance.table(files, baselines, resamples))
+    table = pd.DataFrame(significance.compare(read_all(files), baselines, resamples))
     for name, value in filters.items():
         table = table[table[name] == value]
     return table
@@ -67,13 +58,14 @@ def rows_of(files, baselines, resamples=1000, **filters):
 def test_scores_of_sums_are_those_of_sacrebleu():
     references = [*sentences(30, 1), "", "ein", "Haus!"]
     hypotheses = [*damaged(references[:30], 0.3, 2), "etwas", "", "Haus!"]
-    for metric in (BLEU(force=True), CHRF(word_order=2)):
-        measured = Measured("m", "s", Extractor(metric, references).statistics(hypotheses))
+    for name in ("bleu", "chrf2++"):
+        metric = METRICS[name].make("de")
+        measured = Measured(name, "s", counter(metric, references)(hypotheses))
         whole = metric.corpus_score(hypotheses, [references]).score
-        assert measured.score() == pytest.approx(whole, abs=1e-10)
+        assert measured.score().value == pytest.approx(whole, abs=1e-10)
         part = [0, 5, 30, 31, 32]
         chosen = [[texts[line] for line in part] for texts in (hypotheses, references)]
-        assert measured.score(part) == pytest.approx(metric.corpus_score(chosen[0], [chosen[1]]).score, abs=1e-10)
+        assert measured.score(part).value == pytest.approx(metric.corpus_score(chosen[0], [chosen[1]]).score, abs=1e-10)
         single = BLEU(force=True, effective_order=True) if isinstance(metric, BLEU) else metric
         for found, hypothesis, reference in zip(measured.sentence_scores(), hypotheses, references, strict=True):
             assert found == pytest.approx(single.sentence_score(hypothesis, [reference]).score, abs=1e-10)
@@ -85,21 +77,14 @@ def test_loss_is_tested_as_a_ratio_of_sums(tmp_path):
     losses = {"base": [len(text) * 2.0 for text in texts], "tuned": [len(text) * 1.0 for text in texts]}
     files = []
     for method, nats in losses.items():
-        found = [Measured("loss_per_character", "s", loss_statistics(nats, texts))]
+        counts = np.array([(1000 * cost, len(text)) for cost, text in zip(nats, texts, strict=True)], np.int32)
+        found = [Measured("loss_per_character", "s", counts)]
         files.append(tmp_path / f"{method}.parquet")
         tables.write(files[-1], segments({"method": method, **place}, found), "segments")
     [row] = rows_of(files, ["base"], method="tuned", baseline="base", direction="en-de").to_dict("records")
     assert (row["score"], row["difference"]) == pytest.approx((1, -1))
     assert row["p_randomisation"] < 0.01
     assert row["low"] == row["high"] == pytest.approx(1)  # every sentence costs the same by character
-
-
-def test_statistics_of_raw_outputs_are_counted_where_they_differ():
-    references = sentences(5, 1)
-    extractor = Extractor(BLEU(force=True), references)
-    raw = [*references[:3], references[3] + "\nund mehr", ""]
-    both = extractor.changed(extractor.statistics(references), references, raw)
-    assert np.array_equal(both, extractor.statistics(raw))
 
 
 # ---------------------------------------------------------------- against PairedTest
@@ -132,10 +117,10 @@ def test_a_small_randomisation_is_all_swappings():
     differences = one - other
     signs = np.array(np.meshgrid(*[[-1, 1]] * 4)).reshape(4, -1).T
     exact = np.mean(np.abs(signs @ differences) >= abs(differences.sum()) - 1e-12)
-    design = Design([Method("b", "main")], 4000, 1)
-    models = [Model(name, "main", "0") for name in ("a", "b")]
+    design = Design([(Method("a", "main"), Method("b", "main"))], 4000, 1)
+    models = [Model(name, "main", 0) for name in ("a", "b")]
     compared = Compared("s", dict(zip(models, (one[:, None], other[:, None]), strict=True)))
-    (swapped,) = sample(compared, design).swapped.values()
+    (swapped,) = sample("comet", compared, design).swapped.values()
     assert swapped[0] == pytest.approx(differences.mean())
     assert p_randomisation(swapped[1:], swapped[0]) == pytest.approx(exact, abs=0.03)
 
@@ -185,18 +170,14 @@ def test_a_difference_that_never_varies_is_as_sure_as_it_can_be(tmp_path, monkey
 # ---------------------------------------------------------------- numbers by hand
 
 
-def test_holm_by_hand():
+def test_ps_and_intervals_by_hand():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.5, 0.6]) == [1, 1]
     assert holm([]) == []
-
-
-def test_ps_count_ties():
+    # ties count
     assert p_randomisation(np.array([0.0, 1.0, -2.0, 0.5]), 1.0) == pytest.approx(3 / 5)
     assert p_bootstrap(np.array([1.0, 3.0]), 1.0, 2) == pytest.approx(2 / 3)  # sizes minus their mean: -1 and 1
-
-
-def test_interval_leaves_a_fortieth_out():
+    # a fortieth is left out at either end
     assert interval(np.arange(80.0)) == (2.0, 77.0)
     assert interval(np.array([4.0])) == (4.0, 4.0)
 
@@ -269,9 +250,12 @@ def test_means_and_families(tmp_path):
 
 
 def test_enough_resamples_for_the_correction():
-    assert significance.enough(10) == 10_000
-    assert significance.enough(600) == 24_000
-    assert 600 / (significance.enough(600) + 1) < 0.05
+    methods = [Method(f"m{n}", "main") for n in range(601)]
+    models = {Model(name, "main", 0): np.ones((1, 1)) for name, _ in methods}
+    for number, resamples in ((10, 10_000), (600, 24_000)):
+        design = Design([(method, methods[0]) for method in methods[1 : number + 1]], 0)
+        assert significance.enough({Place("t", "en-de", "comet"): Compared("s", models)}, design) == resamples
+        assert number / (resamples + 1) < 0.05
 
 
 def test_the_null_is_rarely_rejected(tmp_path):
@@ -318,13 +302,13 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
     references = sentences(6, 0)
     one = write_segments(tmp_path, "a", references, references)
     with pytest.raises(UserError, match="--baselines full: no segment scores of it; there are a"):
-        significance.table([one], ["full"], 10)
+        significance.compare(read_all([one]), ["full"], 10)
     with pytest.raises(UserError, match="give each file once"):
-        significance.table([one, one], ["a"], 10)
-    with pytest.raises(UserError, match="have other references"):
-        significance.table([one, write_segments(tmp_path, "b", references, [*references[:5], "was"])], ["a"], 10)
-    with pytest.raises(UserError, match="have 5 and 6 lines"):
-        significance.table([one, write_segments(tmp_path, "c", references[:5], references[:5])], ["a"], 10)
+        read_all([one, one])
+    with pytest.raises(UserError, match="other references"):
+        read_all([one, write_segments(tmp_path, "b", references, [*references[:5], "was"])])
+    with pytest.raises(UserError, match="5 lines, not 6"):
+        read_all([one, write_segments(tmp_path, "c", references[:5], references[:5])])
 
 
 @pytest.mark.parametrize(
@@ -342,182 +326,5 @@ def test_bad_segment_files(tmp_path, change, message):
         rows = rows.drop(columns=name) if values is None else rows.assign(**{name: values})
     rows.to_csv(tmp_path / "s.csv", index=False)
     with pytest.raises(UserError, match=message) as caught:
-        significance.table([tmp_path / "s.csv"], ["a"], 10)
+        read_all([tmp_path / "s.csv"])
     assert "s.csv" in str(caught.value)
-
-
-# ---------------------------------------------------------------- neural metrics
-
-STAND_IN = '''#!{python}
-"""Stands for comet-score: checks what it is handed, scores by length."""
-import json, sys
-source, hypothesis, reference, scores, mode, log = sys.argv[1:]
-texts = [open(path, encoding="utf-8", newline="").read() for path in (source, hypothesis, reference)]
-lines = [text.split("\\n")[:-1] for text in texts]
-assert len({{len(one) for one in lines}}) == 1 and all(text.endswith("\\n") for text in texts), lines
-assert not any("\\r" in text or "\\u2028" in text for text in texts)
-with open(log, "a", encoding="utf-8") as stream:
-    stream.write(json.dumps(list(zip(*lines))) + "\\n")
-values = [len(line) / 10 for line in lines[1]]
-if mode == "fail":
-    sys.exit("no checkpoint")
-if mode == "short":
-    values.pop()
-if mode == "nan":
-    values[-1] = float("nan")
-with open(scores, "w") as stream:
-    if mode == "json":
-        rows = [dict(src=s, mt=m, ref=r, COMET=v) for s, m, r, v in zip(*lines, values)]
-        json.dump({{hypothesis: rows}}, stream)
-    elif mode != "nothing":
-        stream.write("".join(f"{{value}}\\n" for value in values) if mode != "words" else "good")
-'''
-
-
-@pytest.fixture
-def comet(tmp_path):
-    """Runs `neural` on two models with the stand-in; its log of what it was handed."""
-    import sys
-
-    script = tmp_path / "comet score; touch x"  # a name that a shell would stumble over
-    script.write_text(STAND_IN.format(python=sys.executable), encoding="utf-8")
-    script.chmod(0o755)
-    log = tmp_path / "log"
-    for method, outputs in (("lora", ["gut\u2028so", "eins\rzwei"]), ("full", ["gut\u2028so", ""])):
-        path = tmp_path / method / "news/en-de.jsonl"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        rows = [
-            {"source": f"$(s{n})", "reference": "é", "raw": text, "hypothesis": text} for n, text in enumerate(outputs)
-        ]
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-
-    places = ("{source}", "{hypothesis}", "{reference}", "{scores}")
-
-    def run(mode="json", signature="wmt22|v1", arguments=places, better=None):
-        command = json.dumps([str(script), *arguments, mode, str(log)])
-        flags = ["neural", "--metric", "comet", "--signature", signature, "--command", command]
-        flags += ["--models", f"lora/main/s0={tmp_path}/lora", f"full/main/s0={tmp_path}/full"]
-        flags += ["--tests", '["news"]', "--directions", "en-de", *(["--better", better] if better else [])]
-        main([*flags, "--cache", str(tmp_path / "cache"), "--out-dir", str(tmp_path / "out")])
-
-    run.log = lambda: (
-        [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.exists() else []
-    )
-    run.out = tmp_path / "out"
-    return run
-
-
-def test_neural_scores(comet, tmp_path):
-    comet()
-    # one call, each text once, nothing that would break a line
-    assert comet.log() == [[["$(s0)", "gut so", "é"], ["$(s1)", "eins zwei", "é"], ["$(s1)", "", "é"]]]
-    found = tables.read(comet.out / "lora/main/s0/news/en-de.comet.segments.parquet", "segments")
-    assert found["score"].tolist() == [0.6, 0.9]
-    assert (comet.out / "full/main/s0/news/en-de.comet.csv").read_text().splitlines()[1] == (
-        "full,main,0,news,en-de,comet,0.300000,wmt22|v1"
-    )
-    comet("fail")  # everything is cached: not started again
-    assert len(comet.log()) == 1
-    comet("fail", better="less")  # which scores are better changes none of them
-    assert (comet.out / "full/main/s0/news/en-de.comet.csv").read_text().endswith(",wmt22|v1|better:less\n")
-    comet("lines", signature="wmt22|v2")  # another checkpoint
-    assert len(comet.log()) == 2
-    files = [comet.out / f"{method}/main/s0/news/en-de.comet.segments.parquet" for method in ("lora", "full")]
-    row = rows_of(files, ["full"], 100, method="lora", baseline="full", direction="en-de").iloc[0]
-    assert row["difference"] == pytest.approx(0.45)
-    assert row["metric"] == "comet"
-
-
-@pytest.mark.parametrize(
-    ("mode", "message"),
-    [
-        ("fail", "failed with status 1"),
-        ("short", "2 scores came back for 3 sentences"),
-        ("nan", "the score of sentence 3 is nan"),
-        ("nothing", "0 scores came back"),
-        ("words", "neither a number a line"),
-    ],
-)
-def test_neural_metrics_that_fail(comet, mode, message):
-    with pytest.raises(UserError, match=message) as caught:
-        comet(mode)
-    assert "comet" in str(caught.value)
-    assert not comet.out.exists()
-
-
-COMET_SCORE = """#!{python}
-import argparse, json, os, sys
-parser = argparse.ArgumentParser()
-for flag in ("-s", "-t", "-r", "--model", "--gpus", "--to_json"):
-    parser.add_argument(flag, required=True)
-parser.add_argument("--only_system", action="store_true")
-args = parser.parse_args()
-assert "PYTHONPATH" not in os.environ and os.environ["PYTHONUTF8"] == "1"
-lines = open(args.t, encoding="utf-8").read().splitlines()
-with open(args.to_json, "w") as stream:
-    json.dump({{args.t: [dict(COMET=len(line) / 8, model=args.model) for line in lines]}}, stream)
-with open(os.path.join(os.path.dirname(sys.argv[0]), "log"), "a") as stream:
-    stream.write(json.dumps([args.model, args.gpus, lines, os.environ.get("HF_HUB_OFFLINE")]) + "\\n")
-"""
-
-
-@pytest.fixture
-def comet_score(tmp_path):
-    """An environment with an executable comet-score, and the folder of a checkpoint."""
-    import sys
-
-    script = tmp_path / "env/bin/comet-score"
-    script.parent.mkdir(parents=True)
-    script.write_text(COMET_SCORE.format(python=sys.executable), encoding="utf-8")
-    script.chmod(0o755)
-    (tmp_path / "env/lib/python3.9/site-packages/unbabel_comet-2.2.7.dist-info").mkdir(parents=True)
-    model = tmp_path / "models/wmt22-comet-da"
-    (model / "checkpoints").mkdir(parents=True)
-    (model / "checkpoints/model.ckpt").write_bytes(b"weights")
-    (model / "hparams.yaml").write_text("class_identifier: regression_metric\n")
-    return script, model
-
-
-def test_comet_score_gets_its_arguments(comet_score, monkeypatch):
-    from lander.evaluate.neural import make_metric, run
-
-    script, model = comet_score
-    monkeypatch.setenv("PYTHONPATH", "ours")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    digest = hashlib.sha256(b"weights").hexdigest()[:12]
-    for given in (model, model / "checkpoints/model.ckpt"):
-        metric = make_metric("comet", [str(script)], str(given), gpus=2)
-        assert metric.signature == f"model:wmt22-comet-da|sha256:{digest}|comet:2.2.7"
-        assert run(metric, [("a b", "gut", "x"), ("c", "", "y")]) == [3 / 8, 0]
-    hub = make_metric("comet", [str(script)], "Unbabel/wmt22-comet-da")
-    assert hub.signature == "model:Unbabel/wmt22-comet-da|comet:2.2.7"
-    run(hub, [("a", "b", "c")])
-    found = [json.loads(line) for line in (script.parent / "log").read_text().splitlines()]
-    assert found[0] == found[1] == [str(model / "checkpoints/model.ckpt"), "2", ["gut", ""], "1"]
-    assert found[2][:2] == ["Unbabel/wmt22-comet-da", "0"]
-
-
-def test_checkpoints_that_comet_could_not_read(comet_score):
-    from lander.evaluate.neural import make_metric
-
-    script, model = comet_score
-    with pytest.raises(UserError, match="metric comet: --model is missing"):
-        make_metric("comet", [str(script)])
-    with pytest.raises(UserError, match=r"models/checkpoints/model\.ckpt: no checkpoint of COMET"):
-        make_metric("comet", [str(script)], str(model.parent))
-    (model / "hparams.yaml").unlink()
-    with pytest.raises(UserError, match=r"wmt22-comet-da/hparams\.yaml: no such file"):
-        make_metric("comet", [str(script)], str(model))
-
-
-def test_neural_commands_that_cannot_be_run(tmp_path):
-    from lander.evaluate.neural import Metric, parse_command, parse_models, run
-
-    with pytest.raises(UserError, match="cannot be started"):
-        run(Metric("comet", "s", [str(tmp_path / "absent")]), [("a", "b", "c")])
-    for text in ("", "[1]", "[", "[]"):
-        with pytest.raises(UserError, match="--command"):
-            parse_command(text)
-    assert parse_command("/env/bin/my score") == ["/env/bin/my score"]
-    with pytest.raises(UserError, match="METHOD/VARIANT/sSEED=FOLDER"):
-        parse_models(["lora=x"])

@@ -15,12 +15,14 @@ from lander import cli
 from lander.evaluate import significance
 from lander.evaluate.__main__ import score_all
 from lander.evaluate.collect import collect, write_scores
+from lander.evaluate.segments import read_all
 from lander.report.compare import page, runs
 from lander.report.compare.paired import MAIN, paired
 from lander.report.compare.tables import config_table, cost_table, flat, glance_table, software_table, stage_table
 from lander.report.tables import Cell
 from lander.shared import tables
 from lander.shared.errors import UserError
+from lander.shared.runs import Model
 
 PAIR = ["en-de", "de-en"]
 ORDER = [("full", "main"), ("lora", "main")]
@@ -32,8 +34,8 @@ def make(folder, models=ORDER, directions=PAIR, tests=("cldr",), config=None, se
     for test in tests:
         make_translations(folder, directions, models, lines=lines, test=test)
     for method, variant in models:
-        model = {"method": method, "variant": variant, "seed": "0"}
-        own = Path(method, variant, "s0")
+        model = Model(method, variant, 0)
+        own = Path(str(model))
         score_all(folder / "translate" / own, dict.fromkeys(tests, directions), None, model, folder / "evaluate" / own)
         files += [folder / "evaluate" / own / test / f"{one}.csv" for test in tests for one in directions]
         record = {"seconds": seconds, "parameters_trained": 1000, "peak_memory_bytes": 2e9, "versions": {"torch": "2"}}
@@ -68,14 +70,14 @@ def two(tmp_path_factory):
 def made(two):
     """What is made of them: the runs, common items, scores, tests."""
     found = runs.read_runs(two)
-    shared = runs.common(found)
-    return found, shared, runs.scores_of(found, shared.items), paired(found, shared.items)
+    items, notes = runs.common(found)
+    return found, (items, notes), runs.scores_of(found, items), paired(found, items)
 
 
 def test_what_runs_have_in_common(made):
-    _, shared, scores, _ = made
-    assert shared.items == [("cldr", "en-de"), ("cldr", "de-en")]
-    assert shared.notes == ["Left out, not in all runs: cldr (en-fr) of b."]
+    _, (items, notes), scores, _ = made
+    assert items == [("cldr", "en-de"), ("cldr", "de-en")]
+    assert notes == ["Left out, not in all runs: cldr (en-fr) of b."]
     assert set(scores["method"]) == {"full · a", "lora · a", "full · b", "random · b"}
     # a mean is over the common directions, not over the three of b
     bleu = scores[(scores["method"] == "full · b") & (scores["metric"] == "bleu")].set_index("direction")["score"]
@@ -93,7 +95,7 @@ def test_tests_are_those_of_one_run(two, made):
         copy = two[1] / f"renamed-{path.name}"
         tables.write(copy, tables.read(path, "segments").assign(method="other"), "segments")
         files.append(copy)
-    wanted = [row for row in significance.table(files, ["full"]) if row["baseline"]]
+    wanted = [row for row in significance.compare(read_all(files), ["full"]) if row["baseline"]]
     assert len(wanted) == 2 * (2 + 3)  # two metrics; two directions and their means
     for row in wanted:
         place = (row["test"], row["direction"], row["metric"])
@@ -109,8 +111,9 @@ def test_tests_are_those_of_one_run(two, made):
 
 def test_methods_that_wrote_the_same_are_no_comparisons(tmp_path):
     """Of two methods one writes the same in both runs: the other's p is not doubled."""
-    from lander.evaluate.segments import Compared, Model, Place
-    from lander.report.compare.paired import Across, Method, _family
+    from lander.evaluate.resampling import Design
+    from lander.evaluate.segments import Compared, Method, Place
+    from lander.report.compare.paired import _family
     from lander.report.significance import Significance
 
     draw = np.random.default_rng(0)
@@ -120,11 +123,11 @@ def test_methods_that_wrote_the_same_are_no_comparisons(tmp_path):
     for names in (list(scores), ["full a", "full b"]):
         found[len(names)] = Significance()
         data = {
-            Place("news", direction, "comet"): Compared("s", {Model(name, MAIN, "0"): scores[name] for name in names})
+            Place("news", direction, "comet"): Compared("s", {Model(name, MAIN, 0): scores[name] for name in names})
             for direction in ("en-de", "en-fr")
         }
-        pairs = {Method(f"{one} b", MAIN): Method(f"{one} a", MAIN) for one in ("full", "lora")}
-        _family(data, [(place.test, place.direction) for place in data], Across(pairs, 500), found[len(names)])
+        pairs = [(Method(f"{one} b", MAIN), Method(f"{one} a", MAIN)) for one in ("full", "lora")]
+        _family(data, [(place.test, place.direction) for place in data], Design(pairs, 500), found[len(names)])
     both, alone = found[4], found[2]
     assert both.comparisons == alone.comparisons == {("news", "comet"): (2, 2)}  # the means: all, and out of English
     place = ("news", "en-de", "comet")
@@ -161,17 +164,18 @@ def test_tables_by_hand(made):
 
 def test_with_several_seeds_a_difference_must_hold_over_them_too():
     """One seed is worse than the base in every sentence, the other better: a quarter of the draws take that alone."""
-    from lander.evaluate.segments import Compared, Model, Place
-    from lander.report.compare.paired import Across, Method, _family
+    from lander.evaluate.resampling import Design
+    from lander.evaluate.segments import Compared, Method, Place
+    from lander.report.compare.paired import _family
     from lander.report.significance import Significance
 
     new, base = Method("new", MAIN), Method("base", MAIN)
-    level = {("new", "0"): 0.3, ("new", "1"): 0.9, ("base", "0"): 0.5, ("base", "1"): 0.5}
+    level = {("new", 0): 0.3, ("new", 1): 0.9, ("base", 0): 0.5, ("base", 1): 0.5}
     scores = {Model(name, MAIN, seed): np.full((40, 1), value) for (name, seed), value in level.items()}
     place = Place("news", "en-de", "comet")
     for seeds, p in ((True, 0.25), (False, 1 / 501)):
         found = Significance(seeds=seeds)
-        _family({place: Compared("s", scores)}, [("news", "en-de")], Across({new: base}, 500), found)
+        _family({place: Compared("s", scores)}, [("news", "en-de")], Design([(new, base)], 500), found)
         outcome = found.compare(new, base, place)
         assert outcome.difference == pytest.approx(0.1)
         assert outcome.p == pytest.approx(p, abs=0.05 if seeds else 1e-9)
@@ -211,17 +215,17 @@ def test_other_sentences_are_not_compared(two, tmp_path):
     d = make(tmp_path / "d", tests=("cldr", "news"))
     for path in (d / "translate").rglob("news/en-de.jsonl"):
         path.write_text(path.read_text().replace("committee", "board"))
-    shared = runs.common(runs.read_runs([c, d]))
-    assert ("news", "en-de") not in shared.items
-    assert len(shared.items) == 3
-    assert shared.notes == ["Left out, same name but other sentences: news (en-de)."]
+    items, notes = runs.common(runs.read_runs([c, d]))
+    assert ("news", "en-de") not in items
+    assert len(items) == 3
+    assert notes == ["Left out, same name but other sentences: news (en-de)."]
     for path in (d / "translate").rglob("*.jsonl"):
         path.write_text(path.read_text().replace("May", "June").replace("Mai", "Juni"))
     with pytest.raises(UserError, match="other sentences: cldr"):
         runs.common(runs.read_runs([c, d]))
     for path in (d / "translate").rglob("*.jsonl"):
         path.unlink()
-    (note,) = runs.common(runs.read_runs([c, d])).notes
+    _, (note,) = runs.common(runs.read_runs([c, d]))
     assert note.startswith("Not checked")
     assert note.endswith(" d.")
 
@@ -231,7 +235,7 @@ def test_segments_that_do_not_go_together(two, tmp_path):
     for path in (d / "translate").rglob("*.jsonl"):
         path.unlink()
     found = runs.read_runs([two[0], d])
-    tested, notes = paired(found, runs.common(found).items, 20)
+    tested, notes = paired(found, runs.common(found)[0], 20)
     assert not tested.tests
     (note,) = notes
     assert re.fullmatch(r"Not tested: d: 11 .* 12 \(cldr .*, cldr .*, cldr .* and 1 more\)\.", note)

@@ -9,7 +9,7 @@ from transformers import GenerationConfig
 
 from lander.models.tokens import Codec
 from lander.translate.decoding import SPARE, greedy, similar
-from lander.translate.translator import Translator
+from lander.translate.translator import Decoding, Translator
 
 PROMPTS = [[5, 9, 13, 7], [6], [8, 11], [12, 5, 6, 31, 40, 33], [41, 42, 43], [50]]
 STEPS = 12
@@ -83,9 +83,9 @@ def test_the_translator_writes_what_the_library_writes(beams):
     """Prompts one by one, by a call of `generate` as anybody would write it."""
     codec = Codec(toys.bloom_tokenizer())
     network = toys.bloom(vocabulary=300)
-    translator = Translator(network, codec, directions=[], languages={}, templates=[])
+    translator = Translator(network, codec)
     prompts = [codec.prompt(text) for text in ("ab", "x", "a longer text", "cd e")]
-    ours = [codec.decode(row) for row in translator.generate(prompts, beams, 8)]
+    ours = [codec.decode(row) for row in translator.generate(prompts, Decoding(beams, 8))]
     for text, prompt in zip(ours, prompts, strict=True):
         ids = torch.tensor([prompt])
         options = {"num_beams": beams, "do_sample": False, "max_new_tokens": 8, "eos_token_id": codec.ends}

@@ -41,9 +41,9 @@ def one_by_one(translator, direction) -> tuple[float, int]:
 @pytest.mark.parametrize("direction", ["en-de", None])
 def test_batches_and_padding_change_nothing(tmp_path, batch_size, direction) -> None:
     translator = load(str(trained.make(tmp_path, "landermt").path))
-    text = loss.references("untrained", "toy", "en-de", PAIRS, translator.codec, TEMPLATE, NAMES)._replace(
-        direction=direction
-    )
+    prompts = translator.codec.prompts([TEMPLATE.fill(source, *NAMES) for source in PAIRS["source"]])
+    targets = translator.codec.targets(PAIRS["target"].tolist())
+    text = loss.Text("untrained", "toy", direction, "en-de", prompts, targets, 8)
     (row,) = loss.rows(translator, "trained", [text], batch_size)
     expected, count = one_by_one(translator, direction)
     assert row["tokens"] == count == 3 + 2 + 6  # characters and an end token each: the toy's tokens are bytes
@@ -63,39 +63,36 @@ def test_the_start_is_routed_and_untrained(tmp_path) -> None:
     assert not torch.allclose(start.logits(ids, mask, "en-de"), end.logits(ids, mask, "en-de"), atol=1e-3)
 
 
+def measure(monkeypatch, folder, method, *flags) -> None:
+    """Run the stage on a trained model and the held-out set `PAIRS`; it writes loss.csv."""
+    made = trained.make(folder, method)
+    tables.write(folder / "heldout.parquet", PAIRS.assign(origin="toy", line=range(3)), "heldout")
+    command = ["loss", "--model", str(made.path), "--dtype", "float32", "--template", "sentence", "--method", method]
+    names = '{"en": "English", "de": "German", "fr": "French"}'
+    command += ["--languages", names, "--dev", "en-de:heldout.parquet", "--out", "loss.csv"]
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", [*command, *flags])
+    loss.main()
+
+
 def test_the_table(tmp_path, monkeypatch) -> None:
-    made = trained.make(tmp_path, "landermt")
-    heldout = PAIRS.assign(origin="toy", line=range(3))
-    tables.write(tmp_path / "heldout.parquet", heldout, "heldout")
     text = pd.DataFrame({"text": ["one", "two"], "origin": "toy", "line": [0, 1]})
     tables.write(tmp_path / "text.parquet", text, "text")
-    flags = ["--model", str(made.path), "--dtype", "float32", "--template", "sentence", "--method", "landermt"]
-    flags += ["--languages", '{"en": "English", "de": "German", "fr": "French"}', "--dev", "en-de:heldout.parquet"]
-    flags += ["--untrained", "toy:de-fr:heldout.parquet"]
-    flags += ["--text", "de:text.parquet", "--out", "loss.csv"]
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["loss", *flags])
-    loss.main()
+    flags = ["--untrained", "toy:de-fr:heldout.parquet", "--text", "de:text.parquet"]
+    measure(monkeypatch, tmp_path, "landermt", *flags)
     table = pd.read_csv("loss.csv")
     assert list(table) == loss.COLUMNS
     assert table[["state", "kind"]].value_counts().eq(1).all()
     assert set(table["state"]) == {"start", "trained"}
     # each sentence: three characters and the end token, of which the first is not predicted
-    assert table.loc[table["kind"] == "text", ["direction", "characters", "tokens"]].to_numpy().tolist() == [
-        ["de", 6, 6],
-        ["de", 6, 6],
-    ]
+    plain = table.loc[table["kind"] == "text", ["direction", "characters", "tokens"]]
+    assert plain.to_numpy().tolist() == [["de", 6, 6]] * 2
     rows = table[table["kind"] != "text"]
     assert (rows["loss"] * rows["tokens"] / rows["characters"] - rows["loss_per_character"]).abs().max() < 1e-4
 
 
 def test_a_model_that_has_diverged_has_a_loss_that_is_no_number(tmp_path, monkeypatch) -> None:
     """The search for a learning rate counts it as the worst."""
-    made = trained.make(tmp_path, "lora")
-    tables.write(tmp_path / "heldout.parquet", PAIRS.assign(origin="toy", line=range(3)), "heldout")
-    monkeypatch.setattr(Translator, "losses", lambda _self, sequences, *_: [math.nan] * len(sequences))
-    flags = ["--model", str(made.path), "--dtype", "float32", "--template", "sentence", "--method", "lora"]
-    flags += ["--languages", '{"en": "English", "de": "German"}', "--dev", f"en-de:{tmp_path}/heldout.parquet"]
-    monkeypatch.setattr(sys, "argv", ["loss", *flags, "--out", f"{tmp_path}/loss.csv"])
-    loss.main()
+    monkeypatch.setattr(Translator, "losses", lambda _self, prompts, *_: [math.nan] * len(prompts))
+    measure(monkeypatch, tmp_path, "lora")
     assert loss_samples(read_losses([tmp_path / "loss.csv"]), "dev")["value"].tolist() == [math.inf]

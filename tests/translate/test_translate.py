@@ -4,6 +4,7 @@ import json
 import math
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -16,23 +17,22 @@ from lander.shared.errors import UserError
 from lander.shared.languages import Direction, language_name, parse_direction
 from lander.translate.__main__ import (
     Examples,
-    best_in_mean,
     choose_prompts,
     few_shot,
     main,
     parse_test,
     write_translations,
 )
-from lander.translate.translator import Output, Translator, by_length, first_line
+from lander.translate.translator import Decoding, Output, Translator, by_length, first_line
 
 
 @pytest.fixture
 def translator() -> Translator:
     templates = [Template("plain", "{source}\n"), Template("long", "{source_language} {target_language} {source}\n")]
-    network = toys.bloom(vocabulary=300)
     languages = {"en": "English", "de": "German"}
-    codec = Codec(toys.bloom_tokenizer())
-    return Translator(network, codec, directions=[], languages=languages, templates=templates)
+    return Translator(
+        toys.bloom(vocabulary=300), Codec(toys.bloom_tokenizer()), languages=languages, templates=templates
+    )
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_batches_are_of_similar_length_and_hold_every_place_once():
 
 
 def test_outputs_keep_their_order_whatever_the_batch_size(translator, monkeypatch):
-    def echo(_self, prompts, _beams, _max_new_tokens):
+    def echo(_self, prompts, _decoding):
         return [[*prompt, 2, 9, 9] for prompt in prompts]  # the prompt again, its end, and padding behind it
 
     monkeypatch.setattr(Translator, "generate", echo)
@@ -90,16 +90,23 @@ def test_the_prompt_names_the_languages(translator):
     assert translator.prompt("x", Direction("cs", "uk"), translator.templates[1]) == "Czech Ukrainian x\n"
 
 
-def test_choosing_prompts_takes_the_best_per_direction(translator, monkeypatch):
-    def translate(_self, sentences, direction, *, template, **_decoding):
-        return ["das ist ein Haus am See"] * len(sentences) if template.name == "long" else [""] * len(sentences)
+def test_choosing_prompts_takes_the_best_per_direction_and_the_best_in_the_mean(translator, monkeypatch):
+    """Prompt b is best in neither direction, and best in the mean."""
+    whole, most = "das ist ein Haus am See", "das ist ein Haus am Meer"
+    written = {"en-de": {"a": whole, "b": most, "c": ""}, "fr-de": {"a": "", "b": most, "c": whole}}
+
+    def translate(_self, sentences, direction, *, template, **decoding):
+        assert decoding == {"beams": 2, "max_new_tokens": 256, "batch_size": 32}
+        return [written[str(direction)][template.name]] * len(sentences)
 
     monkeypatch.setattr(Translator, "translate", translate)
-    dev = {Direction("en", "de"): pd.DataFrame({"source": ["x"], "target": ["das ist ein Haus am See"]})}
-    chosen, table = choose_prompts(translator, translator.templates, dev, {})
-    assert chosen[Direction("en", "de")].name == "long"
-    assert table["chosen"].tolist() == [False, True]
-    assert table["bleu"].tolist() == [0, pytest.approx(100)]
+    dev = {Direction(code, "de"): pd.DataFrame({"source": ["x"], "target": [whole]}) for code in ("en", "fr")}
+    candidates = [Template(name, "{source}\n") for name in "abc"]
+    chosen, best, table = choose_prompts(translator, candidates, dev, Decoding(beams=2))
+    assert [template.name for template in chosen.values()] == ["a", "c"]
+    assert best.name == "b"
+    assert table["chosen"].tolist() == [True, False, False, False, False, True]
+    assert table["bleu"].tolist()[:3:2] == [pytest.approx(100), 0]
 
 
 def test_translations_are_one_json_object_a_line(tmp_path):
@@ -114,11 +121,7 @@ def test_translations_are_one_json_object_a_line(tmp_path):
 
 
 def test_a_test_set_on_the_command_line():
-    assert parse_test("ntrex:zh-Hant--en:a:b.parquet") == (
-        "ntrex",
-        Direction("zh-Hant", "en"),
-        tables.Path("a:b.parquet"),
-    )
+    assert parse_test("ntrex:zh-Hant--en:a:b.parquet") == ("ntrex", Direction("zh-Hant", "en"), Path("a:b.parquet"))
 
 
 def test_directions_and_their_names():
@@ -224,12 +227,3 @@ def test_in_context_on_the_command_line(translator, tmp_path, monkeypatch):
     assert (part["shots_dropped"], part["sentences_with_fewer_shots"]) == (1, 1)  # "a" may not be its own example
     with pytest.raises(UserError, match="--examples: no training pairs for en-de"):
         run("none", "--examples", f"de-en:{tmp_path}/train.parquet")
-
-
-def test_the_best_prompt_in_the_mean():
-    """b is best in neither direction."""
-    rows = [("en-de", "a", 9.0), ("en-de", "b", 8.0), ("en-de", "c", 0.0)]
-    rows += [("de-en", "a", 0.0), ("de-en", "b", 8.0), ("de-en", "c", 9.0)]
-    table = pd.DataFrame(rows, columns=["direction", "prompt", "bleu"])
-    candidates = [Template(name, "{source}\n") for name in "abc"]
-    assert best_in_mean(table, candidates).name == "b"
