@@ -26,6 +26,7 @@ from lander.shared.languages import Direction, language_name, parse_direction
 from lander.shared.progress import progress
 from lander.translate.decoding import greedy
 
+Model = saved.Trained | delta.Delta  # a trained model, as a folder or as a file
 LOGITS = 2**27  # of one batch of `losses`, in numbers: half a gigabyte
 
 
@@ -217,7 +218,7 @@ def load(
     )
 
 
-def open_trained(path: str) -> saved.Trained | delta.Delta | None:
+def open_trained(path: str) -> Model | None:
     """A trained model, from its folder or from a delta file; None if the path is a base's."""
     if delta.is_delta(path):
         return delta.Delta(path)
