@@ -335,10 +335,10 @@ def apply(args: argparse.Namespace) -> None:
 @command(TRAINED, SCORES, LICENSE)
 def card(args: argparse.Namespace) -> None:
     """Write the model card of a trained model into its folder."""
-    from lander.finetune.saved import Folder
+    from lander.finetune.saved import Trained
     from lander.share.card import NAME, Card
 
-    trained = Folder(args.model)
+    trained = Trained(args.model)
     directions, file = trained.manifest["directions"], trained.path / NAME
     card = Card(args.model, trained, directions, args.scores, args.license)
     in_run = "/".join(["results", *trained.path.resolve().parts[-5:]])
