@@ -83,7 +83,7 @@ def test_the_rate_warms_up_stays_and_cools_down():
 
 
 def trained(folder, recipe=RECIPE, stop=None, text=None) -> Trainer:
-    made = Trainer(recipe, text or documents(), folder / "checkpoint.pt")
+    made = Trainer(recipe, text or documents(), folder / "checkpoint.safetensors")
     if stop:
         made.updates, everything = stop, made.updates
         keep, made.recipe = made.recipe, {**recipe, "cooldown": 1e-9}  # still hot where it is stopped
@@ -119,7 +119,7 @@ def test_a_checkpoint_serves_another_budget_while_hot_and_no_other_recipe(tmp_pa
     for other in ({**RECIPE, "tokens": 15 * 32}, {**RECIPE, "seed": 1}):
         trained(tmp_path / "a", other)
         assert "starting over" in capsys.readouterr().err
-    (tmp_path / "a" / "checkpoint.pt").write_bytes(b"damaged")
+    (tmp_path / "a" / "checkpoint.safetensors").write_bytes(b"damaged")
     trained(tmp_path / "a", shorter)
     assert "not readable" in capsys.readouterr().err
 
@@ -131,7 +131,7 @@ def test_a_checkpoint_of_other_text_or_code_is_not_used(tmp_path, monkeypatch, c
     fresh = trained(tmp_path / "fresh", text=edited)
     trained(tmp_path / "a", stop=2)
     again = trained(tmp_path / "a", text=edited)
-    assert "checkpoint.pt: made with other text; starting over" in capsys.readouterr().err
+    assert "checkpoint.safetensors: made with other text; starting over" in capsys.readouterr().err
     assert same(fresh, again)
     assert again.tokenizer.to_str() == fresh.tokenizer.to_str()
     monkeypatch.setattr(trainer, "code_digest", lambda _module: "edited")
@@ -194,7 +194,7 @@ def test_a_base_is_made_by_one_process_which_removes_what_a_killed_one_has_left(
     (tmp_path / "a.en").write_text("One line.\nAnother.\n", encoding="utf-8")
     source = {"name": "a", "files": {"en": str(tmp_path / "a.en")}}
     flags = ["--sources", [source], "--out", str(tmp_path / "base"), *SMALL]
-    left = [tmp_path / ".base.abcdefgh", tmp_path / "base.checkpoints" / ".checkpoint.pt.abcdefgh"]
+    left = [tmp_path / ".base.abcdefgh", tmp_path / "base.checkpoints" / ".checkpoint.safetensors.abcdefgh"]
     for path in left:
         path.mkdir(parents=True)
     with guard.output_held(tmp_path / "base"), pytest.raises(UserError, match="makes this model"):

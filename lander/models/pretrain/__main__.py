@@ -90,7 +90,7 @@ def pretrain(options: argparse.Namespace) -> None:
     parallel = read_text(options.parallel, options.languages)
     documents = Documents(single, parallel, options.languages, recipe["bilingual"], options.seed)
     folder = options.checkpoints or options.out.with_name(options.out.name + ".checkpoints")
-    checkpoint = folder / "checkpoint.pt"
+    checkpoint = folder / "checkpoint.safetensors"
     sweep(options.out, checkpoint)
     trainer = Trainer(recipe, documents, checkpoint, options.checkpoint_seconds)
     trainer.train()

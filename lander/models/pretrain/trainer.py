@@ -1,6 +1,6 @@
 """The model, and the loop that trains it: schedule, progress, checkpoints."""
 
-import io
+import json
 import sys
 import time
 from importlib.metadata import version
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch.nn import functional
 from transformers import BloomConfig, BloomForCausalLM
@@ -72,8 +74,12 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(groups, lr=recipe["learning_rate"], betas=(0.9, 0.95), fused=True)
         if saved:
             self.update, self.document, self.losses = saved["update"], saved["document"], saved["losses"]
-            self.model.load_state_dict(saved["model"])
-            self.optimizer.load_state_dict(saved["optimizer"])
+            for name, parameter in self.model.named_parameters():
+                kinds = ("weight", "first", "second")
+                weight, first, second = (saved["tensors"][f"{kind} {name}"].to(self.device) for kind in kinds)
+                parameter.data.copy_(weight)
+                step = torch.tensor(float(self.update), device=self.device)
+                self.optimizer.state[parameter] = {"step": step, "exp_avg": first, "exp_avg_sq": second}
 
     def train(self) -> None:
         """Train to the end of the budget. UserError if the job's time is up (a checkpoint is then written)."""
@@ -128,13 +134,15 @@ class Trainer:
 
     def save_checkpoint(self) -> None:
         """Write weights, moments and place into one file, whole or not at all."""
+        tensors = {}
+        for name, parameter in self.model.named_parameters():
+            moments = self.optimizer.state[parameter]
+            tensors[f"weight {name}"] = parameter.detach()
+            tensors[f"first {name}"], tensors[f"second {name}"] = moments["exp_avg"], moments["exp_avg_sq"]
         state = {name: getattr(self, name) for name in ("recipe", "origin", "update", "document", "losses")}
-        state |= {"tokenizer": self.tokenizer.to_str()}
-        state |= {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
-        buffer = io.BytesIO()  # torch itself does not say that a disk is full
-        torch.save(state, buffer)
+        state["tokenizer"] = self.tokenizer.to_str()
         with whole_file(self.checkpoint) as temporary:
-            temporary.write_bytes(buffer.getbuffer())
+            save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, temporary, {"state": json.dumps(state)})
 
     def _read_checkpoint(self) -> dict[str, Any] | None:
         """The state of a checkpoint of the same text, code and recipe; None if there is none to go on from.
@@ -144,7 +152,9 @@ class Trainer:
         if not self.checkpoint.exists():
             return None
         try:
-            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+            with safe_open(self.checkpoint, "pt") as file:
+                state = json.loads(file.metadata()["state"])
+                state["tensors"] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             fault = self._fault(state)
         except Exception as error:  # a damaged file costs time, not the run
             fault = f"not readable ({brief(error)})"
