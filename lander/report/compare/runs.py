@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
 
@@ -12,64 +11,17 @@ import pandas as pd
 
 from lander.evaluate import translations
 from lander.evaluate.collect import MEANS, means
-from lander.report.inputs import Inputs, read_benchmarks, read_run, read_scores_table
-from lander.report.labels import Method, method_key, method_of, run_label, sort_directions
+from lander.report.inputs import Inputs, read_benchmarks, read_object, read_scores_table
+from lander.report.labels import Method, method_key, sort_directions
 from lander.shared.errors import UserError
 from lander.shared.files import read_json
-from lander.shared.runs import Model
 
 REMEDY = "name the folder of a finished run, as in results/demo"
 Item = tuple[str, str]  # test set, direction
 
 
-@dataclass(frozen=True)
-class Finished:
-    """A finished run: its folder, and what the report reads of it."""
-
-    folder: Path
-    inputs: Inputs
-
-    @property
-    def name(self) -> str:
-        """The folder's name, with the names of its parents if two runs have the same."""
-        return self.inputs.name
-
-    @property
-    def items(self) -> set[Item]:
-        """The items that it has scores of."""
-        scores = self.inputs.scores[~self.inputs.scores["direction"].isin(MEANS)]
-        return set(zip(scores["test"], scores["direction"], strict=True))
-
-    @property
-    def models(self) -> list[Model]:
-        """The models that it has scores of."""
-        return models(self.inputs.scores)
-
-    def label(self, method: Method) -> str:
-        """The name of a method of this run beside those of other runs."""
-        return f"{run_label(method)} · {self.name}"
-
-
-@dataclass(frozen=True)
-class Common:
-    """The test items that all runs have, and notes on those that are left out or were not checked."""
-
-    items: list[Item]
-    notes: list[str]
-
-
-def models(scores: pd.DataFrame) -> list[Model]:
-    """The models of a table of scores."""
-    rows = scores[["method", "variant", "seed"]].drop_duplicates().itertuples(index=False, name=None)
-    return sorted(Model(method, variant, int(seed)) for method, variant, seed in rows)
-
-
-def read_runs(folders: Sequence[Path]) -> list[Finished]:
-    """Read all runs, in the order given.
-
-    Raises:
-        UserError: fewer than two runs, one given twice, a folder that is not a run's, a file that cannot be read.
-    """
+def read_runs(folders: Sequence[Path]) -> list[Inputs]:
+    """Read all runs, in the order given. A name is that of the folder, with its parents if two runs have the same."""
     if len(folders) < 2:
         raise UserError(f"{folders[0]}: only one run; name two or more, as in `lander compare results/a results/b`")
     paths = [folder.resolve() for folder in folders]
@@ -80,42 +32,41 @@ def read_runs(folders: Sequence[Path]) -> list[Finished]:
         names = ["/".join(path.parts[-length:]) for path in paths]
         if len(set(names)) == len(paths):
             break
-    return [_read(folder, name) for folder, name in zip(folders, names, strict=True)]
-
-
-def _read(folder: Path, name: str) -> Finished:
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; {REMEDY}")
-    if not (folder / "evaluate/scores.csv").is_file():
-        raise UserError(f"{folder}: not a finished run, there is no evaluate/scores.csv in it; {REMEDY}")
-    scores = read_scores_table(folder / "evaluate/scores.csv")
-    records = {model: folder / "finetune" / str(model) / "run.json" for model in models(scores)}
-    benchmarks, code, config = folder / "benchmarks", folder / ".code.json", folder / "config.yaml"
-    inputs = Inputs(
-        name=name,
-        scores=scores,
-        runs={model: read_run(path) for model, path in records.items() if path.is_file()},
-        config=config.read_text(encoding="utf-8", errors="replace") if config.is_file() else None,
-        benchmarks=read_benchmarks(benchmarks) if benchmarks.is_dir() else pd.DataFrame(),
-        code=read_json(code) if code.is_file() else {},
-    )
-    return Finished(folder, inputs)
+    found = []
+    for folder, name in zip(folders, names, strict=True):
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder; {REMEDY}")
+        if not (folder / "evaluate/scores.csv").is_file():
+            raise UserError(f"{folder}: not a finished run, there is no evaluate/scores.csv in it; {REMEDY}")
+        run = Inputs(name, read_scores_table(folder / "evaluate/scores.csv"), folder)
+        records = {model: folder / "finetune" / str(model) / "run.json" for model in run.models}
+        run.runs = {model: read_object(path) for model, path in records.items() if path.is_file()}
+        if (folder / "config.yaml").is_file():
+            run.config = (folder / "config.yaml").read_text(encoding="utf-8", errors="replace")
+        if (folder / "benchmarks").is_dir():
+            run.benchmarks = read_benchmarks(folder / "benchmarks")
+        if (folder / ".code.json").is_file():
+            run.code = read_json(folder / ".code.json")
+        found.append(run)
+    return found
 
 
 # ---------------------------------------------------------------- what they have in common
 
 
-def common(runs: Sequence[Finished]) -> Common:
-    """The test items that all runs have, with the same sentences in each.
+def items_of(run: Inputs) -> set[Item]:
+    """The items that a run has scores of."""
+    scores = run.scores[~run.scores["direction"].isin(MEANS)]
+    return set(zip(scores["test"], scores["direction"], strict=True))
 
-    Raises:
-        UserError: there are none.
-    """
-    shared = set.intersection(*(run.items for run in runs))
+
+def common(runs: Sequence[Inputs]) -> tuple[list[Item], list[str]]:
+    """The test items that all runs have, with the same sentences in each, and notes on those that are left out."""
+    shared = set.intersection(*(items_of(run) for run in runs))
     if not shared:
-        there = "; ".join(f"{run.name} has {_listed(run.items)}" for run in runs)
+        there = "; ".join(f"{run.name} has {_listed(items_of(run))}" for run in runs)
         raise UserError(f"{runs[1].folder}: no test set and direction that all runs have: {there}; compare other runs")
-    left = {run.name: run.items - shared for run in runs}
+    left = {run.name: items_of(run) - shared for run in runs}
     notes = [f"Left out, not in all runs: {_listed(items)} of {name}." for name, items in left.items() if items]
     digests = {item: {run.name: sentences(run.folder, *item) for run in runs} for item in shared}
     other = {item for item, found in digests.items() if len(set(found.values()) - {None}) > 1}
@@ -128,7 +79,7 @@ def common(runs: Sequence[Finished]) -> Common:
         notes.append(f"Left out, same name but other sentences: {_listed(other)}.")
     if unknown := sorted({name for found in digests.values() for name, digest in found.items() if digest is None}):
         notes.append(f"Not checked, because translations are missing: the test sentences of {', '.join(unknown)}.")
-    return Common(sort_items(shared - other), notes)
+    return [(test, direction) for test, names in _by_test(shared - other).items() for direction in names], notes
 
 
 def sentences(folder: Path, test: str, direction: str) -> str | None:
@@ -148,38 +99,33 @@ def _by_test(items: Iterable[Item]) -> dict[str, list[str]]:
     return {test: sort_directions(tests[test]) for test in sorted(tests)}
 
 
-def sort_items(items: Iterable[Item]) -> list[Item]:
-    """By test set, then by direction as in the report."""
-    return [(test, direction) for test, directions in _by_test(items).items() for direction in directions]
-
-
 def _listed(items: Iterable[Item]) -> str:
     """`bible (en-fr), news (en-de, de-en)`."""
     return ", ".join(f"{test} ({', '.join(directions)})" for test, directions in _by_test(items).items())
 
 
-def methods(runs: Sequence[Finished]) -> list[Method]:
+def methods(runs: Sequence[Inputs]) -> list[Method]:
     """All methods, in the order of the report."""
-    return sorted({method_of(model) for run in runs for model in run.models}, key=method_key)
+    return sorted({method for run in runs for method in run.methods}, key=method_key)
 
 
-def bases(runs: Sequence[Finished]) -> dict[str, str]:
+def bases(runs: Sequence[Inputs]) -> dict[str, str]:
     """Label of a method in a run -> its label in the first run that has it, in the order of methods and runs."""
     found = {}
     for method in methods(runs):
-        labels = [run.label(method) for run in runs if method in map(method_of, run.models)]
+        labels = [run.label(method) for run in runs if method in run.methods]
         found |= dict.fromkeys(labels[1:], labels[0])
     return found
 
 
-def scores_of(runs: Sequence[Finished], items: Sequence[Item]) -> pd.DataFrame:
+def scores_of(runs: Sequence[Inputs], items: Sequence[Item]) -> pd.DataFrame:
     """The scores of all runs on those items as if of one run, with labels as methods, and means over those items.
 
     A model that lacks some direction of a test set has no mean on it: its mean would be over other directions.
     """
     wanted, parts = pd.MultiIndex.from_tuples(items), []
     for run in runs:
-        scores = run.inputs.scores
+        scores = run.scores
         rows = scores[pd.MultiIndex.from_frame(scores[["test", "direction"]]).isin(wanted)]
         labels = [run.label(method) for method in zip(rows["method"], rows["variant"], strict=True)]
         parts.append(rows.assign(method=labels, variant="main"))
