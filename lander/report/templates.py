@@ -14,7 +14,7 @@ import jinja2
 from markupsafe import Markup
 
 from lander.report import svg
-from lander.report.translations import readable, text_direction, visible
+from lander.report.translations import shortened, text_direction, visible
 
 HERE = Path(__file__).parent
 
@@ -40,7 +40,7 @@ def environment(*folders: Path) -> jinja2.Environment:
         trim_blocks=True,
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
-    made.filters |= {"readable": readable, "identifier": lambda text: re.sub(r"[^A-Za-z0-9_-]", "-", text)}
+    made.filters |= {"shortened": shortened, "identifier": lambda text: re.sub(r"[^A-Za-z0-9_-]", "-", text)}
     made.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False, indent=2)
     made.globals |= {"dir": text_direction, "inline": lambda *figure: Markup(svg.inline(*figure))}
     return made
