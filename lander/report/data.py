@@ -105,4 +105,4 @@ def lengths(inputs: Inputs) -> Drawn | None:
     rows = data.set_axis(["value", "series", "mean", "sentences"], axis="columns")
     title = "Length of the training sentences, by language"
     drawing = charts.lines("lengths", title, [charts.Panel(rows, x, "sentences (%)")], "any")
-    return Drawn("lengths", title, "Line chart", drawing, data, ("characters", "language", "percent"))
+    return Drawn("lengths", title, drawing, data, ("characters", "language", "percent"))

@@ -71,9 +71,8 @@ def _lines(
     counts = pd.Series([layer for layers in chosen.values() for layer in layers], dtype=int).value_counts()
     bands = {layer: 0.35 + 0.65 * share if share < 1 else 1 for layer, share in (counts / len(chosen)).items()}
     panel = Panel(rows, LAYER_AXIS, y, chosen=chosen if uneven else {}, bands=bands)
-    kind = f"Line chart of {rows['value'].nunique()} layers, {rows['series'].nunique()} lines"
     drawing = charts.lines(name, title, [panel], "whole", styles)
-    return Drawn(name, title, kind, drawing, data, tuple(data.columns[:3]))
+    return Drawn(name, title, drawing, data, tuple(data.columns[:3]))
 
 
 def direction_lines(name: str, inputs: Inputs) -> Drawn | None:
@@ -151,10 +150,10 @@ def owners(inputs: Inputs) -> Drawn | None:
     languages = list(inputs.awareness) or sorted(specific["language"].dropna().unique())
     every = pd.MultiIndex.from_product([layers, languages], names=["layer", "language"])
     counts = specific.groupby(["layer", "language"]).size().reindex(every, fill_value=0).rename("neurons").reset_index()
-    title, kind = "Language-specific neurons, by layer and owner", f"Stacked bar chart of {len(layers)} layers"
+    title = "Language-specific neurons, by layer and owner"
     panel = Panel(counts.set_axis(["value", "series", "mean"], axis="columns"), LAYER_AXIS, "specific neurons (number)")
     drawing = charts.bars("owners", title, [panel], stacked=True)
-    return Drawn("owners", title, kind, drawing, counts, ("layer", "language", "neurons"))
+    return Drawn("owners", title, drawing, counts, ("layer", "language", "neurons"))
 
 
 def foreign_masks(inputs: Inputs) -> str:
@@ -185,8 +184,8 @@ def overlap(inputs: Inputs) -> Drawn | None:
     data = pd.DataFrame(rows, columns=["language", "other", "percent"])
     matrix = data.pivot(index="language", columns="other", values="percent").loc[list(tops), list(tops)]
     title = f"Overlap between languages: % of the {100 * TOP:.0f}% of neurons with the highest awareness"
-    drawing = charts.heat("overlap", title, [Panel(matrix, "another language", "language")], 100, ".0f")
-    return Drawn("overlap", title, "Heat map", drawing, data, ("language", "other", "percent"))
+    drawing = charts.heat("overlap", title, [Panel(matrix, "another language", "language")], 100)
+    return Drawn("overlap", title, drawing, data, ("language", "other", "percent"))
 
 
 def agreement(documents: Sequence[Document]) -> Drawn | None:
@@ -210,8 +209,8 @@ def agreement(documents: Sequence[Document]) -> Drawn | None:
         values = [[found.get((one, two), found.get((two, one), np.nan)) for two in names] for one in names]
         panels.append(Panel(pd.DataFrame(values, names, names), title=kind))
     title = "Agreement of the estimators of awareness"
-    drawing = charts.heat("estimators-agreement", title, panels, 1, ".2f")
-    return Drawn("estimators-agreement", title, "Heat map", drawing, data)
+    drawing = charts.heat("estimators-agreement", title, panels, 1)
+    return Drawn("estimators-agreement", title, drawing, data)
 
 
 def draw(name: str, inputs: Inputs, documents: Sequence[Document] = ()) -> Drawn | None:

@@ -12,6 +12,7 @@ from lander.shared.runs import Model
 Method = tuple[str, str]  # method, variant
 ORDER = tuple(METHODS)
 GROUPS = ("out of English", "into English", "other directions")  # of directions
+SIDES = {"mean-out-of-en": "out of English", "mean-into-en": "into English"}
 MEAN_LABELS = {"mean": "all", "mean-out-of-en": "out of en", "mean-into-en": "into en"}
 ZERO_SHOT_VARIANTS = {"main": "fixed instruction", "best-prompt": "best prompt"}
 LESS, MORE = "better:less", "better:more"  # in the signature of a metric of `evaluate.neural`

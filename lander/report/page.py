@@ -10,11 +10,11 @@ from pathlib import Path
 from markupsafe import Markup
 
 from lander.report import charts, data, detection, provenance, scores, summary, training
-from lander.report.beside import beside
 from lander.report.document import PICTURE_FIRST, Document
 from lander.report.inputs import Inputs
+from lander.report.paper import beside
 from lander.report.svg import Drawn
-from lander.report.templates import environment, look
+from lander.report.templates import environment, style
 from lander.report.translations import Browser
 from lander.shared.files import whole_folder, write_text
 
@@ -68,7 +68,7 @@ def write(
         environment()
         .get_template("page.html")
         .render(
-            **look(),
+            **style(),
             title=inputs.name,
             kind="report",
             facts=summary.facts(inputs, tests),

@@ -30,7 +30,7 @@ from lander.report.svg import Drawn
 from lander.report.tables import MISSING, Cell, Table, markdown, signed
 from lander.shared.errors import UserError
 
-MAIN = ("bleu", "chrf2++")  # shown openly; the other measurements are in a closed part
+OPEN = ("bleu", "chrf2++")  # shown openly; the other measurements are in a closed part
 UNKNOWN = "It is not known which of these scores are better (evaluate.neural: less_is_better), so none is marked."
 Pair = tuple[str, Method, Method]  # label, method, what it is compared with
 
@@ -173,7 +173,7 @@ def score_tables(inputs: Inputs, test: str) -> tuple[list[Table], list[Table], l
     known = sort_metrics(inputs.scores.loc[inputs.scores["test"] == test, "metric"])
     made = {name: score_table(inputs.scores, test, name, tested) for name in known}
     differences = [table for name in known for table in baseline_tables(tested, test, name)]
-    main = [made.pop(name) for name in MAIN if name in made]
+    main = [made.pop(name) for name in OPEN if name in made]
     return main, differences, list(made.values())
 
 
@@ -223,5 +223,5 @@ def score_figure(inputs: Inputs, tests: Sequence[str]) -> Drawn | None:
     rows = rows.sort_values(["place", "side"])
     shown = [test for test in tests if test in set(rows["test"])]
     panels = [charts.Panel(rows[rows["test"] == test], f"BLEU on {test} (0-100)") for test in shown]
-    title, kind = f"BLEU by method on {', '.join(shown)}", f"Dot plot of {rows['label'].nunique()} methods"
-    return Drawn("scores", title, kind, charts.dots("scores", title, panels), data)
+    title = f"BLEU by method on {', '.join(shown)}"
+    return Drawn("scores", title, charts.dots("scores", title, panels), data)

@@ -1,7 +1,5 @@
 """Section "Summary": which method is best and by how much, what training cost, and what to be careful about."""
 
-from typing import NamedTuple
-
 import pandas as pd
 
 from lander.config.methods import TRAINING_FREE
@@ -9,12 +7,20 @@ from lander.evaluate.collect import MEANS
 from lander.report.detection import NEURON, chosen_layers, foreign_masks
 from lander.report.document import listed
 from lander.report.inputs import Inputs
-from lander.report.labels import MEAN_LABELS, Method, method_key, method_of, run_label, sort_directions, sort_tests
+from lander.report.labels import (
+    MEAN_LABELS,
+    SIDES,
+    Method,
+    method_key,
+    method_of,
+    run_label,
+    sort_directions,
+    sort_tests,
+)
 from lander.report.scores import score_columns
 from lander.report.significance import SIGNIFICANT
 from lander.report.tables import MISSING, Cell, Table, counted, duration, first, measured, quantity, signed, size
 
-SIDES = {"mean-out-of-en": "out of English", "mean-into-en": "into English"}
 GLANCE = {"bleu": "BLEU", "chrf2++": "chrF2++"}
 OWN = ("landermt", "main")
 FLOOR = 5.0  # mean BLEU below which the order of methods says little
@@ -24,17 +30,6 @@ FEW = 0.1  # share of outputs long enough to identify their language below which
 
 
 # ---------------------------------------------------------------- the best methods
-
-
-class Side(NamedTuple):
-    """The best methods by one mean of BLEU over directions, as text."""
-
-    of: str  # which directions
-    best: str
-    mean: str
-    gain: str  # of the best trained method over the better zero-shot prompt
-    pair: str  # these two
-    own: str  # the mean of landermt
 
 
 def test_names(inputs: Inputs) -> list[str]:
@@ -79,8 +74,8 @@ def sides(scores: pd.DataFrame, test: str) -> dict[str, str]:
     return SIDES if there.issuperset(SIDES) else {"mean": "all directions"}
 
 
-def verdict(inputs: Inputs, test: str) -> list[Side]:
-    """The best methods of a test set, out of English and into English if the run has both."""
+def verdict(inputs: Inputs, test: str) -> list[dict[str, str]]:
+    """The best methods of a test set (heading -> text), out of English and into English if the run has both."""
     found = []
     for name, of in sides(inputs.scores, test).items():
         means = means_by_run(inputs.scores, test, "bleu", name)
@@ -89,13 +84,12 @@ def verdict(inputs: Inputs, test: str) -> list[Side]:
         best = listed(map(run_label, leaders(means)))
         zero = means[[run for run in means.index if run[0] == "zero-shot"]]
         trained = means[[run for run in means.index if run[0] not in TRAINING_FREE]]
-        gain, pair = MISSING, ""
-        if len(zero) and len(trained):
-            gain = signed(trained.iloc[0] - zero.iloc[0])
-            pair = f"{listed(map(run_label, leaders(trained)))} − {run_label(leaders(zero)[0])}"
-        own = f"{means[OWN]:.1f}" if OWN in means.index else MISSING
         best = f"tied: {best}" if len(leaders(means)) > 1 else best
-        found.append(Side(of, best, f"{means.iloc[0]:.1f}", gain, pair, own))
+        own = f"{means[OWN]:.1f}" if OWN in means.index else MISSING
+        found.append({f"best on {test}, {of}": best, "mean BLEU": f"{means.iloc[0]:.1f}", "mean BLEU of landermt": own})
+        if len(zero) and len(trained):  # the best trained method against the better prompt
+            pair = f"{listed(map(run_label, leaders(trained)))} − {run_label(leaders(zero)[0])}"
+            found[-1][f"gain: {pair}"] = signed(trained.iloc[0] - zero.iloc[0])
     return found
 
 
@@ -244,14 +238,13 @@ def cautions(inputs: Inputs, tests: list[str]) -> list[str]:
     """What to be careful about when reading the scores."""
     scores, tested = inputs.scores, inputs.significance
     seeds, found = scores["seed"].nunique(), []
-    if seeds > 1 and tested.seeds:
+    if seeds == 1:
+        found.append(ONE_SEED if tested.tests else "One seed and no tests: small differences may be chance.")
+    elif tested.seeds:
         found.append(
             f"{seeds} seeds: a difference counts as significant only if it holds over sentences and over seeds (the "
             "larger p of randomisation and bootstrap). A few seeds show little of how much seeds vary."
         )
-    if seeds == 1:
-        alone = "One seed and no significance tests: small differences may be chance."
-        found.append(ONE_SEED if tested.tests else alone)
     return found + [f"{test}: {text}" for test in tests for text in _test_cautions(scores, test)]
 
 

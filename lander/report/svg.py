@@ -76,15 +76,9 @@ class Drawn:
 
     name: str
     title: str
-    kind: str  # as in `Line chart of 6 layers`
     svg: str
     data: pd.DataFrame  # long format: what the figure shows
     pivot: tuple[str, str, str] | None = None  # rows, columns and values of `table`
-
-    @property
-    def description(self) -> str:
-        """For readers who cannot see it."""
-        return f"{self.kind}. {self.title}."
 
     @property
     def table(self) -> Table | None:

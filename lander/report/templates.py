@@ -19,7 +19,7 @@ from lander.report.translations import shortened, text_direction, visible
 HERE = Path(__file__).parent
 
 
-def look() -> dict[str, Any]:
+def style() -> dict[str, Any]:
     """Style and script of a page, and the script's hash: the page's policy allows no other script."""
     css, script = ((HERE / name).read_text(encoding="utf-8").strip() for name in ("page.css", "page.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

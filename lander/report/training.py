@@ -42,8 +42,7 @@ def loss(inputs: Inputs) -> Drawn | None:
     rows = data.set_axis(["series", "value", "mean"], axis="columns")
     panel = Panel(rows, "optimizer update", "training loss (nats per token)")
     drawing = charts.lines("loss", "Training loss", [panel], "whole")
-    kind = f"Line chart of {len(curves)} methods"
-    return Drawn("loss", "Training loss", kind, drawing, data, ("update", "method", "loss"))
+    return Drawn("loss", "Training loss", drawing, data, ("update", "method", "loss"))
 
 
 def gains(inputs: Inputs, tests: list[str]) -> pd.DataFrame:
@@ -80,9 +79,8 @@ def gain(inputs: Inputs, tests: list[str]) -> Drawn | None:
         Panel(one, "parameters trained", f"gain on {test} (BLEU)", str(of), line=0.0)
         for (test, of), one in rows.groupby(["test", "directions"], sort=False)
     ]
-    drawing = charts.scatter("gain", "Gain against cost", panels, columns=2, log=True)
-    kind = f"Scatter plot of {data['label'].nunique()} trained methods"
-    return Drawn("gain", "Gain against cost", kind, drawing, data.drop(columns="label"))
+    drawing = charts.scatter("gain", "Gain against cost", panels, log=True)
+    return Drawn("gain", "Gain against cost", drawing, data.drop(columns="label"))
 
 
 def by_stage(inputs: Inputs) -> pd.DataFrame:
@@ -129,4 +127,4 @@ def stages(inputs: Inputs) -> Drawn | None:
         Panel(rows.assign(mean=data["memory"] / 1e9), "peak memory of a job (GB)"),
     ]
     drawing = charts.dots("stages", "Time and memory by stage", panels)
-    return Drawn("stages", "Time and memory by stage", "Dot plot", drawing, data)
+    return Drawn("stages", "Time and memory by stage", drawing, data)

@@ -18,8 +18,8 @@ from lander.evaluate.collect import collect, write_scores
 from lander.evaluate.resampling import Design
 from lander.evaluate.segments import Compared, Method, Place, read_all
 from lander.report.compare import page, runs
-from lander.report.compare.paired import MAIN, _family, paired
-from lander.report.compare.tables import config_table, cost_table, flat, glance_table, software_table, stage_table
+from lander.report.compare.page import config_table, cost_table, flat, glance_table, software_table, stage_table
+from lander.report.compare.runs import MAIN, _family, paired
 from lander.report.significance import Significance
 from lander.report.tables import Cell
 from lander.shared import tables
