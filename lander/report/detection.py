@@ -37,20 +37,12 @@ LANGUAGE_LINES = {  # figure -> title, kind of the neurons; all without one
     "awareness-specific": ("Mean awareness of the language-specific neurons, by owner", "specific"),
 }
 FIGURES = (*DIRECTION_LINES, *LANGUAGE_LINES, "owners", "overlap", "estimators-agreement")
-ANY = "any"  # in these numbers: over the sets of all languages
-
-
-# ---------------------------------------------------------------- chosen layers
 
 
 def chosen_layers(layers: pd.DataFrame | None) -> dict[str, list[int]]:
     """Direction -> its chosen layers."""
-    if layers is None:
-        return {}
-    return {
-        str(direction): sorted(int(layer) for layer in rows.loc[rows["selected"], "layer"])
-        for direction, rows in layers.groupby("direction", sort=False)
-    }
+    groups = () if layers is None else layers.groupby("direction", sort=False)
+    return {str(direction): sorted(rows.loc[rows["selected"], "layer"].tolist()) for direction, rows in groups}
 
 
 # ---------------------------------------------------------------- lines over layers (figures 4-8)
@@ -190,13 +182,11 @@ def overlap(inputs: Inputs) -> Drawn | None:
 
 def agreement(documents: Sequence[Document]) -> Drawn | None:
     """How well the estimators agree, from the numbers of the experiment `agreement`."""
-    text = next((one.csv for one in documents if one.name == "agreement"), None)
-    if not text:
-        return None
+    text = next((one.csv for one in documents if one.name == "agreement"), "kind")
     data = pd.read_csv(io.StringIO(text), dtype={"a": str, "b": str, "language": str}, keep_default_na=False)
     if not {"kind", "a", "b", "language", "value"} <= set(data):
         return None
-    whole = (data["kind"] == "estimators_correlation") | (data["language"] == ANY)
+    whole = (data["kind"] == "estimators_correlation") | (data["language"] == "any")  # the sets of all languages
     data = data[data["kind"].isin(MEASURES) & whole].assign(value=lambda t: pd.to_numeric(t["value"], errors="coerce"))
     data = data.groupby(["kind", "a", "b"], sort=False, as_index=False)["value"].median().dropna()
     data = data.assign(measure=data["kind"].map(MEASURES))[["measure", "a", "b", "value"]]
@@ -204,10 +194,9 @@ def agreement(documents: Sequence[Document]) -> Drawn | None:
         return None
     names = list(dict.fromkeys([*data["a"], *data["b"]]))
     panels = []
-    for kind in dict.fromkeys(data["measure"]):
-        found = data[data["measure"] == kind].set_index(["a", "b"])["value"].to_dict()
-        values = [[found.get((one, two), found.get((two, one), np.nan)) for two in names] for one in names]
-        panels.append(Panel(pd.DataFrame(values, names, names), title=kind))
+    for measure, rows in data.groupby("measure", sort=False):
+        half = rows.pivot(index="a", columns="b", values="value").reindex(index=names, columns=names)
+        panels.append(Panel(half.fillna(half.T), title=str(measure)))
     title = "Agreement of the estimators of awareness"
     drawing = charts.heat("estimators-agreement", title, panels, 1)
     return Drawn("estimators-agreement", title, drawing, data)

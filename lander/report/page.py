@@ -119,7 +119,6 @@ def render_browser(browser: Browser, room: int) -> Markup:
 
 
 def _write_files(out: Path, drawn: list[Drawn], documents: Sequence[Document], promised: Sequence[str]) -> None:
-    """The figures and their numbers, beside the page."""
     for one in drawn:
         write_text(out / f"{one.name}.svg", one.svg)
         write_text(out / f"{one.name}.csv", one.data.to_csv(index=False, lineterminator="\n"))

@@ -104,7 +104,7 @@ def winners_table(inputs: Inputs, test: str) -> Table | None:
     for name in score_columns(means.columns):
         order = means[name].dropna().sort_values(ascending=False, kind="stable")
         best, place = leaders(order), (test, name, "bleu")
-        span = tested.interval(best[0], place) if len(best) == 1 else None
+        span = tested.intervals.get((best[0], place)) if len(best) == 1 else None
         score = Cell(f"{order.iloc[0]:.1f}", interval=f"{span[0]:.1f}–{span[1]:.1f}" if span else "")
         second = [MISSING, "tied", MISSING] if len(best) > 1 else [MISSING] * 3
         if len(best) == 1 < len(order):

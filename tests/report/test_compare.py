@@ -105,7 +105,7 @@ def test_tests_are_those_of_one_run(two, made):
         assert outcome.p == pytest.approx(row["p_holm"])
     assert len(tested.tests) == len(wanted)
     assert untested == []
-    assert tested.interval(("lora · a", MAIN), ("cldr", "en-de", "bleu"))
+    assert (("lora · a", MAIN), ("cldr", "en-de", "bleu")) in tested.intervals
     assert runs.bases(found) == {"full · b": "full · a"}
 
 

@@ -11,9 +11,6 @@ Reads of each run (only the scores are required; the page names what is missing)
 Writes:
     one self-contained HTML page that looks like `lander.report`; the most important tables also go to the terminal
 
-    runs.py    the runs, what they have in common, and paired tests between them
-    page.py    the page, from compare.html, and its tables
-
 Example:
     lander compare results/demo results/deeper --out deeper.html
 """

@@ -31,8 +31,6 @@ COSTS = {  # heading -> key of run.json, how it is shown
     "tokens": ("tokens", quantity),
     "memory": ("peak_memory_bytes", size),
 }
-FACTORS = ("trained", "time", "memory")  # of these also in the table of differences
-NAME = "run"  # the key of the config that always differs
 
 
 def compare(folders: Sequence[Path], out: Path, resamples: int = 0) -> None:
@@ -123,16 +121,15 @@ def _differing(caption: str, corner: str, columns: dict[str, dict[str, str]], *n
 
 def config_table(runs: Sequence[Inputs]) -> Table | None:
     """The keys of the configs that differ."""
-    columns = {run.name: flat(config) for run in runs if isinstance(config := run.setting(), dict)}
-    for column in columns.values():
-        column.pop(NAME, None)
+    columns = {run.name: flat(config | {"run": None}) for run in runs if isinstance(config := run.setting(), dict)}
     return _differing("What differs in the configs", "key", columns)
 
 
 def software_table(runs: Sequence[Inputs]) -> Table | None:
     """Versions of libraries and digests of stages' code that differ."""
-    codes = {run.name: {f"code of {name}": str(digest) for name, digest in run.code.items()} for run in runs}
-    columns = {run.name: versions(run) | codes[run.name] for run in runs}
+    columns = {
+        run.name: versions(run) | {f"code of {name}": str(one) for name, one in run.code.items()} for run in runs
+    }
     note = "A stage's digest changes with its code, but not with comments. A change of code need not change numbers."
     return _differing("What differs in the software", "library or stage", columns, note)
 
@@ -171,7 +168,7 @@ def glance_table(
     """Every method in two runs on one line: change of its means, directions that are better and worse, and of cost."""
     bleu = scores[scores["metric"] == "bleu"]
     values = bleu.groupby(["test", "method", "direction"])["score"].mean()
-    factors = FACTORS if any(run.runs for run in runs) else ()
+    factors = ("trained", "time", "memory") if any(run.runs for run in runs) else ()
     (_, costs), rows, columns = _costs(runs), [], []
     for label, one, base in _pairs(runs):
         cells = {}
@@ -213,8 +210,8 @@ def cost_table(runs: Sequence[Inputs]) -> Table | None:
     rows = []
     for label, own in costs.dropna(how="all").iterrows():
         spreads = {name: "" if np.isnan(factor) else f"×{factor:.2f}" for name, factor in factors.loc[label].items()}
-        shown = COSTS.items()
-        rows.append((label, [replace(measured(own[name], text), spread=spreads[name]) for name, (_, text) in shown]))
+        cells = [replace(measured(own[name], shown), spread=spreads[name]) for name, (_, shown) in COSTS.items()]
+        rows.append((label, cells))
     notes = ["Trained: parameters. Memory: the peak of one process. ×: relative to the first run that has the method."]
     return Table.of("What training cost", "method · run", COSTS, rows, notes=notes) if rows else None
 
