@@ -287,12 +287,12 @@ def pareto(points: pd.DataFrame, lower: list[str], higher: list[str]) -> list[bo
     return [not any((other <= one).all() and (other < one).any() for other in values) for one in values]
 
 
-def apart(values: Sequence[float], log: bool = False, share: float = 0.07) -> list[float]:
-    """Those of sorted values that are at least a share of the whole range behind the last one kept."""
+def apart(values: Sequence[float], log: bool = False) -> list[float]:
+    """Those of sorted values that are at least 7% of the whole range behind the last one kept."""
     places = [math.log(value) if log else value for value in values]
     kept = list(range(min(1, len(values))))
     for place in range(1, len(values)):
-        if places[place] - places[kept[-1]] >= share * (places[-1] - places[0]):
+        if places[place] - places[kept[-1]] >= 0.07 * (places[-1] - places[0]):
             kept.append(place)
     return [values[place] for place in kept]
 

@@ -45,9 +45,6 @@ def chosen_layers(layers: pd.DataFrame | None) -> dict[str, list[int]]:
     return {str(direction): sorted(rows.loc[rows["selected"], "layer"].tolist()) for direction, rows in groups}
 
 
-# ---------------------------------------------------------------- lines over layers (figures 4-8)
-
-
 def _lines(
     name: str, title: str, y: str, data: pd.DataFrame, inputs: Inputs, styles: Mapping[str, Any] | None = None
 ) -> Drawn:
@@ -107,9 +104,6 @@ def language_lines(name: str, inputs: Inputs) -> Drawn | None:
     return _lines(name, title, "mean awareness (nats)", data, inputs)
 
 
-# ---------------------------------------------------------------- who owns which neurons
-
-
 def owners_table(inputs: Inputs) -> Table | None:
     """Specific neurons of each language: their number, in the chosen layers, and their share of all specific ones."""
     specific = _specific(inputs)
@@ -155,9 +149,6 @@ def foreign_masks(inputs: Inputs) -> str:
         return ""
     shown = " The layers and neurons on this page come from Lander's own detection, not from these masks."
     return f"landermt used the masks of {folder} (neurons.masks).{shown if inputs.neurons is not None else ''}"
-
-
-# ---------------------------------------------------------------- heat maps
 
 
 def overlap(inputs: Inputs) -> Drawn | None:

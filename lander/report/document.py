@@ -17,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
+from lander.report.labels import in_order
 from lander.report.tables import MISSING, Cell, Table, markdown
 from lander.shared.errors import UserError
 from lander.shared.files import write_text
@@ -52,14 +53,6 @@ class Document:
     svg: str | None = None
     files: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def tables(self) -> list[Table]:
-        return [block for block in self.blocks if isinstance(block, Table)]
-
-    @property
-    def paragraphs(self) -> list[str]:
-        return [block for block in self.blocks if isinstance(block, str)]
-
 
 @dataclass(frozen=True)
 class Stored:
@@ -71,9 +64,6 @@ class Stored:
 
 
 STORED = TypeAdapter(Stored)
-
-
-# ---------------------------------------------------------------- files
 
 
 def write(document: Document, out: Path) -> None:
@@ -120,8 +110,7 @@ def read_all(paths: Sequence[Path]) -> list[Document]:
             name = file.name.removesuffix(".json")  # a name may have dots
             if found.setdefault(name, file) != file:
                 raise UserError(f"--experiments: {name} is in {found[name].parent} and {file.parent}")
-    place = {name: number for number, name in enumerate(ORDER)}
-    return [read(found[name]) for name in sorted(found, key=lambda one: (place.get(one, len(ORDER)), one))]
+    return [read(found[name]) for name in in_order(found, ORDER)]
 
 
 def _text(path: Path) -> str:
@@ -149,9 +138,6 @@ def check_svg(text: str, path: Path) -> None:
                 raise UserError(wrong.format(value[:40]))
         if tag == f"{DRAWING}style" and re.search(r"@import|url\(|</", element.text or ""):
             raise UserError(wrong.format("a style that loads files"))
-
-
-# ---------------------------------------------------------------- parts of a document
 
 
 def numbers(data: pd.DataFrame) -> str:

@@ -18,9 +18,6 @@ ZERO_SHOT_VARIANTS = {"main": "fixed instruction", "best-prompt": "best prompt"}
 LESS, MORE = "better:less", "better:more"  # in the signature of a metric of `evaluate.neural`
 
 
-# ---------------------------------------------------------------- methods, directions, test sets
-
-
 def method_of(model: Model) -> Method:
     """The method and variant of a model, without its seed."""
     return model.method, model.variant
@@ -63,13 +60,10 @@ def sort_directions(names: Iterable[str]) -> list[str]:
     return sorted((name for name in names if name not in MEANS), key=key)
 
 
-def sort_tests(names: Iterable[str], wanted: Iterable[str]) -> list[str]:
-    """Test sets in the order of the config, then the others by name."""
+def in_order(names: Iterable[str], wanted: Iterable[str]) -> list[str]:
+    """Names in a wanted order, such as test sets in that of the config; then the others by name."""
     order = list(wanted)
     return sorted(set(names), key=lambda name: (order.index(name) if name in order else len(order), name))
-
-
-# ---------------------------------------------------------------- metrics
 
 
 def look(metric: str, signatures: Iterable[str] = ()) -> Look:
@@ -87,5 +81,4 @@ def look(metric: str, signatures: Iterable[str] = ()) -> Look:
 
 def sort_metrics(names: Iterable[str]) -> list[str]:
     """Metrics in the order of `METRICS`, then the others by name."""
-    there = set(names)
-    return [name for name in METRICS if name in there] + sorted(there - set(METRICS))
+    return in_order(names, METRICS)

@@ -18,8 +18,6 @@ from lander.report.tables import MISSING, Cell, Table
 
 PAPER = ("en-de", "de-en", "en-it", "it-en", "en-fr", "fr-en", "en-ar", "ar-en", "en-zh", "zh-en")
 OURS = ("landermt", "main")
-VARIANTS = ("main", "best-prompt")  # the others belong to experiments
-SOME = "Means over the directions shown here; the paper's means are over all of its directions."
 CITATION = (
     "From Zhu et al., LANDeRMT, ACL 2024 (https://aclanthology.org/2024.acl-long.656, CC BY 4.0), table {}: BLOOM-7b1, "
     "other training and test data than here (WMT16 en-de and en-it, WMT14 en-fr, OPUS-100 en-ar and en-zh), so levels "
@@ -80,7 +78,7 @@ def beside(inputs: Inputs, tests: list[str]) -> dict[str, list[Table]]:
 
     Title -> who is ahead (if landermt has scores), ours on every test set, the paper's.
     """
-    scores = inputs.scores[inputs.scores["variant"].isin(VARIANTS)]
+    scores = inputs.scores[inputs.scores["variant"].isin(["main", "best-prompt"])]  # not those of experiments
     found = {}
     for number, printed in TABLES.items():
         if len(set(scores["method"]) & printed.rows.keys()) < 2:
@@ -98,8 +96,10 @@ def beside(inputs: Inputs, tests: list[str]) -> dict[str, list[Table]]:
                 rows, tested = pd.concat([shown, computed], ignore_index=True), tested.only(means=False)
             rows = rows[rows["method"].isin(printed.rows) & rows["direction"].isin(wanted)]
             if own := score_table(rows, test, "bleu", tested):
-                some = 0 < len(shared) < len(printed.directions)
-                ours.append(replace(own, notes=[SOME, *own.notes]) if some else own)
+                if 0 < len(shared) < len(printed.directions):
+                    some = "Means over the directions shown here; the paper's means are over all of its directions."
+                    own = replace(own, notes=[some, *own.notes])
+                ours.append(own)
         ahead = _ahead(scores, tests, printed, shared)
         theirs = table(number, score_columns([*printed.directions, *sides]))
         found[printed.title] = [*([ahead] if ahead else []), *ours, theirs]

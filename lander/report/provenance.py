@@ -17,7 +17,6 @@ READ = "import json, sys; [print(json.loads(line)[sys.argv[1]]) for line in sys.
 
 
 def run_command(inputs: Inputs) -> str:
-    """The command that makes the run and this page."""
     config = f" --configfile {shlex.quote(inputs.config_path)}" if inputs.config_path else ""
     return f"snakemake --cores 2{config}"
 

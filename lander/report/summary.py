@@ -11,11 +11,11 @@ from lander.report.labels import (
     MEAN_LABELS,
     SIDES,
     Method,
+    in_order,
     method_key,
     method_of,
     run_label,
     sort_directions,
-    sort_tests,
 )
 from lander.report.scores import score_columns
 from lander.report.significance import SIGNIFICANT
@@ -29,14 +29,11 @@ ONE_SEED = "One seed: the tests say whether a difference would hold for other se
 FEW = 0.1  # share of outputs long enough to identify their language below which a direction is not judged
 
 
-# ---------------------------------------------------------------- the best methods
-
-
 def test_names(inputs: Inputs) -> list[str]:
     """Test sets in the order of the config."""
     sources = inputs.setting("data", "test")
     wanted = [one.get("name") for one in sources if isinstance(one, dict)] if isinstance(sources, list) else []
-    return sort_tests(inputs.scores["test"], wanted)
+    return in_order(inputs.scores["test"], wanted)
 
 
 def facts(inputs: Inputs, tests: list[str]) -> list[str]:
@@ -125,9 +122,6 @@ def winners_table(inputs: Inputs, test: str) -> Table | None:
     return Table.of(f"Best method by direction, BLEU on {test}", "direction", columns, table, notes=notes)
 
 
-# ---------------------------------------------------------------- all methods on one line each
-
-
 def average(inputs: Inputs, run: Method, key: str) -> float | None:
     """Mean over seeds of a number in run.json."""
     values = [content.get(key) for model, content in inputs.runs.items() if method_of(model) == run]
@@ -207,9 +201,6 @@ def off_target_table(scores: pd.DataFrame) -> Table | None:
         f"{100 * FEW:.0f}% of the outputs are long enough for that."
     ]
     return Table.of("Output in a wrong language", "method", columns, table, notes=notes)
-
-
-# ---------------------------------------------------------------- answers, cautions
 
 
 def findings(inputs: Inputs) -> list[tuple[str, str, str]]:

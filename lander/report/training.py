@@ -115,11 +115,9 @@ def stage_table(inputs: Inputs) -> Table | None:
 
 def stages(inputs: Inputs) -> Drawn | None:
     """Time of all jobs of a stage, and the memory of its largest job."""
-    if not len(inputs.benchmarks):
+    if inputs.benchmarks.empty or inputs.benchmarks["copied"].all():
         return None
     data = by_stage(inputs).query("jobs > 0").sort_values("seconds", ascending=False, kind="stable")
-    if data.empty:
-        return None
     scale, unit = next((one for one in ((3600, "h"), (60, "min")) if data["seconds"].max() >= 2 * one[0]), (1, "s"))
     rows = data.assign(label=data["stage"], series="")
     panels = [

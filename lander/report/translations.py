@@ -13,7 +13,7 @@ from sacrebleu.metrics import CHRF
 
 from lander.config.methods import TRAINING_FREE
 from lander.evaluate import translations
-from lander.report.labels import method_key, method_of, run_label, sort_directions, sort_tests
+from lander.report.labels import in_order, method_key, method_of, run_label, sort_directions
 from lander.shared.csvfile import read_csv
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction, parse_direction
@@ -112,7 +112,7 @@ def read_browser(
     seeds = len({model.seed for model in models}) > 1
     labels = [run_label(method_of(model)) + (f", seed {model.seed}" if seeds else "") for model in models]
     groups, notes = [], []
-    for test in sort_tests([test for test, _ in places], tests):
+    for test in in_order([test for test, _ in places], tests):
         for direction in sort_directions([name for one, name in places if one == test]):
             files = places[(test, direction)]
             items = {index: translations.read(path) for index, path in files.items()}

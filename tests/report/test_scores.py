@@ -152,26 +152,6 @@ def compared(method, baseline, difference, p, direction="en-de", **more):
     return row | ends | more
 
 
-def test_of_losses_the_lowest_is_the_best_and_ahead(tmp_path):
-    metric = "loss_per_character"
-    rows = [compared("full", "lora", -0.125, 0.001, metric=metric, difference_high=-0.1)]
-    rows += [compared("adapter", "lora", 0.125, 0.001, metric=metric, difference_low=0.1)]
-    found = read_significance(write_significance(tmp_path / "s.csv", rows))
-    place = ("news", "en-de", metric)
-    assert found.beaten(FULL, place) == [LORA]
-    assert found.beaten(("adapter", "main"), place) == []
-    runs = [("full", 0.5), ("lora", 0.625), ("adapter", 0.75)]
-    scores = table_of([(name, "main", "0", "en-de", value) for name, value in runs]).assign(metric=metric)
-    cells = {label: cells[0] for label, cells in score_table(scores, "news", metric, found).rows}
-    assert {label: (cell.text, cell.best, cell.ahead) for label, cell in cells.items()} == {
-        "full": ("0.500", True, "lora"),
-        "lora": ("0.625", False, ""),
-        "adapter": ("0.750", False, ""),
-    }
-    (differences,) = baseline_tables(found, "news", metric)
-    assert texts(differences) == {"full": ["−0.125"], "adapter": ["+0.125"]}
-
-
 def test_significance_by_hand(tmp_path):
     rows = [{"method": "lora", "low": 11, "high": 13}, {"method": "full", "low": 18, "high": 22}]
     rows += [compared("full", "lora", 8, 0.0004), compared("landermt", "lora", 1, 0.2, variant="k8")]
@@ -217,20 +197,23 @@ def test_with_several_seeds_a_difference_must_hold_over_seeds_too(tmp_path):
 
 
 def test_whose_lower_scores_are_better_and_whose_are_not_known(tmp_path):
-    for signature, best, ahead in (
-        ("model:x|better:less", "full", ["full"]),
-        ("model:x|better:more", "lora", []),
-        ("model:x", None, []),
+    for metric, signature, best, ahead in (
+        ("loss_per_character", "s", "full", ["full"]),
+        ("metricx", "model:x|better:less", "full", ["full"]),
+        ("metricx", "model:x|better:more", "lora", []),
+        ("metricx", "model:x", None, []),
     ):
-        row = compared("full", "lora", -1, 0.001, metric="metricx", signature=f"{signature}|bs:10", low=1, high=2)
+        row = compared("full", "lora", -1, 0.001, metric=metric, signature=f"{signature}|bs:10", low=1, high=2)
         tested = read_significance(write_significance(tmp_path / "s.csv", [row]))
         scores = table_of([("full", "main", "0", "en-de", 2.0), ("lora", "main", "0", "en-de", 3.0)])
-        scores = scores.assign(metric="metricx", signature=signature)
-        table = score_table(scores, "news", "metricx", tested)
+        scores = scores.assign(metric=metric, signature=signature)
+        table = score_table(scores, "news", metric, tested)
         assert [label for label, cells in table.rows if cells[0].best] == ([best] if best else [])
         assert [label for label, cells in table.rows if cells[0].marks] == ahead
-        assert ("less is better" in table.caption) == ("less" in signature)
+        assert ("less is better" in table.caption) == (best == "full")
         assert any("less_is_better" in note for note in table.notes) == (best is None)
+        (differences,) = baseline_tables(tested, "news", metric)
+        assert texts(differences) == {"full": ["−1.000"]}
     assert look("comet", ["model:y"]).best == "max"
 
 

@@ -23,8 +23,7 @@ from lander.report.training import by_stage
 from lander.shared.errors import UserError
 from lander.shared.files import write_text
 
-SAME = "The configs are the same, except for the name of the run."
-UNREAD = "Not all configs can be read, so it is unknown how they differ."
+SAME = "The configs that can be read are the same, except for the name of the run."
 COSTS = {  # heading -> key of run.json, how it is shown
     "trained": ("parameters_trained", quantity),
     "time": ("seconds", duration),
@@ -56,10 +55,9 @@ def compare(folders: Sequence[Path], out: Path, resamples: int = 0) -> None:
         parts.append((test, main, others))
     glance = glance_table(runs, scores, names, tested)
     config, costs = config_table(runs), cost_table(runs)
-    same = SAME if all(run.setting() is not None for run in runs) else UNREAD
     first = [config, glance, *(table for _, main, _ in parts for table in main), costs]
     shown = [markdown(replace(table, notes=[])) for table in first if table]
-    print("\n\n".join([*shown, *([] if config else [same]), *cautions]))
+    print("\n\n".join([*shown, *([] if config else [SAME]), *cautions]))
     drawn = [score_figure(Inputs("", scores), [test]) for test in names]
     drawn = [replace(one, name=f"{one.name}-{place}") for place, one in enumerate(drawn) if one]
     costs = [table for table in (costs, stage_table(runs)) if table]
@@ -76,7 +74,7 @@ def compare(folders: Sequence[Path], out: Path, resamples: int = 0) -> None:
         glance=glance,
         cautions=cautions,
         config=config,
-        same=same,
+        same=SAME,
         software=software_table(runs),
         scores=parts,
         figures=drawn,
@@ -94,7 +92,7 @@ def _cautions(runs: Sequence[Inputs], scores: pd.DataFrame) -> list[str]:
     found = [f"{run.name} has no config.yaml that can be read." for run in runs if run.setting() is None]
     mixed = scores.groupby(["test", "direction", "metric"])["signature"].nunique()
     if metrics := sorted(set(mixed[mixed > 1].index.get_level_values("metric"))):
-        found.append(f"Computed differently in the runs: {', '.join(metrics)}; see the signatures below the ")
+        found.append(f"Computed differently in the runs: {', '.join(metrics)}; see the signatures below the tables.")
     if any(run.scores["seed"].nunique() == 1 for run in runs):
         found.append(ONE_SEED)
     return found

@@ -67,9 +67,6 @@ def read_runs(folders: Sequence[Path]) -> list[Inputs]:
     return found
 
 
-# ---------------------------------------------------------------- what they have in common
-
-
 def items_of(run: Inputs) -> set[Item]:
     """The items that a run has scores of."""
     scores = run.scores[~run.scores["direction"].isin(MEANS)]
