@@ -1,7 +1,4 @@
-"""Section "Layers and neurons": what the detection found before any training (paper, figures 4-8).
-
-Figures by layer, heat maps of overlap and agreement, the table of owners, and the answers in the summary.
-"""
+"""Section "Layers and neurons": what the detection found before any training (paper, figures 4-8)."""
 
 import io
 from collections.abc import Mapping, Sequence

@@ -149,15 +149,11 @@ def number(
     value: float | None, digits: int, spread: float | None = None, sign: bool = False, best: bool = False
 ) -> Cell:
     """A mean and its spread. A loss that is not finite comes from a training that has diverged."""
-    if value is None:
-        return Cell(MISSING)
-    if not abs(value) < float("inf"):
-        return Cell("diverged")
+    if value is None or not abs(value) < float("inf"):
+        return Cell(MISSING if value is None else "diverged")
     text = f"{value:{'+' if sign else ''}.{digits}f}"
-    if not float(text):
-        text = text.replace("-", "").replace("+", "")  # no sign for what rounds to zero
-    shown = spread is not None and spread == spread
-    return Cell(text, bool(best), f"±{spread:.{digits}f}" if shown else "")
+    text = text if float(text) else text.lstrip("+-")  # no sign for what rounds to zero
+    return Cell(text, bool(best), f"±{spread:.{digits}f}" if pd.notna(spread) else "")
 
 
 def listed(values: Sequence[object]) -> str:

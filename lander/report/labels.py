@@ -15,7 +15,6 @@ GROUPS = ("out of English", "into English", "other directions")  # of directions
 SIDES = {"mean-out-of-en": "out of English", "mean-into-en": "into English"}
 MEAN_LABELS = {"mean": "all", "mean-out-of-en": "out of en", "mean-into-en": "into en"}
 ZERO_SHOT_VARIANTS = {"main": "fixed instruction", "best-prompt": "best prompt"}
-LESS, MORE = "better:less", "better:more"  # in the signature of a metric of `evaluate.neural`
 
 
 def method_of(model: Model) -> Method:
@@ -71,12 +70,13 @@ def look(metric: str, signatures: Iterable[str] = ()) -> Look:
     if metric in METRICS:
         return METRICS[metric].look
     words = metric.replace("_", " ")
-    fields = [set(signature.split("|")) for signature in signatures]
-    if fields and all("unit:share" in one for one in fields):
+    parts = [set(signature.split("|")) for signature in signatures]
+    shared = set.intersection(*parts) if parts else set()
+    if "unit:share" in shared:
         return Look(f"{words}, % of items", 1, 100, "")
-    if fields and all(LESS in one for one in fields):
+    if "better:less" in shared:  # of a metric of `evaluate.neural`
         return Look(f"{words} (less is better)", 3, 1, "min")
-    return Look(words, 3, 1, "max" if fields and all(MORE in one for one in fields) else "")
+    return Look(words, 3, 1, "max" if "better:more" in shared else "")
 
 
 def sort_metrics(names: Iterable[str]) -> list[str]:

@@ -85,11 +85,10 @@ def write(
     _write_files(out, [one for items in figures.values() for one in items], documents, promised)
     write_text(out / "index.html", text)
     if len(text.encode()) > LIMIT:
-        print(
-            f"lander report: warning: {out / 'index.html'} is larger than {LIMIT / 1e6:.1f} MB; "
-            "give fewer score tables, figures or run files",
-            file=sys.stderr,
+        large = (
+            f"{out / 'index.html'} is larger than {LIMIT / 1e6:.1f} MB; give fewer score tables, figures or run files"
         )
+        print(f"lander report: warning: {large}", file=sys.stderr)
 
 
 def _figures(inputs: Inputs, tests: list[str], documents: Sequence[Document]) -> dict[str, list[Drawn]]:

@@ -103,7 +103,7 @@ def winners_table(inputs: Inputs, test: str) -> Table | None:
         best, place = leaders(order), (test, name, "bleu")
         span = tested.intervals.get((best[0], place)) if len(best) == 1 else None
         score = Cell(f"{order.iloc[0]:.1f}", interval=f"{span[0]:.1f}–{span[1]:.1f}" if span else "")
-        second = [MISSING, "tied", MISSING] if len(best) > 1 else [MISSING] * 3
+        second = [MISSING, "tied" if len(best) > 1 else MISSING, MISSING]
         if len(best) == 1 < len(order):
             outcome = tested.compare(best[0], order.index[1], place)
             sure = ("yes, " if outcome.significant else "no, ") + outcome.text if outcome else "not tested"
@@ -191,15 +191,11 @@ def off_target_table(scores: pd.DataFrame) -> Table | None:
     for run, own in sorted(off.groupby(["method", "variant"]), key=lambda pair: method_key(pair[0])):
         judged = own.dropna().sort_values(ascending=False, kind="stable")
         worst = [MISSING, MISSING]
-        if len(judged):
-            *_, test, direction = judged.index[0]
-            worst = [f"{direction} on {test}", f"{100 * judged.iloc[0]:.1f}%"]
+        for (*_, test, direction), share in judged[:1].items():
+            worst = [f"{direction} on {test}", f"{100 * share:.1f}%"]
         table.append((run_label(run), [*worst, int((judged > OFF).sum()), len(judged), len(own) - len(judged)]))
     columns = ["worst direction", "share there", f"directions above {100 * OFF:.0f}%", "judged", "not judged"]
-    notes = [
-        "Shares are of the outputs whose language can be identified. Not judged: directions in which fewer than "
-        f"{100 * FEW:.0f}% of the outputs are long enough for that."
-    ]
+    notes = [f"Share: of the outputs whose language is known. Not judged: it is known of fewer than {100 * FEW:.0f}%."]
     return Table.of("Output in a wrong language", "method", columns, table, notes=notes)
 
 
@@ -233,8 +229,7 @@ def cautions(inputs: Inputs, tests: list[str]) -> list[str]:
         found.append(ONE_SEED if tested.tests else "One seed and no tests: small differences may be chance.")
     elif tested.seeds:
         found.append(
-            f"{seeds} seeds: a difference counts as significant only if it holds over sentences and over seeds (the "
-            "larger p of randomisation and bootstrap). A few seeds show little of how much seeds vary."
+            f"{seeds} seeds: significant means over sentences and over seeds. A few seeds show little of their spread."
         )
     return found + [f"{test}: {text}" for test in tests for text in _test_cautions(scores, test)]
 
@@ -253,8 +248,12 @@ def _test_cautions(scores: pd.DataFrame, test: str) -> list[str]:
         )
     for metric, limit, text in (("empty", 0.01, "is empty"), ("copied", 0.05, "repeats the source")):
         if metric in values:
-            means = values[metric].groupby(["method", "variant"])["score"].mean()
-            means = means.sort_values(ascending=False, kind="stable")
+            means = (
+                values[metric]
+                .groupby(["method", "variant"])["score"]
+                .mean()
+                .sort_values(ascending=False, kind="stable")
+            )
             over = [f"{run_label(run)} {100 * value:.1f}%" for run, value in means.items() if value > limit]
             found += [f"more than {100 * limit:.0f}% of the output {text}: {first(over)}."] if over else []
     for name, of in wanted.items():

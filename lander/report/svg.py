@@ -85,9 +85,7 @@ class Drawn:
         wide = self.data.pivot(index=index, columns=columns, values=values)[order]
         whole = (wide.dropna() % 1 == 0).all(axis=None)
         wide = wide.map(lambda value: MISSING if pd.isna(value) else f"{value:,.0f}" if whole else f"{value:.4g}")
-        return Table.of(
-            self.title, index, map(str, order), ((label, texts) for label, *texts in wide.itertuples(name=None))
-        )
+        return Table.of(self.title, index, map(str, order), zip(wide.index, wide.to_numpy(), strict=True))
 
 
 def line_style(index: int) -> dict[str, Any]:

@@ -107,8 +107,7 @@ def stage_table(inputs: Inputs) -> Table | None:
         rows.append((row.stage, [f"{row.jobs:,}", f"{row.copied:,}", *costs]))
     columns = ["jobs", "copied", "time of all jobs", "longest job", "peak memory"]
     notes = [
-        "Wall-clock time; jobs may have run in parallel. Memory: the highest resident memory of a job. Copied: further "
-        "jobs that did not run, because another run had made the same results; their time is not counted."
+        "Memory: the highest resident memory of a job. Copied: jobs that did not run; another run had their results."
     ]
     return Table.of("Time and memory by stage", "stage", columns, rows, notes=notes)
 

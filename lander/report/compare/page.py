@@ -227,8 +227,5 @@ def stage_table(runs: Sequence[Inputs]) -> Table | None:
             cells.append(measured(jobs[name, "seconds"], duration) if ran else "copied" if copied else MISSING)
         rows.append((stage, [*cells, *(measured(jobs[name, "memory"], size) for name in found)]))
     columns = [(group, name) for group in ("time of all jobs", "peak memory") for name in found]
-    notes = [
-        "Wall-clock time; jobs may have run in parallel. A job that did not run again keeps the time of its first run. "
-        "Jobs whose results were copied from another run are not counted."
-    ]
+    notes = ["Wall-clock time; jobs may have run in parallel. Jobs whose results were copied are not counted."]
     return Table.of("Time and memory by stage", "stage", columns, rows, notes=notes)

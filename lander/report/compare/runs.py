@@ -3,8 +3,7 @@
 A method is tested against itself in the first run that has it, on the same sentences. Intervals, tests and correction
 are those of `lander.evaluate.significance`. All comparisons of one metric on one test set are corrected together, the
 means separately. If both runs wrote the same outputs, nothing is compared: the difference is 0, p is 1, and it does not
-count among the comparisons. As in a run's report, the p is that of randomisation or, if a method has several seeds, the
-larger of that and the p of the bootstrap, which also draws seeds.
+count among the comparisons. Which p counts is that of `lander.report.significance`.
 """
 
 import hashlib
