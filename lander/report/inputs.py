@@ -22,6 +22,8 @@ from lander.shared.languages import language_name, parse_direction
 from lander.shared.runs import Model
 
 EXAMPLES = 3  # dropped pairs of each filter that are shown
+LAYERS = ["direction", "layer", "activation", "delta", "selected"]  # columns of the tables that the figures use
+NEURONS = ["layer", "neuron", "kind", "language", "selected"]
 
 
 @dataclass
