@@ -56,10 +56,8 @@ def lines(
 ) -> str:
     """Lines over a value. Columns: value, series, mean, spread.
 
-    Args:
-        ticks: of the x axis: `values` (those that were tried), `log` (the same on a logarithmic axis), `whole` numbers,
-            or `any`.
-        styles: series, in the order of the legend -> what differs from its usual look.
+    `ticks` of the x axis: `values` (those that were tried), `log` (the same on a logarithmic axis), `whole` numbers, or
+    `any`. `styles`: series, in the order of the legend -> what differs from its usual look.
     """
     series = list(styles or _unique(panels, "series"))
     figure, axes = grid(len(panels), 1, 2.7)

@@ -47,9 +47,7 @@ def _lines(
 ) -> Drawn:
     """Lines over layers. The chosen layers are shaded; if directions chose different ones, each has rings at its own.
 
-    Args:
-        data: its first three columns are layer, series and value (with any names).
-        styles: series, in the order of the legend -> what differs from its usual look.
+    The first three columns of `data` are layer, series and value, with any names. `styles`: as for `charts.lines`.
     """
     rows = data.iloc[:, :3].set_axis(["value", "series", "mean"], axis="columns")
     chosen = chosen_layers(inputs.layers)

@@ -88,13 +88,10 @@ def read(path: Path) -> Document:
         stored = STORED.validate_json(_text(path), strict=True, extra="forbid")
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise UserError(
-            f"{path}: not the result of an experiment ({where}: {first['msg']}); remove it and run snakemake again"
-        ) from None
-    svg = None
+        why = f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
+        raise UserError(f"{path}: not the result of an experiment ({why}); remove it and run snakemake again") from None
+    svg, picture = None, path.with_name(f"{name}.svg")
     if stored.figure:
-        picture = path.with_name(f"{name}.svg")
         svg = _text(picture)
         check_svg(svg, picture)
     return Document(name, stored.title, stored.blocks, _text(path.with_name(f"{name}.csv")), svg)

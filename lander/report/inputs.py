@@ -154,8 +154,8 @@ def read_dropped(files: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
 def read_benchmarks(folder: Path) -> pd.DataFrame:
     """Time and memory of every job, from Snakemake's benchmark files <folder>/<stage>/**.tsv or <stage>.tsv.
 
-    `copied` marks jobs whose outputs `lander.workflow.reuse` copied from another run: it has left a record of such a
-    job in the folder `.copied` beside this one, under the path of the job's benchmark.
+    `copied` marks jobs whose outputs come from another run: `lander.workflow.reuse` left a record at the path of the
+    benchmark, in the folder `.copied` beside this one.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; leave --benchmarks out")
@@ -171,10 +171,7 @@ def read_benchmarks(folder: Path) -> pd.DataFrame:
 
 
 def read_lengths(files: Sequence[Path]) -> pd.DataFrame:
-    """Characters of the training sentences: how many sentences of each language have each length.
-
-    A sentence counts once for each direction in which it is trained.
-    """
+    """How many training sentences of each language have each length, once for each direction that they train."""
     counts: Counter[tuple[str, int]] = Counter()
     for path in files:
         pair = parse_direction(path.stem)

@@ -28,11 +28,7 @@ FIGURES = ("gain", "scores", *detection.FIGURES, "loss", "lengths", "stages")  #
 
 
 def write(
-    inputs: Inputs,
-    out: Path,
-    documents: Sequence[Document] = (),
-    browser: Browser | None = None,
-    promised: Sequence[str] = (),
+    inputs: Inputs, out: Path, documents: Sequence[Document], browser: Browser | None, promised: Sequence[str]
 ) -> None:
     """Write index.html and every figure as .svg and .csv. Figures of an earlier report that no longer exist go away.
 

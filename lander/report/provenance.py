@@ -58,7 +58,6 @@ def tokenizer_choice(signed: str) -> str:
 
 
 def signature_table(inputs: Inputs) -> Table:
-    """Every signature, with its metric and directions."""
     rows = inputs.scores[~inputs.scores["direction"].isin(MEANS)]
     table = []
     for metric in sort_metrics(rows["metric"]):
