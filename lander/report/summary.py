@@ -46,8 +46,7 @@ def facts(inputs: Inputs, tests: list[str]) -> list[str]:
         "seed": scores["seed"].nunique(),
     }
     base = inputs.setting("model", "path")
-    found = [f"base {base}"] if isinstance(base, str) else []
-    return found + counted(counts)
+    return [*([f"base {base}"] if isinstance(base, str) else []), *counted(counts)]
 
 
 def means_by_run(scores: pd.DataFrame, test: str, metric: str, direction: str = "mean") -> pd.Series:
