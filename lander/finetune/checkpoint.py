@@ -18,7 +18,6 @@ import sys
 import time
 from pathlib import Path
 
-import torch
 import torch.distributed as dist
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -123,12 +122,6 @@ def latest(folder: Path, fingerprint: dict[str, str]) -> tuple[Path | None, str]
     return None, why
 
 
-def sweep(folder: Path) -> None:
-    """Remove what a kill has left of a checkpoint that was being written. Only for the process that holds the model."""
-    for path in folder.glob(".update-*"):
-        shutil.rmtree(path)
-
-
 def remove(folder: Path) -> None:
     """Remove all checkpoints of a training, whose model is written."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -138,29 +131,19 @@ def remove(folder: Path) -> None:
 
 
 def resume(folder: Path, engine: Engine, fingerprint: dict[str, str], updates: int) -> tuple[int, list[dict]]:
-    """Load the last checkpoint of a training into the engine, if there is one, and say which.
-
-    Returns:
-        The update to go on with, and the loss log so far.
-    """
+    """Load the last checkpoint into the engine, if there is one. Returns the next update and the loss log so far."""
     path, why = latest(folder, fingerprint)
     if path is None:
         if why:
             say(why)
         return 0, []
     record = _record(path)
-    with contextlib.ExitStack() as stack:
-        files = {}
-
-        def read(kind: str, name: str) -> torch.Tensor:
-            try:
-                if kind not in files:
-                    files[kind] = stack.enter_context(safe_open(path / f"{kind}.safetensors", "pt"))
-                return files[kind].get_tensor(name)
-            except (SafetensorError, OSError) as error:
-                raise UserError(f"{path}: the checkpoint is damaged ({error}); {_remedy(path)}") from None
-
-        engine.put(read, record["updates"])
+    try:
+        with contextlib.ExitStack() as stack:
+            files = {kind: stack.enter_context(safe_open(path / f"{kind}.safetensors", "pt")) for kind in KINDS}
+            engine.put(lambda kind, name: files[kind].get_tensor(name), record["updates"])
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: the checkpoint is damaged ({error}); {_remedy(path)}") from None
     say(f"resuming at update {record['update']} of {updates}")
     return record["update"], record["log"]
 

@@ -17,7 +17,6 @@ import yaml
 import lander
 from lander.finetune import saved
 from lander.finetune.delta import Delta
-from lander.finetune.manifest import check_provenance
 from lander.models import loading
 from lander.report.inputs import read_scores_table
 from lander.report.labels import look, sort_metrics
@@ -154,7 +153,7 @@ def provenance(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
         folder: results/<run>/finetune/<method>/<variant>/s<seed>; elsewhere run and variant are not known.
     """
     record = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
-    check_provenance(record, folder / "run.json")
+    saved.check_record(record, folder / "run.json")
     settings = record.get("settings") or {}
     found = {
         "settings": {key: settings[key] for key in SETTINGS if settings.get(key) not in (None, "", [])},

@@ -39,7 +39,7 @@ def test_partition_by_role_and_owner():
         (lambda mask: mask.assign(role="generall"), "en-de, layer 1: role 'generall'"),
         (lambda mask: mask.assign(role=["base"] + ["absent"] * 63), "en-de, layer 1: role base for some"),
         (lambda mask: mask.assign(role="base", trained=True), "en-de, layer 1: role base for .* or trained"),
-        (lambda mask: mask.assign(layer=0), "en-de: layer 1 is missing, though other directions have it"),
+        (lambda mask: mask.assign(layer=0), "en-de, layer 1: missing, though other directions have it"),
         (lambda mask: mask.assign(trained=False), "train it wherever it takes part, or nowhere"),
     ],
 )

@@ -125,7 +125,7 @@ def test_damaged_and_hostile_files_are_told_in_one_line(tmp_path: Path) -> None:
         write(manifest | {key: value})
         told(key if key != "method" else "unknown")
     write([])
-    told("`manifest` is missing or damaged")
+    told("missing or wrong")
     write(manifest, tensors | {"masks/../../en-de": tensors["masks/en-de"].clone()})
     with pytest.raises(UserError, match="which the manifest does not name"):
         delta.apply(file, tmp_path / "again")

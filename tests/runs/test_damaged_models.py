@@ -111,7 +111,7 @@ def test_checkpoints(tmp_path) -> None:
 
 
 def write_tensors(path: Path) -> None:
-    saved.save_tensors(path, {"a": torch.zeros(50_000)})
+    saved.Named(path.name).save(path.parent, {"a": torch.zeros(50_000)}, {})
 
 
 def test_a_full_disk_leaves_whole_models(tmp_path) -> None:
