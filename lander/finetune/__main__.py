@@ -24,7 +24,7 @@ import shutil
 import sys
 import time
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -59,11 +59,7 @@ PIECE = 1_000  # pairs that are tokenized together: as lists, tokens take many t
 
 
 def tokenize(
-    parts: Iterable[Mapping[str, Sequence]],
-    codec: Codec,
-    templates: list[Template],
-    names: tuple[str, str],
-    max_length: int,
+    parts: Iterable[Mapping[str, Any]], codec: Codec, templates: list[Template], names: tuple[str, str], max_length: int
 ) -> Pairs:
     """Tokens of a direction's training pairs. Pairs over `max_length` tokens are left out and counted.
 

@@ -142,32 +142,24 @@ class BlockFFN(nn.Module):
     Of `routing` it uses `scale`, which part is scaled, and `gate`: if learned, each direction has a `Gate`.
     """
 
-    def __init__(
-        self,
-        ffn: families.FFN,
-        groups: list[Group],
-        directions: list[str],
-        router: Router,
-        routing: Routing,
-        untouched_in: set[str],
-    ):
+    def __init__(self, ffn: families.FFN, layer: int, masks: dict[str, pd.DataFrame], router: Router, routing: Routing):
         super().__init__()
-        self.router, self.routing, self.groups = router, routing, groups
-        self.untouched_in = untouched_in  # directions that run the base's layer instead
-        self.masked = frozenset(directions)
+        self.router, self.routing, self.groups = router, routing, partition(masks, layer, ffn.n_neurons)
+        # Directions that run the base's layer instead
+        self.untouched_in = {name for name, mask in masks.items() if BASE in set(mask["role"][mask["layer"] == layer])}
+        self.masked = frozenset(masks)
         self.chosen_by = self.masked - self.untouched_in
-        self.directions = set(directions)  # `add_direction` adds to them, and to `untouched_in`
-        self.blocks = nn.ModuleList(Block(ffn, group.neurons) for group in groups)
+        self.directions = set(masks)  # `add_direction` adds to them, and to `untouched_in`
+        self.blocks = nn.ModuleList(Block(ffn, group.neurons) for group in self.groups)
         bias = ffn.down.bias
         self.bias = nn.Parameter(bias.detach().clone(), requires_grad=False) if bias is not None else None
-        gated = [name for name in directions if name in self.chosen_by] if routing.gate == "learned" else []
+        gated = [name for name in masks if name in self.chosen_by] if routing.gate == "learned" else []
         self.gates = nn.ModuleDict({name: Gate(ffn.down.weight) for name in gated})
 
     def scales(self, shifts: dict[str, torch.Tensor]) -> list[float | torch.Tensor | None]:
-        """Factor of each block in the current direction, None where it is absent.
+        """The mask's factor of each block in the current direction, shifted by its gate; None where it is absent.
 
-        It is the mask's factor, shifted by the direction's gate if there is one. Text without a direction, or of a
-        direction without a mask, runs the base's graph: all blocks, factor 1.
+        Text without a direction, or of a direction without a mask, runs the base's graph: all blocks, factor 1.
         """
         direction = self.router.direction
         if direction not in self.directions:
@@ -258,12 +250,10 @@ def install(
         if not 0 <= layer < len(layers):
             raise UserError(f"masks: layer {layer}: the model has layers 0 to {len(layers) - 1}; make the masks again")
         ffn = families.ffn_of(network, layer)
-        groups = partition(masks, layer, ffn.n_neurons)
-        untouched = {name for name, mask in masks.items() if (mask.loc[mask["layer"] == layer, "role"] == BASE).any()}
-        routed = BlockFFN(ffn, groups, list(masks), router, routing, untouched)
+        routed = BlockFFN(ffn, layer, masks, router, routing)
         setattr(layers[layer], family.ffn, routed)
-        if untouched:
-            switch_layer(layers[layer], family.ffn, ffn.module, router, untouched, scope)
+        if routed.untouched_in:
+            switch_layer(layers[layer], family.ffn, ffn.module, router, routed.untouched_in, scope)
     return installed(network)
 
 

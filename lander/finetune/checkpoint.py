@@ -77,8 +77,7 @@ class Clock:
         self.last = time.monotonic()
         if self.reason >= SIGNAL:
             number = signal.Signals(self.reason - SIGNAL)
-            where = f"after update {update} of {updates}, the state is saved; run again to go on from it"
-            say(f"{number.name}: stopped {where}")
+            say(f"{number.name}: stopped after update {update} of {updates}, the state is saved; run again to go on")
             sys.exit(128 + number)
         if self.reason == TIME_IS_UP:
             for number in SIGNALS:  # the state is saved: SIGTERM, by which SLURM ends a requeued job, ends the process
@@ -110,9 +109,7 @@ def save(folder: Path, engine: Engine, update: int, log: list[dict], fingerprint
 def latest(folder: Path, fingerprint: dict[str, str]) -> tuple[Path | None, str]:
     """The last checkpoint with this fingerprint; if there is none, in one line why the last one of all is not used."""
     why = ""
-    for path in sorted(folder.glob("update-*"), reverse=True):
-        if not (path / "state.json").is_file():
-            continue
+    for path in sorted((state.parent for state in folder.glob("update-*/state.json")), reverse=True):
         found = _record(path)["fingerprint"]
         if found == fingerprint:
             return path, ""

@@ -56,7 +56,8 @@ def weights(prepared: Prepared, direction: str) -> tuple[int, int, int]:
     outside = {id(p) for p in prepared.trained().values()} - {id(p) for p in layers.parameters()}
     depths = [i for i, layer in enumerate(layers) if any(p.requires_grad for p in layer.parameters())]
     lowest = 0 if outside else min(depths)  # what is trained outside the layers has the embeddings with it
-    absent = [switch.idle for switch in switches(layers).values()]  # what does not run in this direction
+    # What does not run in this direction
+    absent = [part.trained if part.is_off else part.untouched for part in switches(layers).values()]
     for ffn in (part for part in layers.modules() if isinstance(part, BlockFFN)):
         scales = ffn.scales(ffn.shifts())
         absent += [block for block, scale in zip(ffn.blocks, scales, strict=True) if scale is None]

@@ -59,10 +59,6 @@ class Delta:
         self.parts = saved.check_manifest(self.manifest, self.path)
         saved.check_record(self.provenance, self.path)
 
-    def tensors(self, part: str) -> saved.Tensors:
-        """The tensors of a part, or the masks, by name."""
-        return saved.load_tensors(self.path, f"{part}/")
-
 
 def is_delta(path: str | Path) -> bool:
     """Whether a path looks like a delta file, rather than a folder or the name of a model."""
@@ -108,10 +104,11 @@ def apply(path: str | Path, out: Path, base: str | None = None) -> None:
     with whole_folder(out) as folder:
         codec.tokenizer.save_pretrained(folder)
         for part in delta.parts:
-            saved.PARTS[part].save(folder, delta.tensors(part), {"path": where, "revision": revision})
+            tensors = saved.load_tensors(delta.path, f"{part}/")
+            saved.PARTS[part].save(folder, tensors, {"path": where, "revision": revision})
         if delta.adapter_config:
             write_json(folder / "adapter_config.json", delta.adapter_config)
-        for direction, data in delta.tensors("masks").items():
+        for direction, data in saved.load_tensors(delta.path, "masks/").items():
             if direction not in delta.manifest["masked"]:
                 raise UserError(f"{path}: a mask of {direction!r}, which the manifest does not name; make it again")
             (folder / "masks").mkdir(exist_ok=True)

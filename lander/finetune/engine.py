@@ -28,9 +28,6 @@ MASTERS = "weights"  # in float32
 KINDS = (MASTERS, "exp_avg", "exp_avg_sq")  # of the state of a training: also AdamW's moments
 
 
-# ------------------------------------------------------------ processes
-
-
 def start_processes() -> None:
     """Join the process group that torchrun prepared, or make one of this process alone.
 
@@ -84,9 +81,6 @@ def import_deepspeed() -> Any:
     return deepspeed
 
 
-# ------------------------------------------------------------ the optimizer
-
-
 class BlockAdamW(torch.optim.AdamW):
     """AdamW over parameter groups; those with `group["idle"]` are left out of a step.
 
@@ -119,9 +113,6 @@ class BlockAdamW(torch.optim.AdamW):
             return super().step(closure)
         finally:
             self.param_groups = groups
-
-
-# ------------------------------------------------------------ the engine
 
 
 class Engine:

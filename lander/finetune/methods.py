@@ -83,9 +83,6 @@ def count(groups: list[ParameterGroup]) -> int:
     return sum(parameter.numel() for group in groups for parameter in group.parameters.values())
 
 
-# ------------------------------------------------------------ everything, LoRA, bottlenecks
-
-
 def full(network: nn.Module, _options: Options) -> Prepared:
     """Everything is trained."""
     return Prepared(network, [ParameterGroup("all", dict(network.named_parameters()))])
@@ -167,9 +164,6 @@ def with_lora(network: nn.Module, lora: Lora) -> nn.Module:
     targets = list(lora.targets) or list(linear_maps(network))
     config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=targets, task_type="CAUSAL_LM")
     return get_peft_model(network, config, autocast_adapter_dtype=False)
-
-
-# ------------------------------------------------------------ blocks
 
 
 def routed_unshared(network: nn.Module, options: Options) -> Prepared:

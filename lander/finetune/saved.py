@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal
 import pandas as pd
 import torch
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
@@ -283,7 +283,7 @@ def open_tensors(path: Path) -> Iterator[Any]:
             yield file
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except Exception as error:  # of the file, or of a type of numbers that torch does not have
+    except (SafetensorError, OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not a readable safetensors file ({brief(error, 200)})") from None
 
 
@@ -294,7 +294,7 @@ def load_tensors(path: Path, prefix: str = "") -> Tensors:
         return {name.removeprefix(prefix): file.get_tensor(name) for name in names}
 
 
-# ------------------------------------------------------------ what a manifest and a record of a training must have
+# ------------------------------------------------------------ what a manifest and a record must have
 
 
 def _direction(name: str) -> str:
@@ -333,10 +333,6 @@ class Manifest(BaseModel):
     sizes: dict[str, Size]
 
 
-class Count(BaseModel):
-    used: int
-
-
 class Inputs(BaseModel):
     train: list[str] = []
 
@@ -346,7 +342,7 @@ class Record(BaseModel):
 
     settings: Inputs | None = None
     versions: dict[str, Any] | None = None
-    pairs: dict[str, Count] | None = None
+    pairs: dict[str, dict[str, int]] | None = None
     sources: list[str] | None = None
     updates: int | None = None
     variant: str | None = None

@@ -50,11 +50,6 @@ class Switch(nn.Module):
         """Whether the untouched part runs in the current direction."""
         return self.router.direction in self.untouched_in
 
-    @property
-    def idle(self) -> nn.Module:
-        """The part that does not run in the current direction."""
-        return self.trained if self.is_off else self.untouched
-
     def forward(self, *rows: torch.Tensor) -> torch.Tensor:
         if not self.training:
             return (self.untouched if self.is_off else self.trained)(*rows)

@@ -149,12 +149,9 @@ def learning_rate(update: int, updates: int, peak: float, warmup: int, schedule:
     """Learning rate of an update (from 0): linear warmup, then `constant`, or `linear` or `cosine` down to zero."""
     if update < warmup:
         return peak * (update + 1) / warmup
-    if schedule == "constant":
-        return peak
     progress = (update - warmup) / max(updates - warmup, 1)
-    if schedule == "linear":
-        return peak * (1 - progress)
-    return peak * 0.5 * (1 + float(torch.cos(torch.tensor(progress * torch.pi))))
+    cosine = 0.5 * (1 + float(torch.cos(torch.tensor(progress * torch.pi))))
+    return peak * {"constant": 1.0, "linear": 1 - progress, "cosine": cosine}[schedule]
 
 
 def loss_rows(losses: torch.Tensor, directions: list[str], update: int, rate: float) -> list[dict]:
@@ -168,6 +165,6 @@ def loss_rows(losses: torch.Tensor, directions: list[str], update: int, rate: fl
         mean = float((loss * tokens).sum() / tokens.sum())
         if not math.isfinite(mean):
             raise Diverged(f"finetune: the loss of {direction} is {mean} at update {update}; {REMEDY}")
-        row = {"update": update, "direction": direction, "loss": mean, "tokens": int(tokens.sum())}
-        rows.append(row | {"learning_rate": rate})
+        values = update, direction, mean, int(tokens.sum()), rate
+        rows.append(dict(zip(LOG_COLUMNS, values, strict=True)))
     return rows

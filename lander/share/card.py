@@ -136,7 +136,7 @@ class Card:
             "updates": made.get("updates"),
             "parameters trained": f"{trained:,} of {total:,}" if trained is not None and total else None,
             "data": ", ".join(made.get("sources", [])),
-            "pairs used": words({name: f"{count['used']:,}" for name, count in made.get("pairs", {}).items()}),
+            "pairs used": words({name: f"{count.get('used', 0):,}" for name, count in made.get("pairs", {}).items()}),
             "settings": words(made.get("settings", {})),
             "device": made.get("device"),
             "versions": words(made.get("versions", {})),
