@@ -3,7 +3,7 @@
 A method is tested against itself in the first run that has it, on the same sentences. Intervals, tests and correction
 are those of `lander.evaluate.significance`. All comparisons of one metric on one test set are corrected together, the
 means separately. If both runs wrote the same outputs, nothing is compared: the difference is 0, p is 1, and it does not
-count among the comparisons. Which p counts is that of `lander.report.significance`.
+count among the comparisons. `lander.report.significance` says which p counts.
 """
 
 import hashlib
