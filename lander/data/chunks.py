@@ -27,14 +27,8 @@ def write(path: str | Path, schema: str, rows: Iterable[Sequence]) -> int:
     return count
 
 
-def reading(path: str | Path, schema: str, columns: Iterable[str]) -> Iterator[dict[str, list]]:
-    """Chunks of some columns of a table, as {column: values}. UserError if a table that must have rows has none."""
-    for table in reading_tables(path, schema, columns):
-        yield {name: table.column(name).to_pylist() for name in table.column_names}
-
-
-def reading_tables(path: str | Path, schema: str, columns: Iterable[str]) -> Iterator[pa.Table]:
-    """As `reading`, but each chunk is an Arrow table."""
+def reading(path: str | Path, schema: str, columns: Iterable[str]) -> Iterator[pa.Table]:
+    """Chunks of some columns of a table. UserError if a table that must have rows has none."""
     wanted = pa.schema([SCHEMAS[schema].field(name) for name in columns])
     rows = 0
     with opened(path, str(path)) as file:
@@ -50,11 +44,10 @@ def reading_tables(path: str | Path, schema: str, columns: Iterable[str]) -> Ite
 
 def head(path: str | Path, schema: str, rows: int | None) -> pd.DataFrame:
     """The first `rows` rows of a table, or all if None; what follows is not read."""
-    parts, count = [], 0
-    for part in reading_tables(path, schema, SCHEMAS[schema].names):
+    parts: list[pa.Table] = []
+    for part in reading(path, schema, SCHEMAS[schema].names):
         parts.append(part)
-        count += len(part)
-        if rows is not None and count >= rows:
+        if rows is not None and sum(map(len, parts)) >= rows:
             break
     whole = pa.concat_tables(parts) if parts else SCHEMAS[schema].empty_table()
     return whole.slice(0, rows).to_pandas()

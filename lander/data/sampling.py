@@ -55,19 +55,19 @@ def sample(
     """
     duplicates = resolve(cleaning)["default"]["duplicates"]
     unique = [side for side in ("source", "target") if duplicates[side]]
-    number_of_templates = len(load_templates(templates))
+    sides = ("first", "second") if direction == direction.pair else ("second", "first")  # that hold source and target
     of_pair = tables.read(counts, "counts")
-    hashes = _read_hashes(direction, clean, seed, of_pair["origin"].unique(), unique)
+    hashes = _read_hashes(direction, clean, (*sides, "origin"), seed, of_pair["origin"].unique(), unique)
     order, dropped = _choose(hashes, origins, max_pairs, unique)
     if not len(order):
         raise UserError(f"direction {direction}: no training pair is left from the sources that serve it (data.train)")
     counted = _count(direction, of_pair, dropped)
     if counted is None or counted.loc[counted["reason"] == "kept", "pairs"].sum() != len(order):
         raise UserError(f"{counts}: does not count the pairs of {clean}; {remedy(counts)}")
-    numbers = (hashes["template"].to_numpy()[order] % number_of_templates).tolist()
+    numbers = (hashes["template"].to_numpy()[order] % len(load_templates(templates))).tolist()
     # named like temporary files of `out`, so that `files.sweep` finds what a killed job has left
     with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
-        rows = _rows(clean, (*_sides(direction), "origin", "line"), order, len(hashes), Path(folder))
+        rows = _rows(clean, (*sides, "origin", "line"), order, len(hashes), Path(folder))
         found = zip(numbers, rows, strict=True)
         chunks.write(out, "train", ((source, target, template, *place) for template, (source, target, *place) in found))
     tables.write(counts_out, counted, "counts")
@@ -80,13 +80,8 @@ def pair_hash(seed: int, direction: Direction, source: str, target: str) -> tupl
     return int.from_bytes(value[:8]), int.from_bytes(value[8:])
 
 
-def _sides(direction: Direction) -> tuple[str, str]:
-    """Columns of a clean table that hold source and target."""
-    return ("first", "second") if direction == direction.pair else ("second", "first")
-
-
 def _read_hashes(
-    direction: Direction, clean: Path, seed: int, origins: Sequence[str], unique: Sequence[str]
+    direction: Direction, clean: Path, columns: Sequence[str], seed: int, origins: Sequence[str], unique: Sequence[str]
 ) -> pd.DataFrame:
     """What is kept in memory of each row of a clean table, in its order.
 
@@ -94,14 +89,13 @@ def _read_hashes(
     `unique` a digest of its text (all uint64), and `origin` (categorical).
     """
     parts = []
-    for chunk in chunks.reading(clean, "clean", (*_sides(direction), "origin")):
-        sources, targets, names = chunk.values()
-        pairs = zip(sources, targets, strict=True)
-        both = np.array([pair_hash(seed, direction, *pair) for pair in pairs], dtype=np.uint64).reshape(-1, 2)
-        part = pd.DataFrame(both, columns=["place", "template"])
+    for chunk in chunks.reading(clean, "clean", columns):
+        sources, targets, names = (column.to_pylist() for column in chunk.columns)
+        hashes = [pair_hash(seed, direction, *pair) for pair in zip(sources, targets, strict=True)]
+        part = pd.DataFrame(np.array(hashes, dtype=np.uint64).reshape(-1, 2), columns=["place", "template"])
         for side in unique:
             texts = sources if side == "source" else targets
-            part[side] = np.array([digest(text) for text in texts], dtype=np.uint64)
+            part[side] = np.array(list(map(digest, texts)), dtype=np.uint64)
         parts.append(part.assign(origin=pd.Categorical(names, categories=origins)))
     return pd.concat(parts, ignore_index=True)
 
@@ -146,7 +140,7 @@ def _rows(clean: Path, columns: Sequence[str], order: np.ndarray, count: int, fo
         schema = pa.schema([tables.SCHEMAS["clean"].field(name).with_nullable(True) for name in columns])
         streams = [stack.enter_context(pa.OSFile(str(file), "wb")) for file in files]
         writers = [stack.enter_context(pa.ipc.new_stream(stream, schema)) for stream in streams]
-        for table in chunks.reading_tables(clean, "clean", columns):
+        for table in chunks.reading(clean, "clean", columns):
             here = blocks[begin : begin + len(table)]
             for block in np.unique(here[here >= 0]):
                 writers[block].write_table(table.take(np.flatnonzero(here == block)))

@@ -9,6 +9,7 @@ import gzip
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -122,30 +123,26 @@ def read_aligned(
 ) -> Iterator[tuple[int, tuple[str, ...], float]]:
     """Yield lines `start` <= n < `stop` of aligned files: (n from 0, one text per file, share of the first file read).
 
+    The share is computed for every thousandth line only, and 0 for others.
     UserError if a file is empty, if files have unequal length, or if `stop` is beyond their end.
     """
     with ExitStack() as stack:
         files = [stack.enter_context(TextFile(path)) for path in paths]
         for file in files:
             file.skip(start)
-        number = start
-        share = 0.0
-        while stop is None or number < stop:
+        for number in count(start) if stop is None else range(start, stop):
             texts = tuple(file.read_line() for file in files)
             if None in texts:
                 break
-            if number % 1000 == 0:
-                share = files[0].share_read
-            yield number, texts, share
-            number += 1
-        counts = [file.count_rest() for file in files]
-    for path, count in zip(paths, counts, strict=True):
-        if count == 0:
+            yield number, texts, files[0].share_read if number % 1000 == 0 else 0.0
+        lengths = [file.count_rest() for file in files]
+    for path, length in zip(paths, lengths, strict=True):
+        if length == 0:
             raise UserError(f"{path}: the file is empty")
-        if count != counts[0]:
+        if length != lengths[0]:
             raise UserError(
-                f"{paths[0]} has {counts[0]:,} lines but {path} has {count:,}: "
+                f"{paths[0]} has {lengths[0]:,} lines but {path} has {length:,}: "
                 "line-aligned files must have equally many"
             )
-    if counts[0] <= start or (stop is not None and counts[0] < stop):
-        raise UserError(f"{paths[0]}: `lines` asks for [{start}, {stop}] but the file has {counts[0]:,} lines")
+    if lengths[0] <= start or (stop is not None and lengths[0] < stop):
+        raise UserError(f"{paths[0]}: `lines` asks for [{start}, {stop}] but the file has {lengths[0]:,} lines")

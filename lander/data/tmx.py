@@ -13,6 +13,7 @@
 """
 
 import re
+import sys
 import zipfile
 import zlib
 from collections import Counter
@@ -48,9 +49,8 @@ def rows(
     UserError if the file is missing, damaged or no TMX, ends before `stop`, or holds no unit with all codes.
 
     Args:
-        codes: wanted languages.
         start, stop: half-open range of units; None is the end.
-        skipped: its entry `units` counts the units without one of the codes.
+        skipped: its entry `units` counts the units without one of the codes; a note on stderr says how many.
     """
     wanted = [normal(code) for code in codes]
     found, count, seen = False, 0, Counter()
@@ -70,6 +70,9 @@ def rows(
     if not found:
         there = ", ".join(f"{code} ({units:,})" for code, units in seen.most_common(20)) or "none"
         raise UserError(f"{path}: no translation unit has all of {', '.join(codes)}; its languages are: {there}")
+    if skipped["units"]:
+        left_out = f"{skipped['units']:,} translation units without {' or '.join(codes)} are left out"
+        print(f"lander data: {path}: {left_out}", file=sys.stderr)
 
 
 def languages(path: str) -> tuple[str, ...]:

@@ -44,6 +44,6 @@ def seen_in_training(texts: Iterable[str], train: Iterable[str | Path]) -> set[s
     seen: set[str] = set()
     for path in train:
         for pairs in chunks.reading(path, "train", ("source", "target")):
-            for side in pairs.values():
-                seen.update(wanted.intersection(map(normalise, set(side))))
+            for side in pairs.columns:
+                seen.update(wanted.intersection(map(normalise, set(side.to_pylist()))))
     return seen

@@ -107,7 +107,7 @@ def read_pairs(args: argparse.Namespace, codec: Codec) -> dict[str, Pairs]:
     pairs = {}
     for direction, path in zip(args.directions, args.train, strict=True):
         names = (args.languages[direction.source], args.languages[direction.target])
-        parts = chunks.reading(path, "train", ("source", "target", "template"))
+        parts = (part.to_pydict() for part in chunks.reading(path, "train", ("source", "target", "template")))
         pairs[str(direction)] = tokenize(parts, codec, templates, names, args.max_length)
         if not len(pairs[str(direction)]):
             raise UserError(f"{path}: no pair of at most {args.max_length} tokens to train on; see finetune.max_length")

@@ -171,8 +171,8 @@ def read_lengths(files: Sequence[Path]) -> pd.DataFrame:
     for path in files:
         pair = parse_direction(path.stem)
         for part in chunks.reading(path, "train", ("source", "target")):
-            counts.update((pair.source, len(text)) for text in part["source"])
-            counts.update((pair.target, len(text)) for text in part["target"])
+            counts.update((pair.source, len(text)) for text in part["source"].to_pylist())
+            counts.update((pair.target, len(text)) for text in part["target"].to_pylist())
     rows = [(language, characters, number) for (language, characters), number in sorted(counts.items())]
     return pd.DataFrame(rows, columns=["language", "characters", "sentences"]) if rows else pd.DataFrame()
 

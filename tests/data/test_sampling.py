@@ -80,8 +80,8 @@ def test_the_draw_does_not_depend_on_order_or_block(tmp_path, monkeypatch):
 def test_a_long_table_is_read_twice_and_nothing_is_left_beside_it(tmp_path, monkeypatch):
     make_clean(tmp_path, ROWS)
     before = set(tmp_path.iterdir())
-    read, opened = chunks.reading_tables, []
-    monkeypatch.setattr(chunks, "reading_tables", lambda *args: opened.append(args) or read(*args))
+    read, opened = chunks.reading, []
+    monkeypatch.setattr(chunks, "reading", lambda *args: opened.append(args) or read(*args))
     monkeypatch.setattr(sampling, "BLOCK", 7)
     train, _ = draw(tmp_path, max_pairs=0)
     assert (len(train), len(opened)) == (200, 2)

@@ -53,7 +53,7 @@ def test_damaged_tables(tmp_path_factory, data, name):
     file.write_bytes(data.draw(damaged(file_of(sound))))
     told(lambda: tables.read(file, name))
     columns = sound.schema.names
-    told(lambda: [sum(map(len, chunk.values())) for chunk in chunks.reading(file, name, columns)])
+    told(lambda: [chunk.to_pydict() for chunk in chunks.reading(file, name, columns)])
 
 
 columns = st.one_of(
