@@ -49,9 +49,7 @@ def sample(
         clean, counts: tables of the pair of languages, made by `clean_pair`.
         origins: names of the sources that may serve this direction.
         max_pairs: 0 takes all.
-        templates: file of templates; None is Lander's own.
         cleaning: settings, of which `duplicates` may keep each sentence only once on a side.
-        out, counts_out: files to write.
     """
     duplicates = resolve(cleaning)["default"]["duplicates"]
     unique = [side for side in ("source", "target") if duplicates[side]]
@@ -102,27 +100,20 @@ def _read_hashes(
 
 def _choose(
     hashes: pd.DataFrame, origins: Collection[str], max_pairs: int, unique: Sequence[str]
-) -> tuple[np.ndarray, dict[str, dict[str, int]]]:
-    """Numbers of the chosen rows, in their new order, and the dropped ones as {origin: {reason: pairs}}."""
-    dropped: dict[str, dict[str, int]] = {}
-
-    def count(reason: str, rows: np.ndarray) -> None:
-        for name, pairs in hashes["origin"].iloc[rows].value_counts().items():
-            if pairs:
-                dropped.setdefault(name, {})[reason] = int(pairs)
-
+) -> tuple[np.ndarray, pd.DataFrame]:
+    """Numbers of the chosen rows, in their new order, and how many of each origin (row) are dropped why (column)."""
     serves = hashes["origin"].isin(origins).to_numpy()
-    count("direction", np.flatnonzero(~serves))
+    dropped = {"direction": np.flatnonzero(~serves)}
     order = np.flatnonzero(serves)
     order = order[np.argsort(hashes["place"].to_numpy()[order], kind="stable")]
     for side in unique:
         _, first = np.unique(hashes[side].to_numpy()[order], return_index=True)
-        count(f"duplicate_{side}", np.delete(order, first))
+        dropped[f"duplicate_{side}"] = np.delete(order, first)
         order = order[np.sort(first)]
     if max_pairs:
-        count("max_pairs", order[max_pairs:])
+        dropped["max_pairs"] = order[max_pairs:]
         order = order[:max_pairs]
-    return order, dropped
+    return order, pd.DataFrame({reason: hashes["origin"].iloc[rows].value_counts() for reason, rows in dropped.items()})
 
 
 def _rows(clean: Path, columns: Sequence[str], order: np.ndarray, count: int, folder: Path) -> Iterator[tuple]:
@@ -154,7 +145,7 @@ def _rows(clean: Path, columns: Sequence[str], order: np.ndarray, count: int, fo
             yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
-def _count(direction: Direction, of_pair: pd.DataFrame, dropped: dict[str, dict[str, int]]) -> pd.DataFrame | None:
+def _count(direction: Direction, of_pair: pd.DataFrame, dropped: pd.DataFrame) -> pd.DataFrame | None:
     """The pair's counts as the direction's; None if they do not add up.
 
     Pairs that were not chosen move from `kept` to their own reason.
@@ -162,7 +153,7 @@ def _count(direction: Direction, of_pair: pd.DataFrame, dropped: dict[str, dict[
     rows = []
     for origin, group in of_pair.groupby("origin", sort=False):
         pairs = dict(zip(group["reason"], group["pairs"], strict=True))
-        more = dropped.get(origin, {})
+        more = {reason: int(number) for reason, number in dropped.loc[origin].items() if number}
         kept = pairs.pop("kept", -1) - sum(more.values())
         pairs |= {**more, "kept": kept}
         if kept < 0 or pairs.get("read", 0) * 2 != sum(pairs.values()):

@@ -4,9 +4,9 @@ The `cleaning` section of the config, and the JSON of `--cleaning`, is
 
     {"order": [...], "max_line": 100000, "default": {STEP: {KEY: VALUE}}, "languages": {CODE: {STEP: {KEY: VALUE}}}}
 
-and what it leaves out is as declared below. A pair must pass what is looked at on one side (length, long_word,
-markup, alphabet, language) by that side's thresholds. Where a step compares both sides (length_ratio, numbers,
-copied), a threshold that one of the two languages states goes before the default; where both do, the stricter counts.
+and what it leaves out is as declared below. Each side must pass the steps that look at one side (length, long_word,
+markup, alphabet, language) by its own thresholds. If a step compares both sides (length_ratio, numbers, copied), a
+threshold that one of the two languages states goes before the default; if both state it, the stricter counts.
 """
 
 from copy import deepcopy
@@ -119,7 +119,6 @@ class Duplicates(Section):
 
 
 def step(section: type[Section]) -> Any:
-    """A field for the thresholds of a step."""
     return Field(section(), description=section.__doc__)
 
 
@@ -182,28 +181,26 @@ LANGUAGES: dict[str, dict[str, dict[str, Any]]] = {  # what Lander states of sin
 }
 
 
-def resolve(cleaning: Cleaning | dict[str, Any] | None) -> dict[str, Any]:
-    """The whole section `cleaning` as plain values, `LANGUAGES` under the languages that it names.
+def resolve(cleaning: Cleaning | dict[str, Any]) -> dict[str, Any]:
+    """The whole section `cleaning` (or raw values of one, as in the JSON of --cleaning) as plain values.
 
-    Args:
-        cleaning: a section, or raw values of one, as in the JSON of --cleaning.
+    What it states of single languages is merged over `LANGUAGES`.
     """
-    section = cleaning if isinstance(cleaning, Cleaning) else validate(Cleaning, cleaning or {}, "data.cleaning")
-    found = section.model_dump(mode="json", exclude={"languages"}) | {"languages": deepcopy(LANGUAGES)}
-    for code, own in section.languages.items():
-        stated = own.model_dump(mode="json", exclude_unset=True)
-        for step in ("duplicates", "near_excluded"):
-            if step in stated:
+    section = cleaning if isinstance(cleaning, Cleaning) else validate(Cleaning, cleaning, "data.cleaning")
+    found = section.model_dump(mode="json")
+    stated, found["languages"] = found["languages"], deepcopy(LANGUAGES)
+    for code, steps in stated.items():
+        own = found["languages"].setdefault(code, {})
+        for step, values in steps.items():
+            if step in ("duplicates", "near_excluded"):
                 raise UserError(
                     f"data.cleaning.languages.{code}: {step} is the same for all languages, set it in `default`"
                 )
-        steps = found["languages"].setdefault(code, {})
-        for step, values in stated.items():
-            steps[step] = {**steps.get(step, {}), **values}
+            own[step] = own.get(step, {}) | values
     return found
 
 
-DEFAULTS = resolve(None)
+DEFAULTS = resolve({})
 
 
 def thresholds(settings: dict[str, Any], language: str, step: str) -> dict[str, Any]:

@@ -18,8 +18,7 @@ from lander.shared.yamlfile import read_yaml
 DEFAULT_PATH = Path(__file__).with_name("templates.yaml")
 PLACEHOLDERS = ("source_language", "target_language", "source")
 
-_PLACEHOLDER = re.compile(r"\{(source_language|target_language|source)\}")
-_ANY_NAME = re.compile(r"\{([A-Za-z_]\w*)\}")
+_PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
 _LINE_BREAK = re.compile("\r\n|[\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]")
 
 
@@ -34,7 +33,7 @@ class Template:
         place = f"template {self.name!r}:"
         if self.name.startswith("-"):  # on a command line it would be a flag
             raise UserError(f"{place} its name begins with a dash; give it another")
-        if unknown := [name for name in _ANY_NAME.findall(self.text) if name not in PLACEHOLDERS]:
+        if unknown := [name for name in _PLACEHOLDER.findall(self.text) if name not in PLACEHOLDERS]:
             known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
             raise UserError(f"{place} unknown placeholder {{{unknown[0]}}}; known are {known}")
         if "{source}" not in self.text:

@@ -24,8 +24,7 @@ def files(name: str, pairs: Sequence[Direction], languages: tuple[str, ...]) -> 
             f"sacrebleu {name}: {', '.join(languages)} are not in one of its directions "
             f"({', '.join(map(str, pairs))}); see its `directions` or `config`"
         )
-    forth = [pair for pair in held if (pair.source, pair.target) == tuple(languages)]  # before the set read backwards
-    pair = (forth or held)[0]
+    pair = max(held, key=lambda pair: (pair.source, pair.target) == languages)  # rather than the set read backwards
     found = cached(name, pair) or fetch(name, pair)
     return [found[language == pair.target] for language in languages]
 

@@ -35,10 +35,9 @@ AR = "الثعلب البني السريع يقفز فوق الكلب الكسو
 
 def verdicts(pairs, languages=("de", "en"), cleaning=None):
     """What becomes of each pair: its reason, or the texts that stay."""
-    cleaner = Cleaner(languages, resolve(cleaning), Excluded([], languages))
+    cleaner = Cleaner(languages, resolve(cleaning or {}), Excluded([], languages))
     kept = {line: (first, second) for first, second, _, line in cleaner.clean("x", enumerate(pairs))}
     reasons = {example["line"]: example["reason"] for example in cleaner.examples}
-    list(cleaner.count_rows())  # checks that they add up
     return [kept.get(line, reasons.get(line)) for line in range(len(pairs))]
 
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_sources import parse
 
+from lander.data.__main__ import hold_out
 from lander.data.cleaning import clean_pair
-from lander.data.texts import hold_out
 from lander.shared import tables
 from lander.shared.languages import Direction
 

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from test_sources import parse
 
 from lander.data import chunks, sampling
-from lander.data.__main__ import main
+from lander.data.__main__ import hold_out, main, write_text
 from lander.data.sampling import pair_hash, sample
-from lander.data.texts import hold_out, write_text
 from lander.shared import tables
 from lander.shared.errors import UserError
 from lander.shared.languages import parse_direction

@@ -4,8 +4,8 @@ import pytest
 from test_sources import complaint, parse, rows
 
 from lander.data import testsets
+from lander.data.__main__ import hold_out, write_text
 from lander.data.overlap import Excluded
-from lander.data.texts import hold_out, write_text
 from lander.shared.languages import Direction, parse_direction
 
 

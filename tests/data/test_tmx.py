@@ -9,11 +9,11 @@ import zipfile
 import pytest
 from test_sources import complaint, parse, rows
 
+from lander.data.__main__ import hold_out
 from lander.data.cleaning import clean_pair
 from lander.data.overlap import Excluded
 from lander.data.reading import read
 from lander.data.sources import Source, check_sources
-from lander.data.texts import hold_out
 from lander.shared import tables
 from lander.shared.errors import UserError
 from lander.shared.languages import parse_direction
