@@ -210,8 +210,7 @@ def thresholds(settings: dict[str, Any], language: str, step: str) -> dict[str, 
 
 def pair_threshold(settings: dict[str, Any], languages: tuple[str, str], step: str, key: str, strict: Any) -> Any:
     """The one threshold of a step that compares both sides; `strict` is `min` or `max`, whichever is the stricter."""
-    stated = [_own(settings, language, step) for language in languages]
-    values = [own[key] for own in stated if key in own]
+    values = [own[key] for language in languages if key in (own := _own(settings, language, step))]
     return strict(values) if values else settings["default"][step][key]
 
 

@@ -59,9 +59,7 @@ class Source(Section):
         description="Which part of cldr: known (the easy part, whose translations the built-in base has read) or all.",
     )
     files: dict[str, Text] | None = Field(
-        None,
-        min_length=1,
-        description="Line-aligned plain or .gz text files, as code to path.",
+        None, min_length=1, description="Line-aligned plain or .gz text files, as code to path."
     )
     tsv: Text | None = Field(None, description="Tab-separated file, plain or .gz, with the languages of `columns`.")
     columns: Annotated[tuple[Text, ...], Field(min_length=2)] | dict[str, Text] | None = Field(
@@ -122,7 +120,7 @@ class Source(Section):
 
     @property
     def kind(self) -> str:
-        """builtin, files, tsv, hf, tmx or sacrebleu."""
+        """One of `KINDS`."""
         return next(kind for kind in KINDS if getattr(self, kind) is not None)
 
     @property

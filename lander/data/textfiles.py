@@ -49,9 +49,8 @@ class TextFile:
         data = self._read_line()
         if not data:
             return None
-        if self.lines == 0:
+        if self.lines == 1:
             data = data.removeprefix(BOM)
-        self.lines += 1
         try:
             text = data.decode()
         except UnicodeDecodeError as error:
@@ -79,11 +78,9 @@ class TextFile:
         return self._call(self.raw.peek, len(magic))[: len(magic)] == magic
 
     def skip(self, lines: int) -> None:
-        """Skip lines (fewer at the end of the file) without looking at their content."""
-        for _ in range(lines):
-            if not self._read_line():
-                return
-            self.lines += 1
+        """Skip the first lines (fewer at the end of the file) without looking at their content."""
+        while self.lines < lines and self._read_line():
+            pass
 
     def count_rest(self) -> int:
         """Read to the end of the file; returns the number of lines of the whole file."""
@@ -105,6 +102,7 @@ class TextFile:
             raise UserError(
                 f"{self.path}, line {self.lines + 1}: more than {LONGEST_LINE:,} bytes; is it text by lines?"
             )
+        self.lines += bool(data)
         return data
 
     def _call(self, read: Callable[[int], bytes], size: int) -> bytes:
