@@ -62,7 +62,7 @@ def build(settings: Settings, languages: Languages, excluded: Excluded) -> list[
         if step == "language":
             filters.append((step, _language(settings, languages)))
         elif step == "duplicates":
-            filters.append((step, _duplicates()))
+            filters.append((step, Seen().check))
         else:
             filters.append((step, partial(map, checks[step])))
     return filters
@@ -154,17 +154,6 @@ def _language(settings: Settings, languages: Languages) -> Filter:
     return check
 
 
-def _duplicates() -> Filter:
-    """The pair has not been seen before. Pairs that an earlier step dropped are not seen here."""
-    seen = Seen()
-
-    def check(firsts: Sequence[str], seconds: Sequence[str]) -> list[Score | None]:
-        keys = [digest(f"{first}\n{second}") for first, second in zip(firsts, seconds, strict=True)]
-        return [None if new else "pair" for new in seen.add(np.array(keys, dtype=np.uint64)).tolist()]
-
-    return check
-
-
 class Seen:
     """A set of 64-bit digests in 8 bytes each: sorted runs, each `LARGER` times as long as the next.
 
@@ -174,6 +163,11 @@ class Seen:
 
     def __init__(self) -> None:
         self._runs: list[np.ndarray] = []
+
+    def check(self, firsts: Sequence[str], seconds: Sequence[str]) -> list[Score | None]:
+        """The filter `duplicates`: a pair may not repeat one that has come this far."""
+        keys = [digest(f"{first}\n{second}") for first, second in zip(firsts, seconds, strict=True)]
+        return [None if new else "pair" for new in self.add(np.array(keys, dtype=np.uint64)).tolist()]
 
     def add(self, digests: np.ndarray) -> np.ndarray:
         """Whether each of the uint64 digests is new: in no earlier call, and not before in this one; bool (digests)."""

@@ -9,7 +9,7 @@ markup, alphabet, language) by its own thresholds. If a step compares both sides
 threshold that one of the two languages states goes before the default; if both state it, the stricter counts.
 """
 
-from copy import deepcopy
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_serializer
@@ -17,6 +17,9 @@ from pydantic import Field, field_serializer
 from lander.shared.errors import UserError
 from lander.shared.section import Distinct, Section
 from lander.shared.validation import validate
+from lander.shared.yamlfile import read_yaml
+
+LANGUAGES = Path(__file__).with_name("languages.yaml")  # what Lander states of single languages
 
 Step = Literal[
     "repair", "empty", "damaged", "length", "long_word", "length_ratio", "markup", "alphabet", "numbers", "copied",
@@ -164,31 +167,14 @@ class Cleaning(Section):
         return {code: own.model_dump(mode="json", exclude_unset=True) for code, own in languages.items()}
 
 
-# Scripts without spaces between words: a character stands for itself
-_NO_SPACES = {"length": {"unit": "characters", "max": 400}, "language": {"letters": 8}}
-_IDEOGRAPHS = {**_NO_SPACES, "alphabet": {"script": 0.1}}  # a name in Latin letters soon outnumbers them
-LANGUAGES: dict[str, dict[str, dict[str, Any]]] = {  # what Lander states of single languages
-    "zh": {**_IDEOGRAPHS, "length_ratio": {"weight": 2.8}},
-    "ja": {**_IDEOGRAPHS, "length_ratio": {"weight": 2.2}},
-    "ko": {"length_ratio": {"weight": 2.0}},
-    "th": _NO_SPACES,
-    "lo": _NO_SPACES,
-    "km": _NO_SPACES,
-    "my": _NO_SPACES,
-    "ar": {"length_ratio": {"weight": 1.3}},
-    "he": {"length_ratio": {"weight": 1.3}},
-    "fa": {"length_ratio": {"weight": 1.2}},
-}
-
-
 def resolve(cleaning: Cleaning | dict[str, Any]) -> dict[str, Any]:
     """The whole section `cleaning` (or raw values of one, as in the JSON of --cleaning) as plain values.
 
-    What it states of single languages is merged over `LANGUAGES`.
+    What it states of single languages is merged over what Lander states of them.
     """
     section = cleaning if isinstance(cleaning, Cleaning) else validate(Cleaning, cleaning, "data.cleaning")
     found = section.model_dump(mode="json")
-    stated, found["languages"] = found["languages"], deepcopy(LANGUAGES)
+    stated, found["languages"] = found["languages"], read_yaml(LANGUAGES)
     for code, steps in stated.items():
         own = found["languages"].setdefault(code, {})
         for step, values in steps.items():
