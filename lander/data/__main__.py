@@ -19,7 +19,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from lander.data import chunks
 from lander.data.cleaning import clean_pair
 from lander.data.reading import MAX_LINE, aligned, read
 from lander.data.repair import repair
@@ -42,7 +41,7 @@ def hold_out(direction: Direction, sources: Sequence[Source], out: Path) -> None
         for source in sources
         for line, (text, reference) in read(source, languages, max_line=MAX_LINE)
     )
-    chunks.write(out, "heldout", lines)
+    tables.write_rows(out, lines, "heldout")
 
 
 def write_text(
@@ -91,7 +90,7 @@ def write_text(
             f"not the {sentences:,} asked for",
             file=sys.stderr,
         )
-    chunks.write(out, "text", ((text, origin, line) for _, origin, line, text in chosen))
+    tables.write_rows(out, ((text, origin, line) for _, origin, line, text in chosen), "text")
 
 
 def join_counts(counts: list[Path], out: Path, csv: Path | None) -> None:

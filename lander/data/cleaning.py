@@ -14,7 +14,6 @@ from typing import Any
 
 import pandas as pd
 
-from lander.data import chunks
 from lander.data.filters import build
 from lander.data.overlap import Excluded
 from lander.data.reading import read
@@ -129,7 +128,7 @@ def clean_pair(
 
     if not sources:
         raise UserError(f"pair {pair}: no source of data.train holds a line of it")
-    chunks.write(out, "clean", rows())
+    tables.write_rows(out, rows(), "clean")
     order = [reason for reason, _ in cleaner.filters]
     examples = sorted(cleaner.examples, key=lambda example: order.index(example["reason"]))
     write_text(dropped, "".join(json.dumps(example, ensure_ascii=False) + "\n" for example in examples))

@@ -99,8 +99,9 @@ def _length(text: str, limits: dict[str, Any]) -> Score | None:
 
 
 def _alphabet(text: str, limits: dict[str, Any]) -> Score | None:
-    """Too few letters among the characters, or too few of the language's own script among the letters."""
-    if limits["letters"] and (share := measures.letter_share(text)) < limits["letters"]:
+    """Too few letters among the characters (but spaces), or too few of the language's own script among the letters."""
+    share = len(measures.letters(text)) / max(measures.length(text, "characters"), 1)
+    if share < limits["letters"]:
         return share
     if limits["script"] and limits["own"] and (share := measures.script_share(text, limits["own"])) < limits["script"]:
         return share

@@ -109,7 +109,7 @@ def files_of(source: Source, languages: Sequence[str], files: list[str], card: s
 
     Args:
         files: all files of the dataset.
-        card: text of its README.md.
+        card: its README.md.
     """
     data = [name for name in files if name.endswith(ENDS) and not _OTHER.search(name)]
     entries = {str(entry.get("config_name", "default")): entry for entry in _configs(card)}

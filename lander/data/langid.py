@@ -15,8 +15,7 @@ from lander.data.measures import letters, script_of, script_share
 
 OWN_SCRIPT = 0.1  # least share of a text's letters; names and terms in another script are normal
 CHINESE = {"Hans", "Hant", "Hani", "Jpan"}  # texts in these scripts may be confused with one another
-DEPTH = 4
-"""Bytes of the longest feature: the automaton's state after a byte depends on at most these last bytes."""
+DEPTH = 4  # bytes of the longest feature: the automaton's state after a byte depends on at most these last bytes
 RESET = b"\xff"  # in no text and no feature: leads from any state to the first one
 
 

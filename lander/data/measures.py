@@ -85,11 +85,6 @@ def letters(text: str) -> str:
     return found if text.isascii() else _NO_LETTERS.sub("", found)
 
 
-def letter_share(text: str) -> float:
-    """Share of letters among the characters other than spaces."""
-    return len(letters(text)) / max(length(text, "characters"), 1)
-
-
 @lru_cache(maxsize=REMEMBERED)
 def script_share(text: str, script: str) -> float:
     """Share of the letters that belong to a script (a code such as `Latn`); 1 for a text without letters."""

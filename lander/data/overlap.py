@@ -104,9 +104,8 @@ class Near:
 
 def grams(text: str) -> set[str]:
     """The n-grams of a text; a text of fewer characters is itself one."""
-    size = GRAM
-    if not text.isascii() and 2 * len(_IDEOGRAPH.findall(text)) > len(text):
-        size = GRAM_IDEOGRAPHS
+    ideographs = not text.isascii() and 2 * len(_IDEOGRAPH.findall(text)) > len(text)
+    size = GRAM_IDEOGRAPHS if ideographs else GRAM
     return {text[place : place + size] for place in range(max(len(text) - size, 0) + 1)}
 
 

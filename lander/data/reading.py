@@ -34,9 +34,7 @@ def read(
     UserError if the source is missing, damaged, not aligned, empty, shorter than `lines`, or without a language.
 
     Args:
-        languages: codes, in the order of the wanted texts.
         max_line: refuse texts of more characters than this (0: accept any).
-        progress: report progress on stderr.
         skipped: its entry `units` counts segments without one of the languages, which only a tmx source has.
     """
     held = source.files or source.columns

@@ -19,7 +19,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from lander.data import chunks
 from lander.data.overlap import digest
 from lander.data.settings import resolve
 from lander.data.templates import load_templates
@@ -65,9 +64,9 @@ def sample(
     numbers = (hashes["template"].to_numpy()[order] % len(load_templates(templates))).tolist()
     # named like temporary files of `out`, so that `files.sweep` finds what a killed job has left
     with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
-        rows = _rows(clean, (*sides, "origin", "line"), order, len(hashes), Path(folder))
-        found = zip(numbers, rows, strict=True)
-        chunks.write(out, "train", ((source, target, template, *place) for template, (source, target, *place) in found))
+        found = zip(numbers, _rows(clean, (*sides, "origin", "line"), order, len(hashes), Path(folder)), strict=True)
+        rows = ((source, target, template, *place) for template, (source, target, *place) in found)
+        tables.write_rows(out, rows, "train")
     tables.write(counts_out, counted, "counts")
 
 
@@ -87,7 +86,7 @@ def _read_hashes(
     `unique` a digest of its text (all uint64), and `origin` (categorical).
     """
     parts = []
-    for chunk in chunks.reading(clean, "clean", columns):
+    for chunk in tables.read_chunks(clean, "clean", columns):
         sources, targets, names = (column.to_pylist() for column in chunk.columns)
         hashes = [pair_hash(seed, direction, *pair) for pair in zip(sources, targets, strict=True)]
         part = pd.DataFrame(np.array(hashes, dtype=np.uint64).reshape(-1, 2), columns=["place", "template"])
@@ -117,12 +116,7 @@ def _choose(
 
 
 def _rows(clean: Path, columns: Sequence[str], order: np.ndarray, count: int, folder: Path) -> Iterator[tuple]:
-    """Yield some columns of the rows with the numbers `order`, in that order.
-
-    Args:
-        count: rows of the table `clean`.
-        folder: for a temporary file per block.
-    """
+    """Yield some columns of the rows with the numbers `order`, of `count` in all; `folder` holds a file per block."""
     blocks = np.full(count, -1, dtype=np.int32)  # the block of each row of the table, -1 for rows that were not chosen
     blocks[order] = np.arange(len(order)) // BLOCK
     files = [folder / str(block) for block in range(-(-len(order) // BLOCK))]
@@ -131,7 +125,7 @@ def _rows(clean: Path, columns: Sequence[str], order: np.ndarray, count: int, fo
         schema = pa.schema([tables.SCHEMAS["clean"].field(name).with_nullable(True) for name in columns])
         streams = [stack.enter_context(pa.OSFile(str(file), "wb")) for file in files]
         writers = [stack.enter_context(pa.ipc.new_stream(stream, schema)) for stream in streams]
-        for table in chunks.reading(clean, "clean", columns):
+        for table in tables.read_chunks(clean, "clean", columns):
             here = blocks[begin : begin + len(table)]
             for block in np.unique(here[here >= 0]):
                 writers[block].write_table(table.take(np.flatnonzero(here == block)))
@@ -141,7 +135,7 @@ def _rows(clean: Path, columns: Sequence[str], order: np.ndarray, count: int, fo
             rows = pa.ipc.open_stream(stream).read_all()  # in the table's order
         file.unlink()
         ordered = rows.take(np.argsort(order[block * BLOCK :][:BLOCK]).argsort())
-        for batch in ordered.to_batches(chunks.ROWS):
+        for batch in ordered.to_batches(tables.CHUNK):
             yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 

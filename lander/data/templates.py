@@ -64,10 +64,9 @@ def load_templates(path: str | Path | None = None) -> list[Template]:
         raise UserError(f"{path}: must be a list of templates, each with a name and a text")
     templates = []
     for number, entry in enumerate(entries, 1):
-        if not isinstance(entry, dict) or set(entry) != {"name", "text"}:
-            raise UserError(f"{path}: entry {number} must have exactly the keys name and text")
-        if not all(isinstance(value, str) and value for value in entry.values()):
-            raise UserError(f"{path}: entry {number}: name and text must be text, and not empty")
+        known = isinstance(entry, dict) and set(entry) == {"name", "text"}
+        if not known or not all(isinstance(value, str) and value for value in entry.values()):
+            raise UserError(f"{path}: entry {number} must have exactly the keys name and text, both text and not empty")
         try:
             templates.append(Template(entry["name"], entry["text"]))
         except UserError as error:

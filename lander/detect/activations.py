@@ -20,7 +20,6 @@ import torch
 from torch import nn
 
 from lander.config.activations import Activations
-from lander.data import chunks
 from lander.data.templates import Template, load_templates
 from lander.models import families, loading
 from lander.models.flags import add_model_flags, add_prompt_flags
@@ -101,7 +100,7 @@ def main() -> None:
     machine.prepare(args.threads)
     direction: Direction = args.direction
     names = (args.languages[direction.source], args.languages[direction.target])
-    pairs = chunks.head(args.data, "train", args.sentences)
+    pairs = tables.head(args.data, "train", args.sentences)
     network, codec = loading.load(args.model, args.revision, args.dtype, args.prompt)
     read = batches(pairs, codec, load_templates(args.templates), names, args.text, args.batch_size)
     means, tokens = mean_activations(network, read)

@@ -26,7 +26,6 @@ import numpy as np
 import pandas as pd
 
 from lander.config.awareness import Awareness
-from lander.data import chunks
 from lander.data.templates import Template, load_templates
 from lander.detect import estimators
 from lander.models import loading
@@ -132,12 +131,12 @@ def read_samples(args: argparse.Namespace, codec: Codec) -> list[Sample]:
     """
     samples = []
     if args.text:
-        sentences = chunks.head(args.text, "text", args.sentences)["text"].tolist()
+        sentences = tables.head(args.text, "text", args.sentences)["text"].tolist()
         samples += monolingual(sentences, codec, args.parts)
     else:
         templates = load_templates(args.templates)
         for direction, path in args.data:
-            pairs = chunks.head(path, "train", args.sentences)
+            pairs = tables.head(path, "train", args.sentences)
             names = (args.languages[direction.source], args.languages[direction.target])
             samples += translations(pairs, codec, templates, names, args.parts)
     if not samples:

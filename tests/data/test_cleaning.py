@@ -146,7 +146,6 @@ def test_scripts():
     assert [measures.script_of(code) for code in codes] == ["Latn", "Hans", "Hant", "Jpan", "Cyrl", "Latn", None]
     known = {("使用 git", "Hans"): 0.4, ("日本語ひらカタ", "Jpan"): 1, ("über", "Latn"): 1, ("123", "Latn"): 1}
     assert {key: measures.script_share(*key) for key in known} == known
-    assert (measures.letter_share("ab 12"), measures.letter_share("")) == (0.5, 0)
 
 
 @given(st.text(string.printable))

@@ -16,7 +16,6 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import lander
-from lander.data import chunks
 from lander.finetune import delta
 from lander.shared import tables
 
@@ -54,7 +53,7 @@ def test_damaged_tables(tmp_path_factory, data, name):
     file.write_bytes(data.draw(damaged(file_of(sound))))
     told(lambda: tables.read(file, name))
     columns = sound.schema.names
-    told(lambda: [chunk.to_pydict() for chunk in chunks.reading(file, name, columns)])
+    told(lambda: [chunk.to_pydict() for chunk in tables.read_chunks(file, name, columns)])
 
 
 columns = st.one_of(
@@ -87,7 +86,7 @@ def test_tables_with_other_columns(tmp_path_factory, data, name):
         required = [field.name for field in schema if not field.nullable]
         assert not found[0][required].isna().any(axis=None)
         assert (found[0][[one for one in tables.COUNTED if one in required]] >= 0).all(axis=None)
-    told(lambda: list(chunks.reading(file, name, schema.names)))
+    told(lambda: list(tables.read_chunks(file, name, schema.names)))
 
 
 @pytest.fixture(scope="module", params=METHODS)
