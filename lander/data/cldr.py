@@ -51,10 +51,7 @@ Tree = tuple  # (kind, arguments...), the same in every language; `_write` and `
 
 
 def lines(languages: Sequence[str], start: int, stop: int, vocabulary: str = "all") -> dict[str, list[str]]:
-    """Lines `start` <= n < `stop` of the corpus in each language, in order.
-
-    UserError if the corpus does not have a language.
-    """
+    """Lines `start` <= n < `stop` in each language, in order. UserError if the corpus does not have a language."""
     if unserved := [language for language in languages if language not in LANGUAGES]:
         raise UserError(
             f"builtin corpus cldr: it has no language {', '.join(unserved)}, only {' '.join(LANGUAGES)}; "
@@ -186,7 +183,6 @@ def _write_leaf(language: str, leaf: Tree) -> str:
             return format_time(time, "short", locale=locale)
         case ("relative", delta):
             return format_timedelta(delta, add_direction=True, locale=locale)
-    raise ValueError(leaf)
 
 
 def _write(language: str, tree: Tree) -> str:

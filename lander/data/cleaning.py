@@ -53,19 +53,14 @@ class Cleaner:
             first_side, second_side = self.repairers
             batch = [(line, first_side(first), second_side(second)) for line, first, second in batch]
             for reason, check in self.filters:
-                stay = []
-                scores = check([first for _, first, _ in batch], [second for _, _, second in batch])
-                for row, score in zip(batch, scores, strict=True):
-                    if score is None:
-                        stay.append(row)
-                        continue
-                    counts[reason] += 1
-                    if counts[reason] <= EXAMPLES:
-                        score = round(score, 3) if isinstance(score, float) else score
-                        texts = {"first": row[1][:EXAMPLE_CHARACTERS], "second": row[2][:EXAMPLE_CHARACTERS]}
-                        place = {"origin": origin, "line": row[0]}
-                        self.examples.append({"reason": reason, "score": score, **texts, **place})
-                batch = stay
+                scores = list(check([first for _, first, _ in batch], [second for _, _, second in batch]))
+                dropped = [(score, *row) for row, score in zip(batch, scores, strict=True) if score is not None]
+                for score, line, first, second in dropped[: max(EXAMPLES - counts[reason], 0)]:
+                    score = round(score, 3) if isinstance(score, float) else score
+                    texts = {"first": first[:EXAMPLE_CHARACTERS], "second": second[:EXAMPLE_CHARACTERS]}
+                    self.examples.append({"reason": reason, "score": score, **texts, "origin": origin, "line": line})
+                counts[reason] += len(dropped)
+                batch = [row for row, score in zip(batch, scores, strict=True) if score is None]
             counts["kept"] += len(batch)
             for line, first, second in batch:
                 yield first, second, origin, line

@@ -31,6 +31,7 @@ DE = "Der schnelle braune Fuchs springt über den faulen Hund, und niemanden st�
 FR = "Le renard brun et rapide saute par-dessus le chien paresseux, et personne ne s'en soucie."
 ZH = "敏捷的棕色狐狸跳过了懒狗，没有人在意。"
 AR = "الثعلب البني السريع يقفز فوق الكلب الكسول، ولا أحد يهتم بذلك."
+TEXTS = {"de": DE, "en": EN, "fr": FR, "zh": ZH, "ar": AR}
 
 
 def verdicts(pairs, languages=("de", "en"), cleaning=None):
@@ -112,24 +113,12 @@ def test_lengths():
     assert measures.longest_word("字" * 500 + " https://a.b/" + "c" * 99, 60) == 0
 
 
-@pytest.mark.parametrize(
-    ("text", "count"),
-    [("<b>x</b>", 2), ("a < b > c", 0), ('<a href="x">', 1), ("<br/>&nbsp;&#160;", 3), ("<file> AT&T; R&D", 0)],
-)
-def test_markup(text, count):
-    assert measures.markup(text) == count
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("See http://A.b/c. （https://x.y/z）", ["http://a.b/c", "https://x.y/z"]),
-        ("参见https://x.y/z，以及", ["https://x.y/z"]),
-        ("no address", []),
-    ],
-)
-def test_links(text, found):
-    assert measures.links(text) == found
+def test_markup_and_links():
+    counts = {"<b>x</b>": 2, "a < b > c": 0, '<a href="x">': 1, "<br/>&nbsp;&#160;": 3, "<file> AT&T; R&D": 0}
+    assert {text: measures.markup(text) for text in counts} == counts
+    assert measures.links("See http://A.b/c. （https://x.y/z）") == ["http://a.b/c", "https://x.y/z"]
+    assert measures.links("参见https://x.y/z，以及") == ["https://x.y/z"]
+    assert measures.links("no address") == []
 
 
 def test_numbers_of_any_digits_and_separators():
@@ -164,8 +153,7 @@ def test_normalise():
 
 @pytest.mark.parametrize("languages", [("de", "en"), ("en", "zh"), ("ar", "en"), ("de", "zh"), ("ar", "fr")])
 def test_good_pairs_stay(languages):
-    texts = {"de": DE, "en": EN, "zh": ZH, "ar": AR, "fr": FR}
-    pair = (texts[languages[0]], texts[languages[1]])
+    pair = tuple(TEXTS[language] for language in languages)
     assert verdict(*pair, languages=languages) == pair
 
 
@@ -307,10 +295,9 @@ def test_settings_that_are_resolved_stay_as_they_are():
 
 
 def test_languages_are_told_apart():
-    texts = {"de": DE, "en": EN, "fr": FR, "zh": ZH, "ar": AR}
-    for language in texts:
-        judge = Judge(language, texts)
-        for other, text in texts.items():
+    for language in TEXTS:
+        judge = Judge(language, TEXTS)
+        for other, text in TEXTS.items():
             assert (judge.probability(text, 10) > 0.5) == (other == language), (language, other)
 
 
