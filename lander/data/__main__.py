@@ -59,8 +59,7 @@ def write_text(
     """
     shared = [source for source in sources if aligned(source, languages)]
     if not shared:
-        shared = [source for source in sources if aligned(source, [language])]
-        if not shared:
+        if not (shared := [source for source in sources if aligned(source, [language])]):
             raise UserError(f"language {language}: no source of awareness.data or data.train holds it")
         print(
             f"lander data: warning: no source holds all of {', '.join(languages)}; the neurons of {language} are "

@@ -65,13 +65,6 @@ class Cleaner:
             for line, first, second in batch:
                 yield first, second, origin, line
 
-    def count_rows(self) -> Iterator[tuple[str, str, int]]:
-        """Yield (origin, reason, pairs): `read`, each filter in order (also with 0 pairs), `kept`; they add up."""
-        for origin, counts in self.counts.items():
-            untranslated = (UNTRANSLATED,) if counts[UNTRANSLATED] else ()
-            for reason in ("read", *untranslated, *(reason for reason, _ in self.filters), "kept"):
-                yield origin, reason, counts[reason]
-
 
 def _batches(rows: Iterable[tuple[int, tuple[str, str]]]) -> Iterator[list[tuple[int, str, str]]]:
     batch, size = [], 0
@@ -124,8 +117,12 @@ def clean_pair(
     if not sources:
         raise UserError(f"pair {pair}: no source of data.train holds a line of it")
     tables.write_rows(out, rows(), "clean")
-    order = [reason for reason, _ in cleaner.filters]
-    examples = sorted(cleaner.examples, key=lambda example: order.index(example["reason"]))
+    reasons = [reason for reason, _ in cleaner.filters]
+    examples = sorted(cleaner.examples, key=lambda example: reasons.index(example["reason"]))
     write_text(dropped, "".join(json.dumps(example, ensure_ascii=False) + "\n" for example in examples))
-    counted = [(str(pair), *row) for row in cleaner.count_rows()]
+    counted = [
+        (str(pair), origin, reason, number[reason])
+        for origin, number in cleaner.counts.items()
+        for reason in ("read", *[UNTRANSLATED] * (number[UNTRANSLATED] > 0), *reasons, "kept")
+    ]
     tables.write(counts, pd.DataFrame(counted, columns=tables.SCHEMAS["counts"].names), "counts")

@@ -12,6 +12,7 @@ be fetched, or when there is no network.
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -153,12 +154,10 @@ def _builder(name: str) -> str:
 
 def _configs(card: str) -> list[dict]:
     """The entries of `configs:` in the card's front matter; none if it has no valid one."""
-    if not card.startswith("---"):
-        return []
-    try:
-        front = parse_yaml(card[3:].split("\n---", 1)[0], "README.md")
-    except UserError:
-        return []
+    front = None
+    if card.startswith("---"):
+        with suppress(UserError):
+            front = parse_yaml(card[3:].split("\n---", 1)[0], "README.md")
     configs = front.get("configs") if isinstance(front, dict) else None
     return [entry for entry in configs if isinstance(entry, dict)] if isinstance(configs, list) else []
 

@@ -45,11 +45,7 @@ class Judge:
             self._priors = np.asarray(model.nb_pc, dtype=np.float64)[places, None]  # (rivals, 1)
             self._place = rivals.index(code)
 
-    def probability(self, text: str, min_letters: int) -> float:
-        """`probabilities` of one text."""
-        return self.probabilities([text], min_letters)[0]
-
-    def probabilities(self, texts: Sequence[str], min_letters: int) -> list[float]:
+    def probabilities(self, texts: Sequence[str], min_letters: int = 0) -> list[float]:
         """Probability of the language among the candidates, for each text.
 
         It is 1 for a text of fewer than `min_letters` letters, 0 for a text nearly all in another script, and 1 in a

@@ -13,12 +13,9 @@ from lander.data.textfiles import read_aligned
 from lander.shared.errors import UserError
 from lander.shared.progress import progress as progress_bar
 
-Row = tuple[int, tuple[str, ...], float]
-"""Line number, one text per language, share of the file read so far (0: no file, or a line between two thousands)."""
-
+Row = tuple[int, tuple[str, ...], float]  # line, texts, share of the file read (0 if not known)
 BUILTIN_CHUNK = 2_000  # lines generated at a time
-MAX_LINE = 100_000
-"""Characters. A longer line means that the file is not text by lines; 0 switches the check off."""
+MAX_LINE = 100_000  # characters; a longer line means that the file is not text by lines
 
 
 def read(

@@ -121,7 +121,7 @@ def read_aligned(
 ) -> Iterator[tuple[int, tuple[str, ...], float]]:
     """Yield lines `start` <= n < `stop` of aligned files: (n from 0, one text per file, share of the first file read).
 
-    The share is computed for every thousandth line only, and 0 for others.
+    The share is 0 between two thousands of lines.
     UserError if a file is empty, if files have unequal length, or if `stop` is beyond their end.
     """
     with ExitStack() as stack:

@@ -163,12 +163,12 @@ def read_chunks(path: str | Path, schema: str, columns: Iterable[str]) -> Iterat
         raise UserError(f"{path}: no rows in it; {remedy(path)}")
 
 
-def head(path: str | Path, schema: str, rows: int | None) -> pd.DataFrame:
-    """The first `rows` rows of a table, or all if None; what follows is not read."""
+def head(path: str | Path, schema: str, rows: int) -> pd.DataFrame:
+    """The first `rows` rows of a table; what follows is not read."""
     parts: list[pa.Table] = []
     for part in read_chunks(path, schema, SCHEMAS[schema].names):
         parts.append(part)
-        if rows is not None and sum(map(len, parts)) >= rows:
+        if sum(map(len, parts)) >= rows:
             break
     whole = pa.concat_tables(parts) if parts else SCHEMAS[schema].empty_table()
     return whole.slice(0, rows).to_pandas()

@@ -298,7 +298,7 @@ def test_languages_are_told_apart():
     for language in TEXTS:
         judge = Judge(language, TEXTS)
         for other, text in TEXTS.items():
-            assert (judge.probability(text, 10) > 0.5) == (other == language), (language, other)
+            assert (judge.probabilities([text], 10)[0] > 0.5) == (other == language), (language, other)
 
 
 def test_probabilities_of_a_batch_are_those_of_the_models_own_walk():
@@ -320,8 +320,8 @@ def test_probabilities_of_a_batch_are_those_of_the_models_own_walk():
 
 
 def test_short_texts_and_unknown_languages_are_not_judged(capsys):
-    assert Judge("de", ["en"]).probability("Yes, my dear", 25) == 1
-    assert Judge("tlh", ["en"]).probability(EN, 5) == 1
+    assert Judge("de", ["en"]).probabilities(["Yes, my dear"], 25) == [1]
+    assert Judge("tlh", ["en"]).probabilities([EN], 5) == [1]
     assert verdict("nuqneH " * 9, EN, languages=("tlh", "en")) == (("nuqneH " * 9).strip(), EN)
     assert capsys.readouterr().err.count("does not know tlh") == 1
 
@@ -380,7 +380,7 @@ def test_counts_add_up_on_anything(pairs):
     settings = resolve({"default": {"length_ratio": {"slack": 0}, "near_excluded": {"similarity": 0.5}}})
     cleaner = Cleaner(("de", "en"), settings, Excluded(EXCLUDED, ("de", "en"), 0.5))
     kept = list(cleaner.clean("x", iter(enumerate(pairs))))
-    counts = {reason: number for _, reason, number in cleaner.count_rows()}
+    counts = cleaner.counts["x"]
     assert counts["read"] == len(pairs)
     assert counts["kept"] == len(kept) == counts["read"] - sum(counts[reason] for reason in ORDER[1:])
     assert all(first and second and "\n" not in first + second for first, second, _, _ in kept)
