@@ -89,10 +89,8 @@ def clean_pair(
 ) -> None:
     """Clean every source of a pair (languages in alphabetical order) into one table. UserError if no pair is left.
 
-    Args:
-        exclude: texts that must not be trained on, in any language.
-        cleaning: order and thresholds; what is missing comes from `settings.DEFAULTS`.
-        out, counts, dropped: files to write.
+    The texts of `exclude`, in any language, must not be trained on. What is missing in `cleaning`, the order of the steps
+    and their thresholds, comes from `settings.DEFAULTS`. Written are `out`, `counts` and `dropped`.
     """
     settings = resolve(cleaning)
     languages = (pair.source, pair.target)

@@ -106,11 +106,8 @@ def files_of(source: Source, languages: Sequence[str], files: list[str], card: s
     """The files of a dataset that a source reads for some languages, sorted.
 
     `configs:` in the card names them; without it, a configuration is a folder and a split is part of a file's path.
-    UserError if there is no file, files are of several kinds, or parts of a file are missing.
-
-    Args:
-        files: all files of the dataset.
-        card: its README.md.
+    UserError if there is no file, files are of several kinds, or parts of a file are missing. `files` are all files of
+    the dataset, `card` is the text of its README.md.
     """
     data = [name for name in files if name.endswith(ENDS) and not _OTHER.search(name)]
     entries = {str(entry.get("config_name", "default")): entry for entry in _configs(card)}

@@ -28,11 +28,9 @@ _SPACE = re.compile(r"\s{2,}|[^\S \u00a0\u202f\u3000]")
 
 
 def repair(text: str, form: str = "NFC", encoding: bool = True) -> str:
-    """The repaired segment; its line breaks become spaces.
+    """The repaired segment, in the Unicode normal form `form` (NFC, NFKC or none); its line breaks become spaces.
 
-    Args:
-        form: Unicode normal form: NFC, NFKC, or none.
-        encoding: undo mojibake ("schÃ¶n") and HTML entities ("&amp;").
+    With `encoding`, mojibake ("schÃ¶n") and HTML entities ("&amp;") are undone.
     """
     if text.isascii():
         if _PLAIN.fullmatch(text):

@@ -45,11 +45,8 @@ def rows(
 ) -> Iterator[tuple[int, tuple[str, ...], float]]:
     """Yield (number of the unit, a text per code, share of the file read) for the units that hold all codes.
 
-    UserError if the file is missing, damaged or no TMX, ends before `stop`, or holds no unit with all codes.
-
-    Args:
-        start, stop: half-open range of units; None is the end.
-        skipped: its entry `units` counts the units without one of the codes; a note on stderr says how many.
+    UserError if the file is missing, damaged or no TMX, ends before `stop`, or holds no unit with all codes. The entry
+    `units` of `skipped` counts the units without one of the codes; a note on stderr says how many.
     """
     wanted = [normal(code) for code in codes]
     count, seen = 0, Counter()
