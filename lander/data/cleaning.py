@@ -89,8 +89,8 @@ def clean_pair(
 ) -> None:
     """Clean every source of a pair (languages in alphabetical order) into one table. UserError if no pair is left.
 
-    The texts of `exclude`, in any language, must not be trained on. What is missing in `cleaning`, the order of the steps
-    and their thresholds, comes from `settings.DEFAULTS`. Written are `out`, `counts` and `dropped`.
+    The texts of `exclude`, in any language, must not be trained on. `cleaning` has the order of the steps and their
+    thresholds; what it leaves out comes from `settings.DEFAULTS`. The files to write are `out`, `counts` and `dropped`.
     """
     settings = resolve(cleaning)
     languages = (pair.source, pair.target)

@@ -220,8 +220,8 @@ def check_sources(
     """Check sources and their files, and give a name to those that have none.
 
     Derived names get a number if they are taken. `key` is the place of the list in the config, for messages. With
-    `named`, each source needs a name (test sets), and several may share one if they serve different directions: one test
-    set in parts. With `files`, local files must be there.
+    `named`, each source needs a name (test sets), and several may share one if they serve different directions: one
+    test set in parts. With `files`, local files must be there.
     """
     sources = tuple(sources)
     for index, source in enumerate(sources):
