@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from lander.data import chunks
+from lander.shared import tables
 
 
 def normalise(text: str) -> str:
@@ -43,7 +43,7 @@ def seen_in_training(texts: Iterable[str], train: Iterable[str | Path]) -> set[s
     wanted = {text for text in map(normalise, texts) if any(map(str.isalnum, text))}
     seen: set[str] = set()
     for path in train:
-        for pairs in chunks.reading(path, "train", ("source", "target")):
-            for side in pairs.values():
-                seen.update(wanted.intersection(map(normalise, set(side))))
+        for pairs in tables.read_chunks(path, "train", ("source", "target")):
+            for side in pairs.columns:
+                seen.update(wanted.intersection(map(normalise, set(side.to_pylist()))))
     return seen
