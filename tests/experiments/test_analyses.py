@@ -237,9 +237,11 @@ def test_helpers_by_hand():
     depth = np.arange(7.0) ** 2
     assert judge.part_above_part(depth, "middle", "outer", 0)[:2] == (29 / 3, (0 + 1 + 25 + 36) / 4)  # layers 2 to 4
     assert judge.part_above_part(depth, "late", "early", 0)[:2] == (77 / 3, 5 / 3)  # layer 3 is in neither
-    assert judge.reversed_pairs(DIRECTIONS) == [(0, 2), (1, 3), (4, 6), (5, 7)]
-    assert judge.related_pairs([*LANGUAGES, "zh-Hant", "xx"], judge.GENUS) == [(0, 1), (2, 3), (5, 6)]
-    assert judge.related_pairs(LANGUAGES, neurons.TABLE_3) == [(0, 2), (0, 3), (2, 3)]
+    likeness = np.array([[0, 9, 1, 2], [9, 0, 3, 4], [1, 3, 0, 5], [2, 4, 5, 0]], dtype=float)
+    assert judge.pairs_against_others(likeness, ["x", "x", None, None], 0)[:2] == (9, 3)
+    genera = [[table.get(code) for code in LANGUAGES] for table in (judge.GENUS, neurons.TABLE_3)]
+    assert [len(set(of)) for of in genera] == [4, 4]
+    assert [of.count("Romance") for of in genera] == [2, 3]
 
 
 def curves(by: str, grows: bool) -> np.ndarray:

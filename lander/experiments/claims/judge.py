@@ -5,13 +5,12 @@ A permutation test compares a statistic of the data with the same statistic of a
 
 import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from lander.shared.languages import parse_direction
 from lander.shared.yamlfile import read_yaml
 
 ALPHA = 0.05
@@ -108,14 +107,16 @@ def relative_spread(values: np.ndarray) -> np.ndarray:
     return np.divide(values.std(axis=0), mean, out=np.zeros_like(mean), where=mean > 0)
 
 
-def pairs_against_others(table: np.ndarray, pairs: list[tuple[int, int]], seed: int) -> Result:
-    """Are some pairs more alike than the others? Tested by renaming the things.
+def pairs_against_others(table: np.ndarray, keys: Sequence[object], seed: int) -> Result:
+    """Are things of the same key more alike than others? Tested by renaming the things.
 
     Args:
-        table: (n, n) symmetric likeness.
-        pairs: the pairs in question, lower place first; the control is the mean of all others.
+        table: (n, n) symmetric likeness; the control is its mean over all other pairs.
+        keys: of the things; None: like no other.
     """
-    others = [pair for pair in itertools.combinations(range(len(table)), 2) if pair not in set(pairs)]
+    pairs, others = [], []
+    for i, j in itertools.combinations(range(len(table)), 2):
+        (pairs if keys[i] is not None and keys[i] == keys[j] else others).append((i, j))
     if not pairs or not others:
         return Result()
     first, second = np.array(pairs).T
@@ -139,16 +140,3 @@ def part_above_part(values: np.ndarray, high: str, low: str, seed: int) -> Resul
         return Result()
     found = tested(lambda order: values[order][above].mean() - values[order][below].mean(), orders(n, seed))
     return found._replace(value=float(values[above].mean()), control=float(values[below].mean()))
-
-
-def reversed_pairs(directions: list[str]) -> list[tuple[int, int]]:
-    """Places of the directions whose reverse is there too, lower place first."""
-    parsed = [parse_direction(name) for name in directions]
-    both = itertools.combinations(enumerate(parsed), 2)
-    return [(i, j) for (i, one), (j, other) in both if (one.source, one.target) == (other.target, other.source)]
-
-
-def related_pairs(languages: list[str], genus: dict[str, str]) -> list[tuple[int, int]]:
-    """Places of the pairs of languages of one genus, lower place first; codes like zh-Hant count as zh."""
-    of = [genus.get(code.split("-")[0]) for code in languages]
-    return [(i, j) for i, j in itertools.combinations(range(len(of)), 2) if of[i] is not None and of[i] == of[j]]

@@ -4,8 +4,10 @@ import math
 
 import numpy as np
 
+from lander.evaluate.bleu import base_language
 from lander.experiments.claims import judge
 from lander.experiments.claims.judge import Found, Result
+from lander.shared.languages import parse_direction
 
 TABLE_3 = judge.GENUS | {"en": "Romance"}  # as the paper's table 3 has it; English is Germanic
 
@@ -16,11 +18,10 @@ def activation_claims(
     """All claims about activations.
 
     Args:
-        directions: their names.
         curves: (direction, n_layer) mean activation; deltas: the same, D of equation 1, NaN if there is none.
         vectors: (direction, n_layer * p) mean activation of every neuron, or None.
     """
-    both = judge.reversed_pairs(directions)
+    both = [parse_direction(name).pair for name in directions]
     d = deltas[:, ~np.isnan(deltas).any(axis=0)]
     found = [
         ("curves_alike", alike(curves, seed)),
@@ -47,7 +48,7 @@ def awareness_claims(languages: list[str], phi: np.ndarray, owner: np.ndarray, g
     shared = np.stack([masked_means(scores, general) for scores in phi])  # both (language, n_layer)
     specific = np.stack([masked_means(scores, owner >= 0) for scores in phi])
     by_owner = np.stack([masked_means(phi.mean(axis=0), owner == index) for index in range(len(phi))])
-    curves = phi.mean(axis=2)
+    curves, codes = phi.mean(axis=2), list(map(base_language, languages))
     by_neuron = [judge.correlations(judge.ranks(phi[:, layer]).astype(float)) for layer in range(phi.shape[1])]
     likeness = {"neuron": np.mean(by_neuron, axis=0), "layer": judge.correlations(curves)}
     return [
@@ -59,7 +60,7 @@ def awareness_claims(languages: list[str], phi: np.ndarray, owner: np.ndarray, g
         ("english_highest", highest(languages, curves, seed)),
         ("english_neurons_highest", highest(languages, by_owner, seed)),
         *(
-            (f"related_by_{by}{like}", judge.pairs_against_others(table, judge.related_pairs(languages, genus), seed))
+            (f"related_by_{by}{like}", judge.pairs_against_others(table, [genus.get(code) for code in codes], seed))
             for by, table in likeness.items()
             for like, genus in (("", judge.GENUS), ("_table_3", TABLE_3))
         ),

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
+from lander.evaluate.bleu import base_language
 from lander.experiments.claims import judge
 from lander.experiments.claims.judge import Found, Result
 from lander.experiments.samples import MAIN
@@ -58,7 +59,7 @@ def _near_and_far(cells: pd.DataFrame, seed: int) -> Result:
             sums[place] += row.change
             counts[place] += 1
     mean = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
-    return judge.pairs_against_others(mean, judge.related_pairs(codes, judge.GENUS), seed)
+    return judge.pairs_against_others(mean, [judge.GENUS.get(base_language(code)) for code in codes], seed)
 
 
 def method_claims(scores: pd.DataFrame, seed: int) -> Found:
