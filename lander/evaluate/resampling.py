@@ -119,9 +119,7 @@ def _share(values: np.ndarray, observed: float) -> float:
 def over_seeds(scores: np.ndarray, key: Sequence[int]) -> np.ndarray:
     """Hierarchical bootstrap (resamples,): in each resample the mean over seeds drawn with replacement.
 
-    Args:
-        scores: (seeds, resamples), the seeds' scores of the same resampled sentences.
-        key: of the draw of seeds.
+    `scores` (seeds, resamples) are of the same resampled sentences; `key` decides the draw of seeds.
     """
     seeds, resamples = scores.shape
     if seeds == 1:
@@ -173,11 +171,9 @@ def _sums(stack: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def _swap(
     metric: str, stack: np.ndarray, pairs: Mapping[Pair, Sequence[tuple[int, int]]], design: Design
 ) -> dict[Pair, np.ndarray]:
-    """Differences of each pair of methods, the mean over its pairs of seeds: as observed, then after each swapping.
+    """Differences of each pair of methods, the mean over its pairs of models: as observed, then after each swapping.
 
-    Args:
-        stack: statistics (width, models, sentences).
-        pairs: for each pair of methods, its pairs of models.
+    `stack`: statistics (width, models, sentences).
     """
     if not pairs:
         return {}

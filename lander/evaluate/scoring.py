@@ -67,12 +67,8 @@ def score(
 ) -> tuple[list[Score], list[Measured]]:
     """All scores of one test set and direction, and the metrics whose statistics are kept.
 
-    Args:
-        items: at least one translation.
-        target: code of the target language, which decides BLEU's tokenizer.
-        flagged: from `outputs.flags`.
-        tokenizer: another one for BLEU.
-        extras: further metrics, of `metrics.OPTIONAL`.
+    The target language decides BLEU's tokenizer, unless another one is given; `extras` are further metrics, of
+    `metrics.OPTIONAL`.
     """
     bleu = bleu_for(target, tokenizer)
     made = {"bleu": bleu} | {name: METRICS[name].make(target) for name in ("chrf2++", *extras)}

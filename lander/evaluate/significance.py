@@ -45,12 +45,9 @@ Row = dict[str, Any]
 def compare(
     data: Mapping[Place, Compared], baselines: Sequence[str], resamples: int = 0, seed: int = SEED
 ) -> list[Row]:
-    """The rows of the table of tests.
+    """The rows of the table of tests of every method against the baselines (`full`, `zero-shot/best-prompt`).
 
-    Args:
-        data: segment scores.
-        baselines: `full`, `zero-shot/best-prompt`; what every method is compared with.
-        resamples: of the bootstrap and of the randomisation; 0: 10,000, or more where the correction needs them.
+    0 `resamples` are 10,000, or more where the correction needs them.
     """
     methods = sorted({method for compared in data.values() for method in compared.methods})
     known: dict[Method, str] = {}

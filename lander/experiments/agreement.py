@@ -91,12 +91,12 @@ def correlations(kind: str, names: tuple[str, str], one: np.ndarray, other: np.n
 
 def overlaps(kind: str, names: tuple[str, str], one: np.ndarray, other: np.ndarray, languages: list[str]) -> list:
     """Rows of overlaps per layer and language, and of any language's, of two sets, bool (language, n_layer, p)."""
-    rows = []
-    for layer in range(one.shape[1]):
-        for index, language in enumerate(languages):
-            rows.append((kind, *names, layer, language, *jaccard(one[index, layer], other[index, layer])))
-        rows.append((kind, *names, layer, ANY, *jaccard(one[:, layer].any(axis=0), other[:, layer].any(axis=0))))
-    return rows
+    both = [[*sets, sets.any(axis=0)] for sets in (one, other)]
+    return [
+        (kind, *names, layer, language, *jaccard(a[layer], b[layer]))
+        for layer in range(one.shape[1])
+        for language, a, b in zip([*languages, ANY], *both, strict=True)
+    ]
 
 
 def specific(phi: np.ndarray, split: Split, unactivated: float | None = None) -> np.ndarray:

@@ -28,6 +28,7 @@ Example:
 
 import argparse
 import sys
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -156,14 +157,9 @@ def retrieval(table: np.ndarray, labels: np.ndarray) -> float:
 
     The i-th point of every label is the same sentence. Chance is 1 / number of sentences.
     """
-    rows = {name: np.flatnonzero(labels == name) for name in np.unique(labels)}
-    found = [
-        (table[np.ix_(rows[a], rows[b])].argmin(axis=1) == np.arange(len(rows[a]))).mean()
-        for a in rows
-        for b in rows
-        if a != b
-    ]
-    return float(np.mean(found))
+    rows = [np.flatnonzero(labels == name) for name in np.unique(labels)]
+    nearest = [table[np.ix_(a, b)].argmin(axis=1) for a, b in permutations(rows, 2)]
+    return float(np.mean([(found == np.arange(len(found))).mean() for found in nearest]))
 
 
 def without_means(points: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -198,10 +194,8 @@ def analyse(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One layer's points and scores, without the column `layer`.
 
-    Args:
-        points: (sentence, p), the activations of all neurons; labels: the language of each sentence.
-        general, specific: indices of neurons.
-        parallel: whether the i-th sentence of every language is the same one.
+    `points` (sentence, p) are the activations of all neurons, `labels` the language of each sentence, `general` and
+    `specific` indices of neurons. `parallel`: the i-th sentence of every language is the same one.
     """
     random = np.random.default_rng(seed)
 

@@ -37,7 +37,7 @@ COSTS = {  # cost -> heading and how it is printed
 
 
 def table(n: int, inputs: Inputs) -> Document:
-    """Table 1 (all methods) or 2 (the ablation), the paper's beside it, and the mean BLEU of each method as a picture."""
+    """Table 1 (all methods) or 2 (the ablation), the paper's beside it, and a picture of the mean BLEU."""
     name, title = f"table{n}", "Table 2, the ablation" if n == 2 else "Table 1"
     inputs = _only(inputs, TABLE2, name) if n == 2 else inputs
     data, blocks = compared(inputs)

@@ -45,11 +45,8 @@ def next_round(
 def next_rates(losses: Mapping[float, float], start: float, factor: float, trials: int) -> list[float]:
     """The learning rates of one method that are still to be tried; none if the best lies inside and there are enough.
 
-    Args:
-        losses: learning rate -> dev loss; NaN and infinity are the worst.
-        start: the rate in the middle of the first three.
-        factor: between neighbours of the grid, above 1.
-        trials: how many any method has needed until its best lay inside its grid.
+    `start` is in the middle of the first three; neighbours differ by `factor` (above 1). `trials`: how many any method
+    has needed until its best lay inside its grid. Losses that are not finite are the worst.
     """
     first = [_round(start / factor), _round(start), _round(start * factor)]
     if missing := [rate for rate in first if rate not in losses]:

@@ -55,13 +55,10 @@ class Inputs:
 
 
 def read_all_scores(paths: Sequence[str | Path], items: Sequence[str] = ()) -> tuple[pd.DataFrame, list[Path]]:
-    """Scores of all files, without means over directions, and the files of segment scores beside them.
+    """Scores of all files, without means over directions, and the segment scores beside them (none if a file lacks).
 
-    If one file of segment scores is missing, none is returned.
-
-    Args:
-        paths: files, or folders of models: `evaluate/<method>/<variant>/s<seed>`.
-        items: <test>/<direction>: what to read in the folders; empty: all. A model need not have all of them.
+    `paths` are files, or folders of models (`evaluate/<method>/<variant>/s<seed>`), in which those of `items`
+    (<test>/<direction>) that are there are read; all without `items`.
     """
     files: list[Path] = []
     for path in map(Path, paths):
@@ -112,8 +109,8 @@ def _once(rows: pd.DataFrame, key: list[str], flag: str) -> None:
 # ---------------------------------------------------------------- samples
 
 
-def score_samples(scores: pd.DataFrame, directions: Sequence[str] = ()) -> pd.DataFrame:
-    """BLEU and chrF2++ of each direction (all, or only `directions`) and their means over directions.
+def score_samples(scores: pd.DataFrame, directions: Sequence[str]) -> pd.DataFrame:
+    """BLEU and chrF2++ of each direction (only of `directions`, if there are any) and their means over directions.
 
     Columns: method, variant, seed, test, metric, direction (or one of `MEANS`), value.
     """
@@ -133,7 +130,7 @@ def score_samples(scores: pd.DataFrame, directions: Sequence[str] = ()) -> pd.Da
     return pd.concat(parts, ignore_index=True)
 
 
-def reference_losses(scores: pd.DataFrame, directions: Sequence[str] = ()) -> pd.DataFrame:
+def reference_losses(scores: pd.DataFrame, directions: Sequence[str]) -> pd.DataFrame:
     """Loss per character of the references, in each direction and in the mean over directions, as `score_samples`.
 
     A model that has diverged in a direction has no loss there, and no mean over it.
@@ -153,10 +150,7 @@ def reference_losses(scores: pd.DataFrame, directions: Sequence[str] = ()) -> pd
 def loss_samples(
     losses: pd.DataFrame, kind: str, state: str = "trained", unit: str = "token", by: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """Mean loss of each model: all nats of the rows divided by all their tokens or characters (`unit`).
-
-    `by`: columns whose values have a mean each.
-    """
+    """Mean loss of each model and value of the columns `by`: all nats divided by all tokens or characters (`unit`)."""
     rows = losses[(losses["kind"] == kind) & (losses["state"] == state)]
     if rows.empty:
         raise UserError(f"--loss: no loss of kind {kind} in state {state}; give the files of losses of all models")
@@ -184,11 +178,8 @@ def require(there: pd.DataFrame, wanted: pd.DataFrame, flag: str) -> None:
         raise UserError(f"{flag}: nothing for {', '.join(missing)}; give the files of all models")
 
 
-def minus(samples: pd.DataFrame, base: pd.DataFrame, on: Sequence[str] = ()) -> pd.DataFrame:
-    """Samples minus the mean over the samples of `base` that agree with them in the columns `on`, over all its seeds.
-
-    Samples that have no counterpart in `base` are left out.
-    """
+def minus(samples: pd.DataFrame, base: pd.DataFrame, on: Sequence[str]) -> pd.DataFrame:
+    """Samples minus the mean over all seeds of those of `base` that agree in the columns `on`; others are left out."""
     if not on:
         return samples.assign(value=samples["value"] - base["value"].mean())
     level = base.groupby(list(on), as_index=False)["value"].mean().rename(columns={"value": "base"})
@@ -252,7 +243,7 @@ def by_key(data: pd.DataFrame, *keys: str) -> dict[tuple, Any]:
     return dict(zip(zip(*(data[key] for key in keys), strict=True), data.itertuples(), strict=True))
 
 
-def sort_columns(names: Sequence[str], given: Sequence[str] = ()) -> list[str]:
+def sort_columns(names: Sequence[str], given: Sequence[str]) -> list[str]:
     """Directions: those of the paper's table 1 in its order, then as given, then by name."""
     order = [*PAPER, *(name for name in given if name not in PAPER)]
     plain = set(names) - set(MEANS)

@@ -74,13 +74,10 @@ def dev_table(
     notes: list[str],
     beside: tuple[str, Callable[[Any, int], Cell | str]] | None = None,
 ) -> Table:
-    """A table with a row for each value of the column `by`.
+    """A table with a row for each value of the column `by`; the column `best` says where the dev loss is bold.
 
-    Args:
-        order: of the values.
-        best: column of `data` that says where the dev loss is bold.
-        beside: heading of a second column behind the losses and the means over all directions, and its cell, of a row
-            of `data` and a number of digits.
+    `beside`: heading of a second column behind the losses and the means over all directions, and its cell, of a row of
+    `data` and a number of digits.
     """
     found = by_key(data, by, "test", "metric")
     rows: list[tuple[str, list[Cell | str]]] = [(value, []) for value in order]

@@ -32,11 +32,6 @@ from lander.shared.section import add_flags
 from lander.translate.__main__ import parse_table, parse_test
 from lander.translate.translator import Translator, load, template_of
 
-COLUMNS = [
-    "method", "variant", "seed", "state", "kind", "name", "direction", "loss", "tokens", "characters",
-    "loss_per_character",
-]  # fmt: skip
-
 
 class Text(NamedTuple):
     """Sequences whose loss is measured: references of a direction behind their prompts, or sentences of a language."""
@@ -112,7 +107,7 @@ def main() -> None:
         start = load(args.model, args.dtype, args.revision, start=True)
         found += rows(start, "start", texts, args.batch_size)
     place = {"method": args.method, "variant": args.variant, "seed": args.seed}
-    table = pd.DataFrame([place | row for row in found], columns=COLUMNS)
+    table = pd.DataFrame([place | row for row in found])
     with whole_file(args.out) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.6f", na_rep="nan")
 

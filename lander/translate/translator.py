@@ -86,9 +86,7 @@ class Translator:
     ) -> list[Output]:
         """Everything that the model writes for each sentence. An empty sentence stays empty.
 
-        Args:
-            template: by default the first of the model's training.
-            decoding: fields of `Decoding`.
+        The template is by default the first of the model's training; `decoding` has fields of `Decoding`.
         """
         if isinstance(sentences, str) or not isinstance(sentences, Iterable):  # letters would be translated one by one
             raise UserError(
@@ -259,8 +257,7 @@ def first_line(output: str) -> str:
 def by_length(sequences: list[list[int]], batch_size: int, tokens: int | None = None) -> Iterator[list[int]]:
     """Places of sequences, in batches of similar length, the longest first (a lack of memory shows at once).
 
-    Args:
-        tokens: at most so many in a batch, padding included, if it has more than one sequence.
+    A batch of more than one sequence has at most so many `tokens`, padding included.
     """
     order = sorted(range(len(sequences)), key=lambda place: -len(sequences[place]))
     start = 0

@@ -286,7 +286,7 @@ def test_draws_without_a_common_seed(tmp_path):
 def test_without_english_there_is_one_mean():
     columns = ["method", "variant", "seed", "test", "direction", "metric", "score"]
     rows = [("full", "main", "0", "t", name, "bleu", 10.0 * place) for place, name in enumerate(("cs-uk", "uk-cs"))]
-    found = score_samples(pd.DataFrame(rows, columns=columns))
+    found = score_samples(pd.DataFrame(rows, columns=columns), [])
     assert found.set_index("direction")["value"].to_dict() == {"cs-uk": 0, "uk-cs": 10, "mean": 5}
 
 

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 import lander
 from lander.data.templates import Template
-from lander.experiments.samples import loss_samples, read_losses
+from lander.experiments.samples import LOSS_COLUMNS, loss_samples, read_losses
 from lander.shared import tables
 from lander.translate import loss
 from lander.translate.translator import Translator, load
@@ -81,7 +81,7 @@ def test_the_table(tmp_path, monkeypatch) -> None:
     flags = ["--untrained", "toy:de-fr:heldout.parquet", "--text", "de:text.parquet"]
     measure(monkeypatch, tmp_path, "landermt", *flags)
     table = pd.read_csv("loss.csv")
-    assert list(table) == loss.COLUMNS
+    assert list(table) == LOSS_COLUMNS
     assert table[["state", "kind"]].value_counts().eq(1).all()
     assert set(table["state"]) == {"start", "trained"}
     # each sentence: three characters and the end token, of which the first is not predicted

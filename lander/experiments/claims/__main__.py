@@ -1,8 +1,16 @@
-"""Each claim that the paper makes in prose, as a statistic with a verdict. The rules: `lander.experiments.claims`.
+"""Each claim that the paper makes in prose, as a statistic with a verdict.
+
+`claims.yaml` has the claims and the rules by which they are judged. A rule is fixed before any data is seen, and is
+printed beside the verdict:
+
+    supported       the statistic is on the claimed side, and a permutation test gives p <= 0.05
+    not supported   it is not, or chance does as well
+    not testable here   the table for it was not given, or there are too few layers, languages, directions, seeds or
+                        draws for any outcome to pass
 
 Reads:  <run>/layers/<variant>/s<seed>/layers.parquet, <run>/activations/s<seed>/<direction>.parquet,
         <run>/awareness/s<seed>/<language>.parquet, <run>/neurons/<variant>/s<seed>/neurons.parquet, and CSV tables of
-        experiments; what is not given is "not testable here"
+        experiments
 Writes: claims.csv             claim, where, statistic, value, control, p, verdict, rule
         claims.json and .md    the same as tables, by section
 
@@ -170,18 +178,14 @@ def main() -> None:
     parser.add_argument("--awareness", type=Path, nargs="+", required=True, help="one table per language")
     parser.add_argument("--languages", nargs="+", required=True, help="their codes, in the same order")
     parser.add_argument("--neurons", type=Path, required=True, help="the neurons table")
-    parser.add_argument(
-        "--transfer", type=Path, help="CSV of the experiment transfer, or: method, trained, tested, change"
-    )
+    parser.add_argument("--transfer", type=Path, help="CSV of transfer, or: method, trained, tested, change")
     parser.add_argument("--method", default="landermt", help="the method in --transfer (default: landermt)")
-    parser.add_argument(
-        "--scores", type=Path, nargs="*", default=[], help="score files of the models of tables 1 and 2"
-    )
+    parser.add_argument("--scores", type=Path, nargs="*", default=[], help="score files of tables 1 and 2")
     parser.add_argument("--draws", nargs="*", default=[], help="variants in --scores that are draws of a control")
     parser.add_argument("--metric", choices=METRICS, default="bleu", help="in these tables (default: bleu)")
     parser.add_argument("--test", help="test set in these tables (default: the one with most rows)")
-    parser.add_argument("--sweep-k", type=Path, help="CSV of the experiment sweep_k, or: k, score")
-    parser.add_argument("--sweep-epsilon", type=Path, help="CSV of the experiment sweep_epsilon, or: epsilon, score")
+    parser.add_argument("--sweep-k", type=Path, help="CSV of sweep_k, or: k, score")
+    parser.add_argument("--sweep-epsilon", type=Path, help="CSV of sweep_epsilon, or: epsilon, score")
     parser.add_argument("--clusters", type=Path, help="clusters.csv of lander.experiments.clusters")
     parser.add_argument("--seed", type=int, default=0, help="of the permutations")
     parser.add_argument("--out", type=Path, required=True, help="folder for claims.csv, .json and .md")

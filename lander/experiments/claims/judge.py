@@ -1,6 +1,8 @@
 """Permutation tests and the statistics that several claims share.
 
-A permutation test compares a statistic of the data with the same statistic of arrangements of the data.
+A permutation test compares a statistic of the data with the same statistic of arrangements of the data: of all if
+they are few, else of seeded random ones. Tests that permute layers treat them as exchangeable; neighbouring layers are
+alike, so their p is on the small side.
 """
 
 import itertools
@@ -40,13 +42,9 @@ Found = list[tuple[str, Result]]  # key of the claim, result
 
 
 def tested(statistic: Callable[[np.ndarray], float], arrangements: Iterable[np.ndarray]) -> Result:
-    """A one-sided permutation test. The control is the mean over the arrangements.
+    """A one-sided permutation test: is the statistic of the first arrangement, that of the data, among the largest?
 
-    Not testable if even the best arrangement has p > `ALPHA`.
-
-    Args:
-        statistic: of an arrangement; large if the claim is true.
-        arrangements: that of the data first.
+    The control is the mean over the arrangements. Not testable if even the best arrangement has p > `ALPHA`.
     """
     values = np.array([statistic(arrangement) for arrangement in arrangements])
     values = np.where(np.isnan(values), -np.inf, values)
@@ -108,11 +106,9 @@ def relative_spread(values: np.ndarray) -> np.ndarray:
 
 
 def pairs_against_others(table: np.ndarray, keys: Sequence[object], seed: int) -> Result:
-    """Are things of the same key more alike than others? Tested by renaming the things.
+    """Are things of the same key (None: like no other) more alike than others? Tested by renaming the things.
 
-    Args:
-        table: (n, n) symmetric likeness; the control is its mean over all other pairs.
-        keys: of the things; None: like no other.
+    `table` is their likeness, (n, n) and symmetric; the control is its mean over all other pairs.
     """
     pairs, others = [], []
     for i, j in itertools.combinations(range(len(table)), 2):
@@ -125,11 +121,9 @@ def pairs_against_others(table: np.ndarray, keys: Sequence[object], seed: int) -
 
 
 def part_above_part(values: np.ndarray, high: str, low: str, seed: int) -> Result:
-    """Is a value per layer higher in one part of the depth than in another? Tested by permuting layers.
+    """Is a value per layer higher in one part of the depth than in another (the control)? Tested by permuting layers.
 
-    Args:
-        high, low: `early` or `late` half (an odd layer is in neither), `middle` third or `outer` thirds. The value is
-            the mean in the part `high`, the control that in `low`.
+    The parts: `early` or `late` half (an odd layer is in neither), `middle` third or `outer` thirds.
     """
     n = len(values)
     place, third = np.arange(n), n // 3

@@ -15,12 +15,8 @@ TABLE_3 = judge.GENUS | {"en": "Romance"}  # as the paper's table 3 has it; Engl
 def activation_claims(
     directions: list[str], curves: np.ndarray, deltas: np.ndarray, vectors: np.ndarray | None, seed: int
 ) -> Found:
-    """All claims about activations.
-
-    Args:
-        curves: (direction, n_layer) mean activation; deltas: the same, D of equation 1, NaN if there is none.
-        vectors: (direction, n_layer * p) mean activation of every neuron, or None.
-    """
+    """All claims about activations, from means of layers (`curves`, direction x n_layer), D of equation 1 (`deltas`,
+    the same; NaN if there is none) and, if they are known, means of neurons (`vectors`, direction x n_layer * p)."""
     both = [parse_direction(name).pair for name in directions]
     d = deltas[:, ~np.isnan(deltas).any(axis=0)]
     found = [
@@ -37,13 +33,8 @@ def activation_claims(
 
 
 def awareness_claims(languages: list[str], phi: np.ndarray, owner: np.ndarray, general: np.ndarray, seed: int) -> Found:
-    """All claims about awareness.
-
-    Args:
-        phi: (language, n_layer, p), as measured, not normalised.
-        owner: (n_layer, p), index of a specific neuron's language, -1 for the others.
-        general: (n_layer, p) booleans.
-    """
+    """All claims about awareness, from raw Phi (language, n_layer, p) and, for each neuron (n_layer, p), the index of
+    the language to which it is specific (`owner`; -1: none) and whether it is general."""
     own = np.stack([masked_means(scores, owner == index) for index, scores in enumerate(phi)])
     shared = np.stack([masked_means(scores, general) for scores in phi])  # both (language, n_layer)
     specific = np.stack([masked_means(scores, owner >= 0) for scores in phi])

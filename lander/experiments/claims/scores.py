@@ -18,11 +18,9 @@ BEST = {"k": 4, "epsilon": 0.9}  # the paper's
 
 
 def transfer_claims(table: pd.DataFrame, seed: int) -> Found:
-    """Figure 3.
+    """Figure 3, from the columns trained, tested and change (of the score against the base) of one method.
 
-    Args:
-        table: trained, tested, change of the score against the base, of one method; `mean_to_better`, if it is there,
-            is the change against the base's better prompt.
+    `mean_to_better`, if it is there, is the change against the base's better prompt.
     """
     claims = {"helps": "change", "helps_beyond_prompt": "mean_to_better"}
     claims = {key: column for key, column in claims.items() if column in table}
@@ -63,12 +61,7 @@ def _near_and_far(cells: pd.DataFrame, seed: int) -> Result:
 
 
 def method_claims(scores: pd.DataFrame, seed: int) -> Found:
-    """Tables 1 and 2, figure 9.
-
-    Args:
-        scores: method, variant (main, or a draw of a control), seed, direction (no means), score; of one test set and
-            metric.
-    """
+    """Tables 1 and 2, figure 9, from scores of one test set and metric; variants are main and draws of a control."""
     wide = scores[scores["variant"] == MAIN].pivot_table(index="direction", columns="method", values="score")
     pairs = {key: claim["methods"] for key, claim in judge.CLAIMS.items() if "methods" in claim}
     found = [(key, _better(wide.reindex(columns=pair).dropna(), seed)) for key, pair in pairs.items()]
@@ -116,9 +109,7 @@ def _detected(scores: pd.DataFrame, seed: int) -> Result:
 def peak_claims(table: pd.DataFrame, key: str) -> Found:
     """Figures 10 and 11: not testable with one seed, as any lead could be chance.
 
-    Args:
-        table: the key (k or epsilon) and score; several rows of a value are seeds, or `spread` is their standard
-            deviation.
+    Several rows of a value of the key (k or epsilon) are seeds, or `spread` is their standard deviation.
     """
     if table[key].nunique() < 3:
         return []
@@ -138,7 +129,7 @@ def peak_claims(table: pd.DataFrame, key: str) -> Found:
 
 
 def cluster_claims(table: pd.DataFrame) -> Found:
-    """Figures 12 and 13. Args: table: the scores of `lander.experiments.clusters`; a row per layer."""
+    """Figures 12 and 13, from clusters.csv."""
     found = []
     for row in table[table["score"] == "silhouette"].itertuples():
         mixed = row.value <= judge.MIXED
