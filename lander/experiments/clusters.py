@@ -28,6 +28,7 @@ Example:
 
 import argparse
 import sys
+from contextlib import ExitStack
 from itertools import permutations
 from pathlib import Path
 
@@ -74,14 +75,13 @@ def representations(
     """
     ffns = {layer: families.ffn_of(network, layer) for layer in layers}
     seen: dict[int, torch.Tensor] = {}
-    hooks = [
-        ffn.down.register_forward_pre_hook(lambda _module, inputs, layer=layer: seen.update({layer: inputs[0]}))
-        for layer, ffn in ffns.items()
-    ]
     means = {layer: np.zeros((len(sentences), ffn.n_neurons), dtype=np.float32) for layer, ffn in ffns.items()}
     sequences = [codec.sentence(sentence) for sentence in sentences]
     order = sorted(range(len(sequences)), key=lambda place: len(sequences[place]))
-    try:
+    with ExitStack() as hooks:
+        for layer, ffn in ffns.items():
+            add = ffn.down.register_forward_pre_hook
+            hooks.enter_context(add(lambda _module, inputs, layer=layer: seen.update({layer: inputs[0]})))
         for start in range(0, len(order), batch_size):
             places = order[start : start + batch_size]
             part = [sequences[place] for place in places]
@@ -93,9 +93,6 @@ def representations(
             for layer, h in seen.items():
                 total = (h.float() * own[..., None]).sum(1) / own.sum(1, keepdim=True).clamp(min=1)
                 means[layer][places] = total.cpu().numpy()
-    finally:
-        for hook in hooks:
-            hook.remove()
     return means
 
 

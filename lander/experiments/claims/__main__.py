@@ -148,19 +148,15 @@ def document(rows: pd.DataFrame) -> Document:
 def _table(section: str, rows: pd.DataFrame) -> Table:
     """Claim x figure, statistic, value, control, p, verdict; the rules below, that of most claims last."""
 
-    def text(number: float, digits: int) -> str:
+    def text(number: float, digits: int = 4) -> str:
         return MISSING if pd.isna(number) else f"{number:.{digits}g}"
 
     shown, claims = [], {}
     for row in rows.itertuples():
         claims.setdefault(row.rule, []).append(row.claim)
-        # value and control with three digits, or with as many more as tell them apart, seven at most
-        for digits in (*range(3, 8), 3):
-            texts = [text(number, digits) for number in (row.value, row.control)]
-            if texts[0] != texts[1]:
-                break
         place = row.where.partition(", ")[2] or MISSING
-        shown.append((row.claim, [place, row.statistic, *texts, text(row.p, 2), row.verdict]))
+        texts = [text(row.value), text(row.control), text(row.p, 2)]
+        shown.append((row.claim, [place, row.statistic, *texts, row.verdict]))
     *others, (most, _) = sorted(claims.items(), key=lambda item: len(item[1]))
     notes = [f"Rule of {'; '.join(names)}: {rule}." for rule, names in others]
     notes.append(f"Rule{' of all others' if others else ''}: {most}.")
