@@ -99,7 +99,6 @@ def _rows(sampled: Sampled, place: Place, design: Design, baselines: Collection[
     for method, seeds in sampled.observed.items():
         low, high = interval(sampled.bootstrap[method])
         alone[method] = {
-            **dict.fromkeys(COLUMNS, None),
             **{"method": method.name, "variant": method.variant, "baseline": ""},
             **place._asdict(),
             **{"score": sampled.score(method), "low": low, "high": high},
@@ -107,10 +106,9 @@ def _rows(sampled: Sampled, place: Place, design: Design, baselines: Collection[
             **{"seeds": len(seeds), "segments": sampled.segments, "signature": sampled.signature + how},
         }
     rows = list(alone.values())
-    for pair in design.among(sampled.observed):
-        one, other = pair
+    for one, other in design.among(sampled.observed):
         difference, low, high, *ps = sampled.test(one, other)
-        shared = {"pair": (place, pair), "p_bootstrap": ps[0], "p_randomisation": ps[1]}
+        shared = {"pair": (place, one, other), "p_bootstrap": ps[0], "p_randomisation": ps[1]}
         found = {"difference": difference, "difference_low": low, "difference_high": high}
         rows.append({**alone[one], "baseline": str(other), **found, **shared})
         if one in baselines:  # the same comparison seen from the other side
@@ -127,7 +125,7 @@ def _corrected(rows: list[Row]) -> list[Row]:
         for row in rows:
             if "pair" in row:
                 row |= {corrected: found.get(row["pair"]), "comparisons": len(ps)}
-    return [{name: row[name] for name in COLUMNS} for row in rows]
+    return [{name: row.get(name) for name in COLUMNS} for row in rows]
 
 
 def write(path: str | Path, rows: Iterable[Row]) -> None:

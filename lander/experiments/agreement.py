@@ -14,8 +14,7 @@ layer: those that one language owns, or that any does (`any`). The sets follow f
                                                            If `value` is `n`, the text was too short to settle it
 
 The last four come from tables awareness_parts (`lander.detect.awareness --parts N --parts-out FILE`). Sentences are
-added in their order, 1, 2, 4, ... parts at a time. Sets of equal size p/10 that were drawn at random overlap by 0.05;
-the estimator `random` shows it.
+added in their order, 1, 2, 4, ... parts at a time.
 
 Reads:  per name a folder of <language>.parquet (awareness, or awareness_parts)
 Writes: agreement.csv            kind, a, b, layer, language, value, n; a value that does not exist is empty

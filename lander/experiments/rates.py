@@ -4,10 +4,6 @@ The workflow repeats rounds until one asks for nothing. The grid of a method is 
 It grows beyond an edge while its best rate lies there. Then each method is tried at more rates near its best, until
 all methods have equally many trials.
 
-    next_rates({}, 0.01, 2, 0)                                          ->  [0.005, 0.01, 0.02]
-    next_rates({0.005: 3.0, 0.01: 2.0, 0.02: 1.9}, 0.01, 2, 0)          ->  [0.04]
-    next_rates({0.005: 3.0, 0.01: 2.0, 0.02: 1.9, 0.04: 2.5}, 0.01, 2, 4)  ->  []
-
 Reads:  <run>/loss/<method>/lr<rate>/s<seed>.csv of all trials so far
 Writes: <run>/tune/round<n>.json   {"rates": {method: [all rates so far and those of this round]}, "done": bool}
 

@@ -217,12 +217,10 @@ def decode(
 def read_examples(args: argparse.Namespace) -> dict[Direction, Examples]:
     """The examples of every tested direction."""
     files, found = dict(args.examples), {}
-    for test in args.test:
-        direction = test.direction
+    for direction in dict.fromkeys(test.direction for test in args.test):
         if direction not in files:
             raise UserError(f"--examples: no training pairs for {direction}; add {direction}:FILE")
-        if direction not in found:
-            found[direction] = Examples(tables.read(files[direction], "train"), direction, args.shots, args.seed)
+        found[direction] = Examples(tables.read(files[direction], "train"), direction, args.shots, args.seed)
     return found
 
 

@@ -11,8 +11,7 @@ import toys
 
 from lander.experiments import clusters, figures
 from lander.experiments.claims import __main__ as claims
-from lander.experiments.claims import judge, neurons
-from lander.experiments.claims import scores as about_scores
+from lander.experiments.claims import judge, statistics
 from lander.models import families
 from lander.models.tokens import Codec
 from lander.shared import tables
@@ -233,7 +232,7 @@ def test_helpers_by_hand():
     assert judge.part_above_part(depth, "late", "early", 0)[:2] == (77 / 3, 5 / 3)  # layer 3 is in neither
     likeness = np.array([[0, 9, 1, 2], [9, 0, 3, 4], [1, 3, 0, 5], [2, 4, 5, 0]], dtype=float)
     assert judge.pairs_against_others(likeness, ["x", "x", None, None], 0)[:2] == (9, 3)
-    genera = [[table.get(code) for code in LANGUAGES] for table in (judge.GENUS, neurons.TABLE_3)]
+    genera = [[table.get(code) for code in LANGUAGES] for table in (judge.GENUS, statistics.TABLE_3)]
     assert [len(set(of)) for of in genera] == [4, 4]
     assert [of.count("Romance") for of in genera] == [2, 3]
 
@@ -258,7 +257,7 @@ def delta_of(means: np.ndarray) -> np.ndarray:
 
 def activation_claims(means: np.ndarray) -> dict[str, str]:
     deltas = delta_of(means)
-    return verdicts(neurons.activation_claims(DIRECTIONS, means, deltas, means, seed=0))
+    return verdicts(statistics.activation_claims(DIRECTIONS, means, deltas, means, seed=0))
 
 
 def test_claims_about_activations():
@@ -292,7 +291,7 @@ def phi_of(true: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def test_claims_about_awareness_where_they_hold():
-    got = verdicts(neurons.awareness_claims(LANGUAGES, *phi_of(True), seed=0))
+    got = verdicts(statistics.awareness_claims(LANGUAGES, *phi_of(True), seed=0))
     assert len(got) == 11
     wrong = {name: verdict for name, verdict in got.items() if "table_3" in name}
     assert wrong == dict.fromkeys(wrong, NOT)  # English is like German here, not like French
@@ -302,18 +301,18 @@ def test_claims_about_awareness_where_they_hold():
 
 def test_claims_about_awareness_where_they_do_not():
     phi, owner, general = phi_of(False)
-    got = verdicts(neurons.awareness_claims(LANGUAGES, phi, owner, general, seed=0))
+    got = verdicts(statistics.awareness_claims(LANGUAGES, phi, owner, general, seed=0))
     assert got.pop("kinds_differ") == SUPPORTED
     assert got == dict.fromkeys(got, NOT)
-    same = neurons.awareness_claims(LANGUAGES, np.tile(phi[:, :, :1], 60), owner, general, seed=0)
+    same = statistics.awareness_claims(LANGUAGES, np.tile(phi[:, :, :1], 60), owner, general, seed=0)
     assert verdicts(same)["kinds_differ"] == UNTESTABLE
 
 
 def test_claims_that_cannot_be_tested():
     phi, _, general = phi_of(True)
-    found = neurons.awareness_claims(LANGUAGES[1:4], phi[1:4, :2], np.full((2, 60), -1), general[:2], seed=0)
+    found = statistics.awareness_claims(LANGUAGES[1:4], phi[1:4, :2], np.full((2, 60), -1), general[:2], seed=0)
     assert set(verdicts(found).values()) == {UNTESTABLE}  # no English, two layers, nothing specific, three languages
-    found = neurons.activation_claims(["en-de", "de-en"], np.array([[1.0, 2], [1, 3]]), np.ones((2, 2)), None, 0)
+    found = statistics.activation_claims(["en-de", "de-en"], np.array([[1.0, 2], [1, 3]]), np.ones((2, 2)), None, 0)
     assert set(verdicts(found).values()) == {UNTESTABLE}
 
 
@@ -323,7 +322,7 @@ def transfer(change) -> pd.DataFrame:
 
 
 def transfer_claims(table: pd.DataFrame) -> dict[str, judge.Result]:
-    return dict(about_scores.transfer_claims(table, 0))
+    return dict(statistics.transfer_claims(table, 0))
 
 
 def test_claims_about_transfer():
@@ -355,14 +354,14 @@ def test_claims_about_methods():
         ],
         columns=["method", "variant", "seed", "direction", "score"],
     )
-    got = dict(about_scores.method_claims(table, 0))
+    got = dict(statistics.method_claims(table, 0))
     assert (got["above_lora"].verdict, got["above_adapter_lora"].verdict) == (SUPPORTED, UNTESTABLE)
     # levels 20 | 19 21 15 17 19 at both seeds: of 6 x 6 sums 8 are at least 20 + 20 (20 or 21 each, 21 and a 19)
     found = got["detected_above_random"]
     assert found[:4] == (23.5, pytest.approx(21.7), 8 / 36, NOT)
     table.loc[table["method"] == "landermt", "score"] += 2
     one, own = table[table["seed"] == "0"], table[table["method"] == "landermt"]
-    found = [dict(about_scores.method_claims(rows, 0))["detected_above_random"] for rows in (table, one, own)]
+    found = [dict(statistics.method_claims(rows, 0))["detected_above_random"] for rows in (table, one, own)]
     # five draws at one seed: no lead could be rarer
     assert [row[2:4] for row in found[:2]] == [(1 / 36, SUPPORTED), (1 / 6, UNTESTABLE)]
     assert found[2].verdict == UNTESTABLE
@@ -378,7 +377,7 @@ def test_claims_about_methods():
 )
 def test_claims_about_the_peak(scores, expected):
     def got(table: pd.DataFrame) -> tuple[str, ...]:
-        return tuple(verdicts(about_scores.peak_claims(table, "k")).values())
+        return tuple(verdicts(statistics.peak_claims(table, "k")).values())
 
     one = pd.DataFrame({"k": [0, 4, 8, 30], "score": scores})
     assert set(got(one)) == set(got(one.assign(spread=np.nan))) == {UNTESTABLE}  # one seed
@@ -395,7 +394,7 @@ def test_claims_about_clusters():
     rows = [(2, "general", "silhouette", 0.05, 0.1, 0.1), (2, "specific", "silhouette", 0.5, 0.1, 0.04)]
     rows += [(3, "general", "silhouette", 0.3, 0.3, 1), (3, "specific", "silhouette", 0.5, 0.4, 0.3)]
     rows += [(3, "general_equal", "silhouette", 0.3, 0.3, 1), (3, "specific", "neighbours", 1, 0.1, 0.01)]
-    found = about_scores.cluster_claims(pd.DataFrame(rows, columns=columns))
+    found = statistics.cluster_claims(pd.DataFrame(rows, columns=columns))
     assert [row.verdict for _, row in found] == [SUPPORTED, SUPPORTED, NOT, NOT]
 
 
@@ -438,8 +437,8 @@ def test_claims_by_the_command_line(detected, tmp_path, monkeypatch):
     first = (tmp_path / "out" / "claims.md").read_text().splitlines()[0]
     assert re.findall(r"\d+", first) == [str(counts[name]) for name in (SUPPORTED, NOT, UNTESTABLE)]
     means = curves("pair", grows=True)
-    direct = neurons.activation_claims(DIRECTIONS, means, delta_of(means), np.repeat(means, 3, axis=1), 0)
-    direct += neurons.awareness_claims(LANGUAGES, *phi_of(True), 0)
+    direct = statistics.activation_claims(DIRECTIONS, means, delta_of(means), np.repeat(means, 3, axis=1), 0)
+    direct += statistics.awareness_claims(LANGUAGES, *phi_of(True), 0)
     assert table["value"][:18].tolist() == pytest.approx([row.value for _, row in direct], rel=1e-5)
     assert (table["verdict"] == UNTESTABLE).sum() == 1 + 8 + 4 + 2  # near transfer, methods, sweeps, clusters
     metrics = {"test": [None] * 3 + ["news"] * 3, "metric": ["dev loss"] * 3 + ["bleu"] * 3}

@@ -43,7 +43,7 @@ def test_batches_and_padding_change_nothing(tmp_path, batch_size, direction) -> 
     translator = load(str(trained.make(tmp_path, "landermt").path))
     prompts = translator.codec.prompts([TEMPLATE.fill(source, *NAMES) for source in PAIRS["source"]])
     targets = translator.codec.targets(PAIRS["target"].tolist())
-    text = loss.Text("untrained", "toy", direction, "en-de", prompts, targets, 8)
+    text = loss.Text({}, direction, prompts, targets, 8)
     (row,) = loss.rows(translator, "trained", [text], batch_size)
     expected, count = one_by_one(translator, direction)
     assert row["tokens"] == count == 3 + 2 + 6  # characters and an end token each: the toy's tokens are bytes

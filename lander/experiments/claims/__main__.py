@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 
 from lander.detect.neurons import read_awareness
-from lander.experiments.claims import judge, neurons, scores
+from lander.experiments.claims import judge, statistics
 from lander.experiments.claims.judge import Found, Result
 from lander.experiments.samples import MAIN, METRICS, read_all_scores
 from lander.report.document import Document, numbers, write
@@ -51,7 +51,7 @@ def about_activations(args: argparse.Namespace) -> Found:
         files = dict(zip(args.directions, args.activations, strict=True))
         means = [tables.by_layer(tables.read(files[name], "activations"), "mean").ravel() for name in names]
         vectors = np.stack(means)
-    return neurons.activation_claims(names, curves.to_numpy(), deltas.to_numpy(dtype=float), vectors, args.seed)
+    return statistics.activation_claims(names, curves.to_numpy(), deltas.to_numpy(dtype=float), vectors, args.seed)
 
 
 def about_awareness(args: argparse.Namespace) -> Found:
@@ -67,7 +67,7 @@ def about_awareness(args: argparse.Namespace) -> Found:
     places = {code: place for place, code in enumerate(args.languages)}
     owner = tables.by_layer(table.assign(owner=table["language"].map(places).fillna(-1).astype(int)), "owner")
     general = tables.by_layer(table.assign(general=table["kind"] == "general"), "general")
-    return neurons.awareness_claims(args.languages, phi, owner, general.astype(bool), args.seed)
+    return statistics.awareness_claims(args.languages, phi, owner, general.astype(bool), args.seed)
 
 
 def about_scores(args: argparse.Namespace) -> Found:
@@ -75,17 +75,17 @@ def about_scores(args: argparse.Namespace) -> Found:
     found: Found = []
     if args.transfer:
         table = read(args, args.transfer, ["method", "trained", "tested", "change"], mean="change")
-        found += scores.transfer_claims(only(table, "method", args.method, args.transfer), args.seed)
+        found += statistics.transfer_claims(only(table, "method", args.method, args.transfer), args.seed)
     if args.scores:
         table, _ = read_all_scores(args.scores)
         table = of_one_test(args, table.sort_values("test", kind="stable"), args.scores[0])
-        found += scores.method_claims(table[table["variant"].isin([MAIN, *args.draws])], args.seed)
+        found += statistics.method_claims(table[table["variant"].isin([MAIN, *args.draws])], args.seed)
     for key, path in {"k": args.sweep_k, "epsilon": args.sweep_epsilon}.items():
         if path:
-            found += scores.peak_claims(read(args, path, [key, "score"], value=key, mean="score"), key)
+            found += statistics.peak_claims(read(args, path, [key, "score"], value=key, mean="score"), key)
     if args.clusters:
         columns = ["layer", "group", "score", "value", "control_mean", "p"]
-        found += scores.cluster_claims(read(args, args.clusters, columns))
+        found += statistics.cluster_claims(read(args, args.clusters, columns))
     return found
 
 
