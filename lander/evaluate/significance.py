@@ -20,7 +20,6 @@ The statistics are sacreBLEU's, counted once by `score`; metrics without statist
 import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +59,7 @@ def compare(
             raise UserError(f"--baselines {name}: no segment scores of it; there are {', '.join(map(str, methods))}")
         earlier = list(known)[: place + 1]
         pairs += [(method, baseline) for method in methods if method not in earlier]  # two baselines once
-    design = Design(pairs, resamples, seed)
-    if not resamples:
-        design = replace(design, resamples=enough(data, design))
+    design = Design(pairs, resamples or enough(data, Design(pairs, 0)), seed)
     rows = [row for places in families(data) for row in _family(places, design, known)]
     return sorted(rows, key=lambda row: tuple(str(row[name]) for name in (*COLUMNS[:2], *COLUMNS[3:6], "baseline")))
 

@@ -38,7 +38,7 @@ import pandas as pd
 
 from lander.config.neurons import Neurons
 from lander.detect.neurons import SPECIFIC, Split, add_split_flags, classify, split_of
-from lander.report.document import Document, listed, number, numbers, write
+from lander.report.document import Document, number, numbers, write
 from lander.report.tables import Cell, Table
 from lander.shared import tables
 from lander.shared.errors import UserError, run_main
@@ -221,9 +221,7 @@ def document(data: pd.DataFrame, wanted: float) -> Document:
         blocks.append(
             Table.of(f"Sentences from which on the overlap stays at {wanted:g}", "", titles, rows, notes=notes)
         )
-    pairs, halves = (data["kind"].str.startswith(kind) for kind in ("estimators", "halves"))
-    names = list(dict.fromkeys([*data.loc[~halves, "a"], *data.loc[pairs, "b"]]))
-    title = f"Agreement of estimators, of halves of the text, and of fewer sentences: {listed(names)}"
+    title = "Agreement of estimators, of halves of the text, and of fewer sentences"
     return Document("agreement", title, [*blocks, WHAT], numbers(data), picture(data, wanted))
 
 

@@ -116,8 +116,6 @@ def test_the_command(monkeypatch, tmp_path):
     assert [counts[kind] for kind in ("halves_correlation", "halves_overlap")] == [2, 3]
     assert [counts[kind] for kind in ("running_overlap", "sentences_needed")] == [3, 1]
     assert table[table["b"] == "sample"]["n"].tolist() == [8, 6] * 4  # a sample has no set
-    text = (tmp_path / "out" / "agreement.md").read_text()
-    assert text.startswith("# Agreement of estimators, of halves of the text, and of fewer sentences: one, two and ")
     assert "Overlap of the specific neurons, by sentences read" in (tmp_path / "out" / "agreement.svg").read_text()
     ruled = run("--tables", *named[:1], *parts, "--rules", "one=summed", "--unactivated", "0.2")
     read = agreement.Parts([tmp_path / "parts" / f"{language}.parquet" for language in ("en", "de")])

@@ -107,10 +107,8 @@ def test_specific_neurons_that_do_not_are_seen_not_to():
 
 def test_two_sided():
     control = np.arange(19.0)
-    assert clusters.two_sided(30, control) == 2 / 20
-    assert clusters.two_sided(-1, control) == 2 / 20
-    assert clusters.two_sided(9, control) == 1
-    assert clusters.two_sided(17, control) == pytest.approx(2 * 3 / 20)  # 17 and 18
+    found = [clusters.two_sided(value, control) for value in (30, -1, 9, 17)]
+    assert found == pytest.approx([2 / 20, 2 / 20, 1, 2 * 3 / 20])  # 17 and 18
 
 
 @pytest.mark.parametrize(("kind", "skip"), [("bloom", 0), ("llama", 1)])
@@ -167,9 +165,8 @@ def test_clusters_by_the_command_line(tmp_path, monkeypatch):
         clusters.chosen_neurons(neurons.assign(selected=False), [], [64, 64])
 
 
-def cluster_scores() -> pd.DataFrame:
-    """Layer 2 as the paper says; layer 3: general neurons that are not mixed, no specific ones."""
-    rows = [
+def test_clusters_in_words_and_tables():
+    rows = [  # layer 2 as the paper says; layer 3: general neurons that are not mixed, no specific ones
         (2, "general", 90, "silhouette", 0.05, 0.2, 0.01, 0.02),
         (2, "specific", 10, "silhouette", 0.5, 0.1, 0.01, 0.04),
         (2, "general_equal", 10, "silhouette", 0.6, 0.1, 0.01, 1.0),
@@ -178,20 +175,15 @@ def cluster_scores() -> pd.DataFrame:
         (3, "general", 100, "silhouette", 0.3, 0.3, 0.01, 1.0),
     ]
     columns = ["layer", "group", "neurons", "score", "value", "control_mean", "control_sd", "p"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def test_clusters_in_words_and_tables():
-    table = cluster_scores()
+    table = pd.DataFrame(rows, columns=columns)
     points = pd.DataFrame({"layer": 3, "group": "general", "language": ["en", "de"] * 40, "sentence": range(80)})
     points = points.assign(sentence=points["sentence"] // 2, x=points.index, y=0.0)
     made = clusters.document(points, table, 5, 99)
     assert made.title.endswith("2 languages, 40 each")
     shows, silhouettes, found, _ = made.blocks
     assert re.findall(r"in (\d of \d|\d)\b", shows) == ["1 of 2", "1 of 1", "0", "0 of 1"]
-    assert [label for label, _ in silhouettes.rows] == [f"2 {name}" for name in clusters.GROUPS.values()] + [
-        "3 general"
-    ]
+    wanted = [*(f"2 {name}" for name in clusters.GROUPS.values()), "3 general"]
+    assert [label for label, _ in silhouettes.rows] == wanted
     assert [cell.text for cell in silhouettes.rows[1][1]] == ["10", "0.50", "0.10", "0.04"]
     assert [(cell.text, cell.spread) for cell in found.rows[0][1]][1:3] == [("75.0", ""), ("50.0", "±12.5")]
     assert "100 general" in made.svg
@@ -482,10 +474,9 @@ def test_figures_by_the_command_line(detected, tmp_path, capsys):
     names = ["activation.svg", "activation.csv", "delta.svg", "delta.csv", "layers.md"]
     assert capsys.readouterr().out.splitlines() == [str(tmp_path / "out" / name) for name in names]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(names)
-    delta = pd.read_csv(tmp_path / "out" / "delta.csv").set_index(["direction", "layer"])["delta"]
-    assert delta["en-de"].tolist() == pytest.approx(
-        delta_of(curves("pair", grows=True))[DIRECTIONS.index("en-de")], nan_ok=True
-    )
+    delta = pd.read_csv(tmp_path / "out" / "delta.csv").set_index(["direction", "layer"])["delta"]["en-de"]
+    means = curves("pair", grows=True)[DIRECTIONS.index("en-de")]
+    assert delta.tolist() == pytest.approx(delta_of(means), nan_ok=True)
     figures.main(["awareness", *flags])
     drawn = ["awareness-general", "awareness-specific", "awareness", "owners"]
     made = {path.name for path in (tmp_path / "out").iterdir()} - set(names)
