@@ -26,8 +26,9 @@ SETTING = (
 
 def transfer(inputs: Inputs) -> Document:
     """A matrix for each method, test set and metric, and means by relation, against both prompts of the base."""
+    data = samples.summarise(changes(inputs))
     worth = worth_of_prompt(inputs.scores)
-    data = samples.summarise(changes(inputs)).merge(worth, on=["test", "metric", "direction"], how="left")
+    data = data.merge(worth, on=["test", "metric", "direction"], how="left")
     data["mean_to_better"] = data["mean"] - data.pop("worth")
     data["trained"] = data["variant"].map(inputs.values)
     data["relation"] = [relation(*pair) for pair in zip(data["trained"], data["direction"], strict=True)]
