@@ -243,17 +243,10 @@ def translate(args: argparse.Namespace) -> None:
 
     machine.prepare(args.threads)
     translator = lander.load(args.model, dtype=args.dtype, base=args.base)
-    outputs = iter(
-        translator.translate(
-            [sentence for sentence in sentences if sentence],
-            args.direction,
-            beams=args.beams,
-            max_new_tokens=args.max_new_tokens,
-            batch_size=args.batch_size,
-        )
-    )
+    how = {"beams": args.beams, "max_new_tokens": args.max_new_tokens, "batch_size": args.batch_size}
+    outputs = translator.translate(sentences, args.direction, **how)
     with open(sys.stdout.fileno(), "w", encoding="utf-8", newline="\n", closefd=False) as out:
-        out.writelines(f"{next(outputs) if sentence else ''}\n" for sentence in sentences)
+        out.writelines(f"{output}\n" for output in outputs)
 
 
 def read_sentences(stream: io.BufferedIOBase) -> list[str]:

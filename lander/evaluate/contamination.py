@@ -36,9 +36,8 @@ def _separators() -> re.Pattern[str]:
 def seen_in_training(texts: Iterable[str], train: Iterable[str | Path]) -> set[str]:
     """Those of the texts, normalised, that are the source or the target of a training pair, in any direction.
 
-    Args:
-        texts: of all test sets; those without a letter or digit are never seen.
-        train: tables "train". Each is read once, a chunk at a time, so memory holds the test sets alone.
+    Texts without a letter or digit are never seen. Each training table is read once, a chunk at a time, so memory holds
+    the test sets alone.
     """
     wanted = {text for text in map(normalise, texts) if any(map(str.isalnum, text))}
     seen: set[str] = set()

@@ -42,11 +42,7 @@ class Flags:
 
 
 def flags(items: Translations, direction: Direction, seen: set[str] | None) -> Flags:
-    """All flags of the items that are known (`lander.evaluate.scoring`).
-
-    Args:
-        seen: normalised texts of training.
-    """
+    """All flags of the items that are known (`lander.evaluate.scoring`); `seen`: normalised texts of training."""
     triples = zip(items.source, items.reference, items.hypothesis, strict=True)
     same = [tuple(map(normalise, texts)) for texts in triples]
     marks = {
