@@ -32,7 +32,8 @@ from lander.evaluate import neural
 from lander.evaluate.metrics import METRICS
 from lander.shared.errors import UserError, brief, run_main
 from lander.shared.languages import Direction
-from lander.workflow.neural import COMET
+from lander.workflow.plan import COMET
+from lander.workflow.texts import sources_of
 
 TEXT_FILES = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken")
 SPARE = 1.1  # free space that is asked for, per byte to be fetched
@@ -109,14 +110,10 @@ def prefetch(settings: config.Config, *, dry_run: bool = False) -> list[Fetched]
     UserError if something does not exist, cannot be fetched, or does not fit on the disk.
     """
     found: list[Fetched] = []
-    model, data, pretrain = settings.model, settings.data, settings.pretrain
-    if config.find_base(model.path, pretrain.n_layer).kind == "hub":
-        found.append(
-            _repository(model.path, "model", model.revision, lambda all: model_files(model.path, all), dry_run)
-        )
-    sources = [*data.train, *data.dev, *data.test, *data.exclude, *settings.awareness.data, *settings.experiments.text]
-    sources += [*pretrain.text, *pretrain.parallel] if model.path == "pretrain" else []
-    for source in sources:
+    path, revision = settings.model.path, settings.model.revision
+    if settings.base.kind == "hub":
+        found.append(_repository(path, "model", revision, lambda files: model_files(path, files), dry_run))
+    for source in sources_of(settings):
         if source.kind == "sacrebleu":
             found += [_test_set(source.json["sacrebleu"], pair, dry_run) for pair in testsets.pairs(source.json)]
         elif source.remote:

@@ -37,7 +37,7 @@ class Texts:
         return [source for source in found if source.serves(parse_direction(wildcards.direction))]
 
     def sources(self, wildcards: Any) -> str:
-        """Sources of a pair or a direction, as JSON."""
+        """The same as JSON."""
         return sources_json(self._of(wildcards))
 
     def files(self, wildcards: Any) -> list[str]:
@@ -63,6 +63,13 @@ class Texts:
 def input_function(value: Any) -> Callable[[Any], Any]:
     """Files that are the same for all jobs. (In a path that is a value, Snakemake would read `{` as a wildcard.)"""
     return lambda _wildcards: value
+
+
+def sources_of(settings: Config) -> list[Source]:
+    """All sources of text that a run reads."""
+    data, pretrain = settings.data, settings.pretrain
+    found = [*data.train, *data.dev, *data.test, *data.exclude, *settings.awareness.data, *settings.experiments.text]
+    return [*found, *pretrain.text, *pretrain.parallel] if settings.model.path == "pretrain" else found
 
 
 def sources_json(sources: Iterable[Source]) -> str:

@@ -219,7 +219,7 @@ def test_the_report_shows_what_there_is(make, method: str, wanted: set[str]) -> 
     plan = make(methods=[method])
     files = plan.report_files(wildcards())
     assert set(files) == wanted | {"translations", "flags", "significance"}
-    flags = plan.report_flags(wildcards(), files)
+    flags = plan.report_flags(wildcards())
     given = {flag for flag in flags if flag.startswith("--")} - {"--awareness-languages"}
     assert given == {f"--{key}" for key in (*files, "benchmarks", "code")}
     assert f"{method}/main/s0=results/r/translate/{method}/main/s0" in flags

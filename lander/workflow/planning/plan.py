@@ -130,7 +130,7 @@ class _Run:
         tests = [
             texts.count(source, astuple(parse_direction(item)))
             for source in settings.data.test
-            for item in self.plan.tests[source.name]
+            for item in self.plan.tested.tests[source.name]
             if source.serves(parse_direction(item))
         ]
         decoded = None if None in tests else sum(tests) * models * settings.translate.beams * sentence
