@@ -19,6 +19,7 @@ import torch
 from torch.utils.benchmark import Timer
 
 from lander.config import config
+from lander.finetune.cost import flops
 from lander.finetune.engine import import_deepspeed
 from lander.finetune.trainer import TranslationLoss
 from lander.shared import machine
@@ -27,7 +28,6 @@ from lander.workflow.planning.networks import Base
 from lander.workflow.planning.texts import Text
 
 GPU_IMPORTS = 0.6e9  # bytes of a GPU that a process takes before it holds anything
-CPU_IMPORTS = 0.45e9  # the same of a CPU, where it cannot be measured
 SECONDS = 0.2  # of measuring, for each kind of work
 WORK = 3e10  # operations of a measured step, about: fewer rows where a batch has more
 LAYERS, VOCABULARY = 2, 8192  # of the copy that is measured
@@ -69,10 +69,7 @@ def imports() -> float:
     import peft  # noqa: F401
 
     import_deepspeed()
-    try:
-        return float(re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())[1]) * 1024
-    except (OSError, TypeError):  # another system than Linux
-        return CPU_IMPORTS
+    return float(re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())[1]) * 1024
 
 
 # ------------------------------------------------------------ speed
@@ -102,7 +99,7 @@ def rates(settings: config.Config, of: Machine, base: Base, texts: dict[str, Tex
         prepared = networks.made_ready(settings, method, network)
         prepared.router.direction = str(settings.directions[0])
         loss = TranslationLoss(prepared.network).train()
-        work = networks.flops(prepared, prepared.router.direction, length, target)
+        work = flops(prepared, prepared.router.direction, length, target)
         rows = max(1, min(settings.finetune.batch_size, int(WORK / work)))
         batch = memory.batch_of(rows, length, target).to(device)
 

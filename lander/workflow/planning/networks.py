@@ -19,9 +19,8 @@ from lander.config import config, variants
 from lander.config.methods import MASKED, METHODS
 from lander.detect.masks import Rules, direction_mask
 from lander.finetune import saved
-from lander.finetune.adapters import base_of
 from lander.finetune.blocks import Routing
-from lander.finetune.cost import weights
+from lander.finetune.cost import flops
 from lander.finetune.methods import Lora, Prepared, prepare
 from lander.models import families
 from lander.shared.errors import UserError, brief
@@ -137,13 +136,6 @@ def masks_of(own: config.Config, method: str, network: nn.Module) -> dict[str, p
 
 
 # ------------------------------------------------------------ arithmetic
-
-
-def flops(prepared: Prepared, direction: str, tokens: float, predicted: float) -> float:
-    """Floating point operations of a training on so many tokens of a direction (`lander.finetune.cost`)."""
-    head = base_of(prepared.network).get_output_embeddings().weight
-    each = 2 * sum(weights(prepared, direction))
-    return tokens * each + 2 * predicted * head.numel() * (3 if head.requires_grad else 2)
 
 
 def training_flops(

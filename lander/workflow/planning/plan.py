@@ -1,6 +1,7 @@
 """All that a plan says, as plain values and as text: sizes, memory, hours, disk; what does not fit or is not known."""
 
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, astuple
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from lander.config import config
 from lander.config.methods import METHODS
 from lander.finetune.methods import count
+from lander.report.tables import MISSING, Table, duration, markdown, quantity
 from lander.shared.languages import parse_direction
 from lander.shared.machine import autocasts
 from lander.workflow import Plan
@@ -26,16 +28,11 @@ def make(
     count_jobs: bool = True,
     profile: Path | None = None,
 ) -> dict[str, Any]:
-    """A run's plan for a machine.
-
-    Args:
-        profile: folder of a profile of Snakemake, whose limits of jobs are compared; only if jobs are counted.
-    """
+    """A run's plan for a machine. `profile`: a folder; its limits are compared with what the counted jobs need."""
     left = jobs.dry_run(configfiles, profile) if count_jobs else {}
     run = _Run(settings, of)
-    methods, stages = [run.method(name) for name in run.plan.trained], run.stages()
+    base, methods, stages = run.base, [run.method(name) for name in run.plan.trained], run.stages()
     hours = [one["hours"] and one["hours"] * one["trainings"] for one in methods] + [one["hours"] for one in stages]
-    base = run.base
     sizes = {"parameters": base.parameters, "n_layer": base.n_layer, "n_neurons": base.n_neurons}
     device = {"device": "gpu" if of.gpu else "cpu", "memory_gb": of.memory and of.memory / GIGA}
     plan: dict[str, Any] = {
@@ -185,13 +182,9 @@ def _warnings(plan: dict[str, Any]) -> list[str]:
         need = one["memory_gb"]
         if need[stage] > have:
             fits = [f"finetune.zero_stage: {other} fits" for other, size in need.items() if size <= have]
-            remedy = (
-                "no ZeRO stage fits; use more ranks, a smaller batch or finetune.recompute, or leave the method out"
-            )
-            warnings.append(
-                f"{one['method']} needs {need[stage]:.1f} GB at ZeRO stage {stage}, there are {have:.1f}; "
-                f"{[*fits, remedy][0]}"
-            )
+            none = "no ZeRO stage fits; use more ranks, a smaller batch or finetune.recompute, or leave the method out"
+            needs = f"{one['method']} needs {need[stage]:.1f} GB at ZeRO stage {stage}, there are {have:.1f}"
+            warnings.append(f"{needs}; {[*fits, none][0]}")
     warnings += [
         f"{one['stage']} needs {one['memory_gb']:.1f} GB, there are {have:.1f}; lower {one['stage']}.batch_size"
         for one in plan["stages"]
@@ -208,57 +201,43 @@ def _warnings(plan: dict[str, Any]) -> list[str]:
 
 def page(plan: dict[str, Any]) -> str:
     """Sizes, methods, stages, notes."""
-    model, machine, left = plan["model"], plan["machine"], plan["jobs"]
+    model, machine, left, texts = plan["model"], plan["machine"], plan["jobs"], plan["texts"].values()
     have = f"{machine['memory_gb']:.1f} GB" if machine["memory_gb"] else "memory not known"
-    pairs = [text["pairs"] for text in plan["texts"].values()]
-    lengths = [round(text["prompt"] + text["target"]) for text in plan["texts"].values()]
-    jobs = "not counted" if left is None else f"{sum(left.values())} left to do"
-    if left:
-        jobs += f" ({', '.join(f'{n} {rule}' for rule, n in sorted(left.items(), key=lambda item: -item[1]))})"
+    pairs, lengths = [text["pairs"] for text in texts], [round(text["prompt"] + text["target"]) for text in texts]
+    kinds = ", ".join(f"{number} {rule}" for rule, number in Counter(left or {}).most_common())
     facts = {
         "run": plan["run"],
-        "model": f"{model['path']}: {_count(model['parameters'])} parameters, {model['n_layer']} layers of "
+        "model": f"{model['path']}: {quantity(model['parameters'])} parameters, {model['n_layer']} layers of "
         f"{model['n_neurons']:,} neurons, {model['dtype']}",
         "machine": f"{machine['device']}, {have}, {machine['ranks']} rank{'s' if machine['ranks'] > 1 else ''}",
         "directions": f"{len(pairs)}, {_range(pairs)} pairs each; {_range(lengths)} tokens a pair",
-        "jobs": jobs,
-        "hours": _hours(plan["hours"]) + ("" if plan["hours_complete"] else " and more: what has a ? below"),
+        "jobs": "not counted" if left is None else f"{sum(left.values())} left to do ({kinds or 'none'})",
+        "time": _time(plan["hours"]) + ("" if plan["hours_complete"] else f" and more: what has {MISSING} below"),
         "disk": f"{plan['disk_gb']:.2f} GB",
     }
-    parts = ["\n".join(f"{key:12} {value}" for key, value in facts.items())]
-    if plan["methods"]:
-        head = ["method", "trained", "share", "trainings", "updates", "hours each"]
-        head += [f"GB at ZeRO {stage}{' *' if stage == plan['zero_stage'] else ''}" for stage in memory.STAGES]
-        rows = [
-            [one["method"], _count(one["trained"]), f"{100 * one['share']:.2f}%", str(one["trainings"])]
-            + ["?" if one["updates"] is None else f"{one['updates']:,}", _hours(one["hours"])]
-            + [f"{one['memory_gb'][str(stage)]:.2f}" for stage in memory.STAGES]
-            for one in plan["methods"]
-        ]
-        parts.append(f"{_table(head, *rows)}\n* what the run uses; a device's peak, {machine['ranks']} rank(s)")
-    rows = [[one["stage"], f"{one['memory_gb']:.2f}", _hours(one["hours"])] for one in plan["stages"]]
-    parts.append(_table(["stage", "GB", "hours"], *rows))
-    parts.append("\n".join(f"- {note}" for note in plan["notes"]))
-    return "\n\n".join(parts)
+    used = {stage: " *" if stage == plan["zero_stage"] else "" for stage in memory.STAGES}
+    columns = ["trained", "share", "trainings", "updates", "time each"]
+    columns += [f"GB at ZeRO {stage}{sign}" for stage, sign in used.items()]
+    methods = []
+    for one in plan["methods"]:
+        updates = MISSING if one["updates"] is None else f"{one['updates']:,}"
+        cells = [quantity(one["trained"]), f"{one['share']:.2%}", one["trainings"], updates, _time(one["hours"])]
+        methods.append((one["method"], cells + [f"{size:.2f}" for size in one["memory_gb"].values()]))
+    note = f"* what the run uses; a device's peak, {machine['ranks']} rank(s)"
+    stages = [(one["stage"], [f"{one['memory_gb']:.2f}", _time(one["hours"])]) for one in plan["stages"]]
+    tables = [Table.of("Trainings", "method", columns, methods, notes=[note])] if methods else []
+    tables.append(Table.of("Other stages", "stage", ["GB", "time"], stages))
+    parts = ["\n".join(f"{key:12} {value}" for key, value in facts.items()), *map(markdown, tables)]
+    return "\n\n".join([*parts, "\n".join(f"- {note}" for note in plan["notes"])])
 
 
-def _table(*rows: list[str]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows)
-
-
-def _hours(hours: float | None) -> str:
-    return "?" if hours is None else f"{hours:.1f}" if hours >= 1 else f"{hours:.3f}"
-
-
-def _count(number: int) -> str:
-    sizes = {"B": 1e9, "M": 1e6, "k": 1e3}
-    return next((f"{number / size:.2f}{sign}" for sign, size in sizes.items() if number >= size), str(number))
+def _time(hours: float | None) -> str:
+    return duration(None if hours is None else 3600 * hours)
 
 
 def _range(numbers: list[int | None]) -> str:
-    known = [number for number in numbers if number is not None]
+    known = sorted({*numbers} - {None})
     if not known:
         return "unknown"
-    low, high = min(known), max(known)
-    return (f"{low:,}" if low == high else f"{low:,} to {high:,}") + " or unknown" * (len(known) < len(numbers))
+    shown = f"{known[0]:,} to {known[-1]:,}" if len(known) > 1 else f"{known[0]:,}"
+    return f"{shown} or unknown" if None in numbers else shown
