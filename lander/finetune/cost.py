@@ -38,9 +38,8 @@ def training_cost(prepared: Prepared, schedule: Schedule, micro_batches: int) ->
 def flops(prepared: Prepared, direction: str, read: float, predicted: float) -> float:
     """Operations on so many tokens of a direction that are read, and of them predicted."""
     head = base_of(prepared.network).get_output_embeddings().weight
-    return 2 * read * sum(weights(prepared, direction)) + 2 * predicted * head.numel() * (
-        3 if head.requires_grad else 2
-    )
+    passes = 3 if head.requires_grad else 2
+    return 2 * read * sum(weights(prepared, direction)) + 2 * predicted * head.numel() * passes
 
 
 def tokens(schedule: Schedule, micro_batches: int) -> tuple[dict[str, int], dict[str, int]]:

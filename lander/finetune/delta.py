@@ -123,8 +123,6 @@ def write(folder: str | Path, out: str | Path, provenance: dict[str, Any]) -> No
         raise UserError(f"--out: {out}: the name of a delta file ends in {SUFFIX}")
     if out.exists():
         raise UserError(f"--out: {out}: exists; choose another name or remove it")
-    if not saved.is_trained_model(str(folder)):
-        raise UserError(f"{folder}: not a trained model's folder, results/<run>/finetune/<method>/<variant>/s<seed>")
     trained = saved.Folder(folder)
     parts = saved.parts_of(trained.manifest, folder)
     tensors = _parameters(trained, parts)

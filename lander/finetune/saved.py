@@ -127,11 +127,9 @@ class Folder:
     """The folder of a trained model, its files checked."""
 
     def __init__(self, path: str | Path):
-        """
-        Raises:
-            UserError: see `read_manifest`.
-        """
         self.path = Path(path)
+        if not is_trained_model(str(path)):
+            raise UserError(f"{path}: not a trained model's folder, results/<run>/finetune/<method>/<variant>/s<seed>")
         self.manifest = read_manifest(self.path)
 
     def tensors(self, part: str) -> dict[str, torch.Tensor]:

@@ -1,16 +1,13 @@
 """Run a stage, or copy the files that the same command has made of the same inputs in another run.
 
 Runs often begin alike: the same text is cleaned and the same base scores the same sentences, and only k, epsilon or a
-method differs. Such a job is identified by a digest of everything that decides its outputs: the code of the stage, its
-flags, the contents of its inputs, the versions of the packages that Lander needs, and whether there is a GPU. After a
-job has run, its outputs are noted under its digest. A later job with the same digest copies these files if they have
-not changed, and runs otherwise. The name of the run does not count: `results/<run>/` is the same for all runs.
+method differs. A digest identifies everything that decides the outputs of a job: the code of the stage, its flags, the
+contents of its inputs, the versions of the packages that Lander needs, and whether there is a GPU. After a job has run,
+its outputs are noted under its digest. A later job with the same digest copies these files if they have not changed,
+and runs otherwise. The name of the run does not count. LANDER_REUSE=0 turns the copying off.
 
 Models and data on the hub are identified by their commit, if `revision` gives it or if HF_HUB_OFFLINE rules out a later
 one; test sets of sacreBLEU by the files in its cache. A job that reads anything else from the network always runs.
-
-Every run has files of its own: removing one run takes nothing from another. LANDER_REUSE=0 turns the copying off, for
-example to measure how long a stage takes.
 
 Reads:  the stage's inputs; results/.made/<digest>.json, and the files that it names
 Writes: the stage's outputs; results/.made/<digest>.json   stage, outputs (path, sha256)
@@ -32,6 +29,7 @@ import re
 import runpy
 import shutil
 import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, requires, version
 from itertools import pairwise
 from pathlib import Path
@@ -49,13 +47,8 @@ SOURCES = ("--sources", "--exclude")  # flags with sources of text, as JSON
 
 
 def job_digest(stage: str, flags: list[str], inputs: list[str], outputs: list[str]) -> str | None:
-    """Digest of everything that decides what a job makes; None if something of it is not known.
-
-    Args:
-        stage: module, as after `python -m`.
-        outputs: at least one. If it is in the folder of a run, the name of that folder does not count.
-    """
-    run = RUN.match(outputs[0])
+    """Digest of everything that decides what a job makes; None if something of it is not known."""
+    run = RUN.match(outputs[0])  # its name does not count
     fetched, installed = fetched_inputs(flags), packages()
     if None in fetched.values() or not installed:
         return None
@@ -79,15 +72,11 @@ def job_digest(stage: str, flags: list[str], inputs: list[str], outputs: list[st
 def packages() -> dict[str, str]:
     """Versions of the packages that Lander needs; empty if Lander is not installed, because then they are unknown."""
     found = {}
-    try:
-        needed = [REQUIREMENT.match(line)[0] for line in requires("lander") or [] if "extra ==" not in line]
-    except PackageNotFoundError:
-        return {}
-    for name in needed:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # needed on other machines only
+    with suppress(PackageNotFoundError):
+        for name in [REQUIREMENT.match(line)[0] for line in requires("lander") or [] if "extra ==" not in line]:
             found[name] = ""
+            with suppress(PackageNotFoundError):  # needed on other machines only
+                found[name] = version(name)
     return found
 
 
