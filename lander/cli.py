@@ -103,6 +103,7 @@ def named_file(text: str) -> tuple[str, Path]:
 
 FILES = {"type": Path, "nargs": "+", "action": "extend", "default": [], "metavar": "FILE"}
 CONFIGFILE = flag("--configfile", **FILES, help="config in YAML, later files over earlier ones (default: config.yaml)")
+PROFILE = {"type": Path, "default": os.environ.get("SNAKEMAKE_PROFILE") or None}
 ANY = "folder of a trained model, results/<run>/finetune/..., or a delta file (*.safetensors)"
 TRAINED = flag("model", metavar="MODEL", help="folder of a trained model, results/<run>/finetune/...")
 BASE = flag("--base", help="folder or name of the model's base (default: the one it was trained from)")
@@ -153,7 +154,7 @@ def check(args: argparse.Namespace) -> None:
     CONFIGFILE,
     flags_of(Numbers, "flops", "memory"),
     flag("--devices", choices=["auto", "cpu", "gpu"], default="auto", help="what it will run on (default: as here)"),
-    flag("--profile", type=Path, help="folder of a Snakemake profile, whose limits are checked (SNAKEMAKE_PROFILE)"),
+    flag("--profile", **PROFILE, help="folder of a Snakemake profile, whose limits are checked (SNAKEMAKE_PROFILE)"),
     flag("--no-jobs", action="store_true", help="do not ask Snakemake for the number of jobs"),
     flag("--json", action="store_true", help="print JSON instead of a table"),
 )
@@ -164,9 +165,7 @@ def plan(args: argparse.Namespace) -> None:
 
     settings = config.read(*args.configfile)
     machine = planning.this_machine(args.devices, args.flops, args.memory, settings.threads)
-    named = None if args.no_jobs else os.environ.get("SNAKEMAKE_PROFILE")
-    profile = args.profile or (Path(named) if named else None)
-    made = planning.make(settings, machine, args.configfile, count_jobs=not args.no_jobs, profile=profile)
+    made = planning.make(settings, machine, args.configfile, count_jobs=not args.no_jobs, profile=args.profile)
     print(json.dumps(made, ensure_ascii=False, indent=2) if args.json else planning.page(made))
     for warning in made["warnings"]:
         print(f"warning: {warning}", file=sys.stderr)

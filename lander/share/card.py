@@ -13,8 +13,10 @@ import jinja2
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
+from huggingface_hub import ModelCard, ModelCardData
 
 import lander
+from lander.config.base import HUB_NAME
 from lander.finetune import saved
 from lander.finetune.delta import Delta
 from lander.finetune.manifest import check_provenance
@@ -47,8 +49,7 @@ class Card:
         scores: Path | None = None,
         license: str | None = None,
     ) -> None:
-        """Collect what the cards say.
-
+        """
         Args:
             trained: None for a base.
             scores: the run's evaluate/scores.csv. UserError if it has no score of the model in the directions.
@@ -62,8 +63,7 @@ class Card:
             self.manifest = trained.manifest
             self.made = trained.provenance if isinstance(trained, Delta) else provenance(trained.path, self.manifest)
         base = self.manifest["base"]["path"]
-        named = base.count("/") == 1 and not base.startswith(("/", ".", "~"))
-        self.base = base if named else Path(base).name  # as others know it: a hub id, of a folder the name alone
+        self.base = base if HUB_NAME.fullmatch(base) else Path(base).name  # as others know it: no folders
         self.license = license or base_license(base)
         self.scores = self._scores(scores, directions) if scores else []
 
@@ -92,12 +92,9 @@ class Card:
         Args:
             kind: `plain` (a Hugging Face folder of one direction), `delta` (a file) or `folder` (a trained model's).
             name: of the folder or file, as the card's examples call it.
-            directions: which it translates.
             prompt: what the plain model is asked, for an example sentence.
             chat: as a user's turn in the tokenizer's chat template.
         """
-        from huggingface_hub import ModelCardData
-
         codes = [list(vars(parse_direction(direction)).values()) for direction in directions]
         names = self.manifest["languages"]
         metadata = ModelCardData(
@@ -113,7 +110,7 @@ class Card:
         text = made.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
             kind=kind, name=name, base=self.base, license=self.license, prompt=prompt, chat=chat,
             manifest={"routing": None} | self.manifest, metadata=metadata.to_yaml(), made=self._made(),
-            pairs=[" to ".join(plain(names.get(code) or _language(code)) for code in pair) for pair in codes],
+            pairs=[" to ".join(plain(names.get(code) or language_name(code)) for code in pair) for pair in codes],
             directions=list(directions), scores=[row for row in self.scores if row[1] in directions],
         )  # fmt: skip
         write_text(path, text)
@@ -176,8 +173,6 @@ def provenance(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
 
 def base_license(base: str) -> str | None:
     """The licence that a local base's own card names; None if it names none."""
-    from huggingface_hub import ModelCard
-
     for folder in (loading.BUILT_IN / base, Path(base)):
         try:
             found = ModelCard((folder / NAME).read_text(encoding="utf-8"), ignore_metadata_errors=True).data.license
@@ -186,13 +181,6 @@ def base_license(base: str) -> str | None:
         if isinstance(found, str):
             return found
     return None
-
-
-def _language(code: str) -> str:
-    try:
-        return language_name(code)
-    except UserError:
-        return code
 
 
 def plain(value: str) -> str:

@@ -38,9 +38,7 @@ BEST_PROMPT = "best-prompt"
 class Experiments:
     """The models of each experiment of a run, and the files and flags of its job.
 
-    Args:
-        items: <test>/<direction> that the run's models are tested on.
-        untrained: the same of directions that no model is trained on.
+    `items` are the <test>/<direction> of the run, `untrained` those of directions that no model is trained on.
     """
 
     def __init__(self, settings: Config, table: Variants, paths: Paths, items: list[str], untrained: list[str]) -> None:
@@ -51,8 +49,6 @@ class Experiments:
         self.draws = [variants.draw(number).name for number in draws]  # variants: further draws of the controls
         # Estimators that score a sample of the neurons: without groups, masks or a training.
         self._sampled = ("ablation",) if settings.awareness.neurons else ()
-
-    # ------------------------------------------------------------ models
 
     def _models(self, name: str) -> tuple[Model, ...]:
         """The models of an experiment, each once."""

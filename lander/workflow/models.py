@@ -107,9 +107,8 @@ class Models:
 
     def _drawn(self, wildcards: Any, kind: str, flag: str) -> list[str]:
         """A flag with a seed, for a control that draws `kind` at random. Each seed and each draw has another seed."""
-        wanted = self._of(wildcards)
-        seed = 1000 * int(wildcards.seed) + wanted.variant.draw
-        return [flag, str(seed)] if MASKED[wanted.method].random == kind else []
+        method, variant, _settings = self._of(wildcards)
+        return [flag, str(1000 * int(wildcards.seed) + variant.draw)] if MASKED[method].random == kind else []
 
     # ------------------------------------------------------------ activations and layers
 
@@ -164,8 +163,8 @@ class Models:
         return lambda wildcards: self.paths.selected(stage, self._selection(stage, wildcards), wildcards.seed)
 
     def _selection(self, stage: str, wildcards: Any) -> str:
-        wanted = self._of(wildcards)
-        return self.variants.selection(stage, wanted.method, wanted.variant.name)
+        method, variant, _settings = self._of(wildcards)
+        return self.variants.selection(stage, method, variant.name)
 
     def neuron_flags(self, wildcards: Any) -> list[str]:
         settings = self._of(wildcards).settings
@@ -201,7 +200,7 @@ class Models:
         return f"{self.paths.results}/masks/{drawn if given else self._selection('masks', wildcards)}/s{wildcards.seed}"
 
     def mask_files(self, wildcards: Any) -> list[str]:
-        """Masks of the methods that need them: the user's if the config names a folder, else ours."""
+        """Masks of the methods that need them: the user's if the config names a folder."""
         if wildcards.method not in MASKED:
             return []
         names = [Path(file).name for file in self.given_masks] if self.given(wildcards.method) else None

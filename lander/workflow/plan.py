@@ -32,10 +32,8 @@ class Heldout:
     Attributes:
         ending: of the names of its rules and files; empty for the directions of the run.
         tests: test set -> its directions.
-        items: <test set>/<direction> of all.
-        tables: their tables.
+        items: <test set>/<direction> of all; tables: theirs; flags: as --test takes them.
         record: name of the file that `translate` writes beside the translations.
-        flags: <test set>:<direction>:<table>, as --test takes them.
         dev: directions whose dev sets choose the base's prompts: their own, and the run's if one has no dev set.
     """
 
@@ -122,7 +120,7 @@ class Plan:
         return self.paths.selected(stage, selection, self.settings.seeds[0])
 
     def report_files(self, _wildcards: Any) -> dict[str, list[str]]:
-        """What the report shows, by the name of its flag; what this run does not have is left out."""
+        """What the report shows, by the name of its flag."""
         paths, seed = self.paths, self.settings.seeds[0]
         items = [(model, item) for model in self.shown for item in self.tested.items]
         files = {
@@ -143,7 +141,7 @@ class Plan:
             files |= {stage: [self.main_table(stage)] for stage in ("layers", "neurons")}
             folder = paths.awareness("", seed)
             files["awareness"] = [f"{folder}/{language}.parquet" for language in self.settings.awareness.languages]
-        return {name: found for name, found in files.items() if found}
+        return files
 
     # Not inputs: the report shows the experiments that there are, and must not bring them up to date.
 
@@ -184,9 +182,8 @@ class Plan:
     def begin(self, workflow: Any) -> None:
         """Keep other Snakemakes out of the run until this one ends, and forget the errors of the last.
 
-        Also lift Snakemake's limit on starts of jobs, unless the user has set another. For it, Snakemake 9.27 looks
-        for ready jobs once more a second after each time that it looked, and one more such chain begins with every job
-        that ends: after 150 jobs it takes half of a core (its pull request 3744 is about the same).
+        Also lift Snakemake's limit on starts of jobs, unless the user has set another. With it, Snakemake 9.27 looks
+        for ready jobs more often with every job that ends, and takes half of a core after 150 jobs (its PR 3744).
         """
         try:
             self.guard = guard.hold_run(Path(self.results))

@@ -12,6 +12,7 @@ the encoder. COMET itself is installed below results/. Files that are in a cache
 
 import argparse
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -31,7 +32,6 @@ from lander.evaluate import neural
 from lander.evaluate.metrics import METRICS
 from lander.report.tables import quantity
 from lander.shared.errors import UserError, brief, run_main
-from lander.shared.languages import Direction
 from lander.workflow.plan import COMET
 from lander.workflow.texts import sources_of
 
@@ -108,7 +108,11 @@ def prefetch(settings: config.Config, *, dry_run: bool = False) -> list[Fetched]
         found.append(_repository(path, "model", revision, lambda files: model_files(path, files), dry_run))
     for source in sources_of(settings):
         if source.kind == "sacrebleu":
-            found += [_test_set(source.sacrebleu, pair, dry_run) for pair in source.pairs]
+            for pair in source.pairs:
+                files = testsets.cached(source.sacrebleu, pair)
+                files = files or (() if dry_run else testsets.fetch(source.sacrebleu, pair))
+                size, name = sum(map(os.path.getsize, files)), f"{source.sacrebleu} {pair.source}-{pair.target}"
+                found.append(Fetched("test set", f"sacrebleu {name}", size, testsets.folder()))
         elif source.remote:
             found += [_data_set(source, languages, dry_run) for languages in _readings(source)]
     found += [_metric_file(name, dry_run) for name in settings.evaluate.metrics if METRICS[name].file]
@@ -154,12 +158,6 @@ def _data_set(source: Source, languages: tuple[str, ...], dry_run: bool) -> Fetc
     return fetched
 
 
-def _test_set(name: str, pair: Direction, dry_run: bool) -> Fetched:
-    files = testsets.cached(name, pair) or (() if dry_run else testsets.fetch(name, pair))
-    size = sum(Path(file).stat().st_size for file in files)
-    return Fetched("test set", f"sacrebleu {name} {pair.source}-{pair.target}", size, testsets.folder())
-
-
 def _metric_file(name: str, dry_run: bool) -> Fetched:
     """What a metric needs in sacreBLEU's cache, as spBLEU's sentencepiece model."""
     from sacrebleu.utils import download_file
@@ -193,9 +191,6 @@ def _metric(metric: Neural, dry_run: bool) -> Iterator[Fetched]:
         neural.make_environment(folder)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     yield Fetched("program", "COMET and its libraries, by pip", size, str(folder))
-
-
-# ---------------------------------------------------------------- what is printed
 
 
 def summary(found: list[Fetched], configfiles: Iterable[Path] = (), *, dry_run: bool = False) -> str:

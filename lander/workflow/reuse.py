@@ -42,15 +42,11 @@ from lander.shared.files import read_json, sha256, whole_file, write_json
 from lander.shared.validation import validate
 
 NOTES = Path("results", ".made")
-RUN = re.compile(r"results/[^/]+/")
-REQUIREMENT = re.compile(r"[\w.-]+")  # the name, before versions and conditions
-COMMIT = re.compile(r"[0-9a-f]{40}")
-SOURCES = ("--sources", "--exclude")  # flags with sources of text, as JSON
 
 
 def job_digest(stage: str, flags: list[str], inputs: list[str], outputs: list[str]) -> str | None:
     """Digest of everything that decides what a job makes; None if something of it is not known."""
-    run = RUN.match(outputs[0])  # its name does not count
+    run = re.match(r"results/[^/]+/", outputs[0])  # its name does not count
     fetched, installed = fetched_inputs(flags), packages()
     if None in fetched.values() or not installed:
         return None
@@ -75,7 +71,7 @@ def packages() -> dict[str, str]:
     """Versions of the packages that Lander needs; empty if Lander is not installed, because then they are unknown."""
     found = {}
     with suppress(PackageNotFoundError):
-        for name in [REQUIREMENT.match(line)[0] for line in requires("lander") or [] if "extra ==" not in line]:
+        for name in [re.match(r"[\w.-]+", line)[0] for line in requires("lander") or [] if "extra ==" not in line]:
             found[name] = ""
             with suppress(PackageNotFoundError):  # needed on other machines only
                 found[name] = version(name)
@@ -95,7 +91,8 @@ def fetched_inputs(flags: list[str]) -> dict[str, str | None]:
     for flag, value in given:
         if flag == "--model" and "/" in value and not os.path.isdir(value):
             found[value] = _commit("models", value, dict(given).get("--revision"))
-        for source in [validate(Source, one) for one in json.loads(value)] if flag in SOURCES else ():
+        given_sources = json.loads(value) if flag in ("--sources", "--exclude") else []
+        for source in [validate(Source, one) for one in given_sources]:
             if source.sacrebleu:
                 for pair in source.pairs:
                     files = testsets.cached(source.sacrebleu, pair)
@@ -107,7 +104,7 @@ def fetched_inputs(flags: list[str]) -> dict[str, str | None]:
 
 def _commit(kind: str, name: str, revision: str | None) -> str | None:
     """The commit of a repository of the hub that a job will read, if it is known without asking the hub."""
-    if COMMIT.fullmatch(revision or ""):
+    if re.fullmatch("[0-9a-f]{40}", revision or ""):
         return revision
     from huggingface_hub import constants
 

@@ -9,14 +9,13 @@ from typing import Any
 from lander.config.config import Config
 from lander.data.settings import resolve
 from lander.data.sources import Source
+from lander.data.templates import DEFAULT_PATH
 from lander.shared.languages import parse_direction
 from lander.workflow.paths import Paths
 
-PACKAGED_TEMPLATES = Path(__file__).parents[1] / "data" / "templates.yaml"
-
 
 class Texts:
-    """Which sources and files a job reads."""
+    """The sources that a job reads (`sources`, as JSON) and their `files`."""
 
     def __init__(self, settings: Config, paths: Paths) -> None:
         data, scored, pretrain = settings.data, settings.awareness, settings.pretrain
@@ -25,7 +24,7 @@ class Texts:
         self.excluded_files = input_function(files_of(data.exclude))  # left out of training, in any language
         self.scoring_files = input_function(files_of(scored.data, scored.languages))
         self.pretraining_files = input_function(files_of([*pretrain.text, *pretrain.parallel], scored.languages))
-        self.templates = input_function(_from_here(data.templates or PACKAGED_TEMPLATES))  # of instructions
+        self.templates = input_function(_from_here(data.templates or DEFAULT_PATH))  # of instructions
 
     def _of(self, wildcards: Any) -> list[Source]:
         """Training sources of a pair of languages, dev sources of a direction, or those of a test set in it."""
@@ -37,11 +36,9 @@ class Texts:
         return [source for source in found if source.serves(parse_direction(wildcards.direction))]
 
     def sources(self, wildcards: Any) -> str:
-        """The same as JSON."""
         return sources_json(self._of(wildcards))
 
     def files(self, wildcards: Any) -> list[str]:
-        """Their files."""
         pair = parse_direction(getattr(wildcards, "pair", None) or wildcards.direction)
         return files_of(self._of(wildcards), astuple(pair))
 

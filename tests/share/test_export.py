@@ -99,7 +99,10 @@ def test_what_stands_in_the_way_is_kept(tmp_path: Path) -> None:
 def test_bfloat16_rounds_once(tmp_path: Path) -> None:
     made = trained.make(tmp_path, "landermt")
     export.export(made.path, "en-de", tmp_path / "exact")
-    export.export(made.path, "en-de", tmp_path / "half", dtype="bfloat16")
+    made.base.rename(tmp_path / "moved")
+    flags = ["--dtype", "bfloat16", "--base", str(tmp_path / "moved"), "--license", "mit"]
+    cli.main(["export", str(made.path), "--direction", "en-de", "--out", str(tmp_path / "half"), *flags])
+    assert head((tmp_path / "half" / "README.md").read_text())["license"] == "mit"
     assert json.loads((tmp_path / "half" / "config.json").read_text())["dtype"] == "bfloat16"
     exact, half = (load_file(tmp_path / name / "model.safetensors") for name in ("exact", "half"))
     assert all(torch.equal(half[name], value.to(torch.bfloat16)) for name, value in exact.items())

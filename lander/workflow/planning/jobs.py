@@ -24,11 +24,7 @@ Jobs = dict[str, dict[str, int]]
 
 
 def dry_run(configfiles: Sequence[Path], profile: Path | None = None) -> Jobs | None:
-    """The jobs that are left to do, by rule; None if the workflow is not here or does not run.
-
-    Args:
-        profile: folder of a profile of Snakemake; only its resources are taken, for it may ask for plugins.
-    """
+    """The jobs that are left to do, by rule; None if the dry run fails. Of a profile only the resources are taken."""
     listener = f"from {__name__} import listen; listen()"
     command = [sys.executable, "-c", listener, "--snakefile", str(SNAKEFILE), "--dry-run"]
     if configfiles:

@@ -72,9 +72,6 @@ def imports() -> float:
     return float(re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())[1]) * 1024
 
 
-# ------------------------------------------------------------ speed
-
-
 def rates(settings: config.Config, of: Machine, base: Base, texts: dict[str, Text]) -> dict[str, float]:
     """FLOP/s of training, by method (those of the run, and `full`), and of decoding (`decode`).
 

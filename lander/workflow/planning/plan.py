@@ -149,12 +149,10 @@ def _notes(settings: config.Config, of: machine.Machine, plan: dict[str, Any], l
     """What the numbers rest on, and what is not known."""
     source = "given by --flops" if of.flops else "measured on this machine just now"
     rates = ", ".join(f"{name} {rate:.2g}" for name, rate in plan["machine"]["flops"].items())
-    notes = [
-        f"hours: from FLOP/s {source} ({rates}); starting a job takes some seconds more"
-        if rates
-        else "hours are not known, for no GPU is here to be measured: give its FLOP/s with --flops, as 3e14",
-        "memory: the first and the last layers are taken for the chosen ones; the longest pairs of a sample for all",
-    ]
+    hours = f"hours: from FLOP/s {source} ({rates}); starting a job takes some seconds more"
+    unknown = "hours are not known, for no GPU is here to be measured: give its FLOP/s with --flops, as 3e14"
+    taken = "memory: the first and the last layers are taken for the chosen ones; the longest pairs of a sample for all"
+    notes = [hours if rates else unknown, taken]
     for note, is_so in (
         ("pairs not known before a download (data.max_pairs or finetune.steps helps)", lambda t: t["pairs"] is None),
         ("texts not counted, data.max_pairs taken for them", lambda t: t["pairs"] is not None and not t["counted"]),
@@ -174,33 +172,26 @@ def _notes(settings: config.Config, of: machine.Machine, plan: dict[str, Any], l
 def _warnings(plan: dict[str, Any]) -> list[str]:
     """What will not fit."""
     have, stage = plan["machine"]["memory_gb"], str(plan["zero_stage"])
-    warnings = []
+    warnings, needs = [], []
     if have is None:
         warnings.append("the memory of the device is not known; give it with --memory, in GB")
         have = float("inf")
+    none = "no ZeRO stage fits; use more ranks, a smaller batch or finetune.recompute, or leave the method out"
     for one in plan["methods"]:
-        need = one["memory_gb"]
-        if need[stage] > have:
-            fits = [f"finetune.zero_stage: {other} fits" for other, size in need.items() if size <= have]
-            none = "no ZeRO stage fits; use more ranks, a smaller batch or finetune.recompute, or leave the method out"
-            needs = f"{one['method']} needs {need[stage]:.1f} GB at ZeRO stage {stage}, there are {have:.1f}"
-            warnings.append(f"{needs}; {[*fits, none][0]}")
-    warnings += [
-        f"{one['stage']} needs {one['memory_gb']:.1f} GB, there are {have:.1f}; lower {one['stage']}.batch_size"
-        for one in plan["stages"]
-        if one["memory_gb"] > have
-    ]
-    free = shutil.disk_usage(".").free / GIGA
-    if plan["disk_gb"] > free:
+        sizes = one["memory_gb"]
+        fits = [f"finetune.zero_stage: {other} fits" for other, size in sizes.items() if size <= have]
+        needs.append((one["method"], sizes[stage], f" at ZeRO stage {stage}", [*fits, none][0]))
+    needs += [(one["stage"], one["memory_gb"], "", f"lower {one['stage']}.batch_size") for one in plan["stages"]]
+    for name, need, at, remedy in needs:
+        if need > have:
+            warnings.append(f"{name} needs {need:.1f} GB{at}, there are {have:.1f}; {remedy}")
+    if plan["disk_gb"] > (free := shutil.disk_usage(".").free / GIGA):
         warnings.append(f"the run writes {plan['disk_gb']:.1f} GB, and {free:.1f} GB are free on this disk")
     return warnings
 
 
-# ------------------------------------------------------------ for the terminal
-
-
 def page(plan: dict[str, Any]) -> str:
-    """Sizes, methods, stages, notes."""
+    """A plan for the terminal: sizes, methods, stages, notes."""
     model, machine, left, texts = plan["model"], plan["machine"], plan["jobs"], plan["texts"].values()
     have = f"{machine['memory_gb']:.1f} GB" if machine["memory_gb"] else "memory not known"
     pairs, lengths = [text["pairs"] for text in texts], [round(text["prompt"] + text["target"]) for text in texts]
