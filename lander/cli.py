@@ -165,7 +165,7 @@ def plan(args: argparse.Namespace) -> None:
 
     settings = config.read(*args.configfile)
     machine = planning.this_machine(args.devices, args.flops, args.memory, settings.threads)
-    made = planning.make(settings, machine, args.configfile, count_jobs=not args.no_jobs, profile=args.profile)
+    made = planning.make(settings, machine, None if args.no_jobs else args.configfile, args.profile)
     print(json.dumps(made, ensure_ascii=False, indent=2) if args.json else planning.page(made))
     for warning in made["warnings"]:
         print(f"warning: {warning}", file=sys.stderr)

@@ -42,12 +42,7 @@ class Card:
     """The cards of a trained model, or of a base: in its folder, in its exports, beside its delta file."""
 
     def __init__(
-        self,
-        path: str | Path,
-        trained: saved.Trained | None,
-        directions: Sequence[str],
-        scores: Path | None = None,
-        license: str | None = None,
+        self, path: str, trained: saved.Trained | None, directions: list[str], scores: Path | None, license: str | None
     ) -> None:
         """
         Args:
@@ -56,7 +51,7 @@ class Card:
             license: as on the hub, "apache-2.0"; by default the base's.
         """
         if trained is None:
-            itself = {"path": str(path), "digest": loading.digest(str(path))}
+            itself = {"path": path, "digest": loading.digest(path)}
             self.manifest: dict[str, Any] = {"method": "base", "base": itself, "directions": [], "languages": {}}
             self.made: dict[str, Any] = {}
         else:

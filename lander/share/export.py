@@ -20,7 +20,6 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import nn
 
 from lander.finetune import blocks, delta, saved
 from lander.finetune.adapters import base_of
@@ -77,12 +76,12 @@ def export(
             were = f"{direction} was not trained ({', '.join(trained_in)} were)"
             print(f"warning: {were}; it is exported as it is routed", file=sys.stderr)
     names = trained_in if direction is None else [direction]
-    card = Card(path, trained, names, scores, license)  # faults in the scores show before any work
+    card = Card(str(path), trained, names, scores, license)  # faults in the scores show before any work
     with whole_folder(out) as temporary:
         if direction is None:
             _write_all(temporary, names, translator, trained, base, dtype)
         else:
-            _write(temporary, _fold(translator, trained, direction, base), translator, dtype)
+            _write(temporary, direction, translator, trained, base, dtype)
         for name in names:
             prompt = translator.prompt(EXAMPLE, parse_direction(name))
             own, called = (temporary / name, name) if direction is None else (temporary, out.name)
@@ -102,7 +101,7 @@ def _write_all(
         if not translator.ffns and number > 1:  # all directions have the same weights
             shutil.copytree(out / names[0], folder, copy_function=_link)
             continue
-        _write(folder, _fold(translator, trained, name, base), translator, dtype)
+        _write(folder, name, translator, trained, base, dtype)
         _split(folder, prefixes)
         for path in sorted(folder.iterdir()):
             if (other := known.setdefault(sha256(path), path)) is not path:
@@ -110,22 +109,18 @@ def _write_all(
                 _link(other, path)
 
 
-def _fold(translator: Translator, trained: saved.Trained | None, direction: str, base: str | None) -> nn.Module:
-    """The plain network of a direction."""
+def _write(
+    folder: Path, direction: str, translator: Translator, trained: saved.Trained | None, base: str | None, dtype: str
+) -> None:
+    """The plain model of a direction; `generate` ends where the translator ends."""
     translator.route(direction)
     network = translator.network
     if hasattr(network, "merge_and_unload"):
-        return network.merge_and_unload()
-    if not translator.ffns:
-        return network
-    where, revision = base or trained.manifest["base"]["path"], trained.manifest["base"].get("revision")
-    plain = loading.load_model(where, revision, "float32")
-    blocks.fold(network, translator.ffns, plain)
-    return plain
-
-
-def _write(folder: Path, network: nn.Module, translator: Translator, dtype: str) -> None:
-    """A plain model's folder; `generate` ends where the translator ends."""
+        network = network.merge_and_unload()
+    elif translator.ffns:
+        where, revision = base or trained.manifest["base"]["path"], trained.manifest["base"].get("revision")
+        network = loading.load_model(where, revision, "float32")
+        blocks.fold(translator.network, translator.ffns, network)
     ends = translator.codec.ends
     network.generation_config.eos_token_id = ends if len(ends) > 1 else ends[0]
     network.generation_config.pad_token_id = translator.codec.pad

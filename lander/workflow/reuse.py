@@ -129,11 +129,7 @@ def copy_made(note: Path, outputs: list[str]) -> list[str]:
 def run(stage: str, flags: list[str]) -> None:
     """Run a stage as `python -m` does, in this process; a stage that fails ends it."""
     sys.argv = [stage, *flags]
-    try:
-        runpy.run_module(stage, run_name="__main__", alter_sys=True)
-    except SystemExit as end:
-        if end.code:
-            raise
+    runpy.run_module(stage, run_name="__main__", alter_sys=True)
 
 
 def main() -> None:

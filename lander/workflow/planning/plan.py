@@ -21,15 +21,13 @@ GIGA = 1e9
 
 
 def make(
-    settings: config.Config,
-    of: machine.Machine,
-    configfiles: Sequence[Path] = (),
-    *,
-    count_jobs: bool = True,
-    profile: Path | None = None,
+    settings: config.Config, of: machine.Machine, files: Sequence[Path] | None = None, profile: Path | None = None
 ) -> dict[str, Any]:
-    """A run's plan for a machine. `profile`: a folder; its limits are compared with what the counted jobs need."""
-    left = jobs.dry_run(configfiles, profile) if count_jobs else {}
+    """A run's plan for a machine.
+
+    With the config's `files`, the jobs that are left are counted, and compared with the limits of a profile's folder.
+    """
+    left = {} if files is None else jobs.dry_run(files, profile)
     run = _Run(settings, of)
     base, methods, stages = run.base, [run.method(name) for name in run.plan.trained], run.stages()
     hours = [one["hours"] and one["hours"] * one["trainings"] for one in methods] + [one["hours"] for one in stages]
@@ -39,7 +37,7 @@ def make(
         "run": settings.run,
         "model": {"path": settings.model.path, "dtype": run.dtype, **sizes},
         "machine": {**device, "flops": run.rates, "ranks": settings.finetune.ranks},
-        "jobs": {rule: one["jobs"] for rule, one in left.items()} if count_jobs and left is not None else None,
+        "jobs": None if files is None or left is None else {rule: one["jobs"] for rule, one in left.items()},
         "texts": {name: asdict(text) for name, text in run.texts.items()},
         "zero_stage": memory.effective_stage(run.dtype, settings.finetune.zero_stage),
         "methods": methods,
