@@ -283,10 +283,10 @@ def export(args: argparse.Namespace) -> None:
 def delta(args: argparse.Namespace) -> None:
     """Write what was trained of a model as one file, and its card beside it."""
     from lander.finetune import delta
-    from lander.finetune.saved import Folder
+    from lander.finetune.saved import Trained
     from lander.share.card import Card
 
-    trained, beside = Folder(args.model), args.out.with_suffix(".md")
+    trained, beside = Trained(args.model), args.out.with_suffix(".md")
     directions = trained.manifest["directions"]
     card = Card(args.model, trained, directions, args.scores, args.license)
     delta.write(args.model, args.out, card.made)
@@ -305,10 +305,10 @@ def apply(args: argparse.Namespace) -> None:
 @command(TRAINED, SCORES, LICENSE)
 def card(args: argparse.Namespace) -> None:
     """Write the model card of a trained model into its folder."""
-    from lander.finetune.saved import Folder
+    from lander.finetune.saved import Trained
     from lander.share.card import NAME, Card
 
-    trained = Folder(args.model)
+    trained = Trained(args.model)
     directions, file = trained.manifest["directions"], trained.path / NAME
     card = Card(args.model, trained, directions, args.scores, args.license)
     in_run = "/".join(["results", *trained.path.resolve().parts[-5:]])
@@ -369,8 +369,8 @@ def awareness(args: argparse.Namespace) -> None:
     machine.prepare(args.threads)
     rule = args.rule or rule_of(args.estimator)
     split = Split(rule=rule, general_share=args.general_share, normalize=args.normalize)
-    same = {name: getattr(args, name) for name in ("estimator", "site", "sentences", "batch_size", "dtype", "seed")}
-    standalone.run(args.model, dict(args.text), args.out, split=split, sample=args.neurons, **same)
+    same = {name: getattr(args, name) for name in ("sentences", "dtype", "site", "batch_size", "seed")}
+    standalone.run(args.model, dict(args.text), args.out, args.estimator, split, sample=args.neurons, **same)
 
 
 @command(

@@ -36,10 +36,10 @@ def training_cost(prepared: Prepared, schedule: Schedule, micro_batches: int) ->
 
 
 def flops(prepared: Prepared, direction: str, read: float, predicted: float) -> float:
-    """Operations on so many tokens of a direction that are read, and of them predicted."""
+    """Floating point operations of a training on so many tokens of a direction."""
     head = base_of(prepared.network).get_output_embeddings().weight
-    passes = 3 if head.requires_grad else 2
-    return 2 * read * sum(weights(prepared, direction)) + 2 * predicted * head.numel() * passes
+    each = 2 * sum(weights(prepared, direction))
+    return read * each + 2 * predicted * head.numel() * (3 if head.requires_grad else 2)
 
 
 def tokens(schedule: Schedule, micro_batches: int) -> tuple[dict[str, int], dict[str, int]]:

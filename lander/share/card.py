@@ -17,7 +17,6 @@ from huggingface_hub import ModelCard, ModelCardData
 
 import lander
 from lander.config.base import HUB_NAME
-from lander.finetune import saved
 from lander.finetune.delta import Delta
 from lander.finetune.manifest import check_provenance
 from lander.models import loading
@@ -27,6 +26,7 @@ from lander.shared.errors import UserError
 from lander.shared.files import read_json, write_text
 from lander.shared.languages import language_name, parse_direction
 from lander.shared.provenance import git_state
+from lander.translate.translator import Model
 
 NAME = "README.md"
 TEMPLATE = Path(__file__).with_name("card.md")
@@ -42,7 +42,7 @@ class Card:
     """The cards of a trained model, or of a base: in its folder, in its exports, beside its delta file."""
 
     def __init__(
-        self, path: str, trained: saved.Trained | None, directions: list[str], scores: Path | None, license: str | None
+        self, path: str, trained: Model | None, directions: list[str], scores: Path | None, license: str | None
     ) -> None:
         """
         Args:

@@ -21,7 +21,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from lander.finetune import blocks, delta, saved
+from lander.finetune import blocks, delta
 from lander.finetune.adapters import base_of
 from lander.models import families, loading
 from lander.share.card import NAME, Card
@@ -29,7 +29,7 @@ from lander.shared import machine
 from lander.shared.errors import UserError
 from lander.shared.files import sha256, whole_folder, write_json
 from lander.shared.languages import language_name, parse_direction
-from lander.translate.translator import Translator, load, open_trained
+from lander.translate.translator import Model, Translator, load, open_trained
 
 SHARED, OWN = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 EXAMPLE = "Good morning."
@@ -59,7 +59,7 @@ def export(
     """
     delta.check_out(out)
     trained = open_trained(str(path))
-    if trained and "bottlenecks" in saved.parts_of(trained.manifest, path):
+    if trained and "bottlenecks" in trained.parts:
         raise UserError(
             f"{path}: a bottleneck adapter cannot be exported: it is not linear (a gelu is between its two maps), "
             "so no weights of the base's architecture equal it; use lander.load, `lander translate` or `lander delta`"
@@ -89,7 +89,7 @@ def export(
 
 
 def _write_all(
-    out: Path, names: list[str], translator: Translator, trained: saved.Trained, base: str | None, dtype: str
+    out: Path, names: list[str], translator: Translator, trained: Model, base: str | None, dtype: str
 ) -> None:
     """The folder of each direction. Files that are the same in several are links to one."""
     layers = families.family_of(base_of(translator.network)).layers
@@ -110,7 +110,7 @@ def _write_all(
 
 
 def _write(
-    folder: Path, direction: str, translator: Translator, trained: saved.Trained | None, base: str | None, dtype: str
+    folder: Path, direction: str, translator: Translator, trained: Model | None, base: str | None, dtype: str
 ) -> None:
     """The plain model of a direction; `generate` ends where the translator ends."""
     translator.route(direction)
@@ -120,7 +120,7 @@ def _write(
     elif translator.ffns:
         where, revision = base or trained.manifest["base"]["path"], trained.manifest["base"].get("revision")
         network = loading.load_model(where, revision, "float32")
-        blocks.fold(translator.network, translator.ffns, network)
+        blocks.fold(translator.network, network)
     ends = translator.codec.ends
     network.generation_config.eos_token_id = ends if len(ends) > 1 else ends[0]
     network.generation_config.pad_token_id = translator.codec.pad
