@@ -140,11 +140,7 @@ class Card:
 
 
 def provenance(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
-    """How a trained model was made, from its folder: plain values without paths.
-
-    Args:
-        folder: results/<run>/finetune/<method>/<variant>/s<seed>; elsewhere run and variant are not known.
-    """
+    """How a trained model was made: plain values without paths. Outside of a run, run and variant are missing."""
     record = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
     check_provenance(record, folder / "run.json")
     settings = record.get("settings") or {}

@@ -98,8 +98,7 @@ class Plan:
     def target(self, name: str, workflow: Any) -> Callable[[Any], str]:
         """The input function of an experiment's target: its table.
 
-        An experiment that the config cannot have ends Snakemake with the reason. In a list with targets that can be
-        made it is left out, with one line that says why, and the others are made.
+        An experiment that the config cannot have ends Snakemake; among targets that can be made it is left out.
         """
 
         def file(_wildcards: Any) -> str:

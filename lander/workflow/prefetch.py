@@ -98,10 +98,7 @@ def _repository(
 
 
 def prefetch(settings: config.Config, *, dry_run: bool = False) -> list[Fetched]:
-    """Fetch everything that a run of the config needs from the network.
-
-    UserError if something does not exist, cannot be fetched, or does not fit on the disk.
-    """
+    """Fetch all that a run needs from the network; UserError if it cannot be fetched or does not fit on the disk."""
     found: list[Fetched] = []
     path, revision = settings.model.path, settings.model.revision
     if settings.base.kind == "hub":

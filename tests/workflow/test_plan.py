@@ -1,6 +1,5 @@
 """`lander plan`: what it says against the paper, other code, numbers by hand, and runs that were measured."""
 
-import dataclasses
 import gzip
 import json
 import subprocess
@@ -308,7 +307,7 @@ def fresh() -> planning.Machine:
     """This machine, with the imports of a fresh process: this one has held models."""
     code = "from lander.workflow.planning.machine import imports; print(imports())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return dataclasses.replace(planning.this_machine("cpu", 1e11, None, 1), imports=float(done.stdout.split()[-1]))
+    return replace(planning.this_machine("cpu", 1e11, None, 1), imports=float(done.stdout.split()[-1]))
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peaks are read from Linux's /proc")

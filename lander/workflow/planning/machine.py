@@ -73,10 +73,7 @@ def imports() -> float:
 
 
 def rates(settings: config.Config, of: Machine, base: Base, texts: dict[str, Text]) -> dict[str, float]:
-    """FLOP/s of training, by method (those of the run, and `full`), and of decoding (`decode`).
-
-    Empty if the run's device is not in this machine.
-    """
+    """FLOP/s of training, by method (and `full`), and of decoding; empty if the device is not in this machine."""
     methods = dict.fromkeys(["full", *config.trained(settings)])
     if of.flops:
         return dict.fromkeys(methods, of.flops) | {"decode": DECODING * of.flops}

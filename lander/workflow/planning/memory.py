@@ -117,10 +117,7 @@ def _places(index: torch.Tensor | None) -> list[torch.Tensor | None]:
 
 @contextmanager
 def counting(network: nn.Module) -> Iterator[Count]:
-    """Count what is made within, with a network of the meta device, whose weights become tensors without numbers.
-
-    The weights themselves are not counted.
-    """
+    """Count what is made within. The network is on the meta device; its weights get no numbers and are not counted."""
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     made: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}  # by the id of the tensor before, which is kept alive
     for module in network.modules():
