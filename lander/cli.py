@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import lander
-from lander.config.awareness import Estimator
+from lander.config.detect import RULES, Estimator
 from lander.data.textfiles import LONGEST_SENTENCE
 from lander.shared.errors import UserError, run_main
 from lander.shared.languages import CODE
@@ -161,7 +161,7 @@ def check(args: argparse.Namespace) -> None:
 
     raw = config.merged(*args.configfile)
     settings = config.load(raw)
-    base = config.find_base(settings.model.path, settings.pretrain.n_layer)
+    base = settings.base
     layers = "" if base.n_layer is None else f", {base.n_layer} layers"
     rates = (f"{method} {settings.finetune.method(method).learning_rate:g}" for method in config.trained(settings))
     length = f"{settings.finetune.steps} updates" if settings.finetune.steps else f"{settings.finetune.epochs:g} epochs"
@@ -467,13 +467,12 @@ def awareness(args: argparse.Namespace) -> None:
     twice = [code for code, _path in args.text if [other for other, _ in args.text].count(code) > 1]
     if twice:
         raise UserError(f"--text: {twice[0]} is given twice; put its text into one file")
-    from lander.config.rules import rule_of
     from lander.detect import standalone
     from lander.detect.neurons import Split
     from lander.shared import machine
 
     machine.prepare(args.threads)
-    rule = args.rule or rule_of(args.estimator)
+    rule = args.rule or RULES[args.estimator]
     standalone.run(
         args.model,
         dict(args.text),

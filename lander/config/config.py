@@ -16,19 +16,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from lander.config import checks
-from lander.config.activations import Activations
-from lander.config.awareness import Awareness
 from lander.config.base import Base, find_base
-from lander.config.data import Data
-from lander.config.evaluate import Evaluate
-from lander.config.experiments import Experiments
+from lander.config.detect import Ablation, Activations, Awareness, Layers, Neurons, Routing
 from lander.config.finetune import Finetune
-from lander.config.layers import Layers
-from lander.config.masks import Ablation, Routing
-from lander.config.methods import METHODS, TRAINED, TRAINING_FREE
-from lander.config.model import Model
-from lander.config.neurons import Neurons
-from lander.config.pretrain import Pretrain
+from lander.config.methods import METHODS, TRAINED
+from lander.config.model import Model, Pretrain
+from lander.config.sections import Data, Evaluate, Experiments, Workflow
 from lander.config.sources import DirectionValue, Source, parse_sources
 from lander.config.translate import Translate
 from lander.data.settings import Cleaning, resolve
@@ -39,8 +32,6 @@ from lander.shared.section import Distinct, Section, Text, keys
 from lander.shared.validation import check_values, not_text, read_words, validate
 from lander.shared.yamlfile import read_yaml
 
-__all__ = ["TRAINING_FREE", "Base", "Config", "Direction", "Source", "differences", "effective", "find_base", "load",
-           "merge", "merged", "names", "read", "trained"]  # fmt: skip
 BASELINES = ("zero-shot/best-prompt", "full", "lora", "adapter-lora", "random")  # of tests of significance
 EXAMPLES = {  # what a run needs and no default can give -> how it is written
     "languages": "languages: [en, de]",
@@ -63,16 +54,6 @@ def _names(value: Any) -> Any:
         if not CODE.fullmatch(code):  # it becomes part of the names of files
             raise UserError(f"languages: {code!r} is no code; use letters, digits and - in between, as in zh-Hant")
     return dict(value) if isinstance(value, Mapping) else {code: language_name(code) for code in value}
-
-
-class Workflow(Section):
-    """How the workflow behaves; nothing here changes a result."""
-
-    code_triggers: bool = Field(
-        True,
-        description="Whether a changed stage is run again; false keeps its results when Lander is upgraded in the "
-        "middle of an expensive study.",
-    )
 
 
 class Config(Section):

@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from lander.config.activations import Activations
+from lander.config.detect import Activations
 from lander.data import chunks
 from lander.data.templates import Template, load_templates
 from lander.models import families, loading

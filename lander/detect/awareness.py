@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lander.config.awareness import Awareness
+from lander.config.detect import Awareness
 from lander.data import chunks
 from lander.data.templates import Template, load_templates
 from lander.detect import estimators

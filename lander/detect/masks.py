@@ -28,8 +28,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lander.config.masks import Ablation, Routing
-from lander.config.neurons import Neurons
+from lander.config.detect import Ablation, Neurons, Routing
 from lander.detect.neurons import read_awareness, read_layers
 from lander.shared import tables
 from lander.shared.errors import UserError, run_main

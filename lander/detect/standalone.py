@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from lander.config.rules import rule_of
+from lander.config.detect import RULES
 from lander.data.textfiles import LONGEST_SENTENCE, TextFile
 from lander.detect import estimators, neurons
 from lander.detect.awareness import batches, by_length, monolingual, table_of
@@ -49,14 +49,14 @@ def run(
 
     Args:
         path: the model: built-in name, local folder or hub id.
-        split: by default that of the estimator (`lander.config.rules`).
+        split: by default that of the estimator (`lander.config.detect`).
         sample: ablation: so many neurons of each layer, drawn; their scores are written, and they are not divided.
         sentences: how many lines of each file that are not empty; all by default.
         seed: of random scores, and of the neurons drawn.
     Raises:
         UserError: fewer than two languages, a file that cannot be read or is empty, a split that the scores do not fit.
     """
-    split = split or Split(rule=rule_of(estimator))
+    split = split or Split(rule=RULES[estimator])
     if len(files) < 2:
         raise UserError("--text: give at least two languages; the split compares them")
     if split.rule == "entropy" and estimator != "probability":

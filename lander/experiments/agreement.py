@@ -37,7 +37,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lander.config.neurons import Neurons
+from lander.config.detect import Neurons
 from lander.detect.neurons import SPECIFIC, Split, add_split_flags, classify, split_of
 from lander.report.document import Document, listed, number, numbers, write
 from lander.report.tables import Cell, Table

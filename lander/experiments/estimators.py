@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from lander.config.rules import rule_of
+from lander.config.detect import RULES
 from lander.experiments.dev import LOSS, Column, dev_columns, dev_rows, dev_samples
 from lander.experiments.samples import DRAWS, MAIN, SUMMARY, Inputs, by_key, labels, runs_of, summarise
 from lander.report import charts
@@ -37,7 +37,7 @@ def estimators(inputs: Inputs) -> Document:
         raise UserError(f"--values {' '.join(inputs.values)}: two variants have the same estimator; give each once")
     data["estimator"] = [names[run] for run in runs_of(data)]
     levels = by_key(data[data["method"] == CONTROL], "test", "metric")
-    others = [name for (method, _), name in names.items() if method != CONTROL and rule_of(name) != rule_of(own)]
+    others = [name for (method, _), name in names.items() if method != CONTROL and RULES[name] != RULES[own]]
     lowest = round(data.loc[data["metric"] == LOSS, "mean"].min(), 4)
 
     def to_random(row: Any, digits: int) -> Cell | str:

@@ -35,8 +35,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from lander.config.detect import Routing as RoutingSettings
 from lander.config.finetune import Training
-from lander.config.masks import Routing as RoutingSettings
 from lander.config.methods import METHODS, TRAINED, Adapter
 from lander.config.methods import Lora as LoraSettings
 from lander.data import chunks

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from lander.config import config
+from lander.config.detect import RULES
 from lander.config.finetune import Training
-from lander.config.methods import MASKED, METHODS
-from lander.config.pretrain import Pretrain
-from lander.config.rules import rule_of
+from lander.config.methods import MASKED, METHODS, TRAINING_FREE
+from lander.config.model import Pretrain
 from lander.config.translate import Translate
 from lander.config.variants import Variant, Variants, reading, trial
 from lander.experiments.rates import rate_name
@@ -54,7 +54,7 @@ class Models:
 
     def __init__(self, settings: config.Config, paths: Paths) -> None:
         self.settings, self.paths = settings, paths
-        self.base = config.find_base(settings.model.path, settings.pretrain.n_layer)
+        self.base = settings.base
         self.variants = Variants(settings, self.base.n_layer, self._trials)
         self.directions = [str(direction) for direction in settings.directions]
 
@@ -212,7 +212,7 @@ class Models:
     def neuron_flags(self, wildcards: Any) -> list[str]:
         """Flags of the stage neurons."""
         settings = self._of(wildcards).settings
-        found = ["--rule", rule_of(settings.awareness.estimator), *flags(settings.neurons, *CLASSES)]
+        found = ["--rule", RULES[settings.awareness.estimator], *flags(settings.neurons, *CLASSES)]
         return [*found, *self._drawn(wildcards, "neurons", "--permute")]
 
     def mask_flags(self, wildcards: Any) -> list[str]:
@@ -302,7 +302,7 @@ class Models:
 
     def _decoded(self, wildcards: Any) -> str | None:
         """The folder of the trained model that is decoded; None for the base."""
-        if wildcards.method in config.TRAINING_FREE:
+        if wildcards.method in TRAINING_FREE:
             return None
         return self.paths.trained(Model(wildcards.method, wildcards.variant, int(wildcards.seed)))
 

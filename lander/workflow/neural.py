@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from lander.config.config import Config
-from lander.config.evaluate import Neural
+from lander.config.sections import Neural
 
 COMET = "results/.environments/comet/bin/comet-score"
 

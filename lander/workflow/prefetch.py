@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from lander.config import config
 from lander.config.base import WEIGHT_FILES, weights
-from lander.config.evaluate import Neural
+from lander.config.sections import Neural
 from lander.config.sources import Source
 from lander.data import testsets
 from lander.evaluate import neural
@@ -131,7 +131,7 @@ def prefetch(settings: config.Config, *, dry_run: bool = False) -> list[Fetched]
     """
     found: list[Fetched] = []
     model = settings.model
-    if config.find_base(model.path, settings.pretrain.n_layer).kind == "hub":
+    if settings.base.kind == "hub":
         found.append(
             _repository(model.path, "model", model.revision, lambda all: model_files(model.path, all), dry_run)
         )

@@ -10,7 +10,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerFast
 from transformers.utils import logging
 
-from lander.config.pretrain import Pretrain
+from lander.config.model import Pretrain
 from lander.data.repair import repair
 from lander.data.sources import MAX_LINE, Source, languages_of, parse_sources, read, source_name
 from lander.models.pretrain.documents import PROMPT, SPECIAL, Documents

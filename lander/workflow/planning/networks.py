@@ -73,7 +73,7 @@ def read_config(settings: config.Config) -> Any:
     """
     from transformers import AutoConfig, BloomConfig
 
-    base = config.find_base(settings.model.path, settings.pretrain.n_layer)
+    base = settings.base
     if base.kind == "pretrain":
         made = settings.pretrain
         sizes = {"hidden_size": made.d_model, "n_layer": made.n_layer, "n_head": made.n_head}

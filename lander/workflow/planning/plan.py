@@ -160,7 +160,7 @@ class _Run:
         checkpoints = 2 * GIGA * max((one["checkpoint_gb"] for one in methods), default=0)
         pairs = sum((text.pairs or 0) * text.length * 4 for text in self.texts.values())  # four bytes a token, about
         tables = base.n_layer * base.n_neurons * 20 * (2 * len(self.texts) + len(settings.awareness.languages))
-        hub = config.find_base(settings.model.path, settings.pretrain.n_layer).kind == "hub"
+        hub = settings.base.kind == "hub"
         return models + checkpoints + (pairs * 2 + tables) * len(settings.seeds) + base.parameters * 2 * hub
 
 
