@@ -165,7 +165,7 @@ def check(args: argparse.Namespace) -> None:
     layers = "" if base.n_layer is None else f", {base.n_layer} layers"
     rates = (f"{method} {settings.finetune.method(method).learning_rate:g}" for method in config.trained(settings))
     length = f"{settings.finetune.steps} updates" if settings.finetune.steps else f"{settings.finetune.epochs:g} epochs"
-    tests = (f"{name} ({len(served)} directions)" for name, served in settings.tests.items())
+    tests = (f"{name} ({len(served)} directions)" for name, served in settings.tested(settings.directions).items())
     rows = {
         "run": f"{settings.run}, to results/{settings.run}/",
         "model": f"{settings.model.path} ({'local folder' if base.kind == 'local' else base.kind}{layers})",

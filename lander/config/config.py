@@ -1,8 +1,7 @@
 """The config of a run: read, checked, typed. Stages know nothing of it: the workflow turns it into their flags.
 
-Every key is declared once, in the module of its section; the schema, the reference page and the file of defaults are
-made from the declarations (`lander.config.schema`). `load` takes the merged mapping of the config files and returns
-frozen values. What is wrong is said in one line that names the key and the remedy, before any job starts.
+Every key is declared once, in its section; the schema, the reference page and the file of defaults are made from the
+declarations (`lander.config.schema`). `load` takes the merged mapping of the config files and returns frozen values.
 
     config.read("mine.yaml").layers.k  ->  4
 """
@@ -113,31 +112,20 @@ class Config(Section):
         """The base model."""
         return find_base(self.model.path, self.pretrain.n_layer)
 
-    @property
-    def tests(self) -> dict[str, tuple[Direction, ...]]:
-        """Name of each test set and the directions that it has text for."""
-        return self.tested(self.directions)
-
     def tested(self, directions: tuple[Direction, ...]) -> dict[str, tuple[Direction, ...]]:
         """Name of each test set and those of some directions that it has text for."""
-        tests: dict[str, tuple[Direction, ...]] = {}
+        parts: dict[str, list[Source]] = {}
         for source in self.data.test:
-            served = {direction for direction in directions if source.serves(direction)}
-            tests[source.name] = tuple(d for d in directions if d in served or d in tests.get(source.name, ()))
-        return tests
+            parts.setdefault(source.name, []).append(source)
+        return {name: tuple(d for d in directions if any(one.serves(d) for one in parts[name])) for name in parts}
 
 
-def _readings(which: str) -> dict[str, dict[str, str]]:
-    """Section -> key -> value, of the switches between two readings of the paper."""
-    found: dict[str, dict[str, str]] = {}
-    for key in keys(Config):
-        if key.readings:
-            section, name = key.name.split(".")
-            found.setdefault(section, {})[name] = key.readings[which]
-    return found
-
-
-READINGS = {which: _readings(which) for which in ("repaired", "paper")}
+# The switches between two readings of the paper: reading -> section -> key -> value
+READINGS: dict[str, dict[str, dict[str, str]]] = {"repaired": {}, "paper": {}}
+for key in keys(Config):
+    for which, value in key.readings.items():
+        section, name = key.name.split(".")
+        READINGS[which].setdefault(section, {})[name] = value
 
 
 # ---------------------------------------------------------------- reading
@@ -175,24 +163,17 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 def load(raw: Mapping[str, Any]) -> Config:
     """Check a config and give it types. UserError for anything wrong: one line with the key and the remedy."""
     check_values(raw, "")  # before anything walks through it
-    typed = validate(Config, merge(PLACEHOLDERS, raw))
-    if missing := _missing(typed, raw):  # after all else: a key may be missing because it is misspelt
+    config = validate(Config, merge(PLACEHOLDERS, raw))
+    needless = {"data.train": not trained(config), "data.dev": "zero-shot" not in config.methods}
+    given = set(raw) | {f"{key}.{inner}" for key in ("model", "data") for inner in raw.get(key) or ()}
+    if missing := [key for key in EXAMPLES if key not in given and not needless.get(key)]:  # last: it may be misspelt
         wanted = "; ".join(f"{key}, as in `{EXAMPLES[key]}`" for key in missing)
         raise UserError(f"missing: {wanted}; add {'it' if len(missing) == 1 else 'them'} to the config")
-    typed = _resolve(typed)
-    checks.check(typed)
-    for warning in checks.warnings(typed):
+    config = _resolve(config)
+    checks.check(config)
+    for warning in checks.warnings(config):
         print(f"lander: warning: {warning}", file=sys.stderr)
-    return typed
-
-
-def _missing(config: Config, raw: Mapping[str, Any]) -> list[str]:
-    """What the run needs, no default can give, and the config does not name."""
-    needed = ["languages", "directions", "model.path", "data.test"]
-    needed += ["data.train"] if trained(config) else []
-    needed += ["data.dev"] if "zero-shot" in config.methods else []
-    given = set(raw) | {f"{key}.{inner}" for key in ("model", "data") for inner in raw.get(key) or ()}
-    return [key for key in EXAMPLES if key in needed and key not in given]
+    return config
 
 
 def _resolve(config: Config) -> Config:
@@ -202,17 +183,12 @@ def _resolve(config: Config) -> Config:
         for section, values in READINGS[config.readings].items()
     }
     config = config.changed(switches)
-    data = {key: parse_sources(getattr(config.data, key), f"data.{key}", named=key == "test")
-            for key in ("train", "dev", "test", "exclude")}  # fmt: skip
 
-    def sources(name: str, key: str, default: tuple[Source, ...]) -> tuple[Source, ...]:
+    def sources(name: str, key: str, default: tuple[Source, ...] = ()) -> tuple[Source, ...]:
         given = getattr(getattr(config, name), key)
-        return default if given is None else parse_sources(given, f"{name}.{key}")
+        return default if given is None else parse_sources(given, f"{name}.{key}", named=key == "test")
 
-    rates = {
-        name: own.learning_rate or config.finetune.learning_rate or METHODS[name].rate
-        for name, own in config.finetune.methods.items()
-    }
+    data = {key: sources("data", key) for key in ("train", "dev", "test", "exclude")}
     usual = tuple(name for name in BASELINES if name.split("/")[0] in config.methods)
     paper = ("bleu_13a",) if config.readings == "paper" and "bleu_13a" not in config.evaluate.metrics else ()
     tested = (Direction(*pair) for pair in permutations(config.languages, 2))
@@ -232,11 +208,14 @@ def _resolve(config: Config) -> Config:
             },
             "pretrain": {
                 "text": sources("pretrain", "text", data["train"]),
-                "parallel": sources("pretrain", "parallel", ()),
+                "parallel": sources("pretrain", "parallel"),
             },
             "finetune": {
                 "accumulate": config.finetune.accumulate or len(config.directions),
-                **{name: {"learning_rate": rate} for name, rate in rates.items()},
+                **{
+                    name: {"learning_rate": own.learning_rate or config.finetune.learning_rate or METHODS[name].rate}
+                    for name, own in config.finetune.methods.items()
+                },
             },
             "evaluate": {
                 "baselines": usual if baselines is None else baselines,

@@ -1,4 +1,4 @@
-"""Sections `activations`, `layers`, `awareness`, `neurons`, `routing` and `ablation`: what is trained (paper 3.1-3.3)."""
+"""Sections `activations`, `layers`, `awareness`, `neurons`, `routing` and `ablation` (paper 3.1-3.3)."""
 
 from typing import Annotated, Literal, get_args
 
