@@ -7,7 +7,7 @@ import torch
 import toys
 from torch import nn
 
-from lander.config.methods import METHODS
+from lander.config.methods import MASKED
 from lander.finetune import saved
 from lander.finetune.blocks import Routing
 from lander.finetune.methods import Lora, prepare
@@ -49,7 +49,7 @@ def make(folder: Path, method: str, *, family: str = "bloom", partly: bool = Fal
     where = base(folder / "base", family, toys.chat_tokenizer("qwen") if chat else None)
     network = loading.load_model(str(where), dtype="float32")
     neurons = {"bloom": 64}.get(family, 24)
-    masks = toys.masks([1, 2], neurons, DIRECTIONS) if METHODS[method].masked else {}
+    masks = toys.masks([1, 2], neurons, DIRECTIONS) if method in MASKED else {}
     if partly:
         changed = masks["en-fr"]
         untouched = {"role": "base", "owner": None, "trained": False, "scale": 1.0}

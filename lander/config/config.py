@@ -58,40 +58,28 @@ def _names(value: Any) -> Any:
 class Config(Section):
     """A config. After `load` every key has a value, `null` defaults are resolved, sources are checked and named."""
 
-    run: str = Field(
-        "run",
-        pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$",
-        max_length=100,
-        description="Name of the run; all results go to results/<run>/.",
-    )
+    run: str = Field("run", pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
+    """Name of the run; all results go to results/<run>/."""
     languages: Annotated[
         dict[str, Text],
         BeforeValidator(_names),
         WithJsonSchema({"type": ["array", "object"], "items": {"type": "string"}}),
-    ] = Field(
-        min_length=2,
-        description="Codes of the languages, or a mapping of code to the English name that prompts use (otherwise the "
-        "name in Unicode CLDR).",
-    )
-    directions: Annotated[tuple[DirectionValue, ...], Distinct] = Field(
-        min_length=1,
-        description="Translation directions, as en-de, or as [zh-Hant, en] if a code has a hyphen.",
-    )
+    ] = Field(min_length=2)
+    """Codes of the languages, or a mapping of code to the English name that prompts use (otherwise the name in Unicode
+    CLDR)."""
+    directions: Annotated[tuple[DirectionValue, ...], Distinct] = Field(min_length=1)
+    """Translation directions, as en-de, or as [zh-Hant, en] if a code has a hyphen."""
     methods: Annotated[tuple[Literal[*METHODS], ...], Distinct] = Field(
-        ("zero-shot", "full", "lora", "landermt"),
-        min_length=1,
-        description="What is trained and compared; zero-shot is the base itself, once with a fixed prompt and once "
-        "with the one that does best on the dev set.",
+        ("zero-shot", "full", "lora", "landermt"), min_length=1
     )
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Distinct] = Field(
-        (0,), min_length=1, description="Seeds of sampling and training; methods that train nothing use the first."
-    )
-    threads: int = Field(
-        1, ge=1, description="Torch threads of each job; part of the result, because the order of sums depends on it."
-    )
-    readings: Literal["repaired", "paper"] = Field(
-        "repaired", description="Which reading is used where the paper can be understood in two ways (docs/method.md)."
-    )
+    """What is trained and compared; zero-shot is the base itself, once with a fixed prompt and once with the one that
+    does best on the dev set."""
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Distinct] = Field((0,), min_length=1)
+    """Seeds of sampling and training; methods that train nothing use the first."""
+    threads: int = Field(1, ge=1)
+    """Torch threads of each job; part of the result, because the order of sums depends on it."""
+    readings: Literal["repaired", "paper"] = "repaired"
+    """Which reading is used where the paper can be understood in two ways (docs/method.md)."""
     model: Model
     data: Data = Data()
     pretrain: Pretrain = Pretrain()

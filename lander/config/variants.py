@@ -27,11 +27,12 @@ from typing import Any
 
 from lander.config.config import READINGS, Config
 from lander.config.methods import MASKED, METHODS
-from lander.config.schema import choices
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction
+from lander.shared.section import choices, keys
 
-SWITCHES = [f"{section}.{key}" for section, keys in READINGS["paper"].items() for key in keys]
+SWITCHES = [key.name for key in keys(Config) if key.readings]
+VALUES = {key.name: choices(key.field.annotation) for key in keys(Config)}  # of keys with a fixed set of them
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def switches(settings: Config) -> list[Variant]:
     for key in SWITCHES:
         section, name = key.split(".")
         now = getattr(getattr(settings, section), name)
-        found += [switch(key, value) for value in choices(key) if value != now]
+        found += [switch(key, value) for value in VALUES[key] if value != now]
     return found
 
 
@@ -128,7 +129,7 @@ class Variants:
         settings, own = self.settings, self.settings.experiments
         yield MAIN
         yield from (Variant(name, changes) for name, changes in READINGS.items())
-        yield from (switch(key, value) for key in (*SWITCHES, "awareness.estimator") for value in choices(key))
+        yield from (switch(key, value) for key in (*SWITCHES, "awareness.estimator") for value in VALUES[key])
         yield from map(depth, {*self.depths, *(own.sweep_k or ())})
         yield from map(general, own.sweep_epsilon)
         yield from (only(settings, direction) for direction in settings.directions)

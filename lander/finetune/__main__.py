@@ -37,7 +37,7 @@ from torch import nn
 
 from lander.config.detect import Routing as RoutingSettings
 from lander.config.finetune import Training
-from lander.config.methods import METHODS, TRAINED, Adapter
+from lander.config.methods import MASKED, METHODS, TRAINED, Adapter
 from lander.config.methods import Lora as LoraSettings
 from lander.data import chunks
 from lander.data.templates import Template, load_templates
@@ -184,7 +184,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Train in all processes; the first one writes, and keeps others out of the model's folder."""
     args = parse_args()
-    if METHODS[args.method].masked and args.masks is None:
+    if args.method in MASKED and args.masks is None:
         raise UserError(f"--masks: {args.method} needs a folder of masks")
     started = time.monotonic()
     machine.prepare(args.threads)
@@ -198,7 +198,7 @@ def finetune(args: argparse.Namespace, started: float) -> None:
     """Prepare the method, train it, write the model."""
     if dist.get_rank() == 0:
         sweep_output(args)
-    masked = METHODS[args.method].masked
+    masked = args.method in MASKED
     torch.manual_seed(args.seed)
     network, codec = loading.load(args.model, args.revision, args.dtype, args.prompt)
     masks = saved.read_masks(args.masks, list(map(str, args.routes or args.directions))) if masked else {}
@@ -273,7 +273,7 @@ def write_model(args, prepared, masters, codec, masks, base, log, record, starte
         "languages": args.languages,
         "templates": [template.text for template in load_templates(args.templates)],
         "masked": list(masks),
-        "routing": {"scale": args.scale, "gate": args.gate} if METHODS[args.method].masked else None,
+        "routing": {"scale": args.scale, "gate": args.gate} if args.method in MASKED else None,
         "sizes": prepared.sizes,
     }
     saved.save(args.out, prepared, masters, codec, masks, manifest)

@@ -1,7 +1,7 @@
 """Sections: typed groups of settings, declared once, that the config, the stages' flags and the reference are made of.
 
-A section is a frozen pydantic model in which unknown keys are errors. Each field has a type, a default, limits and a
-description. From these follow
+A section is a frozen pydantic model in which unknown keys are errors. Each field has a type, a default, limits and,
+in the docstring below it, a description. From these follow
 
     the config       `lander.config.config.Config` is a section of sections
     the flags        `add_flags(parser, Layers, "k", "side")` adds --k and --side, with choices, defaults and help
@@ -41,7 +41,7 @@ Distinct = AfterValidator(_distinct)  # of a list: no value twice
 class Section(BaseModel):
     """Base of all sections. Values have exactly the declared types: nothing is converted in silence."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
     @classmethod
     def annotations(cls) -> dict[str, Any]:
@@ -71,9 +71,9 @@ class Section(BaseModel):
         return self.model_copy(update=update)
 
 
-def switch(description: str, *, repaired: Any, paper: Any) -> Any:
+def switch(*, repaired: Any, paper: Any) -> Any:
     """A field on which the paper can be read in two ways: its value in each set of `readings`."""
-    return Field(default=repaired, description=description, json_schema_extra={"repaired": repaired, "paper": paper})
+    return Field(default=repaired, json_schema_extra={"repaired": repaired, "paper": paper})
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,8 @@ class Key:
 
     @property
     def about(self) -> str:
-        """What the key is; a section says it in its docstring."""
-        return self.field.description or (self.section and self.section.__doc__) or ""
+        """What the key is, on one line; a section says it in its docstring."""
+        return " ".join((self.field.description or (self.section and self.section.__doc__) or "").split())
 
 
 def keys(section: type[Section], prefix: str = "") -> Iterator[Key]:

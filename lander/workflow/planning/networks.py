@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from lander.config import config, variants
-from lander.config.methods import METHODS
+from lander.config.methods import MASKED, METHODS
 from lander.detect.masks import Rules, direction_mask
 from lander.finetune import saved
 from lander.finetune.adapters import base_of
@@ -122,12 +122,12 @@ def made_ready(settings: config.Config, method: str, network: nn.Module) -> Prep
     """
     own = variants.configure(settings, variants.MAIN, method)
     entry = METHODS[method]
-    flags = {} if entry.masked else entry.flags(own.finetune.method(method), own)
+    flags = {} if method in MASKED else entry.flags(own.finetune.method(method), own)
     with torch.device(next(network.parameters()).device):
         return prepare(
             method,
             network,
-            masks=masks_of(own, method, network) if entry.masked else {},
+            masks=masks_of(own, method, network) if method in MASKED else {},
             trained_in=frozenset(map(str, own.directions)),
             routing=Routing(own.routing.scale, own.routing.gate == "learned"),
             scope=own.finetune.scope,
