@@ -21,9 +21,9 @@ from lander.config.finetune import Finetune
 from lander.config.methods import METHODS, TRAINED
 from lander.config.model import Model, Pretrain
 from lander.config.sections import Data, Evaluate, Experiments, Workflow
-from lander.config.sources import DirectionValue, Source, parse_sources
 from lander.config.translate import Translate
 from lander.data.settings import Cleaning, resolve
+from lander.data.sources import DirectionValue, Source, check_sources
 from lander.shared.errors import UserError
 from lander.shared.files import shipped
 from lander.shared.languages import CODE, Direction, language_name
@@ -174,7 +174,7 @@ def _resolve(config: Config) -> Config:
 
     def sources(name: str, key: str, default: tuple[Source, ...] = ()) -> tuple[Source, ...]:
         given = getattr(getattr(config, name), key)
-        return default if given is None else parse_sources(given, f"{name}.{key}", named=key == "test")
+        return default if given is None else check_sources(given, f"{name}.{key}", named=key == "test")
 
     data = {key: sources("data", key) for key in ("train", "dev", "test", "exclude")}
     usual = tuple(name for name in BASELINES if name.split("/")[0] in config.methods)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from lander.config.sources import Source
+from lander.data.sources import Source
 from lander.shared.section import Distinct, PathText, Section, switch
 
 
@@ -52,8 +52,9 @@ class Awareness(Section):
     batch_size: int = Field(16, ge=1)
     """Sentences per forward and backward pass."""
     estimator: Estimator = "taylor"
-    """How a neuron is scored for a language; taylor is the paper's (eq. 4), the others are for comparison
-    (docs/decisions.md)."""
+    """How a neuron with output h and gradient g is scored: taylor is the paper's, mean of |g h| (eq. 4). For comparison
+    (docs/decisions.md): taylor_squared, mean of (g h)^2; summed, |sum of g h|; activation, mean of |h|; probability,
+    share of tokens with h > 0; ablation, exact and slow; random."""
     neurons: int | None = Field(None, ge=2)
     """How many neurons of each layer, drawn at random, the estimator ablation sets to zero one by one; null is all.
     With a sample it takes part in `agreement` alone."""

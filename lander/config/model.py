@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from lander.config.sources import Source
+from lander.data.sources import Source
 from lander.shared.section import PathText, Section
 
 

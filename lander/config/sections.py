@@ -7,8 +7,8 @@ from pydantic import Field
 
 from lander.config.detect import Estimator
 from lander.config.methods import TRAINED
-from lander.config.sources import DirectionValue, Source
 from lander.data.settings import Cleaning
+from lander.data.sources import DirectionValue, Source
 from lander.evaluate.metrics import OPTIONAL
 from lander.shared.section import Distinct, PathText, Section, Text
 
