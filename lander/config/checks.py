@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 TOY_BYTES = 100_000_000  # of weights: 25 million parameters in float32
 FAR_ABOVE = 5  # times a method's usual learning rate
-SLURM_LOGS = "slurm-logs"  # of results/, by workflow/profiles/slurm
 
 
 def check(config: "Config") -> None:
@@ -121,7 +120,7 @@ def _sources(config: "Config") -> Iterator[str]:
 def _places(config: "Config") -> Iterator[str]:
     """Files, folders, models and executables that keys name."""
     folder = Path("results", config.run)
-    if config.run == SLURM_LOGS:
+    if config.run == "slurm-logs":
         yield f"run: {config.run}: {folder} is where the profile slurm puts SLURM's logs; choose another name"
     if os.path.lexists(folder) and not os.path.isdir(folder):
         yield f"run: {config.run}: {folder} is a file, and a run is a folder; choose another name"

@@ -9,6 +9,7 @@ declarations (`lander.config.schema`). `load` takes the merged mapping of the co
 import sys
 from collections.abc import Mapping
 from itertools import permutations
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -27,7 +28,7 @@ from lander.data.sources import DirectionValue, Source, check_sources
 from lander.shared.errors import UserError
 from lander.shared.files import shipped
 from lander.shared.languages import CODE, Direction, language_name
-from lander.shared.section import Distinct, Section, Text, keys
+from lander.shared.section import Distinct, Section, Text, items, keys
 from lander.shared.validation import check_values, not_text, read_words, validate
 from lander.shared.yamlfile import read_yaml
 
@@ -172,16 +173,17 @@ def _resolve(config: Config) -> Config:
     }
     config = config.changed(switches)
 
-    def sources(name: str, key: str, default: tuple[Source, ...] = ()) -> tuple[Source, ...]:
-        given = getattr(getattr(config, name), key)
-        return default if given is None else check_sources(given, f"{name}.{key}", named=key == "test")
+    def sources(key: str, default: tuple[Source, ...] = ()) -> tuple[Source, ...]:
+        given = attrgetter(key)(config)
+        return default if given is None else check_sources(given, key, named=key == "data.test")
 
-    data = {key: sources("data", key) for key in ("train", "dev", "test", "exclude")}
+    data = {key: sources(f"data.{key}") for key in ("train", "dev", "test", "exclude")}
     usual = tuple(name for name in BASELINES if name.split("/")[0] in config.methods)
     paper = ("bleu_13a",) if config.readings == "paper" and "bleu_13a" not in config.evaluate.metrics else ()
-    tested = (Direction(*pair) for pair in permutations(config.languages, 2))
-    tested = (direction for direction in tested if any(source.serves(direction) for source in data["test"]))
-    untrained = tuple(direction for direction in tested if direction not in config.directions)
+    others = (
+        Direction(*pair) for pair in permutations(config.languages, 2) if Direction(*pair) not in config.directions
+    )
+    untrained = tuple(direction for direction in others if any(source.serves(direction) for source in data["test"]))
     scored, baselines, forgotten = config.awareness.languages, config.evaluate.baselines, config.experiments.untrained
     return config.changed(
         {
@@ -192,12 +194,9 @@ def _resolve(config: Config) -> Config:
             },
             "awareness": {
                 "languages": tuple(config.languages) if scored is None else scored,
-                "data": sources("awareness", "data", data["train"]),
+                "data": sources("awareness.data", data["train"]),
             },
-            "pretrain": {
-                "text": sources("pretrain", "text", data["train"]),
-                "parallel": sources("pretrain", "parallel"),
-            },
+            "pretrain": {"text": sources("pretrain.text", data["train"]), "parallel": sources("pretrain.parallel")},
             "finetune": {
                 "accumulate": config.finetune.accumulate or len(config.directions),
                 **{
@@ -211,7 +210,7 @@ def _resolve(config: Config) -> Config:
             },
             "experiments": {
                 "untrained": untrained if forgotten is None else forgotten,
-                "text": sources("experiments", "text", data["dev"]),
+                "text": sources("experiments.text", data["dev"]),
             },
         }
     )
@@ -237,21 +236,17 @@ def differences(raw: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
 
 def other_readings(config: Config) -> list[str]:
     """`section.key: value` of each switch that a loaded config has otherwise than its set of readings."""
-    return [
-        f"{section}.{key}: {now}"
-        for section, switches in READINGS[config.readings].items()
-        for key, value in switches.items()
-        if (now := getattr(getattr(config, section), key)) != value
-    ]
+    values = {key.name: key.readings[config.readings] for key in keys(Config) if key.readings}
+    return [f"{key}: {now}" for key, value in values.items() if (now := attrgetter(key)(config)) != value]
 
 
 def effective(config: Config) -> dict[str, Any]:
     """The config as plain values, every key present; `workflow` is left out, because it changes no result."""
     plain = config.model_dump(mode="json", by_alias=True, exclude={"workflow"})
-    lists = {"data": ("train", "dev", "test", "exclude"), "awareness": ("data",), "pretrain": ("text", "parallel"),
-             "experiments": ("text",)}  # fmt: skip
-    for name, inner in lists.items():
-        plain[name] |= {key: [source.json for source in getattr(getattr(config, name), key)] for key in inner}
+    for key in keys(Config):
+        if items(key.field.annotation) is Source:
+            section, name = key.name.split(".")
+            plain[section][name] = [source.json for source in attrgetter(key.name)(config)]
     return plain
 
 

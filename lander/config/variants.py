@@ -23,6 +23,7 @@ import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 from lander.config.config import READINGS, Config
@@ -93,12 +94,7 @@ def trial(settings: Config, name: str, rate: float) -> Variant:
 
 def switches(settings: Config) -> list[Variant]:
     """The variants that change one switch of the readings each."""
-    found = []
-    for key in SWITCHES:
-        section, name = key.split(".")
-        now = getattr(getattr(settings, section), name)
-        found += [switch(key, value) for value in VALUES[key] if value != now]
-    return found
+    return [switch(key, value) for key in SWITCHES for value in VALUES[key] if value != attrgetter(key)(settings)]
 
 
 def configure(settings: Config, variant: Variant, method: str | None = None) -> Config:

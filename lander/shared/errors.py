@@ -48,9 +48,7 @@ def run_main(main: Callable[[], None], name: str) -> None:
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":  # torch's
             raise
-        advice = (
-            "use a smaller batch (`batch_size`), `finetune.recompute`, or more ranks with `finetune.zero_stage` 2 or 3"
-        )
+        advice = "use a smaller `batch_size`, `finetune.recompute`, or more ranks with `finetune.zero_stage` 2 or 3"
         _fail(name, f"not enough memory on the GPU ({brief(error)}); {advice}")
     except UnicodeEncodeError as error:
         if error.reason != "surrogates not allowed":

@@ -155,12 +155,12 @@ def _value(section: type[Section], name: str, text: str) -> Any:
     """A value from the command line (one item of a list), checked against its field's limits."""
     from lander.shared.validation import problem, read_words  # only where there is a command line
 
-    annotation = section.model_fields[name].annotation
-    several = items(annotation) is not None
-    value = read_words([text] if several else text, annotation)
-    if wrong := problem(section, name, value):
+    field = section.model_fields[name]
+    annotation = items(field.annotation) or Annotated[field.annotation, field]
+    value = read_words(text, annotation)
+    if wrong := problem(annotation, value):
         raise argparse.ArgumentTypeError(wrong)
-    return value[0] if several else value
+    return value
 
 
 def flags(section: Section, *names: str) -> list[str]:
@@ -181,11 +181,7 @@ def names_of(section: type[Section], *left_out: str) -> list[str]:
 
 
 def settings(section: type[Section], args: argparse.Namespace, prefix: str = "") -> Any:
-    """The section with the values of a command line; fields that have no flag keep their defaults.
-
-    Args:
-        prefix: as given to `add_flags`.
-    """
+    """The section with the values of a command line; fields that have no flag keep their defaults."""
     flag = {name: f"{prefix.replace('-', '_')}{name}" for name in section.model_fields}
     given = {name: getattr(args, flag[name]) for name in flag if hasattr(args, flag[name])}
     return section(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
