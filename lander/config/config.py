@@ -129,10 +129,7 @@ def merged(*paths: str | Path) -> dict[str, Any]:
     """What config files say together, later ones over earlier ones; without a file, what config.yaml says."""
     found: dict[str, Any] = {}
     for path in paths or (shipped("config.yaml"),):
-        try:
-            value = read_yaml(path)
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such file") from None
+        value = read_yaml(path)
         if not isinstance(value, dict):
             raise UserError(f"{path}: not a config, it has no keys at its top level")
         found = merge(found, value)
@@ -180,10 +177,9 @@ def _resolve(config: Config) -> Config:
     data = {key: sources(f"data.{key}") for key in ("train", "dev", "test", "exclude")}
     usual = tuple(name for name in BASELINES if name.split("/")[0] in config.methods)
     paper = ("bleu_13a",) if config.readings == "paper" and "bleu_13a" not in config.evaluate.metrics else ()
-    others = (
-        Direction(*pair) for pair in permutations(config.languages, 2) if Direction(*pair) not in config.directions
-    )
-    untrained = tuple(direction for direction in others if any(source.serves(direction) for source in data["test"]))
+    pairs = [Direction(*pair) for pair in permutations(config.languages, 2)]
+    tested = (pair for pair in pairs if any(source.serves(pair) for source in data["test"]))
+    untrained = tuple(pair for pair in tested if pair not in config.directions)
     scored, baselines, forgotten = config.awareness.languages, config.evaluate.baselines, config.experiments.untrained
     return config.changed(
         {

@@ -20,12 +20,12 @@ LARGEST = 20_000_000  # bytes
 
 
 def read_yaml(path: str | Path) -> Any:
-    """The value in a YAML file. FileNotFoundError if there is none; any other fault is a UserError."""
+    """The value in a YAML file. UserError for any fault."""
     try:
         with open(path, "rb") as stream:
             data = stream.read(LARGEST + 1)
     except FileNotFoundError:
-        raise
+        raise UserError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     if len(data) > LARGEST:
