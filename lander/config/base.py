@@ -3,7 +3,6 @@
 Only file names and config.json are read: torch is not imported.
 """
 
-import difflib
 import json
 import os
 import re
@@ -13,7 +12,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from lander.shared.errors import UserError, brief
+from lander.shared.errors import UserError, brief, nearest
 from lander.shared.files import remedy
 
 BUILT_IN = Path(__file__).parents[1] / "models"  # holds code, and built-in models: folders with a config.json
@@ -69,8 +68,7 @@ def find_folder(path: str) -> Path | None:
     if HUB_NAME.fullmatch(path):
         return None
     known = [*(folder.name for folder in sorted(BUILT_IN.iterdir()) if is_model(folder)), PRETRAIN]
-    near = difflib.get_close_matches(path, known, 1)
-    advice = f"did you mean {near[0]}?" if near else f"built in: {', '.join(known)}"
+    advice = nearest(path, known, f"built in: {', '.join(known)}")
     raise UserError(f"model.path: {path}: no such folder, and not a model on the hub (owner/name); {advice}")
 
 
