@@ -315,7 +315,7 @@ def delta(args: argparse.Namespace) -> None:
         raise UserError(
             f"{args.model}: not a trained model's folder, results/<run>/finetune/<method>/<variant>/s<seed>"
         )
-    trained, beside = saved.Folder(args.model), args.out.with_suffix(".md")
+    trained, beside = saved.Trained(args.model), args.out.with_suffix(".md")
     directions = trained.manifest["directions"]
     card = Card(args.model, trained, directions, args.scores, args.license)
     delta.write(args.model, args.out, card.made)
@@ -334,10 +334,10 @@ def apply(args: argparse.Namespace) -> None:
 @command(TRAINED, SCORES, LICENSE)
 def card(args: argparse.Namespace) -> None:
     """Write the model card of a trained model into its folder."""
-    from lander.finetune.saved import Folder
+    from lander.finetune.saved import Trained
     from lander.share.card import NAME, Card
 
-    trained = Folder(args.model)
+    trained = Trained(args.model)
     directions, file = trained.manifest["directions"], trained.path / NAME
     card = Card(args.model, trained, directions, args.scores, args.license)
     in_run = "/".join(["results", *trained.path.resolve().parts[-5:]])
@@ -401,13 +401,13 @@ def awareness(args: argparse.Namespace) -> None:
         args.model,
         dict(args.text),
         args.out,
-        estimator=args.estimator,
-        site=args.site,
-        split=Split(rule=rule, general_share=args.general_share, normalize=args.normalize),
+        args.estimator,
+        Split(rule=rule, general_share=args.general_share, normalize=args.normalize),
         sample=args.neurons,
         sentences=args.sentences,
-        batch_size=args.batch_size,
         dtype=args.dtype,
+        site=args.site,
+        batch_size=args.batch_size,
         seed=args.seed,
     )
 

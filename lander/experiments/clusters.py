@@ -344,7 +344,8 @@ def main() -> None:
         print("warning: not the same sentences in every language: no retrieval of translations", file=sys.stderr)
     network, codec = loading.load(args.model, args.revision, args.dtype)
     sizes = [families.ffn_of(network, layer).n_neurons for layer in range(len(families.layers_of(network)))]
-    chosen = chosen_neurons(tables.read(args.neurons, "neurons"), args.layer, sizes)
+    columns = ["layer", "neuron", "kind", "language", "selected"]
+    chosen = chosen_neurons(tables.read(args.neurons, "neurons", columns), args.layer, sizes)
     labels = np.repeat(np.array(args.languages), [len(text) for text in texts])
     sentences = [sentence for text in texts for sentence in text["text"]]
     found = representations(network, codec, sentences, list(chosen), args.batch_size)

@@ -28,9 +28,15 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`. It replaces `path` if the block succeeds and is removed otherwise."""
-    with _whole(Path(path), folder=True) as temporary:
+def whole_folder(path: str | Path, *, new: bool = False) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`. It replaces `path` if the block succeeds and is removed otherwise.
+
+    With `new`, a `path` that is there already is a UserError, unless it is an empty folder.
+    """
+    path = Path(path)
+    if new and path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(f"{path}: a file, or a folder that is not empty; choose another one or empty it")
+    with _whole(path, folder=True) as temporary:
         yield temporary
 
 

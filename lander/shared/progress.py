@@ -29,15 +29,16 @@ class _Log:
         pass
 
 
-def progress(name: str, total: float, done: float = 0, *, shown: bool = True, patience: float = EVERY) -> tqdm:
+def progress(name: str, total: float, done: float = 0, *, shown: bool = True, patience: float | None = None) -> tqdm:
     """A counter of work, to be closed (or used with `with`). The time left follows from the mean speed so far.
 
     Args:
         total, done: amount of work, in any unit; what an earlier process has done of it.
         shown: False prints nothing (other ranks of a training).
-        patience: seconds before the first line: short work is silent.
+        patience: seconds before the first line, by default as between lines: short work is silent.
     """
     terminal = sys.stderr.isatty()
+    patience = EVERY if patience is None else patience
     tqdm.monitor_interval = 0  # its thread would print between updates; a process with threads forks badly
     return tqdm(
         desc=name,

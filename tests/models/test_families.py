@@ -6,17 +6,15 @@ import toys
 import transformers
 from transformers import AutoModelForCausalLM
 
+from lander.config.detect import Routing
 from lander.finetune import blocks
 from lander.models import families
 from lander.shared.errors import UserError
 
 SMALL = {
-    "vocab_size": toys.VOCABULARY,
-    "hidden_size": 16,
-    "intermediate_size": 24,
-    "num_hidden_layers": 3,
+    "vocab_size": toys.VOCABULARY, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3,
     "num_attention_heads": 2,
-}
+}  # fmt: skip
 HEADS = {"num_key_value_heads": 1, "head_dim": 8}
 
 # name: (model, keys of its config). Between them: biases in the FFN and not, tied embeddings and not.
@@ -40,12 +38,7 @@ def build(name: str) -> torch.nn.Module:
     """A random model; biases and norms are random too, and nothing is zero."""
     kind, keys = MODELS[name]
     config = getattr(transformers, {"Gemma3": "Gemma3TextConfig"}.get(kind, f"{kind}Config"))(**keys)
-    model = getattr(transformers, f"{kind}ForCausalLM")(config)
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3 + (parameter.dim() == 1))
-    return model.eval().requires_grad_(False)
+    return toys.random_model(getattr(transformers, f"{kind}ForCausalLM"), config)
 
 
 @pytest.fixture(params=MODELS)
@@ -87,7 +80,7 @@ def test_embeddings_can_be_looked_up_outside_the_model(model):
 def test_blocks_are_the_dense_ffn_without_a_direction(model):
     before = model(toys.ids()).logits
     n_neurons = families.ffn_of(model, 0).n_neurons
-    blocks.install(model, toys.masks([0, 2], n_neurons), blocks.Router(), blocks.Routing())
+    blocks.install(model, toys.masks([0, 2], n_neurons), blocks.Router(), Routing())
     torch.testing.assert_close(model(toys.ids()).logits, before, rtol=1e-5, atol=2e-5)
 
 
@@ -96,7 +89,7 @@ def test_blocks_are_the_dense_ffn_without_a_direction(model):
 def test_folded_equals_routed(model, request, where, direction):
     router = blocks.Router()
     n_neurons = families.ffn_of(model, 0).n_neurons
-    ffns = blocks.install(model, toys.masks([0, 2], n_neurons), router, blocks.Routing(where))
+    ffns = blocks.install(model, toys.masks([0, 2], n_neurons), router, Routing(scale=where))
     with torch.no_grad():
         for ffn in ffns.values():
             for gate in ffn.gates.values():
@@ -104,7 +97,7 @@ def test_folded_equals_routed(model, request, where, direction):
     plain = build(request.node.callspec.params["model"])
     base = plain(toys.ids()).logits
     router.direction = direction
-    blocks.fold(model, ffns, plain)
+    blocks.fold(model, plain)
     torch.testing.assert_close(plain(toys.ids()).logits, model(toys.ids()).logits, rtol=1e-5, atol=2e-5)
     assert torch.allclose(plain(toys.ids()).logits, base, atol=1e-3) == (direction is None)
 
@@ -112,16 +105,14 @@ def test_folded_equals_routed(model, request, where, direction):
 def test_a_folded_model_saved_and_loaded_is_the_routed_one(model, request, tmp_path):
     """Tied embeddings come back tied, and what was trained outside the FFN comes along."""
     router = blocks.Router()
-    ffns = blocks.install(
-        model, toys.masks([1], families.ffn_of(model, 1).n_neurons), router, blocks.Routing("output", False)
-    )
+    blocks.install(model, toys.masks([1], families.ffn_of(model, 1).n_neurons), router, Routing(gate="static"))
     with torch.no_grad():
         for name, parameter in families.layers_of(model)[1].named_parameters():
             if "norm" in name:
                 parameter.mul_(1.1)
     router.direction = "en-de"
     plain = build(request.node.callspec.params["model"])
-    blocks.fold(model, ffns, plain)
+    blocks.fold(model, plain)
     plain.save_pretrained(tmp_path)
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path)
     torch.testing.assert_close(loaded(toys.ids()).logits, model(toys.ids()).logits, rtol=1e-5, atol=2e-5)
@@ -138,8 +129,6 @@ def test_a_folded_model_saved_and_loaded_is_the_routed_one(model, request, tmp_p
 def test_an_unknown_family_names_the_known_ones_and_how_to_add_one(model_type, reason):
     model = toys.bloom()
     model.config.model_type = model_type
-    with pytest.raises(
-        UserError, match=rf"'{model_type}' .*bloom.*llama.*gpt_neox.*lander/models/families\.py"
-    ) as raised:
+    with pytest.raises(UserError, match=rf"'{model_type}' .*bloom.*gpt_neox.*lander/models/families\.py") as raised:
         families.ffn_of(model, 0)
     assert reason in str(raised.value)

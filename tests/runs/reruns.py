@@ -7,6 +7,8 @@ as a pattern of it: `finetune` is every job of the rule, `finetune method=lora` 
 
 from typing import Any
 
+from lander.config.methods import MASKED, METHODS, TRAINED
+
 LANGUAGES = ("de", "en", "fr")
 
 
@@ -24,10 +26,7 @@ BASE: dict[str, Any] = {
     "run": "r",
     "languages": list(LANGUAGES),
     "directions": ["en-de", "de-en", "en-fr"],
-    "methods": [
-        *("zero-shot", "in-context", "full", "layers", "landermt", "landermt-lg", "landermt-ls", "lora", "adapter"),
-        *("adapter-lora", "random", "random-layers", "lora-matched"),
-    ],
+    "methods": list(METHODS),
     "model": {"path": "base"},
     "data": {
         "train": [train(3)],
@@ -43,7 +42,6 @@ BASE: dict[str, Any] = {
 TARGETS = ["all", "sweep_k", "clusters", "figures_layers", "figures_awareness"]  # losses too, and analyses
 SCRATCH: dict[str, Any] = {"run": "p", "model": {"path": "pretrain"}, "methods": ["zero-shot"]}  # over BASE
 
-MASKED = ("layers", "landermt", "landermt-lg", "landermt-ls", "random", "random-layers")
 MASKED_TRAININGS = [f"finetune method={name} " for name in MASKED]
 BASE_READERS = ["activations", "awareness", "finetune", "translate", "best_prompt", "loss", "clusters"]
 PROMPTED = ["activations", "finetune", "translate", "best_prompt", "loss"]
@@ -200,8 +198,7 @@ THRESHOLDS = {  # data.cleaning.default.<step>.<threshold>
     "duplicates.target": True,
 }
 KEYS |= {f"data.cleaning.default.{name}": (value, CLEANING) for name, value in THRESHOLDS.items()}
-RATES = ("full", *MASKED, "lora", "adapter", "adapter-lora", "lora-matched")
-KEYS |= {f"finetune.{name}.learning_rate": (0.3, [f"finetune method={name} "]) for name in RATES}
+KEYS |= {f"finetune.{name}.learning_rate": (0.3, [f"finetune method={name} "]) for name in TRAINED}
 UNRECORDED = ("workflow.code_triggers",)  # results/<run>/config.yaml has every other key
 
 SCRATCH_KEYS = {key: value for key, (value, _) in KEYS.items() if key.startswith("pretrain.")}

@@ -16,13 +16,11 @@ import torch
 from torch import nn
 
 from lander.config import config, variants
-from lander.config.methods import MASKED, METHODS
+from lander.config.methods import MASKED, METHODS, Lora
 from lander.detect.masks import Rules, direction_mask
 from lander.finetune import saved
-from lander.finetune.adapters import base_of
-from lander.finetune.blocks import Routing
-from lander.finetune.cost import weights
-from lander.finetune.methods import Lora, Prepared, prepare
+from lander.finetune.cost import flops
+from lander.finetune.methods import Prepared, prepare
 from lander.models import families
 from lander.shared.errors import UserError, brief
 from lander.workflow.planning.texts import Text
@@ -49,12 +47,12 @@ def base_of_run(settings: config.Config) -> Base:
     except Exception as error:  # what a config can say wrong has no end
         reason = brief(error, 200)
         raise UserError(f"model.path: {settings.model.path}: its config.json makes no model ({reason})") from None
-    layers = families.layers_of(network)
+    layers, (n_layer, n_neurons) = families.layers_of(network), families.shape_of(network)
     return Base(
         read=read,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
-        n_layer=len(layers),
-        n_neurons=families.ffn_of(network, 0).n_neurons,
+        n_layer=n_layer,
+        n_neurons=n_neurons,
         head=network.get_output_embeddings().weight.numel(),
         inside=sum(parameter.numel() for parameter in layers.parameters()),
     )
@@ -98,15 +96,16 @@ def made_ready(settings: config.Config, method: str, network: nn.Module) -> Prep
     own = variants.configure(settings, variants.MAIN, method)
     masked = method in MASKED
     flags = {} if masked else METHODS[method].flags(own.finetune.method(method), own)
+    lora = {name.removeprefix("lora-"): value for name, value in flags.items() if name.startswith("lora-")}
     with torch.device(next(network.parameters()).device):
         return prepare(
             method,
             network,
             masks=masks_of(own, method, network) if masked else {},
             trained_in=frozenset(map(str, own.directions)),
-            routing=Routing(own.routing.scale, own.routing.gate == "learned"),
+            routing=own.routing,
             scope=own.finetune.scope,
-            lora=Lora(flags.get("lora-rank", 16), flags.get("lora-alpha", 32), tuple(flags.get("lora-targets", ()))),
+            lora=Lora(**lora),
             bottleneck=flags.get("bottleneck"),
             budget_layers=flags.get("budget-layers"),
         )
@@ -114,7 +113,7 @@ def made_ready(settings: config.Config, method: str, network: nn.Module) -> Prep
 
 def masks_of(own: config.Config, method: str, network: nn.Module) -> dict[str, pd.DataFrame]:
     """Masks of the sizes that a run will make; the user's own if the config names them."""
-    n_layer, n_neurons = len(families.layers_of(network)), families.ffn_of(network, 0).n_neurons
+    n_layer, n_neurons = families.shape_of(network)
     if own.neurons.masks and method == "landermt":
         return saved.read_masks(Path(own.neurons.masks), [str(direction) for direction in own.directions])
     k = min(own.layers.k, n_layer)
@@ -131,19 +130,12 @@ def masks_of(own: config.Config, method: str, network: nn.Module) -> dict[str, p
         "language": np.where(place < general, None, owners),
     }
     neurons = pd.concat([pd.DataFrame({"layer": layer, **rows}) for layer in layers])
-    rules = Rules(train=MASKED[method].train, untrained=own.ablation.untrained, scaled=own.routing.gate != "off")
+    rules = Rules(train=MASKED[method].train, untrained=own.ablation.untrained, gate=own.routing.gate)
     phi = np.ones((n_layer, n_neurons))
     return {str(d): direction_mask(neurons, phi, layers, d, rules) for d in own.directions}
 
 
 # ------------------------------------------------------------ arithmetic
-
-
-def flops(prepared: Prepared, direction: str, tokens: float, predicted: float) -> float:
-    """Floating point operations of a training on so many tokens of a direction (`lander.finetune.cost`)."""
-    head = base_of(prepared.network).get_output_embeddings().weight
-    each = 2 * sum(weights(prepared, direction))
-    return tokens * each + 2 * predicted * head.numel() * (3 if head.requires_grad else 2)
 
 
 def training_flops(
