@@ -45,16 +45,6 @@ class Base:
         return None if self.folder is None else _weight_bytes(self.folder)
 
 
-def find_base(path: str, pretrain_layers: int) -> Base:
-    """The base that `model.path` names; `pretrain_layers` has the one that the stage pretrain makes."""
-    if path == PRETRAIN:
-        return Base("pretrain", None, pretrain_layers)
-    folder = find_folder(path)
-    if folder is None:
-        return Base("hub", None, None)
-    return Base("built-in" if folder.parent == BUILT_IN else "local", folder, depth(folder / "config.json"))
-
-
 def find_folder(path: str) -> Path | None:
     """The folder of a built-in or local model; None for an id of the hub (owner/name)."""
     built_in = Path(path).name == path and is_model(BUILT_IN / path)

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from lander.config import checks
-from lander.config.base import Base, find_base
+from lander.config.base import BUILT_IN, PRETRAIN, Base, depth, find_folder
 from lander.config.detect import Ablation, Activations, Awareness, Layers, Neurons, Routing
 from lander.config.finetune import Finetune
 from lander.config.methods import METHODS, TRAINED
@@ -99,7 +99,12 @@ class Config(Section):
     @property
     def base(self) -> Base:
         """The base model."""
-        return find_base(self.model.path, self.pretrain.n_layer)
+        if self.model.path == PRETRAIN:
+            return Base("pretrain", None, self.pretrain.n_layer)
+        folder = find_folder(self.model.path)
+        if folder is None:
+            return Base("hub", None, None)
+        return Base("built-in" if folder.parent == BUILT_IN else "local", folder, depth(folder / "config.json"))
 
     def tested(self, directions: tuple[Direction, ...]) -> dict[str, tuple[Direction, ...]]:
         """Name of each test set and those of some directions that it has text for."""
