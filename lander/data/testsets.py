@@ -10,10 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lander.shared.errors import UserError, brief
+from lander.shared.errors import UserError, brief, nearest
 from lander.shared.languages import Direction
-
-SECONDS = 60.0  # to wait for an answer of the network
 
 
 def files(name: str, pairs: Sequence[Direction], languages: tuple[str, ...]) -> list[str]:
@@ -24,8 +22,7 @@ def files(name: str, pairs: Sequence[Direction], languages: tuple[str, ...]) -> 
             f"sacrebleu {name}: {', '.join(languages)} are not in one of its directions "
             f"({', '.join(map(str, pairs))}); see its `directions` or `config`"
         )
-    forth = [pair for pair in held if (pair.source, pair.target) == tuple(languages)]  # before the set read backwards
-    pair = (forth or held)[0]
+    pair = max(held, key=lambda pair: (pair.source, pair.target) == languages)  # rather than the set read backwards
     found = cached(name, pair) or fetch(name, pair)
     return [found[language == pair.target] for language in languages]
 
@@ -41,13 +38,11 @@ def cached(name: str, pair: Direction) -> tuple[str, str] | None:
 
 def fetch(name: str, pair: Direction) -> tuple[str, str]:
     """Files of source and first reference, fetched through sacreBLEU into its cache."""
-    import difflib
 
     import sacrebleu
 
     if name not in sacrebleu.DATASETS:
-        near = difflib.get_close_matches(name, sacrebleu.DATASETS, 1)
-        advice = f"did you mean {near[0]}?" if near else "`sacrebleu --list` names them"
+        advice = nearest(name, sacrebleu.DATASETS, "`sacrebleu --list` names them")
         raise UserError(f"sacrebleu {name}: no such test set; {advice}")
     known = sorted(sacrebleu.DATASETS[name].langpairs)
     langpair = f"{pair.source}-{pair.target}"
@@ -86,7 +81,7 @@ def _download(name: str, langpair: str) -> None:
     import sacrebleu
 
     patience = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(SECONDS)
+    socket.setdefaulttimeout(60)  # seconds to wait for an answer
     try:
         sacrebleu.DATASETS[name].get_files(langpair)
     finally:

@@ -222,7 +222,7 @@ CODE = {  # a module of each stage, and the jobs that it is the code of
         "loss",
     ],  # no example of in-context is a test item
     "lander/evaluate/resampling.py": ["significance", "score", "scores"],
-    "lander/experiments/sweeps.py": ["experiment_sweep_k"],
+    "lander/experiments/varied.py": ["experiment_sweep_k"],
     "lander/experiments/clusters.py": ["clusters"],
     "lander/experiments/figures.py": ["figures_layers", "figures_awareness"],
     "lander/report/page.py": ["report"],

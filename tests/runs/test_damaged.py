@@ -21,7 +21,6 @@ import pyarrow.parquet as pq
 import pytest
 from made import write_table
 
-from lander.data import chunks
 from lander.shared import tables
 from lander.shared.errors import UserError
 from lander.shared.files import whole_file, whole_folder, write_json
@@ -198,7 +197,7 @@ def write_parquet(path: Path) -> None:
 
 
 def write_chunks(path: Path) -> None:
-    chunks.write(path, "text", ((os.urandom(8).hex(), "o", number) for number in range(30_000)))
+    tables.write_rows(path, ((os.urandom(8).hex(), "o", number) for number in range(30_000)), "text")
 
 
 def write_plain(path: Path) -> None:

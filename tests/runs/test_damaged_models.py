@@ -8,10 +8,9 @@ import torch
 import trained
 from test_damaged import DAMAGES, cut, emptied, files, limited, refused_with_its_command, run  # noqa: F401 (a fixture)
 
-from lander.finetune import checkpoint, saved
+from lander.finetune import saved
 from lander.models import loading
 from lander.shared.errors import UserError
-from lander.shared.files import whole_folder, write_json
 
 pytestmark = pytest.mark.workflow
 
@@ -90,28 +89,8 @@ def test_a_damaged_trained_model(damage, file, tmp_path) -> None:
         saved.Trained(made)
 
 
-def test_checkpoints(tmp_path) -> None:
-    """The newest one of the same settings counts. A folder that a kill left without a state is ignored."""
-    mine = {"settings": "mine"}
-    for number, settings in ((2, "mine"), (4, "mine"), (6, "other's")):
-        with whole_folder(tmp_path / f"update-{number:08d}") as folder:
-            write_json(
-                folder / "state.json",
-                {"fingerprint": {"settings": settings}, "update": number, "updates": [], "log": []},
-            )
-    assert checkpoint.latest(tmp_path, mine)[0] == tmp_path / "update-00000004"
-    (tmp_path / "update-00000006" / "state.json").unlink()
-    assert checkpoint.latest(tmp_path, mine)[0] == tmp_path / "update-00000004"
-    assert checkpoint.latest(tmp_path, {"settings": "other's"})[0] is None
-    state = tmp_path / "update-00000004" / "state.json"
-    for content in ("[]", "{}", '{"fingerprint": "mi'):
-        state.write_text(content)
-        with pytest.raises(UserError, match=str(state)):
-            checkpoint.latest(tmp_path, mine)
-
-
 def write_tensors(path: Path) -> None:
-    saved.save_tensors(path, {"a": torch.zeros(50_000)})
+    saved.Named(path.name).save(path.parent, {"a": torch.zeros(50_000)}, {})
 
 
 def test_a_full_disk_leaves_whole_models(tmp_path) -> None:

@@ -19,12 +19,13 @@ import pytest
 import yaml
 from reruns import BASE, CODE, INPUTS, KEYS, LANGUAGES, SCRATCH, SCRATCH_KEYS, TARGETS, UNRECORDED
 
-from lander.config import config, schema
+from lander.config import config
+from lander.shared.section import keys
 from lander.workflow import Plan
 
 ROOT = Path(__file__).parent.parent.parent
 HERE = Path(__file__).parent
-LEAVES = [key.name for key in schema.all_keys() if not key.section]
+LEAVES = [key.name for key in keys(config.Config) if not key.section]
 SOAK = bool(os.environ.get("LANDER_SOAK"))
 IDLE = [key for key, (_, roots) in KEYS.items() if not roots and key not in UNRECORDED]
 SAMPLED = ("data.cleaning.default.length.max", "finetune.lora.learning_rate")

@@ -62,7 +62,7 @@ def read_config(settings: config.Config) -> Any:
     """The base's config of transformers; nothing is downloaded."""
     from transformers import AutoConfig, BloomConfig
 
-    base, revision = config.find_base(settings.model.path, settings.pretrain.n_layer), settings.model.revision
+    base, revision = settings.base, settings.model.revision
     if base.kind == "pretrain":
         made = settings.pretrain
         sizes = {"hidden_size": made.d_model, "n_layer": made.n_layer, "n_head": made.n_head}
@@ -94,14 +94,13 @@ def make_network(read: Any, dtype: str = "float32", device: str = "meta") -> nn.
 def made_ready(settings: config.Config, method: str, network: nn.Module) -> Prepared:
     """A network made ready for a method of a config."""
     own = variants.configure(settings, variants.MAIN, method)
-    masked = method in MASKED
-    flags = {} if masked else METHODS[method].flags(own.finetune.method(method), own)
+    flags = METHODS[method].flags(own.finetune.method(method), own)
     lora = {name.removeprefix("lora-"): value for name, value in flags.items() if name.startswith("lora-")}
     with torch.device(next(network.parameters()).device):
         return prepare(
             method,
             network,
-            masks=masks_of(own, method, network) if masked else {},
+            masks=masks_of(own, method, network) if method in MASKED else {},
             trained_in=frozenset(map(str, own.directions)),
             routing=own.routing,
             scope=own.finetune.scope,
@@ -133,9 +132,6 @@ def masks_of(own: config.Config, method: str, network: nn.Module) -> dict[str, p
     rules = Rules(train=MASKED[method].train, untrained=own.ablation.untrained, gate=own.routing.gate)
     phi = np.ones((n_layer, n_neurons))
     return {str(d): direction_mask(neurons, phi, layers, d, rules) for d in own.directions}
-
-
-# ------------------------------------------------------------ arithmetic
 
 
 def training_flops(

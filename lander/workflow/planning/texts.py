@@ -78,8 +78,7 @@ def sample(
 ) -> list[tuple[float, float]]:
     """Tokens of the prompts and of the translations of a source's first pairs; none if it is not on this machine.
 
-    As many pairs as the training sorts by length together (`lander.finetune.schedule`): the longest of them share a
-    micro-batch.
+    There are as many pairs as the training sorts by length together: the longest of them share a micro-batch.
     """
     if source.remote or source.kind == "sacrebleu":
         return []
@@ -98,7 +97,7 @@ def sample(
 
 def token_counter(settings: config.Config) -> Callable[[str], float]:
     """Counts the tokens of a text, or estimates them if the base's tokenizer is not on this machine."""
-    base = config.find_base(settings.model.path, settings.pretrain.n_layer)
+    base = settings.base
     if base.kind != "pretrain":
         from transformers import AutoTokenizer
 
