@@ -20,14 +20,13 @@ def train(stop: int) -> dict[str, Any]:
     return {"name": "text", "files": files("train"), "lines": [0, stop]}
 
 
+MASKED = ("layers", "landermt", "landermt-lg", "landermt-ls", "random", "random-layers")
+TRAINED = ("full", *MASKED, "lora", "adapter", "adapter-lora", "lora-matched")  # methods that train
 BASE: dict[str, Any] = {
     "run": "r",
     "languages": list(LANGUAGES),
     "directions": ["en-de", "de-en", "en-fr"],
-    "methods": [
-        *("zero-shot", "in-context", "full", "layers", "landermt", "landermt-lg", "landermt-ls", "lora", "adapter"),
-        *("adapter-lora", "random", "random-layers", "lora-matched"),
-    ],
+    "methods": ["zero-shot", "in-context", *TRAINED],
     "model": {"path": "base"},
     "data": {
         "train": [train(3)],
@@ -43,7 +42,6 @@ BASE: dict[str, Any] = {
 TARGETS = ["all", "sweep_k", "clusters", "figures_layers", "figures_awareness"]  # losses too, and analyses
 SCRATCH: dict[str, Any] = {"run": "p", "model": {"path": "pretrain"}, "methods": ["zero-shot"]}  # over BASE
 
-MASKED = ("layers", "landermt", "landermt-lg", "landermt-ls", "random", "random-layers")
 MASKED_TRAININGS = [f"finetune method={name} " for name in MASKED]
 BASE_READERS = ["activations", "awareness", "finetune", "translate", "best_prompt", "loss", "clusters"]
 PROMPTED = ["activations", "finetune", "translate", "best_prompt", "loss"]
@@ -51,23 +49,22 @@ UNTRAINED_DECODERS = ["translate method=zero-shot", "translate method=in-context
 DECODERS = ["translate", "best_prompt"]
 GROUPED = ["neurons variant=main", "neurons variant=random", "neurons variant=k2"]
 GROUPED_MASKS = ["masks variant=main", "masks variant=landermt-l", "masks variant=random", "masks variant=k2"]
+COMET = {"name": "comet", "model": "base/model.safetensors", "command": ["true"], "signature": "s"}
 EXPERIMENT = ["experiment_sweep_k"]  # its title has the base's name and the text's
 CLEANING = ["clean", "sample"]
+SIZED = ["finetune method=adapter", "finetune method=lora-matched"]  # as the chosen layers are
 
 KEYS: dict[str, tuple[Any, list[str]]] = {
     "run": ("other", ["*"]),
     "languages": ({"en": "English", "de": "Deutsch", "fr": "French"}, PROMPTED),
     "directions": (
         ["de-en", "en-de", "en-fr"],  # the order counts: of sums over directions, and of turns in training
-        ["layers", "masks", "finetune", "translate", "best_prompt", "loss", "score", *EXPERIMENT],
+        ["layers", "masks", "finetune", *DECODERS, "loss", "score", *EXPERIMENT],
     ),
     "methods": (["zero-shot", "full", "landermt"], ["scores", "significance", "report"]),
     "seeds": ([0, 1], ["scores", "significance", "report", "* seed=1*"]),
     "threads": (2, BASE_READERS),
-    "readings": (
-        "paper",
-        ["activations", "layers", "neurons", "masks", *MASKED_TRAININGS, "score"],
-    ),
+    "readings": ("paper", ["activations", "layers", "neurons", "masks", *MASKED_TRAININGS, "score"]),
     "model.path": ("base2", [*BASE_READERS, *EXPERIMENT]),
     "model.revision": ("v1", [*BASE_READERS]),
     "model.dtype": ("float32", BASE_READERS),
@@ -82,25 +79,10 @@ KEYS: dict[str, tuple[Any, list[str]]] = {
     "data.cleaning.max_line": (50, CLEANING),
     "data.cleaning.candidates": (["de", "en"], CLEANING),
     "data.cleaning.languages": ({"de": {"length": {"max": 30}}}, CLEANING),
-    "pretrain.text": ([train(2)], []),
-    "pretrain.parallel": ([train(2)], []),
-    "pretrain.tokens": (1000, []),
-    "pretrain.d_model": (64, []),
-    "pretrain.n_layer": (3, []),
-    "pretrain.n_head": (2, []),
-    "pretrain.vocabulary": (500, []),
-    "pretrain.context": (64, []),
-    "pretrain.bilingual": (0.5, []),
-    "pretrain.batch_tokens": (1024, []),
-    "pretrain.learning_rate": (0.001, []),
-    "pretrain.seed": (1, []),
     "activations.text": ("prompt", ["activations"]),
     "activations.sentences": (10, ["activations"]),
     "activations.batch_size": (4, ["activations"]),
-    "layers.k": (
-        2,
-        ["layers", "* variant=k1 *", "finetune method=adapter", "finetune method=lora-matched", *EXPERIMENT],
-    ),
+    "layers.k": (2, ["layers", "* variant=k1 *", *SIZED, *EXPERIMENT]),
     "layers.difference": ("scalar", ["layers"]),
     "layers.side": ("lower", ["layers"]),
     "layers.selection": ("per_direction", ["layers"]),
@@ -121,10 +103,7 @@ KEYS: dict[str, tuple[Any, list[str]]] = {
     "routing.share": ("literal", ["masks"]),
     "routing.pool": ("mean", ["masks"]),
     "routing.scale": ("input", MASKED_TRAININGS),
-    "routing.gate": (
-        "static",
-        [*GROUPED_MASKS, *(name for name in MASKED_TRAININGS if name != "finetune method=layers ")],
-    ),
+    "routing.gate": ("static", [*GROUPED_MASKS, *MASKED_TRAININGS[1:]]),  # not the method `layers`
     "finetune.steps": (5, ["finetune"]),
     "finetune.epochs": (2, []),  # steps win
     "finetune.batch_size": (4, ["finetune"]),
@@ -157,18 +136,12 @@ KEYS: dict[str, tuple[Any, list[str]]] = {
     "translate.shots": (2, ["translate method=in-context"]),
     "evaluate.baselines": (["full"], ["significance"]),
     "evaluate.metrics": (["bleu_13a"], ["score"]),
-    "evaluate.neural": (
-        [{"name": "comet", "model": "base/model.safetensors", "command": ["true"], "signature": "s"}],
-        ["neural", "scores", "significance"],
-    ),
+    "evaluate.neural": ([COMET], ["neural", "scores", "significance"]),
     "experiments.draws": (1, []),
     "experiments.sweep_k": ([1], ["experiment_sweep_k"]),
     "experiments.sweep_epsilon": ([0.5], []),
     "experiments.transfer": (["full"], []),
-    "experiments.untrained": (
-        ["fr-en", "de-fr"],
-        ["test test=news direction=de-fr", "loss method=landermt variant=main"],
-    ),
+    "experiments.untrained": (["fr-en", "de-fr"], ["test * direction=de-fr", "loss method=landermt variant=main"]),
     "experiments.text": ([train(2)], ["kept"]),
     "experiments.mixes": ([0.5], []),
     "experiments.estimators": (["taylor"], []),
@@ -177,34 +150,29 @@ KEYS: dict[str, tuple[Any, list[str]]] = {
     "workflow.code_triggers": (False, []),
 }
 THRESHOLDS = {  # data.cleaning.default.<step>.<threshold>
-    "repair.form": "NFKC",
-    "repair.encoding": False,
-    "length.unit": "characters",
-    "length.min": 2,
-    "length.max": 100,
-    "length_ratio.weight": 2.0,
-    "length_ratio.slack": 5,
-    "length_ratio.max": 2.0,
-    "long_word.max": 30,
-    "markup.max": 1,
-    "markup.links": "any",
-    "alphabet.letters": 0.5,
-    "alphabet.script": 0.5,
-    "numbers.max": 0.5,
-    "copied.letters": 10,
-    "language.letters": 10,
-    "language.probability": 0.5,
-    "near_excluded.similarity": 0.7,
-    "duplicates.pair": False,
-    "duplicates.source": True,
-    "duplicates.target": True,
+    "repair": {"form": "NFKC", "encoding": False},
+    "length": {"unit": "characters", "min": 2, "max": 100},
+    "length_ratio": {"weight": 2.0, "slack": 5, "max": 2.0},
+    "long_word": {"max": 30},
+    "markup": {"max": 1, "links": "any"},
+    "alphabet": {"letters": 0.5, "script": 0.5},
+    "numbers": {"max": 0.5},
+    "copied": {"letters": 10},
+    "language": {"letters": 10, "probability": 0.5},
+    "near_excluded": {"similarity": 0.7},
+    "duplicates": {"pair": False, "source": True, "target": True},
 }
-KEYS |= {f"data.cleaning.default.{name}": (value, CLEANING) for name, value in THRESHOLDS.items()}
-RATES = ("full", *MASKED, "lora", "adapter", "adapter-lora", "lora-matched")
-KEYS |= {f"finetune.{name}.learning_rate": (0.3, [f"finetune method={name} "]) for name in RATES}
+for step, thresholds in THRESHOLDS.items():
+    KEYS |= {f"data.cleaning.default.{step}.{name}": (value, CLEANING) for name, value in thresholds.items()}
+KEYS |= {f"finetune.{name}.learning_rate": (0.3, [f"finetune method={name} "]) for name in TRAINED}
 UNRECORDED = ("workflow.code_triggers",)  # results/<run>/config.yaml has every other key
 
-SCRATCH_KEYS = {key: value for key, (value, _) in KEYS.items() if key.startswith("pretrain.")}
+PRETRAIN = {
+    **{"text": [train(2)], "parallel": [train(2)], "tokens": 1000, "d_model": 64, "n_layer": 3, "n_head": 2, "seed": 1},
+    **{"vocabulary": 500, "context": 64, "bilingual": 0.5, "batch_tokens": 1024, "learning_rate": 0.001},
+}
+SCRATCH_KEYS = {f"pretrain.{name}": value for name, value in PRETRAIN.items()}
+KEYS |= {key: (value, []) for key, value in SCRATCH_KEYS.items()}
 
 CODE = {  # a module of each stage, and the jobs that it is the code of
     "lander/data/cleaning.py": ["clean", "sample", "counts", "dev", "test", "kept", "text"],
@@ -217,13 +185,7 @@ CODE = {  # a module of each stage, and the jobs that it is the code of
     "lander/translate/__main__.py": [*DECODERS, "loss"],  # both read test sets
     "lander/translate/loss.py": ["loss"],
     "lander/evaluate/metrics.py": ["score", "scores"],
-    "lander/evaluate/contamination.py": [
-        "seen",
-        "score",
-        "scores",
-        *DECODERS,
-        "loss",
-    ],  # no example of in-context is a test item
+    "lander/evaluate/contamination.py": ["seen", "score", "scores", *DECODERS, "loss"],  # decoding draws examples
     "lander/evaluate/resampling.py": ["significance", "score", "scores"],
     "lander/experiments/sweeps.py": ["experiment_sweep_k"],
     "lander/experiments/clusters.py": ["clusters"],

@@ -33,9 +33,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     with machine.open("a", encoding="utf-8") as stream:
         stream.write("\n\nimport elsewhere\n\ndevice = lambda: elsewhere.DEVICE\n")
     made.edit(
-        "lander/finetune/engine.py",
-        "    return deepspeed\n",
-        "    elsewhere.serve_deepspeed()\n    return deepspeed\n",
+        "lander/finetune/engine.py", "    return deepspeed\n", "    elsewhere.serve_deepspeed()\n    return deepspeed\n"
     )
     made.edit("lander/finetune/engine.py", "import torch\n", "import elsewhere\nimport torch\n")
     return made

@@ -22,10 +22,7 @@ from typing import Any
 
 import pytest
 import trained
-import yaml
-from test_run import CONFIG, ROOT, Project
-
-from lander.config import config
+from test_run import Project
 
 SOAK = bool(os.environ.get("LANDER_SOAK"))
 KILLS = int(os.environ.get("LANDER_KILLS", 40 if SOAK else 2))
@@ -55,13 +52,9 @@ class Attempt:
     def __init__(self, project: Project) -> None:
         self.project, self.mark = project, f"LANDER_ATTEMPT={uuid.uuid4()}"
         self.began = time.time()
-        environment = {**os.environ, "PYTHONPATH": str(project.code), "OMP_NUM_THREADS": "1"}
-        name, value = self.mark.split("=")
+        command = arguments(project, env=dict([self.mark.split("=")]))
         self.log = open(project.work / "attempt.log", "w", encoding="utf-8")  # noqa: SIM115 (closed by `wait`)
-        self.process = subprocess.Popen(
-            command(project), cwd=project.work, env={**environment, name: value},
-            stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
+        self.process = subprocess.Popen(**command, stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True)
 
     def wait_for(self, log: Path, seconds: float) -> bool:
         """Wait until a job has run for some seconds, by its log; False if the run has ended before."""
@@ -99,17 +92,14 @@ class Attempt:
         return (self.project.work / "attempt.log").read_text(encoding="utf-8")
 
 
-def command(project: Project, *flags: str) -> list[str]:
-    """The command line that is repeated after each kill."""
-    snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(project.code / "workflow" / "Snakefile")]
-    return [*snakemake, "--cores", "2", "--configfile", "my.yaml", *flags, "--", *TARGETS]
+def arguments(project: Project, *flags: str, env: dict[str, str]) -> dict[str, Any]:
+    """Of `subprocess.run`: the command that is repeated after each kill."""
+    return project.command(sys.executable, "--cores", "2", *flags, "--", *TARGETS, changes=CHANGES, env=env)
 
 
 def snakemake(project: Project, *flags: str) -> subprocess.CompletedProcess[str]:
     """Run it to its end."""
-    environment = {**os.environ, "PYTHONPATH": str(project.code), "OMP_NUM_THREADS": "1"}
-    options = {"cwd": project.work, "env": environment, "timeout": 3600, "capture_output": True, "text": True}
-    return subprocess.run(command(project, *flags), **options)
+    return subprocess.run(**arguments(project, *flags, env={}), timeout=3600, capture_output=True, text=True)
 
 
 def artifacts(results: Path) -> dict[str, bytes | str]:
@@ -155,7 +145,6 @@ def second_run_is_refused(project: Project) -> None:
 def project(tmp_path: Path) -> Project:
     made = Project(tmp_path)
     trained.base(made.work / "base")
-    (made.work / "my.yaml").write_text(yaml.safe_dump(config.merge(CONFIG, CHANGES)), encoding="utf-8")
     return made
 
 
@@ -193,7 +182,3 @@ def test_a_killed_run_ends_as_an_undisturbed_one(project: Project) -> None:
     assert sorted(made) == sorted(wanted)
     assert [name for name in wanted if made[name] != wanted[name]] == []
     assert not list((results / "checkpoints").rglob("*.safetensors"))
-
-
-def test_the_documents_say_how_to_go_on() -> None:
-    assert "snakemake --unlock" in (ROOT / "docs" / "resuming.md").read_text(encoding="utf-8")

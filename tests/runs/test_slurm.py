@@ -27,7 +27,7 @@ from typing import Any
 import cluster as slurm
 import pytest
 import yaml
-from test_run import CONFIG, ROOT, Project
+from test_run import ROOT, Project
 
 from lander.config import config
 
@@ -91,18 +91,14 @@ class Run:
 
     @property
     def environment(self) -> dict[str, str]:
-        path = f"{self.project.code}{os.pathsep}{self.plugins}"
-        return os.environ | self.cluster.environment | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+        return self.cluster.environment | {"PYTHONPATH": f"{self.project.code}{os.pathsep}{self.plugins}"}
 
     def snakemake(self, *flags: str, **changes: Any) -> subprocess.CompletedProcess[str]:
         """Run the workflow through the profile; a cluster is not given --cores."""
-        text = yaml.safe_dump(config.merge(config.merge(CONFIG, CHANGES), changes))
-        (self.project.work / "my.yaml").write_text(text, encoding="utf-8")
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(self.project.code / "workflow" / "Snakefile")]
-        command += ["--configfile", str(self.project.work / "my.yaml"), *FLAGS]
-        command += ["--profile", str(self.project.code / "workflow" / "profiles" / "slurm"), *flags]
-        options = {"cwd": self.project.work, "env": self.environment, "timeout": 1800}
-        return subprocess.run(command, **options, capture_output=True, text=True)
+        flags = (*FLAGS, "--profile", str(self.project.code / "workflow" / "profiles" / "slurm"), *flags)
+        changes = config.merge(CHANGES, changes)
+        command = self.project.command(sys.executable, *flags, changes=changes, env=self.environment)
+        return subprocess.run(**command, timeout=1800, capture_output=True, text=True)
 
     def interrupt(self, done: threading.Event) -> None:
         """Cancel the training at its first checkpoint, and put its next job back into the queue at a later one."""
@@ -220,7 +216,8 @@ def test_two_nodes_train_as_two_ranks_of_one_node_do(run: Run) -> None:
     flags += ["--train", *(f"{data}/{name}.parquet" for name in directions), "--directions", *directions]
     flags += ["--languages", json.dumps({"en": "English", "de": "German"}), "--batch-size", "4", "--zero-stage", "2"]
     flags += ["--precision", "float32", "--learning-rate", "0.001"]
-    options = {"cwd": run.project.work, "env": run.environment, "capture_output": True, "text": True, "timeout": 600}
+    env = os.environ | run.environment | {"OMP_NUM_THREADS": "1"}
+    options = {"cwd": run.project.work, "env": env, "capture_output": True, "text": True, "timeout": 600}
     torchrun = [sys.executable, "-m", "torch.distributed.run"]
 
     one = [*torchrun, "--nproc_per_node", "2", *flags, "--out", "one"]
@@ -237,7 +234,7 @@ def test_two_nodes_train_as_two_ranks_of_one_node_do(run: Run) -> None:
 
 
 @pytest.mark.skipif(
-    not os.environ.get("LANDER_SOAK"), reason="make soak: two minutes; test_time_limit.py has the same without SLURM"
+    not os.environ.get("LANDER_SOAK"), reason="make soak: two minutes; test_trainings.py has the same without SLURM"
 )
 def test_a_training_that_nears_its_limit_comes_back(project: Project, cluster: slurm.Cluster, plugins: Path) -> None:
     """60 updates of over a second, in jobs of a minute (SLURM's shortest): one job, which SLURM starts again.
