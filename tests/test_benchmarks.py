@@ -289,21 +289,10 @@ SMALL = [*NETWORK.split(), "--rounds=2"]
 def test_gpu_says_what_fits_and_how_much_is_used(monkeypatch, capsys):
     rounds = {"seconds": [1.0, 2.0, 4.0], "tokens": [30, 50, 160], "flops": [100, 400, 1200], "parameters": 7}
     rounds["recomputed"] = False
-    passes = {
-        "base": [2.0, 2.0, 3.0],
-        "routed": [4.0, 2.0, 2.0],
-        "forward": [1.0, 1.0, 1.0],
-        "scoring": [2.0, 3.0, 4.0],
-    }
-    processes = {
-        ("ffn", 4): rounds | {"peak": 3e9},
-        ("full", 4): rounds | {"peak": 12e9},
-        ("ffn", 8): {},
-        ("ffn", 8, "--recompute"): rounds | {"peak": 4e9, "recomputed": True},
-        ("full", 8): {},
-        ("full", 8, "--recompute"): {},
-        ("passes", 4): passes,
-    }
+    passes = {"base": [2, 2, 3], "routed": [4, 2, 2], "forward": [1, 1, 1], "scoring": [2, 3, 4]}
+    processes = {("ffn", 4): rounds | {"peak": 3e9}, ("full", 4): rounds | {"peak": 12e9}, ("passes", 4): passes}
+    processes |= {("ffn", 8): {}, ("full", 8): {}, ("full", 8, "--recompute"): {}}
+    processes["ffn", 8, "--recompute"] = rounds | {"peak": 4e9, "recomputed": True}
     monkeypatch.setattr(gpu, "start", lambda *asked: processes.pop(asked))
     monkeypatch.setattr(sys, "argv", ["gpu", *SMALL, "--batch", "4", "8", "--systems", "ffn", "full", "--peak=1000"])
     gpu.main()

@@ -84,8 +84,7 @@ def here(value: Any) -> Any:
 def run(operation: Any, args: tuple, kwargs: dict) -> Any:
     """An operation of PyTorch, done on the CPU; what it makes is where its inputs are, or where it is asked for.
 
-    Raises:
-        RuntimeError: inputs are in both places (numbers without a dimension may be).
+    RuntimeError if inputs are in both places (numbers without a dimension may be).
     """
     global operations
     if torch._C._dispatch_has_kernel_for_dispatch_key(operation.name(), "CompositeImplicitAutograd"):

@@ -40,8 +40,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def test_every_stage_keeps_its_tensors_on_the_device(project: Project) -> None:
-    result = project.snakemake("--cores", "2", "--", *TARGETS, **CONFIG)
-    assert result.returncode == 0, result.stdout + result.stderr
+    project.snakemake("--cores", "2", "--", *TARGETS, **CONFIG)
     logs = project.work / "results/tiny/logs"
     said = {path.relative_to(logs).as_posix(): path.read_text("utf-8") for path in logs.rglob("*.log")}
     for stage in STAGES:
@@ -53,6 +52,5 @@ def test_every_stage_keeps_its_tensors_on_the_device(project: Project) -> None:
 
 def test_a_tensor_left_on_the_cpu_is_found(project: Project) -> None:
     project.edit("lander/detect/activations.py", "batch = batch.to(sums.device)", "pass")
-    result = project.snakemake("--forcerun", "activations", "--until", "activations", "--", "all", **CONFIG)
-    assert result.returncode != 0
-    assert "tensors elsewhere and on the CPU" in result.stdout + result.stderr
+    flags = ("--forcerun", "activations", "--until", "activations", "--", "all")
+    assert "tensors elsewhere and on the CPU" in project.snakemake(*flags, fails=True, **CONFIG)

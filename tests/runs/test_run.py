@@ -60,6 +60,20 @@ def copy_code(folder: Path) -> Path:
     return folder
 
 
+def rows_of(table: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file."""
+    with open(table, encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def said(fails: bool = False, **command: Any) -> str:
+    """What a command prints, given as to `subprocess.run`; it succeeds unless it `fails`."""
+    done = subprocess.run(**command, capture_output=True, text=True)
+    output = done.stdout + done.stderr
+    assert bool(done.returncode) == fails, output
+    return output
+
+
 class Project:
     """A copy of the project, whose code can be edited, and a working directory beside it."""
 
@@ -78,17 +92,15 @@ class Project:
         env = os.environ | {"PYTHONPATH": str(self.code), "OMP_NUM_THREADS": "1"} | env
         return {"args": command, "cwd": self.work, "env": env}
 
-    def snakemake(self, *flags: str, **changes: Any) -> subprocess.CompletedProcess[str]:
-        """Run it to its end, on one core unless the flags say otherwise."""
+    def snakemake(self, *flags: str, fails: bool = False, **changes: Any) -> str:
+        """What a run prints, on one core unless the flags say otherwise."""
         flags = ("--cores", "1", *flags)
         command = self.command(warm.python(), *flags, changes=changes, env=warm.environment(self.code))
-        return subprocess.run(**command, timeout=600, capture_output=True, text=True)
+        return said(fails, **command, timeout=600)
 
     def jobs(self, **changes: Any) -> dict[str, int]:
         """What a run with these changes would do: how many jobs of each rule, the total left out."""
-        result = self.snakemake("--dry-run", **changes)
-        assert result.returncode == 0, result.stderr
-        return job_counts(result.stdout + result.stderr)
+        return job_counts(self.snakemake("--dry-run", **changes))
 
     def edit(self, file: str, old: str, new: str) -> None:
         """Replace text in the copy's code."""
@@ -111,15 +123,13 @@ def job_counts(output: str) -> dict[str, int]:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The project after a whole run."""
     made = Project(tmp_path_factory.mktemp("run"))
-    result = made.snakemake()
-    assert result.returncode == 0, result.stdout + result.stderr
+    made.snakemake()
     return made
 
 
 def test_the_run_is_complete(project: Project) -> None:
     results = project.work / "results" / "tiny"
-    with open(results / "evaluate" / "scores.csv", encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = rows_of(results / "evaluate" / "scores.csv")
     assert all(row["signature"] for row in rows)
     scored = {(row["method"], row["variant"], row["direction"]) for row in rows if row["metric"] == "bleu"}
     models = [("zero-shot", "best-prompt"), *((method, "main") for method in CONFIG["methods"])]
@@ -136,8 +146,7 @@ def test_the_run_is_complete(project: Project) -> None:
 
 
 def test_a_second_run_does_nothing(project: Project) -> None:
-    result = project.snakemake()
-    assert "Nothing to be done" in result.stdout + result.stderr
+    assert "Nothing to be done" in project.snakemake()
 
 
 SCORED = {"scores": 1, "significance": 1, "report": 1, "effective_config": 1, "all": 1}
@@ -174,36 +183,29 @@ ANALYSES = ["second_model", "clusters", "claims", "agreement", "figures_layers",
 
 
 def test_every_experiment_can_be_planned(project: Project) -> None:
-    result = project.snakemake("--dry-run", *EXPERIMENTS, *ANALYSES, directions=["en-de"])  # de-en is not trained
-    assert result.returncode == 0, result.stderr
-    jobs = job_counts(result.stdout + result.stderr)
+    planned = project.snakemake("--dry-run", *EXPERIMENTS, *ANALYSES, directions=["en-de"])  # de-en is not trained
+    jobs = job_counts(planned)
     assert all(jobs[name] == 1 for name in EXPERIMENTS + ANALYSES)
     assert jobs["mix"] == 3
-    refused = project.snakemake("--dry-run", "--", "forgetting")
-    assert refused.returncode != 0
-    assert "experiments.untrained: forgetting" in refused.stdout + refused.stderr
+    assert "experiments.untrained: forgetting" in project.snakemake("--dry-run", "--", "forgetting", fails=True)
 
 
 def test_bad_text_is_one_line_and_leaves_nothing(project: Project) -> None:
     (project.work / "short.de").write_text("eins\n", encoding="utf-8")
     source = {"name": "short", "files": {"en": "test.en", "de": "short.de"}}
-    result = project.snakemake(data={"test": [source]})
-    output = result.stdout + result.stderr
-    assert result.returncode != 0
+    output = project.snakemake(fails=True, data={"test": [source]})
     assert re.search(r"lander data: error: .*test\.en.*short\.de|lander data: error: .*short\.de.*test\.en", output)
     assert "Traceback" not in output
     assert not list((project.work / "results/tiny/data/test").glob("short/*"))
 
 
 def test_a_bad_config_starts_nothing(project: Project) -> None:
-    result = project.snakemake(layers={"kk": 3})
-    assert result.returncode == 1
-    assert result.stderr.strip().splitlines()[-1].startswith("lander config: error: layers.kk: ")
+    output = project.snakemake(fails=True, layers={"kk": 3})
+    assert output.strip().splitlines()[-1].startswith("lander config: error: layers.kk: ")
 
 
 def test_another_run_takes_over_what_is_the_same(project: Project) -> None:
-    result = project.snakemake("--until", "neurons", run="again", neurons={"general_share": 0.5})
-    assert result.returncode == 0, result.stdout + result.stderr
+    project.snakemake("--until", "neurons", run="again", neurons={"general_share": 0.5})
     first, again = (project.work / "results" / run for run in ("tiny", "again"))
     folders = ("data/clean", "data/s0", "activations", "awareness")
     shared = [file for name in folders for file in (again / name).rglob("*.parquet")]
@@ -217,24 +219,21 @@ def test_another_run_takes_over_what_is_the_same(project: Project) -> None:
 
 
 def test_an_experiment_trains_what_is_missing(project: Project) -> None:
-    result = project.snakemake("--", "sweep_epsilon", experiments={"sweep_epsilon": [0.5, 0.9]})
-    assert result.returncode == 0, result.stdout + result.stderr
+    project.snakemake("--", "sweep_epsilon", experiments={"sweep_epsilon": [0.5, 0.9]})
     text = (project.work / "results/tiny/experiments/sweep_epsilon.md").read_text(encoding="utf-8")
     assert "0.5" in text
     assert "0.9" in text
     assert project.jobs() == {"report": 1, "all": 1}  # which shows it now; nothing of it is brought up to date
-    assert project.snakemake().returncode == 0
+    project.snakemake()
     assert "sweep_epsilon" in (project.work / "results/tiny/report/index.html").read_text(encoding="utf-8")
 
 
 def test_an_untrained_direction_has_the_prompt_that_is_best_for_the_base(project: Project) -> None:
     scores = "results/other/evaluate/zero-shot/best-prompt/s0/news/de-en.csv"
     base = {"model": {"path": "results/tiny/pretrain"}, "methods": ["zero-shot"], "directions": ["en-de"]}
-    result = project.snakemake("--", scores, run="other", **base)
-    assert result.returncode == 0, result.stdout + result.stderr
+    project.snakemake("--", scores, run="other", **base)
     folder = project.work / "results/other/translate/zero-shot/best-prompt/s0"
-    with open(folder / "prompts-untrained.csv", encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = rows_of(folder / "prompts-untrained.csv")
     assert {row["direction"] for row in rows} == {"de-en"}
     assert [row["chosen"] for row in rows].count("True") == 1
     assert len((folder / "news/de-en.jsonl").read_text(encoding="utf-8").splitlines()) == 5
@@ -247,17 +246,14 @@ def test_tables_claims_and_analyses_are_made(project: Project) -> None:
     """The rules between experiments: `claims` reads what six others have written."""
     small = {"adapter-lora": {"rank": 2}}  # as much as the adapter's budget leaves room for
     targets = ("claims", "table1", "agreement", "figures_layers")
-    result = project.snakemake("--cores", "2", "--", *targets, experiments=FEW, finetune=small)
-    assert result.returncode == 0, result.stdout + result.stderr
+    project.snakemake("--cores", "2", "--", *targets, experiments=FEW, finetune=small)
     made = project.work / "results/tiny/experiments"
     names = ("table1", "transfer", "sweep_k", "sweep_epsilon", "clusters", "claims", "agreement", "layers")
     assert all((made / f"{name}.md").read_text(encoding="utf-8").startswith("# ") for name in names)
-    with open(made / "claims.csv", encoding="utf-8", newline="") as stream:
-        claims = {row["claim"]: row for row in csv.DictReader(stream)}
+    claims = {row["claim"]: row for row in rows_of(made / "claims.csv")}
     control = claims["(control, not in the paper) detected neurons are better than random ones"]
     assert "(1 seed, 2 draws)" in control["statistic"]
     assert control["value"]
     assert control["verdict"] == "not testable here"
     assert claims["LANDeRMT is better than training whole layers"]["value"]  # of table 2
-    with open(made / "agreement.csv", encoding="utf-8", newline="") as stream:
-        assert {row["kind"] for row in csv.DictReader(stream)} >= {"estimators_overlap", "halves_overlap"}
+    assert {row["kind"] for row in rows_of(made / "agreement.csv")} >= {"estimators_overlap", "halves_overlap"}

@@ -8,7 +8,6 @@ folder).
     pytest -m workflow tests/runs/test_slurm.py
 """
 
-import csv
 import importlib.util
 import json
 import os
@@ -27,7 +26,7 @@ from typing import Any
 import cluster as slurm
 import pytest
 import yaml
-from test_run import ROOT, Project
+from test_run import ROOT, Project, rows_of, said
 
 from lander.config import config
 
@@ -93,12 +92,12 @@ class Run:
     def environment(self) -> dict[str, str]:
         return self.cluster.environment | {"PYTHONPATH": f"{self.project.code}{os.pathsep}{self.plugins}"}
 
-    def snakemake(self, *flags: str, **changes: Any) -> subprocess.CompletedProcess[str]:
-        """Run the workflow through the profile; a cluster is not given --cores."""
+    def snakemake(self, *flags: str, **changes: Any) -> str:
+        """What the workflow prints when it runs through the profile; a cluster is not given --cores."""
         flags = (*FLAGS, "--profile", str(self.project.code / "workflow" / "profiles" / "slurm"), *flags)
         changes = config.merge(CHANGES, changes)
         command = self.project.command(sys.executable, *flags, changes=changes, env=self.environment)
-        return subprocess.run(**command, timeout=1800, capture_output=True, text=True)
+        return said(**command, timeout=1800)
 
     def interrupt(self, done: threading.Event) -> None:
         """Cancel the training at its first checkpoint, and put its next job back into the queue at a later one."""
@@ -128,20 +127,16 @@ def run(project: Project, cluster: slurm.Cluster, plugins: Path) -> Run:
     killer = threading.Thread(target=made.interrupt, args=[done])
     killer.start()
     try:
-        result = made.snakemake()
+        made.output = made.snakemake()
     finally:
         done.set()
         killer.join()
-    made.output = result.stdout + result.stderr
-    assert result.returncode == 0, made.output
     return made
 
 
 def test_the_run_is_complete(run: Run) -> None:
     results = run.project.work / "results" / "tiny"
-    with open(results / "evaluate" / "scores.csv", encoding="utf-8", newline="") as stream:
-        methods = {row["method"] for row in csv.DictReader(stream)}
-    assert methods == {"landermt"}
+    assert {row["method"] for row in rows_of(results / "evaluate" / "scores.csv")} == {"landermt"}
     assert (results / "report" / "index.html").is_file()
     waiting = run.cluster.run("squeue", "-h", "--states=PENDING,RUNNING,COMPLETING").stdout
     assert waiting == ""
@@ -177,9 +172,7 @@ def test_what_slurm_says_of_a_failed_job_is_kept(run: Run) -> None:
 
 
 def test_a_second_run_submits_nothing(run: Run) -> None:
-    result = run.snakemake()
-    assert result.returncode == 0, result.stderr
-    assert "Nothing to be done" in result.stdout + result.stderr
+    assert "Nothing to be done" in run.snakemake()
 
 
 def test_the_profile_knows_the_rules() -> None:
@@ -202,9 +195,8 @@ def test_the_profile_knows_the_rules() -> None:
 def losses(folder: Path) -> dict[int, float]:
     """Update -> loss summed over directions."""
     found: dict[int, float] = {}
-    with open(folder / "loss.csv", encoding="utf-8", newline="") as stream:
-        for row in csv.DictReader(stream):
-            found[int(row["update"])] = found.get(int(row["update"]), 0.0) + float(row["loss"])
+    for row in rows_of(folder / "loss.csv"):
+        found[int(row["update"])] = found.get(int(row["update"]), 0.0) + float(row["loss"])
     return found
 
 
@@ -217,19 +209,15 @@ def test_two_nodes_train_as_two_ranks_of_one_node_do(run: Run) -> None:
     flags += ["--languages", json.dumps({"en": "English", "de": "German"}), "--batch-size", "4", "--zero-stage", "2"]
     flags += ["--precision", "float32", "--learning-rate", "0.001"]
     env = os.environ | run.environment | {"OMP_NUM_THREADS": "1"}
-    options = {"cwd": run.project.work, "env": env, "capture_output": True, "text": True, "timeout": 600}
+    options = {"cwd": run.project.work, "env": env, "timeout": 600}
     torchrun = [sys.executable, "-m", "torch.distributed.run"]
 
-    one = [*torchrun, "--nproc_per_node", "2", *flags, "--out", "one"]
-    done = subprocess.run(one, **options)
-    assert done.returncode == 0, done.stderr
-
+    said(args=[*torchrun, "--nproc_per_node", "2", *flags, "--out", "one"], **options)
     port = slurm.free_ports(1)[0]
     nodes = ["srun", "--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--mem=8000", *torchrun, "--nnodes", "2"]
     nodes += ["--nproc_per_node", "1", "--rdzv_backend", "c10d", "--rdzv_endpoint", f"localhost:{port}"]
     nodes += ["--rdzv_id", str(time.time_ns())]
-    done = subprocess.run([*nodes, *flags, "--out", "two"], **options)
-    assert done.returncode == 0, done.stderr
+    said(args=[*nodes, *flags, "--out", "two"], **options)
     assert losses(run.project.work / "two") == pytest.approx(losses(run.project.work / "one"), abs=1e-5)
 
 
@@ -245,8 +233,7 @@ def test_a_training_that_nears_its_limit_comes_back(project: Project, cluster: s
     project.edit("lander/finetune/trainer.py", "log.extend(rows)\n", "log.extend(rows); time.sleep(1)\n")
     finetune = {"steps": updates, "checkpoint_minutes": 0}
     flags = ["--set-resources", "finetune:runtime=1", "--", "results/tiny/finetune/full/main/s0/lander.json"]
-    result = made.snakemake(*flags, methods=["full"], finetune=finetune)
-    assert result.returncode == 0, result.stdout + result.stderr
+    made.snakemake(*flags, methods=["full"], finetune=finetune)
     (job,) = cluster.jobs("finetune_wildcards_full", "all")
     record = cluster.record(job)
     assert (record["JobState"], record["TimeLimit"]) == ("COMPLETED", "00:01:00")

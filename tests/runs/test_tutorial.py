@@ -41,12 +41,8 @@ SMALL = {
     "translate": {"max_new_tokens": 12, "dev_sentences": 2},
 }
 
-pytestmark = [
-    pytest.mark.workflow,
-    pytest.mark.skipif(
-        not (Path(sys.prefix) / "bin" / "activate").is_file(), reason="the tutorial is for a virtual environment"
-    ),
-]
+VIRTUAL = (Path(sys.prefix) / "bin" / "activate").is_file()
+pytestmark = [pytest.mark.workflow, pytest.mark.skipif(not VIRTUAL, reason="it is for a virtual environment")]
 
 
 def blocks(page: str, kind: str) -> list[str]:

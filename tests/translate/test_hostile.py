@@ -219,5 +219,6 @@ def test_what_the_disk_refuses_is_told_and_what_is_ours_is_not_hidden(tmp_path, 
     with pytest.raises(SystemExit):
         run_main(lambda: files.write_text(tmp_path / "file" / "below", "x"), "x")
     assert f"lander x: error: {tmp_path}/file" in capsys.readouterr().err
-    with pytest.raises(OSError, match="ours"):
-        run_main(lambda: (_ for _ in ()).throw(OSError("ours")), "x")
+    for error in (OSError("ours"), RuntimeError("ours")):
+        with pytest.raises(type(error), match="ours"):
+            run_main(lambda error=error: (_ for _ in ()).throw(error), "x")
