@@ -144,7 +144,7 @@ The workflow itself is Snakemake's command line; [the README](../../README.md#ex
 
 def commands_page() -> str:
     """All flags of `lander` and of the stages."""
-    parser = cli.parser()
+    parser = cli.PARSER
     parts = [f"# Commands\n\n{MADE}\n\n{COMMANDS_INTRO}", "## lander\n", parser.description + "\n"]
     for name, summary, one in subcommands(parser):
         parts.append(f"### lander {name}\n\n{one.description or summary}\n\n{flag_table(one)}\n")

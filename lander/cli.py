@@ -9,16 +9,23 @@ import argparse
 import codecs
 import io
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any
+
+from pydantic import Field
 
 import lander
-from lander.config.awareness import Estimator
+from lander.config.awareness import Awareness
+from lander.config.model import Model
+from lander.config.neurons import Neurons
+from lander.config.translate import Translate
 from lander.data.textfiles import LONGEST_SENTENCE
 from lander.shared.errors import UserError, run_main
 from lander.shared.languages import CODE
+from lander.shared.section import Section, add_flags
 
 EPILOG = """\
 A run:      snakemake --cores 2 --configfile mine.yaml      (the README has more)
@@ -30,87 +37,78 @@ After it:   lander scores results/demo
 
 `lander COMMAND --help` explains a command. Put a name that begins with a dash after `--`.
 """
+PARSER = argparse.ArgumentParser(
+    prog="lander",
+    description="Finetune only the neurons of an LLM that matter to each translation direction.",
+    epilog=EPILOG,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+)
+PARSER.add_argument("--version", action="version", version=f"lander {lander.__version__}")
+COMMANDS = PARSER.add_subparsers(dest="command", required=True, metavar="COMMAND")
 Action = Callable[[argparse.Namespace], None]
+Flags = Callable[[Any], object]  # adds flags to a parser
 
 
-class Flag(NamedTuple):
-    """An argument of a command: what `add_argument` takes; of a group at most one can be given, and one must."""
-
-    name: str
-    options: dict[str, Any]
-    group: str = ""
-
-
-class Command(NamedTuple):
-    """A command: its line in `lander --help`, its flags, and what it does."""
-
-    summary: str
-    flags: tuple[Flag, ...]
-    action: Action
-
-
-COMMANDS: dict[str, Command] = {}
-
-
-def command(summary: str, *flags: Flag) -> Callable[[Action], Action]:
-    """Make a function a command of its name; its docstring is the description in `lander COMMAND --help`."""
+def command(*flags: Flags) -> Callable[[Action], Action]:
+    """Make a function a command of its name; its docstring is what `--help` says of it."""
 
     def register(action: Action) -> Action:
-        COMMANDS[action.__name__.replace("_", "-")] = Command(summary, flags, action)
+        name, about = action.__name__.replace("_", "-"), action.__doc__ or ""
+        parser = COMMANDS.add_parser(name, help=about.removesuffix("."), description=about)
+        parser.set_defaults(action=action)
+        for add in flags:
+            add(parser)
         return action
 
     return register
 
 
-def flag(name: str, group: str = "", **options: Any) -> Flag:
+def flag(name: str, **options: Any) -> Flags:
     """An argument, as `add_argument` takes it."""
-    return Flag(name, options, group)
+    return lambda parser: parser.add_argument(name, **options)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line."""
-    main = argparse.ArgumentParser(
-        prog="lander",
-        description="Finetune only the neurons of an LLM that matter to each translation direction.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    main.add_argument("--version", action="version", version=f"lander {lander.__version__}")
-    commands = main.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, one in COMMANDS.items():
-        sub = commands.add_parser(name, help=one.summary, description=(one.action.__doc__ or "").strip())
-        sub.set_defaults(action=one.action)
-        groups = {flag.group for flag in one.flags if flag.group}
-        places = {group: sub.add_mutually_exclusive_group(required=True) for group in groups}
-        for flag in one.flags:
-            places.get(flag.group, sub).add_argument(flag.name, **flag.options)
-    return main
+def flags_of(section: type[Section], *names: str) -> Flags:
+    """Flags of some keys of a section of the config, with its limits, defaults and help."""
+    return lambda parser: add_flags(parser, section, *names)
+
+
+def one_of(*flags: Flags) -> Flags:
+    """Arguments of which one must be given."""
+
+    def add(parser: argparse.ArgumentParser) -> None:
+        group = parser.add_mutually_exclusive_group(required=True)
+        for one in flags:
+            one(group)
+
+    return add
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command; a fault in the input is one line on standard error, with exit status 1."""
-    args = parser().parse_args(argv)
+    args = PARSER.parse_args(argv)
     run_main(lambda: args.action(args), args.command)
 
 
 # ---------------------------------------------------------------- values and flags that commands share
 
 
-def within(kind: type[int] | type[float], low: float, high: float = float("inf")) -> Callable[[str], Any]:
-    """A number from `low` to `high`, for argparse."""
+class Numbers(Section):
+    """Numbers that are no keys of the config, checked as keys are."""
 
-    def read(text: str) -> int | float:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = float("nan")
-        if not low <= value <= high or value == float("inf"):
-            what = "whole number" if kind is int else "number"
-            wanted = f"from {low:g} up" if high == float("inf") else f"from {low:g} to {high:g}"
-            raise argparse.ArgumentTypeError(f"{text!r} is not a {what} {wanted}")
-        return value
-
-    return read
+    flops: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="FLOP/s of a device, to plan for another machine; by default measured.",
+    )
+    memory: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="GB of a device; by default this machine's, of its GPU."
+    )
+    resamples: int = Field(0, ge=0, description="Of the tests; 0 is 10,000 or as many as needed.")
+    sentences: int | None = Field(None, ge=1, description="How many of each file are read; by default all.")
+    threads: int = Field(1, ge=1, description="Threads of torch.")
+    seed: int = Field(0, ge=0, description="Of random scores, and of the neurons drawn.")
 
 
 def named_file(text: str) -> tuple[str, Path]:
@@ -121,40 +119,20 @@ def named_file(text: str) -> tuple[str, Path]:
     return code, Path(path)
 
 
-COUNT = within(int, 1)
-POSITIVE = within(float, sys.float_info.min)
-CONFIGFILE = flag(
-    "--configfile",
-    type=Path,
-    nargs="+",
-    action="extend",
-    default=[],
-    metavar="FILE",
-    help="config in YAML, later files over earlier ones (default: config.yaml, the embedded default)",
-)
-MODEL = flag(
-    "model",
-    metavar="MODEL",
-    help="folder of a trained model, results/<run>/finetune/..., or a delta file (*.safetensors)",
-)
+FILES = {"type": Path, "nargs": "+", "action": "extend", "default": [], "metavar": "FILE"}
+CONFIGFILE = flag("--configfile", **FILES, help="config in YAML, later files over earlier ones (default: config.yaml)")
+ANY = "folder of a trained model, results/<run>/finetune/..., or a delta file (*.safetensors)"
 TRAINED = flag("model", metavar="MODEL", help="folder of a trained model, results/<run>/finetune/...")
 BASE = flag("--base", help="folder or name of the model's base (default: the one it was trained from)")
 SCORES = flag("--scores", type=Path, help="results/<run>/evaluate/scores.csv: the model's rows go into its card")
 LICENSE = flag("--license", help="for the card, as in apache-2.0 (default: the base's, if it is known)")
 FOLDER = flag("--out", type=Path, required=True, help="folder to write")
-THREADS = flag("--threads", type=COUNT, default=1, help="of torch (default: 1)")
-DTYPE = flag(
-    "--dtype",
-    choices=["auto", "float32", "bfloat16"],
-    default="auto",
-    help="of the weights; auto (default) is bfloat16 on a GPU that has it, else float32",
-)
 
 
 # ---------------------------------------------------------------- before a run
 
 
-@command("check a config and say what a run with it would do", CONFIGFILE)
+@command(CONFIGFILE)
 def check(args: argparse.Namespace) -> None:
     """Check a config and print what a run with it would do."""
     from lander.config import config
@@ -165,13 +143,13 @@ def check(args: argparse.Namespace) -> None:
     layers = "" if base.n_layer is None else f", {base.n_layer} layers"
     rates = (f"{method} {settings.finetune.method(method).learning_rate:g}" for method in config.trained(settings))
     length = f"{settings.finetune.steps} updates" if settings.finetune.steps else f"{settings.finetune.epochs:g} epochs"
+    contrast = (code for code in settings.awareness.languages if code not in settings.languages)
     tests = (f"{name} ({len(served)} directions)" for name, served in settings.tests.items())
     rows = {
         "run": f"{settings.run}, to results/{settings.run}/",
         "model": f"{settings.model.path} ({'local folder' if base.kind == 'local' else base.kind}{layers})",
         "languages": ", ".join(f"{code} {name}" for code, name in settings.languages.items()),
-        "contrast": ", ".join(code for code in settings.awareness.languages if code not in settings.languages)
-        or "none",
+        "contrast": ", ".join(contrast) or "none",
         "directions": " ".join(map(str, settings.directions)),
         "methods": " ".join(settings.methods),
         "seeds": " ".join(map(str, settings.seeds)),
@@ -183,18 +161,15 @@ def check(args: argparse.Namespace) -> None:
     }
     print("\n".join(f"{key:14} {value}" for key, value in rows.items()))
     if differ := config.differences(raw):
-        shown = [
-            (key, *(json.dumps(one, ensure_ascii=False, default=str) for one in pair)) for key, pair in differ.items()
-        ]
         print("\nother than the defaults (config/defaults.yaml):")
-        print("\n".join(f"  {key}: {value} (default: {default})" for key, value, default in shown))
+    for key, pair in differ.items():
+        value, default = (json.dumps(one, ensure_ascii=False, default=str) for one in pair)
+        print(f"  {key}: {value} (default: {default})")
 
 
 @command(
-    "say what a run will cost, and whether it fits into the machine",
     CONFIGFILE,
-    flag("--flops", type=POSITIVE, help="FLOP/s of a device, to plan for another machine (default: measured here)"),
-    flag("--memory", type=POSITIVE, help="GB of a device (default: this machine's, of its GPU if it has one)"),
+    flags_of(Numbers, "flops", "memory"),
     flag("--devices", choices=["auto", "cpu", "gpu"], default="auto", help="what it will run on (default: as here)"),
     flag("--profile", type=Path, help="folder of a Snakemake profile, whose limits are checked (SNAKEMAKE_PROFILE)"),
     flag("--no-jobs", action="store_true", help="do not ask Snakemake for the number of jobs"),
@@ -202,51 +177,47 @@ def check(args: argparse.Namespace) -> None:
 )
 def plan(args: argparse.Namespace) -> None:
     """Say what a run will cost before it starts, and warn of what will not fit."""
+    from lander.config import config
     from lander.workflow import planning
 
-    planning.show(
-        args.configfile,
-        flops=args.flops,
-        memory=args.memory,
-        devices=args.devices,
-        count_jobs=not args.no_jobs,
-        profile=args.profile,
-        as_json=args.json,
-    )
+    settings = config.read(*args.configfile)
+    machine = planning.this_machine(args.devices, args.flops, args.memory, settings.threads)
+    named = None if args.no_jobs else os.environ.get("SNAKEMAKE_PROFILE")
+    profile = args.profile or (Path(named) if named else None)
+    made = planning.make(settings, machine, args.configfile, count_jobs=not args.no_jobs, profile=profile)
+    print(json.dumps(made, ensure_ascii=False, indent=2) if args.json else planning.page(made))
+    for warning in made["warnings"]:
+        print(f"warning: {warning}", file=sys.stderr)
 
 
-@command(
-    "fetch a config's model and data, for a run without a network",
-    CONFIGFILE,
-    flag("--dry-run", action="store_true", help="fetch nothing, say how much it would be"),
-)
+@command(CONFIGFILE, flag("--dry-run", action="store_true", help="fetch nothing, say how much it would be"))
 def prefetch(args: argparse.Namespace) -> None:
     """Fetch what a config needs from the network."""
+    from lander.config import config
     from lander.workflow import prefetch
 
-    prefetch.run(argparse.Namespace(**vars(args), effective=None, environment=None))
+    found = prefetch.prefetch(config.read(*args.configfile), dry_run=args.dry_run)
+    print(prefetch.summary(found, args.configfile, dry_run=args.dry_run))
 
 
 # ---------------------------------------------------------------- after a run
 
 
 @command(
-    "print a run's scores as a table",
     flag("run", metavar="RUN", type=Path, help="folder of a run, as in results/demo"),
     flag("--metric", default="bleu", help="as in scores.csv (default: bleu)"),
 )
 def scores(args: argparse.Namespace) -> None:
     """Print a run's scores of one metric: a Markdown table per test set, with intervals, signatures and tests."""
-    from lander.report.scoretable import show
+    from lander.report.scores import terminal
 
-    print(show(args.run, args.metric))
+    print(terminal(args.run, args.metric))
 
 
 @command(
-    "put several runs side by side: configs, scores, significance, cost",
     flag("runs", metavar="RUN", type=Path, nargs="+", help="folders of runs, two or more; the first is the base"),
     flag("--out", type=Path, default=Path("compare.html"), help="page to write (default: compare.html)"),
-    flag("--resamples", type=COUNT, default=0, help="of the tests (default: 10,000 or as many as needed)"),
+    flags_of(Numbers, "resamples"),
 )
 def compare(args: argparse.Namespace) -> None:
     """Put several runs side by side: what differs in their configs, scores, how sure the differences are, and cost."""
@@ -256,15 +227,12 @@ def compare(args: argparse.Namespace) -> None:
 
 
 @command(
-    "translate standard input, one sentence a line",
-    flag("model", metavar="MODEL", help=f"{MODEL.options['help']}; a base works too"),
+    flag("model", metavar="MODEL", help=f"{ANY}; a base works too"),
     BASE,
     flag("--direction", required=True, help="as in en-de, or zh-Hant--en"),
-    DTYPE,
-    flag("--beams", type=COUNT, default=1, help="1 is greedy (default)"),
-    flag("--max-new-tokens", type=COUNT, default=256, help="longest translation (default: 256)"),
-    flag("--batch-size", type=COUNT, default=32, help="sentences at a time (default: 32)"),
-    THREADS,
+    flags_of(Model, "dtype"),
+    flags_of(Translate, "beams", "max_new_tokens", "batch_size"),
+    flags_of(Numbers, "threads"),
 )
 def translate(args: argparse.Namespace) -> None:
     """Translate standard input, one sentence a line, to standard output; an empty line stays empty."""
@@ -289,11 +257,7 @@ def translate(args: argparse.Namespace) -> None:
 
 
 def read_sentences(stream: io.BufferedIOBase) -> list[str]:
-    """Lines of UTF-8 text, trimmed.
-
-    Raises:
-        UserError: a line that is not UTF-8, or too long to be a sentence.
-    """
+    """Lines of UTF-8 text, trimmed. UserError if one is not UTF-8, or too long to be a sentence."""
     sentences = []
     text = stream.read().removeprefix(codecs.BOM_UTF8)
     if b"\n" not in text and text.count(b"\r") > 1:
@@ -312,15 +276,15 @@ def read_sentences(stream: io.BufferedIOBase) -> list[str]:
 
 
 @command(
-    "write directions of a model as plain Hugging Face model folders",
-    MODEL,
+    flag("model", metavar="MODEL", help=ANY),
     BASE,
-    flag("--direction", "which", help="as in en-de, or zh-Hant--en"),
-    flag(
-        "--all",
-        "which",
-        action="store_true",
-        help="every trained direction, into OUT/<direction>; equal files are hard links",
+    one_of(
+        flag("--direction", help="as in en-de, or zh-Hant--en"),
+        flag(
+            "--all",
+            action="store_true",
+            help="every trained direction, into OUT/<direction>; equal files are hard links",
+        ),
     ),
     FOLDER,
     flag(
@@ -333,20 +297,11 @@ def export(args: argparse.Namespace) -> None:
     """Write one direction of a trained model, or all, as plain Hugging Face folders."""
     from lander.share import export
 
-    options = {
-        "dtype": args.dtype,
-        "base": args.base,
-        "scores": args.scores,
-        "license": args.license,
-    }
-    if args.all:
-        export.export_all(args.model, args.out, **options)
-    else:
-        export.export(args.model, args.direction, args.out, **options)
+    options = {"dtype": args.dtype, "base": args.base, "scores": args.scores, "license": args.license}
+    export.export(args.model, args.direction, args.out, **options)
 
 
 @command(
-    "write what was trained as one safetensors file, without the base",
     TRAINED,
     flag("--out", type=Path, required=True, help="file to write, *.safetensors; its card goes beside it"),
     SCORES,
@@ -355,27 +310,21 @@ def export(args: argparse.Namespace) -> None:
 def delta(args: argparse.Namespace) -> None:
     """Write what was trained of a model as one file, and its card beside it."""
     from lander.finetune import delta, saved
-    from lander.share import card
+    from lander.share.card import Card
 
     if not saved.is_trained_model(args.model):
         raise UserError(
             f"{args.model}: not a trained model's folder, results/<run>/finetune/<method>/<variant>/s<seed>"
         )
-    manifest = saved.read_manifest(Path(args.model))
-    made = card.provenance(Path(args.model), manifest)
-    rows = card.scores_of(args.scores, manifest, made, manifest["directions"]) if args.scores else []
-    delta.write(args.model, args.out, made)
-    about = {"kind": "delta", "name": args.out.name, "directions": manifest["directions"]}
-    card.write(args.out.with_suffix(".md"), manifest, made, **about, scores=rows, license=args.license)
-    print(f"delta: {args.out} ({args.out.stat().st_size / 1e6:,.1f} MB) and its card, {args.out.with_suffix('.md')}")
+    trained, beside = saved.Folder(args.model), args.out.with_suffix(".md")
+    directions = trained.manifest["directions"]
+    card = Card(args.model, trained, directions, args.scores, args.license)
+    delta.write(args.model, args.out, card.made)
+    card.write(beside, "delta", args.out.name, directions)
+    print(f"delta: {args.out} ({args.out.stat().st_size / 1e6:,.1f} MB) and its card, {beside}")
 
 
-@command(
-    "make a trained model's folder from a delta file and its base",
-    flag("file", metavar="FILE", type=Path, help="delta file, *.safetensors"),
-    BASE,
-    FOLDER,
-)
+@command(flag("file", metavar="FILE", type=Path, help="delta file, *.safetensors"), BASE, FOLDER)
 def apply(args: argparse.Namespace) -> None:
     """Make a trained model's folder from a delta file and its base."""
     from lander.finetune import delta
@@ -383,27 +332,24 @@ def apply(args: argparse.Namespace) -> None:
     delta.apply(args.file, args.out, args.base)
 
 
-@command("write the model card (README.md) into a trained model's folder", TRAINED, SCORES, LICENSE)
+@command(TRAINED, SCORES, LICENSE)
 def card(args: argparse.Namespace) -> None:
     """Write the model card of a trained model into its folder."""
-    from lander.finetune import saved
-    from lander.share import card
+    from lander.finetune.saved import Folder
+    from lander.share.card import NAME, Card
 
-    folder = Path(args.model)
-    manifest = saved.read_manifest(folder)
-    made = card.provenance(folder, manifest)
-    rows = card.scores_of(args.scores, manifest, made, manifest["directions"]) if args.scores else []
-    name = "/".join(["results", *folder.resolve().parts[-5:]]) if "run" in made else folder.name
-    about = {"kind": "folder", "name": name, "directions": manifest["directions"]}
-    card.write(folder / card.NAME, manifest, made, **about, scores=rows, license=args.license)
-    print(folder / card.NAME)
+    trained = Folder(args.model)
+    directions, file = trained.manifest["directions"], trained.path / NAME
+    card = Card(args.model, trained, directions, args.scores, args.license)
+    in_run = "/".join(["results", *trained.path.resolve().parts[-5:]])
+    card.write(file, "folder", in_run if "run" in card.made else trained.path.name, directions)
+    print(file)
 
 
 # ---------------------------------------------------------------- bases and neurons
 
 
 @command(
-    "write a GGUF file, or Baichuan-7B or Baichuan2-7B, as a plain model folder, once",
     flag("model", metavar="MODEL", type=Path, help="a *.gguf file, or the folder of a Baichuan 7B model as on the hub"),
     FOLDER,
 )
@@ -418,7 +364,6 @@ def convert(args: argparse.Namespace) -> None:
 
 
 @command(
-    "score a model's neurons on text files, without a workflow",
     flag("model", metavar="MODEL", help="built-in name (lander-tiny), local folder or hub id"),
     flag(
         "--text",
@@ -429,37 +374,17 @@ def convert(args: argparse.Namespace) -> None:
         help="one sentence a line, plain or .gz; once for each language, best the same sentences in all: a line "
         "that is empty in one is left out of all",
     ),
-    flag("--sentences", type=COUNT, help="how many of each file are read (default: all)"),
-    flag(
-        "--estimator",
-        choices=get_args(Estimator),
-        default="taylor",
-        help="a neuron's score: taylor is the paper's, mean of |g h|; taylor_squared; summed, |sum of g h|; "
-        "activation, mean of |h|; probability, share of tokens with h > 0; ablation, exact and slow; random",
-    ),
-    flag("--site", choices=["post", "pre"], default="post", help="h: the nonlinearity's output or input"),
-    flag(
-        "--neurons",
-        type=COUNT,
-        help="with --estimator ablation: how many neurons of each layer, drawn and not split (default: all, split)",
-    ),
+    flags_of(Numbers, "sentences"),
+    flags_of(Awareness, "estimator", "site", "neurons", "batch_size"),
     flag(
         "--rule",
         choices=["variance", "summed", "entropy"],
         help="the split: variance over the languages (the paper; default); summed scores, several owners (Xie et al. "
         "2021; default of --estimator summed); entropy (LAPE; default of --estimator probability, and only with it)",
     ),
-    flag("--general-share", type=within(float, 0, 1), default=0.9, help="of each layer's neurons (default: 0.9)"),
-    flag(
-        "--normalize",
-        choices=["none", "language_mean"],
-        default="language_mean",
-        help="divide scores by their language's mean over the layer before the split (default), or not",
-    ),
-    DTYPE,
-    flag("--batch-size", type=COUNT, default=16, help="sentences at a time (default: 16)"),
-    THREADS,
-    flag("--seed", type=within(int, 0), default=0, help="of random scores, and of the neurons drawn"),
+    flags_of(Neurons, "general_share", "normalize"),
+    flags_of(Model, "dtype"),
+    flags_of(Numbers, "threads", "seed"),
     flag("--out", type=Path, required=True, help="folder: awareness/<language>.parquet and neurons.parquet"),
 )
 def awareness(args: argparse.Namespace) -> None:
@@ -490,7 +415,6 @@ def awareness(args: argparse.Namespace) -> None:
 
 
 @command(
-    "make masks of the neurons that LAPE publishes",
     flag("file", metavar="FILE", type=Path, help="LAPE's neurons, as in BLOOM-7B.neuron.pth"),
     flag("--languages", required=True, help="codes in the file's order, as in en,zh,fr,es,vi,id,ja"),
     flag("--model", required=True, help="whose neurons they are: local folder or hub id"),

@@ -7,7 +7,7 @@ import pandas as pd
 
 from lander.evaluate.collect import COLUMNS, means, write_scores
 from lander.evaluate.significance import COLUMNS as SIGNIFICANCE
-from lander.report import paper, svg
+from lander.report import charts, paper
 from lander.report.document import Document, numbers, write
 from lander.report.tables import Cell, Head, Table
 from lander.shared import tables
@@ -180,14 +180,13 @@ def make_significance(path, scores, baselines, metrics=("bleu",)):
 def make_experiments(folder, names=("forgetting", "table1", "sweep_k")):
     """Experiments as `lander.experiments` writes them."""
     for name in names:
-        figure, axes = svg.new_figure()
-        axes.plot([0, 1, 2], [1, 3, 2], **svg.line_style(0))
-        axes.set_xlabel("nats per character")
+        line = pd.DataFrame({"value": [0, 1, 2], "series": "full", "mean": [1, 3, 2]})
+        drawing = charts.lines(name, name, [charts.Panel(line, "nats per character")])
         rows = [("full", [Cell("41.0", True, "±0.3"), Cell("–")]), ("a|b", [Cell("39.1"), Cell("+1.5")])]
         table = Table(f"Table of {name}", "method", [Head("BLEU"), Head("gain | cost")], rows, notes=["Bold: best."])
-        blocks = [f"What {name} shows: the k matters.", table, *([paper.table1()] if name == "table1" else [])]
+        blocks = [f"What {name} shows: the k matters.", table, *([paper.table(1)] if name == "table1" else [])]
         data = pd.DataFrame({"method": ["full"], "mean": [41.0]})
-        write(Document(name, f"Title of {name}", blocks, numbers(data), svg.to_svg(figure, name, name)), folder)
+        write(Document(name, f"Title of {name}", blocks, numbers(data), drawing), folder)
 
 
 CONFIG = "run: demo\nmodel:\n  path: lander-tiny\ndata:\n  test:\n  - name: cldr\n    builtin: cldr\n"

@@ -179,9 +179,9 @@ def check(words: list[str], *, whole: bool) -> None:
     """Whether a command would be accepted, as far as that can be said without running it."""
     program, *rest = words
     if program == "lander":
-        assert rest[0].startswith("-") or rest[0] in {*cli.COMMANDS, "COMMAND"}, rest
-        if rest[0] in cli.COMMANDS:
-            parse(cli.parser(), rest, whole=whole)
+        assert rest[0].startswith("-") or rest[0] in {*cli.COMMANDS.choices, "COMMAND"}, rest
+        if rest[0] in cli.COMMANDS.choices:
+            parse(cli.PARSER, rest, whole=whole)
     elif program == "python" and rest[:1] == ["-m"]:
         module, *rest = rest[1:]
         if module in stages():

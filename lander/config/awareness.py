@@ -28,8 +28,9 @@ class Awareness(Section):
     batch_size: int = Field(16, ge=1, description="Sentences per forward and backward pass.")
     estimator: Estimator = Field(
         "taylor",
-        description="How a neuron is scored for a language; taylor is the paper's (eq. 4), the others are for "
-        "comparison (docs/decisions.md).",
+        description="How a neuron with output h and gradient g is scored: taylor is the paper's, mean of |g h| (eq. "
+        "4). For comparison (docs/decisions.md): taylor_squared, mean of (g h)^2; summed, |sum of g h|; activation, "
+        "mean of |h|; probability, share of tokens with h > 0; ablation, exact and slow; random.",
     )
     neurons: int | None = Field(
         None,

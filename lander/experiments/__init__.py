@@ -1,7 +1,7 @@
 """Tables and figures that compare the models of a run, and analyses of its layers and neurons.
 
-Paper: tables 1-2, figures 3, 9, 10 and 11; the others are ours. Each experiment is one module, over `samples` (reading,
-means, spreads) and `charts`. `agreement`, `claims`, `clusters` and `figures` have command lines of their own.
+Paper: tables 1-2, figures 3, 9, 10 and 11; the others are ours. `samples` reads files and makes means and spreads.
+`agreement`, `claims`, `clusters` and `figures` have separate command lines.
 
 Reads:
     scores   evaluate/<method>/<variant>/s<seed>/<test>/<direction>.csv of `lander.evaluate`, or such folders s<seed>
@@ -23,3 +23,5 @@ Example:
         --loss results/demo/loss/*/main/s*.csv \\
         --runs lora/main/s0=results/demo/finetune/lora/main/s0/run.json --out results/demo/experiments
 """
+
+MEASURED = ("forgetting", "readings", "sweep_k", "sweep_epsilon", "estimators")  # they need losses and costs too

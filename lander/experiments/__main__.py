@@ -2,9 +2,10 @@
 
 import argparse
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from lander.experiments import estimators, forgetting, methods, readings, sweeps, transfer, tune
+from lander.experiments import MEASURED, estimators, forgetting, methods, readings, sweeps, transfer, tune
 from lander.experiments.samples import Inputs, read_all_scores, read_costs, read_losses
 from lander.report.document import Document, write
 from lander.shared.errors import UserError, run_main
@@ -16,47 +17,34 @@ EXPERIMENTS: dict[str, Callable[[Inputs], Document]] = {
     "transfer": transfer.transfer,
     "forgetting": forgetting.forgetting,
     "readings": readings.readings,
-    "sweep_k": sweeps.sweep_k,
-    "sweep_epsilon": sweeps.sweep_epsilon,
+    **{name: partial(sweeps.sweep, name) for name in sweeps.SWEEPS},
     "estimators": estimators.estimators,
     "second_model": methods.second_model,
     "tune": tune.tune,
 }
-NEEDS_RUNS = ("forgetting", "readings", "sweep_k", "sweep_epsilon", "estimators")
-NEEDS_LOSSES = (*NEEDS_RUNS, "tune")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m lander.experiments", description="Compare models of a run.")
-    parser.add_argument("name", choices=EXPERIMENTS, metavar="NAME", help=f"one of {', '.join(EXPERIMENTS)}")
-    parser.add_argument("--scores", nargs="*", default=[], help="score files of all models, or the models' folders")
-    parser.add_argument("--items", nargs="*", default=[], help="TEST/DIRECTION to read in the folders (default: all)")
-    parser.add_argument("--loss", nargs="*", default=[], help="files of losses of all models")
-    parser.add_argument("--runs", nargs="*", default=[], help="costs, METHOD/VARIANT/sSEED=run.json")
-    parser.add_argument("--directions", nargs="*", default=[], help="the trained directions, in order (default: all)")
-    parser.add_argument("--languages", nargs="*", default=[], help="languages whose plain text must be measured")
-    parser.add_argument(
-        "--values", nargs="*", default=[], metavar="VARIANT=VALUE",
-        help="what each variant has of what the experiment varies, main too: k, a direction, an estimator, ...",
-    )  # fmt: skip
-    parser.add_argument("--draws", nargs="*", default=[], help="variants that are further draws of a control")
-    parser.add_argument("--title", default="", help="what was run: the base, the data")
-    parser.add_argument("--text", default="", help="what the plain text of the losses is, for the heading")
-    parser.add_argument("--out", type=Path, required=True, help="folder for NAME.json, .csv, .md and .svg")
-    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Read the files, make the tables, write them."""
-    args = _parser().parse_args(argv)
-    needed = {
-        "--scores": (args.scores, args.name != "tune"),
-        "--loss": (args.loss, args.name in NEEDS_LOSSES),
-        "--runs": (args.runs, args.name in NEEDS_RUNS),
-    }
-    for flag, (given, wanted) in needed.items():
-        if wanted and not given:
-            raise UserError(f"{flag}: {args.name} needs it; give the files of all its models")
+    parser = argparse.ArgumentParser(prog="python -m lander.experiments", description="Compare models of a run.")
+    parser.add_argument("name", choices=EXPERIMENTS, metavar="NAME", help=f"one of {', '.join(EXPERIMENTS)}")
+    several = {"nargs": "*", "default": []}
+    parser.add_argument("--scores", **several, help="score files of all models, or the models' folders")
+    parser.add_argument("--items", **several, help="TEST/DIRECTION to read in the folders (default: all)")
+    parser.add_argument("--loss", **several, help="files of losses of all models")
+    parser.add_argument("--runs", **several, help="costs, METHOD/VARIANT/sSEED=run.json")
+    parser.add_argument("--directions", **several, help="the trained directions, in order (default: all)")
+    parser.add_argument("--languages", **several, help="languages whose plain text must be measured")
+    help_ = "what each variant has of what the experiment varies, main too: k, a direction, an estimator, ..."
+    parser.add_argument("--values", **several, metavar="VARIANT=VALUE", help=help_)
+    parser.add_argument("--draws", **several, help="variants that are further draws of a control")
+    parser.add_argument("--title", default="", help="what was run: the base, the data")
+    parser.add_argument("--text", default="", help="what the plain text of the losses is, for the heading")
+    parser.add_argument("--out", type=Path, required=True, help="folder for NAME.json, .csv, .md and .svg")
+    args = parser.parse_args(argv)
+    needed = {"loss": (*MEASURED, "tune"), "runs": MEASURED, "scores": EXPERIMENTS.keys() - {"tune"}}
+    if missing := [flag for flag, names in needed.items() if args.name in names and not getattr(args, flag)]:
+        raise UserError(f"--{missing[0]}: {args.name} needs it; give the files of all its models")
     values = dict(value.partition("=")[::2] for value in args.values)
     if wrong := [variant for variant, value in values.items() if not value]:
         raise UserError(f"--values {wrong[0]}: write VARIANT=VALUE")

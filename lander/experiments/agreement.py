@@ -19,7 +19,7 @@ the estimator `random` shows it.
 
 Reads:  per name a folder of <language>.parquet (awareness, or awareness_parts)
 Writes: agreement.csv            kind, a, b, layer, language, value, n; a value that does not exist is empty
-        agreement.json and .md   medians, and what they show
+        agreement.json and .md   medians
         agreement.svg            overlap with the set of all sentences, by sentences read (with `--parts`)
 
 Example:
@@ -28,7 +28,9 @@ Example:
 """
 
 import argparse
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
@@ -37,7 +39,7 @@ import pandas as pd
 
 from lander.config.neurons import Neurons
 from lander.detect.neurons import SPECIFIC, Split, add_split_flags, classify, split_of
-from lander.report.document import Document, heads, listed, number, numbers, write
+from lander.report.document import Document, listed, number, numbers, write
 from lander.report.tables import Cell, Table
 from lander.shared import tables
 from lander.shared.errors import UserError, run_main
@@ -60,14 +62,11 @@ WHAT = (
     "Medians over layers and, for sets of a language, over languages. Correlations are Spearman's, overlaps Jaccard's: "
     "two sets of a tenth of the neurons that are drawn at random overlap by 0.05."
 )
+Sets = Callable[[np.ndarray], np.ndarray]
+"""From raw Phi to the specific neurons of each language, both (language, n_layer, p)."""
 
 
 # ---------------------------------------------------------------- numbers
-
-
-def spearman(one: np.ndarray, other: np.ndarray) -> float:
-    """Rank correlation, ties at their mean rank, over the places where both have numbers; NaN if either is constant."""
-    return float(pd.DataFrame({"one": one, "other": other}).corr("spearman").iloc[0, 1])
 
 
 def jaccard(one: np.ndarray, other: np.ndarray) -> tuple[float, int]:
@@ -77,12 +76,16 @@ def jaccard(one: np.ndarray, other: np.ndarray) -> tuple[float, int]:
 
 
 def correlations(kind: str, names: tuple[str, str], one: np.ndarray, other: np.ndarray, languages: list[str]) -> list:
-    """Rows of rank correlations per layer and language of two (language, n_layer, p); NaN: a neuron has no score."""
+    """Rows of rank correlations per layer and language of two (language, n_layer, p); NaN: a neuron has no score.
+
+    Ties have their mean rank. The correlation is NaN if either is constant.
+    """
     rows = []
     for index, language in enumerate(languages):
         for layer in range(one.shape[1]):
-            pair = one[index, layer], other[index, layer]
-            rows.append((kind, *names, layer, language, spearman(*pair), int(np.isfinite(pair).all(axis=0).sum())))
+            pair = pd.DataFrame({"one": one[index, layer], "other": other[index, layer]})
+            value = float(pair.corr("spearman").iloc[0, 1])
+            rows.append((kind, *names, layer, language, value, int(pair.notna().all(axis=1).sum())))
     return rows
 
 
@@ -101,16 +104,6 @@ def specific(phi: np.ndarray, split: Split, unactivated: float | None = None) ->
     return classify(split.prepare(phi), split.function(), unactivated).owned
 
 
-def compare_estimators(scores: dict[str, np.ndarray], sets: dict[str, np.ndarray], languages: list[str]) -> list:
-    """Rows of all pairs of estimators: correlations of the scores, overlaps of the sets."""
-    rows = []
-    for names in combinations(scores, 2):
-        rows += correlations("estimators_correlation", names, *(scores[name] for name in names), languages)
-    for names in combinations(sets, 2):
-        rows += overlaps("estimators_overlap", names, *(sets[name] for name in names), languages)
-    return rows
-
-
 class Parts:
     """Sums over the tokens of parts of the text: `sums` (part, language, n_layer, p), `tokens` (part, language)."""
 
@@ -120,10 +113,12 @@ class Parts:
         if len(sizes) > 1 or any(len(table) != np.prod(size) for table in read for size in sizes):
             raise UserError(f"{paths[0].parent}: tables of different parts, layers or neurons; make them again")
         (shape,) = sizes
+        if shape[0] < 2:
+            raise UserError(f"{paths[0].parent}: one part only; make the tables with --parts 2 or more")
         read = [table.sort_values(["part", "layer", "neuron"]) for table in read]
         self.sums = np.stack([table["score"].to_numpy().reshape(shape) for table in read], axis=1)
         self.tokens = np.stack([table.groupby("part")["tokens"].first().to_numpy() for table in read], axis=1)
-        self.sentences = read[0].groupby("part")["sentences"].first().to_numpy()
+        self.sentences = read[0].groupby("part")["sentences"].first().to_numpy().cumsum()
 
     def phi(self, chosen: slice) -> np.ndarray:
         """Scores of some parts together, (language, n_layer, p). Only `summed` keeps signs; its score has none."""
@@ -131,36 +126,28 @@ class Parts:
         return np.abs(self.sums[chosen].sum(axis=0) / tokens[:, None, None])
 
 
-def compare_halves(
-    name: str, parts: Parts, split: Split, languages: list[str], unactivated: float | None = None
-) -> list:
+def compare_halves(name: str, parts: Parts, sets: Sets, languages: list[str]) -> list:
     """Rows of the even parts against the odd ones."""
     halves = [parts.phi(slice(start, None, 2)) for start in (0, 1)]
     names = (f"{name} even", f"{name} odd")
-    sets = [specific(phi, split, unactivated) for phi in halves]
-    return [
-        *correlations("halves_correlation", names, *halves, languages),
-        *overlaps("halves_overlap", names, *sets, languages),
-    ]
+    rows = correlations("halves_correlation", names, *halves, languages)
+    return rows + overlaps("halves_overlap", names, *map(sets, halves), languages)
 
 
-def compare_running(name: str, parts: Parts, split: Split, wanted: float, unactivated: float | None = None) -> list:
+def compare_running(name: str, parts: Parts, sets: Sets, wanted: float) -> list:
     """Rows of the sets of the first 1, 2, 4, ... parts against the set of all; where the overlap stays `wanted`."""
     total = len(parts.sums)
     counts = [*(2**power for power in range(total.bit_length()) if 2**power < total), total]
-    sentences = parts.sentences.cumsum()
-    of_all = specific(parts.phi(slice(None)), split, unactivated).any(axis=0)
+    read = parts.sentences[np.array(counts) - 1]
+    *_, of_all = some = [sets(parts.phi(slice(count))).any(axis=0) for count in counts]  # (n_layer, p) each
     rows, close = [], np.ones((len(counts), len(of_all)), dtype=bool)
-    for index, count in enumerate(counts):
-        some = specific(parts.phi(slice(count)), split, unactivated).any(axis=0)
-        for layer, (one, other) in enumerate(zip(some, of_all, strict=True)):
-            value, union = jaccard(one, other)
-            rows.append(("running_overlap", name, str(sentences[count - 1]), layer, ANY, value, union))
-            close[index, layer] = value >= wanted or not union
+    for index, layer in np.ndindex(close.shape):
+        value, union = jaccard(some[index][layer], of_all[layer])
+        rows.append(("running_overlap", name, str(read[index]), layer, ANY, value, union))
+        close[index, layer] = value >= wanted or not union
     first = np.logical_and.accumulate(close[::-1])[::-1].argmax(axis=0)  # from there on close; at the last at least
-    for layer, index in enumerate(first):
-        needed = sentences[counts[index] - 1]
-        rows.append(("sentences_needed", name, f"{wanted:g}", layer, ANY, float(needed), int(sentences[-1])))
+    for layer, needed in enumerate(read[first]):
+        rows.append(("sentences_needed", name, f"{wanted:g}", layer, ANY, float(needed), int(read[-1])))
     return rows
 
 
@@ -185,11 +172,7 @@ def read_sets(path: Path, languages: list[str]) -> np.ndarray:
 
 
 def in_one_shape(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The same arrays (language, n_layer, p), NaN added where a sample of the neurons lacks the last ones.
-
-    Raises:
-        UserError: sets or scores of different models.
-    """
+    """The arrays (language, n_layer, p), NaN added where a sample of the neurons lacks the last ones."""
     n_layer, p = (max((array.shape[axis] for array in arrays.values()), default=0) for axis in (1, 2))
     for name, array in arrays.items():
         sampled = np.isnan(array).any()
@@ -203,63 +186,51 @@ def in_one_shape(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def document(data: pd.DataFrame, wanted: float) -> Document:
-    """What the numbers show, small tables of medians, and the running overlaps.
-
-    Args:
-        data: `COLUMNS`.
-        wanted: overlap from which a set counts as the same.
-    """
+    """Small tables of medians, and the running overlaps; from the overlap `wanted` on, a set counts as the same."""
     medians = {
         key: rows.groupby(["a", "b"], sort=False)["value"].median()
         for key, rows in data.groupby(["kind", data["language"].eq(ANY)], sort=False)
     }
+
+    def cell(key: tuple[str, bool], *pair: str) -> Cell:
+        value = medians[key].get(pair, np.nan)
+        return number(None if np.isnan(value) else value, 2)
+
     blocks: list[Table | str] = []
-    pairs = medians.get(("estimators_overlap", True), pd.Series(dtype=float)).dropna().sort_values()
-    if len(pairs):
-        text = f"The specific neurons of {listed(pairs.index[-1])} agree most (overlap {pairs.iloc[-1]:.2f})"
-        least = f", those of {listed(pairs.index[0])} least ({pairs.iloc[0]:.2f})" if len(pairs) > 1 else ""
-        blocks.append(f"{text}{least}.")
-    blocks += [_matrix(medians[key], caption) for key, caption in BETWEEN.items() if key in medians]
+    for key, caption in BETWEEN.items():
+        if key in medians:  # each pair once, below the diagonal
+            names = list(dict.fromkeys(medians[key].index.get_level_values("a")))
+            names += [name for name in medians[key].index.unique("b") if name not in names]
+            rows = []
+            for place, name in enumerate(names[1:], start=1):
+                known = [cell(key, other, name) for other in names[:place]]
+                rows.append((name, known + [""] * (len(names) - 1 - place)))
+            blocks.append(Table.of(caption, "", names[:-1], rows))
     if ("halves_overlap", True) in medians:
-        rows = []
-        for one, other in dict.fromkeys(medians["halves_overlap", True].index):
-            cells = [_cell(medians[key].get((one, other))) for key in HALVES]
-            rows.append((one.removesuffix(" even"), cells))
-        blocks.append(Table("Even against odd parts of the text", "", heads(list(HALVES.values())), rows))
+        pairs = dict.fromkeys(medians["halves_overlap", True].index)
+        rows = [(pair[0].removesuffix(" even"), [cell(key, *pair) for key in HALVES]) for pair in pairs]
+        blocks.append(Table.of("Even against odd parts of the text", "", HALVES.values(), rows))
     needed = data[data["kind"] == "sentences_needed"]
     if len(needed):
         rows = []
         for name, part in needed.groupby("a", sort=False):
             settled = f"{(part['value'] < part['n']).sum()} of {len(part)}"
-            cells = [f"{part['value'].median():,.0f}", f"{part['value'].max():,.0f}", f"{part['n'].max():,}", settled]
-            rows.append((str(name), [Cell(text) for text in cells]))
-        titles = heads(["median layer", "slowest layer", "sentences in all", "layers settled"])
+            texts = [f"{part['value'].median():,.0f}", f"{part['value'].max():,.0f}", f"{part['n'].max():,}", settled]
+            rows.append((name, texts))
+        titles = ["median layer", "slowest layer", "sentences in all", "layers settled"]
         notes = ["A layer that needs all sentences is not settled: its set is compared with itself."]
-        blocks.append(Table(f"Sentences from which on the overlap stays at {wanted:g}", "", titles, rows, notes=notes))
+        blocks.append(
+            Table.of(f"Sentences from which on the overlap stays at {wanted:g}", "", titles, rows, notes=notes)
+        )
     pairs, halves = (data["kind"].str.startswith(kind) for kind in ("estimators", "halves"))
     names = list(dict.fromkeys([*data.loc[~halves, "a"], *data.loc[pairs, "b"]]))
     title = f"Agreement of estimators, of halves of the text, and of fewer sentences: {listed(names)}"
     return Document("agreement", title, [*blocks, WHAT], numbers(data), picture(data, wanted))
 
 
-def _matrix(values: pd.Series, caption: str) -> Table:
-    """Estimators x estimators, each pair once, below the diagonal."""
-    names = list(dict.fromkeys([*values.index.get_level_values("a"), *values.index.get_level_values("b")]))
-    rows = []
-    for place, name in enumerate(names[1:], start=1):
-        cells = [_cell(values.get((other, name))) if index < place else Cell("") for index, other in enumerate(names)]
-        rows.append((name, cells[:-1]))
-    return Table(caption, "", heads(names[:-1]), rows)
-
-
-def _cell(value: float | None) -> Cell:
-    """Two digits; a dash for what does not exist."""
-    return number(None if value is None or np.isnan(value) else value, 2)
-
-
 def picture(data: pd.DataFrame, wanted: float) -> str | None:
     """Overlap of the set of some sentences with that of all, by sentences read; None if no parts were given."""
-    from lander.experiments import charts  # matplotlib only when the inputs are right
+    from lander.report import charts  # matplotlib only when the inputs are right
 
     running = data[data["kind"] == "running_overlap"]
     if running.empty:
@@ -269,68 +240,60 @@ def picture(data: pd.DataFrame, wanted: float) -> str | None:
     rows = pd.DataFrame({"mean": groups.mean(), "spread": groups.std()}).reset_index()
     title = f"Mean and standard deviation over layers; dashed: {wanted:g}"
     panel = charts.Panel(rows, "sentences read, of each language", "overlap with the last set", title, wanted)
-    return charts.curves("agreement", "Overlap of the specific neurons, by sentences read", [panel], log=True)
+    return charts.lines("agreement", "Overlap of the specific neurons, by sentences read", [panel], "log")
 
 
 # ---------------------------------------------------------------- command line
 
 
-def parse_rule(value: str) -> tuple[str, str]:
-    """Read NAME=RULE."""
-    name, _, rule = value.partition("=")
-    if not name or rule not in RULES:
-        raise argparse.ArgumentTypeError(f"{value!r}: write NAME=RULE, one of {', '.join(RULES)}")
-    return name, rule
-
-
-def parse_named(value: str) -> tuple[str, Path]:
-    """Read NAME=PATH."""
-    name, sign, path = value.partition("=")
-    if not (sign and name and path):
-        raise argparse.ArgumentTypeError(f"{value!r}: write NAME=PATH")
-    return name, Path(path)
+def named(value: str) -> tuple[str, str]:
+    """Read NAME=VALUE."""
+    name, sign, rest = value.partition("=")
+    if not (sign and name and rest):
+        raise argparse.ArgumentTypeError(f"{value!r}: write NAME=VALUE")
+    return name, rest
 
 
 def main() -> None:
     """Compare what is named, write numbers, tables of medians and the picture."""
     parser = argparse.ArgumentParser(prog="lander.experiments.agreement", description=__doc__.splitlines()[0])
     parser.add_argument("--languages", nargs="+", required=True, help="codes; the files of the folders")
+    several = {"type": named, "nargs": "+", "default": []}
     for flag, what in {"tables": "awareness", "parts": "awareness_parts"}.items():
         help_ = f"folders of {what} tables, one per language"
-        parser.add_argument(f"--{flag}", type=parse_named, nargs="+", default=[], metavar="NAME=FOLDER", help=help_)
-    parser.add_argument(
-        "--neurons", type=parse_named, nargs="+", default=[], metavar="NAME=FILE",
-        help="neurons tables whose sets are compared; they replace the sets that the rule makes of the same name",
-    )  # fmt: skip
+        parser.add_argument(f"--{flag}", **several, metavar="NAME=FOLDER", help=help_)
+    help_ = "neurons tables whose sets are compared; they replace the sets that the rule makes of the same name"
+    parser.add_argument("--neurons", **several, metavar="NAME=FILE", help=help_)
     add_split_flags(parser)
-    parser.add_argument(
-        "--rules", type=parse_rule, nargs="+", default=[], metavar="NAME=RULE", help="where it is not that of --rule"
-    )
+    parser.add_argument("--rules", **several, metavar="NAME=RULE", help="where it is not that of --rule")
     add_flags(parser, Neurons, "unactivated")
     parser.add_argument("--stable", type=float, default=0.95, help="overlap from which a set counts as the same")
     parser.add_argument("--out", type=Path, required=True, help="folder for agreement.csv, .md and .svg")
     args = parser.parse_args()
     languages, rules = args.languages, dict(args.rules)
+    if wrong := [f"{name}={rule}" for name, rule in rules.items() if rule not in RULES]:
+        parser.error(f"--rules {wrong[0]}: write NAME=RULE, one of {', '.join(RULES)}")
 
-    def split(name: str) -> Split:
-        return replace(split_of(args), rule=rules.get(name, args.rule))
+    def sets_of(name: str) -> Sets:
+        split = replace(split_of(args), rule=rules.get(name, args.rule))
+        return partial(specific, split=split, unactivated=args.unactivated)
 
-    def files(folder: Path) -> list[Path]:
-        return [folder / f"{language}.parquet" for language in languages]
+    def files(folder: str) -> list[Path]:
+        return [Path(folder, f"{language}.parquet") for language in languages]
 
     scores = in_one_shape({name: read_scores(files(folder)) for name, folder in args.tables})
-    whole = {name: phi for name, phi in scores.items() if not np.isnan(phi).any()}
-    sets = {name: specific(phi, split(name), args.unactivated) for name, phi in whole.items()}
-    sets |= {name: read_sets(file, languages) for name, file in args.neurons}
-    rows = compare_estimators(scores, in_one_shape(sets), languages)
+    sets = {name: sets_of(name)(phi) for name, phi in scores.items() if not np.isnan(phi).any()}
+    sets = in_one_shape(sets | {name: read_sets(Path(file), languages) for name, file in args.neurons})
+    rows = []
+    for one, other in combinations(scores, 2):
+        rows += correlations("estimators_correlation", (one, other), scores[one], scores[other], languages)
+    for one, other in combinations(sets, 2):
+        rows += overlaps("estimators_overlap", (one, other), sets[one], sets[other], languages)
     for name, folder in args.parts:
         parts = Parts(files(folder))
-        if len(parts.sums) < 2:
-            raise UserError(f"{folder}: one part only; make the tables with --parts 2 or more")
-        rows += compare_halves(name, parts, split(name), languages, args.unactivated)
-        rows += compare_running(name, parts, split(name), args.stable, args.unactivated)
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    write(document(table, args.stable), args.out)
+        rows += compare_halves(name, parts, sets_of(name), languages)
+        rows += compare_running(name, parts, sets_of(name), args.stable)
+    write(document(pd.DataFrame(rows, columns=COLUMNS), args.stable), args.out)
 
 
 if __name__ == "__main__":

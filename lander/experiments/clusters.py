@@ -30,21 +30,18 @@ import argparse
 import sys
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib.axes import Axes
 from torch import nn
 
-from lander.experiments import charts
 from lander.experiments.claims.judge import ALPHA, MIXED
 from lander.models import families, loading
 from lander.models.flags import add_model_flags
 from lander.models.tokens import Codec
-from lander.report import svg
-from lander.report.document import Document, heads, number, numbers, write
-from lander.report.tables import Cell, Table
+from lander.report import charts
+from lander.report.document import Document, number, numbers, write
+from lander.report.tables import Table
 from lander.shared import machine, tables
 from lander.shared.errors import UserError, run_main
 
@@ -83,16 +80,14 @@ def representations(
     means = {layer: np.zeros((len(sentences), ffn.n_neurons), dtype=np.float32) for layer, ffn in ffns.items()}
     sequences = [codec.sentence(sentence) for sentence in sentences]
     order = sorted(range(len(sequences)), key=lambda place: len(sequences[place]))
-    skip = len(codec.prefix)
     try:
         for start in range(0, len(order), batch_size):
             places = order[start : start + batch_size]
             part = [sequences[place] for place in places]
-            batch = codec.pad_right(part, [0] * len(part))
+            batch = codec.pad_right(part, [0] * len(part)).to(network.device)
             own = batch.attention_mask.clone()  # (sentences, tokens)
-            own[:, :skip] = 0
-            own[torch.arange(len(part)), torch.tensor([len(tokens) - 1 for tokens in part])] = 0
-            own, batch = own.to(network.device), batch.to(network.device)
+            own[:, : len(codec.prefix)] = 0
+            own[torch.arange(len(part)), [len(tokens) - 1 for tokens in part]] = 0
             network.base_model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
             for layer, h in seen.items():
                 total = (h.float() * own[..., None]).sum(1) / own.sum(1, keepdim=True).clamp(min=1)
@@ -114,15 +109,11 @@ def scores_of(points: np.ndarray, labels: np.ndarray, parallel: bool, distance: 
 
 
 def distances(points: np.ndarray, kind: str) -> np.ndarray:
-    """Distances between all points: `euclidean`, or `cosine` (1 - cosine of the angle at their centre).
+    """Distances between all points (n, d): `euclidean`, or `cosine` (1 - cosine of the angle at their centre).
 
-    Args:
-        points: (n, d)
-    Returns:
-        float64 (n, n), zeros on the diagonal. A point in the very centre is at cosine distance 1 of all others.
+    float64 (n, n), zeros on the diagonal. A point in the very centre is at cosine distance 1 of all others.
     """
-    x = points - points.mean(axis=0)
-    x = x.astype(np.float64)
+    x = (points - points.mean(axis=0)).astype(np.float64)
     if kind == "cosine":
         norm = np.linalg.norm(x, axis=1, keepdims=True)
         x = np.divide(x, norm, out=np.zeros_like(x), where=norm > 0)
@@ -139,17 +130,13 @@ def silhouette(table: np.ndarray, labels: np.ndarray) -> float:
 
     1: far apart; 0: mixed; below: closer to another label than to one's own. A label's only point counts as 0.
     """
-    names = np.unique(labels)
-    member = labels[:, None] == names  # (n, labels)
+    member = labels[:, None] == np.unique(labels)  # (n, labels)
     sums, counts = table @ member, member.sum(axis=0)
-    own = member.argmax(axis=1)
-    rows = np.arange(len(labels))
-    a = sums[rows, own] / np.maximum(counts[own] - 1, 1)
-    others = sums / counts
-    others[rows, own] = np.inf
-    b = others.min(axis=1)
+    size = member @ counts  # of a point's own label
+    a = sums[member] / np.maximum(size - 1, 1)
+    b = np.where(member, np.inf, sums / counts).min(axis=1)
     top = np.maximum(a, b)
-    values = np.divide(b - a, top, out=np.zeros_like(a), where=(top > 0) & (counts[own] > 1))
+    values = np.divide(b - a, top, out=np.zeros_like(a), where=(top > 0) & (size > 1))
     return float(values.mean())
 
 
@@ -159,9 +146,8 @@ def neighbour_accuracy(table: np.ndarray, labels: np.ndarray, k: int) -> float:
     table = table.copy()
     np.fill_diagonal(table, np.inf)
     nearest = np.argsort(table, axis=1, kind="stable")[:, : min(k, len(labels) - 1)]
-    votes = np.zeros((len(labels), len(names)))
-    for rank in range(nearest.shape[1]):
-        votes[np.arange(len(labels)), codes[nearest[:, rank]]] += 1 - 1e-6 * rank
+    weights = 1 - 1e-6 * np.arange(nearest.shape[1])
+    votes = weights @ np.eye(len(names))[codes[nearest]]  # (n, labels)
     return float((votes.argmax(axis=1) == codes).mean())
 
 
@@ -217,11 +203,13 @@ def analyse(
         general, specific: indices of neurons.
         parallel: whether the i-th sentence of every language is the same one.
     """
-    p = points.shape[1]
     random = np.random.default_rng(seed)
 
     def drawn(pool: np.ndarray, size: int) -> list[np.ndarray]:
         return [np.sort(random.choice(pool, size, replace=False)) for _ in range(draws)]
+
+    def scored(sets: list[np.ndarray]) -> pd.DataFrame:
+        return pd.DataFrame([scores_of(points[:, chosen], labels, parallel, distance, k) for chosen in sets])
 
     equal = drawn(general, min(len(specific), len(general)))
     groups = {"general": [general], "specific": [specific], "general_equal": equal}
@@ -234,12 +222,9 @@ def analyse(
         xy = project(points[:, sets[0]])
         flat.append(pd.DataFrame({"group": group, "language": labels, "sentence": place, "x": xy[:, 0], "y": xy[:, 1]}))
         if size not in controls:
-            controls[size] = pd.DataFrame(
-                [scores_of(points[:, chosen], labels, parallel, distance, k) for chosen in drawn(np.arange(p), size)]
-            )
-        own = pd.DataFrame([scores_of(points[:, chosen], labels, parallel, distance, k) for chosen in sets])
-        for score in own:
-            control, value = controls[size][score], own[score].mean()
+            controls[size] = scored(drawn(np.arange(points.shape[1]), size))
+        for score, own in scored(sets).items():
+            control, value = controls[size][score], own.mean()
             p_value = two_sided(value, control.to_numpy())
             rows.append((group, size, score, value, control.mean(), control.std(ddof=0), p_value))
     columns = ["group", "neurons", "score", "value", "control_mean", "control_sd", "p"]
@@ -256,14 +241,7 @@ def two_sided(value: float, control: np.ndarray) -> float:
 
 
 def document(points: pd.DataFrame, scores: pd.DataFrame, neighbours: int, draws: int) -> Document:
-    """The scores as tables, what they show, and the picture.
-
-    Args:
-        points: layer, group, language, sentence, x, y.
-        scores: layer, group, neurons, score, value, control_mean, control_sd, p.
-        neighbours: k of the score of that name.
-        draws: of random neurons, the control.
-    """
+    """Tables of the scores, what they show, and the picture: from clusters_points.csv and clusters.csv."""
     silhouettes = scores[scores["score"] == "silhouette"].set_index("layer")
     general, specific, equal = (silhouettes[silhouettes["group"] == group] for group in GROUPS)
     sure = specific["p"] <= ALPHA
@@ -282,10 +260,9 @@ def document(points: pd.DataFrame, scores: pd.DataFrame, neighbours: int, draws:
         for row in scores[scores["score"] == score].itertuples():
             value = number(row.value * factor, digits)
             control = number(row.control_mean * factor, digits, row.control_sd * factor)
-            cells = [Cell(f"{row.neurons:,}"), value, control, Cell(f"{row.p:.2g}")]
-            rows.append((f"{row.layer} {GROUPS[row.group]}", cells))
-        titles = heads(["neurons", "value", "control", "p"])
-        blocks += [Table(caption.format(k=neighbours), "layer and kind", titles, rows)] if rows else []
+            rows.append((f"{row.layer} {GROUPS[row.group]}", [f"{row.neurons:,}", value, control, f"{row.p:.2g}"]))
+        titles = ["neurons", "value", "control", "p"]
+        blocks += [Table.of(caption.format(k=neighbours), "layer and kind", titles, rows)] if rows else []
     blocks.append(
         f"Control: as many random neurons of the layer, {draws} draws, mean ± standard deviation; p: share of draws as "
         f"far out, on either side, {2 / (1 + draws):.2g} at least. General, as few as specific: the mean over draws of "
@@ -298,87 +275,48 @@ def document(points: pd.DataFrame, scores: pd.DataFrame, neighbours: int, draws:
     return Document("clusters", title, blocks, numbers(scores), picture(points, silhouettes), files)
 
 
-@matplotlib.rc_context(svg.RC)
 def picture(points: pd.DataFrame, silhouettes: pd.DataFrame) -> str:
-    """Small multiples, layers below each other, groups side by side; a colour and a marker for each language."""
-    layers, languages = list(points["layer"].unique()), list(points["language"].unique())
-    figure, axes = charts.grid(len(layers), len(GROUPS), 7.2, 2.3 * len(layers) + 0.45)
+    """Small multiples: layers below each other, groups side by side, a colour and a marker for each language."""
+    points = points[points["sentence"] < SHOWN].rename(columns={"language": "series"})
     found = silhouettes.reset_index().set_index(["layer", "group"])
-    for row, layer in enumerate(layers):
-        for axis, (group, name) in zip(axes[row], GROUPS.items(), strict=True):
-            mine = points[(points["layer"] == layer) & (points["group"] == group) & (points["sentence"] < SHOWN)]
-            _panel(axis, mine, languages)
+    panels = []
+    for layer in points["layer"].unique():
+        for group, name in GROUPS.items():
             heading = f"no {name} neurons"
             if (layer, group) in found.index:
                 size, value = found.loc[(layer, group), ["neurons", "value"]]
                 heading = f"{int(size):,} {name}\nsilhouette {number(value, 2).text}"
-            axis.set_title(heading, fontsize=8.5, loc="left")
-        axes[row, 0].set_ylabel(f"layer {layer}")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    spacing = {"handlelength": 1, "handletextpad": 0.4, "columnspacing": 2, "markerscale": 1.3}
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(10, len(languages)), **spacing)
+            rows = points[(points["layer"] == layer) & (points["group"] == group)]
+            panels.append(charts.Panel(rows, y=f"layer {layer}" if group == "general" else "", title=heading))
     title = "Sentences on general and on specific neurons: two principal components, by language"
-    return svg.to_svg(figure, "clusters", title)
-
-
-def _panel(axis: Axes, points: pd.DataFrame, languages: list[str]) -> None:
-    """The sentences of all languages. Filled and hollow markers alternate."""
-    for index, language in enumerate(languages):
-        rows = points[points["language"] == language]
-        colour = svg.PALETTE[index % len(svg.PALETTE)]
-        look = {"marker": svg.MARKERS[index % len(svg.MARKERS)], "markersize": 4.2, "markeredgewidth": 0.7}
-        look |= {"markerfacecolor": colour if index % 2 == 0 else "none", "markeredgecolor": colour}
-        axis.plot(rows["x"], rows["y"], linestyle="", label=language, color=colour, **look)
-    span = max(1e-12, *(float(np.ptp(points[name])) if len(points) else 0.0 for name in ("x", "y"))) * 0.55
-    for name, limit in (("x", axis.set_xlim), ("y", axis.set_ylim)):
-        middle = float(points[name].max() + points[name].min()) / 2 if len(points) else 0.0
-        limit(middle - span, middle + span)
-    axis.grid(False)
-    axis.set_xticks([])
-    axis.set_yticks([])
+    return charts.clouds("clusters", title, panels, len(GROUPS))
 
 
 # ---------------------------------------------------------------- command line
 
 
-def read_texts(paths: list[Path], sentences: int) -> tuple[list[list[str]], bool]:
-    """The first sentences of every language, equally many, and whether they are the same ones in every language."""
-    texts = [tables.read(path, "text").head(sentences) for path in paths]
-    count = min(map(len, texts))
-    texts = [text.head(count) for text in texts]
-    keys = [list(zip(text["origin"], text["line"], strict=True)) for text in texts]
-    return [text["text"].tolist() for text in texts], all(key == keys[0] for key in keys)
+def chosen_neurons(table: pd.DataFrame, asked: list[int], sizes: list[int]) -> dict[int, tuple[np.ndarray, ...]]:
+    """Layer -> indices of its general and of its specific neurons; a neuron of several owners counts once.
 
-
-def layers_of(table: pd.DataFrame, asked: list[int], n_layer: int) -> list[int]:
-    """The layers asked for, or else the chosen ones of the neurons table.
-
-    Raises:
-        UserError: none is chosen, or the model has no such layer.
+    The layers are those asked for, or else the selected ones. `sizes`: number of neurons of each layer of the model.
     """
     layers = asked or sorted(map(int, table.loc[table["selected"], "layer"].unique()))
     if not layers:
         raise UserError("--neurons: no layer is selected in it; name layers with --layer")
-    if bad := [layer for layer in layers if not 0 <= layer < n_layer]:
-        raise UserError(f"--layer {bad[0]}: the model has layers 0 to {n_layer - 1}")
-    return layers
+    if bad := [layer for layer in layers if not 0 <= layer < len(sizes)]:
+        raise UserError(f"--layer {bad[0]}: the model has layers 0 to {len(sizes) - 1}")
+    chosen = {}
+    for layer in layers:
+        rows = table[table["layer"] == layer].drop_duplicates("neuron")
+        if len(rows) != sizes[layer]:
+            there = f"layer {layer} has {len(rows)} neurons, the model's has {sizes[layer]}"
+            raise UserError(f"--neurons: {there}: another model")
+        chosen[layer] = tuple(rows.loc[rows["kind"] == kind, "neuron"].to_numpy() for kind in ("general", "specific"))
+    return chosen
 
 
-def neurons_of(table: pd.DataFrame, layer: int, n_neurons: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of a layer's general and specific neurons; a neuron of several owners counts once.
-
-    Raises:
-        UserError: the table is of another model.
-    """
-    rows = table[table["layer"] == layer].drop_duplicates("neuron")
-    if len(rows) != n_neurons:
-        raise UserError(f"--neurons: layer {layer} has {len(rows)} neurons, the model's has {n_neurons}: another model")
-    general, specific = (rows.loc[rows["kind"] == kind, "neuron"].to_numpy() for kind in ("general", "specific"))
-    return general, specific
-
-
-def parse_args() -> argparse.Namespace:
-    """The flags of the command line."""
+def main() -> None:
+    """Read the sentences with the model, score every layer, write numbers, tables and the picture."""
     parser = argparse.ArgumentParser(prog="lander.experiments.clusters", description=__doc__.splitlines()[0])
     add_model_flags(parser, prompt=False)
     parser.add_argument("--text", type=Path, nargs="+", required=True, help="one table of sentences per language")
@@ -392,32 +330,31 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the draws")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--out", type=Path, required=True, help="folder for clusters.csv, .md, .svg and the points")
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Read the sentences with the model, score every layer, write numbers, tables and the picture."""
-    args = parse_args()
+    args = parser.parse_args()
     if len(args.text) != len(args.languages) or len(args.text) < 2:
         raise UserError(f"--text, --languages: {len(args.text)} tables, {len(args.languages)} codes; give two or more")
     if args.draws < 39:
         raise UserError(f"--draws {args.draws}: 39 at least, or no p could reach 0.05")
     machine.prepare(args.threads)
-    texts, parallel = read_texts(args.text, args.sentences)
+    texts = [tables.read(path, "text").head(args.sentences) for path in args.text]
+    texts = [text.head(min(map(len, texts))) for text in texts]  # equally many of each language
+    keys = [list(zip(text["origin"], text["line"], strict=True)) for text in texts]
+    parallel = all(key == keys[0] for key in keys)
     if not parallel:
         print("warning: not the same sentences in every language: no retrieval of translations", file=sys.stderr)
     network, codec = loading.load(args.model, args.revision, args.dtype)
-    neurons = tables.read(args.neurons, "neurons")
-    layers = layers_of(neurons, args.layer, len(families.layers_of(network)))
-    chosen = {layer: neurons_of(neurons, layer, families.ffn_of(network, layer).n_neurons) for layer in layers}
+    sizes = [families.ffn_of(network, layer).n_neurons for layer in range(len(families.layers_of(network)))]
+    chosen = chosen_neurons(tables.read(args.neurons, "neurons"), args.layer, sizes)
     labels = np.repeat(np.array(args.languages), [len(text) for text in texts])
-    sentences = [sentence for text in texts for sentence in text]
-    found = representations(network, codec, sentences, layers, args.batch_size)
+    sentences = [sentence for text in texts for sentence in text["text"]]
+    found = representations(network, codec, sentences, list(chosen), args.batch_size)
     options = {"distance": args.distance, "k": args.neighbours, "draws": args.draws, "seed": args.seed}
-    results = {layer: analyse(found[layer], labels, *chosen[layer], parallel=parallel, **options) for layer in layers}
+    results = {
+        layer: analyse(found[layer], labels, *sets, parallel=parallel, **options) for layer, sets in chosen.items()
+    }
     points, scores = (
-        pd.concat({layer: result[which] for layer, result in results.items()}, names=["layer"]).reset_index("layer")
-        for which in (0, 1)
+        pd.concat(dict(zip(results, tables_, strict=True)), names=["layer"]).reset_index("layer")
+        for tables_ in zip(*results.values(), strict=True)
     )
     write(document(points, scores, args.neighbours, args.draws), args.out)
 

@@ -20,46 +20,24 @@ from pathlib import Path
 
 import pandas as pd
 
+from lander.report import detection, templates
 from lander.report.inputs import Inputs, read_awareness
 from lander.shared import tables
 from lander.shared.errors import UserError, run_main
 from lander.shared.files import write_text
 
-KINDS = {  # kind -> name of each figure -> its number in the paper
-    "layers": {"activation": "4", "delta": "5"},
-    "awareness": {"awareness-general": "6", "awareness-specific": "7", "awareness": "8", "owners": ""},
+KINDS = {  # kind -> title; figure -> its number in the paper; flags that it needs, where others only add to pictures
+    "layers": ("Activation of the layers (figures 4-5)", {"activation": "4", "delta": "5"}, ("layers",)),
+    "awareness": (
+        "Awareness of the neurons (figures 6-8)",
+        {"awareness-general": "6", "awareness-specific": "7", "awareness": "8", "owners": ""},
+        ("neurons", "awareness"),
+    ),
 }
-TITLES = {"layers": "Activation of the layers (figures 4-5)", "awareness": "Awareness of the neurons (figures 6-8)"}
-NEEDS = {"layers": ("layers",), "awareness": ("neurons", "awareness")}  # the others only add to the pictures
-
-
-def write(kind: str, inputs: Inputs, out: Path) -> list[Path]:
-    """Draw and write the figures of a kind; none is written before all are drawn.
-
-    Returns:
-        the files.
-    Raises:
-        UserError: the tables do not hold what a figure shows.
-    """
-    from lander.report import detection, templates  # matplotlib only when the inputs are right
-
-    captions = templates.captions()
-    texts, parts = {}, [f"# {TITLES[kind]}"]
-    for name, number in KINDS[kind].items():
-        drawn = detection.draw(name, inputs)
-        if drawn is None:
-            raise UserError(f"{kind}: nothing to draw in {name}; a model of one layer has no change D")
-        texts |= {f"{name}.svg": drawn.svg, f"{name}.csv": drawn.data.to_csv(index=False, lineterminator="\n")}
-        place = f" (figure {number})" if number else ""
-        parts.append(f"## {drawn.title}{place}\n\n![{drawn.title}]({name}.svg)\n\n{captions[name]}")
-    texts[f"{kind}.md"] = "\n\n".join(parts) + "\n"
-    for name, text in texts.items():
-        write_text(out / name, text)
-    return [out / name for name in texts]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Read the tables, write the figures, print the files."""
+    """Read the tables, draw all figures, write them, print the files."""
     parser = argparse.ArgumentParser(prog="lander.experiments.figures", description=__doc__.splitlines()[0])
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("--layers", type=Path, help="the layers table")
@@ -68,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--awareness-languages", nargs="*", default=[], help="their codes, in the same order")
     parser.add_argument("--out", type=Path, required=True, help="folder")
     args = parser.parse_args(argv)
-    if missing := [f"--{flag}" for flag in NEEDS[args.kind] if not getattr(args, flag)]:
+    title, figures, needed = KINDS[args.kind]
+    if missing := [f"--{flag}" for flag in needed if not getattr(args, flag)]:
         raise UserError(f"{', '.join(missing)}: the figures of {args.kind} need it")
     inputs = Inputs(
         name="",
@@ -77,8 +56,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         neurons=tables.read(args.neurons, "neurons") if args.neurons else None,
         awareness=read_awareness(args.awareness, args.awareness_languages),
     )
-    for path in write(args.kind, inputs, args.out):
-        print(path)
+    captions, texts, parts = templates.captions(), {}, [f"# {title}"]
+    for name, number in figures.items():
+        drawn = detection.draw(name, inputs)
+        if drawn is None:
+            raise UserError(f"{args.kind}: nothing to draw in {name}; a model of one layer has no change D")
+        texts |= {f"{name}.svg": drawn.svg, f"{name}.csv": drawn.data.to_csv(index=False, lineterminator="\n")}
+        place = f" (figure {number})" if number else ""
+        parts.append(f"## {drawn.title}{place}\n\n![{drawn.title}]({name}.svg)\n\n{captions[name]}")
+    for name, text in (texts | {f"{args.kind}.md": "\n\n".join(parts) + "\n"}).items():
+        write_text(args.out / name, text)
+        print(args.out / name)
 
 
 if __name__ == "__main__":

@@ -8,37 +8,20 @@ Scores are compared with both prompts of the base. The base may fail only becaus
 Training in any direction teaches it, so all directions seem to improve.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import MaxNLocator
 
 from lander.config.methods import TRAINING_FREE
-from lander.experiments import charts
-from lander.experiments.samples import (
-    KEYS,
-    LOSS,
-    MAIN,
-    METRICS,
-    Inputs,
-    Run,
-    by_key,
-    labels,
-    loss_samples,
-    minus,
-    reference_losses,
-    require,
-    score_samples,
-    summarise,
-    tests_of,
-)
-from lander.report import svg
-from lander.report.document import Document, heads, listed, number, numbers
+from lander.experiments import samples
+from lander.experiments.samples import KEYS, LOSS, MAIN, METRICS, Inputs, Run
+from lander.report import charts
+from lander.report.document import Document, listed, number, numbers
 from lander.report.tables import MISSING, Cell, Table, quantity
 from lander.shared.errors import UserError
 
+Column = tuple[str, str, int]  # metric, heading, digits
 KINDS = {"untrained": "untrained directions", "text": "text"}
 PARTS = {"routing": "by routing", "training": "by training", "total": "in all"}
 PROMPTS = (
@@ -66,11 +49,8 @@ def forgetting(inputs: Inputs) -> Document:
     other = inputs.scores[~inputs.scores["direction"].isin(trained)]
     if other.empty:
         raise UserError("--scores: no direction that is not trained; give score files of experiments.untrained")
-    models = inputs.scores[~inputs.scores["method"].isin(TRAINING_FREE)]
-    require(other, models, "--scores of untrained directions")
-    by_language = damage(inputs.losses, "text", ("direction",))
-    by_language = by_language[by_language["metric"] == "text total"]
-    languages = by_language["direction"].unique()
+    samples.require(other, inputs.scores, "--scores of untrained directions")
+    by_language = damage(inputs.losses, "text", ["direction"]).query("metric == 'text total'")
     parts = [
         gains(inputs.scores, trained, "gain"),
         gains(other, [], "untrained"),
@@ -78,54 +58,38 @@ def forgetting(inputs: Inputs) -> Document:
         by_language.assign(metric="text " + by_language["direction"]).drop(columns="direction"),
         costs(inputs),
     ]
-    require(inputs.losses, inputs.scores, "--loss")
-    data = summarise(pd.concat(parts, ignore_index=True).fillna({"test": ""}), inputs.draws)
-    names = labels(data[data["metric"] == "gain bleu"])
-    points = {test: pareto_points(data, names, test) for test in tests_of(data)}
-
-    blocks: list[Table | str] = [inputs.title] if inputs.title else []
-    blocks += [f"Plain text: {inputs.text}."] if inputs.text else []
-    tuned = {run: label for run, label in names.items() if run[0] not in TRAINING_FREE}
-    for test in points:
-        columns = changes("untrained", {**METRICS, LOSS: "nats/char"})
-        there = set(data.loc[data["test"] == test, "metric"])
-        columns = [one for one in columns if one[0] in there]
-        if columns:  # a test set may have no direction that is not trained
-            caption = f"Directions that were not trained, {test} (points; nats per character)"
-            blocks.append(table(caption, data, names, test, columns, PROMPTS))
-    for test, rows in points.items():
-        caption = f"Gain and forgetting, {test} (points; nats per character)"
-        found = table(caption, data, names, test, changes("gain", METRICS), PROMPTS, PARETO)
-        found.heads.extend(heads(["text", "parameters trained", "Pareto"]))
-        for (_, cells), point in zip(found.rows, rows.itertuples(), strict=True):
-            mark = "gain, loss" if point.best else "with cost" if point.best_of_three else ""
-            loss = number(point.x, 3, point.spread_x, sign=True)
-            cells.extend([loss, Cell(quantity(point.parameters)), Cell(mark)])
-        blocks.append(found)
-    columns = [(f"{kind} {part}", f"{what}: {by}", 4) for kind, what in KINDS.items() for part, by in PARTS.items()]
-    blocks.append(table("Increase of the loss (nats per character)", data, tuned, "", columns, DAMAGE))
-    columns = [(f"text {language}", language, 4) for language in languages]
-    blocks.append(table("Increase of the loss on text, by language (nats per character)", data, tuned, "", columns))
-
+    samples.require(inputs.losses, inputs.scores, "--loss")
+    data = samples.summarise(pd.concat(parts, ignore_index=True).fillna({"test": ""}), inputs.draws)
+    names = samples.labels(data[data["metric"] == "gain bleu"])
+    points = {test: pareto_points(data, names, test) for test in samples.tests_of(data)}
+    blocks = [inputs.title, f"Plain text: {inputs.text}." if inputs.text else ""]
+    blocks += tables(data, names, points, by_language["direction"].unique())
     marks = pd.concat([rows.assign(test=test) for test, rows in points.items()])
     marks = marks[["method", "variant", "test", "best", "best_of_three"]]
     data = data.merge(marks, on=["method", "variant", "test"], how="left")
     data = data.rename(columns={"best": "pareto", "best_of_three": "pareto_with_cost"})
+    most = max(1.0, *(rows["parameters"].max() for rows in points.values()))
+    x = "increase of the loss on text (nats per character)"
+    heading = "Up and left is better; filled: Pareto-optimal; size: parameters trained"
+    panels = []
+    for test, rows in points.items():
+        sizes = [f" {quantity(size)}" if size else "" for size in rows["parameters"]]
+        rows = rows.assign(label=rows["label"] + sizes, size=5 + 5 * np.sqrt(rows["parameters"] / most))
+        panels.append(charts.Panel(rows, x, f"gain on {test} (BLEU)", heading))
+    drawn = charts.scatter(
+        "forgetting", f"Gain against forgetting{', ' + inputs.title if inputs.title else ''}", panels
+    )
     title = "Forgetting: gain on the trained directions against damage to untrained directions and to plain text"
-    return Document("forgetting", title, blocks, numbers(data), scatter(points, inputs.title))
-
-
-# ---------------------------------------------------------------- numbers
+    return Document("forgetting", title, blocks, numbers(data), drawn)
 
 
 def gains(scores: pd.DataFrame, directions: list[str], name: str) -> pd.DataFrame:
-    """Mean score on some directions minus that of zero-shot, with its better prompt and with the fixed one.
+    """Mean score (and loss, if known) on some directions minus that of zero-shot with its better, or fixed, prompt.
 
-    Returns:
-        Samples of metric `<name> bleu`, `<name>_fixed bleu` and so on, and of the loss per character if it is known.
+    The metrics are `<name> bleu`, `<name>_fixed bleu` and so on.
     """
-    samples = pd.concat([score_samples(scores, directions), reference_losses(scores, directions)])
-    means = samples[samples["direction"] == "mean"].drop(columns="direction")
+    found = pd.concat([samples.score_samples(scores, directions), samples.reference_losses(scores, directions)])
+    means = found[found["direction"] == "mean"].drop(columns="direction")
     zero = means[means["method"] == "zero-shot"]
     fixed = zero[zero["variant"] == MAIN]
     if fixed.empty:
@@ -133,45 +97,41 @@ def gains(scores: pd.DataFrame, directions: list[str], name: str) -> pd.DataFram
     levels = zero.groupby(["variant", "test", "metric"], as_index=False)["value"].mean()
     groups = levels.groupby(["test", "metric"])["value"]
     best = groups.max().where(groups.max().index.get_level_values("metric") != LOSS, groups.min()).reset_index()
-    parts = {name: minus(means, best, ["test", "metric"]), f"{name}_fixed": minus(means, fixed, ["test", "metric"])}
+    parts = {
+        name: samples.minus(means, best, ["test", "metric"]),
+        f"{name}_fixed": samples.minus(means, fixed, ["test", "metric"]),
+    }
     return pd.concat([rows.assign(metric=f"{part} " + rows["metric"]) for part, rows in parts.items()])
 
 
-def damage(losses: pd.DataFrame, kind: str, by: tuple[str, ...] = ()) -> pd.DataFrame:
-    """Increase of the loss over the base's, nats per character: in all, by routing and by training.
+def damage(losses: pd.DataFrame, kind: str, by: Sequence[str] = ()) -> pd.DataFrame:
+    """Increase of the loss over the base's, nats per character.
 
-    Returns:
-        Samples of metric `<kind> total`, `<kind> routing` and `<kind> training`; the last two of models that have a
-        state `start`.
+    The metrics are `<kind> total` and, for models with a state `start`, `<kind> routing` and `<kind> training`.
     """
-    end = loss_samples(losses, kind, "trained", "character", by)
+    end = samples.loss_samples(losses, kind, "trained", "character", by)
     base = end[(end["method"] == "zero-shot") & (end["variant"] == MAIN)]
     if base.empty:
         raise UserError("--loss: no zero-shot/main, the base; give its file of losses too")
-    parts = {"total": minus(end, base, by)}
+    parts = {"total": samples.minus(end, base, by)}
     rows = losses[losses["kind"] == kind]
     started = rows[rows["state"] == "start"]
     if len(started):
         if gap := set(rows.loc[rows["state"] == "trained", "direction"]) - set(started["direction"]):
             where = listed(sorted(gap))
             raise UserError(f"--loss: state start has no loss of kind {kind} in {where}; measure it again")
-        start = loss_samples(losses, kind, "start", "character", by)
-        parts["routing"] = minus(start, base, by)
-        both = end.merge(start.rename(columns={"value": "start"}), on=[*KEYS, *by], how="inner")
-        parts["training"] = both.assign(value=both["value"] - both["start"]).drop(columns="start")
+        start = samples.loss_samples(losses, kind, "start", "character", by)
+        parts["routing"] = samples.minus(start, base, by)
+        parts["training"] = samples.minus(end, start, [*KEYS, *by])
     return pd.concat([rows.assign(metric=f"{kind} {name}") for name, rows in parts.items()], ignore_index=True)
 
 
 def costs(inputs: Inputs) -> pd.DataFrame:
-    """Parameters trained, of every model: 0 for prompts; averages of weights (`values`) count as the model averaged.
-
-    Raises:
-        UserError: a trained model has no run.json.
-    """
+    """Parameters trained, of every model: 0 for prompts; averages of weights (`values`) count as the model averaged."""
     runs = inputs.costs[inputs.costs["metric"] == "parameters_trained"]
     models = inputs.scores[KEYS].drop_duplicates()
     mixed = models["variant"].isin(inputs.values)
-    require(runs, models[~mixed], "--runs")
+    samples.require(runs, models[~mixed], "--runs")
     free = models[models["method"].isin(TRAINING_FREE)].assign(metric="parameters_trained", value=0.0)
     whole = runs[runs["variant"] == MAIN].drop(columns="variant")
     mixes = models[mixed].merge(whole, on=["method", "seed"], how="left")
@@ -181,27 +141,19 @@ def costs(inputs: Inputs) -> pd.DataFrame:
 
 
 def pareto(points: pd.DataFrame, lower: list[str], higher: list[str]) -> list[bool]:
-    """Which points no other point beats: as good in all columns and better in one.
-
-    Args:
-        lower: columns in which less is better.
-        higher: columns in which more is better.
-    """
+    """Which points no other point beats: as low in the columns `lower`, as high in `higher`, and better in one."""
     values = np.column_stack([points[lower].to_numpy(float), -points[higher].to_numpy(float)])
     return [not any((other <= one).all() and (other < one).any() for other in values) for one in values]
 
 
 def pareto_points(data: pd.DataFrame, names: Mapping[Run, str], test: str) -> pd.DataFrame:
     """Gain (y, BLEU) and forgetting (x, nats per character of text) of each model, the best marked."""
-    found = by_key(data, "method", "variant", "test", "metric")
+    found = samples.by_key(data, "method", "variant", "test", "metric")
     rows = []
     for run, label in names.items():
-        gain = found[(*run, test, "gain bleu")]
-        x, spread_x = 0.0, float("nan")
-        if run[0] not in TRAINING_FREE:
-            x, spread_x = found[(*run, "", "text total")].mean, found[(*run, "", "text total")].spread
-        size = found[(*run, "", "parameters_trained")].mean
-        rows.append((*run, label, x, spread_x, gain.mean, gain.spread, size))
+        gain, text = found[(*run, test, "gain bleu")], found.get((*run, "", "text total"))
+        loss = (0.0, np.nan) if run[0] in TRAINING_FREE else (text.mean, text.spread)
+        rows.append((*run, label, *loss, gain.mean, gain.spread, found[(*run, "", "parameters_trained")].mean))
     columns = ["method", "variant", "label", "x", "spread_x", "y", "spread_y", "parameters"]
     points = pd.DataFrame(rows, columns=columns)
     points["best"] = pareto(points, ["x"], ["y"])
@@ -209,62 +161,48 @@ def pareto_points(data: pd.DataFrame, names: Mapping[Run, str], test: str) -> pd
     return points
 
 
-# ---------------------------------------------------------------- tables and figure
+def tables(
+    data: pd.DataFrame, names: Mapping[Run, str], points: Mapping[str, pd.DataFrame], languages: Sequence[str]
+) -> list[Table]:
+    """Damage to other directions, gain against forgetting, and increase of the loss. `points`: of each test set."""
+    found = samples.by_key(data, "method", "variant", "test", "metric")
+
+    def cells(run: Run, test: str, columns: Sequence[Column]) -> list[Cell | str]:
+        rows = [(found.get((*run, test, metric)), digits) for metric, _, digits in columns]
+        return [number(row.mean, digits, row.spread, sign=True) if row else MISSING for row, digits in rows]
+
+    def table(caption: str, test: str, columns: Sequence[Column], runs: Mapping[Run, str], *notes: str) -> Table:
+        rows = [(label, cells(run, test, columns)) for run, label in runs.items()]
+        return Table.of(caption, "model", [heading for _, heading, _ in columns], rows, notes=list(notes))
+
+    made = []
+    for test in points:
+        columns = changes("untrained", {**METRICS, LOSS: "nats/char"})
+        there = [one for one in columns if one[0] in set(data.loc[data["test"] == test, "metric"])]
+        if there:  # a test set may have no direction that is not trained
+            caption = f"Directions that were not trained, {test} (points; nats per character)"
+            made.append(table(caption, test, there, names, PROMPTS))
+    for test, rows in points.items():
+        columns, shown = changes("gain", METRICS), []
+        for point in rows.itertuples():
+            run, mark = (point.method, point.variant), "with cost" if point.best_of_three else ""
+            more = [number(point.x, 3, point.spread_x, sign=True), quantity(point.parameters)]
+            shown.append((names[run], [*cells(run, test, columns), *more, "gain, loss" if point.best else mark]))
+        titles = [*(heading for _, heading, _ in columns), "text", "parameters trained", "Pareto"]
+        caption = f"Gain and forgetting, {test} (points; nats per character)"
+        made.append(Table.of(caption, "model", titles, shown, notes=[PROMPTS, PARETO]))
+    tuned = {run: label for run, label in names.items() if run[0] not in TRAINING_FREE}
+    columns = [(f"{kind} {part}", f"{what}: {by}", 4) for kind, what in KINDS.items() for part, by in PARTS.items()]
+    made.append(table("Increase of the loss (nats per character)", "", columns, tuned, DAMAGE))
+    columns = [(f"text {language}", language, 4) for language in languages]
+    made.append(table("Increase of the loss on text, by language (nats per character)", "", columns, tuned))
+    return made
 
 
-def changes(name: str, metrics: Mapping[str, str]) -> list[tuple[str, str, int]]:
-    """(metric, heading, digits) of what `gains` measures under a name."""
+def changes(name: str, metrics: Mapping[str, str]) -> list[Column]:
+    """What `gains` measures under a name."""
     return [
         (f"{name}{of} {metric}", f"{text} {against}", 1 if metric in METRICS else 3)
         for metric, text in metrics.items()
         for of, against in (("", "change"), ("_fixed", "over fixed prompt"))
     ]
-
-
-def table(
-    caption: str,
-    data: pd.DataFrame,
-    names: Mapping[Run, str],
-    test: str,
-    columns: list[tuple[str, str, int]],
-    *notes: str,
-) -> Table:
-    """Models x some metrics of the samples. Args: columns: (metric, heading, digits)."""
-    found = by_key(data, "method", "variant", "test", "metric")
-    rows = []
-    for run, label in names.items():
-        cells = []
-        for metric, _, digits in columns:
-            row = found.get((*run, test, metric))
-            cells.append(number(row.mean, digits, row.spread, sign=True) if row else Cell(MISSING))
-        rows.append((label, cells))
-    return Table(caption, "model", heads([heading for _, heading, _ in columns]), rows, notes=list(notes))
-
-
-@matplotlib.rc_context(svg.RC)
-def scatter(panels: Mapping[str, pd.DataFrame], title: str) -> str:
-    """Gain over increase of the loss on text, a panel for each test set; markers grow with the parameters trained."""
-    most = max(1.0, *(rows["parameters"].max() for rows in panels.values()))
-    length = max(map(len, panels.values()))
-    figure, axes = charts.grid(len(panels), 1, 6.4, 3.6 * len(panels) + 0.21 * -(-length // 2))
-    for axis, (test, rows) in zip(axes[:, 0], panels.items(), strict=True):
-        axis.grid(True)
-        for index, row in enumerate(rows.itertuples()):
-            colour = svg.PALETTE[index % len(svg.PALETTE)]
-            style = {"color": colour, "marker": svg.MARKERS[index % len(svg.MARKERS)], "linestyle": "", "capsize": 2}
-            style |= {"markersize": 5 + 5 * np.sqrt(row.parameters / most)}
-            style |= {"markerfacecolor": colour if row.best else svg.PAGE, "elinewidth": 0.9}
-            x, y = (float(spread) if np.isfinite(spread) else None for spread in (row.spread_x, row.spread_y))
-            label = f"{row.label} {quantity(row.parameters)}" if row.parameters else row.label
-            axis.errorbar(row.x, row.y, xerr=x, yerr=y, label=label, **style)
-        front = rows[rows["best"]].sort_values("x")
-        axis.plot(front["x"], front["y"], color=svg.MUTED, linestyle=svg.DASHES[2], linewidth=1, zorder=0)
-        axis.set_xlabel("increase of the loss on text (nats per character)")
-        axis.set_ylabel(f"gain on {test} (BLEU)")
-        axis.margins(x=0.08, y=0.1)
-        axis.xaxis.set_major_locator(MaxNLocator(7))
-        axis.set_title(
-            "Up and left is better; filled: Pareto-optimal; size: parameters trained", fontsize=9.5, loc="left"
-        )
-    svg.legend_below(figure, axes[0, 0], 2)
-    return svg.to_svg(figure, "forgetting", f"Gain against forgetting{', ' + title if title else ''}")

@@ -34,11 +34,7 @@ def rate_name(rate: float) -> str:
 def next_round(
     losses: Mapping[str, Mapping[float, float]], starts: Mapping[str, float], factor: float
 ) -> dict[str, list[float]]:
-    """Method -> the learning rates to try now; empty lists if the search is over.
-
-    Args:
-        losses: method -> learning rate -> dev loss.
-    """
+    """Method -> the learning rates to try now, from the dev losses so far; empty lists if the search is over."""
     wider = {method: next_rates(losses[method], start, factor, 0) for method, start in starts.items()}
     if any(wider.values()):
         return wider
@@ -47,18 +43,13 @@ def next_round(
 
 
 def next_rates(losses: Mapping[float, float], start: float, factor: float, trials: int) -> list[float]:
-    """The learning rates of one method that are still to be tried.
+    """The learning rates of one method that are still to be tried; none if the best lies inside and there are enough.
 
     Args:
         losses: learning rate -> dev loss; NaN and infinity are the worst.
         start: the rate in the middle of the first three.
         factor: between neighbours of the grid, above 1.
         trials: how many any method has needed until its best lay inside its grid.
-
-    Returns:
-        Rates, rounded; none if the best lies inside and there are `trials` of them.
-    Raises:
-        UserError: the best still lies at an edge of a grid that has become very wide.
     """
     first = [_round(start / factor), _round(start), _round(start * factor)]
     if missing := [rate for rate in first if rate not in losses]:
@@ -106,12 +97,9 @@ def main() -> None:
     parser.add_argument("--loss", nargs="*", default=[], metavar="METHOD/RATE=FILE", help="losses of trials")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    starts = {}
-    for value in args.start:
-        method, equals, rate = value.partition("=")
-        if not equals:
-            raise UserError(f"--start {value}: write METHOD=RATE")
-        starts[method] = float(rate)
+    if wrong := [value for value in args.start if "=" not in value]:
+        raise UserError(f"--start {wrong[0]}: write METHOD=RATE")
+    starts = {method: float(rate) for method, _, rate in (value.partition("=") for value in args.start)}
     losses: dict[str, dict[float, float]] = {method: {} for method in starts}
     for value in args.loss:
         from lander.experiments.samples import loss_samples, read_losses  # pandas is not needed for the first round
@@ -122,7 +110,7 @@ def main() -> None:
             raise UserError(f"--loss {value}: write METHOD/RATE=FILE, METHOD one of --start")
         losses[method][float(rate)] = loss_samples(read_losses([file]), "dev")["value"].item()
     found = next_round(losses, starts, args.factor)
-    rates = {method: sorted([*losses[method], *found[method]]) for method in starts}
+    rates = {method: sorted([*tried, *found[method]]) for method, tried in losses.items()}
     write_json(args.out, {"rates": rates, "done": not any(found.values())})
 
 

@@ -5,7 +5,7 @@ turns samples into means and spreads: over the seeds of a model, or over the dra
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pandas as pd
 
 from lander.config.methods import TRAINING_FREE
 from lander.evaluate.collect import MEANS
-from lander.report.inputs import parse_assignments, read_run, read_scores_table
+from lander.report.inputs import parse_assignments, read_object, read_scores_table
 from lander.report.labels import direction_group, method_key, run_label, sort_directions, sort_tests
 from lander.report.paper import PAPER
 from lander.shared.csvfile import read_csv
@@ -25,7 +25,6 @@ DRAWS = "draws"  # stands for all draws of a control
 METRICS = {"bleu": "BLEU", "chrf2++": "chrF2++"}
 LOSS = "loss_per_character"
 SIDES = dict(zip(MEANS, (None, "into English", "out of English"), strict=True))  # mean -> its directions
-MEAN_HEADS = {"mean": "all", "mean-into-en": "into en", "mean-out-of-en": "out of en"}
 KEYS = ["method", "variant", "seed"]  # of a model; seeds are text
 SUMMARY = ["mean", "spread", "number", "over"]
 LOSS_COLUMNS = [*KEYS, "state", "kind", "name", "direction", "loss", "tokens", "characters", LOSS]
@@ -36,20 +35,20 @@ COSTS = (
 Run = tuple[str, str]  # method and variant
 
 
-@dataclass
+@dataclass(frozen=True)
 class Inputs:
     """What an experiment is made of."""
 
     scores: pd.DataFrame  # method, variant, seed, test, direction, metric, score (float), signature
-    losses: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=LOSS_COLUMNS))
-    costs: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=[*KEYS, "metric", "value"]))
-    directions: list[str] = field(default_factory=list)  # the trained ones, in order; empty: all of the scores
-    languages: list[str] = field(default_factory=list)
-    title: str = ""
-    text: str = ""  # what the plain text of the losses is
-    values: dict[str, str] = field(default_factory=dict)  # variant -> its value of what the experiment varies
-    draws: list[str] = field(default_factory=list)  # variants that are further draws of a control
-    segments: list[Path] = field(default_factory=list)  # segment scores beside the files of scores
+    segments: list[Path]  # segment scores beside the files of scores
+    losses: pd.DataFrame  # `LOSS_COLUMNS`
+    costs: pd.DataFrame  # method, variant, seed, metric, value
+    directions: list[str]  # the trained ones, in order; empty: all of the scores
+    languages: list[str]  # whose plain text must be measured
+    title: str
+    text: str  # what the plain text of the losses is
+    values: dict[str, str]  # variant -> its value of what the experiment varies
+    draws: list[str]  # variants that are further draws of a control
 
 
 # ---------------------------------------------------------------- files
@@ -58,14 +57,11 @@ class Inputs:
 def read_all_scores(paths: Sequence[str | Path], items: Sequence[str] = ()) -> tuple[pd.DataFrame, list[Path]]:
     """Scores of all files, without means over directions, and the files of segment scores beside them.
 
+    If one file of segment scores is missing, none is returned.
+
     Args:
         paths: files, or folders of models: `evaluate/<method>/<variant>/s<seed>`.
         items: <test>/<direction>: what to read in the folders; empty: all. A model need not have all of them.
-
-    Returns:
-        The scores, and the segment files; no segment files if one of them is missing.
-    Raises:
-        UserError: two files score the same thing, or a folder has no scores.
     """
     files: list[Path] = []
     for path in map(Path, paths):
@@ -84,13 +80,7 @@ def read_all_scores(paths: Sequence[str | Path], items: Sequence[str] = ()) -> t
 
 
 def read_losses(files: Sequence[str | Path]) -> pd.DataFrame:
-    """Losses of all files. A training that has diverged has infinite losses.
-
-    Returns:
-        `LOSS_COLUMNS`; loss in nats per predicted token.
-    Raises:
-        UserError: a file is missing or damaged, or two files measure the same thing.
-    """
+    """`LOSS_COLUMNS` of all files, in nats per predicted token. A training that has diverged has infinite losses."""
     parts = [pd.DataFrame(columns=LOSS_COLUMNS)] if not files else []
     for path in files:
         table = read_csv(path, LOSS_COLUMNS, LOSS_COLUMNS[7:], absent="`python -m lander.translate.loss` makes it")
@@ -104,13 +94,13 @@ def read_costs(assignments: Sequence[str]) -> pd.DataFrame:
     """Costs of trainings, from METHOD/VARIANT/sSEED=run.json: one row for each number of `COSTS` that is there."""
     rows = []
     for model, path in parse_assignments(assignments, "--runs").items():
-        content = read_run(path)
-        settings = content.get("settings")
-        known = {**content, **({"learning_rate": settings.get("learning_rate")} if isinstance(settings, dict) else {})}
-        key = (model.method, model.variant, str(model.seed))
-        rows += [(*key, name, float(known[name])) for name in COSTS if isinstance(known.get(name), int | float)]
+        content = read_object(path)
         if "parameters_trained" not in content:
             raise UserError(f"{path}: no parameters_trained; remove it and run snakemake again")
+        settings = content.get("settings")
+        known = content | {"learning_rate": settings.get("learning_rate") if isinstance(settings, dict) else None}
+        key = (model.method, model.variant, str(model.seed))
+        rows += [(*key, name, float(known[name])) for name in COSTS if isinstance(known.get(name), int | float)]
     return pd.DataFrame(rows, columns=[*KEYS, "metric", "value"])
 
 
@@ -124,15 +114,9 @@ def _once(rows: pd.DataFrame, key: list[str], flag: str) -> None:
 
 
 def score_samples(scores: pd.DataFrame, directions: Sequence[str] = ()) -> pd.DataFrame:
-    """BLEU and chrF2++ of each direction and their means over directions.
+    """BLEU and chrF2++ of each direction (all, or only `directions`) and their means over directions.
 
-    Args:
-        directions: only these; empty: all.
-
-    Returns:
-        method, variant, seed, test, metric, direction (or one of `MEANS`), value.
-    Raises:
-        UserError: a model lacks a score that another model has.
+    Columns: method, variant, seed, test, metric, direction (or one of `MEANS`), value.
     """
     rows = scores[scores["metric"].isin(METRICS)]
     rows = rows[rows["direction"].isin(directions)] if len(directions) else rows
@@ -170,18 +154,9 @@ def reference_losses(scores: pd.DataFrame, directions: Sequence[str] = ()) -> pd
 def loss_samples(
     losses: pd.DataFrame, kind: str, state: str = "trained", unit: str = "token", by: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """Mean loss of each model: all nats of the rows divided by all their tokens or characters.
+    """Mean loss of each model: all nats of the rows divided by all their tokens or characters (`unit`).
 
-    Args:
-        kind: dev, test, untrained or text.
-        state: start or trained.
-        unit: token or character.
-        by: further columns to keep apart.
-
-    Returns:
-        method, variant, seed, the columns `by`, value (nats per token or character).
-    Raises:
-        UserError: no such loss, or a model lacks a part that another model has.
+    `by`: columns whose values have a mean each.
     """
     rows = losses[(losses["kind"] == kind) & (losses["state"] == state)]
     if rows.empty:
@@ -193,46 +168,8 @@ def loss_samples(
     return sums.assign(value=sums["nats"] / sums[weight]).drop(columns=["nats", weight])
 
 
-def dev_samples(inputs: Inputs, start: bool = True) -> pd.DataFrame:
-    """Dev losses after training and (`start`) before it, mean scores and parameters trained; keys `test` and `metric`.
-
-    Raises:
-        UserError: a trained model has no loss, or no cost.
-    """
-    require(inputs.losses, inputs.scores, "--loss")
-    require(inputs.costs, inputs.scores, "--runs")
-    dev = inputs.losses[inputs.losses["kind"] == "dev"]
-    parts = [loss_samples(dev, "dev").assign(metric="dev loss")]
-    if start:
-        require(dev[dev["state"] == "start"], inputs.scores, "--loss in state start")
-        parts.append(loss_samples(dev, "dev", "start").assign(metric="dev loss at step 0"))
-    scores = score_samples(inputs.scores, inputs.directions)
-    means = scores[scores["direction"].isin(MEANS)]
-    means = means.assign(metric=means["metric"] + means["direction"].str.removeprefix("mean")).drop(columns="direction")
-    costs = inputs.costs[inputs.costs["metric"] == "parameters_trained"]
-    samples = pd.concat([*parts, means, costs], ignore_index=True).fillna({"test": ""})
-    models = inputs.scores[KEYS].drop_duplicates()
-    return samples.merge(models, on=KEYS)[[*KEYS, "test", "metric", "value"]]
-
-
-def dev_columns(data: pd.DataFrame) -> list[tuple[str, str, str, int]]:
-    """(test, metric, heading, digits) of the columns of dev loss and mean scores, of what `dev_samples` gives."""
-    there = set(zip(data["test"], data["metric"], strict=True))
-    scores = [
-        (test, f"{metric}{mean.removeprefix('mean')}", f"{text} {head} {test}", 1)
-        for test in tests_of(data)
-        for metric, text in METRICS.items()
-        for mean, head in MEAN_HEADS.items()
-    ]
-    return [("", "dev loss", "dev loss", 4), *(one for one in scores if one[:2] in there)]
-
-
 def complete(rows: pd.DataFrame, cells: list[str], flag: str) -> None:
-    """Check that every model has what any model has.
-
-    Raises:
-        UserError: names the first model with a gap, and the gap.
-    """
+    """Check that every model has what any model has; UserError with the first gap."""
     wanted = list(dict.fromkeys(rows[cells].itertuples(index=False, name=None)))
     for model, part in rows.groupby(KEYS, sort=False):
         there = set(part[cells].itertuples(index=False, name=None))
@@ -245,22 +182,16 @@ def complete(rows: pd.DataFrame, cells: list[str], flag: str) -> None:
 
 
 def require(there: pd.DataFrame, wanted: pd.DataFrame, flag: str) -> None:
-    """Check that every trained model of `wanted` is in `there`.
-
-    Raises:
-        UserError: names the models that are not.
-    """
-    have = set(there[KEYS].itertuples(index=False, name=None))
-    models = [model for model in dict.fromkeys(wanted[KEYS].itertuples(index=False, name=None)) if model not in have]
-    if missing := [str(Model(*model)) for model in models if model[0] not in TRAINING_FREE]:
+    """Check that every trained model of `wanted` is in `there`."""
+    have, models = (dict.fromkeys(rows[KEYS].itertuples(index=False, name=None)) for rows in (there, wanted))
+    if missing := [str(Model(*one)) for one in models if one not in have and one[0] not in TRAINING_FREE]:
         raise UserError(f"{flag}: nothing for {', '.join(missing)}; give the files of all models")
 
 
 def minus(samples: pd.DataFrame, base: pd.DataFrame, on: Sequence[str] = ()) -> pd.DataFrame:
-    """Samples minus the mean over samples of `base`, which has its own seeds.
+    """Samples minus the mean over the samples of `base` that agree with them in the columns `on`, over all its seeds.
 
-    Args:
-        on: columns in which both must agree. Samples that have no counterpart in `base` are left out.
+    Samples that have no counterpart in `base` are left out.
     """
     if not on:
         return samples.assign(value=samples["value"] - base["value"].mean())
@@ -280,8 +211,6 @@ def summarise(samples: pd.DataFrame, draws: Sequence[str] = ()) -> pd.DataFrame:
 
     Returns:
         method, variant, the keys of the samples, mean, spread (NaN for one sample), number, over (`seeds` or `draws`).
-    Raises:
-        UserError: the draws of a control have no seed in common.
     """
     parts = []
     keys = [name for name in samples if name not in ("seed", "value")]
@@ -308,6 +237,11 @@ def labels(summary: pd.DataFrame) -> dict[Run, str]:
     numbers = summary.groupby(["method", "variant"], sort=False)["number"].max()
     order = sorted(numbers.index, key=lambda run: method_key((run[0], MAIN) if run[1] == DRAWS else run))
     return {run: f"{run[0]} ({numbers[run]} draws)" if run[1] == DRAWS else run_label(run) for run in order}
+
+
+def methods_of(data: pd.DataFrame) -> list[str]:
+    """The methods, in the order of a table's rows."""
+    return sorted(data["method"].unique(), key=lambda method: method_key((method, MAIN)))
 
 
 def runs_of(data: pd.DataFrame) -> list[Run]:

@@ -2,89 +2,24 @@
 
 from dataclasses import replace
 
-import pandas as pd
-
-from lander.experiments import charts
-from lander.experiments.samples import (
-    MEAN_HEADS,
-    SUMMARY,
-    Inputs,
-    by_key,
-    dev_columns,
-    dev_samples,
-    summarise,
-    tests_of,
-)
-from lander.report.document import Document, heads, number, numbers
-from lander.report.tables import Cell, Table, quantity
+from lander.evaluate.collect import MEANS
+from lander.experiments.dev import LOSS, dev_columns, dev_rows, dev_samples
+from lander.experiments.samples import SUMMARY, Inputs, summarise, tests_of
+from lander.report import charts
+from lander.report.document import Document, numbers
+from lander.report.labels import MEAN_LABELS
+from lander.report.tables import Table
 from lander.shared.errors import UserError
 
-
-def sweep_k(inputs: Inputs) -> Document:
-    """Number of finetuned layers (figure 10)."""
-    title = "Sweep of layers.k, the number of finetuned layers (figure 10): dev loss, BLEU, chrF2++, parameters trained"
-    return _sweep(inputs, "sweep_k", "layers.k", "k (finetuned layers)", title)
-
-
-def sweep_epsilon(inputs: Inputs) -> Document:
-    """Share of general neurons (figure 11)."""
-    title = "Sweep of neurons.general_share, epsilon (figure 11): dev loss, BLEU, chrF2++, parameters trained"
-    return _sweep(inputs, "sweep_epsilon", "neurons.general_share", "epsilon (share of general neurons)", title)
+SWEEPS = {  # experiment -> key of the config, axis of the figure, what it is
+    "sweep_k": ("layers.k", "k (finetuned layers)", "the number of finetuned layers (figure 10)"),
+    "sweep_epsilon": ("neurons.general_share", "epsilon (share of general neurons)", "epsilon (figure 11)"),
+}
 
 
-def _sweep(inputs: Inputs, name: str, key: str, axis: str, title: str) -> Document:
+def sweep(name: str, inputs: Inputs) -> Document:
     """One table and one figure. `values` has the value of each variant; variants that it does not name are left out."""
-    values = _values(inputs)
-    chosen = inputs.scores[inputs.scores["variant"].isin(values)]
-    if methods := sorted(set(chosen["method"]) - {"landermt"}):
-        raise UserError(f"{name}: variants of {', '.join(methods)}; give those of landermt only")
-    losses, costs = (rows[rows["variant"].isin(values)] for rows in (inputs.losses, inputs.costs))
-    data = summarise(dev_samples(replace(inputs, scores=chosen, losses=losses, costs=costs), start=False))
-    data = data.assign(value=data["variant"].map(values)).sort_values("value", kind="stable")
-    dev = data[data["metric"] == "dev loss"]
-    best = data.loc[dev["mean"].idxmin(), "value"]
-    data["chosen"] = data["value"] == best
-    text = f"Chosen on dev: {key}: {best:g}, the lowest dev loss of {len(values)} values."
-    text += f" The config has {inputs.values['main']}." if "main" in values else ""
-
-    found = by_key(data, "value", "test", "metric")
-    columns = dev_columns(data)
-    rows = []
-    for value in sorted(set(values.values())):
-        cells = []
-        for test, metric, _, digits in columns:
-            row = found[value, test, metric]
-            cells.append(number(row.mean, digits, row.spread, best=metric == "dev loss" and value == best))
-        rows.append((f"{value:g}", [*cells, Cell(quantity(found[value, "", "parameters_trained"].mean))]))
-    titles = heads([*(heading for *_, heading, _ in columns), "parameters trained"])
-    notes = ["Dev loss: nats per token. Bold: the lowest. ±: standard deviation over seeds."]
-    table = Table(f"{key} of landermt", key, titles, rows, notes=notes)
-
-    ring = {"dev loss": best}
-    panels = [
-        charts.Panel(dev.assign(series="dev loss"), axis, "dev loss (nats per token)", "Ringed: chosen", chosen=ring)
-    ]
-    for test in tests_of(data):
-        parts = [
-            data[(data["test"] == test) & (data["metric"] == f"bleu{mean.removeprefix('mean')}")].assign(
-                series=f"BLEU {head}"
-            )
-            for mean, head in MEAN_HEADS.items()
-        ]
-        panels.append(charts.Panel(pd.concat(parts), axis, f"BLEU on {test} (0-100)"))
-    drawing = charts.curves(name, f"Dev loss and BLEU over {axis}", panels)
-    blocks = [*([inputs.title] if inputs.title else []), text, table]
-    return Document(
-        name, title, blocks, numbers(data[["value", "variant", "test", "metric", *SUMMARY, "chosen"]]), drawing
-    )
-
-
-def _values(inputs: Inputs) -> dict[str, float]:
-    """Variant -> value of the swept key, of the variants that have scores.
-
-    Raises:
-        UserError: a value is no number or given twice, or there are fewer than two.
-    """
+    key, axis, what = SWEEPS[name]
     there = set(inputs.scores["variant"])
     try:
         values = {variant: float(value) for variant, value in inputs.values.items() if variant in there}
@@ -94,4 +29,31 @@ def _values(inputs: Inputs) -> dict[str, float]:
         raise UserError(f"--values {' '.join(inputs.values)}: two variants have the same value; give each value once")
     if len(values) < 2:
         raise UserError("--values, --scores: a sweep needs the models of at least two values")
-    return values
+    scores = inputs.scores[inputs.scores["variant"].isin(values)]
+    if methods := sorted(set(scores["method"]) - {"landermt"}):
+        raise UserError(f"{name}: variants of {', '.join(methods)}; give those of landermt only")
+    data = summarise(dev_samples(replace(inputs, scores=scores), start=False))
+    data = data.assign(value=data["variant"].map(values)).sort_values("value", kind="stable")
+    dev = data[data["metric"] == LOSS]
+    best = data.loc[dev["mean"].idxmin(), "value"]
+    data["chosen"] = data["value"] == best
+    text = f"Chosen on dev: {key}: {best:g}, the lowest dev loss of {len(values)} values."
+    text += f" The config has {inputs.values['main']}." if "main" in values else ""
+
+    data["text"] = data["value"].map("{:g}".format)
+    shown = dev_rows(data, "text", data["text"].unique(), dev_columns(data), lambda row: row.chosen)
+    notes = ["Dev loss: nats per token. Bold: the lowest. ±: standard deviation over seeds."]
+    ring, unit = {LOSS: [best]}, "dev loss (nats per token)"
+    panels = [charts.Panel(dev.assign(series=LOSS), axis, unit, "Ringed: chosen", chosen=ring)]
+    series = {f"bleu{mean.removeprefix('mean')}": f"BLEU {MEAN_LABELS[mean]}" for mean in MEANS}
+    for test in tests_of(data):
+        rows = data[(data["test"] == test) & data["metric"].isin(series)]
+        rows = rows.assign(series=rows["metric"].map(series)).sort_values("metric", kind="stable")
+        panels.append(charts.Panel(rows, axis, f"BLEU on {test} (0-100)"))
+    return Document(
+        name,
+        f"Sweep of {key}, {what}: dev loss, BLEU, chrF2++, parameters trained",
+        [inputs.title, text, Table.of(f"{key} of landermt", key, *shown, notes=notes)],
+        numbers(data[["value", "variant", "test", "metric", *SUMMARY, "chosen"]]),
+        charts.lines(name, f"Dev loss and BLEU over {axis}", panels),
+    )

@@ -4,20 +4,15 @@ The paper compares with the base behind the fixed instruction. If the base does 
 that change is the form of the instruction, which training in any direction teaches. The means are given against both.
 """
 
-from collections.abc import Mapping
+import itertools
 
-import matplotlib
-import numpy as np
 import pandas as pd
-from matplotlib.colors import LinearSegmentedColormap, Normalize
-from matplotlib.patches import Rectangle
 
-from lander.experiments import charts
-from lander.experiments.samples import KEYS, MAIN, METRICS, Inputs, complete, minus, sort_columns, summarise, tests_of
-from lander.report import svg
-from lander.report.document import Document, heads, number, numbers
-from lander.report.labels import method_key
-from lander.report.tables import Table
+from lander.experiments import samples
+from lander.experiments.samples import KEYS, MAIN, METRICS, SUMMARY, Inputs
+from lander.report import charts
+from lander.report.document import Document, number, numbers
+from lander.report.tables import Table, counted
 from lander.shared.errors import UserError
 from lander.shared.languages import parse_direction
 
@@ -27,51 +22,49 @@ SETTING = (
     "A model of one direction trains the layers that all directions of the run chose together. If finetune.accumulate "
     "is one micro-batch per direction, its updates read one micro-batch, those of the other models one per direction."
 )
-# from worse to better; both ends are dark, so that in grey the strength shows, and the printed sign says which
-DIVERGING = LinearSegmentedColormap.from_list("change", [svg.PALETTE[1], "#ffffff", svg.PALETTE[0]])
 
 
 def transfer(inputs: Inputs) -> Document:
     """A matrix for each method, test set and metric, and means by relation, against both prompts of the base."""
-    samples = changes(inputs)
+    changed = changes(inputs)
     worth = worth_of_prompt(inputs.scores)
-    data = summarise(samples).merge(worth, on=["test", "metric", "direction"], how="left")
+    data = samples.summarise(changed).merge(worth, on=["test", "metric", "direction"], how="left")
     data["mean_to_better"] = data["mean"] - data.pop("worth")
-    data = data.assign(trained=data["variant"].map(inputs.values))
+    data["trained"] = data["variant"].map(inputs.values)
     data["relation"] = [relation(*pair) for pair in zip(data["trained"], data["direction"], strict=True)]
-    methods = sorted(data["method"].unique(), key=lambda method: method_key((method, MAIN)))
-    order = sort_columns(set(data["trained"]) | set(data["direction"]), inputs.directions)
-    tests = tests_of(data)
-    blocks: list[Table | str] = [inputs.title] if inputs.title else []
+    methods, tests = samples.methods_of(data), samples.tests_of(data)
+    (seeds,) = counted({"seed": changed["seed"].nunique()})
+    blocks: list[Table | str] = [inputs.title]
     for test in tests:
         rows = data[data["test"] == test]
-        blocks += [_by_relation(rows, samples, test, methods, column) for column in COLUMNS]
+        blocks += [by_relation(rows, f"{text} on {test} (points)", column, seeds) for column, text in COLUMNS.items()]
         value = worth.loc[(worth["test"] == test) & (worth["metric"] == "bleu"), "worth"].mean()
         blocks.append(f"On {test} the base's best prompt alone is worth {value:.1f} BLEU over the fixed one.")
     blocks.append(SETTING)
-    shown = {}
-    for test in tests:
-        for metric, text in METRICS.items():
-            for method in methods:
-                keys = (data["test"] == test) & (data["metric"] == metric) & (data["method"] == method)
-                matrix = data[keys].pivot(index="trained", columns="direction", values="mean")
-                matrix = matrix.reindex(index=[name for name in order if name in matrix.index])
-                matrix = matrix.reindex(columns=[name for name in order if name in matrix.columns])
-                blocks.append(_matrix_table(f"{method}: change of {text} on {test} (points)", matrix))
-                if metric == "bleu":
-                    shown[f"{method}, {test}" if len(tests) > 1 else method] = matrix
+    panels = []
+    for test, (metric, text), method in itertools.product(tests, METRICS.items(), methods):
+        keys = (data["test"] == test) & (data["metric"] == metric) & (data["method"] == method)
+        matrix = data[keys].pivot(index="trained", columns="direction", values="mean")
+        trained, tested = (samples.sort_columns(axis, inputs.directions) for axis in (matrix.index, matrix.columns))
+        matrix = matrix.loc[trained, tested]
+        rows = [
+            (name, [number(value, 1, sign=True, best=name == other) for other, value in row.items()])
+            for name, row in matrix.iterrows()
+        ]
+        caption, notes = f"{method}: change of {text} on {test} (points)", ["Bold: the trained direction."]
+        blocks.append(Table.of(caption, "trained \\ tested", tested, rows, notes=notes))
+        if metric == "bleu":
+            name = f"{method}, {test}" if len(tests) > 1 else method
+            panels.append(charts.Panel(matrix, "tested", "trained", f"{name}: change of BLEU (points)"))
     title = "Transfer (figure 3): change of BLEU and chrF2++ against zero-shot when a single direction is trained"
-    columns = ["method", "trained", "direction", "relation", "test", "metric", "mean", "spread", "number", "over"]
-    table = data[[*columns, "mean_to_better"]].rename(columns={"direction": "tested"})
-    return Document("transfer", title, blocks, numbers(table), heatmaps(shown))
+    columns = ["method", "trained", "direction", "relation", "test", "metric", *SUMMARY, "mean_to_better"]
+    table = data[columns].rename(columns={"direction": "tested"})
+    drawn = charts.heat("transfer", "Change of BLEU against zero-shot when one direction is trained", panels)
+    return Document("transfer", title, blocks, numbers(table), drawn)
 
 
 def changes(inputs: Inputs) -> pd.DataFrame:
-    """Samples of the change against zero-shot with the fixed prompt.
-
-    Raises:
-        UserError: no such base, or a method lacks a trained or tested direction that another has.
-    """
+    """Samples of the change against zero-shot with the fixed prompt. All methods must have the same directions."""
     rows = inputs.scores[inputs.scores["metric"].isin(METRICS)].rename(columns={"score": "value"})
     rows = rows[[*KEYS, "test", "metric", "direction", "value"]]
     base = rows[(rows["method"] == "zero-shot") & (rows["variant"] == MAIN)]
@@ -80,12 +73,12 @@ def changes(inputs: Inputs) -> pd.DataFrame:
         raise UserError("--values, --scores: no model of a single direction; give VARIANT=DIRECTION and their scores")
     if base.empty:
         raise UserError("--scores: no zero-shot/main to compare with; give its score files too")
-    complete(pd.concat([base, trained]), ["test", "direction", "metric"], "--scores")
+    samples.complete(pd.concat([base, trained]), ["test", "direction", "metric"], "--scores")
     wanted = trained["variant"].unique()
     for method, mine in trained.groupby("method", sort=False):
         if missing := [name for name in wanted if name not in set(mine["variant"])]:
             raise UserError(f"--scores: {method} has no {', '.join(missing)}, which other methods have; give them all")
-    return minus(trained, base, ["test", "metric", "direction"])
+    return samples.minus(trained, base, ["test", "metric", "direction"])
 
 
 def worth_of_prompt(scores: pd.DataFrame) -> pd.DataFrame:
@@ -115,66 +108,18 @@ def relation(trained: str, tested: str) -> str:
     return "same target" if one.target == other.target else "unrelated"
 
 
-def _by_relation(rows: pd.DataFrame, samples: pd.DataFrame, test: str, methods: list[str], column: str) -> Table:
-    """Mean change by relation; the spread is over trained directions. Args: column: one of `COLUMNS`."""
-    there = [name for name in RELATIONS if name in set(rows["relation"])]
+def by_relation(rows: pd.DataFrame, caption: str, column: str, seeds: str) -> Table:
+    """Means of a column of changes on one test set, by relation; the spread is over trained directions."""
     other = rows[rows["relation"] != "trained"].assign(relation="not trained")
+    there = [name for name in RELATIONS if name in set(rows["relation"])] + ["not trained"] * bool(len(other))
     by = pd.concat([rows, other]).groupby(["method", "metric", "relation", "trained"])[column].mean()
-    there += ["not trained"] if len(other) else []
     shown = []
-    for method in methods:
-        found = [by.get((method, metric, name)) for metric in METRICS for name in there]
+    for method in samples.methods_of(rows):
+        found = [by[method, metric, name] for metric in METRICS for name in there]
         shown.append((method, [number(means.mean(), 1, means.std(), sign=True) for means in found]))
-    seeds = samples["seed"].nunique()
     note = (
         "±: standard deviation over trained directions. Unrelated: neither source nor target in the same place, and "
-        f"not the reverse. Not trained: all of these but the trained one. {seeds} seed{'s' if seeds > 1 else ''}."
+        f"not the reverse. Not trained: all of these but the trained one. {seeds}."
     )
-    titles = heads([f"{text} {name}" for text in METRICS.values() for name in there])
-    return Table(f"{COLUMNS[column]} on {test} (points)", "method", titles, shown, notes=[note])
-
-
-def _matrix_table(caption: str, matrix: pd.DataFrame) -> Table:
-    """Trained x tested."""
-    rows = [
-        (trained, [number(value, 1, sign=True, best=trained == tested) for tested, value in row.items()])
-        for trained, row in matrix.iterrows()
-    ]
-    return Table(
-        caption, "trained \\ tested", heads(list(matrix.columns)), rows, notes=["Bold: the trained direction."]
-    )
-
-
-@matplotlib.rc_context(svg.RC)
-def heatmaps(panels: Mapping[str, pd.DataFrame]) -> str:
-    """Matrices of changes (trained x tested), two side by side, on one scale around zero; trained cells are framed."""
-    columns = min(2, len(panels))
-    rows = -(-len(panels) // columns)
-    size = max(matrix.shape[1] for matrix in panels.values()), max(matrix.shape[0] for matrix in panels.values())
-    side = (max(2.6, 0.42 * size[0] + 0.7), max(2.0, 0.34 * size[1] + 0.8))
-    figure, axes = charts.grid(rows, columns, side[0] * columns + 0.9, side[1] * rows)
-    top = max(1e-9, *(float(np.nanmax(np.abs(matrix.to_numpy()))) for matrix in panels.values()))
-    for axis in axes.flat[len(panels) :]:
-        axis.set_visible(False)
-    for axis, (heading, matrix) in zip(axes.flat, panels.items(), strict=False):
-        axis.grid(False)
-        look = {"cmap": DIVERGING, "norm": Normalize(-top, top), "edgecolors": svg.PAGE, "linewidth": 0.6}
-        image = axis.pcolormesh(matrix.to_numpy(), **look)
-        for (row, column), value in np.ndenumerate(matrix.to_numpy()):
-            text = f"{value:+.1f}" if round(value, 1) else "0.0"
-            colour = svg.PAGE if abs(value) > 0.7 * top else svg.INK
-            axis.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=6.5, color=colour)
-            if matrix.index[row] == matrix.columns[column]:
-                axis.add_patch(Rectangle((column, row), 1, 1, fill=False, edgecolor=svg.INK, linewidth=1.4))
-        axis.set_xticks(np.arange(matrix.shape[1]) + 0.5, matrix.columns, rotation=90)
-        axis.set_yticks(np.arange(matrix.shape[0]) + 0.5, matrix.index)
-        axis.tick_params(length=0, labelsize=7.5)
-        axis.invert_yaxis()
-        axis.set_title(heading, fontsize=9.5, loc="left")
-        axis.set_xlabel("tested")
-        axis.set_ylabel("trained")
-    bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=30)
-    bar.set_label("change of BLEU (points)")
-    bar.solids.set_rasterized(False)
-    bar.outline.set_visible(False)
-    return svg.to_svg(figure, "transfer", "Change of BLEU against zero-shot when one direction is trained")
+    titles = [f"{text} {name}" for text in METRICS.values() for name in there]
+    return Table.of(caption, "method", titles, shown, notes=[note])

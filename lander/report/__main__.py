@@ -2,25 +2,12 @@
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-import pandas as pd
-
 import lander.report
-from lander.report.inputs import (
-    Inputs,
-    parse_assignments,
-    read_awareness,
-    read_benchmarks,
-    read_dropped,
-    read_lengths,
-    read_loss,
-    read_object,
-    read_prompts,
-    read_run,
-    read_scores_table,
-)
-from lander.report.significance import Significance, read_significance
+from lander.report import inputs
+from lander.report.significance import read_significance
 from lander.shared import tables
 from lander.shared.errors import UserError, run_main
 from lander.shared.provenance import collect
@@ -28,7 +15,23 @@ from lander.shared.provenance import collect
 ABOUT = """Write the report of a run: OUT/index.html, one self-contained page of at most 4.8 MB, and every figure as
 .svg and .csv. Only --run, --scores and --out are required; the page leaves out what is not given.
 MODEL stands for METHOD/VARIANT/sSEED, as in landermt/main/s0; variant and seed may be left out."""
-EXAMPLES = 3  # dropped pairs of each filter and direction
+FILES = {  # flag, and name in `Inputs` -> what reads its file, what it is
+    "scores": (inputs.read_scores_table, "scores.csv of lander.evaluate"),
+    "significance": (read_significance, "intervals and paired tests, significance.csv of lander.evaluate"),
+    "layers": (partial(tables.read, schema="layers"), 'table "layers"'),
+    "neurons": (partial(tables.read, schema="neurons"), 'table "neurons"'),
+    "counts": (partial(tables.read, schema="counts"), 'table "counts": pairs read, kept and dropped'),
+    "prompts": (inputs.read_prompts, "prompts.csv of zero-shot with the best prompt"),
+    "config": (inputs.read_config, "the config of the run; the page shows it"),
+    "benchmarks": (inputs.read_benchmarks, "folder of Snakemake's benchmarks: time and memory by stage"),
+    "code": (inputs.read_object, "JSON: stage -> digest of its code, for the provenance"),
+}
+OF_MODELS = {  # flag -> what it takes
+    "loss": ("FILE", "loss.csv of trainings"),
+    "runs": ("FILE", "run.json of trainings: costs and settings"),
+    "translations": ("FOLDER", "folders with <test>/<direction>.jsonl, for the browser"),
+    "flags": ("FOLDER", "folders with <test>/<direction>.flags.csv of these models"),
+}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -42,25 +45,17 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     many = {"nargs": "*", "default": []}
     add("--run", required=True, help="name of the run, the title of the page")
-    add("--scores", type=Path, required=True, help="scores.csv of lander.evaluate")
-    add("--significance", type=Path, nargs="?", help="intervals and paired tests, significance.csv of lander.evaluate")
-    add("--experiments", type=Path, **many, help="results of experiments, <name>.json, or folders of them")
-    add("--translations", **many, metavar="MODEL=FOLDER", help="folders with <test>/<direction>.jsonl, for the browser")
-    add("--flags", **many, metavar="MODEL=FOLDER", help="folders with <test>/<direction>.flags.csv of these models")
-    add("--sentences", type=int, default=100, help="sentences to show of each direction and test set (default 100)")
-    add("--layers", type=Path, nargs="?", help='table "layers"')
-    add("--neurons", type=Path, nargs="?", help='table "neurons"')
+    for name, (_, what) in FILES.items():
+        how = {"required": True} if name == "scores" else {"nargs": "?"}
+        add(f"--{name}", type=Path, help=what, **how)
+    for name, (kind, what) in OF_MODELS.items():
+        add(f"--{name}", metavar=f"MODEL={kind}", help=what, **many)
     add("--awareness", type=Path, **many, help='tables "awareness", one per language')
     add("--awareness-languages", **many, help="their languages, in the same order")
-    add("--counts", type=Path, nargs="?", help='table "counts": pairs read, kept and dropped')
     add("--dropped", type=Path, **many, help="<pair>.dropped.jsonl of lander.data, for examples of dropped pairs")
     add("--train", type=Path, **many, help='tables "train", <direction>.parquet, for the lengths of the sentences')
-    add("--loss", **many, metavar="MODEL=FILE", help="loss.csv of trainings")
-    add("--runs", **many, metavar="MODEL=FILE", help="run.json of trainings: costs and settings")
-    add("--prompts", type=Path, nargs="?", help="prompts.csv of zero-shot with the best prompt")
-    add("--config", type=Path, nargs="?", help="the config of the run; the page shows it")
-    add("--benchmarks", type=Path, nargs="?", help="folder of Snakemake's benchmarks: time and memory by stage")
-    add("--code", type=Path, nargs="?", help="JSON: stage -> digest of its code, for the provenance")
+    add("--experiments", type=Path, **many, help="results of experiments, <name>.json, or folders of them")
+    add("--sentences", type=int, default=100, help="sentences to show of each direction and test set (default 100)")
     add("--figures", **many, metavar="NAME", help="figures to write in any case, empty if there is nothing to show")
     add("--out", type=Path, required=True, help="folder for index.html and the figures")
     return parser
@@ -71,37 +66,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = _parser().parse_args(argv)
     if args.sentences < 1:
         raise UserError(f"--sentences {args.sentences}: give a number of at least 1, or no --translations")
-    try:
-        config = args.config.read_text(encoding="utf-8") if args.config else None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{args.config}: the config cannot be read ({error}); give the YAML file of the run") from None
-    inputs = Inputs(
+    given = {name: read(getattr(args, name)) for name, (read, _) in FILES.items() if getattr(args, name)}
+    models = {name: inputs.parse_assignments(getattr(args, name), f"--{name}") for name in OF_MODELS}
+    shown = inputs.Inputs(
         name=args.run,
-        scores=read_scores_table(args.scores),
-        layers=tables.read(args.layers, "layers") if args.layers else None,
-        neurons=tables.read(args.neurons, "neurons") if args.neurons else None,
-        awareness=read_awareness(args.awareness, args.awareness_languages),
-        counts=tables.read(args.counts, "counts") if args.counts else None,
-        prompts=read_prompts(args.prompts) if args.prompts else None,
-        losses={model: read_loss(path) for model, path in parse_assignments(args.loss, "--loss").items()},
-        runs={model: read_run(path) for model, path in parse_assignments(args.runs, "--runs").items()},
-        config=config,
+        **given,
         config_path=str(args.config) if args.config else None,
-        significance=read_significance(args.significance) if args.significance else Significance(),
-        dropped=read_dropped(args.dropped, EXAMPLES),
-        benchmarks=read_benchmarks(args.benchmarks) if args.benchmarks else pd.DataFrame(),
-        lengths=read_lengths(args.train),
-        code=read_object(args.code, "leave --code out") if args.code else {},
+        losses={model: inputs.read_loss(path) for model, path in models["loss"].items()},
+        runs={model: inputs.read_object(path) for model, path in models["runs"].items()},
+        awareness=inputs.read_awareness(args.awareness, args.awareness_languages),
+        dropped=inputs.read_dropped(args.dropped),
+        lengths=inputs.read_lengths(args.train),
         made=collect(),
     )
     from lander.report import document, page, summary  # matplotlib only when the inputs are right
     from lander.report.translations import read_browser
 
     documents = document.read_all(args.experiments)
-    folders = parse_assignments(args.translations, "--translations")
-    flagged = parse_assignments(args.flags, "--flags")
-    browser = read_browser(folders, flagged, args.sentences, summary.test_names(inputs))
-    page.write(inputs, args.out, documents, browser, args.figures)
+    browser = read_browser(models["translations"], models["flags"], args.sentences, summary.test_names(shown))
+    page.write(shown, args.out, documents, browser, args.figures)
 
 
 if __name__ == "__main__":

@@ -6,25 +6,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lander.report import svg
-from lander.report.document import heads
+from lander.report import charts
 from lander.report.inputs import Inputs
 from lander.report.labels import sort_directions
-from lander.report.svg import Drawn, styled
-from lander.report.tables import MISSING, Cell, Head, Table
+from lander.report.svg import Drawn
+from lander.report.tables import MISSING, Cell, Table
 from lander.shared.languages import parse_direction
 
 SHOWN = 200  # characters of an example
 
 
-def dropped_answer(inputs: Inputs) -> str:
-    """How many pairs were kept, and why the others were dropped."""
+def kept_answer(inputs: Inputs) -> str:
+    """How many pairs were kept."""
     if inputs.counts is None:
         return ""
     sums = inputs.counts.groupby("reason")["pairs"].sum()
-    dropped = sums.drop(["read", "kept"], errors="ignore").sort_values(ascending=False, kind="stable")
-    reasons = ", ".join(f"{name.replace('_', ' ')} {number:,}" for name, number in dropped[dropped > 0].items())
-    return f"{sums.get('kept', 0):,} of {sums.get('read', 0):,} pairs kept; dropped: {reasons or 'none'}"
+    return f"{sums.get('kept', 0):,} of {sums.get('read', 0):,} kept"
 
 
 def count_tables(counts: pd.DataFrame) -> list[Table]:
@@ -36,22 +33,21 @@ def count_tables(counts: pd.DataFrame) -> list[Table]:
 
 
 def _counted(counts: pd.DataFrame, by: str, corner: str, order: list[str], title: str) -> Table:
-    sums = counts.groupby([by, "reason"], sort=False)["pairs"].sum().unstack(fill_value=0)
+    sums = counts.groupby([by, "reason"], sort=False)["pairs"].sum().unstack(fill_value=0).loc[order]
     reasons = [name for name in counts["reason"].unique() if name not in ("read", "kept")]
     used = [name for name in reasons if sums[name].any()]
-    columns = [name for name in ("read", "kept") if name in sums] + used
-    rows = [(name, [Cell(f"{sums.loc[name, column]:,}") for column in columns]) for name in order]
-    rows.append(("all", [Cell(f"{sums[column].sum():,}") for column in columns]))
-    groups = [Head("pairs", len(columns) - len(used))] + ([Head("dropped because of", len(used))] if used else [])
+    columns = {name: ("pairs", name) for name in ("read", "kept") if name in sums}
+    columns |= {name: ("dropped because of", name.replace("_", " ")) for name in used}
     notes = []
     if idle := [name.replace("_", " ") for name in reasons if name not in used]:
         notes.append(f"Filters that dropped nothing: {', '.join(idle)}.")
     if {"read", "kept"} <= set(sums):
-        off = [name for name in order if 2 * sums.loc[name, "read"] != sums.loc[name].sum()]
+        off = sums.index[2 * sums["read"] != sums.sum(axis="columns")]
         wrong = f"The numbers of {', '.join(off)} do not add up: read is not kept + dropped."
-        notes.append(wrong if off else "Read = kept + dropped.")
-    names = heads([column.replace("_", " ") for column in columns])
-    return Table(title, corner, names, rows, groups, notes, total=True)
+        notes.append(wrong if len(off) else "Read = kept + dropped.")
+    sums.loc["all"] = sums.sum()
+    rows = [(name, [f"{number:,}" for number in numbers]) for name, numbers in sums[list(columns)].iterrows()]
+    return Table.of(title, corner, columns.values(), rows, notes=notes, total=True)
 
 
 def languages_table(inputs: Inputs) -> Table | None:
@@ -62,15 +58,14 @@ def languages_table(inputs: Inputs) -> Table | None:
     pairs = [] if inputs.counts is None else [parse_direction(name) for name in inputs.counts["direction"].unique()]
     rows = []
     for language, part in lengths.groupby("language"):
-        total, longest = int(part["sentences"].sum()), int(part["characters"].max())
-        numbers = [total, quantile(part, 0.5), quantile(part, 0.95), longest]
+        numbers = [part["sentences"].sum(), quantile(part, 0.5), quantile(part, 0.95), part["characters"].max()]
         served = [sum(getattr(pair, side) == language for pair in pairs) for side in ("source", "target")]
-        texts = [f"{number:,}" if pairs else MISSING for number in served] + [f"{number:,}" for number in numbers]
-        rows.append((inputs.language(str(language)), [Cell(text) for text in texts]))
-    columns = heads(["source in", "target in", "sentences", "median", "95%", "longest"])
-    groups = [Head("directions", 2), Head("training", 1), Head("length in characters", 3)]
+        numbers = [*(served if pairs else [None, None]), *numbers]
+        rows.append((inputs.language(str(language)), [MISSING if one is None else f"{one:,}" for one in numbers]))
+    columns = [("directions", "source in"), ("directions", "target in"), ("training", "sentences")]
+    columns += [("length in characters", name) for name in ("median", "95%", "longest")]
     notes = ["A sentence counts once for each direction that it trains. 95%: 95% of the sentences are not longer."]
-    return Table("Languages", "language", columns, rows, groups, notes)
+    return Table.of("Languages", "language", columns, rows, notes=notes)
 
 
 def quantile(lengths: pd.DataFrame, share: float) -> int:
@@ -87,14 +82,13 @@ def dropped_table(pair: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     for row in rows:
         texts = [text if len(text) <= SHOWN else f"{text[:SHOWN]}…" for text in (row["first"], row["second"])]
         cells = [Cell(text, lang=lang) for text, lang in zip(texts, (sides.source, sides.target), strict=True)]
-        cells.append(Cell(f"{row.get('origin', '')}, line {row.get('line', MISSING)}"))
-        shown.append((str(row["reason"]).replace("_", " "), cells))
+        place = f"{row.get('origin', '')}, line {row.get('line', MISSING)}"
+        shown.append((str(row["reason"]).replace("_", " "), [*cells, place]))
     notes = ["Lines count from 0, as in the tables and in `lines` of the config."]
-    columns = heads([sides.source, sides.target, "from"])
-    return Table(f"Examples of dropped pairs, {pair}", "dropped because of", columns, shown, notes=notes, wide=True)
+    columns = [sides.source, sides.target, "from"]
+    return Table.of(f"Examples of dropped pairs, {pair}", "dropped because of", columns, shown, notes=notes, wide=True)
 
 
-@styled
 def lengths(inputs: Inputs) -> Drawn | None:
     """Length of the training sentences, by language: a line over at most 24 stretches of equal width."""
     rows = inputs.lengths
@@ -104,19 +98,16 @@ def lengths(inputs: Inputs) -> Drawn | None:
     width = next(size for size in (1, 2, 5, 10, 20, 25, 50, 100, 200, 500, 1000, 10**6) if longest / size <= 24)
     ends = list(range(0, longest + width + 1, width))
     languages = sorted(rows["language"].unique())
-    figure, axes = svg.new_figure(legend_rows=-(-len(languages) // 7))
     parts = []
-    for index, language in enumerate(languages):
+    for language in languages:
         mine = rows[rows["language"] == language]
         counts, _ = np.histogram(mine["characters"].clip(upper=ends[-1] - 1), ends, weights=mine["sentences"])
         share = 100 * counts / counts.sum()
-        axes.plot(ends[:-1], share, label=language, **svg.line_style(index))
         table = {"characters": ends[:-1], "language": language, "percent": share.round(3), "sentences": counts}
         parts.append(pd.DataFrame(table))
-    axes.set_xlabel(f"length in characters (from; stretches of {width}, the last includes all longer ones)")
-    axes.set_ylabel("sentences (%)")
-    axes.set_ylim(bottom=0)
-    svg.legend_below(figure, axes, min(7, len(languages)))
+    data = pd.concat(parts)
+    x = f"length in characters (from; stretches of {width}, the last includes all longer ones)"
+    rows = data.set_axis(["value", "series", "mean", "sentences"], axis="columns")
     title = "Length of the training sentences, by language"
-    pivot = ("characters", "language", "percent")
-    return svg.drawn(figure, "lengths", title, "Line chart", pd.concat(parts), pivot)
+    drawing = charts.lines("lengths", title, [charts.Panel(rows, x, "sentences (%)")], "any")
+    return Drawn("lengths", title, "Line chart", drawing, data, ("characters", "language", "percent"))

@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
-from lander.report.tables import MISSING, Cell, Head, Table
+from lander.report.tables import MISSING, Cell, Table, markdown
 from lander.shared.errors import UserError
 from lander.shared.files import write_text
 
@@ -39,7 +39,7 @@ class Document:
     Attributes:
         name: of the experiment and its files.
         title: one line: what is in it.
-        blocks: tables and paragraphs, in order.
+        blocks: tables and paragraphs, in order. Empty paragraphs are left out of the files.
         csv: every number, one a row; see `numbers`.
         svg: the figure, or None.
         files: further files to write, name -> text; `read` does not read them.
@@ -80,9 +80,11 @@ def write(document: Document, out: Path) -> None:
     """Write all files of a document, each whole or not at all; the JSON comes last."""
     name = document.name
     figure = f"{name}.svg" if document.svg else None
-    content = Stored(document.title, document.blocks, figure)
-    stored = STORED.dump_json(content, indent=1, exclude_defaults=True)
-    texts = {f"{name}.csv": document.csv, f"{name}.md": markdown(document)}
+    blocks = [block for block in document.blocks if block]
+    stored = STORED.dump_json(Stored(document.title, blocks, figure), indent=1, exclude_defaults=True)
+    shown = [block if isinstance(block, str) else markdown(block) for block in blocks]
+    text = "\n\n".join([f"# {document.title}", *shown]) + "\n"
+    texts = {f"{name}.csv": document.csv, f"{name}.md": text}
     texts |= {figure: document.svg} if figure else {}
     texts |= {**document.files, f"{name}.json": stored.decode() + "\n"}
     for file, text in texts.items():
@@ -90,11 +92,7 @@ def write(document: Document, out: Path) -> None:
 
 
 def read(path: Path) -> Document:
-    """Read <name>.json, and the .csv and .svg beside it.
-
-    Raises:
-        UserError: a file is missing or damaged, or the figure is more than a picture.
-    """
+    """Read <name>.json, and the .csv and .svg beside it."""
     name = path.name.removesuffix(".json")
     try:
         stored = STORED.validate_json(_text(path), strict=True, extra="forbid")
@@ -113,11 +111,7 @@ def read(path: Path) -> Document:
 
 
 def read_all(paths: Sequence[Path]) -> list[Document]:
-    """All documents in folders, or of files <name>.json, in the order in which the page shows them.
-
-    Raises:
-        UserError: a path does not exist, two documents have one name, or one cannot be read.
-    """
+    """All documents in folders, or of files <name>.json, in the order in which the page shows them."""
     found: dict[str, Path] = {}
     for path in paths:
         if not path.exists():
@@ -138,11 +132,7 @@ def _text(path: Path) -> str:
 
 
 def check_svg(text: str, path: Path) -> None:
-    """Check that a picture is only a picture, because it becomes part of the page as it is.
-
-    Raises:
-        UserError: not XML, or with scripts, handlers or anything from another file or place.
-    """
+    """Refuse scripts, handlers, and what is from another file or place: the picture becomes part of the page."""
     try:
         root = ET.fromstring(text)
     except ET.ParseError as error:
@@ -161,31 +151,7 @@ def check_svg(text: str, path: Path) -> None:
             raise UserError(wrong.format("a style that loads files"))
 
 
-# ---------------------------------------------------------------- text of a document
-
-
-def markdown(document: Document) -> str:
-    """The document as Markdown whose columns line up in a terminal."""
-    blocks = [block if isinstance(block, str) else table_text(block) for block in document.blocks]
-    return "\n\n".join([f"# {document.title}", *blocks]) + "\n"
-
-
-def table_text(table: Table) -> str:
-    """A table as Markdown, its caption above and its notes below; a best cell is `**18.9** ±0.3`."""
-    groups = [group.text for group in table.groups for _ in range(group.span)] or [""] * len(table.heads)
-    rows = [[table.corner, *(f"{group} {head.text}".strip() for group, head in zip(groups, table.heads, strict=True))]]
-    for label, cells in table.rows:
-        texts = [f"**{cell.text}**" if cell.best else cell.text for cell in cells]
-        spreads = [f" {cell.spread}" if cell.spread else "" for cell in cells]
-        rows.append([label, *(text + spread for text, spread in zip(texts, spreads, strict=True))])
-    rows = [[text.replace("|", "\\|") for text in row] for row in rows]
-    first, *others = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
-    rows.insert(1, ["-" * first, *("-" * (width - 1) + ":" for width in others)])
-    lines = [
-        " | ".join([label.ljust(first), *(text.rjust(width) for text, width in zip(texts, others, strict=True))])
-        for label, *texts in rows
-    ]
-    return "\n\n".join([f"## {table.caption}", "\n".join(f"| {line} |" for line in lines), *table.notes])
+# ---------------------------------------------------------------- parts of a document
 
 
 def numbers(data: pd.DataFrame) -> str:
@@ -206,11 +172,6 @@ def number(
         text = text.replace("-", "").replace("+", "")  # no sign for what rounds to zero
     shown = spread is not None and spread == spread
     return Cell(text, bool(best), f"±{spread:.{digits}f}" if shown else "")
-
-
-def heads(texts: Sequence[str]) -> list[Head]:
-    """One heading a column."""
-    return [Head(text) for text in texts]
 
 
 def listed(values: Sequence[object]) -> str:

@@ -73,6 +73,12 @@ def read_scores_table(path: Path) -> pd.DataFrame:
     return scores.astype({"score": float})
 
 
+def models_of(scores: pd.DataFrame) -> list[Model]:
+    """The models of a table of scores."""
+    rows = scores[["method", "variant", "seed"]].drop_duplicates().itertuples(index=False, name=None)
+    return sorted(Model(method, variant, int(seed)) for method, variant, seed in rows)
+
+
 def read_awareness(files: Sequence[Path], languages: Sequence[str]) -> dict[str, pd.DataFrame]:
     """Awareness tables by language. Files and languages are in the same order."""
     if len(files) != len(languages):
@@ -99,24 +105,23 @@ def read_prompts(path: Path) -> pd.DataFrame:
     return prompts.astype({"prompt": str}).dropna()
 
 
-def read_run(path: Path) -> dict[str, Any]:
-    """A run.json of `lander.finetune`: settings, versions and costs, each of them optional."""
-    return read_object(path, "remove it and run snakemake again")
-
-
-def read_object(path: Path, remedy: str) -> dict[str, Any]:
-    """A JSON object.
-
-    Raises:
-        UserError: the file is missing or holds something else; `remedy` says what to do about it.
-    """
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON object: run.json of `lander.finetune` (settings, versions and costs, each optional), digests of code."""
     content = read_json(path)
     if not isinstance(content, dict):
-        raise UserError(f"{path}: not a JSON object; {remedy}")
+        raise UserError(f"{path}: not a JSON object; remove it and run snakemake again")
     return content
 
 
-def read_dropped(files: Sequence[Path], number: int) -> dict[str, list[dict[str, Any]]]:
+def read_config(path: Path) -> str:
+    """The text of the config; it may be broken."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: the config cannot be read ({error}); give the YAML file of the run") from None
+
+
+def read_dropped(files: Sequence[Path], number: int = 3) -> dict[str, list[dict[str, Any]]]:
     """The first `number` pairs that each filter dropped, from files <pair>.dropped.jsonl of `lander.data`."""
     found = {}
     for path in files:

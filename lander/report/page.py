@@ -9,12 +9,12 @@ from typing import Any
 
 from markupsafe import Markup
 
-from lander.report import data, detection, provenance, scores, summary, svg, training
+from lander.report import charts, data, detection, provenance, scores, summary, training
 from lander.report.beside import beside
 from lander.report.document import PICTURE_FIRST, Document
 from lander.report.inputs import Inputs
 from lander.report.labels import method_of, run_label
-from lander.report.svg import Drawn, styled
+from lander.report.svg import Drawn
 from lander.report.templates import environment, look
 from lander.report.translations import Browser
 from lander.shared.files import whole_folder, write_text
@@ -115,11 +115,12 @@ def _content(
         "sections": list(there.items()),
         "figures": figures,
         "inside": inside,
-        "elsewhere": [one.printed for one in compared],  # the paper's tables, which some experiments also have
-        "verdicts": [(test, summary.verdict(inputs, test), summary.tested_sentences(inputs, test)) for test in tests],
+        "elsewhere": [one.theirs.caption for one in compared],  # tables that some experiments also have
+        "verdicts": [(test, summary.verdict(inputs, test)) for test in tests],
         "findings": [one for one in summary.findings(inputs) if one[2] in places],
         "glance": summary.glance_table(inputs, tests),
         "winners": [one for one in (summary.winners_table(inputs, test) for test in tests) if one],
+        "off_target": summary.off_target_table(inputs.scores),
         "cautions": summary.cautions(inputs, tests),
         "foreign": detection.foreign_masks(inputs),
         "pareto": pareto,
@@ -133,7 +134,7 @@ def _content(
         "owners": detection.owners_table(inputs),
         "stages": training.stage_table(inputs),
         "commands": provenance.commands(inputs, [one.name for one in documents]),
-        "seeds": provenance.seeds(inputs),
+        "seeds": sorted(inputs.scores["seed"].unique(), key=lambda seed: (len(seed), seed)),
         "made": provenance.made_tables(inputs),
         "signatures": provenance.signature_table(inputs),
         "config": inputs.config,
@@ -166,7 +167,7 @@ def _write_files(out: Path, drawn: list[Drawn], documents: Sequence[Document], p
         write_text(out / f"{one.name}.csv", one.data.to_csv(index=False, lineterminator="\n"))
     for name in {*FIGURES, *promised} - {one.name for one in drawn}:
         if name in promised:
-            write_text(out / f"{name}.svg", _empty(name))
+            write_text(out / f"{name}.svg", charts.message(name, NOTHING))
             write_text(out / f"{name}.csv", f"note\n{NOTHING}\n")
         else:
             (out / f"{name}.svg").unlink(missing_ok=True)
@@ -179,12 +180,3 @@ def _write_files(out: Path, drawn: list[Drawn], documents: Sequence[Document], p
             write_text(folder / f"{one.name}.csv", one.csv)
             if one.svg:
                 write_text(folder / f"{one.name}.svg", one.svg)
-
-
-@styled
-def _empty(name: str) -> str:
-    """A figure that says that there is nothing to show."""
-    figure, axes = svg.new_figure(height=1)
-    axes.set_axis_off()
-    axes.text(0.5, 0.5, NOTHING, ha="center", va="center")
-    return svg.to_svg(figure, name, NOTHING)

@@ -7,10 +7,9 @@ from pathlib import Path
 from sacrebleu.metrics import BLEU
 
 from lander.evaluate.collect import MEANS
-from lander.report.document import heads
 from lander.report.inputs import Inputs
 from lander.report.labels import ORDER, look, method_of, run_label, sort_directions, sort_metrics
-from lander.report.tables import MISSING, Cell, Table, quantity
+from lander.report.tables import MISSING, Table, first, quantity
 from lander.shared.runs import Model
 
 PAGE = "this page"
@@ -60,69 +59,55 @@ def signature_table(inputs: Inputs) -> Table:
         for signature, own in part.groupby("signature"):
             names = sort_directions(own["direction"].unique())
             where = "all directions" if len(names) == everywhere else ", ".join(names)
-            table.append((heading, [Cell(where), Cell(str(signature))]))
+            table.append((heading, [where, signature]))
     notes = ["A mean over directions carries the signatures of its scores. scores.csv has every score's signature."]
-    columns = heads(["directions", "signature"])
-    return Table("Signatures of the scores", "metric", columns, table, notes=notes, wide=True)
-
-
-def seeds(inputs: Inputs) -> str:
-    """Which seeds there are, and what they decide."""
-    found = sorted(inputs.scores["seed"].unique(), key=lambda seed: (len(str(seed)), seed))
-    what = "it decides which training pairs are drawn, their templates and order, and how new parameters start"
-    return f"Seed{'s' if len(found) > 1 else ''} {', '.join(map(str, found))}: {what}."
+    columns = ["directions", "signature"]
+    return Table.of("Signatures of the scores", "metric", columns, table, notes=notes, wide=True)
 
 
 def made_tables(inputs: Inputs) -> list[Table]:
     """Code, machine and library versions of this page and of the trainings, and digests of the stages' code."""
-    found = [_machine_table(inputs), _version_table(inputs)]
-    if inputs.code:
-        rows = [(str(name), [Cell(str(digest))]) for name, digest in inputs.code.items()]
-        found.append(Table("Code of the stages", "stage", heads(["digest"]), rows))
-    return [table for table in found if table]
+    trained, here = versions(inputs), inputs.made.get("versions") or {}
+    names = sorted({*trained, *here}, key=str.lower)
+    libraries = [(name, [trained.get(name, MISSING), here.get(name, MISSING)]) for name in names]
+    codes = [(name, [digest]) for name, digest in inputs.code.items()]
+    found = [
+        _machine_table(inputs),
+        Table.of("Versions", "library", ["trainings", PAGE], libraries),
+        Table.of("Code of the stages", "stage", ["digest"], codes),
+    ]
+    return [table for table in found if table.rows]
 
 
-def _machine_table(inputs: Inputs) -> Table | None:
+def versions(inputs: Inputs) -> dict[str, str]:
+    """Library -> its version in the trainings; several if they differ."""
+    found: dict[str, set[str]] = {}
+    for content in inputs.runs.values():
+        there = content.get("versions")
+        for name, version in (there if isinstance(there, dict) else {}).items():
+            found.setdefault(str(name), set()).add(str(version))
+    return {name: ", ".join(sorted(there)) for name, there in found.items()}
+
+
+def _machine_table(inputs: Inputs) -> Table:
     """Commit and machine; makers with the same values share a row."""
-    labels = {model: f"{run_label(method_of(model))} (seed {model.seed})" for model in inputs.runs}
-    records = {PAGE: inputs.made} | {labels[model]: content for model, content in inputs.runs.items()}
+    records = {PAGE: inputs.made}
+    records |= {f"{run_label(method_of(model))} (seed {model.seed})": one for model, one in inputs.runs.items()}
     found: dict[tuple[str, ...], list[str]] = {}
     for name, record in records.items():
         git, machine = (record.get(key) if isinstance(record.get(key), Mapping) else {} for key in ("git", "machine"))
         if not git and not machine:
             continue
         changed = [str(file) for file in git.get("changed") or []]
-        more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
-        since = f"changed since: {', '.join(changed[:5])}{more}" if changed else "nothing changed"
+        since = f"changed since: {first(changed, 5)}" if changed else "nothing changed"
         commit = f"{git['commit']}, {since}" if git.get("commit") else "not in git"
         gpus, memory = machine.get("gpus") or [], machine.get("memory_bytes")
-        counted = ", ".join(f"{gpus.count(gpu)} × {gpu}" for gpu in dict.fromkeys(gpus)) or "none"
+        chips = ", ".join(f"{gpus.count(gpu)} × {gpu}" for gpu in dict.fromkeys(gpus)) or "none"
         size = quantity(memory, "B") if isinstance(memory, int) else MISSING
-        chip, cores, system, python = (
-            str(machine.get(key, MISSING)) for key in ("processor", "cores", "system", "python")
-        )
-        found.setdefault((commit, chip, cores, size, counted, f"{system}, Python {python}"), []).append(name)
-    rows = []
-    for texts, names in found.items():
-        models = [name for name in names if name != PAGE]
-        label = f"training of all {len(models)} models" if len(models) == len(labels) > 2 else ", ".join(models)
-        label = ", ".join(part for part in (PAGE if PAGE in names else "", label) if part)
-        rows.append((label, [Cell(text) for text in texts]))
-    columns = heads(["code (git)", "processor", "cores", "memory", "GPU", "system"])
+        known = {key: str(machine.get(key, MISSING)) for key in ("processor", "cores", "system", "python")}
+        system = f"{known['system']}, Python {known['python']}"
+        found.setdefault((commit, known["processor"], known["cores"], size, chips, system), []).append(name)
+    rows = [(first(names), texts) for texts, names in found.items()]
+    columns = ["code (git)", "processor", "cores", "memory", "GPU", "system"]
     notes = ["If files differ from the commit, their code may not be in the repository. The digests below identify it."]
-    return Table("Code and machine", "what was made", columns, rows, notes=notes, wide=True) if rows else None
-
-
-def _version_table(inputs: Inputs) -> Table | None:
-    """Versions of the libraries: of the trainings (several if these differ), and of the page."""
-    trained: dict[str, set[str]] = {}
-    for content in inputs.runs.values():
-        versions = content.get("versions")
-        for name, version in (versions if isinstance(versions, dict) else {}).items():
-            trained.setdefault(str(name), set()).add(str(version))
-    here = inputs.made.get("versions") or {}
-    rows = [
-        (name, [Cell(", ".join(sorted(trained.get(name, {MISSING})))), Cell(str(here.get(name, MISSING)))])
-        for name in sorted({*trained, *here}, key=str.lower)
-    ]
-    return Table("Versions", "library", heads(["trainings", PAGE]), rows) if rows else None
+    return Table.of("Code and machine", "what was made", columns, rows, notes=notes, wide=True)

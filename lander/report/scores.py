@@ -1,21 +1,21 @@
 """Section "Scores": the tables of scores, differences to baselines and prompts, and the figure of all scores.
 
-`lander compare` and the section "Beside the paper" use the same tables.
+`lander compare`, `lander scores` and the section "Beside the paper" use the same tables.
 """
 
-from collections.abc import Sequence
-from itertools import groupby
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from lander.evaluate.collect import MEANS
-from lander.report import svg
-from lander.report.document import heads
-from lander.report.inputs import Inputs
+from lander.report import charts
+from lander.report.inputs import Inputs, read_scores_table
 from lander.report.labels import (
     GROUPS,
     MEAN_LABELS,
+    Look,
     Method,
     direction_group,
     group_heading,
@@ -25,28 +25,32 @@ from lander.report.labels import (
     sort_directions,
     sort_metrics,
 )
-from lander.report.scoretable import score_notes
-from lander.report.significance import SIGNIFICANT, Outcome, Significance
-from lander.report.svg import Drawn, styled
-from lander.report.tables import MISSING, Cell, Head, Table, signed
+from lander.report.significance import SIGNIFICANT, Outcome, Place, Significance, read_significance
+from lander.report.svg import Drawn
+from lander.report.tables import MISSING, Cell, Table, markdown, signed
+from lander.shared.errors import UserError
 
+MAIN = ("bleu", "chrf2++")  # shown openly; the other measurements are in a closed part
 UNKNOWN = "It is not known which of these scores are better (evaluate.neural: less_is_better), so none is marked."
+Pair = tuple[str, Method, Method]  # label, method, what it is compared with
 
 
-def score_columns(directions: Sequence[str]) -> list[tuple[str, str]]:
-    """(group, direction or mean) of the columns: means first, where they can be seen, then the directions."""
-    plain = sort_directions(directions)
-    columns = [("mean", name) for name in MEAN_LABELS if name in directions]
-    there = [direction_group(name) for name in plain]
+def score_columns(directions: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Direction or mean -> (group, heading) of its column: means first, where they can be seen, then the directions."""
+    there = list(directions)
+    columns = {name: ("mean", label) for name, label in MEAN_LABELS.items() if name in there}
+    groups = {name: direction_group(name) for name in sort_directions(there)}
     for group in GROUPS:
-        columns += [(group_heading(group, there), name) for name in plain if direction_group(name) == group]
+        heading = group_heading(group, groups.values())
+        columns |= {name: (heading, name) for name, own in groups.items() if own == group}
     return columns
 
 
-def score_heads(columns: Sequence[tuple[str, str]]) -> tuple[list[Head], list[Head]]:
-    """The headings of those columns, and the groups above them."""
-    groups = [Head(group, len(list(own))) for group, own in groupby(columns, key=lambda column: column[0])]
-    return [Head(MEAN_LABELS.get(name, name)) for _, name in columns], groups
+def by_direction(scores: pd.DataFrame, test: str) -> pd.DataFrame:
+    """BLEU, mean over seeds: a row for each (method, variant), a column for each direction."""
+    rows = scores.query("test == @test and metric == 'bleu'")
+    rows = rows[~rows["direction"].isin(MEANS)]
+    return rows.groupby(["method", "variant", "direction"])["score"].mean().unstack()
 
 
 def score_table(scores: pd.DataFrame, test: str, metric: str, tested: Significance | None = None) -> Table | None:
@@ -59,86 +63,120 @@ def score_table(scores: pd.DataFrame, test: str, metric: str, tested: Significan
     if rows.empty:
         return None
     tested = tested or Significance()
-    heading, digits, factor, best = look(metric, rows["signature"].unique())
+    shown = look(metric, rows["signature"].unique())
     columns = score_columns(rows["direction"].unique())
-    by = rows.assign(score=rows["score"] * factor).groupby(["method", "variant", "direction"])["score"]
-    mean, spread, seeds = by.mean(), by.std(), by.count()
+    by = rows.groupby(["method", "variant", "direction"])["score"]
+    mean, spread = by.mean(), by.std().dropna()
     runs = sorted({key[:2] for key in mean.index}, key=method_key)
-    tops = mean.groupby("direction").agg(best).round(digits).to_dict() if best else {}
+    tops = {}
+    if shown.best and len(runs) > 1:
+        tops = mean.dropna().groupby("direction").agg(shown.best).map(shown.text).to_dict()
     table = []
     for run in runs:
         cells = []
-        for _, name in columns:
-            key = (*run, name)
-            if key not in mean.index:
+        for name in columns:
+            score, place = mean.get((*run, name)), (test, name, metric)
+            if score is None:
                 cells.append(Cell(MISSING))
                 continue
-            # compared as printed: no bold for a difference that the reader cannot see
-            top = len(runs) > 1 and round(mean[key], digits) == tops.get(name)
-            text = f"±{spread[key]:.{digits}f}" if seeds[key] > 1 else ""
-            sure = _sureness(tested, run, (test, name, metric), digits, factor) if tested else {}
-            cells.append(Cell(f"{mean[key]:.{digits}f}", top, text, **sure))
+            best = shown.text(score) == tops.get(name)  # as printed: no bold for a difference that cannot be seen
+            more = f"±{shown.text(spread[(*run, name)])}" if (*run, name) in spread else ""
+            cells.append(Cell(shown.text(score), best, more, **_sureness(tested, run, place, shown)))
         table.append((run_label(run), cells))
-    notes = []
+    notes = score_notes(rows)
     if any(cell.interval or cell.marks for _, cells in table for cell in cells):
-        notes = [tested.legend(), *([] if best else [UNKNOWN])]
-    names, groups = score_heads(columns)
-    return Table(f"{heading}, on {test}", "method", names, table, groups, notes + score_notes(rows))
+        notes = [tested.legend(), *([] if shown.best else [UNKNOWN]), *notes]
+    return Table.of(f"{shown.heading}, on {test}", "method", columns.values(), table, notes=notes)
 
 
-def _sureness(tested: Significance, run: Method, place: tuple[str, str, str], digits: int, factor: float) -> dict:
+def _sureness(tested: Significance, run: Method, place: Place, shown: Look) -> dict[str, str]:
     """The parts of a cell that say how sure its score is."""
-    span = [f"{end * factor:.{digits}f}" for end in tested.interval(run, place) or ()]
+    span = [shown.text(end) for end in tested.interval(run, place) or ()]
+    beaten, letters = tested.beaten(run, place), tested.letters()
     said = [f"95% interval {' to '.join(span)}"] if span else []
     for baseline in tested.baselines:
         if found := tested.compare(run, baseline, place):
             sure = "significant" if found.significant else "not significant"
-            gap = signed(found.difference * factor, digits)
-            said.append(f"against {run_label(baseline)} {gap}, {found.text}, {sure}")
-    beaten, letters = tested.beaten(run, place), tested.letters()
-    return {
-        "interval": "–".join(span),
-        "marks": "".join(letters[one] for one in beaten),
-        "ahead": ", ".join(map(run_label, beaten)),
-        "hover": "; ".join(said),
-    }
+            said.append(f"against {run_label(baseline)} {_signed(found.difference, shown)}, {found.text}, {sure}")
+    marks, ahead = "".join(letters[one] for one in beaten), ", ".join(map(run_label, beaten))
+    return {"interval": "–".join(span), "marks": marks, "ahead": ahead, "hover": "; ".join(said)}
 
 
-def difference_cell(difference: float, outcome: Outcome | None, digits: int, factor: float) -> Cell:
+def score_notes(rows: pd.DataFrame) -> list[str]:
+    """The signatures, and the seeds that the numbers are means over."""
+    notes = []
+    singles = rows[~rows["direction"].isin(MEANS)]
+    signatures = {text: sort_directions(part.unique()) for text, part in singles.groupby("signature")["direction"]}
+    for place, text in enumerate(sorted(signatures, key=lambda text: (-len(signatures[text]), text))):
+        where = f" of {', '.join(signatures[text])}" if place else ""
+        notes.append(f"Signature{where}: {text}")
+    seeds = sorted(rows["seed"].unique(), key=lambda seed: (len(seed), seed))
+    if len(seeds) > 1:
+        notes.append(f"Means over the seeds {', '.join(seeds)}; ± is the standard deviation over seeds.")
+    return notes
+
+
+def difference_cell(difference: float | None, outcome: Outcome | None, shown: Look) -> Cell:
     """A difference of scores and, if it was tested, its p and interval; bold if it is significant."""
-    text = signed(difference * factor, digits)
+    if difference is None:
+        return Cell(MISSING)
+    text = _signed(difference, shown)
     if outcome is None:
         return Cell(text)
-    span = " to ".join(signed(end * factor, digits) for end in (outcome.low, outcome.high) if end == end)
-    said = [text, *([f"95% interval {span}"] if span else []), outcome.text]
-    said.append("significant" if outcome.significant else "not significant")
+    span = " to ".join(_signed(end, shown) for end in (outcome.low, outcome.high) if end == end)
+    sure = "significant" if outcome.significant else "not significant"
+    said = [text, *([f"95% interval {span}"] if span else []), outcome.text, sure]
     return Cell(text, outcome.significant, outcome.text, span, hover="; ".join(said))
 
 
-def difference_note(tested: Significance) -> str:
-    """What is below and bold in a table of differences."""
-    return f"Below: the Holm-corrected p of {tested.test}, and the 95% interval. Bold: {SIGNIFICANT}."
+def _signed(difference: float, shown: Look) -> str:
+    return signed(difference * shown.factor, shown.digits)
 
 
-def difference_table(tested: Significance, test: str, metric: str, baseline: Method) -> Table | None:
-    """Methods x directions: the difference to one baseline and its corrected p, bold if it is significant."""
-    outcomes = {
-        (run, place[1]): found
-        for (run, base, place), found in tested.tests.items()
-        if base == baseline and (place[0], place[2]) == (test, metric)
-    }
-    if not outcomes:
+def difference_table(
+    caption: str,
+    tested: Significance,
+    test: str,
+    metric: str,
+    pairs: Iterable[Pair],
+    shown: Look,
+    scores: Mapping[tuple[str, str, str], float] | None = None,
+) -> Table | None:
+    """Pairs of methods x directions: the difference, its corrected p and interval, bold if it is significant.
+
+    Args:
+        scores: (method, variant, direction) -> score, for differences that were not tested.
+    """
+    pairs, scores = list(pairs), {} if scores is None else scores
+    tests = [key for key in tested.tests if (key[2][0], key[2][2]) == (test, metric)]
+    columns = score_columns(dict.fromkeys([*(place[1] for *_, place in tests), *(name for *_, name in scores)]))
+    table = []
+    for label, one, base in pairs:
+        cells = []
+        for name in columns:
+            outcome = tested.compare(one, base, (test, name, metric))
+            ends = [scores.get((*run, name)) for run in (one, base)]
+            gap = outcome.difference if outcome else None if None in ends else ends[0] - ends[1]
+            cells.append(difference_cell(gap, outcome, shown))
+        if any(cell.text != MISSING for cell in cells):
+            table.append((label, cells))
+    if not table:
         return None
-    columns = score_columns(list(dict.fromkeys(name for _, name in outcomes)))
-    heading, digits, factor, _ = tested.look(metric)
-    rows = []
-    for run in sorted({run for run, _ in outcomes}, key=method_key):
-        found = [outcomes.get((run, name)) for _, name in columns]
-        cells = [difference_cell(one.difference, one, digits, factor) if one else Cell(MISSING) for one in found]
-        rows.append((run_label(run), cells))
-    title = f"{heading} minus that of {run_label(baseline)}, on {test}"
-    names, _ = score_heads(columns)
-    return Table(title, "method", names, rows, [], [difference_note(tested)], word="significant")
+    notes = [f"Below: the Holm-corrected p of {tested.test}, and the 95% interval. Bold: {SIGNIFICANT}."]
+    if not tested.tests:
+        notes = ["No paired tests were possible: small differences may be chance."]
+    return Table.of(caption, "method", columns.values(), table, notes=notes, word="significant")
+
+
+def baseline_tables(tested: Significance, test: str, metric: str) -> list[Table]:
+    """The difference of every method to each baseline that it was tested against."""
+    found, shown = [], tested.look(metric)
+    for baseline in tested.baselines:
+        runs = {one for one, base, place in tested.tests if base == baseline and place[0] == test}
+        pairs = [(run_label(run), run, baseline) for run in sorted(runs, key=method_key)]
+        caption = f"{shown.heading} minus that of {run_label(baseline)}, on {test}"
+        found.append(difference_table(caption, tested, test, metric, pairs, shown))
+    return [table for table in found if table]
 
 
 def score_tables(inputs: Inputs, test: str) -> tuple[list[Table], list[Table], list[Table]]:
@@ -146,64 +184,57 @@ def score_tables(inputs: Inputs, test: str) -> tuple[list[Table], list[Table], l
     tested = inputs.significance
     known = sort_metrics(inputs.scores.loc[inputs.scores["test"] == test, "metric"])
     made = {name: score_table(inputs.scores, test, name, tested) for name in known}
-    first = [made.pop(name) for name in ("bleu", "chrf2++") if name in made]
-    differences = [difference_table(tested, test, name, one) for name in known for one in tested.baselines]
-    return first, [one for one in differences if one], list(made.values())
+    differences = [table for name in known for table in baseline_tables(tested, test, name)]
+    main = [made.pop(name) for name in MAIN if name in made]
+    return main, differences, list(made.values())
 
 
 def prompt_table(prompts: pd.DataFrame) -> Table:
     """BLEU of every prompt on the dev set, by direction; the chosen ones are marked."""
     columns = sort_directions(prompts["direction"].unique())
-    score = prompts.set_index(["prompt", "direction"])["bleu"].to_dict()
-    chosen = {(row.prompt, row.direction) for row in prompts.itertuples() if row.chosen}
-    rows = []
-    for prompt in prompts["prompt"].unique():
-        keys = [(prompt, name) for name in columns]
-        rows.append((prompt, [Cell(f"{score[key]:.1f}" if key in score else MISSING, key in chosen) for key in keys]))
+    found = {(row.prompt, row.direction): Cell(f"{row.bleu:.1f}", bool(row.chosen)) for row in prompts.itertuples()}
+    names = prompts["prompt"].unique()
+    rows = [(prompt, [found.get((prompt, name), MISSING) for name in columns]) for prompt in names]
     notes = ["Bold: the prompt that zero-shot (best prompt) uses in this direction."]
-    return Table("BLEU of the untrained base on the dev set", "prompt", heads(columns), rows, notes=notes)
+    return Table.of("BLEU of the untrained base on the dev set", "prompt", columns, rows, notes=notes)
 
 
-LOOKS = {  # group of directions -> marker, colour, distance from the middle of the row
-    "out of English": ("o", svg.PALETTE[0], -0.12),
-    "into English": ("s", svg.PALETTE[1], 0.12),
-    "other directions": ("^", svg.PALETTE[2], 0.0),
-}
+def terminal(run: Path, metric: str) -> str:
+    """A run's scores of one metric as Markdown: a table of each test set, and the means minus the baselines'."""
+    path, tests = run / "evaluate" / "scores.csv", run / "evaluate" / "significance.csv"
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; name the folder of a finished run, as in results/demo")
+    scores = read_scores_table(path)
+    if metric not in set(scores["metric"]):
+        raise UserError(f"--metric: {metric}: not in {path}; there are: {', '.join(scores['metric'].unique())}")
+    tested = read_significance(tests) if tests.is_file() else Significance()
+    means = tested.only(means=True)
+    parts = []
+    for test in sorted(scores["test"].unique()):
+        if table := score_table(scores, test, metric, tested):
+            rows = []
+            for label, (mean, *others) in table.rows:  # of the intervals only those of the means, which come first
+                rows.append((label, [replace(mean, spread=f"{mean.spread} {mean.interval}".strip()), *others]))
+            parts += [replace(table, rows=rows), *baseline_tables(means, test, metric)]
+    return "\n\n".join(map(markdown, parts))
 
 
-@styled
-def score_figure(inputs: Inputs, tests: list[str]) -> Drawn | None:
+# ---------------------------------------------------------------- figure
+
+
+def score_figure(inputs: Inputs, tests: Sequence[str]) -> Drawn | None:
     """BLEU of every method in every direction: a panel per test set, a row per method."""
     rows = inputs.scores.query("metric == 'bleu' and test in @tests")
     rows = rows[~rows["direction"].isin(MEANS)]
-    rows = rows.groupby(["test", "method", "variant", "direction"])["score"].mean().reset_index()
-    runs = sorted(set(zip(rows["method"], rows["variant"], strict=True)), key=method_key)
-    if not runs:
+    data = rows.groupby(["test", "method", "variant", "direction"])["score"].mean().reset_index()
+    if data.empty:
         return None
+    groups = data["direction"].map(direction_group)
+    runs = list(zip(data["method"], data["variant"], strict=True))
+    rows = data.assign(label=list(map(run_label, runs)), place=list(map(method_key, runs)), mean=data["score"])
+    rows = rows.assign(series=[group_heading(one, groups) for one in groups], side=groups.map(GROUPS.index))
+    rows = rows.sort_values(["place", "side"])
     shown = [test for test in tests if test in set(rows["test"])]
-    figure, panels = svg.new_panels(len(shown), 1, len(shown) * (0.85 + 0.3 * len(runs)), legend_rows=1)
-    groups = rows["direction"].map(direction_group)
-    for axes, test in zip(panels[:, 0], shown, strict=True):
-        axes.grid(axis="x")
-        for place, (method, variant) in enumerate(runs):
-            own = (rows["test"] == test) & (rows["method"] == method) & (rows["variant"] == variant)
-            for group, values in rows[own].groupby(groups)["score"]:
-                marker, colour, beside = LOOKS[group]
-                hollow = {"markersize": 5, "markerfacecolor": "none", "markeredgecolor": colour, "linestyle": ""}
-                axes.plot(values, np.full(len(values), place + beside), marker=marker, **hollow)
-                ends = [place + beside - 0.14, place + beside + 0.14]
-                axes.plot([values.mean()] * 2, ends, color=colour, linewidth=2.4)
-        axes.set_yticks(range(len(runs)), [run_label(run) for run in runs])
-        axes.invert_yaxis()
-        axes.set_xlim(left=0)
-        axes.set_xlabel(f"BLEU on {test} (0-100)")
-    first = panels[0, 0]
-    for group in (group for group in LOOKS if (groups == group).any()):
-        marker, colour, _ = LOOKS[group]
-        looks = {"marker": marker, "linestyle": "", "color": colour, "markerfacecolor": "none"}
-        first.plot([], [], **looks, label=group_heading(group, groups))
-    looks = {"marker": "|", "markersize": 10, "markeredgewidth": 2, "linestyle": "", "color": svg.INK}
-    first.plot([], [], **looks, label="mean of these")
-    svg.legend_below(figure, first, 4)
-    title, kind = f"BLEU by method on {', '.join(shown)}", f"Dot plot of {len(runs)} methods"
-    return svg.drawn(figure, "scores", title, kind, rows[["test", "method", "variant", "direction", "score"]])
+    panels = [charts.Panel(rows[rows["test"] == test], f"BLEU on {test} (0-100)") for test in shown]
+    title, kind = f"BLEU by method on {', '.join(shown)}", f"Dot plot of {rows['label'].nunique()} methods"
+    return Drawn("scores", title, kind, charts.dots("scores", title, panels), data)

@@ -89,10 +89,17 @@ class Significance:
         sign = {"max": 1, "min": -1}.get(self.look(place[2]).best, 0)
         return [one for one, found in outcomes if found and found.significant and sign * found.difference > 0]
 
-    def of_directions(self) -> "Significance":
-        """Without the tests and intervals of means over directions."""
-        intervals = {key: value for key, value in self.intervals.items() if key[1][1] not in MEANS}
-        tests = {key: value for key, value in self.tests.items() if key[2][1] not in MEANS}
+    def counted(self, method: Method, other: Method, test: str) -> tuple[int, int, int]:
+        """In how many directions a method's BLEU is significantly above and below another's, of how many tested."""
+        places = {place for *_, place in self.tests if (place[0], place[2]) == (test, "bleu") and place[1] not in MEANS}
+        found = [one for place in places if (one := self.compare(method, other, place))]
+        higher, lower = (sum(one.significant and sign * one.difference > 0 for one in found) for sign in (1, -1))
+        return higher, lower, len(found)
+
+    def only(self, means: bool) -> "Significance":
+        """The tests and intervals of means over directions, or those of single directions."""
+        intervals = {key: value for key, value in self.intervals.items() if (key[1][1] in MEANS) == means}
+        tests = {key: value for key, value in self.tests.items() if (key[2][1] in MEANS) == means}
         return replace(self, intervals=intervals, tests=tests)
 
     def letters(self) -> dict[Method, str]:
@@ -107,19 +114,13 @@ class Significance:
 
 
 def read_significance(path: Path) -> Significance:
-    """Read the table of `lander.evaluate.significance`.
-
-    Raises:
-        UserError: no such file, not CSV, a column is missing, or a number is not one.
-    """
+    """Read the table of `lander.evaluate.significance`."""
     rows = read_csv(path, COLUMNS, absent="leave --significance out if no tests were made")
     for name in NUMBERS:
         rows[name] = to_numbers(path, rows[name].replace("", "nan"))
     seeds = bool((rows["seeds"] > 1).any())
-    found = Significance(
-        seeds=seeds,
-        looks={str(metric): look(str(metric), part.unique()) for metric, part in rows.groupby("metric")["signature"]},
-    )
+    looks = {str(name): look(str(name), part.unique()) for name, part in rows.groupby("metric")["signature"]}
+    found = Significance(seeds=seeds, looks=looks)
     p_of_both = rows[["p_holm", "p_bootstrap_holm"]].max(axis="columns", skipna=False)
     for row in rows.assign(p=p_of_both if seeds else rows["p_holm"]).itertuples():
         method, place = (row.method, row.variant), (row.test, row.direction, row.metric)

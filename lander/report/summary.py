@@ -1,6 +1,5 @@
 """Section "Summary": which method is best and by how much, what training cost, and what to be careful about."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -8,13 +7,12 @@ import pandas as pd
 from lander.config.methods import TRAINING_FREE
 from lander.evaluate.collect import MEANS
 from lander.report import data, detection
-from lander.report.beside import by_direction
-from lander.report.document import heads, listed
+from lander.report.document import listed
 from lander.report.inputs import Inputs
 from lander.report.labels import MEAN_LABELS, Method, method_key, method_of, run_label, sort_tests
 from lander.report.scores import score_columns
-from lander.report.significance import LEVEL, SIGNIFICANT
-from lander.report.tables import MISSING, Cell, Head, Table, counted, duration, quantity, signed
+from lander.report.significance import SIGNIFICANT
+from lander.report.tables import MISSING, Cell, Table, counted, duration, first, quantity, signed
 
 SIDES = {"mean-out-of-en": "out of English", "mean-into-en": "into English"}
 GLANCE = {"bleu": "BLEU", "chrf2++": "chrF2++"}
@@ -101,24 +99,6 @@ def verdict(inputs: Inputs, test: str) -> list[Side]:
     return found
 
 
-def tested_sentences(inputs: Inputs, test: str) -> list[str]:
-    """In how many directions the best methods and landermt are significantly ahead of each baseline, and behind it."""
-    tested, found = inputs.significance, []
-    names = by_direction(inputs.scores, test).columns
-    means = [means_by_run(inputs.scores, test, "bleu", name) for name in sides(inputs.scores, test)]
-    for run in dict.fromkeys([*(run for one in means if len(one) for run in leaders(one)), OWN]):
-        parts = []
-        for base in tested.baselines:
-            outcomes = [one for name in names if (one := tested.compare(run, base, (test, name, "bleu")))]
-            ahead = sum(one.significant and one.difference > 0 for one in outcomes)
-            behind = sum(one.significant and one.difference < 0 for one in outcomes)
-            text = f"ahead of {run_label(base)} in {ahead} of {len(outcomes)} directions"
-            parts += [f"{text} and behind in {behind}" if behind else text] if outcomes else []
-        if parts:
-            found.append(f"{run_label(run)} is significantly (p < {LEVEL:g}) {'; '.join(parts)}.")
-    return found
-
-
 def winners_table(inputs: Inputs, test: str) -> Table | None:
     """Which method is best in each direction, by how much, and whether that is more than chance."""
     rows = inputs.scores.query("test == @test and metric == 'bleu'")
@@ -127,32 +107,28 @@ def winners_table(inputs: Inputs, test: str) -> Table | None:
     means = rows.groupby(["method", "variant", "direction"])["score"].mean().unstack()
     tested = inputs.significance
     table = []
-    for _, name in score_columns(means.columns):
+    for name in score_columns(means.columns):
         order = means[name].dropna().sort_values(ascending=False, kind="stable")
         best, place = leaders(order), (test, name, "bleu")
         span = tested.interval(best[0], place) if len(best) == 1 else None
-        interval = f"{span[0]:.1f}–{span[1]:.1f}" if span else ""
-        cells = [Cell(", ".join(map(run_label, best))), Cell(f"{order.iloc[0]:.1f}", interval=interval)]
-        if len(best) > 1:
-            cells += [Cell(MISSING), Cell("tied"), Cell(MISSING)]
-        elif len(order) == 1:
-            cells += [Cell(MISSING)] * 3
-        else:
+        score = Cell(f"{order.iloc[0]:.1f}", interval=f"{span[0]:.1f}–{span[1]:.1f}" if span else "")
+        second = [MISSING, "tied", MISSING] if len(best) > 1 else [MISSING] * 3
+        if len(best) == 1 < len(order):
             outcome = tested.compare(best[0], order.index[1], place)
             sure = ("yes, " if outcome.significant else "no, ") + outcome.text if outcome else "not tested"
-            cells += [Cell(run_label(order.index[1])), Cell(signed(order.iloc[0] - order.iloc[1])), Cell(sure)]
-        if tested.tests:
-            beaten = [base for base in tested.baselines if all(base in tested.beaten(run, place) for run in best)]
-            cells.append(Cell(", ".join(map(run_label, beaten)) or "none", value=len(beaten)))
-        table.append((MEAN_LABELS.get(name, name), cells))
-    texts = ["best", "BLEU", "second", "ahead by", "significant", *(["significantly ahead of"] if tested.tests else [])]
+            second = [run_label(order.index[1]), signed(order.iloc[0] - order.iloc[1]), sure]
+        beaten = [base for base in tested.baselines if all(base in tested.beaten(run, place) for run in best)]
+        ahead = [Cell(", ".join(map(run_label, beaten)) or "none", value=len(beaten))] if tested.tests else []
+        table.append((MEAN_LABELS.get(name, name), [", ".join(map(run_label, best)), score, *second, *ahead]))
+    columns = ["best", "BLEU", "second", "ahead by", "significant"]
     notes = ["No paired tests were made: a small lead may be chance."]
     if tested.tests:
+        columns.append("significantly ahead of")
         notes = [
             f"Significant: Holm-corrected {SIGNIFICANT}. “not tested”: neither of the two is one of the baselines "
             f"({', '.join(map(run_label, tested.baselines))}). Last column: of these baselines."
         ]
-    return Table(f"Best method by direction, BLEU on {test}", "direction", heads(texts), table, notes=notes)
+    return Table.of(f"Best method by direction, BLEU on {test}", "direction", columns, table, notes=notes)
 
 
 # ---------------------------------------------------------------- all methods on one line each
@@ -166,39 +142,75 @@ def average(inputs: Inputs, run: Method, key: str) -> float | None:
 
 
 def glance_table(inputs: Inputs, tests: list[str]) -> Table:
-    """Every method on one line: mean scores, gain over the better zero-shot, and what training cost."""
-    columns = [(test, metric, name) for test in tests for metric in GLANCE for name in sides(inputs.scores, test)]
-    means = {column: means_by_run(inputs.scores, *column) for column in columns}
-    rows = []
+    """Every method on one line: mean scores, gain over the better zero-shot, tests, and what training cost."""
+    places = [(test, metric, name) for test in tests for metric in GLANCE for name in sides(inputs.scores, test)]
+    means = {place: means_by_run(inputs.scores, *place) for place in places}
+    tested, rows, columns = inputs.significance, [], []
     for run in sorted(set().union(*(one.index for one in means.values())), key=method_key):
-        cells = []
-        for (_, metric, _), found in means.items():
-            known = run in found.index
+        cells = []  # heading -> cell
+        for (test, metric, name), found in means.items():
+            score = found.get(run)
             best = len(found) > 1 and run in leaders(found)
-            cells.append(Cell(f"{found[run]:.1f}", best) if known else Cell(MISSING))
+            heading = f"{GLANCE[metric]} {MEAN_LABELS[name]}".removesuffix(" all")
+            cells.append(((test, heading), MISSING if score is None else Cell(f"{score:.1f}", best)))
             if metric == "bleu":
-                floor = max((value for one, value in found.items() if one[0] == "zero-shot"), default=None)
-                cells.append(Cell(signed(found[run] - floor) if known and floor is not None else MISSING))
+                zero = max((value for one, value in found.items() if one[0] == "zero-shot"), default=None)
+                cells.append(((test, "gain"), MISSING if None in (score, zero) else signed(score - zero)))
+        for test in tests:
+            for base in tested.baselines:
+                higher, lower, of = tested.counted(run, base, test)
+                text = Cell(f"+{higher} −{lower} of {of}", value=higher - lower) if of else MISSING
+                cells.append(((f"significant on {test}", f"against {run_label(base)}"), text))
         if inputs.runs:
             trained, total = (average(inputs, run, f"parameters_{name}") for name in ("trained", "total"))
-            share = f"{100 * trained / total:.3g}%" if trained is not None and total else MISSING
             seconds, tokens, memory = (average(inputs, run, key) for key in ("seconds", "tokens", "peak_memory_bytes"))
-            cells += [Cell(quantity(trained), value=trained), Cell(share), Cell(duration(seconds), value=seconds)]
-            cells += [Cell(quantity(tokens), value=tokens), Cell(quantity(memory, "B"), value=memory)]
-        rows.append((run_label(run), cells))
-    texts, groups = [], []
-    for test in tests:
-        own = [(metric, MEAN_LABELS[name]) for one, metric, name in columns if one == test]
-        found = [[f"{GLANCE[metric]} {name}", *(["gain"] if metric == "bleu" else [])] for metric, name in own]
-        found = [text.removesuffix(" all") for part in found for text in part]
-        texts += found
-        groups.append(Head(test, len(found)))
+            costs = {
+                "trained": Cell(quantity(trained), value=trained),
+                "share": f"{100 * trained / total:.3g}%" if trained is not None and total else MISSING,
+                "time": Cell(duration(seconds), value=seconds),
+                "tokens": Cell(quantity(tokens), value=tokens),
+                "memory": Cell(quantity(memory, "B"), value=memory),
+            }
+            cells += [(("training", heading), cell) for heading, cell in costs.items()]
+        columns = [column for column, _ in cells]
+        rows.append((run_label(run), [cell for _, cell in cells]))
     notes = ["Means over directions. Gain: BLEU above the better zero-shot prompt."]
+    if tested.baselines:
+        notes.append(
+            f"Significant: in how many directions the BLEU is higher (+) and lower (−) than the baseline's, of those "
+            f"tested (Holm-corrected {SIGNIFICANT})."
+        )
     if inputs.runs:
-        costs = ["trained", "share", "time", "tokens", "memory"]
-        texts, groups = texts + costs, [*groups, Head("training", len(costs))]
         notes.append("Trained: parameters; share: of all parameters of the model. Memory: the peak of one process.")
-    return Table("Methods at a glance", "method", heads(texts), rows, groups, notes)
+    return Table.of("Methods at a glance", "method", columns, rows, notes=notes)
+
+
+def off_target_table(scores: pd.DataFrame) -> Table | None:
+    """Output in a wrong language: each method's worst direction, by its share among the outputs that can be identified.
+
+    A direction in which fewer than `FEW` of the outputs can be identified is not judged: most are empty or too short.
+    """
+    rows = scores[scores["metric"].isin(["off_target", "language_unknown"]) & ~scores["direction"].isin(MEANS)]
+    shares = rows.groupby(["method", "variant", "test", "direction", "metric"])["score"].mean().unstack()
+    shares = shares.reindex(columns=["off_target", "language_unknown"]).dropna(subset="off_target")
+    if shares.empty:
+        return None
+    known = 1 - shares["language_unknown"].fillna(0)
+    off = (shares["off_target"] / known).where(known >= FEW)
+    table = []
+    for run, own in sorted(off.groupby(["method", "variant"]), key=lambda pair: method_key(pair[0])):
+        judged = own.dropna().sort_values(ascending=False, kind="stable")
+        worst = [MISSING, MISSING]
+        if len(judged):
+            *_, test, direction = judged.index[0]
+            worst = [f"{direction} on {test}", f"{100 * judged.iloc[0]:.1f}%"]
+        table.append((run_label(run), [*worst, int((judged > OFF).sum()), len(judged), len(own) - len(judged)]))
+    columns = ["worst direction", "share there", f"directions above {100 * OFF:.0f}%", "judged", "not judged"]
+    notes = [
+        "Shares are of the outputs whose language can be identified. Not judged: directions in which fewer than "
+        f"{100 * FEW:.0f}% of the outputs are long enough for that."
+    ]
+    return Table.of("Output in a wrong language", "method", columns, table, notes=notes)
 
 
 # ---------------------------------------------------------------- answers, cautions
@@ -207,45 +219,12 @@ def glance_table(inputs: Inputs, tests: list[str]) -> Table:
 def findings(inputs: Inputs) -> list[tuple[str, str, str]]:
     """What people ask of a run: (question, answer, id of the place in the page)."""
     found = [
-        ("Layers chosen, and why", detection.layers_answer(inputs), "delta"),
-        ("Neurons of each language", detection.neurons_answer(inputs), "owners"),
+        ("Layers chosen", detection.layers_answer(inputs), "delta"),
+        ("Specific neurons", detection.neurons_answer(inputs), "owners"),
         ("Masks of landermt", detection.foreign_masks(inputs), "provenance"),
-        ("Pairs dropped from the data", data.dropped_answer(inputs), "data"),
-        ("Output in a wrong language", off_target_answer(inputs.scores), "scores-section"),
+        ("Pairs for training", data.kept_answer(inputs), "data"),
     ]
     return [(question, answer, place) for question, answer, place in found if answer]
-
-
-def off_target_answer(scores: pd.DataFrame) -> str:
-    """Each method's worst directions, by the share of outputs in a wrong language among those that can be identified.
-
-    A direction in which fewer than `FEW` of the outputs can be identified is not judged: most are empty or too short.
-    """
-    rows = scores[scores["metric"].isin(["off_target", "language_unknown"]) & ~scores["direction"].isin(MEANS)]
-    shares = rows.groupby(["method", "variant", "test", "direction", "metric"])["score"].mean().unstack()
-    shares = shares.reindex(columns=["off_target", "language_unknown"]).dropna(subset="off_target")
-    shares["known"] = 1 - shares["language_unknown"].fillna(0)
-    shares["off"] = shares["off_target"] / shares["known"]
-    several = shares.index.unique("test").size > 1
-    worst, clean, unknown = [], [], []
-    for run, own in sorted(shares.groupby(["method", "variant"]), key=lambda pair: method_key(pair[0])):
-        judged = own[own["known"] >= FEW].sort_values("off", ascending=False, kind="stable")
-        places = [
-            f"{100 * share:.1f}% in {direction}" + (f" ({test})" if several else "")
-            for (_, _, test, direction), share in judged.loc[judged["off"] > OFF, "off"].items()
-        ]
-        left = len(own) - len(judged)
-        label = run_label(run) + (f" ({left} of {len(own)} directions not judged)" if left and len(judged) else "")
-        worst += [f"{label} {_first(places, 2)}"] if places else []
-        if not places:
-            (clean if len(judged) else unknown).append(label)
-    parts = worst + ([f"at most {100 * OFF:.0f}% in every direction: {', '.join(clean)}"] if clean else [])
-    judged = shares.loc[shares["known"] >= FEW, "known"]
-    if len(judged) and judged.min() < 1:
-        ends = dict.fromkeys(f"{100 * end:.0f}" for end in (judged.min(), judged.max()))
-        parts[0] = f"of the {'–'.join(ends)}% of outputs whose language can be identified: {parts[0]}"
-    few = f"fewer than {100 * FEW:.0f}% of the outputs are long enough to identify their language"
-    return "; ".join(parts + ([f"not judged, because {few}: {', '.join(unknown)}"] if unknown else []))
 
 
 def cautions(inputs: Inputs, tests: list[str]) -> list[str]:
@@ -258,22 +237,16 @@ def cautions(inputs: Inputs, tests: list[str]) -> list[str]:
             "larger p of randomisation and bootstrap). A few seeds show little of how much seeds vary."
         )
     if seeds == 1:
-        found.append(
-            ONE_SEED if tested.tests else "One seed and no significance tests: small differences may be chance."
-        )
-    for test in tests:
-        found += [f"{test}: {text}" for text in _test_cautions(scores, test)]
-    return found
+        alone = "One seed and no significance tests: small differences may be chance."
+        found.append(ONE_SEED if tested.tests else alone)
+    return found + [f"{test}: {text}" for test in tests for text in _test_cautions(scores, test)]
 
 
 def _test_cautions(scores: pd.DataFrame, test: str) -> list[str]:
     found, wanted = [], sides(scores, test)
     top = max(means_by_run(scores, test, "bleu", name).max() for name in wanted)
     if top < FLOOR:
-        found.append(
-            f"no method reaches {FLOOR:g} BLEU; the best has {top:.1f}. Almost nothing is translated, and the order of "
-            "such scores says little."
-        )
+        found.append(f"no method reaches {FLOOR:g} BLEU; the best has {top:.1f}. The order of such scores says little.")
     rows = scores[(scores["test"] == test) & ~scores["direction"].isin(MEANS)]
     values = dict(list(rows.groupby("metric")))
     if "contaminated" in values and (worst := values["contaminated"].nlargest(1, "score").iloc[0])["score"] > 0:
@@ -286,20 +259,15 @@ def _test_cautions(scores: pd.DataFrame, test: str) -> list[str]:
             means = values[metric].groupby(["method", "variant"])["score"].mean()
             means = means.sort_values(ascending=False, kind="stable")
             over = [f"{run_label(run)} {100 * value:.1f}%" for run, value in means.items() if value > limit]
-            found += [f"more than {100 * limit:.0f}% of the output {text}: {_first(over)}."] if over else []
+            found += [f"more than {100 * limit:.0f}% of the output {text}: {first(over)}."] if over else []
     for name, of in wanted.items():
         cut, raw = (means_by_run(scores, test, metric, name) for metric in ("bleu", "bleu_raw"))
         gaps = (cut - raw).dropna().abs().sort_values(ascending=False, kind="stable")
         shown = [f"{run_label(run)} {cut[run]:.1f} / {raw[run]:.1f}" for run, gap in gaps.items() if gap >= 1]
         if shown:
-            found.append(f"output goes on after the translation. BLEU of cut / raw output, {of}: {_first(shown)}.")
+            found.append(f"output goes on after the translation. BLEU of cut / raw output, {of}: {first(shown)}.")
     bleu = rows[rows["metric"] == "bleu"].groupby(["method", "variant"])["direction"].nunique()
     for run in sorted(bleu.index, key=method_key):
         if bleu[run] < (total := rows["direction"].nunique()):
             found.append(f"{run_label(run)} has scores in {bleu[run]} of {total} directions; its means are over those.")
     return found
-
-
-def _first(texts: Sequence[str], number: int = 3) -> str:
-    """The first few texts, and how many more there are."""
-    return ", ".join(texts[:number]) + (f" and {len(texts) - number} more" if len(texts) > number else "")

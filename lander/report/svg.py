@@ -14,13 +14,10 @@ from typing import Any
 
 import matplotlib
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from lander.report.tables import MISSING, Cell, Head, Table
+from lander.report.tables import MISSING, Table
 
 INK, MUTED, GRID, BAND, PAGE = "#1b1b1d", "#5f5f63", "#dcdcdf", "#efe7d2", "#fffffe"
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", INK)
@@ -35,6 +32,8 @@ RC = {
     "font.family": SANS,
     "font.size": 9.5,
     "axes.labelsize": 9.5,
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
     "xtick.labelsize": 9,
     "ytick.labelsize": 9,
     "legend.fontsize": 9,
@@ -65,6 +64,7 @@ RC = {
     "legend.columnspacing": 1.4,
     "hatch.linewidth": 0.8,
     "axes.formatter.useoffset": False,
+    "axes.formatter.limits": (-2, 6),
 }
 
 styled = matplotlib.rc_context(RC)  # decorator of functions that draw
@@ -76,10 +76,15 @@ class Drawn:
 
     name: str
     title: str
-    description: str  # for readers who cannot see it
+    kind: str  # as in `Line chart of 6 layers`
     svg: str
     data: pd.DataFrame  # long format: what the figure shows
     pivot: tuple[str, str, str] | None = None  # rows, columns and values of `table`
+
+    @property
+    def description(self) -> str:
+        """For readers who cannot see it."""
+        return f"{self.kind}. {self.title}."
 
     @property
     def table(self) -> Table | None:
@@ -89,8 +94,8 @@ class Drawn:
         index, columns, values = self.pivot
         order = list(dict.fromkeys(self.data[columns]))
         wide = self.data.pivot(index=index, columns=columns, values=values)[order]
-        rows = [(str(row[0]), [Cell(_number(value)) for value in row[1:]]) for row in wide.itertuples(name=None)]
-        return Table(self.title, index, [Head(str(name)) for name in order], rows)
+        rows = [(label, map(_number, numbers)) for label, *numbers in wide.itertuples(name=None)]
+        return Table.of(self.title, index, map(str, order), rows)
 
 
 def _number(value: float) -> str:
@@ -99,44 +104,11 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() and abs(value) >= 1 else f"{value:.4g}"
 
 
-def drawn(
-    figure: Figure, name: str, title: str, kind: str, data: pd.DataFrame, pivot: tuple[str, str, str] | None = None
-) -> Drawn:
-    """A finished figure. `kind` begins its description, as in `Line chart of 6 layers`."""
-    return Drawn(name, title, f"{kind}. {title}.", to_svg(figure, name, title), data, pivot)
-
-
 def line_style(index: int) -> dict[str, Any]:
     """Colour, dash and marker of the `index`-th series. Neighbours differ in all three, any two of 70 in one."""
     colour = PALETTE[index % len(PALETTE)]
     dash = DASHES[(index + index // len(PALETTE)) % len(DASHES)]
     return {"color": colour, "linestyle": dash, "marker": MARKERS[index % len(MARKERS)], "markeredgecolor": colour}
-
-
-def new_figure(height: float = 3.3, legend_rows: int = 0, width: float = 6.4) -> tuple[Figure, Axes]:
-    """A figure of one panel with room for some legend rows below it. Sizes are in inches."""
-    figure, panels = new_panels(1, 1, height, legend_rows, width)
-    return figure, panels[0][0]
-
-
-def new_panels(
-    rows: int, columns: int, height: float, legend_rows: int = 0, width: float = 6.4, **shared: Any
-) -> tuple[Figure, Any]:
-    """A figure of several panels, and the panels as an array of rows x columns."""
-    figure = Figure(figsize=(width, height + 0.21 * legend_rows), layout="constrained")
-    FigureCanvasSVG(figure)
-    return figure, figure.subplots(rows, columns, squeeze=False, **shared)
-
-
-def integer_axis(axes: Axes) -> None:
-    """Ticks of the x axis at whole numbers: layers, updates."""
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=16, integer=True, min_n_ticks=1))
-
-
-def legend_below(figure: Figure, axes: Axes, columns: int) -> None:
-    """All series of the panel, below it."""
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
 
 
 def to_svg(figure: Figure, name: str, title: str) -> str:

@@ -1,8 +1,10 @@
-"""Tables as data, and numbers as text. table.html turns a table into HTML and escapes its text."""
+"""Tables as data and as Markdown, and numbers as text. table.html turns a table into HTML and escapes its text."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
 
 MISSING = "–"
 
@@ -51,6 +53,50 @@ class Table:
     total: bool = False  # the last row is a sum
     wide: bool = False  # cells hold sentences, which may be broken into lines
     word: str = "best"  # what bold means, for screen readers
+
+    @classmethod
+    def of(
+        cls,
+        caption: str,
+        corner: str,
+        columns: Iterable[str | tuple[str, str]],
+        rows: Iterable[tuple[str, Iterable[Any]]],
+        **more: Any,
+    ) -> "Table":
+        """A table of plain values or cells. Its columns are headings, or pairs of a group and a heading."""
+        pairs = [("", column) if isinstance(column, str) else column for column in columns]
+        groups = [Head(group, len(list(own))) for group, own in groupby(pairs, key=lambda pair: pair[0])]
+        cells = [(str(label), [one if isinstance(one, Cell) else Cell(str(one)) for one in row]) for label, row in rows]
+        shown = groups if any(group.text for group in groups) else []
+        return cls(caption, corner, [Head(heading) for _, heading in pairs], cells, shown, **more)
+
+
+def markdown(table: Table) -> str:
+    """A table as Markdown, its caption above and its notes below; a best cell is `**18.9** ±0.3`."""
+    heads = [head.text for head in table.heads]
+    if table.groups and len(set(heads)) < len(heads):  # the groups tell columns of one heading apart
+        groups = [group.text for group in table.groups for _ in range(group.span)]
+        heads = [f"{group} {head}".strip() for group, head in zip(groups, heads, strict=True)]
+    rows = [[table.corner, *heads]]
+    for label, cells in table.rows:
+        texts = [f"**{cell.text}**" if cell.best else cell.text for cell in cells]
+        rows.append([label, *(f"{text} {cell.spread}".strip() for text, cell in zip(texts, cells, strict=True))])
+    rows = [[text.replace("|", "\\|") for text in row] for row in rows]
+    first, *others = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
+    rows.insert(1, ["-" * first, *("-" * (width - 1) + ":" for width in others)])
+    lines = [
+        " | ".join([label.ljust(first), *(text.rjust(width) for text, width in zip(texts, others, strict=True))])
+        for label, *texts in rows
+    ]
+    return "\n\n".join([f"## {table.caption}", "\n".join(f"| {line} |" for line in lines), *table.notes])
+
+
+# ---------------------------------------------------------------- numbers
+
+
+def first(texts: Sequence[str], number: int = 3) -> str:
+    """The first few texts, and how many more there are."""
+    return ", ".join(texts[:number]) + (f" and {len(texts) - number} more" if len(texts) > number else "")
 
 
 def counted(numbers: Mapping[str, int]) -> list[str]:

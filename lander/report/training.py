@@ -2,14 +2,13 @@
 
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import LogLocator, NullLocator
 
-from lander.report import svg
-from lander.report.document import heads
+from lander.report import charts
+from lander.report.charts import Panel
 from lander.report.inputs import Inputs
 from lander.report.labels import method_key, method_of, run_label
 from lander.report.summary import average, means_by_run, sides
-from lander.report.svg import Drawn, styled
+from lander.report.svg import Drawn
 from lander.report.tables import MISSING, Cell, Table, duration, quantity
 
 POINTS = 60  # of a loss curve: enough to see its shape, few enough to average over batches
@@ -36,7 +35,6 @@ def binned_loss(losses: list[pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame({"update": rows["update"].groupby(stretch).max().astype(int), "loss": sums})
 
 
-@styled
 def loss(inputs: Inputs) -> Drawn | None:
     """Training loss of every trained method."""
     runs: dict[tuple[str, str], list[pd.DataFrame]] = {}
@@ -47,20 +45,12 @@ def loss(inputs: Inputs) -> Drawn | None:
     curves = {label: rows.assign(method=label) for label, rows in curves.items() if len(rows)}
     if not curves:
         return None
-    columns = min(4, len(curves))
-    figure, axes = svg.new_figure(height=3.5, legend_rows=-(-len(curves) // columns))
-    for index, (label, rows) in enumerate(curves.items()):
-        step = max(1, len(rows) // 8)
-        style = svg.line_style(index) | {"markevery": (index % step, step)}  # markers of two curves seldom coincide
-        axes.plot(rows["update"], rows["loss"], label=label, **style)
-    axes.set_xlabel("optimizer update")
-    axes.set_ylabel("training loss (nats per token)")
-    axes.margins(x=0.02)
-    svg.integer_axis(axes)
-    svg.legend_below(figure, axes, columns)
     data = pd.concat(curves.values())[["method", "update", "loss"]]
+    rows = data.set_axis(["series", "value", "mean"], axis="columns")
+    panel = Panel(rows, "optimizer update", "training loss (nats per token)")
+    drawing = charts.lines("loss", "Training loss", [panel], "whole")
     kind = f"Line chart of {len(curves)} methods"
-    return svg.drawn(figure, "loss", "Training loss", kind, data, ("update", "method", "loss"))
+    return Drawn("loss", "Training loss", kind, drawing, data, ("update", "method", "loss"))
 
 
 # ---------------------------------------------------------------- gain against cost
@@ -93,44 +83,19 @@ def gains(inputs: Inputs, tests: list[str]) -> pd.DataFrame:
     return table.assign(best=best)
 
 
-@styled
 def gain(inputs: Inputs, tests: list[str]) -> Drawn | None:
     """Gain against cost, for runs in which forgetting, the third axis, was not measured."""
     data = gains(inputs, tests[:PANELS])
     if data.empty:
         return None
-    labels = list(dict.fromkeys(data["label"]))
-    shown = list(dict.fromkeys(data["test"]))
-    columns = list(dict.fromkeys(data["directions"]))
-    figure, panels = svg.new_panels(
-        len(shown), len(columns), 2.9 * len(shown) + 0.2, -(-len(labels) // 3), sharex="col", sharey="row"
-    )
-    for (test, of), rows in data.groupby(["test", "directions"], sort=False):
-        axes = panels[shown.index(test), columns.index(of)]
-        axes.grid(True)
-        for row in rows.itertuples():
-            index = labels.index(row.label)
-            colour, marker = svg.PALETTE[index % len(svg.PALETTE)], svg.MARKERS[index % len(svg.MARKERS)]
-            look = {"color": colour, "marker": marker, "markersize": 7.5, "linestyle": ""}
-            fill = colour if row.best else svg.PAGE
-            axes.plot(row.parameters, row.gain, label=row.label, markerfacecolor=fill, **look)
-        front = rows[rows["best"]].sort_values("parameters")
-        axes.plot(front["parameters"], front["gain"], color=svg.MUTED, linestyle=svg.DASHES[2], linewidth=1, zorder=0)
-        axes.axhline(0, color=svg.MUTED, linewidth=1, linestyle=svg.DASHES[1], zorder=0)
-        axes.set_xscale("log")
-        near = rows["parameters"].max() < 30 * rows["parameters"].min()
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if near else (1,)))
-        axes.xaxis.set_major_formatter(lambda value, _: quantity(value))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.margins(x=0.1, y=0.15)
-        axes.set_title(of, fontsize=9.5)
-        if of == columns[0]:
-            axes.set_ylabel(f"gain on {test} (BLEU)")
-    for axes in panels[-1]:
-        axes.set_xlabel("parameters trained")
-    svg.legend_below(figure, panels[0, 0], 3)
-    kind = f"Scatter plot of {len(labels)} trained methods"
-    return svg.drawn(figure, "gain", "Gain against cost", kind, data.drop(columns="label"))
+    rows = data.rename(columns={"parameters": "x", "gain": "y"})
+    panels = [
+        Panel(one, "parameters trained", f"gain on {test} (BLEU)", str(of), line=0.0)
+        for (test, of), one in rows.groupby(["test", "directions"], sort=False)
+    ]
+    drawing = charts.scatter("gain", "Gain against cost", panels, columns=2, log=True)
+    kind = f"Scatter plot of {data['label'].nunique()} trained methods"
+    return Drawn("gain", "Gain against cost", kind, drawing, data.drop(columns="label"))
 
 
 # ---------------------------------------------------------------- time and memory of the run
@@ -155,20 +120,19 @@ def stage_table(inputs: Inputs) -> Table | None:
         return None
     rows = []
     for row in by_stage(inputs).itertuples():
+        cells = [f"{row.jobs:,}", f"{row.copied:,}"]
         numbers = [(row.seconds, duration(row.seconds)), (row.longest, duration(row.longest))]
         numbers.append((row.memory, quantity(row.memory, "B")))
-        known = [Cell(text, value=value) if row.jobs and value == value else Cell(MISSING) for value, text in numbers]
-        counts = [Cell(f"{number:,}", value=number) for number in (row.jobs, row.copied)]
-        rows.append((str(row.stage), [*counts, *known]))
-    columns = heads(["jobs", "copied", "time of all jobs", "longest job", "peak memory"])
+        cells += [Cell(text, value=value) if row.jobs and value == value else MISSING for value, text in numbers]
+        rows.append((row.stage, cells))
+    columns = ["jobs", "copied", "time of all jobs", "longest job", "peak memory"]
     notes = [
         "Wall-clock time; jobs may have run in parallel. Memory: the highest resident memory of a job. Copied: further "
         "jobs that did not run, because another run had made the same results; their time is not counted."
     ]
-    return Table("Time and memory by stage", "stage", columns, rows, notes=notes)
+    return Table.of("Time and memory by stage", "stage", columns, rows, notes=notes)
 
 
-@styled
 def stages(inputs: Inputs) -> Drawn | None:
     """Time of all jobs of a stage, and the memory of its largest job."""
     if not len(inputs.benchmarks):
@@ -177,18 +141,10 @@ def stages(inputs: Inputs) -> Drawn | None:
     if data.empty:
         return None
     size, unit = next((one for one in ((3600, "h"), (60, "min")) if data["seconds"].max() >= 2 * one[0]), (1, "s"))
-    figure, panels = svg.new_panels(1, 2, 0.8 + 0.26 * len(data), sharey=True)
-    left, right = panels[0]
-    places = np.arange(len(data))
-    for axes, values, colour, hatch in (
-        (left, data["seconds"] / size, svg.PALETTE[0], ""),
-        (right, data["memory"] / 1e9, svg.PALETTE[4], "////"),
-    ):
-        axes.grid(axis="x")
-        axes.grid(visible=False, axis="y")
-        axes.barh(places, values.fillna(0), 0.7, color=colour, hatch=hatch, edgecolor=svg.PAGE, linewidth=0.6)
-    left.set_yticks(places, data["stage"])
-    left.invert_yaxis()
-    left.set_xlabel(f"time of all jobs ({unit})")
-    right.set_xlabel("peak memory of a job (GB)")
-    return svg.drawn(figure, "stages", "Time and memory by stage", "Bar chart", data)
+    rows = data.assign(label=data["stage"], series="")
+    panels = [
+        Panel(rows.assign(mean=data["seconds"] / size), f"time of all jobs ({unit})"),
+        Panel(rows.assign(mean=data["memory"] / 1e9), "peak memory of a job (GB)"),
+    ]
+    drawing = charts.dots("stages", "Time and memory by stage", panels)
+    return Drawn("stages", "Time and memory by stage", "Dot plot", drawing, data)

@@ -7,16 +7,16 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from sacrebleu.metrics import CHRF
 
 from lander.config.methods import TRAINING_FREE
 from lander.evaluate import translations
-from lander.evaluate.translations import Translations
 from lander.report.labels import method_key, method_of, run_label, sort_directions, sort_tests
 from lander.shared.csvfile import read_csv
 from lander.shared.errors import UserError
-from lander.shared.languages import parse_direction
+from lander.shared.languages import Direction, parse_direction
 from lander.shared.runs import Model
 
 SENTENCES = 100  # of each direction and test set, if the page has room for them
@@ -30,26 +30,23 @@ RIGHT_TO_LEFT_SCRIPTS = {"Arab", "Hebr", "Thaa", "Syrc", "Nkoo", "Adlm"}
 LONG = 1500  # characters of a text that are shown
 
 
-@dataclass(frozen=True)
-class Flag:
+class Flag(NamedTuple):
     """A fault of an output, and its detail: the language that the output is in, or `not de`."""
 
     name: str
     detail: str = ""
 
 
-@dataclass(frozen=True)
-class Output:
-    """What one model wrote for one sentence."""
+class Output(NamedTuple):
+    """What one model wrote for one sentence. `model` is an index into the list of models."""
 
-    model: int  # index into the list of models
+    model: int
     text: str
     chrf: float
     flags: list[Flag]
 
 
-@dataclass(frozen=True)
-class Sentence:
+class Sentence(NamedTuple):
     """One item of a test set; `line` counts from 0, as in all tables."""
 
     line: int
@@ -65,10 +62,12 @@ class Group:
 
     test: str
     direction: str
-    source: str  # language codes
-    target: str
     total: int
     sentences: list[Sentence]
+
+    @property
+    def pair(self) -> Direction:
+        return parse_direction(self.direction)
 
 
 @dataclass(frozen=True)
@@ -78,18 +77,16 @@ class Browser:
     Attributes:
         models: labels, in the order of the tables.
         groups: tests in the run's order, directions in that of the tables.
-        flags: all that occur.
-        cap: how many sentences are left out, and why; empty if all are shown.
-        notes: which models lack which directions.
         pair: the models that are compared at first, indices into `models`.
+        notes: which models lack which directions.
+        cap: how many sentences are left out, and why; empty if all are shown.
     """
 
     models: list[str]
     groups: list[Group]
-    flags: list[str] = field(default_factory=list)
-    cap: str = ""
+    pair: tuple[int, int]
     notes: list[str] = field(default_factory=list)
-    pair: tuple[int, int] = (0, 0)
+    cap: str = ""
 
     @property
     def tests(self) -> list[str]:
@@ -98,6 +95,12 @@ class Browser:
     @property
     def directions(self) -> list[str]:
         return sort_directions({group.direction for group in self.groups})
+
+    @property
+    def flags(self) -> list[str]:
+        """All that occur."""
+        items = [one for group in self.groups for sentence in group.sentences for one in (sentence, *sentence.outputs)]
+        return sorted({flag.name for one in items for flag in one.flags})
 
     def shortened(self, number: int, why: str) -> "Browser":
         """With at most `number` sentences of each group, spread evenly, and why there are no more."""
@@ -116,9 +119,6 @@ def read_browser(
         flagged: of each model, `evaluate/<method>/<variant>/s<seed>` with `<test>/<direction>.flags.csv`.
         sentences: how many of each direction and test set, spread evenly over the file.
         tests: names of test sets in the order of the config.
-
-    Raises:
-        UserError: a folder has no translations, or the texts of two models differ.
     """
     models = sorted(folders, key=lambda model: (*method_key(method_of(model)), model.seed))
     places: dict[tuple[str, str], dict[int, Path]] = {}
@@ -132,20 +132,18 @@ def read_browser(
         return None
     seeds = len({model.seed for model in models}) > 1
     labels = [run_label(method_of(model)) + (f", seed {model.seed}" if seeds else "") for model in models]
-    groups, notes, known = [], [], set()
+    groups, notes = [], []
     for test in sort_tests([test for test, _ in places], tests):
         for direction in sort_directions([name for one, name in places if one == test]):
             files = places[(test, direction)]
-            scored = [flagged.get(models[index]) for index in files]
-            marks = [folder and _read_flags(folder / test / f"{direction}.flags.csv") for folder in scored]
-            group = _group(test, direction, files, marks, sentences, labels)
-            known |= {flag.name for one in group.sentences for part in [one, *one.outputs] for flag in part.flags}
-            groups.append(group)
+            scored = {index: flagged.get(models[index]) for index in files}
+            marks = {index: folder and folder / test / f"{direction}.flags.csv" for index, folder in scored.items()}
+            groups.append(_group(test, direction, files, marks, sentences, labels))
             if lacking := [label for index, label in enumerate(labels) if index not in files]:
                 notes.append(f"{test}, {direction}: no translations of {', '.join(lacking)}.")
     cut = any(len(group.sentences) < group.total for group in groups)
     cap = f"At most {sentences:,} sentences of each direction and test set are shown, spread evenly." if cut else ""
-    return Browser(labels, groups, sorted(known), cap, notes, first_pair(models, groups))
+    return Browser(labels, groups, first_pair(models, groups), notes, cap)
 
 
 def first_pair(models: Sequence[Model], groups: Iterable[Group]) -> tuple[int, int]:
@@ -161,62 +159,56 @@ def first_pair(models: Sequence[Model], groups: Iterable[Group]) -> tuple[int, i
     return (one, other) if one != other else (0, len(models) - 1)
 
 
-def _read_flags(path: Path) -> Marks | None:
-    """The flags of a model's outputs; None if there is no such file."""
-    if not path.exists():
-        return None
-    found: Marks = {}
-    for flag, line, detail in read_csv(path, FLAG_COLUMNS, ["line"])[FLAG_COLUMNS].itertuples(index=False):
-        found.setdefault(flag, {})[int(line)] = detail
-    return found
-
-
 def _group(
     test: str,
     direction: str,
     files: Mapping[int, Path],
-    marks: list[Marks | None],
+    marked: Mapping[int, Path | None],
     sentences: int,
     labels: list[str],
 ) -> Group:
     """Some sentences of a test set in a direction, with the outputs of all models that have translated them."""
-    pair = parse_direction(direction)
+    target, scorer = parse_direction(direction).target, CHRF(word_order=2)
     items = {model: translations.read(path) for model, path in files.items()}
-    one = next(iter(items))
-    first = items[one]
+    one, first = next(iter(items.items()))
     for model, other in items.items():
         if (other.source, other.reference) != (first.source, first.reference):
             raise UserError(
                 f"{files[model]}: other sentences than {labels[one]} has; the test set has changed, translate again"
             )
-    lines, scorer = spread(len(first), sentences), CHRF(word_order=2)
-    found = {
-        model: _visible_flags(items[model], lines) if mark is None else mark
-        for model, mark in zip(items, marks, strict=True)
-    }
+    marks = {model: _flags(marked[model], own) for model, own in items.items()}
     shown = []
-    for line in lines:
-        outputs = [_output(model, items[model], line, pair.target, mark, scorer) for model, mark in found.items()]
-        common = [Flag(FLAGS[SHARED])] if any(line in mark.get(SHARED, ()) for mark in found.values()) else []
+    for line in spread(len(first), sentences):
+        outputs = []
+        for model, own in items.items():
+            found = {flag: lines[line] for flag, lines in sorted(marks[model].items()) if line in lines}
+            if found.get("off_target") == "":
+                found["off_target"] = f"not {target}"
+            flags = [_named(flag, detail) for flag, detail in found.items() if flag not in NOT_SHOWN]
+            text = own.hypothesis[line]
+            outputs.append(Output(model, text, scorer.sentence_score(text, [first.reference[line]]).score, flags))
+        common = [_named(SHARED)] if any(line in one.get(SHARED, ()) for one in marks.values()) else []
         shown.append(Sentence(line, first.source[line], first.reference[line], outputs, common))
-    return Group(test, direction, pair.source, pair.target, len(first), shown)
+    return Group(test, direction, len(first), shown)
 
 
-def _output(model: int, items: Translations, line: int, target: str, marks: Marks, scorer: CHRF) -> Output:
-    text = items.hypothesis[line]
-    found = {name: marks[name][line] for name in sorted(marks) if line in marks[name] and name not in NOT_SHOWN}
-    if "off_target" in found:
-        found["off_target"] = found["off_target"] or f"not {target}"
-    flags = [Flag(FLAGS.get(name, name.replace("_", " ")), detail) for name, detail in found.items()]
-    score = scorer.sentence_score(text, [items.reference[line]]).score
-    return Output(model, text, score, flags)
+def _named(flag: str, detail: str = "") -> Flag:
+    return Flag(FLAGS.get(flag, flag.replace("_", " ")), detail)
 
 
-def _visible_flags(items: Translations, lines: list[int]) -> Marks:
-    """The flags that need no file of flags: empty and copied outputs."""
-    texts = {line: (items.hypothesis[line].strip(), items.source[line].strip()) for line in lines}
-    copied = {line: "" for line, (text, source) in texts.items() if text and text == source != items.reference[line]}
-    return {"empty": {line: "" for line, (text, _) in texts.items() if not text}, "copied": copied}
+def _flags(path: Path | None, items: translations.Translations) -> Marks:
+    """The flags of a model's outputs; without a file of them those that can be seen: empty and copied outputs."""
+    found: Marks = {}
+    if path and path.exists():
+        for flag, line, detail in read_csv(path, FLAG_COLUMNS, ["line"])[FLAG_COLUMNS].itertuples(index=False):
+            found.setdefault(flag, {})[int(line)] = detail
+        return found
+    for line, (text, source) in enumerate(zip(items.hypothesis, items.source, strict=True)):
+        if not text.strip():
+            found.setdefault("empty", {})[line] = ""
+        elif text.strip() == source.strip() != items.reference[line]:
+            found.setdefault("copied", {})[line] = ""
+    return found
 
 
 # ---------------------------------------------------------------- texts

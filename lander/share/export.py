@@ -14,10 +14,8 @@ weights of `full` and `lora`, and, in a separate file, the weights outside the c
 import os
 import shutil
 import sys
-from collections.abc import Callable
 from dataclasses import astuple
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -27,7 +25,7 @@ from torch import nn
 from lander.finetune import blocks, delta, saved
 from lander.finetune.adapters import base_of
 from lander.models import families, loading
-from lander.share import card
+from lander.share.card import NAME, Card
 from lander.shared import machine
 from lander.shared.errors import UserError
 from lander.shared.files import sha256, whole_folder, write_json
@@ -41,7 +39,7 @@ EXAMPLE = "Good morning."
 @machine.on_cpu()
 def export(
     path: str | Path,
-    direction: str,
+    direction: str | None,
     out: Path,
     *,
     dtype: str = "float32",
@@ -49,88 +47,70 @@ def export(
     scores: Path | None = None,
     license: str | None = None,
 ) -> None:
-    """Write one direction of a trained model as a plain model folder of the base's architecture, exactly.
+    """Write a direction of a trained model as a plain model folder of the base's architecture, exactly.
 
     Args:
         path: a trained model's folder, a delta file, or a base.
+        direction: None: every trained direction into out/<direction>; what is the same in several is stored once.
         dtype: of the weights written, `float32` or `bfloat16`.
         base: where the base is, if it has moved.
         scores: the run's evaluate/scores.csv, for the card.
-        license: for the card, as on the hub; by default the base's where it is known.
+        license: for the card, as on the hub; by default the base's if it is known.
     Raises:
-        UserError: `out` is there already, the model has bottleneck adapters, or see `load`.
+        UserError: `out` is there already, no plain model equals this one, or see `load`.
     """
     delta.check_out(out)
-    trained = _foldable(str(path))
-    translator = load(path, base=base)
-    for code in astuple(parse_direction(direction)):
-        translator.languages.get(code) or language_name(code)  # a mistyped code has no name
-    if translator.directions and parse_direction(direction) not in translator.directions:
-        names = ", ".join(map(str, translator.directions))
-        print(f"warning: {direction} was not trained ({names} were); it is exported as it is routed", file=sys.stderr)
-    card_of = _cards(path, trained, translator, [direction], scores, license)
-    with whole_folder(out) as temporary:
-        _write(temporary, _fold(translator, trained, direction, base), translator, dtype)
-        card_of(temporary, direction, out.name)
-
-
-@machine.on_cpu()
-def export_all(
-    path: str | Path,
-    out: Path,
-    *,
-    dtype: str = "float32",
-    base: str | None = None,
-    scores: Path | None = None,
-    license: str | None = None,
-) -> None:
-    """Write every trained direction into out/<direction>; what is the same in several is stored once.
-
-    Raises:
-        UserError: as `export`; the path is a base.
-    """
-    delta.check_out(out)
-    trained = _foldable(str(path))
-    if trained is None:
-        raise UserError(f"{path}: --all: not a trained model, it has no directions; use --direction")
-    translator = load(path, base=base)
-    names = [str(direction) for direction in translator.directions]
-    card_of = _cards(path, trained, translator, names, scores, license)
-    layers = families.family_of(base_of(translator.network)).layers
-    prefixes = tuple(f"{layers}.{layer}." for layer in translator.ffns)  # of the weights that directions do not share
-    known: dict[str, Path] = {}
-    network: nn.Module | None = None
-    with whole_folder(out) as temporary:
-        for number, name in enumerate(names, start=1):
-            print(f"export: {name} ({number} of {len(names)})", file=sys.stderr, flush=True)
-            folder = temporary / name
-            if translator.ffns or network is None:
-                network = None  # of the direction before
-                network = _fold(translator, trained, name, base)
-                _write(folder, network, translator, dtype)
-                _split(folder, prefixes)
-                share(folder, known)
-            else:  # all directions have the same weights
-                folder.mkdir()
-                for path in (temporary / names[0]).iterdir():
-                    if path.name != card.NAME:
-                        _link(path, folder / path.name)
-            card_of(folder, name, name)
-
-
-def _foldable(path: str) -> saved.Trained | None:
-    """The trained model, None for a base.
-
-    Raises:
-        UserError: no plain model equals it.
-    """
-    trained = open_trained(path)
+    trained = open_trained(str(path))
     if trained and "bottlenecks" in saved.parts_of(trained.manifest, path):
         raise UserError(
             f"{path}: a bottleneck adapter cannot be exported: it is not linear (a gelu is between its two maps), "
             "so no weights of the base's architecture equal it; use lander.load, `lander translate` or `lander delta`"
         )
-    return trained
+    if trained is None and direction is None:
+        raise UserError(f"{path}: --all: not a trained model, it has no directions; use --direction")
+    translator = load(path, base=base)
+    trained_in = [str(one) for one in translator.directions]
+    if direction is not None:
+        parsed = parse_direction(direction)
+        for code in astuple(parsed):
+            translator.languages.get(code) or language_name(code)  # a mistyped code has no name
+        if trained_in and str(parsed) not in trained_in:
+            were = f"{direction} was not trained ({', '.join(trained_in)} were)"
+            print(f"warning: {were}; it is exported as it is routed", file=sys.stderr)
+    names = trained_in if direction is None else [direction]
+    card = Card(path, trained, names, scores, license)  # faults in the scores show before any work
+    with whole_folder(out) as temporary:
+        if direction is None:
+            _write_all(temporary, names, translator, trained, base, dtype)
+        else:
+            _write(temporary, _fold(translator, trained, direction, base), translator, dtype)
+        for name in names:
+            prompt = translator.prompt(EXAMPLE, parse_direction(name))
+            own, called = (temporary / name, name) if direction is None else (temporary, out.name)
+            card.write(own / NAME, "plain", called, [name], prompt=prompt, chat=translator.codec.style == "chat")
+
+
+def _write_all(
+    out: Path, names: list[str], translator: Translator, trained: saved.Trained, base: str | None, dtype: str
+) -> None:
+    """The folder of each direction. Files that are the same in several are links to one."""
+    layers = families.family_of(base_of(translator.network)).layers
+    prefixes = tuple(f"{layers}.{layer}." for layer in translator.ffns)  # of the weights that directions do not share
+    known: dict[str, Path] = {}  # digest -> file
+    for number, name in enumerate(names, start=1):
+        print(f"export: {name} ({number} of {len(names)})", file=sys.stderr, flush=True)
+        folder = out / name
+        if translator.ffns or number == 1:
+            _write(folder, _fold(translator, trained, name, base), translator, dtype)
+            _split(folder, prefixes)
+            for path in sorted(folder.iterdir()):
+                if (other := known.setdefault(sha256(path), path)) is not path:
+                    path.unlink()
+                    _link(other, path)
+        else:  # all directions have the same weights
+            folder.mkdir()
+            for path in (out / names[0]).iterdir():
+                _link(path, folder / path.name)
 
 
 def _fold(translator: Translator, trained: saved.Trained | None, direction: str, base: str | None) -> nn.Module:
@@ -156,37 +136,6 @@ def _write(folder: Path, network: nn.Module, translator: Translator, dtype: str)
     translator.codec.tokenizer.save_pretrained(folder)
 
 
-def _cards(
-    path: str | Path,
-    trained: saved.Trained | None,
-    translator: Translator,
-    directions: list[str],
-    scores: Path | None,
-    license: str | None,
-) -> Callable[[Path, str, str], None]:
-    """A function that writes the card of a direction into a folder. Faults in the scores show before any work."""
-    if trained is None:  # a base as it is
-        digest = loading.digest(str(path))
-        manifest: dict[str, Any] = {"method": "base", "base": {"path": str(path), "digest": digest}}
-        manifest |= {"directions": [], "languages": {}}
-        made: dict[str, Any] = {}
-    else:
-        manifest = trained.manifest
-        in_file = isinstance(trained, delta.Delta)
-        made = trained.provenance if in_file else card.provenance(trained.path, manifest)
-    rows = card.scores_of(scores, manifest, made, directions) if scores else []
-
-    def write(folder: Path, direction: str, name: str) -> None:
-        prompt = translator.prompt(EXAMPLE, parse_direction(direction))
-        own = [row for row in rows if row["direction"] == direction]
-        card.write(
-            folder / card.NAME, manifest, made, kind="plain", name=name, directions=[direction], prompt=prompt,
-            chat=translator.codec.style == "chat", scores=own, license=license,
-        )  # fmt: skip
-
-    return write
-
-
 # ------------------------------------------------------------ what directions share
 
 
@@ -208,19 +157,6 @@ def _split(folder: Path, prefixes: tuple[str, ...]) -> None:
     places = {name: OWN if name in own else SHARED for name in names}
     write_json(folder / "model.safetensors.index.json", {"metadata": {"total_size": size}, "weight_map": places})
     file.unlink()
-
-
-def share(folder: Path, known: dict[str, Path]) -> None:
-    """Replace files of a folder by hard links to those with the same content that are known; note the others.
-
-    Args:
-        known: digest -> file; grows.
-    """
-    for path in sorted(path for path in folder.iterdir() if path.is_file()):
-        other = known.setdefault(sha256(path), path)
-        if other is not path:
-            path.unlink()
-            _link(other, path)
 
 
 def _link(path: Path, out: Path) -> None:

@@ -9,17 +9,17 @@ from functools import cache
 from typing import Any
 
 from lander.config import variants
-from lander.config.config import READINGS, Config
+from lander.config.config import READINGS, Config, trained
 from lander.config.methods import SECOND_MODEL, TABLE1, TABLE2, TRAINING_FREE
 from lander.config.rules import RULES
 from lander.config.variants import MAIN, Variant, Variants
+from lander.experiments import MEASURED
 from lander.experiments.rates import rate_name
 from lander.shared.runs import Model
 from lander.workflow.models import as_flags, refuse
 from lander.workflow.paths import Paths
 
 DETECTING = ("readings", "sweep_k", "sweep_epsilon", "estimators")  # with given masks they would train the same again
-MEASURED = ("forgetting", "readings", "sweep_k", "sweep_epsilon", "estimators")  # their job reads losses too
 CONTROLS = ("random", "random-layers")
 ABOUT = {  # as `snakemake --list-rules` says it
     "table1": "All methods and controls, beside the paper's table 1.",
@@ -47,88 +47,74 @@ class Experiments:
         self.settings, self.table, self.paths = settings, table, paths
         self.items, self.untrained = items, untrained
         self.models = cache(self._models)
+        draws = range(2, settings.experiments.draws + 1)
+        self.draws = [variants.draw(number).name for number in draws]  # variants: further draws of the controls
+        # Estimators that score a sample of the neurons: without groups, masks or a training.
+        self._sampled = ("ablation",) if settings.awareness.neurons else ()
 
     # ------------------------------------------------------------ models
 
     def _models(self, name: str) -> tuple[Model, ...]:
         """The models of an experiment, each once."""
-        settings, own = self.settings, self.settings.experiments
-        compared: dict[str, Callable[[], list[Model]]] = {
-            "table1": lambda: self._draws(*TABLE1),
-            "table2": lambda: self._draws(*TABLE2),
-            "transfer": self._transfer,
-            "forgetting": self._forgetting,
-            "readings": self._readings,
-            "sweep_k": lambda: self._sweep(
-                variants.depth, self.table.depths if own.sweep_k is None else own.sweep_k, settings.layers.k
-            ),
-            "sweep_epsilon": lambda: self._sweep(variants.general, own.sweep_epsilon, settings.neurons.general_share),
-            "estimators": self._estimators,
-            "second_model": lambda: self._draws(*SECOND_MODEL),
-        }
-        return tuple(dict.fromkeys(compared[name]()))
+        settings, own, seed = self.settings, self.settings.experiments, self.settings.seeds[0]
+        runs, draws = self._runs, self._draws
+        tables = {"table1": TABLE1, "table2": TABLE2, "second_model": SECOND_MODEL}
+        if name in tables:
+            found = draws(*tables[name])
+        elif name == "transfer":
+            rows = [variants.only(settings, direction) for direction in settings.directions]
+            found = runs("zero-shot") + [Model(method, row.name, seed) for method in own.transfer for row in rows]
+        elif name == "forgetting":
+            found = [model for model in draws(*TABLE1, *TABLE2) if model.method != "in-context"]
+            found += [Model("full", variants.mix(share).name, seed) for share in own.mixes]
+        elif name == "readings":
+            other = next(reading for reading in READINGS if reading != settings.readings)
+            found, parts = runs("landermt", MAIN, self.table.row(other)), ("landermt-lg", "landermt-ls")
+            for row in variants.switches(settings):
+                for method in parts if "ablation" in row.changes else ("landermt",):
+                    found += runs(method, row)
+            found += [model for method in parts for model in runs(method)]
+        elif name == "sweep_k":
+            depths = self.table.depths if own.sweep_k is None else own.sweep_k
+            found = runs("landermt", *(MAIN if k == settings.layers.k else variants.depth(k) for k in depths))
+        elif name == "sweep_epsilon":
+            now = settings.neurons.general_share
+            found = runs(
+                "landermt", *(MAIN if share == now else variants.general(share) for share in own.sweep_epsilon)
+            )
+        else:  # estimators
+            rows = [self._estimator(name) for name in own.estimators if name not in self._sampled]
+            found = runs("landermt", MAIN, *rows) + draws("random")
+        return tuple(dict.fromkeys(found))
 
     def of_methods(self, methods: Iterable[str]) -> list[Model]:
         """The models of a run's list of methods: no further draws of the controls."""
         return [model for method in methods for model in self._runs(method)]
 
-    def _runs(self, method: str, variant: Variant = MAIN) -> list[Model]:
-        """A method at every seed. What trains nothing has the first seed only, and zero-shot has two prompts."""
+    def _runs(self, method: str, *rows: Variant) -> list[Model]:
+        """Variants of a method at every seed. What trains nothing has the first seed only, zero-shot two prompts."""
         seeds = self.settings.seeds[:1] if method in TRAINING_FREE else self.settings.seeds
-        names = (MAIN.name, BEST_PROMPT) if method == "zero-shot" else (variant.name,)
+        names = (MAIN.name, BEST_PROMPT) if method == "zero-shot" else [row.name for row in rows or (MAIN,)]
         return [Model(method, name, seed) for name in names for seed in seeds]
 
     def _draws(self, *methods: str) -> list[Model]:
         """Methods at every seed, the controls in all their draws."""
-        last = self.settings.experiments.draws
-        return [
-            model
-            for method in methods
-            for number in range(1, (last if method in CONTROLS else 1) + 1)
-            for model in self._runs(method, variants.draw(number))
-        ]
-
-    def _transfer(self) -> list[Model]:
-        rows = [variants.only(self.settings, direction) for direction in self.settings.directions]
-        seed, methods = self.settings.seeds[0], self.settings.experiments.transfer
-        return [*self._runs("zero-shot"), *(Model(method, row.name, seed) for method in methods for row in rows)]
-
-    def _forgetting(self) -> list[Model]:
-        rows = map(variants.mix, self.settings.experiments.mixes)
-        mixes = [Model("full", row.name, self.settings.seeds[0]) for row in rows]
-        return [model for model in self._draws(*TABLE1, *TABLE2) if model.method != "in-context"] + mixes
-
-    def _readings(self) -> list[Model]:
-        other = next(name for name in READINGS if name != self.settings.readings)
-        found = self._runs("landermt") + self._runs("landermt", self.table.row(other))
-        parts = ("landermt-lg", "landermt-ls")
-        for row in variants.switches(self.settings):
-            methods = parts if "ablation" in row.changes else ("landermt",)
-            found += [model for method in methods for model in self._runs(method, row)]
-        return found + [model for method in parts for model in self._runs(method)]
-
-    def _sweep(self, row: Callable[[Any], Variant], values: Iterable[Any], now: Any) -> list[Model]:
-        rows = [MAIN if value == now else row(value) for value in values]
-        return [model for one in rows for model in self._runs("landermt", one)]
-
-    def _estimators(self) -> list[Model]:
-        names = [name for name in self.settings.experiments.estimators if name not in self._sampled]
-        rows = dict.fromkeys(["main", *(self._estimator(name).name for name in names)])
-        return [model for row in rows for model in self._runs("landermt", self.table.row(row))] + self._draws("random")
+        rows = [MAIN, *(self.table.row(name) for name in self.draws)]
+        return [model for method in methods for model in self._runs(method, *(rows if method in CONTROLS else ()))]
 
     # ------------------------------------------------------------ learning rates
 
     @property
     def starts(self) -> list[str]:
         """METHOD=RATE: where the search for the learning rate of each trained method of the run begins."""
-        methods = [method for method in self.settings.methods if method not in TRAINING_FREE]
-        return [f"{method}={self.settings.finetune.method(method).learning_rate:g}" for method in methods]
+        return [f"{name}={self.settings.finetune.method(name).learning_rate:g}" for name in trained(self.settings)]
 
     def trial_losses(self, planned: dict[str, Any]) -> dict[str, str]:
         """METHOD/RATE -> loss file, of all trials that a round knows of."""
-        seed, rates = self.settings.seeds[0], planned["rates"]
-        trials = [(method, rate) for method, found in rates.items() for rate in found]
-        return {f"{method}/{rate}": self.paths.loss(Model(method, rate_name(rate), seed)) for method, rate in trials}
+        seed, losses = self.settings.seeds[0], {}
+        for method, rates in planned["rates"].items():
+            losses |= {f"{method}/{rate}": self.paths.loss(Model(method, rate_name(rate), seed)) for rate in rates}
+        return losses
 
     @staticmethod
     def trial_values(planned: dict[str, Any]) -> list[str]:
@@ -141,11 +127,6 @@ class Experiments:
     def _estimator(self, name: str) -> Variant:
         now = self.settings.awareness.estimator
         return MAIN if name == now else variants.switch("awareness.estimator", name)
-
-    @property
-    def _sampled(self) -> tuple[str, ...]:
-        """Estimators that score a sample of the neurons: without groups, masks or a training."""
-        return ("ablation",) if self.settings.awareness.neurons else ()
 
     def _scored(self) -> dict[str, dict[str, str]]:
         """Flag of the analysis `agreement` -> estimator -> folder of its tables, or table of its neurons."""
@@ -167,9 +148,8 @@ class Experiments:
         """Scores, parts of scores and neurons of every estimator."""
         scored, languages = self._scored(), self.settings.awareness.languages
         folders = [*scored["tables"].values(), *scored["parts"].values()]
-        return [f"{folder}/{language}.parquet" for folder in folders for language in languages] + [
-            *scored["neurons"].values()
-        ]
+        tables = [f"{folder}/{language}.parquet" for folder in folders for language in languages]
+        return [*tables, *scored["neurons"].values()]
 
     @property
     def estimator_flags(self) -> list[str]:
@@ -196,18 +176,18 @@ class Experiments:
         why = self.refusal(name)
         return lambda _wildcards: refuse(why) if why else []
 
-    def scores(self, name: str) -> list[str]:
-        """Score files of an experiment."""
-        items = self.items + (self.untrained if name == "forgetting" else [])
-        return [f"{folder}/{item}.csv" for folder in self.folders(name) for item in items]
+    def tested(self, name: str) -> list[str]:
+        """<test>/<direction> on which the models of an experiment are compared."""
+        return self.items + (self.untrained if name == "forgetting" else [])
 
     def folders(self, name: str) -> list[str]:
         """Folders of the scores of an experiment's models."""
-        return [self.paths.scored(model) for model in self.models(name)]
+        return [self.paths.of("evaluate", model) for model in self.models(name)]
 
-    def scores_of(self, names: list[str]) -> list[str]:
-        """Score files of several experiments, each once."""
-        return list(dict.fromkeys(file for name in names for file in self.scores(name)))
+    def scores(self, *names: str) -> list[str]:
+        """Score files of experiments, each once."""
+        every = (f"{one}/{item}.csv" for name in names for one in self.folders(name) for item in self.tested(name))
+        return list(dict.fromkeys(every))
 
     def losses(self, name: str) -> list[str]:
         """Loss files of an experiment; models that differ in their prompt only have none."""
@@ -217,50 +197,38 @@ class Experiments:
     def runs(self, name: str) -> dict[str, str]:
         """Model -> the record of its training."""
         models = [model for model in self.models(name) if model.method not in TRAINING_FREE]
-        trained = [model for model in models if self.table.row(model.variant).mix is None]
-        return {str(model): f"{self.paths.trained(model)}/run.json" for model in trained}
+        models = [model for model in models if self.table.row(model.variant).mix is None]
+        return {str(model): f"{self.paths.of('finetune', model)}/run.json" for model in models}
 
     def flags(self, name: str) -> list[str]:
         """Flags of an experiment's job beside its files of scores."""
         names = dict.fromkeys(model.variant for model in self.models(name) if model.variant != BEST_PROMPT)
-        rows = [self.table.row(variant) for variant in names]
+        rows, sources = [self.table.row(variant) for variant in names], self.settings.experiments.text
+        text = f"experiments.text ({', '.join(source.name for source in sources)})"
+        if sources == self.settings.data.dev:
+            text = "the sides of data.dev, which no model was trained on; experiments.text is null"
         flags = {
             "loss": self.losses(name),
             "runs": [f"{model}={file}" for model, file in self.runs(name).items()],
             "values": [f"{row.name}={value}" for row in rows if (value := self._value(name, row)) is not None],
             "draws": [variant for variant in names if variant in self.draws],
-            "text": [self._text] if name == "forgetting" else [],
+            "text": [text] if name == "forgetting" else [],
         }
         return as_flags({flag: found for flag, found in flags.items() if found})
-
-    @property
-    def draws(self) -> list[str]:
-        """The variants that are further draws of the controls."""
-        return [variants.draw(number).name for number in range(2, self.settings.experiments.draws + 1)]
 
     def _value(self, name: str, row: Variant) -> Any:
         """What a variant has of what an experiment varies; None if it is no part of that."""
         config = variants.configure(self.settings, row)
         if name == "readings":
             return config.readings if row == MAIN else row.name if row.name in READINGS else None
-        if name == "transfer":
-            return config.directions[0] if "directions" in row.changes else None
-        if name == "forgetting":
-            return row.mix
         varied = {
+            "transfer": config.directions[0] if "directions" in row.changes else None,
+            "forgetting": row.mix,
             "sweep_k": config.layers.k,
             "sweep_epsilon": config.neurons.general_share,
             "estimators": config.awareness.estimator if row.draw == 1 else None,
         }
         return varied.get(name)
-
-    @property
-    def _text(self) -> str:
-        """What forgetting is measured on beside translations."""
-        sources = self.settings.experiments.text
-        if sources == self.settings.data.dev:
-            return "the sides of data.dev, which no model was trained on; experiments.text is null"
-        return f"experiments.text ({', '.join(source.name for source in sources)})"
 
     def forgets(self, wildcards: Any) -> bool:
         """Whether the experiment `forgetting` compares the model of a job."""

@@ -1,14 +1,14 @@
 """Bases, trained models, and the tables that select what is trained: files and flags of the rules that need a model."""
 
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from lander.config import config
+from lander.config.awareness import Awareness
 from lander.config.finetune import Training
-from lander.config.methods import MASKED, METHODS
+from lander.config.methods import MASKED, METHODS, TRAINING_FREE
 from lander.config.pretrain import Pretrain
 from lander.config.rules import rule_of
 from lander.config.translate import Translate
@@ -31,12 +31,10 @@ CLASSES = ("general_share", "normalize", "threshold", "unactivated")  # keys of 
 MACHINE = ("zero_stage", "recompute", "checkpoint_minutes")  # keys of `finetune` that change no result
 TRAINING = names_of(Training, *MACHINE, "ranks", "steps", "epochs", "learning_rate", "scope")
 DECODING = names_of(Translate, "dev_sentences", "shots")
-PRETRAINING = names_of(Pretrain, "text", "parallel")
 PARTS = 16  # of the scoring text, to see after how many sentences the chosen neurons stop changing
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(NamedTuple):
     """The model that a job is about, or that names the selection that a job makes."""
 
     method: str
@@ -50,6 +48,8 @@ class Models:
     Wildcards: `method`, `variant` and `seed` name a model. In the stages that select layers, neurons and masks,
     `variant` is the name of a selection (`lander.config.variants`). `reading` is empty, or the folder, with its slash,
     of activations or awareness of a variant that reads or scores otherwise than the config says.
+
+    `<stage>_flags` are the flags of a stage's jobs, `<what>_files` what they read.
     """
 
     def __init__(self, settings: config.Config, paths: Paths) -> None:
@@ -57,54 +57,30 @@ class Models:
         self.base = config.find_base(settings.model.path, settings.pretrain.n_layer)
         self.variants = Variants(settings, self.base.n_layer, self._trials)
         self.directions = [str(direction) for direction in settings.directions]
-
-    # ------------------------------------------------------------ the base
-
-    def model(self) -> str:
-        """What --model takes for the base."""
-        return f"{self.paths.results}/pretrain" if self.base.kind == "pretrain" else self.settings.model.path
+        self.model = f"{paths.results}/pretrain" if self.base.kind == "pretrain" else settings.model.path
+        # Flags of the stages that load the base: with plain text alone, with text, with instructions. Languages of
+        # contrast have no name in prompts: adding one retrains nothing.
+        self._threads = ["--threads", str(settings.threads)]
+        self._names = ["--languages", as_json(dict(settings.languages))]
+        self.plain_flags = ["--model", self.model, *flags(settings.model, "revision", "dtype"), *self._threads]
+        self.base_flags = [*self.plain_flags, *flags(settings.model, "prompt")]
+        self.prompted_flags = [*self.base_flags, *self._names]
+        self.best_prompt_flags = [*self.prompted_flags, *flags(settings.translate, *DECODING, "dev_sentences")]
+        self.best_prompt_flags += ["--choose-prompt"]
+        self.pretrain_flags = ["--languages", as_json(config.names(settings))]
+        self.pretrain_flags += [*flags(settings.pretrain, *names_of(Pretrain, "text", "parallel")), *self._threads]
+        self.class_flags = flags(settings.neurons, *CLASSES)
 
     def model_files(self, _wildcards: Any) -> list[str]:
         """The base's files, which the stages that load it depend on; none for a model on the hub."""
         if self.base.kind == "pretrain":
-            return [f"{self.model()}/{name}" for name in PRETRAINED_FILES]
+            return [f"{self.model}/{name}" for name in PRETRAINED_FILES]
         return self.base.files()
-
-    @property
-    def plain_flags(self) -> list[str]:
-        """Flags of the stages that load the base and give it plain text only."""
-        return ["--model", self.model(), *flags(self.settings.model, "revision", "dtype"), *self._threads]
-
-    @property
-    def base_flags(self) -> list[str]:
-        """Flags of the stages that load the base."""
-        return [*self.plain_flags, *flags(self.settings.model, "prompt")]
-
-    @property
-    def prompted_flags(self) -> list[str]:
-        """Flags of the stages that give instructions to the base."""
-        return [*self.base_flags, *self._names]
-
-    @property
-    def _threads(self) -> list[str]:
-        return ["--threads", str(self.settings.threads)]
-
-    @property
-    def _names(self) -> list[str]:
-        """Names of the languages in prompts. Those of contrast are not among them: adding one retrains nothing."""
-        return ["--languages", as_json(dict(self.settings.languages))]
-
-    @property
-    def pretrain_flags(self) -> list[str]:
-        """Flags of the stage pretrain."""
-        languages = as_json(config.names(self.settings))
-        return ["--languages", languages, *flags(self.settings.pretrain, *PRETRAINING), *self._threads]
 
     def memory(self, copies: int) -> int:
         """MB of memory of a job that holds so many copies of the weights (gradients and moments count)."""
-        if self.base.kind == "hub":
-            return STAGE_MB + copies * HUB_MODEL_MB
-        return STAGE_MB + copies * ((self.base.weight_bytes or 0) // MEGABYTE)
+        hub = self.base.kind == "hub"
+        return STAGE_MB + copies * (HUB_MODEL_MB if hub else (self.base.weight_bytes or 0) // MEGABYTE)
 
     # ------------------------------------------------------------ what a job is about
 
@@ -124,6 +100,13 @@ class Models:
         except UserError as error:
             refuse(error)
 
+    def _reading(self, section: str, keys: tuple[str, ...], folder: str) -> Any:
+        """The section of the config with which the tables of a reading are made."""
+        found = self.variants.readings(section, keys)
+        if folder not in found:
+            refuse(f"{section}/{folder}: no variant of this config has tables of this name; see docs/tables.md")
+        return found[folder]
+
     def _drawn(self, wildcards: Any, kind: str, flag: str) -> list[str]:
         """A flag with a seed, for a control that draws `kind` at random. Each seed and each draw has another seed."""
         wanted = self._of(wildcards)
@@ -133,15 +116,7 @@ class Models:
     # ------------------------------------------------------------ activations and layers
 
     def activation_flags(self, wildcards: Any) -> list[str]:
-        """Flags of the stage activations."""
         return [*self.prompted_flags, *flags(self._reading("activations", READ, wildcards.reading))]
-
-    def _reading(self, section: str, keys: tuple[str, ...], folder: str) -> Any:
-        """The section of the config with which the tables of a reading are made."""
-        found = self.variants.readings(section, keys)
-        if folder not in found:
-            refuse(f"{section}/{folder}: no variant of this config has tables of this name; see docs/tables.md")
-        return found[folder]
 
     def activation_files(self, wildcards: Any) -> list[str]:
         """Activations of all directions, as a selection reads them."""
@@ -150,7 +125,6 @@ class Models:
         return [f"{folder}/{direction}.parquet" for direction in self.directions]
 
     def layer_flags(self, wildcards: Any) -> list[str]:
-        """Flags of the stage layers."""
         return [*flags(self._of(wildcards).settings.layers), *self._drawn(wildcards, "layers", "--random")]
 
     # ------------------------------------------------------------ awareness
@@ -161,7 +135,7 @@ class Models:
         folder = self.paths.awareness(reading(awareness, self.settings.awareness, SCORED), wildcards.seed)
         return [f"{folder}/{language}.parquet" for language in awareness.languages]
 
-    def scoring(self, wildcards: Any) -> Any:
+    def scoring(self, wildcards: Any) -> Awareness:
         """The section `awareness` with which a job scores."""
         return self._reading("awareness", SCORED, wildcards.reading)
 
@@ -172,14 +146,16 @@ class Models:
         return {"data": self.paths.train(wildcards.seed, self._directions_with(wildcards.language))}
 
     def awareness_flags(self, wildcards: Any) -> list[str]:
-        """Flags of the stage awareness."""
         awareness, files = self.scoring(wildcards), self.awareness_text(wildcards)
         sampled = ["neurons"] if awareness.estimator == "ablation" else []
         found = [*flags(awareness, "sentences", "batch_size", "estimator", "site", *sampled), "--seed", wildcards.seed]
         if "text" in files:
             return [*self.base_flags, *found, "--text", *files["text"]]
-        pairs = zip(self._directions_with(wildcards.language), files["data"], strict=True)
-        return [*self.prompted_flags, *found, "--data", *(f"{direction}:{file}" for direction, file in pairs)]
+        return [
+            *self.prompted_flags,
+            *found,
+            *_named("--data", self._directions_with(wildcards.language), files["data"]),
+        ]
 
     def parts_flags(self, wildcards: Any) -> list[str]:
         """The same with the scores of parts of the text."""
@@ -192,33 +168,22 @@ class Models:
 
     # ------------------------------------------------------------ neurons and masks
 
-    def layers_table(self, wildcards: Any) -> str:
-        """The table of layers that a selection uses."""
-        return self.paths.selected("layers", self._selection("layers", wildcards), wildcards.seed)
-
-    def neurons_table(self, wildcards: Any) -> str:
-        """The table of neurons that a selection uses."""
-        return self.paths.selected("neurons", self._selection("neurons", wildcards), wildcards.seed)
+    def table(self, stage: str) -> Callable[[Any], str]:
+        """An input function: the table of the stage `layers` or `neurons` that a selection uses."""
+        return lambda wildcards: self.paths.selected(stage, self._selection(stage, wildcards), wildcards.seed)
 
     def _selection(self, stage: str, wildcards: Any) -> str:
         wanted = self._of(wildcards)
         return self.variants.selection(stage, wanted.method, wanted.variant.name)
 
-    @property
-    def class_flags(self) -> list[str]:
-        """Flags of the analyses that divide neurons into classes."""
-        return flags(self.settings.neurons, *CLASSES)
-
     def neuron_flags(self, wildcards: Any) -> list[str]:
-        """Flags of the stage neurons."""
         settings = self._of(wildcards).settings
         found = ["--rule", rule_of(settings.awareness.estimator), *flags(settings.neurons, *CLASSES)]
         return [*found, *self._drawn(wildcards, "neurons", "--permute")]
 
     def mask_flags(self, wildcards: Any) -> list[str]:
-        """Flags of the stage masks."""
-        wanted = self._of(wildcards)
-        settings, train = wanted.settings, MASKED[wanted.method].train
+        method, _variant, settings = self._of(wildcards)
+        train = MASKED[method].train
         found = flags(settings.neurons, "normalize", "unactivated_role")
         found += flags(settings.routing, "share", "pool", "gate")
         return found if train == "both" else [*found, "--train", train, *flags(settings.ablation)]
@@ -264,12 +229,11 @@ class Models:
 
     def finetune_flags(self, wildcards: Any) -> list[str]:
         """Flags of the stage finetune that decide its result."""
-        wanted = self._of(wildcards)
-        method, settings = wanted.method, wanted.settings
+        method, variant, settings = self._of(wildcards)
         finetune, own = settings.finetune, settings.finetune.method(method)
         length = "steps" if finetune.steps else "epochs"
         found = [*self.prompted_flags, *flags(finetune, length, *TRAINING), *flags(own, "learning_rate")]
-        found += ["--keep-diverged"] if wanted.variant.trial else []
+        found += ["--keep-diverged"] if variant.trial else []
         if method not in MASKED:
             return [*found, *as_flags(METHODS[method].flags(own, settings))]
         found += [*flags(finetune, "scope"), *flags(settings.routing, "scale", "gate")]
@@ -300,47 +264,32 @@ class Models:
 
     # ------------------------------------------------------------ what is decoded
 
-    def _decoded(self, wildcards: Any) -> str | None:
-        """The folder of the trained model that is decoded; None for the base."""
-        if wildcards.method in config.TRAINING_FREE:
-            return None
-        return self.paths.trained(Model(wildcards.method, wildcards.variant, int(wildcards.seed)))
-
     def decoded(self, wildcards: Any) -> list[str]:
-        """The manifest of the model that is decoded; nothing for the base."""
-        folder = self._decoded(wildcards)
-        return [f"{folder}/lander.json"] if folder else []
+        """The manifest of the trained model that is decoded; nothing for the base."""
+        if wildcards.method in TRAINING_FREE:
+            return []
+        return [f"{self.paths.of('finetune', Model(wildcards.method, wildcards.variant, wildcards.seed))}/lander.json"]
 
     def _decoder_flags(self, wildcards: Any) -> list[str]:
         """The flags that say which model is loaded. A trained model knows its base and its prompt."""
-        folder = self._decoded(wildcards)
-        if folder is None:
+        trained = [str(Path(manifest).parent) for manifest in self.decoded(wildcards)]
+        if not trained:
             return self.prompted_flags
-        return ["--model", folder, *flags(self.settings.model, "dtype"), *self._threads, *self._names]
+        return ["--model", *trained, *flags(self.settings.model, "dtype"), *self._threads, *self._names]
 
     def translate_flags(self, wildcards: Any) -> list[str]:
-        """Flags of the stage translate."""
         found = [*self._decoder_flags(wildcards), *flags(self.settings.translate, *DECODING)]
         if wildcards.method != "in-context":
             return found
-        pairs = zip(self.directions, self.example_files(wildcards), strict=True)
-        examples = [f"{direction}:{table}" for direction, table in pairs]
-        shots = flags(self.settings.translate, "shots")
-        return [*found, *shots, "--seed", wildcards.seed, "--examples", *examples]
-
-    @property
-    def best_prompt_flags(self) -> list[str]:
-        """The same for the base with the prompt that does best on the dev sets."""
-        decoding = flags(self.settings.translate, *DECODING, "dev_sentences")
-        return [*self.prompted_flags, *decoding, "--choose-prompt"]
-
-    def loss_flags(self, wildcards: Any) -> list[str]:
-        """Flags of the stage loss."""
-        return [*self._decoder_flags(wildcards), *flags(self.settings.translate, "template", "batch_size")]
+        examples = _named("--examples", self.directions, self.example_files(wildcards))
+        return [*found, *flags(self.settings.translate, "shots"), "--seed", wildcards.seed, *examples]
 
     def example_files(self, wildcards: Any) -> list[str]:
         """Training pairs from which in-context takes its examples."""
         return self.training_tables(wildcards) if wildcards.method == "in-context" else []
+
+    def loss_flags(self, wildcards: Any) -> list[str]:
+        return [*self._decoder_flags(wildcards), *flags(self.settings.translate, "template", "batch_size")]
 
 
 def refuse(message: object) -> NoReturn:
@@ -355,3 +304,8 @@ def as_flags(values: Mapping[str, Any]) -> list[str]:
     for name, value in values.items():
         flags += [f"--{name}", *map(str, value if isinstance(value, list | tuple) else [value])]
     return flags
+
+
+def _named(flag: str, directions: list[str], files: list[str]) -> list[str]:
+    """A flag of DIRECTION:FILE."""
+    return [flag, *(f"{direction}:{file}" for direction, file in zip(directions, files, strict=True))]

@@ -18,11 +18,7 @@ class NeuralMetrics:
     def __init__(self, settings: Config, gpu: int) -> None:
         self._metrics = {metric.name: metric for metric in settings.evaluate.neural}
         self._gpu = gpu
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the metrics, as in the tables."""
-        return list(self._metrics)
+        self.names = list(self._metrics)  # as in the tables
 
     def executable(self, wildcards: Any) -> list[str]:
         """What must be there before the metric can run: COMET, where the config names nothing else."""

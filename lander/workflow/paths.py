@@ -12,7 +12,7 @@ from lander.shared.runs import Model
 
 @dataclass(frozen=True)
 class Paths:
-    """Files of a run. `results` is its folder, `reading` is empty or a folder's name with its slash."""
+    """Files below `results`, the folder of a run. `reading` is empty or a folder's name with its slash."""
 
     results: str
 
@@ -34,14 +34,9 @@ class Paths:
         """The folder of all directions."""
         return f"{self.results}/masks/{selection}/s{seed}"
 
-    def trained(self, model: Model) -> str:
-        return f"{self.results}/finetune/{model}"
+    def of(self, stage: str, model: Model) -> str:
+        """The folder of a model in the stage `finetune`, `translate` or `evaluate`."""
+        return f"{self.results}/{stage}/{model}"
 
     def loss(self, model: Model) -> str:
         return f"{self.results}/loss/{model}.csv"
-
-    def translated(self, model: Model) -> str:
-        return f"{self.results}/translate/{model}"
-
-    def scored(self, model: Model) -> str:
-        return f"{self.results}/evaluate/{model}"

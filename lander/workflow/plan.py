@@ -53,19 +53,29 @@ class Heldout:
 
 
 class Plan:
-    """What a checked config asks for."""
+    """What a checked config asks for.
+
+    Attributes:
+        trained: methods that are trained; trained_models: their models.
+        compared: models of all methods; shown: those whose translations the report shows, of the first seed.
+        title: what was run, for the tables of experiments.
+        text_flags: <language>:<table> of the text on which forgetting is measured, as --text takes it.
+        detects: whether layers and neurons are chosen here, not by masks that the user gives.
+        gpu: 1 if this machine has a GPU. Without one, jobs that run a model run side by side.
+    """
 
     def __init__(self, settings: config.Config) -> None:
         check_files(settings.evaluate.metrics)
         self.settings = settings
         self.stages: set[str] = set()  # modules whose code is a parameter of a rule
+        self.left_out: dict[str, str] = {}  # experiment -> why this config cannot have it, of those that were asked for
         self.paths = Paths(f"results/{settings.run}")
         self.results = self.paths.results
         self.ledger = Path(self.results, ".code.json")
         self.errors = Path(self.results, "logs", "errors.txt")
-        self.trained = config.trained(settings)
         self.texts = Texts(settings, self.paths)
         self.models = Models(settings, self.paths)
+        self.directions = self.models.directions
         self.tested = Heldout("", settings, settings.directions, self.paths)
         self.untrained = Heldout("untrained", settings, settings.experiments.untrained, self.paths)
         self.tests = self.tested.tests
@@ -73,26 +83,15 @@ class Plan:
         self.experiments = Experiments(
             settings, self.models.variants, self.paths, self.tested.items, self.untrained.items
         )
-        self.directions = self.models.directions
-        self.left_out: dict[str, str] = {}  # experiment -> why this config cannot have it, of those that were asked for
+        self.trained = config.trained(settings)
+        self.compared = self.experiments.of_methods(settings.methods)
+        self.trained_models = [model for model in self.compared if model.method in self.trained]
+        self.shown = [model for model in self.compared if model.seed == settings.seeds[0]]
         self.detects = any(method in MASKED and not self.models.given(method) for method in self.trained)
-
-    # ------------------------------------------------------------ translations, losses and scores
-
-    @property
-    def text_flags(self) -> list[str]:
-        """<language>:<table> of the text on which forgetting is measured, as --text takes it."""
-        return [f"{language}:{self.results}/data/kept/{language}.parquet" for language in self.settings.languages]
-
-    @property
-    def compared(self) -> list[Model]:
-        """All models of the run's methods."""
-        return self.experiments.of_methods(self.settings.methods)
-
-    @property
-    def trained_models(self) -> list[Model]:
-        """Those that are trained."""
-        return [model for model in self.compared if model.method in self.trained]
+        text = ", ".join(source.name for source in settings.data.train)
+        self.title = f"Run {settings.run}: base {settings.model.path}, trained on {text}"
+        self.text_flags = [f"{language}:{self.results}/data/kept/{language}.parquet" for language in settings.languages]
+        self.gpu = int(Path("/proc/driver/nvidia/version").exists())
 
     # ------------------------------------------------------------ experiments and report
 
@@ -115,17 +114,6 @@ class Plan:
 
         return file
 
-    @property
-    def title(self) -> str:
-        """What was run, for the tables of experiments."""
-        text = ", ".join(source.name for source in self.settings.data.train)
-        return f"Run {self.settings.run}: base {self.settings.model.path}, trained on {text}"
-
-    @property
-    def shown(self) -> list[Model]:
-        """The models whose translations the report shows: those of the first seed."""
-        return [model for model in self.compared if model.seed == self.settings.seeds[0]]
-
     def main_table(self, stage: str) -> str:
         """The table of layers or neurons of `landermt`, at the first seed."""
         selection = self.models.variants.selection(stage, "landermt", MAIN.name)
@@ -136,8 +124,8 @@ class Plan:
         paths, seed = self.paths, self.settings.seeds[0]
         items = [(model, item) for model in self.shown for item in self.tested.items]
         files = {
-            "translations": [f"{paths.translated(model)}/{item}.jsonl" for model, item in items],
-            "flags": [f"{paths.scored(model)}/{item}.flags.csv" for model, item in items],
+            "translations": [f"{paths.of('translate', model)}/{item}.jsonl" for model, item in items],
+            "flags": [f"{paths.of('evaluate', model)}/{item}.flags.csv" for model, item in items],
             "significance": [f"{self.results}/evaluate/significance.csv"],
         }
         if self.trained:
@@ -145,10 +133,10 @@ class Plan:
             files["counts"] = [f"{self.results}/data/s{seed}/counts.parquet"]
             files["dropped"] = [f"{paths.clean(pair)}.dropped.jsonl" for pair in pairs]
             files["train"] = paths.train(seed, self.directions)
-            files["loss"] = [f"{paths.trained(model)}/loss.csv" for model in self.trained_models]
-            files["runs"] = [f"{paths.trained(model)}/run.json" for model in self.trained_models]
+            files["loss"] = [f"{paths.of('finetune', model)}/loss.csv" for model in self.trained_models]
+            files["runs"] = [f"{paths.of('finetune', model)}/run.json" for model in self.trained_models]
         if "zero-shot" in self.settings.methods:
-            files["prompts"] = [f"{paths.translated(Model('zero-shot', BEST_PROMPT, seed))}/prompts.csv"]
+            files["prompts"] = [f"{paths.of('translate', Model('zero-shot', BEST_PROMPT, seed))}/prompts.csv"]
         if self.detects:
             files |= {stage: [self.main_table(stage)] for stage in ("layers", "neurons")}
             folder = paths.awareness("", seed)
@@ -221,13 +209,6 @@ class Plan:
         """Note the digests that the run is made with; `keep` those of stages that have one."""
         if self.settings.workflow.code_triggers:
             record_digests(sorted(self.stages), self.ledger, keep=keep)
-
-    # ------------------------------------------------------------ machine
-
-    @property
-    def gpu(self) -> int:
-        """1 if this machine has a GPU. Without one, jobs that run a model run side by side."""
-        return int(Path("/proc/driver/nvidia/version").exists())
 
     def set_environment(self) -> None:
         """Jobs use the Python that runs Snakemake, show progress at once, and use the network only if they must."""

@@ -16,10 +16,12 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import huggingface_hub
+from tqdm import tqdm
 
 from lander.config import config
 from lander.config.base import WEIGHT_FILES, weights
@@ -37,14 +39,6 @@ SPARE = 1.1  # free space that is asked for, per byte to be fetched
 KINDS = {"model": "model", "dataset": "data set"}  # what the hub calls a repository -> what people call it
 
 
-@dataclass(frozen=True)
-class Listing:
-    """What a repository of the hub holds: its commit, and the size of each file in bytes."""
-
-    commit: str
-    sizes: dict[str, int]
-
-
 class Fetched(NamedTuple):
     """One thing that a run needs from the network."""
 
@@ -57,18 +51,14 @@ class Fetched(NamedTuple):
 # ---------------------------------------------------------------- the hub
 
 
-def list_files(repository: str, kind: str, revision: str | None) -> Listing:
-    """Ask the hub what a repository holds; `kind` is `model` or `dataset`."""
-    import huggingface_hub
-
+def list_files(repository: str, kind: str, revision: str | None) -> tuple[str, dict[str, int]]:
+    """Commit of a repository of the hub, and the bytes of each of its files; `kind` is `model` or `dataset`."""
     info = huggingface_hub.HfApi().repo_info(repository, repo_type=kind, revision=revision, files_metadata=True)
-    return Listing(info.sha, {file.rfilename: file.size or 0 for file in info.siblings})
+    return info.sha, {file.rfilename: file.size or 0 for file in info.siblings}
 
 
 def fetch_files(repository: str, kind: str, revision: str | None, names: list[str]) -> Path:
     """Fetch files of a repository into the hub's cache; returns the folder that they are in."""
-    import huggingface_hub
-
     patterns = [re.sub(r"([*?[])", r"[\1]", name) for name in names]  # each fits its file alone
     return Path(
         huggingface_hub.snapshot_download(repository, repo_type=kind, revision=revision, allow_patterns=patterns)
@@ -77,17 +67,11 @@ def fetch_files(repository: str, kind: str, revision: str | None, names: list[st
 
 def cache_folder() -> Path:
     """The hub's cache."""
-    from huggingface_hub import constants
-
-    return Path(constants.HF_HUB_CACHE)
+    return Path(huggingface_hub.constants.HF_HUB_CACHE)
 
 
 def _ask(name: str, question: Callable[[], Any]) -> Any:
-    """An answer of the hub.
-
-    Raises:
-        UserError: anything goes wrong on the way; one line without a token.
-    """
+    """An answer of the hub. UserError, one line without a token, if anything goes wrong on the way."""
     try:
         return question()
     except Exception as error:  # of the hub, of the library beneath it, of the disk
@@ -97,18 +81,14 @@ def _ask(name: str, question: Callable[[], Any]) -> Any:
 def _repository(
     name: str, kind: str, revision: str | None, choose: Callable[[list[str]], list[str]], dry_run: bool, label: str = ""
 ) -> Fetched:
-    """Fetch the files that `choose` takes from the list of a repository's files.
-
-    Raises:
-        UserError: there is no network, no such repository, or no room on the disk.
-    """
+    """Fetch the files that `choose` takes from the list of a repository's files."""
     if testsets.offline():
         raise UserError(f"{name}: HF_HUB_OFFLINE is set; unset it to fetch, on a machine with a network")
-    listing = _ask(name, lambda: list_files(name, kind, revision))
-    sizes = {file: listing.sizes[file] for file in choose(list(listing.sizes))}
+    commit, listed = _ask(name, lambda: list_files(name, kind, revision))
+    sizes = {file: listed[file] for file in choose(list(listed))}
     place = cache = cache_folder()
     if not dry_run:
-        snapshot = cache / f"{kind}s--{name.replace('/', '--')}" / "snapshots" / listing.commit
+        snapshot = cache / f"{kind}s--{name.replace('/', '--')}" / "snapshots" / commit
         missing = sum(size for file, size in sizes.items() if not (snapshot / file).is_file())
         free = shutil.disk_usage(next(folder for folder in (cache, *cache.parents) if folder.is_dir())).free
         if missing * SPARE > free:
@@ -117,7 +97,7 @@ def _repository(
                 "set HF_HOME to a folder that has it"
             )
         place = _ask(name, lambda: fetch_files(name, kind, revision, list(sizes)))
-    return Fetched(KINDS[kind], f"{label or name} at {listing.commit[:12]}", sum(sizes.values()), str(place))
+    return Fetched(KINDS[kind], f"{label or name} at {commit[:12]}", sum(sizes.values()), str(place))
 
 
 # ---------------------------------------------------------------- what a config needs
@@ -126,19 +106,20 @@ def _repository(
 def prefetch(settings: config.Config, *, dry_run: bool = False) -> list[Fetched]:
     """Fetch everything that a run of the config needs from the network.
 
-    Raises:
-        UserError: something does not exist, cannot be fetched, or does not fit on the disk.
+    UserError if something does not exist, cannot be fetched, or does not fit on the disk.
     """
     found: list[Fetched] = []
-    model = settings.model
-    if config.find_base(model.path, settings.pretrain.n_layer).kind == "hub":
+    model, data, pretrain = settings.model, settings.data, settings.pretrain
+    if config.find_base(model.path, pretrain.n_layer).kind == "hub":
         found.append(
             _repository(model.path, "model", model.revision, lambda all: model_files(model.path, all), dry_run)
         )
-    for source in _sources(settings):
+    sources = [*data.train, *data.dev, *data.test, *data.exclude, *settings.awareness.data, *settings.experiments.text]
+    sources += [*pretrain.text, *pretrain.parallel] if model.path == "pretrain" else []
+    for source in sources:
         if source.kind == "sacrebleu":
             found += [_test_set(source.json["sacrebleu"], pair, dry_run) for pair in testsets.pairs(source.json)]
-        else:
+        elif source.remote:
             found += [_data_set(source.json, languages, dry_run) for languages in _readings(source)]
     found += [_metric_file(name, dry_run) for name in settings.evaluate.metrics if METRICS[name].file]
     for metric in settings.evaluate.neural:
@@ -146,29 +127,8 @@ def prefetch(settings: config.Config, *, dry_run: bool = False) -> list[Fetched]
     return list(dict.fromkeys(found))
 
 
-def _sources(settings: config.Config) -> list[Source]:
-    """Every source of the run whose text is not on this machine."""
-    data = settings.data
-    found = [*data.train, *data.dev, *data.test, *data.exclude, *settings.awareness.data, *settings.experiments.text]
-    if settings.model.path == "pretrain":
-        found += [*settings.pretrain.text, *settings.pretrain.parallel]
-    return [source for source in found if source.kind == "sacrebleu" or source.remote]
-
-
-def _readings(source: Source) -> list[tuple[str, ...]]:
-    """Languages that are read together: the pairs of `directions`, if they decide the configuration, else all."""
-    if "config" in source.json or "columns" in source.json or source.directions is None:
-        return [tuple(source.languages)]
-    pairs = dict.fromkeys(direction.pair for direction in source.directions)
-    return [(pair.source, pair.target) for pair in pairs]
-
-
 def model_files(name: str, files: Iterable[str]) -> list[str]:
-    """Configuration, tokenizer and weights among a model's files; no code, no weights of other frameworks.
-
-    Raises:
-        UserError: there are no weights that transformers reads.
-    """
+    """Configuration, tokenizer and weights among a model's files; no code, no weights of other frameworks."""
     if found := weights(file for file in files if "/" not in file):
         return [*_texts(files), *found]
     raise UserError(f"model.path: {name}: has no weights ({', '.join(WEIGHT_FILES)}); choose another model")
@@ -177,6 +137,14 @@ def model_files(name: str, files: Iterable[str]) -> list[str]:
 def _texts(files: Iterable[str]) -> list[str]:
     """Configuration and tokenizer among a model's files."""
     return [file for file in files if "/" not in file and any(fnmatch(file, pattern) for pattern in TEXT_FILES)]
+
+
+def _readings(source: Source) -> list[tuple[str, ...]]:
+    """Languages that are read together: the pairs of `directions`, if they decide the configuration, else all."""
+    if "config" in source.json or "columns" in source.json or source.directions is None:
+        return [tuple(source.languages)]
+    pairs = dict.fromkeys(direction.pair for direction in source.directions)
+    return [(pair.source, pair.target) for pair in pairs]
 
 
 def _data_set(source: dict[str, Any], languages: tuple[str, ...], dry_run: bool) -> Fetched:
@@ -237,62 +205,47 @@ def _metric(metric: Neural, dry_run: bool) -> Iterator[Fetched]:
     yield Fetched("program", "COMET and its libraries, by pip", size, str(folder))
 
 
-# ---------------------------------------------------------------- the command
+# ---------------------------------------------------------------- what is printed
 
 
-def summary(found: list[Fetched], configfiles: Iterable[Path], *, dry_run: bool = False) -> str:
+def readable(size: float) -> str:
+    """A size in bytes for people: 1.12GB."""
+    return tqdm.format_sizeof(size, "B")
+
+
+def summary(found: list[Fetched], configfiles: Iterable[Path] = (), *, dry_run: bool = False) -> str:
     """What was fetched, and how to run without a network."""
     if not found:
         return "Nothing is needed from the network: the model and all data are on this machine."
-    width = max(len(one.name) for one in found)
+    width, total = max(len(one.name) for one in found), readable(sum(one.bytes for one in found))
     lines = [
         f"{one.kind:8}  {one.name:{width}}  {readable(one.bytes) if one.bytes else '?':>9}  {one.place}"
         for one in found
     ]
-    total = readable(sum(one.bytes for one in found))
     if dry_run:
         return "\n".join([*lines, f"{total} in all; run without --dry-run to fetch what is missing"])
-    files = " ".join(map(str, configfiles))
+    files = " ".join(["", "--configfile", *map(str, configfiles)] if configfiles else [])
     caches = [f"HF_HOME={cache_folder().parent}"]
     caches += [f"SACREBLEU={testsets.folder()}"] if any(testsets.folder() in one.place for one in found) else []
     lines += [
         f"{total} in all. To run without a network:",
-        f"    HF_HUB_OFFLINE=1 snakemake --cores 2{f' --configfile {files}' if files else ''}",
+        f"    HF_HUB_OFFLINE=1 snakemake --cores 2{files}",
         f"with the same caches ({', '.join(caches)}): they must be on a file system that the compute nodes see.",
     ]
     return "\n".join(lines)
 
 
-def readable(size: float) -> str:
-    """A size in bytes for people: 1.1 GB."""
-    power = min(max(len(str(int(size))) - 1, 0) // 3, 4)
-    return f"{size / 1000**power:.{min(power, 1)}f} {('B', 'kB', 'MB', 'GB', 'TB')[power]}"
-
-
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags of the command."""
-    add = parser.add_argument
-    add("--configfile", type=Path, nargs="+", default=[], help="config files, later ones over earlier ones")
-    add("--effective", help="the config itself, as JSON, as the workflow passes it")
-    add("--dry-run", action="store_true", help="fetch nothing, say how large it is")
-    add("--environment", type=Path, metavar="FOLDER", help="only install COMET there, for the rule comet_environment")
-
-
-def run(arguments: argparse.Namespace) -> None:
-    """Fetch, and say what was fetched."""
-    if arguments.environment:
-        neural.make_environment(arguments.environment)
-        return
-    files = arguments.configfile
-    settings = config.load(json.loads(arguments.effective)) if arguments.effective else config.read(*files)
-    print(summary(prefetch(settings, dry_run=arguments.dry_run), files, dry_run=arguments.dry_run))
-
-
 def main(argv: list[str] | None = None) -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="lander prefetch", description=__doc__.split("\n\n")[0])
-    add_flags(parser)
-    run(parser.parse_args(argv))
+    """What the workflow asks for."""
+    parser = argparse.ArgumentParser(prog="lander.workflow.prefetch", description=__doc__.split("\n\n")[0])
+    only = parser.add_mutually_exclusive_group(required=True)
+    only.add_argument("--effective", type=json.loads, help="the whole config, as JSON; its files are fetched")
+    only.add_argument("--environment", type=Path, metavar="FOLDER", help="install COMET there")
+    args = parser.parse_args(argv)
+    if args.environment:
+        neural.make_environment(args.environment)
+    else:
+        print(summary(prefetch(config.load(args.effective))))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,6 @@ import sys
 from importlib.metadata import PackageNotFoundError, requires, version
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from lander.data import testsets
 from lander.shared.digest import code_digest
@@ -102,26 +101,18 @@ def fetched_inputs(flags: list[str]) -> dict[str, str | None]:
     """What a job reads beside the files of its rule: a name -> its commit or digest, None if that is not known."""
     found: dict[str, str | None] = {}
     given = list(pairwise(flags))
-    revision = next((value for flag, value in given if flag == "--revision"), None)
     for flag, value in given:
         if flag == "--model" and "/" in value and not os.path.isdir(value):
-            found[value] = _commit("models", value, revision)
-        elif flag in SOURCES:
-            for source in json.loads(value):
-                found |= _fetched_text(source)
+            found[value] = _commit("models", value, dict(given).get("--revision"))
+        for source in json.loads(value) if flag in SOURCES else ():
+            if "hf" in source and not os.path.isdir(source["hf"]):
+                name, revision = source["hf"], source.get("revision")
+                found[f"{name} {revision}"] = _commit("datasets", name, revision)
+            elif "sacrebleu" in source:
+                for pair in testsets.pairs(source):
+                    files = testsets.cached(source["sacrebleu"], pair)
+                    found[f"{source['sacrebleu']} {pair}"] = files and sha256(*files)
     return found
-
-
-def _fetched_text(source: dict[str, Any]) -> dict[str, str | None]:
-    """The same for a source of text."""
-    if "hf" in source and not os.path.isdir(source["hf"]):
-        name, revision = source["hf"], source.get("revision")
-        return {f"{name} {revision}": _commit("datasets", name, revision)}
-    if "sacrebleu" not in source:
-        return {}
-    name = source["sacrebleu"]
-    files = {f"{name} {pair}": testsets.cached(name, pair) for pair in testsets.pairs(source)}
-    return {name: paths and sha256(*paths) for name, paths in files.items()}
 
 
 def _commit(kind: str, name: str, revision: str | None) -> str | None:

@@ -1,14 +1,15 @@
 """Sources and files of the text of a run, for the rules of the stages `data` and `pretrain`."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 from lander.config.config import Config
 from lander.config.sources import Source
 from lander.data.settings import resolve
-from lander.shared.languages import Direction, parse_direction
+from lander.shared.languages import parse_direction
 from lander.workflow.paths import Paths
 
 PACKAGED_TEMPLATES = Path(__file__).parents[1] / "data" / "templates.yaml"
@@ -18,68 +19,50 @@ class Texts:
     """Which sources and files a job reads."""
 
     def __init__(self, settings: Config, paths: Paths) -> None:
+        data, scored, pretrain = settings.data, settings.awareness, settings.pretrain
         self.settings, self.paths = settings, paths
-        self.cleaning = as_json(resolve(settings.data.cleaning))
+        self.cleaning = as_json(resolve(data.cleaning))
+        self.excluded_files = input_function(files_of(data.exclude))  # left out of training, in any language
+        self.scoring_files = input_function(files_of(scored.data, scored.languages))
+        self.pretraining_files = input_function(files_of([*pretrain.text, *pretrain.parallel], scored.languages))
+        self.templates = input_function(_from_here(data.templates or PACKAGED_TEMPLATES))  # of instructions
 
-    def training_sources(self, wildcards: Any) -> str:
-        """Training sources of a pair of languages, as JSON."""
-        return sources_json(self._of_pair(wildcards.pair))
+    def _of(self, wildcards: Any) -> list[Source]:
+        """Training sources of a pair of languages, dev sources of a direction, or those of a test set in it."""
+        data = self.settings.data
+        if hasattr(wildcards, "pair"):
+            served = [one for one in self.settings.directions if one.pair == parse_direction(wildcards.pair)]
+            return [source for source in data.train if any(map(source.serves, served))]
+        found = [one for one in data.test if one.name == wildcards.test] if hasattr(wildcards, "test") else data.dev
+        return [source for source in found if source.serves(parse_direction(wildcards.direction))]
 
-    def training_files(self, wildcards: Any) -> list[str]:
-        """Files that hold the training text of a pair of languages."""
-        pair = parse_direction(wildcards.pair)
-        return files_of(self._of_pair(wildcards.pair), pair)
+    def sources(self, wildcards: Any) -> str:
+        """Sources of a pair or a direction, as JSON."""
+        return sources_json(self._of(wildcards))
 
-    def excluded_files(self, _wildcards: Any) -> list[str]:
-        """Files whose sentences are taken out of training, in any language."""
-        return files_of(self.settings.data.exclude)
+    def files(self, wildcards: Any) -> list[str]:
+        """Their files."""
+        pair = parse_direction(getattr(wildcards, "pair", None) or wildcards.direction)
+        return files_of(self._of(wildcards), astuple(pair))
 
     def origins(self, wildcards: Any) -> str:
         """Names of the training sources that may serve a direction, as JSON."""
         direction = parse_direction(wildcards.direction)
         return as_json([source.name for source in self.settings.data.train if source.serves(direction)])
 
-    def heldout_sources(self, wildcards: Any) -> str:
-        """Dev sources of a direction, or those of a test set in it, as JSON."""
-        return sources_json(self._heldout(wildcards))
-
-    def heldout_files(self, wildcards: Any) -> list[str]:
-        """Files that hold the same text."""
-        return files_of(self._heldout(wildcards), parse_direction(wildcards.direction))
-
-    def scoring_files(self, _wildcards: Any) -> list[str]:
-        """Files that hold the text that scores the neurons."""
-        return files_of(self.settings.awareness.data, self.settings.awareness.languages)
-
-    def pretraining_files(self, _wildcards: Any) -> list[str]:
-        """Files that a base from scratch is trained on."""
-        pretrain = self.settings.pretrain
-        return files_of([*pretrain.text, *pretrain.parallel], self.settings.awareness.languages)
-
-    def kept_files(self, wildcards: Any) -> list[str]:
-        """Files that hold the text, in a language, on which forgetting is measured."""
-        return files_of(self.settings.experiments.text, [wildcards.language])
-
     def cleaned(self, wildcards: Any) -> dict[str, str]:
         """The cleaned pairs that a direction draws on, and the counts of what cleaning dropped."""
         stem = self.paths.clean(parse_direction(wildcards.direction).pair)
         return {"table": f"{stem}.parquet", "counts": f"{stem}.counts.parquet"}
 
-    # A function, not a value: in a path that is a value, Snakemake would read a brace as a wildcard.
-    def templates(self, _wildcards: Any) -> str:
-        """The file of instruction templates."""
-        return _from_here(self.settings.data.templates or PACKAGED_TEMPLATES)
+    def kept_files(self, wildcards: Any) -> list[str]:
+        """Files of the text, in a language, on which forgetting is measured."""
+        return files_of(self.settings.experiments.text, [wildcards.language])
 
-    def _of_pair(self, name: str) -> list[Source]:
-        pair = parse_direction(name)
-        directions = [direction for direction in self.settings.directions if direction.pair == pair]
-        return [source for source in self.settings.data.train if any(map(source.serves, directions))]
 
-    def _heldout(self, wildcards: Any) -> list[Source]:
-        data, direction = self.settings.data, parse_direction(wildcards.direction)
-        tested = hasattr(wildcards, "test")
-        found = [one for one in data.test if one.name == wildcards.test] if tested else data.dev
-        return [source for source in found if source.serves(direction)]
+def input_function(value: Any) -> Callable[[Any], Any]:
+    """Files that are the same for all jobs. (In a path that is a value, Snakemake would read `{` as a wildcard.)"""
+    return lambda _wildcards: value
 
 
 def sources_json(sources: Iterable[Source]) -> str:
@@ -92,10 +75,8 @@ def as_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
-def files_of(sources: Iterable[Source], languages: Direction | Iterable[str] | None = None) -> list[str]:
+def files_of(sources: Iterable[Source], languages: Iterable[str] | None = None) -> list[str]:
     """Files of sources in some languages (None: in all of them), each once."""
-    if isinstance(languages, Direction):
-        languages = (languages.source, languages.target)
     return list(dict.fromkeys(file for source in sources for file in source.files(languages)))
 
 

@@ -1,6 +1,7 @@
 """Agreement and stability of neuron tables, on numbers computed by hand."""
 
 import sys
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from lander.experiments import agreement
 from lander.shared import tables
 from lander.shared.errors import UserError
 
-HALF = Split(general_share=0.5, normalize="none")
+HALF = partial(agreement.specific, split=Split(general_share=0.5, normalize="none"))
 
 
 def write_parts(path, sums: list[list[float]], tokens: list[int]) -> None:
@@ -24,12 +25,21 @@ def write_parts(path, sums: list[list[float]], tokens: list[int]) -> None:
     tables.write(path, pd.DataFrame(parts), "awareness_parts")
 
 
+def correlated(one: list[float], other: list[float]) -> tuple[float, int]:
+    arrays = (np.array(scores, dtype=float)[None, None] for scores in (one, other))
+    ((*names, value, n),) = agreement.correlations("kind", ("a", "b"), *arrays, ["en"])
+    assert names == ["kind", "a", "b", 0, "en"]
+    return value, n
+
+
 def test_spearman_by_hand():
     # ranks 1 2 3 4 and 1 2 4 3: one minus 6 * 2 / (4 * 15)
-    assert agreement.spearman(np.array([1.0, 5, 7, 9]), np.array([0.0, 1, 9, 8])) == pytest.approx(0.8)
+    assert correlated([1, 5, 7, 9], [0, 1, 9, 8]) == (pytest.approx(0.8), 4)
     # ties: ranks 1.5 1.5 3 against 1 2 3
-    assert agreement.spearman(np.array([1.0, 1, 2]), np.array([1.0, 2, 3])) == pytest.approx(1.5 / np.sqrt(1.5 * 2))
-    assert np.isnan(agreement.spearman(np.ones(3), np.arange(3.0)))
+    assert correlated([1, 1, 2], [1, 2, 3]) == (pytest.approx(1.5 / np.sqrt(1.5 * 2)), 3)
+    assert np.isnan(correlated([1, 1, 1], [0, 1, 2])[0])
+    # what has no score is left out
+    assert correlated([1, 2, 3, np.nan], [1, 2, -1, 9]) == (pytest.approx(-0.5), 3)
 
 
 def test_jaccard_by_hand():
@@ -40,18 +50,10 @@ def test_jaccard_by_hand():
     assert union == 0
 
 
-def test_correlation_leaves_out_what_has_no_score():
-    one = np.array([[[1.0, 2.0, 3.0, np.nan]]])
-    other = np.array([[[1.0, 2.0, -1.0, 9.0]]])
-    ((*names, value, n),) = agreement.correlations("kind", ("a", "b"), one, other, ["en"])
-    assert names == ["kind", "a", "b", 0, "en"]
-    assert (value, n) == (pytest.approx(-0.5), 3)
-
-
 def test_specific_sets_and_their_overlap():
     """Variances of the four neurons 0, 4, 1, 0: the second and the third are specific."""
     phi = np.array([[[1.0, 5.0, 1.0, 2.0]], [[1.0, 1.0, 3.0, 2.0]]])
-    sets = agreement.specific(phi, HALF)
+    sets = HALF(phi)
     assert sets[:, 0].tolist() == [[False, True, False, False], [False, False, True, False]]
     other = sets.copy()
     other[1, 0] = [True, False, True, False]
@@ -104,11 +106,14 @@ def test_the_command(monkeypatch, tmp_path):
         write_parts(tmp_path / "parts" / f"{language}.parquet", dice.random((4, 40)).tolist(), [5] * 4)
     flags = ["--languages", "en", "de", "--general-share", "0.9", "--out", str(tmp_path / "out")]
     named = [f"{name}={tmp_path / name}" for name in ("one", "two", "sample")]
-    monkeypatch.setattr(
-        sys, "argv", ["x", *flags, "--tables", *named, "--parts", f"one={tmp_path / 'parts'}", "--stable", "0.5"]
-    )
-    agreement.main()
-    table = pd.read_csv(tmp_path / "out" / "agreement.csv")
+    parts = ["--parts", f"one={tmp_path / 'parts'}"]
+
+    def run(*more: str) -> pd.DataFrame:
+        monkeypatch.setattr(sys, "argv", ["x", *flags, *more])
+        agreement.main()
+        return pd.read_csv(tmp_path / "out" / "agreement.csv")
+
+    table = run("--tables", *named, *parts, "--stable", "0.5")
     assert list(table) == ["kind", "a", "b", "layer", "language", "value", "n"]
     assert table["kind"].value_counts().to_dict() == {
         "estimators_correlation": 3 * 2 * 2,
@@ -119,29 +124,21 @@ def test_the_command(monkeypatch, tmp_path):
         "sentences_needed": 1,
     }
     assert table[table["b"] == "sample"]["n"].tolist() == [8, 6] * 4
-    ruled = ["--tables", *named[:1], "--parts", f"one={tmp_path / 'parts'}", "--rules", "one=summed"]
-    monkeypatch.setattr(sys, "argv", ["x", *flags, *ruled, "--unactivated", "0.2"])
-    agreement.main()
-    ruled = pd.read_csv(tmp_path / "out" / "agreement.csv")
-    parts = agreement.Parts([tmp_path / "parts" / f"{language}.parquet" for language in ("en", "de")])
-    sets = [
-        agreement.specific(parts.phi(slice(start, None, 2)), Split(rule="summed"), 0.2).any(axis=0)[0]
-        for start in (0, 1)
-    ]
-    halves = ruled[(ruled["kind"] == "halves_overlap") & (ruled["language"] == "any")]["value"].item()
-    assert halves == pytest.approx(agreement.jaccard(*sets)[0], abs=1e-6)
-    assert halves != table[(table["kind"] == "halves_overlap") & (table["language"] == "any")]["value"].item()
-    monkeypatch.setattr(sys, "argv", ["x", *flags, "--rules", "one=sum"])
-    with pytest.raises(SystemExit):
-        agreement.main()
-    monkeypatch.setattr(sys, "argv", ["x", *flags, "--tables", *named, "--parts", f"one={tmp_path / 'parts'}"])
-    agreement.main()
     text = (tmp_path / "out" / "agreement.md").read_text()
     assert text.startswith("# Agreement of estimators, of halves of the text, and of fewer sentences: one, two and ")
     assert "Overlap of the specific neurons, by sentences read" in (tmp_path / "out" / "agreement.svg").read_text()
+    ruled = run("--tables", *named[:1], *parts, "--rules", "one=summed", "--unactivated", "0.2")
+    read = agreement.Parts([tmp_path / "parts" / f"{language}.parquet" for language in ("en", "de")])
+    halves = [read.phi(slice(start, None, 2)) for start in (0, 1)]
+    sets = [agreement.specific(phi, Split(rule="summed"), 0.2).any(axis=0)[0] for phi in halves]
+    overlaps = [one.query("kind == 'halves_overlap' and language == 'any'")["value"].item() for one in (ruled, table)]
+    assert overlaps[0] == pytest.approx(agreement.jaccard(*sets)[0], abs=1e-6)
+    assert overlaps[0] != overlaps[1]
+    with pytest.raises(SystemExit):
+        run("--rules", "one=sum")
 
 
-def test_medians_and_what_they_show():
+def test_medians():
     rows = [
         *[("estimators_overlap", "x", "y", layer, "any", value, 9) for layer, value in enumerate((0.5, 0.75, 0.625))],
         ("estimators_overlap", "x", "y", 0, "en", 0.25, 9),
@@ -155,9 +152,8 @@ def test_medians_and_what_they_show():
         *[("sentences_needed", "x", "0.9", layer, "any", value, 8) for layer, value in enumerate((4.0, 8.0))],
     ]
     made = agreement.document(pd.DataFrame(rows, columns=agreement.COLUMNS), 0.9)
-    shows, of_language, of_any, *_ = made.blocks
-    assert "x and y agree most (overlap 0.62), those of x and z least (0.12)" in shows
-    texts = [[(label, [cell.text for cell in cells]) for label, cells in table.rows] for table in made.blocks[1:-1]]
+    of_language, of_any, *_ = made.blocks
+    texts = [[(label, [cell.text for cell in cells]) for label, cells in table.rows] for table in made.blocks[:-1]]
     assert texts == [
         [("y", ["0.25"])],
         [("y", ["0.62", ""]), ("z", ["0.12", "–"])],  # nobody compared y with z

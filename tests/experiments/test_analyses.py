@@ -149,30 +149,29 @@ def test_clusters_by_the_command_line(tmp_path, monkeypatch):
     call = ["clusters", "--model", "toy", "--languages", "en", "de", "--draws", "39", "--sentences", "6"]
     call += ["--text", *(str(tmp_path / f"{code}.parquet") for code in ("en", "de"))]
     call += ["--neurons", str(tmp_path / "neurons.parquet"), "--out", str(tmp_path / "out")]
-    monkeypatch.setattr(sys, "argv", [*call, "--layer", "1", "0"])
-    clusters.main()
     paths = [tmp_path / "out" / f"clusters{end}" for end in (".csv", "_points.csv", ".md", ".svg")]
+
+    def run(*more: str) -> list[bytes]:
+        monkeypatch.setattr(sys, "argv", [*call, *more])
+        clusters.main()
+        return [path.read_bytes() for path in paths]
+
+    first = run("--layer", "1", "0")
     table, points = map(pd.read_csv, paths[:2])
     assert list(points) == ["layer", "group", "language", "sentence", "x", "y"]
     assert len(points) == 2 * 3 * 2 * 6
     assert list(table) == ["layer", "group", "neurons", "score", "value", "control_mean", "control_sd", "p"]
     assert len(table) == 2 * 3 * 4
     assert table["neurons"].tolist() == 2 * [*[56] * 4, *[8] * 8]
-    first = [path.read_bytes() for path in paths]
-    clusters.main()
-    assert [path.read_bytes() for path in paths] == first
-    monkeypatch.setattr(sys, "argv", call)
-    clusters.main()
-    chosen = pd.read_csv(paths[0])
-    assert chosen.equals(table[table["layer"] == 1])  # the layer that is selected
-    monkeypatch.setattr(sys, "argv", [*call, "--draws", "38"])
+    assert run("--layer", "1", "0") == first
+    run()
+    assert pd.read_csv(paths[0]).equals(table[table["layer"] == 1])  # the layer that is selected
     with pytest.raises(UserError, match="--draws 38: 39 at least"):
-        clusters.main()
-    monkeypatch.setattr(sys, "argv", [*call, "--layer", "2"])
+        run("--draws", "38")
     with pytest.raises(UserError, match="--layer 2: the model has layers 0 to 1"):
-        clusters.main()
+        run("--layer", "2")
     with pytest.raises(UserError, match="no layer is selected in it; name layers with --layer"):
-        clusters.layers_of(neurons.assign(selected=False), [], 2)
+        clusters.chosen_neurons(neurons.assign(selected=False), [], [64, 64])
 
 
 def cluster_scores() -> pd.DataFrame:
@@ -215,16 +214,15 @@ DIRECTIONS = ["ar-en", "de-en", "en-ar", "en-de", "en-fr", "en-it", "fr-en", "it
 LANGUAGES = ["en", "de", "it", "fr", "ar", "zh"]
 
 
-def verdicts(found: list[judge.Verdict]) -> dict[str, str]:
-    assert all(row.rule and row.where and row.verdict in (SUPPORTED, NOT, UNTESTABLE) for row in found)
-    return {row.claim: row.verdict for row in found}
+def verdicts(found: judge.Found) -> dict[str, str]:
+    assert {key for key, _ in found} <= set(judge.CLAIMS)
+    return {key: result.verdict for key, result in found}
 
 
 def test_permutation_test_by_hand():
     values = np.array([3.0, 1.0, 2.0])  # first above last: of 6 orders (3,2) (3,1) (2,1) -> differences 1, 2, 1
     test = judge.tested(lambda order: values[order][0] - values[order][2], judge.orders(3, 0))
-    assert (test.value, test.mean, test.p, test.floor) == (1, 0, 3 / 6, 1 / 6)
-    assert test.verdict == UNTESTABLE  # 1 / 6 is the best that any outcome could have
+    assert test[:4] == (1, 0, 3 / 6, UNTESTABLE)  # 1 / 6 is the best that any outcome could have
     assert len(judge.orders(7, 0)) == 5040
     assert len(judge.orders(8, 0)) == judge.DRAWS
     signs = judge.tested(lambda sign: (sign * np.ones(5)).mean(), judge.signs(5, 0))
@@ -236,8 +234,9 @@ def test_helpers_by_hand():
     assert judge.spearman(np.array([1, 2, 3, 4.0]), np.array([1, 2, 4, 3.0])) == pytest.approx(0.8)
     assert np.isnan(judge.spearman(np.array([1, np.nan, 2]), np.arange(3.0)))
     assert judge.correlations(np.array([[1.0, 2, 3], [3, 2, 1], [5, 5, 5]]))[0].tolist() == pytest.approx([1, -1, 0])
-    assert np.flatnonzero(judge.parts_of_depth(7)["middle"]).tolist() == [2, 3, 4]
-    assert np.flatnonzero(judge.parts_of_depth(7)["late"]).tolist() == [4, 5, 6]
+    depth = np.arange(7.0) ** 2
+    assert judge.part_above_part(depth, "middle", "outer", 0)[:2] == (29 / 3, (0 + 1 + 25 + 36) / 4)  # layers 2 to 4
+    assert judge.part_above_part(depth, "late", "early", 0)[:2] == (77 / 3, 5 / 3)  # layer 3 is in neither
     assert judge.reversed_pairs(DIRECTIONS) == [(0, 2), (1, 3), (4, 6), (5, 7)]
     assert judge.related_pairs([*LANGUAGES, "zh-Hant", "xx"], judge.GENUS) == [(0, 1), (2, 3), (5, 6)]
     assert judge.related_pairs(LANGUAGES, neurons.TABLE_3) == [(0, 2), (0, 3), (2, 3)]
@@ -275,14 +274,10 @@ def test_claims_about_activations_where_they_hold():
 
 def test_claims_about_activations_where_they_do_not():
     got = activation_claims(curves("target", grows=False))
-    assert got["both directions of a pair have the more similar activation curves"] == NOT
-    assert got["both directions of a pair have the more similar activations, neuron by neuron"] == NOT
-    assert got["early layers overlap between language pairs, late ones do not"] == NOT
-    assert got["the curves are more alike in shallow layers"] == NOT
-    got = activation_claims(np.random.default_rng(1).normal(size=(8, 12)))
-    assert got["all directions have similar activation curves"] == NOT
+    assert {got[key] for key in ("pair_curves", "pair_neurons", "early_overlap", "shallow_alike")} == {NOT}
+    assert activation_claims(np.random.default_rng(1).normal(size=(8, 12)))["curves_alike"] == NOT
     got = activation_claims(curves("pair", grows=True)[:, [*range(1, 12, 2), *range(10, -1, -2)]])
-    assert got["the change of activation is larger in early and late layers than between"] == NOT
+    assert got["change_at_ends"] == NOT
 
 
 def test_few_layers_or_directions_are_not_testable():
@@ -314,7 +309,7 @@ def phi_of(true: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def test_claims_about_awareness_where_they_hold():
     got = verdicts(neurons.awareness_claims(LANGUAGES, *phi_of(True), seed=0))
     assert len(got) == 11
-    wrong = {name: verdict for name, verdict in got.items() if "table 3" in name}
+    wrong = {name: verdict for name, verdict in got.items() if "table_3" in name}
     assert wrong == dict.fromkeys(wrong, NOT)  # English is like German here, not like French
     assert len(wrong) == 2
     assert got | wrong == dict.fromkeys(got, SUPPORTED) | wrong
@@ -323,10 +318,10 @@ def test_claims_about_awareness_where_they_hold():
 def test_claims_about_awareness_where_they_do_not():
     phi, owner, general = phi_of(False)
     got = verdicts(neurons.awareness_claims(LANGUAGES, phi, owner, general, seed=0))
-    assert got.pop("general and specific neurons differ in awareness") == SUPPORTED
+    assert got.pop("kinds_differ") == SUPPORTED
     assert got == dict.fromkeys(got, NOT)
     same = neurons.awareness_claims(LANGUAGES, np.tile(phi[:, :, :1], 60), owner, general, seed=0)
-    assert verdicts(same)["general and specific neurons differ in awareness"] == UNTESTABLE
+    assert verdicts(same)["kinds_differ"] == UNTESTABLE
 
 
 def test_claims_about_awareness_that_cannot_be_tested():
@@ -340,22 +335,23 @@ def transfer(change) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["trained", "tested", "change"])
 
 
+def transfer_claims(table: pd.DataFrame) -> dict[str, judge.Result]:
+    return dict(about_scores.transfer_claims(table, 0))
+
+
 def test_claims_about_transfer():
-    helps, hurts, near = about_scores.transfer_claims(
-        transfer(lambda a, b: -0.5 if (a, b) == ("de-en", "ar-en") else 50 if a == b else 2), 0
-    )
-    assert (helps.verdict, hurts.verdict) == (SUPPORTED, SUPPORTED)
-    assert helps.value == pytest.approx((7 * 2 * 8 - 2.5) / 56)  # the trained direction itself does not count
-    assert (hurts.value, hurts.control, hurts.p) == (-0.5, 2, 1 / 56)
-    assert near.verdict == UNTESTABLE  # fr-it is one of six pairs: p is at least 1/6
+    got = transfer_claims(transfer(lambda a, b: -0.5 if (a, b) == ("de-en", "ar-en") else 50 if a == b else 2))
+    assert (got["helps"].verdict, got["hurts"].verdict) == (SUPPORTED, SUPPORTED)
+    assert got["helps"].value == pytest.approx((7 * 2 * 8 - 2.5) / 56)  # the trained direction itself does not count
+    assert got["hurts"][:3] == (-0.5, 2, 1 / 56)
+    assert got["near"].verdict == UNTESTABLE  # fr-it is one of six pairs: p is at least 1/6
     both = transfer(lambda a, b: 2.0)
-    found = about_scores.transfer_claims(both.assign(mean_to_better=both["change"] - 5), 0)
-    assert [(row.value, row.verdict) for row in found[:2]] == [(2, SUPPORTED), (-3, NOT)]  # it was the prompt
-    helps, hurts, _ = about_scores.transfer_claims(transfer(lambda a, b: 3 if b == "ar-en" else -1), 0)
-    assert (helps.verdict, hurts.verdict) == (NOT, NOT)
-    without = transfer(lambda a, b: 1.0)
-    assert about_scores.transfer_claims(without[without["tested"] != "ar-en"], 0)[1].verdict == UNTESTABLE
-    assert {row.verdict for row in about_scores.transfer_claims(None, 0)} == {UNTESTABLE}
+    got = transfer_claims(both.assign(mean_to_better=both["change"] - 5))
+    found = [(got[key].value, got[key].verdict) for key in ("helps", "helps_beyond_prompt")]
+    assert found == [(2, SUPPORTED), (-3, NOT)]  # it was the prompt
+    got = transfer_claims(transfer(lambda a, b: 3 if b == "ar-en" else -1))
+    assert (got["helps"].verdict, got["hurts"].verdict) == (NOT, NOT)
+    assert transfer_claims(both[both["tested"] != "ar-en"])["hurts"].verdict == UNTESTABLE
 
 
 LEVELS = {"main": 19, "draw2": 21, "draw3": 15, "draw4": 17, "draw5": 19}
@@ -372,19 +368,17 @@ def test_claims_about_methods():
         ],
         columns=["method", "variant", "seed", "direction", "score"],
     )
-    got = verdicts(about_scores.method_claims(table, 0))
-    assert got["LANDeRMT is better than LoRA"] == SUPPORTED
-    assert got["LANDeRMT is better than Adapter-LoRA"] == UNTESTABLE
+    got = dict(about_scores.method_claims(table, 0))
+    assert (got["above_lora"].verdict, got["above_adapter_lora"].verdict) == (SUPPORTED, UNTESTABLE)
     # levels 20 | 19 21 15 17 19 at both seeds: of 6 x 6 sums 8 are at least 20 + 20 (20 or 21 each, 21 and a 19)
-    found = about_scores.detected_claim(table, 0)
-    assert (found.value, found.control) == (23.5, pytest.approx(21.7))
-    assert (found.p, found.verdict) == (8 / 36, NOT)
+    found = got["detected_above_random"]
+    assert found[:4] == (23.5, pytest.approx(21.7), 8 / 36, NOT)
     table.loc[table["method"] == "landermt", "score"] += 2
-    found = about_scores.detected_claim(table, 0)
-    assert (found.p, found.verdict) == (1 / 36, SUPPORTED)
-    one = about_scores.detected_claim(table[table["seed"] == "0"], 0)
-    assert (one.p, one.verdict) == (1 / 6, UNTESTABLE)  # five draws at one seed: no lead could be rarer
-    assert about_scores.detected_claim(table[table["method"] == "landermt"], 0).verdict == UNTESTABLE
+    one, own = table[table["seed"] == "0"], table[table["method"] == "landermt"]
+    found = [dict(about_scores.method_claims(rows, 0))["detected_above_random"] for rows in (table, one, own)]
+    # five draws at one seed: no lead could be rarer
+    assert [row[2:4] for row in found[:2]] == [(1 / 36, SUPPORTED), (1 / 6, UNTESTABLE)]
+    assert found[2].verdict == UNTESTABLE
 
 
 @pytest.mark.parametrize(
@@ -396,18 +390,17 @@ def test_claims_about_methods():
     ],
 )
 def test_claims_about_the_peak(scores, expected):
+    def got(table: pd.DataFrame) -> tuple[str, ...]:
+        return tuple(verdicts(about_scores.peak_claims(table, "k")).values())
+
     one = pd.DataFrame({"k": [0, 4, 8, 30], "score": scores})
-    assert {row.verdict for row in about_scores.peak_claims(one, "k", "A.3", 4)} == {UNTESTABLE}  # one seed
-    assert {row.verdict for row in about_scores.peak_claims(one.assign(spread=np.nan), "k", "A", 4)} == {UNTESTABLE}
+    assert set(got(one)) == set(got(one.assign(spread=np.nan))) == {UNTESTABLE}  # one seed
     table = pd.concat([one.assign(score=one["score"] + noise) for noise in (-0.5, 0.5)])
-    assert tuple(row.verdict for row in about_scores.peak_claims(table, "k", "A.3", 4)) == expected
+    assert got(table) == expected
     noisy = pd.concat([table.assign(score=table["score"] + noise) for noise in (-9, 9)])
-    assert {row.verdict for row in about_scores.peak_claims(noisy, "k", "A.3", 4)} == {
-        NOT
-    }  # within the spread of seeds
-    wide = one.assign(spread=[5, np.nan, 5, 5])  # more than the peak's lead
-    assert {row.verdict for row in about_scores.peak_claims(wide, "k", "A.3", 4)} == {NOT}
-    assert {row.verdict for row in about_scores.peak_claims(table[:2], "k", "A.3", 4)} == {UNTESTABLE}
+    assert set(got(noisy)) == {NOT}  # within the spread of seeds
+    assert set(got(one.assign(spread=[5, np.nan, 5, 5]))) == {NOT}  # more than the peak's lead
+    assert got(table[:2]) == ()
 
 
 def test_claims_about_clusters():
@@ -416,69 +409,71 @@ def test_claims_about_clusters():
     rows += [(3, "general", "silhouette", 0.3, 0.3, 1), (3, "specific", "silhouette", 0.5, 0.4, 0.3)]
     rows += [(3, "general_equal", "silhouette", 0.3, 0.3, 1), (3, "specific", "neighbours", 1, 0.1, 0.01)]
     found = about_scores.cluster_claims(pd.DataFrame(rows, columns=columns))
-    assert [row.verdict for row in found] == [SUPPORTED, SUPPORTED, NOT, NOT]
+    assert [row.verdict for _, row in found] == [SUPPORTED, SUPPORTED, NOT, NOT]
 
 
-def test_claims_by_the_command_line(tmp_path, monkeypatch):
+@pytest.fixture
+def detected(tmp_path) -> list:
+    """Tables of layers, activations, awareness and neurons of the claims that hold. Returns the flags of the first."""
     means, (phi, owner, general) = curves("pair", grows=True), phi_of(True)
     parts = [
         pd.DataFrame({"direction": d, "layer": range(12), "activation": row, "delta": delta_of(row), "selected": False})
         for d, row in zip(DIRECTIONS, means, strict=True)
     ]
     tables.write(tmp_path / "layers.parquet", pd.concat(parts), "layers")
-    for direction, row in zip(DIRECTIONS, means, strict=True):
+    for name, row in zip(DIRECTIONS, means, strict=True):
         values = {"mean": row[:, None] * np.ones(3), "tokens": np.ones((12, 3), dtype=int)}
-        tables.write(tmp_path / f"{direction}.parquet", tables.by_neuron(values), "activations")
+        tables.write(tmp_path / f"{name}.parquet", tables.by_neuron(values), "activations")
     for code, one in zip(LANGUAGES, phi, strict=True):
-        tables.write(
-            tmp_path / f"{code}.parquet",
-            tables.by_neuron({"score": one, "tokens": np.ones(one.shape, dtype=int)}),
-            "awareness",
-        )
+        values = {"score": one, "tokens": np.ones(one.shape, dtype=int)}
+        tables.write(tmp_path / f"{code}.parquet", tables.by_neuron(values), "awareness")
     names = np.array([*LANGUAGES, None], dtype=object)
     kinds = {"kind": np.where(general, "general", "specific"), "language": names[owner], "variance": phi.var(axis=0)}
     tables.write(tmp_path / "neurons.parquet", tables.by_neuron(kinds).assign(selected=True), "neurons")
+    flags = ["--layers", tmp_path / "layers.parquet", "--neurons", tmp_path / "neurons.parquet"]
+    return [*flags, "--awareness", *(tmp_path / f"{code}.parquet" for code in LANGUAGES), "--out", tmp_path / "out"]
+
+
+def test_claims_by_the_command_line(detected, tmp_path, monkeypatch):
     transfer(lambda a, b: 1.0).assign(method="landermt").to_csv(tmp_path / "transfer.csv", index=False)
-    call = ["claims", "--layers", tmp_path / "layers.parquet", "--neurons", tmp_path / "neurons.parquet"]
-    call += ["--directions", *DIRECTIONS[::-1], "--activations", *(tmp_path / f"{d}.parquet" for d in DIRECTIONS[::-1])]
-    call += ["--languages", *LANGUAGES, "--awareness", *(tmp_path / f"{code}.parquet" for code in LANGUAGES)]
-    call += ["--transfer", tmp_path / "transfer.csv", "--out", tmp_path]
-    monkeypatch.setattr(sys, "argv", list(map(str, call)))
-    claims.main()
-    table = pd.read_csv(tmp_path / "claims.csv")
+    turned = DIRECTIONS[::-1]
+    call = [*detected, "--languages", *LANGUAGES, "--transfer", tmp_path / "transfer.csv"]
+    call += ["--directions", *turned, "--activations", *(tmp_path / f"{name}.parquet" for name in turned)]
+
+    def run(*more: object) -> pd.DataFrame:
+        monkeypatch.setattr(sys, "argv", list(map(str, ["claims", *call, *more])))
+        claims.main()
+        return pd.read_csv(tmp_path / "out" / "claims.csv")
+
+    table = run()
     assert list(table) == ["claim", "where", "statistic", "value", "control", "p", "verdict", "rule"]
     counts = table["verdict"].value_counts()
-    first = (tmp_path / "claims.md").read_text().splitlines()[0]
-    assert first == f"# Claims of the paper: {counts[SUPPORTED]} supported, {counts[NOT]} not supported, " + (
-        f"{counts[UNTESTABLE]} not testable here"
-    )
+    first = (tmp_path / "out" / "claims.md").read_text().splitlines()[0]
+    assert re.findall(r"\d+", first) == [str(counts[name]) for name in (SUPPORTED, NOT, UNTESTABLE)]
+    means = curves("pair", grows=True)
     direct = neurons.activation_claims(DIRECTIONS, means, delta_of(means), np.repeat(means, 3, axis=1), 0)
-    assert table["value"][:7].tolist() == pytest.approx([row.value for row in direct], rel=1e-5)
-    direct = neurons.awareness_claims(LANGUAGES, phi, owner, general, 0)
-    assert table["value"][7:18].tolist() == pytest.approx([row.value for row in direct], rel=1e-5)
+    direct += neurons.awareness_claims(LANGUAGES, *phi_of(True), 0)
+    assert table["value"][:18].tolist() == pytest.approx([row.value for _, row in direct], rel=1e-5)
     assert (table["verdict"] == UNTESTABLE).sum() == 1 + 8 + 4 + 2  # near transfer, methods, sweeps, clusters
-    made = pd.DataFrame(
-        {"value": [0, 4, 8] * 2, "test": [None] * 3 + ["news"] * 3, "metric": ["dev loss"] * 3 + ["bleu"] * 3}
-    )
-    made.assign(mean=[3, 2, 1, 5, 9, 6], spread=0.5).to_csv(tmp_path / "k.csv", index=False)
-    monkeypatch.setattr(sys, "argv", [*map(str, call), "--sweep-k", str(tmp_path / "k.csv")])
-    claims.main()
-    table = pd.read_csv(tmp_path / "claims.csv")
+    metrics = {"test": [None] * 3 + ["news"] * 3, "metric": ["dev loss"] * 3 + ["bleu"] * 3}
+    made = pd.DataFrame({"value": [0, 4, 8] * 2, "mean": [3, 2, 1, 5, 9, 6], "spread": 0.5, **metrics})
+    made.to_csv(tmp_path / "k.csv", index=False)
+    table = run("--sweep-k", tmp_path / "k.csv")
     assert table.loc[table["where"] == "A.3, figure 10", "verdict"].tolist() == [SUPPORTED, SUPPORTED]
-    monkeypatch.setattr(sys, "argv", [*map(str, call), "--method", "lora"])
     with pytest.raises(UserError, match=r"transfer\.csv: no row with method lora; there are: landermt"):
-        claims.main()
+        run("--method", "lora")
 
 
 def test_claims_as_tables_by_section():
+    none = (np.nan,) * 3
     rows = [
-        judge.Verdict("a", "A.3, figure 10", "s", 4, 2, verdict=SUPPORTED, rule="r"),
-        judge.Verdict("b", "5.2, figure 4", "s", 0.51234, 0.1, 0.03, NOT, "r"),
-        judge.Verdict("c", "-", "s"),
-        judge.Verdict("d", "5.2", "s", rule="q"),
-        judge.Verdict("e", "5.2", "s", 0.99912, 0.99934, 0.125, NOT, "r"),
+        ("a", "A.3, figure 10", "s", 4, 2, np.nan, SUPPORTED, "r"),
+        ("b", "5.2, figure 4", "s", 0.51234, 0.1, 0.03, NOT, "r"),
+        ("c", "-", "s", *none, UNTESTABLE, "r"),
+        ("d", "5.2", "s", *none, UNTESTABLE, "q"),
+        ("e", "5.2", "s", 0.99912, 0.99934, 0.125, NOT, "r"),
     ]
-    made = claims.document(rows)
+    made = claims.document(pd.DataFrame(rows, columns=list(claims.rows_of([]))))
     assert made.title == "Claims of the paper: 1 supported, 2 not supported, 2 not testable here"
     _, second, appendix, other = made.blocks
     assert [block.caption for block in (second, appendix, other)] == [
@@ -496,44 +491,28 @@ def test_claims_as_tables_by_section():
 # Figures ------------------------------------------------------------------------------------------------------------
 
 
-def test_figures_by_the_command_line(tmp_path, capsys):
-    delta = [np.nan, 2.0, 3.0]
-    parts = [
-        pd.DataFrame({"direction": d, "layer": range(3), "activation": [1.0, 3, 0], "delta": delta, "selected": False})
-        for d in ("en-de", "de-en")
-    ]
-    tables.write(tmp_path / "layers.parquet", pd.concat(parts), "layers")
-    kinds = np.tile(["general", "specific"], (3, 1))
-    neurons = tables.by_neuron({"kind": kinds, "language": np.where(kinds == "general", None, "de"), "variance": kinds})
-    neurons = neurons.assign(selected=False, variance=0.0)
-    tables.write(tmp_path / "neurons.parquet", neurons, "neurons")
-    for code, score in {"en": [1.0, 3], "de": [1.0, 5]}.items():
-        scores = {"score": np.tile(score, (3, 1)), "tokens": np.ones((3, 2), dtype=int)}
-        tables.write(tmp_path / f"{code}.parquet", tables.by_neuron(scores), "awareness")
-    flags = ["--layers", tmp_path / "layers.parquet", "--neurons", tmp_path / "neurons.parquet"]
-    flags += ["--awareness", tmp_path / "en.parquet", tmp_path / "de.parquet", "--awareness-languages", "en", "de"]
-    flags = [*map(str, flags), "--out", str(tmp_path / "out")]
+def test_figures_by_the_command_line(detected, tmp_path, capsys):
+    flags = [*map(str, detected), "--awareness-languages", *LANGUAGES]
     figures.main(["layers", *flags])
     names = ["activation.svg", "activation.csv", "delta.svg", "delta.csv", "layers.md"]
     assert capsys.readouterr().out.splitlines() == [str(tmp_path / "out" / name) for name in names]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(names)
-    assert pd.read_csv(tmp_path / "out" / "delta.csv")["delta"].dropna().tolist() == [2, 3, 2, 3]
+    delta = pd.read_csv(tmp_path / "out" / "delta.csv").set_index(["direction", "layer"])["delta"]
+    assert delta["en-de"].tolist() == pytest.approx(
+        delta_of(curves("pair", grows=True))[DIRECTIONS.index("en-de")], nan_ok=True
+    )
     figures.main(["awareness", *flags])
+    drawn = ["awareness-general", "awareness-specific", "awareness", "owners"]
     made = {path.name for path in (tmp_path / "out").iterdir()} - set(names)
-    assert made == {"awareness.md"} | {
-        f"{name}.{end}"
-        for name in ("awareness", "awareness-general", "awareness-specific", "owners")
-        for end in ("svg", "csv")
-    }
+    assert made == {"awareness.md"} | {f"{name}.{end}" for name in drawn for end in ("svg", "csv")}
     means = pd.read_csv(tmp_path / "out" / "awareness.csv").set_index(["layer", "language"])["awareness"]
-    assert means.loc[2].to_dict() == {"en": 2, "de": 3}
+    assert means.loc[2][LANGUAGES].tolist() == pytest.approx(phi_of(True)[0][:, 2].mean(axis=1))
     text = (tmp_path / "out" / "awareness.md").read_text()
     assert re.findall(r"\((figure \d)\)", text) == ["figure 6", "figure 7", "figure 8"]
-    assert re.findall(r"\]\((.*)\)", text) == [
-        "awareness-general.svg", "awareness-specific.svg", "awareness.svg", "owners.svg",
-    ]  # fmt: skip
+    assert re.findall(r"\]\((.*)\)", text) == [f"{name}.svg" for name in drawn]
     with pytest.raises(UserError, match="--neurons, --awareness: the figures of awareness need it"):
         figures.main(["awareness", "--out", "x"])
-    tables.write(tmp_path / "layers.parquet", parts[0].head(1), "layers")
+    layers = tables.read(tmp_path / "layers.parquet", "layers")
+    tables.write(tmp_path / "layers.parquet", layers[layers["layer"] == 0], "layers")
     with pytest.raises(UserError, match="nothing to draw in delta; a model of one layer has no change D"):
         figures.main(["layers", *flags])

@@ -70,14 +70,14 @@ def two(tmp_path_factory):
 def made(two):
     """What is made of them: the runs, common items, scores, tests."""
     found = runs.read_runs(two)
-    shared = runs.common(found)
-    return found, shared, runs.scores_of(found, shared.items), paired(found, shared.items)
+    items, notes = runs.common(found)
+    return found, (items, notes), runs.scores_of(found, items), paired(found, items)
 
 
 def test_what_runs_have_in_common(made):
-    _, shared, scores, _ = made
-    assert shared.items == [("cldr", "en-de"), ("cldr", "de-en")]
-    assert shared.notes == ["Left out, not in all runs: cldr (en-fr) of b."]
+    _, (items, notes), scores, _ = made
+    assert items == [("cldr", "en-de"), ("cldr", "de-en")]
+    assert notes == ["Left out, not in all runs: cldr (en-fr) of b."]
     assert set(scores["method"]) == {"full · a", "lora · a", "full · b", "random · b"}
     # a mean is over the common directions, not over the three of b
     bleu = scores[(scores["method"] == "full · b") & (scores["metric"] == "bleu")].set_index("direction")["score"]
@@ -215,17 +215,17 @@ def test_other_sentences_are_not_compared(two, tmp_path):
     d = make(tmp_path / "d", tests=("cldr", "news"))
     for path in (d / "translate").rglob("news/en-de.jsonl"):
         path.write_text(path.read_text().replace("committee", "board"))
-    shared = runs.common(runs.read_runs([c, d]))
-    assert ("news", "en-de") not in shared.items
-    assert len(shared.items) == 3
-    assert shared.notes == ["Left out, same name but other sentences: news (en-de)."]
+    items, notes = runs.common(runs.read_runs([c, d]))
+    assert ("news", "en-de") not in items
+    assert len(items) == 3
+    assert notes == ["Left out, same name but other sentences: news (en-de)."]
     for path in (d / "translate").rglob("*.jsonl"):
         path.write_text(path.read_text().replace("May", "June").replace("Mai", "Juni"))
     with pytest.raises(UserError, match="other sentences: cldr"):
         runs.common(runs.read_runs([c, d]))
     for path in (d / "translate").rglob("*.jsonl"):
         path.unlink()
-    (note,) = runs.common(runs.read_runs([c, d])).notes
+    _, (note,) = runs.common(runs.read_runs([c, d]))
     assert note.startswith("Not checked")
     assert note.endswith(" d.")
 
@@ -235,7 +235,7 @@ def test_segments_that_do_not_go_together(two, tmp_path):
     for path in (d / "translate").rglob("*.jsonl"):
         path.unlink()
     found = runs.read_runs([two[0], d])
-    tested, notes = paired(found, runs.common(found).items, 20)
+    tested, notes = paired(found, runs.common(found)[0], 20)
     assert not tested.tests
     (note,) = notes
     assert re.fullmatch(r"Not tested: d: 11 .* 12 \(cldr .*, cldr .*, cldr .* and 1 more\)\.", note)

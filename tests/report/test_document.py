@@ -3,8 +3,8 @@
 import pytest
 from report_runs import make_experiments
 
+from lander.report import paper
 from lander.report.document import Document, check_svg, read, read_all, write
-from lander.report.paper import table1
 from lander.report.tables import Cell, Head, Table
 from lander.shared.errors import UserError
 
@@ -25,7 +25,7 @@ def test_documents_come_back_as_they_were_written(whole, tmp_path):
     heads = [Head("BLEU"), Head("gain | cost")]
     assert found[2].tables == [Table("Table of sweep_k", "method", heads, rows, notes=["Bold: best."])]
     assert read_all([whole / "experiments/table1.json"]) == [found[1]]
-    written = Document("v1.5", "title", [table1(), "# *between*", *found[2].tables], "a,b\n1,2\n")
+    written = Document("v1.5", "title", [paper.table(1), "# *between*", *found[2].tables], "a,b\n1,2\n")
     write(written, tmp_path)
     assert read(tmp_path / "v1.5.json") == written
     assert sorted(path.name for path in tmp_path.iterdir()) == ["v1.5.csv", "v1.5.json", "v1.5.md"]

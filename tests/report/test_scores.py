@@ -1,6 +1,12 @@
 """Tests of the scores, their significance and the summary of `lander.report`, by hand."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pandas as pd
+import pytest
 from report_runs import table_of, texts, write_significance
 
 from lander.evaluate.collect import COLUMNS
@@ -8,7 +14,7 @@ from lander.report import summary, training
 from lander.report.beside import beside
 from lander.report.inputs import Inputs
 from lander.report.labels import look
-from lander.report.scores import difference_table, score_table
+from lander.report.scores import baseline_tables, score_table, terminal
 from lander.report.significance import Outcome, Significance, read_significance
 from lander.report.tables import Cell
 from lander.shared.runs import Model
@@ -60,7 +66,10 @@ def test_a_tie_is_no_win():
     inputs = Inputs("x", table_of(rows), significance=Significance(tests=tests))
     (side,) = summary.verdict(inputs, "news")
     assert side[1:5] == ("tied: full and lora", "8.0", "+8.0", "full and lora − zero-shot (fixed instruction)")
-    assert [one.split()[0] for one in summary.tested_sentences(inputs, "news")] == ["full", "lora"]
+    glance = texts(summary.glance_table(inputs, ["news"]))
+    assert {label: cells[3] for label, cells in glance.items()} == {
+        "zero-shot (fixed instruction)": "–", "full": "+1 −0 of 1", "lora": "+1 −0 of 1", "adapter": "+1 −0 of 1",
+    }  # fmt: skip
     bold = [label for label, cells in summary.glance_table(inputs, ["news"]).rows if cells[0].best]
     cells = texts(summary.winners_table(inputs, "news"))["en-de"]
     assert cells == ["full, lora", "8.0", "–", "tied", "–", "zero-shot (fixed instruction)"]
@@ -108,23 +117,20 @@ def test_output_in_a_wrong_language():
             for name, share in found.items()
         ]
 
-    def answer(rows):
-        return summary.off_target_answer(pd.DataFrame(rows, columns=COLUMNS))
+    def table(rows):
+        return texts(summary.off_target_table(pd.DataFrame(rows, columns=COLUMNS)))
 
-    found = answer(rows("off_target", off))
-    assert found == "full 30.0% in en-fr, 20.0% in en-ar and 1 more; at most 1% in every direction: lora"
+    assert table(rows("off_target", off)) == {
+        "full": ["en-fr on news", "30.0%", "3", "4", "0"],
+        "lora": ["en-ar on news", "1.0%", "0", "2", "0"],
+    }
     off["adapter"] = {"en-ar": 0, "en-de": 0}
-    every = rows("off_target", off) + rows("language_unknown", told)
-    # a share of those whose language can be identified: en-ar .2 / .5, en-fr .3 / .4
-    for fact in (
-        "40–100%",
-        "full 75.0% in en-fr, 40.0% in en-ar and 1 more",
-        "lora (1 of 2 ",
-        "10%",
-        "language: adapter",
-    ):
-        assert fact in answer(every)
-    assert answer([row for row in every if row[0] == "adapter"]).endswith("language: adapter")
+    # a share of those whose language can be identified: en-fr .3 / .4; fewer than a tenth of lora's en-ar
+    assert table(rows("off_target", off) + rows("language_unknown", told)) == {
+        "full": ["en-fr on news", "75.0%", "3", "4", "0"],
+        "lora": ["en-de on news", "0.0%", "0", "1", "1"],
+        "adapter": ["–", "–", "0", "0", "2"],
+    }
 
 
 # ---------------------------------------------------------------- significance
@@ -153,7 +159,8 @@ def test_of_losses_the_lowest_is_the_best_and_ahead(tmp_path):
         "lora": ("0.625", False, ""),
         "adapter": ("0.750", False, ""),
     }
-    assert texts(difference_table(found, "news", metric, LORA)) == {"full": ["−0.125"], "adapter": ["+0.125"]}
+    (differences,) = baseline_tables(found, "news", metric)
+    assert texts(differences) == {"full": ["−0.125"], "adapter": ["+0.125"]}
 
 
 def test_significance_by_hand(tmp_path):
@@ -172,7 +179,7 @@ def test_significance_by_hand(tmp_path):
     hover = "95% interval 18.0 to 22.0; against lora +8.0, p < 0.001, significant"
     assert table.rows[0] == ("full", [Cell("20.0", True, "", "18.0–22.0", "a", "lora", hover)])
     assert "a lora" in table.notes[0]
-    differences = difference_table(found, "news", "bleu", LORA)
+    (differences,) = baseline_tables(found, "news", "bleu")
     assert [(label, [(c.text, c.best, c.spread) for c in cells]) for label, cells in differences.rows] == [
         ("full", [("+8.0", True, "p < 0.001"), ("+9.0", False, "p = 0.060")]),
         ("landermt (k8)", [("+1.0", False, "p = 0.20"), ("–", False, "")]),
@@ -256,3 +263,52 @@ def test_beside_the_paper_means_are_over_the_directions_shown():
         ("landermt", [("10.0", ""), ("10.0", "a")]),
         ("lora", [("20.0", ""), ("20.0", "")]),
     ]
+
+
+# ---------------------------------------------------------------- in a terminal
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run of one direction: lora with two seeds, and the tests of all against zero-shot with the best prompt."""
+    scores = {("zero-shot", "best-prompt"): 12, ("zero-shot", "main"): 1, ("full", "main"): 12.5, ("lora", "main"): 20}
+    rows, tests = [], []
+    for (method, variant), score in scores.items():
+        for seed in range(2 if method == "lora" else 1):
+            rows += [(method, variant, str(seed), name, score + 2 * seed) for name in ("en-de", "mean")]
+        own = {"method": method, "variant": variant, "direction": "mean", "low": score - 1, "high": score + 1}
+        if variant == "main":
+            own |= compared(method, "zero-shot/best-prompt", score - 12, 0.2 if method == "full" else 0.001, "mean")
+        tests.append(own)
+    (tmp_path / "evaluate").mkdir()
+    table_of(rows).to_csv(tmp_path / "evaluate/scores.csv", index=False)
+    write_significance(tmp_path / "evaluate/significance.csv", tests)
+    return tmp_path
+
+
+def test_scores_in_a_terminal_say_how_sure_they_are(run):
+    lines = [line.split("|")[1:-1] for line in terminal(run, "bleu").splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line] for line in lines]
+    assert cells[0] == ["method", "all", "en-de"]
+    assert cells[2:6] == [
+        ["zero-shot (fixed instruction)", "1.0 0.0–2.0", "1.0"],
+        ["zero-shot (best prompt)", "12.0 11.0–13.0", "12.0"],
+        ["full", "12.5 11.5–13.5", "12.5"],
+        ["lora", "**21.0** ±1.4 19.0–21.0", "**21.0** ±1.4"],
+    ]
+    assert cells[8:] == [
+        ["zero-shot (fixed instruction)", "**−11.0** p = 0.001"],
+        ["full", "+0.5 p = 0.20"],
+        ["lora", "**+8.0** p = 0.001"],
+    ]
+    (run / "evaluate/significance.csv").unlink()
+    assert "| 1.0 |" in terminal(run, "bleu").replace("  ", "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this machine")
+def test_a_full_disk_is_told_in_one_line(run):
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "lander.cli", "scores", str(run)]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "lander scores: error: No space left on device; make room and run it again\n"

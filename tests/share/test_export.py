@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pandas as pd
 import pytest
@@ -12,7 +13,9 @@ import torch
 import toys
 import trained
 import yaml
+from safetensors.torch import load_file
 from torch import nn
+from transformers import AutoModelForCausalLM
 
 import lander
 from lander import cli
@@ -24,8 +27,6 @@ FOLDABLE = ("full", "lora", "layers", "landermt", "landermt-ls")
 
 
 def plain(folder: Path) -> nn.Module:
-    from transformers import AutoModelForCausalLM
-
     return AutoModelForCausalLM.from_pretrained(folder).eval()
 
 
@@ -39,11 +40,6 @@ def greedy(network: nn.Module) -> torch.Tensor:
     prompts = toys.ids(rows=64)
     options = {"max_new_tokens": 12, "min_new_tokens": 12, "do_sample": False}
     return network.generate(input_ids=prompts, attention_mask=torch.ones_like(prompts), **options)
-
-
-def routed(made: trained.Trained, direction: str) -> nn.Module:
-    made.router.direction = direction
-    return made.network
 
 
 def head(text: str) -> dict:
@@ -61,7 +57,8 @@ def test_all_directions_equal_the_routed_model_and_share_what_is_the_same(method
         expected = made.logits(folder.name)
         largest = (plain_logits(folder) - expected).abs().max() / expected.abs().max()
         assert largest <= (5e-5 if method == "lora" else 2e-6)  # of the largest logit; a float32 has steps of 1.2e-7
-        assert torch.equal(*(greedy(network) for network in (plain(folder), routed(made, folder.name))))
+        made.router.direction = folder.name
+        assert torch.equal(greedy(plain(folder)), greedy(made.network))
         assert head((folder / "README.md").read_text())["language"] == folder.name.split("-")
     files = {name: {os.stat(folder / name).st_ino for folder in folders} for name in os.listdir(folders[0])}
     own = {name for name, inodes in files.items() if len(inodes) == 3}
@@ -78,12 +75,9 @@ def test_all_directions_equal_the_routed_model_and_share_what_is_the_same(method
 
 
 def test_without_hard_links_files_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise PermissionError
-
     made = trained.make(tmp_path, "lora")
-    monkeypatch.setattr(os, "link", refuse)
-    export.export_all(made.path, tmp_path / "out")
+    monkeypatch.setattr(os, "link", mock.Mock(side_effect=PermissionError))
+    export.export(made.path, None, tmp_path / "out")
     one, two = (tmp_path / "out" / name / "model.safetensors" for name in ("en-de", "en-fr"))
     assert one.read_bytes() == two.read_bytes()
     assert not os.path.samefile(one, two)
@@ -93,12 +87,12 @@ def test_what_stands_in_the_way_is_kept(tmp_path: Path) -> None:
     made = trained.make(tmp_path, "adapter")
     (tmp_path / "out").mkdir()
     with pytest.raises(UserError, match="a bottleneck adapter cannot be exported"):
-        export.export_all(made.path, tmp_path / "out")
+        export.export(made.path, None, tmp_path / "out")
     with pytest.raises(UserError, match="it has no directions; use --direction"):
-        export.export_all(made.base, tmp_path / "out")
+        export.export(made.base, None, tmp_path / "out")
     (tmp_path / "out" / "mine").touch()
     with pytest.raises(UserError, match="not empty"):
-        export.export_all(made.base, tmp_path / "out")
+        export.export(made.base, None, tmp_path / "out")
     assert (tmp_path / "out" / "mine").exists()
 
 
@@ -107,14 +101,8 @@ def test_bfloat16_rounds_once(tmp_path: Path) -> None:
     export.export(made.path, "en-de", tmp_path / "exact")
     export.export(made.path, "en-de", tmp_path / "half", dtype="bfloat16")
     assert json.loads((tmp_path / "half" / "config.json").read_text())["dtype"] == "bfloat16"
-    exact, half = (dict(load(tmp_path / name)) for name in ("exact", "half"))
+    exact, half = (load_file(tmp_path / name / "model.safetensors") for name in ("exact", "half"))
     assert all(torch.equal(half[name], value.to(torch.bfloat16)) for name, value in exact.items())
-
-
-def load(folder: Path) -> dict[str, torch.Tensor]:
-    from safetensors.torch import load_file
-
-    return load_file(folder / "model.safetensors")
 
 
 ALONE = """import sys
@@ -153,30 +141,16 @@ def in_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = Path("results/demo/finetune/landermt/k3/s0")
     folder.parent.mkdir(parents=True)
     made.path.rename(folder)
-    record = {
-        "settings": {
-            "train": ["/home/me/secret/en-de.parquet"],
-            "out": "/home/me",
-            "learning_rate": 0.001,
-            "warmup": 0,
-        },
-        "versions": {"torch": "2.13.0"},
-        "updates": 30,
-        "parameters_trained": 1234,
-        "parameters_total": 5678,
-        "pairs": {"en-de": {"used": 99, "too_long": 1}},
-        "device": "cpu",
-        "sources": ["news | <b>x</b>\n# head"],
-        "git": {"commit": "abc123", "changed": []},
-    }
+    record = {"versions": {"torch": "2.13.0"}, "updates": 30, "parameters_trained": 1234, "parameters_total": 5678}
+    record |= {"pairs": {"en-de": {"used": 99, "too_long": 1}}, "device": "cpu", "git": {"commit": "abc123"}}
+    record["settings"] = {"train": ["secret.parquet", "gone.parquet"], "learning_rate": 0.001, "warmup": 0}
+    pd.DataFrame({"origin": ["news | <b>x</b>\n# head"] * 2}).to_parquet("secret.parquet")
     (folder / "run.json").write_text(json.dumps(record))
-    rows = [
-        ("landermt", "k3", 0, "news", "en-de", "bleu", 21.34, "nrefs:1|case:mixed"),
-        ("landermt", "k3", 0, "news", "en-fr", "bleu", 7.0, "nrefs:1|case:mixed"),
-        ("landermt", "main", 0, "news", "en-de", "bleu", 99.0, "x"),
-    ]
-    columns = ["method", "variant", "seed", "test", "direction", "metric", "score", "signature"]
-    pd.DataFrame(rows, columns=columns).to_csv("scores.csv", index=False)
+    Path("scores.csv").write_text(
+        "method,variant,seed,test,direction,metric,score,signature\n"
+        "landermt,k3,0,news,en-de,bleu,21.34,nrefs:1|case:mixed\nlandermt,k3,0,news,en-fr,bleu,7,nrefs:1|case:mixed\n"
+        "landermt,main,0,news,en-de,bleu,99,x\n"
+    )
     return folder
 
 
@@ -204,10 +178,7 @@ def test_what_a_card_says(in_a_run: Path) -> None:
         "The licence of the base and the terms of the training data apply",
     ):
         assert part in text, part
-    assert "99.00" not in text
-    assert "7.00" not in text
-    assert "/home" not in text
-    assert str(Path.cwd()) not in text
+    assert not [part for part in ("99.0", "| 7.0", "secret", str(Path.cwd())) if part in text]
 
 
 def test_cards_of_the_delta_and_of_the_folder(in_a_run: Path, capsys: pytest.CaptureFixture) -> None:

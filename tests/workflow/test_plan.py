@@ -257,22 +257,19 @@ def test_a_profile_becomes_flags(tmp_path: Path) -> None:
 
 
 def test_jobs_beyond_their_limits() -> None:
-    made = {
-        "zero_stage": 2,
-        "machine": {"device": "gpu", "ranks": 4},
-        "methods": [{"method": "full", "hours": 25.0, "memory_gb": {"2": 90.0}}],
-        "stages": [
-            {"stage": "activations", "jobs": 4, "hours": 6.4, "memory_gb": 16.0},
-            {"stage": "translate", "jobs": 1, "hours": None, "memory_gb": 8.0},
-            {"stage": "pretrain", "jobs": 1, "hours": 99.0, "memory_gb": 99.0},  # no job of it is left
-        ],
-    }
+    stages = [
+        {"stage": "activations", "jobs": 4, "hours": 6.4, "memory_gb": 16.0},
+        {"stage": "translate", "jobs": 1, "hours": None, "memory_gb": 8.0},
+        {"stage": "pretrain", "jobs": 1, "hours": 99.0, "memory_gb": 99.0},  # no job of it is left
+    ]
+    methods = [{"method": "full", "hours": 25.0, "memory_gb": {"2": 90.0}}]
+    made = {"zero_stage": 2, "machine": {"device": "gpu", "ranks": 4}, "methods": methods, "stages": stages}
     asked = {
         "activations": {"jobs": 4, "runtime": 90, "mem_mb": 2400, "gpu": 1},
         "finetune": {"jobs": 1, "runtime": 1440, "mem_mb": 2548, "gpu": 1},
         "translate": {"jobs": 1, "runtime": 60, "mem_mb": 9000},
     }
-    assert [told.split(";")[0] for told in jobs.beyond(made, asked, checkpoints=False)] == [
+    assert [line.split(";")[0] for line in jobs.beyond(made, asked, checkpoints=False)] == [
         "full: about 25.0 h, and a job of finetune has 24.0",
         "activations: about 1.6 h, and a job of activations has 1.5",
         "finetune: a job gets 1 GPUs, not 4",

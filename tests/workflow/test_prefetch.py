@@ -48,7 +48,7 @@ def hub(tmp_path, monkeypatch):
         if not folder.is_dir():
             raise OSError(f"404 for {repository}\nwith hf_abcDEF123 as token")
         files = [path for path in folder.rglob("*") if path.is_file()]
-        return prefetch.Listing(COMMIT, {str(path.relative_to(folder)): path.stat().st_size for path in files})
+        return COMMIT, {str(path.relative_to(folder)): path.stat().st_size for path in files}
 
     def fetch_files(repository, kind, revision, names):
         entry = cache / f"{kind}s--{repository.replace('/', '--')}"
@@ -59,7 +59,7 @@ def hub(tmp_path, monkeypatch):
             fetched.append(f"{repository}/{name}")
         (entry / "refs").mkdir(exist_ok=True)
         (entry / "refs" / "main").write_text(COMMIT)
-        whole = list_files(repository, kind, revision).sizes  # the hub's cache also has a list of the whole repository
+        whole = list_files(repository, kind, revision)[1]  # the hub's cache also has a list of the whole repository
         write_tree_cache(str(entry), COMMIT, {name: TreeCacheEntry(size=1, blob_id="0" * 40) for name in whole})
         return snapshot
 
@@ -78,12 +78,10 @@ def hub(tmp_path, monkeypatch):
     network, tokenizer = toys.bloom(2, vocabulary=300), toys.bloom_tokenizer()
     network.save_pretrained(remote / "model" / "big" / "base")
     tokenizer.save_pretrained(remote / "model" / "big" / "base")
-    for name in ("modeling.py", "pytorch_model.bin", "tf_model.h5", "onnx/model.safetensors", "README.md"):
-        (remote / "model" / "big" / "base" / name).parent.mkdir(exist_ok=True)
-        (remote / "model" / "big" / "base" / name).write_text("x")
+    others = ("modeling.py", "pytorch_model.bin", "tf_model.h5", "onnx/model.safetensors", "README.md")
     texts = {"hparams.yaml": "optimizer: AdamW\npretrained_model: xlm-large\n", "checkpoints/model.ckpt": "weights"}
     encoder = dict.fromkeys(("config.json", "tokenizer.json", "sentencepiece.bpe.model", "model.safetensors"), "{}")
-    for name, files in (("best/comet", texts), ("xlm-large", encoder)):
+    for name, files in (("big/base", dict.fromkeys(others, "x")), ("best/comet", texts), ("xlm-large", encoder)):
         for file, text in files.items():
             path = remote / "model" / name / file
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,17 +98,17 @@ def hub(tmp_path, monkeypatch):
 
 
 def configured(tmp_path, **changes):
+    both = ["en-de", "de-en"]
     raw = {
         "run": "far",
         "languages": ["en", "de"],
-        "directions": ["en-de", "de-en"],
+        "directions": both,
         "layers": {"k": 1},
         "model": {"path": "big/base"},
-        "awareness": {"languages": ["en", "de"]},
         "data": {
             "train": [{"hf": "big/opus", "config": "de-en", "split": "train"}],
-            "dev": [{"hf": "big/opus", "split": "test", "directions": ["en-de", "de-en"]}],
-            "test": [{"name": "wmt16", "sacrebleu": "wmt16", "directions": ["en-de", "de-en"]}],
+            "dev": [{"hf": "big/opus", "split": "test", "directions": both}],
+            "test": [{"name": "wmt16", "sacrebleu": "wmt16", "directions": both}],
             "exclude": [],
         },
     }
@@ -119,9 +117,13 @@ def configured(tmp_path, **changes):
     return path
 
 
+def fetch(path, *flags):
+    cli.main(["prefetch", "--configfile", str(path), *flags])
+
+
 def test_what_is_fetched_and_that_it_can_be_read_offline(tmp_path, hub, monkeypatch, capsys):
     path = configured(tmp_path)
-    prefetch.main(["--configfile", str(path)])
+    fetch(path)
     told = capsys.readouterr().out
     assert sorted(set(hub)) == [
         "big/base/config.json",
@@ -155,7 +157,7 @@ def test_what_is_fetched_and_that_it_can_be_read_offline(tmp_path, hub, monkeypa
 
 
 def test_a_dry_run_fetches_no_data(tmp_path, hub, capsys):
-    prefetch.main(["--configfile", str(configured(tmp_path)), "--dry-run"])
+    fetch(configured(tmp_path), "--dry-run")
     assert set(hub) == {"big/opus/README.md"}
     assert not (tmp_path / "sacrebleu").exists()
     assert "run without --dry-run to fetch" in capsys.readouterr().out
@@ -196,16 +198,20 @@ def scored(tmp_path, **metric):
 
 
 def test_comet_is_fetched_with_its_encoders_tokenizer_and_installed_once(tmp_path, hub, installed, capsys):
+    fetch(scored(tmp_path, model="best/comet", command=["true"]))  # another metric: its model is fetched whole
+    assert sorted(hub) == ["best/comet/checkpoints/model.ckpt", "best/comet/hparams.yaml"]
+    assert not installed
+    hub.clear()
     path = scored(tmp_path, model="best/comet")
-    prefetch.main(["--configfile", str(path), "--dry-run"])
+    fetch(path, "--dry-run")
     assert hub == ["best/comet/hparams.yaml"]
     assert not installed
     assert "?  results/.environments/comet" in capsys.readouterr().out
     for _ in range(2):
-        prefetch.main(["--configfile", str(path)])
+        fetch(path)
     assert sorted(set(hub)) == ["best/comet/checkpoints/model.ckpt", "best/comet/hparams.yaml", *TOKENIZER]
     assert installed == [Path("results/.environments/comet")]
-    assert "5 B  results/.environments/comet" in capsys.readouterr().out
+    assert "5.00B  results/.environments/comet" in capsys.readouterr().out
 
 
 def test_the_encoder_of_a_local_checkpoint_is_fetched_unless_it_is_there(tmp_path, hub, installed, monkeypatch):
@@ -214,16 +220,10 @@ def test_the_encoder_of_a_local_checkpoint_is_fetched_unless_it_is_there(tmp_pat
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert "xlm-large: HF_HUB_OFFLINE is set" in complaint(path)
     monkeypatch.delenv("HF_HUB_OFFLINE")
-    prefetch.main(["--configfile", str(path)])
+    fetch(path)
     assert sorted(hub) == TOKENIZER
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    prefetch.main(["--configfile", str(path)])
-
-
-def test_the_model_of_another_metric_is_fetched_whole(tmp_path, hub, installed):
-    prefetch.main(["--configfile", str(scored(tmp_path, model="best/comet", command=["true"]))])
-    assert sorted(hub) == ["best/comet/checkpoints/model.ckpt", "best/comet/hparams.yaml"]
-    assert not installed
+    fetch(path)
 
 
 def test_the_pieces_of_spbleu_are_fetched_once_and_missed_before_a_run(tmp_path, monkeypatch, capsys):
@@ -247,17 +247,10 @@ def test_the_pieces_of_spbleu_are_fetched_once_and_missed_before_a_run(tmp_path,
     )
     assert not list((tmp_path / "cache" / "models").iterdir())
     for _ in range(2):
-        cli.main(["prefetch", "--configfile", str(path)])
+        fetch(path)
     assert len(fetched) == 2
-    assert "6 B  " in capsys.readouterr().out
+    assert "6.00B  " in capsys.readouterr().out
     assert Plan(config.read(path)).settings.evaluate.metrics == ("spbleu",)
-
-
-def test_the_command_is_that_of_lander(tmp_path, capsys):
-    path = tmp_path / "mine.yaml"
-    path.write_text(yaml.safe_dump({**DEMO, "run": "mine"}))
-    cli.main(["prefetch", "--configfile", str(path)])
-    assert "Nothing is needed from the network" in capsys.readouterr().out
 
 
 def test_an_environment_that_cannot_be_made(tmp_path, monkeypatch):
@@ -277,7 +270,7 @@ def test_an_environment_that_cannot_be_made(tmp_path, monkeypatch):
 
 def complaint(path) -> str:
     with pytest.raises(UserError) as error:
-        prefetch.main(["--configfile", str(path)])
+        prefetch.prefetch(config.read(path))
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -296,9 +289,9 @@ def test_what_goes_wrong_is_one_line(tmp_path, hub, monkeypatch):
     assert "HF_HUB_OFFLINE is set; unset it" in complaint(configured(tmp_path))
 
 
-def test_a_full_disk_is_told_before_the_download(tmp_path, hub, monkeypatch):
+def test_a_full_disk_is_said_before_the_download(tmp_path, hub, monkeypatch):
     monkeypatch.setattr(prefetch.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 9, 0))
-    assert "has 0 B free; make room, or set HF_HOME" in complaint(configured(tmp_path))
+    assert "has 0.00B free; make room, or set HF_HOME" in complaint(configured(tmp_path))
     assert not hub
 
 
@@ -331,13 +324,6 @@ def test_weights_of_a_model():
     assert prefetch.model_files("x", ["pytorch_model.bin", "flax_model.msgpack"]) == ["pytorch_model.bin"]
     with pytest.raises(UserError, match=r"model\.path: x: has no weights"):
         prefetch.model_files("x", ["config.json", "model.gguf"])
-
-
-@pytest.mark.parametrize(
-    ("size", "text"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (2.5e9, "2.5 GB"), (7e15, "7000.0 TB")]
-)
-def test_sizes_for_people(size, text):
-    assert prefetch.readable(size) == text
 
 
 def test_only_the_named_files_are_asked_for(monkeypatch):

@@ -194,10 +194,7 @@ def test_what_is_no_more_as_it_was_is_made_anew(stage: Stage, damage: str) -> No
 
 def test_a_stage_that_fails_leaves_no_note(place: Path) -> None:
     files = json.dumps({"inputs": ["templates.yaml"], "outputs": ["results/a/x.parquet"]})
-    command = [
-        sys.executable,
-        "-m",
-        "lander.workflow.reuse",
+    flags = [
         "--files",
         files,
         "--copied",
@@ -207,7 +204,7 @@ def test_a_stage_that_fails_leaves_no_note(place: Path) -> None:
         "--counts",
         "no.parquet",
     ]
-    command += ["--out", "results/a/x.parquet", "--csv", "x.csv"]
+    command = [sys.executable, "-m", "lander.workflow.reuse", *flags, "--out", "results/a/x.parquet", "--csv", "x.csv"]
     result = subprocess.run(command, capture_output=True, text=True, cwd=place)
     assert result.returncode == 1
     assert result.stderr.startswith("lander data: error: no.parquet")

@@ -57,12 +57,14 @@ def wildcards(**values: str) -> SimpleNamespace:
     return SimpleNamespace(**values)
 
 
-def value(flags: list[str], name: str) -> list[str] | None:
-    """The values of a flag; None if it is not there."""
-    if name not in flags:
-        return None
-    rest = flags[flags.index(name) + 1 :]
-    return rest[: next((n for n, text in enumerate(rest) if text.startswith("--")), len(rest))]
+def value(flags: list[str], *names: str) -> list[str | None]:
+    """The value of each flag, the first of several; None for a flag that is not there."""
+    return [flags[flags.index(name) + 1] if name in flags else None for name in names]
+
+
+def trained(plan: Plan, method: str, variant: str = "main", seed: str = "0") -> list[str]:
+    """The flags of a training."""
+    return plan.models.finetune_flags(wildcards(method=method, variant=variant, seed=seed))
 
 
 def names(sources: str) -> list[str]:
@@ -71,10 +73,10 @@ def names(sources: str) -> list[str]:
 
 def test_sources_and_files_of_a_pair(make) -> None:
     plan = make()
-    assert names(plan.texts.training_sources(wildcards(pair="de-en"))) == ["four", "two"]
-    assert names(plan.texts.training_sources(wildcards(pair="cs-en"))) == ["four"]
-    assert sorted(plan.texts.training_files(wildcards(pair="de-en"))) == ["a.de", "a.en", "b.de", "b.en"]
-    assert sorted(plan.texts.training_files(wildcards(pair="cs-en"))) == ["a.cs", "a.en"]
+    assert names(plan.texts.sources(wildcards(pair="de-en"))) == ["four", "two"]
+    assert names(plan.texts.sources(wildcards(pair="cs-en"))) == ["four"]
+    assert sorted(plan.texts.files(wildcards(pair="de-en"))) == ["a.de", "a.en", "b.de", "b.en"]
+    assert sorted(plan.texts.files(wildcards(pair="cs-en"))) == ["a.cs", "a.en"]
     assert json.loads(plan.texts.origins(wildcards(direction="en-de"))) == ["four"]
     assert json.loads(plan.texts.origins(wildcards(direction="de-en"))) == ["four", "two"]
     assert plan.texts.excluded_files(wildcards()) == ["c.tsv"]
@@ -85,34 +87,30 @@ def test_tests_that_serve_some_directions(make) -> None:
     plan = make()
     assert plan.tested.items == ["t/en-de", "t/en-cs", "u/en-de", "u/de-en"]
     assert plan.tested.flags[0] == "t:en-de:results/r/data/test/t/en-de.parquet"
-    assert names(plan.texts.heldout_sources(wildcards(test="u", direction="de-en"))) == ["u"]
-    assert plan.texts.heldout_files(wildcards(test="t", direction="en-cs")) == ["a.en", "a.cs"]
+    assert names(plan.texts.sources(wildcards(test="u", direction="de-en"))) == ["u"]
+    assert plan.texts.files(wildcards(test="t", direction="en-cs")) == ["a.en", "a.cs"]
 
 
 def test_scoring_and_pretraining_read_the_contrast_languages_too(make) -> None:
     plan = make()
     assert set(plan.texts.scoring_files(wildcards())) >= {"a.en", "a.de", "a.cs", "a.uk"}
-    [pretraining], [prompts] = (
-        value(flags, "--languages") for flags in (plan.models.pretrain_flags, plan.models.prompted_flags)
-    )
+    [pretraining] = value(plan.models.pretrain_flags, "--languages")
+    [prompts] = value(plan.models.prompted_flags, "--languages")
     assert json.loads(prompts) == {"en": "English", "de": "German", "cs": "Czech"}
     assert json.loads(pretraining) == json.loads(prompts) | {"uk": "Ukrainian"}
 
 
 def test_flags_of_methods(make) -> None:
     plan = make(finetune={"lora": {"rank": 4, "targets": ["up_proj"]}})
-    place = {"variant": "main", "seed": "0"}
-    full = plan.models.finetune_flags(wildcards(method="full", **place))
+    full, lora, landermt = (trained(plan, method) for method in ("full", "lora", "landermt"))
     assert not {"--lora-rank", "--masks", "--scope", "--budget-layers", "--steps"} & set(full)
     assert value(full, "--epochs") == ["1"]
-    lora = plan.models.finetune_flags(wildcards(method="lora", **place))
-    assert [value(lora, f"--lora-{name}") for name in ("rank", "alpha", "targets")] == [["4"], ["32"], ["up_proj"]]
-    landermt = plan.models.finetune_flags(wildcards(method="landermt", **place))
+    assert value(lora, "--lora-rank", "--lora-alpha", "--lora-targets") == ["4", "32", "up_proj"]
     assert value(landermt, "--masks") == ["results/r/masks/main/s0"]
+    place = {"variant": "main", "seed": "0"}
     assert plan.models.mask_files(wildcards(method="lora", **place)) == []
     assert plan.models.mask_files(wildcards(method="landermt", **place))[0] == "results/r/masks/main/s0/en-de.parquet"
-    steps = make(finetune={"steps": 5}).models.finetune_flags(wildcards(method="full", **place))
-    assert (value(steps, "--steps"), value(steps, "--epochs")) == (["5"], None)
+    assert value(trained(make(finetune={"steps": 5}), "full"), "--steps", "--epochs") == ["5", None]
 
 
 def test_a_sample_of_ablated_neurons_is_compared_and_not_trained(make) -> None:
@@ -122,7 +120,7 @@ def test_a_sample_of_ablated_neurons_is_compared_and_not_trained(make) -> None:
     for neurons, trained in ((None, True), (2, False)):
         plan = make(awareness={"neurons": neurons}, experiments={"estimators": ["taylor", "ablation"]})
         flags = plan.models.awareness_flags(place)
-        assert flags[flags.index("--estimator") + 1] == "ablation"
+        assert value(flags, "--estimator") == ["ablation"]
         assert ("--neurons" in flags) != trained
         given = " ".join(plan.experiments.estimator_flags)
         assert "ablation=results/r/awareness/ablation/s0" in given
@@ -161,24 +159,16 @@ def test_forgetting_says_which_text_it_is_measured_on(make) -> None:
         (None, "the sides of data.dev"),
         ([{"name": "web", "files": {"en": "a.en", "de": "a.de", "cs": "a.cs"}}], "(web)"),
     ):
-        flags = make(experiments={"text": text}).experiments.flags("forgetting")
-        assert said in flags[flags.index("--text") + 1]
+        assert said in value(make(experiments={"text": text}).experiments.flags("forgetting"), "--text")[0]
 
 
 def test_sizes_of_what_is_added_follow_the_chosen_layers(make) -> None:
-    place = {"variant": "main", "seed": "0"}
     plan = make(layers={"k": 2})
-    adapter = plan.models.finetune_flags(wildcards(method="adapter", **place))
-    assert (value(adapter, "--budget-layers"), value(adapter, "--bottleneck")) == (["2"], None)
-    matched = plan.models.finetune_flags(wildcards(method="lora-matched", **place))
-    assert [value(matched, name) for name in ("--lora-alpha", "--scope", "--budget-layers")] == [
-        ["32"],
-        ["layer"],
-        ["2"],
-    ]
-    wide = make(finetune={"adapter": {"bottleneck": 9}})
-    both = wide.models.finetune_flags(wildcards(method="adapter-lora", **place))
-    assert [value(both, name) for name in ("--bottleneck", "--lora-rank", "--lora-alpha")] == [["9"], ["16"], ["32"]]
+    assert value(trained(plan, "adapter"), "--budget-layers", "--bottleneck") == ["2", None]
+    matched = value(trained(plan, "lora-matched"), "--lora-alpha", "--scope", "--budget-layers")
+    assert matched == ["32", "layer", "2"]
+    wide = trained(make(finetune={"adapter": {"bottleneck": 9}}), "adapter-lora")
+    assert value(wide, "--bottleneck", "--lora-rank", "--lora-alpha") == ["9", "16", "32"]
 
 
 def test_the_users_masks_replace_detection(make) -> None:
@@ -187,11 +177,11 @@ def test_the_users_masks_replace_detection(make) -> None:
     plan = make(neurons={"masks": "mine"})
     place = {"method": "landermt", "variant": "main", "seed": "0"}
     assert plan.models.mask_files(wildcards(**place)) == ["mine/en-de.parquet"]
-    assert value(plan.models.finetune_flags(wildcards(**place)), "--masks") == ["mine"]
+    assert value(trained(plan, "landermt"), "--masks") == ["mine"]
     assert not plan.detects
     drawn = {"method": "random", "variant": "draw2", "seed": "3"}
     assert plan.models.mask_files(wildcards(**drawn)) == ["results/r/masks/given/draw2/s3/en-de.parquet"]
-    assert value(plan.models.finetune_flags(wildcards(**drawn)), "--masks") == ["results/r/masks/given/draw2/s3"]
+    assert value(trained(plan, **drawn), "--masks") == ["results/r/masks/given/draw2/s3"]
     layers = {"method": "random-layers", "variant": "main", "seed": "0"}
     assert plan.models.mask_files(wildcards(**layers))[0] == "results/r/masks/random-layers+main/s0/en-de.parquet"
     assert plan.experiments.refusal("table1") is None
@@ -218,38 +208,31 @@ def test_models_and_seeds(make) -> None:
     assert [str(model) for model in make(methods=["full"]).compared] == ["full/main/s0"]
 
 
+LORA = {"counts", "dropped", "train", "loss", "runs"}
+
+
 @pytest.mark.parametrize(
-    ("methods", "wanted"),
-    [
-        (["zero-shot"], {"prompts", "significance"}),
-        (["lora"], {"counts", "dropped", "train", "loss", "runs", "significance"}),
-        (
-            ["landermt"],
-            {"counts", "dropped", "train", "loss", "runs", "layers", "neurons", "awareness", "significance"},
-        ),
-    ],
+    ("method", "wanted"),
+    [("zero-shot", {"prompts"}), ("lora", LORA), ("landermt", LORA | {"layers", "neurons", "awareness"})],
 )
-def test_the_report_shows_what_there_is(make, methods: list[str], wanted: set[str]) -> None:
-    plan = make(methods=methods)
+def test_the_report_shows_what_there_is(make, method: str, wanted: set[str]) -> None:
+    plan = make(methods=[method])
     files = plan.report_files(wildcards())
-    assert set(files) == wanted | {"translations", "flags"}
+    assert set(files) == wanted | {"translations", "flags", "significance"}
     flags = plan.report_flags(wildcards(), files)
-    always = {"--translations", "--flags", "--benchmarks", "--code"}
-    assert {flag for flag in flags if flag.startswith("--")} - {"--awareness-languages"} == always | {
-        f"--{key}" for key in wanted
-    }
-    assert f"{methods[0]}/main/s0=results/r/translate/{methods[0]}/main/s0" in flags
-    if "loss" in wanted:
-        assert f"{methods[0]}/main/s0=results/r/finetune/{methods[0]}/main/s0/loss.csv" in flags
+    given = {flag for flag in flags if flag.startswith("--")} - {"--awareness-languages"}
+    assert given == {f"--{key}" for key in (*files, "benchmarks", "code")}
+    assert f"{method}/main/s0=results/r/translate/{method}/main/s0" in flags
+    assert (f"{method}/main/s0=results/r/finetune/{method}/main/s0/loss.csv" in flags) == ("loss" in wanted)
 
 
 def test_the_base(make) -> None:
     plan = make()
     assert plan.models.model_files(None) == ["base/config.json", "base/model.safetensors"]
-    assert plan.models.model() == "base"
+    assert plan.models.model == "base"
     assert plan.models.memory(2) - plan.models.memory(0) == 6
     scratch = make(model={"path": "pretrain"})
-    assert scratch.models.model() == "results/r/pretrain"
+    assert scratch.models.model == "results/r/pretrain"
     assert "results/r/pretrain/model.safetensors" in scratch.models.model_files(None)
     hub = make(model={"path": "owner/name", "revision": "v1"})
     assert hub.models.model_files(None) == []
@@ -259,29 +242,29 @@ def test_the_base(make) -> None:
 
 def test_the_hub_is_asked_only_where_it_is_needed(make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", {"PATH": "/bin"})
-    make(model={"path": "owner/name"}).set_environment()
-    assert "HF_HUB_OFFLINE" not in os.environ
-    make(data={"exclude": [{"hf": "owner/name", "config": "de-en"}]}).set_environment()
-    assert "HF_HUB_OFFLINE" not in os.environ
+    for changes in (
+        {"model": {"path": "owner/name"}},
+        {"data": {"exclude": [{"hf": "owner/name", "config": "de-en"}]}},
+    ):
+        make(**changes).set_environment()
+        assert "HF_HUB_OFFLINE" not in os.environ
     make().set_environment()
     assert os.environ["HF_HUB_OFFLINE"] == "1"
 
 
 def test_what_changes_no_result_is_no_parameter(make, capsys) -> None:
     """Snakemake does not compare parameters that are functions of `resources`."""
-    plan = make(finetune={"ranks": 3})
-    assert (
-        plan.models.launcher(wildcards(), resources={}) == "python -m lander.shared.gpus 3 torchrun --nproc_per_node 3"
-    )
-    assert make().models.launcher(wildcards(), resources={}) == "python"
+    models = make(finetune={"ranks": 3}).models
+    assert models.launcher(None, resources={}) == "python -m lander.shared.gpus 3 torchrun --nproc_per_node 3"
+    assert make().models.launcher(None, resources={}) == "python"
     with pytest.raises(SystemExit):
-        plan.models.launcher(wildcards(), resources={"nodes": 2})
+        models.launcher(None, resources={"nodes": 2})
     assert capsys.readouterr().err.splitlines()[-1].startswith("lander: error: finetune.ranks: 3 ")
-    across = make(finetune={"ranks": 3}).models.launcher(wildcards(), resources={"nodes": 3})
+    across = models.launcher(None, resources={"nodes": 3})
     assert across.startswith("srun --nodes=3 --ntasks=3 --ntasks-per-node=1")
     assert "torchrun --nnodes 3 --nproc_per_node 1 " in across
     machine = ["--zero-stage", "0", "--no-recompute", "--checkpoint-minutes", "5"]
-    assert plan.models.machine_flags(wildcards(), resources=None) == machine
+    assert models.machine_flags(None, resources=None) == machine
 
 
 def test_errors_of_jobs_are_shown_once_more(make, capsys, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,7 @@ rule claims:
         sweep_k="<results>/experiments/sweep_k.csv",
         sweep_epsilon="<results>/experiments/sweep_epsilon.csv",
         clusters="<results>/experiments/clusters.csv",
-        scores=experiments.scores_of(["table1", "table2"]),
+        scores=experiments.scores("table1", "table2"),
     output:
         multiext("<results>/experiments/claims", ".csv", ".json", ".md"),
     log:

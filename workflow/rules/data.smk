@@ -4,7 +4,7 @@
 rule clean:
     """Clean the training pairs of two languages, count what is dropped and why."""
     input:
-        texts.training_files,
+        texts.files,
         texts.excluded_files,
     output:
         table="<results>/data/clean/{pair}.parquet",
@@ -23,7 +23,7 @@ rule clean:
         files=made_of,
         copied=f"{plan.results}/.copied/data/clean/{{pair}}.json",
         pair="{pair}",
-        sources=texts.training_sources,
+        sources=texts.sources,
         exclude=sources_json(settings.data.exclude),
         cleaning=texts.cleaning,
         code=plan.code("data"),
@@ -119,7 +119,7 @@ rule counts:
 rule dev:
     """Dev pairs of a direction, every line, in order."""
     input:
-        texts.heldout_files,
+        texts.files,
     output:
         "<results>/data/dev/{direction}.parquet",
     log:
@@ -133,7 +133,7 @@ rule dev:
         runtime=30,
     params:
         direction="{direction}",
-        sources=texts.heldout_sources,
+        sources=texts.sources,
         code=plan.code("data"),
     shell:
         """
@@ -148,7 +148,7 @@ rule dev:
 rule test:
     """Test pairs of a direction, every line, in order."""
     input:
-        texts.heldout_files,
+        texts.files,
     output:
         "<results>/data/test/{test}/{direction}.parquet",
     log:
@@ -162,7 +162,7 @@ rule test:
         runtime=30,
     params:
         direction="{direction}",
-        sources=texts.heldout_sources,
+        sources=texts.sources,
         code=plan.code("data"),
     shell:
         """

@@ -35,7 +35,7 @@ for name in ABOUT:
             name=name,
             folder=subpath(output.table, parent=True),
             scores=experiments.folders(name),
-            tested=plan.tested.items + (plan.untrained.items if name == "forgetting" else []),
+            tested=experiments.tested(name),
             directions=plan.directions,
             languages=list(settings.languages),
             title=plan.title,

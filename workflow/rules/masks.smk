@@ -4,8 +4,8 @@
 rule masks:
     """One table per direction: the role, owner and scale of every neuron of the chosen layers."""
     input:
-        neurons=models.neurons_table,
-        layers=models.layers_table,
+        neurons=models.table("neurons"),
+        layers=models.table("layers"),
         awareness=models.awareness_files,
     output:
         expand(

@@ -5,7 +5,7 @@ rule neurons:
     """Class and owner of every FFN neuron of every layer."""
     input:
         awareness=models.awareness_files,
-        layers=models.layers_table,
+        layers=models.table("layers"),
     output:
         "<results>/neurons/{variant}/s{seed}/neurons.parquet",
     log:

@@ -1,6 +1,7 @@
 """The claims that the paper makes in prose, each as a statistic with a verdict.
 
-A claim is judged by a rule that is written here, before any data is seen, and printed beside its verdict:
+`claims.yaml` has the claims and the rules by which they are judged. A rule is fixed before any data is seen, and is
+printed beside the verdict:
 
     supported       the statistic is on the claimed side, and a permutation test gives p <= 0.05
     not supported   it is not, or chance does as well

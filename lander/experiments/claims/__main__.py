@@ -13,30 +13,23 @@ Example:
 
 import argparse
 from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from lander.detect.neurons import read_awareness
-from lander.experiments.claims import neurons, scores
-from lander.experiments.claims.judge import NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED, Verdict
+from lander.experiments.claims import judge, neurons, scores
+from lander.experiments.claims.judge import Found, Result
 from lander.experiments.samples import MAIN, METRICS, read_all_scores
-from lander.report.document import Document, heads, numbers, write
-from lander.report.tables import MISSING, Cell, Table
+from lander.report.document import Document, numbers, write
+from lander.report.tables import MISSING, Table
 from lander.shared import tables
 from lander.shared.csvfile import read_csv
 from lander.shared.errors import UserError, run_main
 
-PAPER_K, PAPER_EPSILON = 4, 0.9
-OTHER = "Not in the paper"
 
-
-# ---------------------------------------------------------------- inputs
-
-
-def about_activations(args: argparse.Namespace) -> list[Verdict]:
+def about_activations(args: argparse.Namespace) -> Found:
     """Claims of section 5.2, from the layers table and, if they are given, the activations."""
     table = tables.read(args.layers, "layers")
     curves, deltas = (
@@ -53,7 +46,7 @@ def about_activations(args: argparse.Namespace) -> list[Verdict]:
     return neurons.activation_claims(names, curves.to_numpy(), deltas.to_numpy(dtype=float), vectors, args.seed)
 
 
-def about_awareness(args: argparse.Namespace) -> list[Verdict]:
+def about_awareness(args: argparse.Namespace) -> Found:
     """Claims of sections 5.3 and 5.4, from the awareness of all languages and the classes of the neurons."""
     if len(args.awareness) != len(args.languages):
         raise UserError(f"--awareness, --languages: {len(args.awareness)} tables, {len(args.languages)} codes")
@@ -69,39 +62,27 @@ def about_awareness(args: argparse.Namespace) -> list[Verdict]:
     return neurons.awareness_claims(args.languages, phi, owner, general.astype(bool), args.seed)
 
 
-def about_scores(args: argparse.Namespace) -> list[Verdict]:
-    """Claims about what training does, from the CSV tables of experiments."""
-    transfer = read(args, args.transfer, ["method", "trained", "tested", "change"], mean="change")
-    if transfer is not None:
-        transfer = only(transfer, "method", args.method, args.transfer)
-    table = None
+def about_scores(args: argparse.Namespace) -> Found:
+    """Claims about what training does, from the tables of experiments that are given."""
+    found: Found = []
+    if args.transfer:
+        table = read(args, args.transfer, ["method", "trained", "tested", "change"], mean="change")
+        found += scores.transfer_claims(only(table, "method", args.method, args.transfer), args.seed)
     if args.scores:
-        found, _ = read_all_scores(args.scores)
-        table = of_one_test(args, found.sort_values("test", kind="stable"), args.scores[0])
-        table = table[table["variant"].isin([MAIN, *args.draws])]
-    k = read(args, args.sweep_k, ["k", "score"], value="k", mean="score")
-    epsilon = read(args, args.sweep_epsilon, ["epsilon", "score"], value="epsilon", mean="score")
-    clusters = read(args, args.clusters, ["layer", "group", "score", "value", "control_mean", "p"])
-    return [
-        *scores.transfer_claims(transfer, args.seed),
-        *scores.method_claims(table, args.seed),
-        *scores.peak_claims(k, "k", "A.3, figure 10", PAPER_K),
-        *scores.peak_claims(epsilon, "epsilon", "A.4, figure 11", PAPER_EPSILON),
-        *scores.cluster_claims(clusters),
-    ]
+        table, _ = read_all_scores(args.scores)
+        table = of_one_test(args, table.sort_values("test", kind="stable"), args.scores[0])
+        found += scores.method_claims(table[table["variant"].isin([MAIN, *args.draws])], args.seed)
+    for key, path in {"k": args.sweep_k, "epsilon": args.sweep_epsilon}.items():
+        if path:
+            found += scores.peak_claims(read(args, path, [key, "score"], value=key, mean="score"), key)
+    if args.clusters:
+        columns = ["layer", "group", "score", "value", "control_mean", "p"]
+        found += scores.cluster_claims(read(args, args.clusters, columns))
+    return found
 
 
-def read(args: argparse.Namespace, path: Path | None, columns: list[str], **names: str) -> pd.DataFrame | None:
-    """A CSV of an experiment, or one with just `columns`: rows of one metric and one test set; None without a path.
-
-    Args:
-        names: column in an experiment's CSV = name here.
-
-    Raises:
-        UserError: no such file, a column is missing, or no row has the metric or test set.
-    """
-    if path is None:
-        return None
+def read(args: argparse.Namespace, path: Path, columns: list[str], **names: str) -> pd.DataFrame:
+    """A CSV of an experiment (whose columns have other `names`), or one with just `columns`: rows of one test set."""
     table = read_csv(path, [], dtype=None, keep_default_na=True)
     if "mean" in table:
         table = table.rename(columns=names)
@@ -121,11 +102,7 @@ def of_one_test(args: argparse.Namespace, table: pd.DataFrame, path: Path) -> pd
 
 
 def only(table: pd.DataFrame, column: str, value: str, path: Path) -> pd.DataFrame:
-    """The rows with a value in a column.
-
-    Raises:
-        UserError: there are none.
-    """
+    """The rows with a value in a column; UserError if there are none."""
     rows = table[table[column] == value]
     if rows.empty:
         there = ", ".join(map(str, table[column].unique()))
@@ -133,56 +110,59 @@ def only(table: pd.DataFrame, column: str, value: str, path: Path) -> pd.DataFra
     return rows
 
 
-# ---------------------------------------------------------------- document
+def rows_of(found: Found) -> pd.DataFrame:
+    """The results, then the claims that have none."""
+    keys = {key for key, _ in found}
+    untested = [key for key, claim in judge.CLAIMS.items() if key not in keys and not claim.get("optional")]
+    rows = []
+    for key, result in [*found, *((key, Result()) for key in untested)]:
+        claim = judge.CLAIMS[key]
+        statistic, rule = claim["statistic"].format(note=result.note), judge.RULES[claim["rule"]]
+        rows.append((claim["claim"] + result.of, claim["where"], statistic, *result[:4], rule.format(**judge.LIMITS)))
+    return pd.DataFrame(rows, columns=["claim", "where", "statistic", "value", "control", "p", "verdict", "rule"])
 
 
-def document(found: list[Verdict]) -> Document:
+def document(rows: pd.DataFrame) -> Document:
     """A table for each section of the paper."""
-    counts = Counter(row.verdict for row in found)
-    tally = ", ".join(f"{counts[name]} {name}" for name in (SUPPORTED, NOT_SUPPORTED, NOT_TESTABLE))
-    sections: dict[str, list[Verdict]] = {}
-    for row in found:
-        number = row.where.partition(",")[0]  # 5.2, A.3, or - for what is not in the paper
-        name = OTHER if number == "-" else f"{'Appendix' if number.startswith('A') else 'Section'} {number}"
-        sections.setdefault(name, []).append(row)
+    counts = Counter(rows["verdict"])
+    tally = ", ".join(f"{counts[name]} {name}" for name in (judge.SUPPORTED, judge.NOT_SUPPORTED, judge.NOT_TESTABLE))
     blocks: list[Table | str] = [
         "Each claim is a statistic with a rule that says when it is supported. Control: what the value is compared "
-        f"with. {MISSING}: none. A claim is {NOT_TESTABLE} if its tables were not made, or if no outcome could have "
-        "passed (too few layers, languages, directions, seeds or draws)."
+        f"with. {MISSING}: none. A claim is {judge.NOT_TESTABLE} if its tables were not made, or if no outcome could "
+        "have passed (too few layers, languages, directions, seeds or draws)."
     ]
-    for name in sorted(sections, key=lambda name: (name == OTHER, name.startswith("Appendix"), name)):
+    sections = dict(list(rows.groupby(rows["where"].str.partition(",")[0])))
+    for name in sorted(sections, key=lambda name: (name == "-", name)):  # 5.2, A.3, then what is not in the paper
         blocks.append(_table(name, sections[name]))
-    return Document("claims", f"Claims of the paper: {tally}", blocks, numbers(pd.DataFrame(map(asdict, found))))
+    return Document("claims", f"Claims of the paper: {tally}", blocks, numbers(rows))
 
 
-def _table(section: str, rows: list[Verdict]) -> Table:
+def _table(section: str, rows: pd.DataFrame) -> Table:
     """Claim x figure, statistic, value, control, p, verdict; the rules below, that of most claims last."""
+
+    def text(number: float, digits: int) -> str:
+        return MISSING if pd.isna(number) else f"{number:.{digits}g}"
+
     shown, claims = [], {}
-    for row in rows:
+    for row in rows.itertuples():
         claims.setdefault(row.rule, []).append(row.claim)
         # value and control with three digits, or with as many more as tell them apart, seven at most
         for digits in (*range(3, 8), 3):
-            texts = [_text(number, digits) for number in (row.value, row.control)]
+            texts = [text(number, digits) for number in (row.value, row.control)]
             if texts[0] != texts[1]:
                 break
-        cells = [row.where.partition(", ")[2] or MISSING, row.statistic, *texts, _text(row.p, 2), row.verdict]
-        shown.append((row.claim, [Cell(text) for text in cells]))
+        place = row.where.partition(", ")[2] or MISSING
+        shown.append((row.claim, [place, row.statistic, *texts, text(row.p, 2), row.verdict]))
     *others, (most, _) = sorted(claims.items(), key=lambda item: len(item[1]))
     notes = [f"Rule of {'; '.join(names)}: {rule}." for rule, names in others]
     notes.append(f"Rule{' of all others' if others else ''}: {most}.")
-    titles = heads(["figure or table", "statistic", "value", "control", "p", "verdict"])
-    return Table(section, "claim", titles, shown, notes=notes, wide=True)
+    titles = ["figure or table", "statistic", "value", "control", "p", "verdict"]
+    caption = "Not in the paper" if section == "-" else f"{'Appendix' if section[0] == 'A' else 'Section'} {section}"
+    return Table.of(caption, "claim", titles, shown, notes=notes, wide=True)
 
 
-def _text(number: float, digits: int) -> str:
-    return MISSING if pd.isna(number) else f"{number:.{digits}g}"
-
-
-# ---------------------------------------------------------------- command line
-
-
-def parse_args() -> argparse.Namespace:
-    """The flags of the command line."""
+def main() -> None:
+    """Judge all claims, write the tables."""
     parser = argparse.ArgumentParser(prog="lander.experiments.claims", description=__doc__.splitlines()[0])
     parser.add_argument("--layers", type=Path, required=True, help="the layers table")
     parser.add_argument("--activations", type=Path, nargs="+", help="one table per direction")
@@ -205,13 +185,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--clusters", type=Path, help="clusters.csv of lander.experiments.clusters")
     parser.add_argument("--seed", type=int, default=0, help="of the permutations")
     parser.add_argument("--out", type=Path, required=True, help="folder for claims.csv, .json and .md")
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Judge all claims, write the tables."""
-    args = parse_args()
-    write(document([*about_activations(args), *about_awareness(args), *about_scores(args)]), args.out)
+    args = parser.parse_args()
+    write(document(rows_of([*about_activations(args), *about_awareness(args), *about_scores(args)])), args.out)
 
 
 if __name__ == "__main__":

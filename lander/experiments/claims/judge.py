@@ -1,82 +1,49 @@
-"""Statistics and verdicts that all claims share.
+"""Permutation tests and the statistics that several claims share.
 
-A permutation test compares a statistic of the data with the same statistic of arrangements of the data. Few
-arrangements are all tried, many are drawn at random with a seed.
+A permutation test compares a statistic of the data with the same statistic of arrangements of the data.
 """
 
 import itertools
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lander.shared.languages import parse_direction
+from lander.shared.yamlfile import read_yaml
 
 ALPHA = 0.05
+ALIKE = 0.8  # curves of this mean correlation have "a similar trend"
+MIXED = 0.1  # languages of at most this silhouette have no clear boundaries
+LOWEST = 0.1  # a cell among this share of the lowest "does not improve significantly"
+LIMITS = {"alpha": ALPHA, "alike": ALIKE, "mixed": MIXED, "lowest": LOWEST}
 ALL = 5040  # arrangements (7!) up to which all are tried
 DRAWS = 2000
-MIXED = 0.1  # languages of at most this silhouette have no clear boundaries
 SUPPORTED, NOT_SUPPORTED, NOT_TESTABLE = "supported", "not supported", "not testable here"
-BY_TEST = f"value above control, permutation p <= {ALPHA:g}"
-GENERA = {  # of the languages people score; WALS
-    "Germanic": "en de nl af da sv nb nn no is fy lb",
-    "Romance": "fr it es pt ro ca gl oc",
-    "Slavic": "ru uk be pl cs sk sl hr sr bs bg mk",
-    "Baltic": "lt lv",
-    "Celtic": "ga gd cy br",
-    "Indic": "hi bn ur mr gu pa ne si",
-    "Iranian": "fa ps ku tg",
-    "Semitic": "ar he am mt",
-    "Chinese": "zh yue",
-    "Finnic": "fi et",
-    "Turkic": "tr az kk uz ky",
-    "Dravidian": "ta te kn ml",
-}
+GENERA, RULES, CLAIMS = read_yaml(Path(__file__).with_name("claims.yaml")).values()
 GENUS = {code: genus for genus, codes in GENERA.items() for code in codes.split()}
-Found = tuple[float, float, "Test | None"]  # value, control, test; None if there is nothing to test
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """A row of the table of claims."""
+class Result(NamedTuple):
+    """What was found about a claim; without numbers it could not be tested."""
 
-    claim: str
-    where: str  # section or figure of the paper
-    statistic: str  # what value and control are
     value: float = math.nan
     control: float = math.nan
     p: float = math.nan
     verdict: str = NOT_TESTABLE
-    rule: str = BY_TEST
+    note: str = ""  # about the statistic
+    of: str = ""  # which of several tests of the claim this is
 
 
-@dataclass(frozen=True)
-class Test:
-    """`p`: share of arrangements at least as far up as the data's own; `floor`: the smallest p that any could have."""
-
-    value: float
-    mean: float  # over the arrangements
-    p: float
-    floor: float
-
-    @property
-    def verdict(self) -> str:
-        if not self.floor <= ALPHA:
-            return NOT_TESTABLE
-        return SUPPORTED if self.p <= ALPHA else NOT_SUPPORTED
+Found = list[tuple[str, Result]]  # key of the claim, result
 
 
-def judged(claim: str, where: str, statistic: str, found: Found, rule: str = BY_TEST) -> Verdict:
-    """The row of a claim whose verdict is that of its test."""
-    value, control, test = found
-    if test is None:
-        return Verdict(claim, where, statistic, rule=rule)
-    return Verdict(claim, where, statistic, value, control, test.p, test.verdict, rule)
+def tested(statistic: Callable[[np.ndarray], float], arrangements: Iterable[np.ndarray]) -> Result:
+    """A one-sided permutation test. The control is the mean over the arrangements.
 
-
-def tested(statistic: Callable[[np.ndarray], float], arrangements: Iterable[np.ndarray]) -> Test:
-    """A one-sided permutation test.
+    Not testable if even the best arrangement has p > `ALPHA`.
 
     Args:
         statistic: of an arrangement; large if the claim is true.
@@ -85,41 +52,32 @@ def tested(statistic: Callable[[np.ndarray], float], arrangements: Iterable[np.n
     values = np.array([statistic(arrangement) for arrangement in arrangements])
     values = np.where(np.isnan(values), -np.inf, values)
     near = 1e-12 * max(1.0, abs(values[0]))
-    return Test(
-        value=float(values[0]),
-        mean=float(values[np.isfinite(values)].mean()) if np.isfinite(values).any() else math.nan,
-        p=float((values >= values[0] - near).mean()),
-        floor=float((values >= values.max() - near).mean()),
-    )
+    p, lowest = ((values >= top - near).mean() for top in (values[0], values.max()))
+    verdict = (SUPPORTED if p <= ALPHA else NOT_SUPPORTED) if lowest <= ALPHA else NOT_TESTABLE
+    mean = values[np.isfinite(values)].mean() if np.isfinite(values).any() else math.nan
+    return Result(float(values[0]), float(mean), float(p), verdict)
 
 
-# ---------------------------------------------------------------- arrangements
+def arrangements(
+    own: Any, all_of_them: Iterable[Any], number: float, draw: Callable[[np.random.Generator], Any], seed: int
+) -> list[Any]:
+    """All arrangements if their number is at most `ALL`, or else seeded random ones; that of the data first."""
+    if number <= ALL:
+        return list(map(np.array, all_of_them))
+    random = np.random.default_rng(seed)
+    return [own, *(draw(random) for _ in range(DRAWS - 1))]
 
 
 def orders(n: int, seed: int) -> list[np.ndarray]:
-    """Orders of n things, their own first: all of them, or seeded random ones if there are more than `ALL`."""
-    if math.factorial(min(n, 20)) <= ALL:
-        return [np.array(order, dtype=int) for order in itertools.permutations(range(n))]
-    random = np.random.default_rng(seed)
-    return [np.arange(n), *(random.permutation(n) for _ in range(DRAWS - 1))]
+    """Orders of n things."""
+    every = itertools.permutations(range(n))
+    return arrangements(np.arange(n), every, math.factorial(min(n, 20)), lambda random: random.permutation(n), seed)
 
 
 def signs(n: int, seed: int) -> list[np.ndarray]:
-    """Rows of +1 and -1, all + first: all of them, or seeded random ones."""
-    if 2**n <= ALL:
-        return [np.array(row) for row in itertools.product((1, -1), repeat=n)]
-    random = np.random.default_rng(seed)
-    return [np.ones(n), *(random.choice([1, -1], n) for _ in range(DRAWS - 1))]
-
-
-def shuffles(rows: int, n: int, seed: int) -> list[np.ndarray]:
-    """(rows, n) orders, each row shuffled separately; the unshuffled first. Only their relative order matters."""
-    random = np.random.default_rng(seed)
-    plain = np.tile(np.arange(n), (rows, 1))
-    return [plain, *(random.permuted(plain, axis=1) for _ in range(DRAWS - 1))]
-
-
-# ---------------------------------------------------------------- statistics
+    """Rows of +1 and -1."""
+    every = itertools.product((1, -1), repeat=n)
+    return arrangements(np.ones(n), every, 2**n, lambda random: random.choice([1, -1], n), seed)
 
 
 def correlations(rows: np.ndarray) -> np.ndarray:
@@ -150,52 +108,37 @@ def relative_spread(values: np.ndarray) -> np.ndarray:
     return np.divide(values.std(axis=0), mean, out=np.zeros_like(mean), where=mean > 0)
 
 
-def pairs_against_others(table: np.ndarray, pairs: list[tuple[int, int]], seed: int) -> Found:
+def pairs_against_others(table: np.ndarray, pairs: list[tuple[int, int]], seed: int) -> Result:
     """Are some pairs more alike than the others? Tested by renaming the things.
 
     Args:
         table: (n, n) symmetric likeness.
-        pairs: the pairs in question, lower place first.
-
-    Returns:
-        mean likeness of these pairs, of all others, and the test; no test if there are no such pairs or no others.
+        pairs: the pairs in question, lower place first; the control is the mean of all others.
     """
     others = [pair for pair in itertools.combinations(range(len(table)), 2) if pair not in set(pairs)]
     if not pairs or not others:
-        return math.nan, math.nan, None
+        return Result()
     first, second = np.array(pairs).T
-
-    def likeness(order: np.ndarray) -> float:
-        return float(table[order[first], order[second]].mean())
-
-    control = float(np.mean([table[pair] for pair in others]))
-    return likeness(np.arange(len(table))), control, tested(likeness, orders(len(table), seed))
+    found = tested(lambda order: float(table[order[first], order[second]].mean()), orders(len(table), seed))
+    return found._replace(control=float(np.mean([table[pair] for pair in others])))
 
 
-def parts_of_depth(n: int) -> dict[str, np.ndarray]:
-    """Boolean masks over n layers: `early` and `late` halves (an odd one out in neither), `middle` and `outer`."""
-    place = np.arange(n)
-    third = n // 3
-    middle = (place >= third) & (place < n - third)
-    return {"early": place < n // 2, "late": place >= n - n // 2, "middle": middle, "outer": ~middle}
-
-
-def part_above_part(values: np.ndarray, high: str, low: str, seed: int) -> Found:
+def part_above_part(values: np.ndarray, high: str, low: str, seed: int) -> Result:
     """Is a value per layer higher in one part of the depth than in another? Tested by permuting layers.
 
-    Returns:
-        mean in the part `high`, in the part `low`, and the test; no test if there are fewer than two layers.
+    Args:
+        high, low: `early` or `late` half (an odd layer is in neither), `middle` third or `outer` thirds. The value is
+            the mean in the part `high`, the control that in `low`.
     """
-    parts = parts_of_depth(len(values))
-    if not parts[high].any() or not parts[low].any():
-        return math.nan, math.nan, None
-    test = tested(
-        lambda order: values[order][parts[high]].mean() - values[order][parts[low]].mean(), orders(len(values), seed)
-    )
-    return float(values[parts[high]].mean()), float(values[parts[low]].mean()), test
-
-
-# ---------------------------------------------------------------- languages
+    n = len(values)
+    place, third = np.arange(n), n // 3
+    middle = (place >= third) & (place < n - third)
+    parts = {"early": place < n // 2, "late": place >= n - n // 2, "middle": middle, "outer": ~middle}
+    above, below = parts[high], parts[low]
+    if not above.any() or not below.any():
+        return Result()
+    found = tested(lambda order: values[order][above].mean() - values[order][below].mean(), orders(n, seed))
+    return found._replace(value=float(values[above].mean()), control=float(values[below].mean()))
 
 
 def reversed_pairs(directions: list[str]) -> list[tuple[int, int]]:

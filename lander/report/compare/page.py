@@ -10,38 +10,29 @@ import pandas as pd
 from lander.report.compare import tables
 from lander.report.compare.paired import paired
 from lander.report.compare.runs import Finished, common, read_runs, scores_of
-from lander.report.document import table_text
 from lander.report.inputs import Inputs
 from lander.report.labels import sort_metrics
-from lander.report.scores import score_figure
+from lander.report.scores import MAIN, score_figure
 from lander.report.summary import ONE_SEED
-from lander.report.tables import Table, counted
+from lander.report.tables import counted, markdown
 from lander.report.templates import captions, environment, look
 from lander.shared.errors import UserError
 from lander.shared.files import write_text
 
-MAIN = ("bleu", "chrf2++")  # shown openly; the other measurements are in a closed part
 SAME = "The configs are the same, except for the name of the run."
 UNREAD = "Not all configs can be read, so it is unknown how they differ."
 
 
 def compare(folders: Sequence[Path], out: Path, resamples: int = 0) -> None:
-    """Compare runs: print the most important tables, write the page.
-
-    Args:
-        resamples: of the tests; 0: 10,000, or more if the correction needs them.
-
-    Raises:
-        UserError: a folder is not a finished run's, the runs have nothing in common, or `out` is a folder.
-    """
+    """Compare runs: print the most important tables, write the page. `resamples`: see `paired`."""
     if out.is_dir():
         raise UserError(f"--out {out}: a folder; name a file, as in compare.html")
     runs = read_runs(folders)
-    shared = common(runs)
-    scores = scores_of(runs, shared.items)
-    tested, untested = paired(runs, shared.items, resamples)
-    names = list(dict.fromkeys(test for test, _ in shared.items))
-    cautions = [*shared.notes, *untested, *_cautions(runs, scores)]
+    items, notes = common(runs)
+    scores = scores_of(runs, items)
+    tested, untested = paired(runs, items, resamples)
+    names = list(dict.fromkeys(test for test, _ in items))
+    cautions = [*notes, *untested, *_cautions(runs, scores)]
     parts = []  # test set, tables that everybody reads, other measurements
     for test in names:
         main, others = [], []
@@ -53,11 +44,12 @@ def compare(folders: Sequence[Path], out: Path, resamples: int = 0) -> None:
     config, costs = tables.config_table(runs), tables.cost_table(runs)
     same = SAME if all(run.inputs.setting() is not None for run in runs) else UNREAD
     first = [config, glance, *(table for _, main, _ in parts for table in main), costs]
-    print(terminal([table for table in first if table], cautions if config else [same, *cautions]))
+    shown = [markdown(replace(table, notes=[])) for table in first if table]
+    print("\n\n".join([*shown, *([] if config else [same]), *cautions]))
     drawn = [score_figure(Inputs("", scores), [test]) for test in names]
     drawn = [replace(one, name=f"{one.name}-{place}") for place, one in enumerate(drawn) if one]
     costs = [table for table in (costs, tables.stage_table(runs)) if table]
-    counts = {"run": len(runs), "test set": len(names), "direction": len({name for _, name in shared.items})}
+    counts = {"run": len(runs), "test set": len(names), "direction": len({name for _, name in items})}
     sections = {"summary": "Summary", "config": "Config", "scores-section": "Scores"}
     sections |= ({"cost": "Cost"} if costs else {}) | {"provenance": "Provenance"}
     template = environment(Path(__file__).parent).get_template("compare.html")
@@ -81,16 +73,6 @@ def compare(folders: Sequence[Path], out: Path, resamples: int = 0) -> None:
     )
     write_text(out, text)
     print(f"\n{out}")
-
-
-def terminal(found: Sequence[Table], notes: Sequence[str]) -> str:
-    """Tables as Markdown without notes and intervals, and with group headings only if the columns need them."""
-    texts = []
-    for table in found:
-        names = [head.text for head in table.heads]
-        groups = table.groups if len(set(names)) < len(names) else []
-        texts.append(table_text(replace(table, groups=groups, notes=[])))
-    return "\n\n".join([*texts, *notes])
 
 
 def _cautions(runs: Sequence[Finished], scores: pd.DataFrame) -> list[str]:

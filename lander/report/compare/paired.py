@@ -17,6 +17,7 @@ from lander.evaluate.resampling import TOLERANCE, Design, Pair, Sampled, holm, i
 from lander.evaluate.segments import Compared, Method, Place, read_all
 from lander.evaluate.significance import enough, families
 from lander.report.compare.runs import Finished, Item, bases
+from lander.report.inputs import models_of
 from lander.report.labels import look
 from lander.report.significance import Outcome, Significance
 from lander.shared.runs import Model
@@ -52,7 +53,7 @@ def _joint(runs: Sequence[Finished], items: Sequence[Item]) -> tuple[dict[Place,
     untested: dict[str, list[str]] = defaultdict(list)
     for run in runs:
         files = []  # of sacreBLEU's segment scores, and of neural metrics'
-        for model in run.models:
+        for model in models_of(run.inputs.scores):
             for test, direction in items:
                 folder = run.folder / "evaluate" / str(model) / test
                 files += [path for path in [folder / f"{direction}.segments.parquet"] if path.is_file()]

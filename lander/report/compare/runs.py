@@ -12,11 +12,10 @@ import pandas as pd
 
 from lander.evaluate import translations
 from lander.evaluate.collect import MEANS, means
-from lander.report.inputs import Inputs, read_benchmarks, read_run, read_scores_table
+from lander.report.inputs import Inputs, models_of, read_benchmarks, read_object, read_scores_table
 from lander.report.labels import Method, method_key, method_of, run_label, sort_directions
 from lander.shared.errors import UserError
 from lander.shared.files import read_json
-from lander.shared.runs import Model
 
 REMEDY = "name the folder of a finished run, as in results/demo"
 Item = tuple[str, str]  # test set, direction
@@ -41,35 +40,16 @@ class Finished:
         return set(zip(scores["test"], scores["direction"], strict=True))
 
     @property
-    def models(self) -> list[Model]:
-        """The models that it has scores of."""
-        return models(self.inputs.scores)
+    def methods(self) -> list[Method]:
+        return [method_of(model) for model in models_of(self.inputs.scores)]
 
     def label(self, method: Method) -> str:
         """The name of a method of this run beside those of other runs."""
         return f"{run_label(method)} · {self.name}"
 
 
-@dataclass(frozen=True)
-class Common:
-    """The test items that all runs have, and notes on those that are left out or were not checked."""
-
-    items: list[Item]
-    notes: list[str]
-
-
-def models(scores: pd.DataFrame) -> list[Model]:
-    """The models of a table of scores."""
-    rows = scores[["method", "variant", "seed"]].drop_duplicates().itertuples(index=False, name=None)
-    return sorted(Model(method, variant, int(seed)) for method, variant, seed in rows)
-
-
 def read_runs(folders: Sequence[Path]) -> list[Finished]:
-    """Read all runs, in the order given.
-
-    Raises:
-        UserError: fewer than two runs, one given twice, a folder that is not a run's, a file that cannot be read.
-    """
+    """Read all runs, in the order given."""
     if len(folders) < 2:
         raise UserError(f"{folders[0]}: only one run; name two or more, as in `lander compare results/a results/b`")
     paths = [folder.resolve() for folder in folders]
@@ -80,37 +60,30 @@ def read_runs(folders: Sequence[Path]) -> list[Finished]:
         names = ["/".join(path.parts[-length:]) for path in paths]
         if len(set(names)) == len(paths):
             break
-    return [_read(folder, name) for folder, name in zip(folders, names, strict=True)]
-
-
-def _read(folder: Path, name: str) -> Finished:
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; {REMEDY}")
-    if not (folder / "evaluate/scores.csv").is_file():
-        raise UserError(f"{folder}: not a finished run, there is no evaluate/scores.csv in it; {REMEDY}")
-    scores = read_scores_table(folder / "evaluate/scores.csv")
-    records = {model: folder / "finetune" / str(model) / "run.json" for model in models(scores)}
-    benchmarks, code, config = folder / "benchmarks", folder / ".code.json", folder / "config.yaml"
-    inputs = Inputs(
-        name=name,
-        scores=scores,
-        runs={model: read_run(path) for model, path in records.items() if path.is_file()},
-        config=config.read_text(encoding="utf-8", errors="replace") if config.is_file() else None,
-        benchmarks=read_benchmarks(benchmarks) if benchmarks.is_dir() else pd.DataFrame(),
-        code=read_json(code) if code.is_file() else {},
-    )
-    return Finished(folder, inputs)
+    found = []
+    for folder, name in zip(folders, names, strict=True):
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder; {REMEDY}")
+        if not (folder / "evaluate/scores.csv").is_file():
+            raise UserError(f"{folder}: not a finished run, there is no evaluate/scores.csv in it; {REMEDY}")
+        inputs = Inputs(name, read_scores_table(folder / "evaluate/scores.csv"))
+        records = {model: folder / "finetune" / str(model) / "run.json" for model in models_of(inputs.scores)}
+        inputs.runs = {model: read_object(path) for model, path in records.items() if path.is_file()}
+        if (folder / "config.yaml").is_file():
+            inputs.config = (folder / "config.yaml").read_text(encoding="utf-8", errors="replace")
+        if (folder / "benchmarks").is_dir():
+            inputs.benchmarks = read_benchmarks(folder / "benchmarks")
+        if (folder / ".code.json").is_file():
+            inputs.code = read_json(folder / ".code.json")
+        found.append(Finished(folder, inputs))
+    return found
 
 
 # ---------------------------------------------------------------- what they have in common
 
 
-def common(runs: Sequence[Finished]) -> Common:
-    """The test items that all runs have, with the same sentences in each.
-
-    Raises:
-        UserError: there are none.
-    """
+def common(runs: Sequence[Finished]) -> tuple[list[Item], list[str]]:
+    """The test items that all runs have, with the same sentences in each, and notes on those that are left out."""
     shared = set.intersection(*(run.items for run in runs))
     if not shared:
         there = "; ".join(f"{run.name} has {_listed(run.items)}" for run in runs)
@@ -128,7 +101,7 @@ def common(runs: Sequence[Finished]) -> Common:
         notes.append(f"Left out, same name but other sentences: {_listed(other)}.")
     if unknown := sorted({name for found in digests.values() for name, digest in found.items() if digest is None}):
         notes.append(f"Not checked, because translations are missing: the test sentences of {', '.join(unknown)}.")
-    return Common(sort_items(shared - other), notes)
+    return [(test, direction) for test, names in _by_test(shared - other).items() for direction in names], notes
 
 
 def sentences(folder: Path, test: str, direction: str) -> str | None:
@@ -148,11 +121,6 @@ def _by_test(items: Iterable[Item]) -> dict[str, list[str]]:
     return {test: sort_directions(tests[test]) for test in sorted(tests)}
 
 
-def sort_items(items: Iterable[Item]) -> list[Item]:
-    """By test set, then by direction as in the report."""
-    return [(test, direction) for test, directions in _by_test(items).items() for direction in directions]
-
-
 def _listed(items: Iterable[Item]) -> str:
     """`bible (en-fr), news (en-de, de-en)`."""
     return ", ".join(f"{test} ({', '.join(directions)})" for test, directions in _by_test(items).items())
@@ -160,14 +128,14 @@ def _listed(items: Iterable[Item]) -> str:
 
 def methods(runs: Sequence[Finished]) -> list[Method]:
     """All methods, in the order of the report."""
-    return sorted({method_of(model) for run in runs for model in run.models}, key=method_key)
+    return sorted({method for run in runs for method in run.methods}, key=method_key)
 
 
 def bases(runs: Sequence[Finished]) -> dict[str, str]:
     """Label of a method in a run -> its label in the first run that has it, in the order of methods and runs."""
     found = {}
     for method in methods(runs):
-        labels = [run.label(method) for run in runs if method in map(method_of, run.models)]
+        labels = [run.label(method) for run in runs if method in run.methods]
         found |= dict.fromkeys(labels[1:], labels[0])
     return found
 

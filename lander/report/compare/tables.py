@@ -9,12 +9,12 @@ import yaml
 
 from lander.report.compare.paired import MAIN
 from lander.report.compare.runs import Finished, bases, methods
-from lander.report.document import heads
 from lander.report.labels import MEAN_LABELS, look, run_label
-from lander.report.scores import difference_cell, difference_note, score_columns, score_heads, score_table
+from lander.report.provenance import versions
+from lander.report.scores import Pair, difference_cell, difference_table, score_table
 from lander.report.significance import SIGNIFICANT, Significance
 from lander.report.summary import average, sides
-from lander.report.tables import MISSING, Cell, Head, Table, duration, quantity
+from lander.report.tables import MISSING, Cell, Table, duration, quantity
 from lander.report.training import by_stage
 
 COSTS = {  # heading -> key of run.json, how it is shown
@@ -41,10 +41,9 @@ def flat(value: Any, key: str = "") -> dict[str, str]:
 
 def _differing(caption: str, corner: str, columns: dict[str, dict[str, str]], *notes: str) -> Table | None:
     """The keys that do not have the same text in all columns; None if there are none."""
-    keys = dict.fromkeys(key for column in columns.values() for key in column)
-    differ = [key for key in keys if len({column.get(key) for column in columns.values()}) > 1]
-    rows = [(key, [Cell(column.get(key, MISSING)) for column in columns.values()]) for key in differ]
-    return Table(caption, corner, heads(columns), rows, notes=[*notes], wide=True) if rows else None
+    frame = pd.DataFrame(columns, dtype=object).fillna(MISSING)
+    rows = [(key, list(texts)) for key, *texts in frame.itertuples(name=None) if len(set(texts)) > 1]
+    return Table.of(caption, corner, columns, rows, notes=[*notes], wide=True) if rows else None
 
 
 def config_table(runs: Sequence[Finished]) -> Table | None:
@@ -57,15 +56,8 @@ def config_table(runs: Sequence[Finished]) -> Table | None:
 
 def software_table(runs: Sequence[Finished]) -> Table | None:
     """Versions of libraries and digests of stages' code that differ."""
-    columns = {}
-    for run in runs:
-        versions: dict[str, set[str]] = {}
-        for content in run.inputs.runs.values():
-            there = content.get("versions")
-            for name, version in (there if isinstance(there, dict) else {}).items():
-                versions.setdefault(str(name), set()).add(str(version))
-        found = {name: ", ".join(sorted(there)) for name, there in versions.items()}
-        columns[run.name] = found | {f"code of {name}": str(digest) for name, digest in run.inputs.code.items()}
+    codes = {run.name: {f"code of {name}": str(digest) for name, digest in run.inputs.code.items()} for run in runs}
+    columns = {run.name: versions(run.inputs) | codes[run.name] for run in runs}
     note = "A stage's digest changes with its code, but not with comments. A change of code need not change numbers."
     return _differing("What differs in the software", "library or stage", columns, note)
 
@@ -81,14 +73,15 @@ def side_by_side(runs: Sequence[Finished], scores: pd.DataFrame, test: str, metr
     return replace(table, corner="method · run", rows=rows)
 
 
-def _pairs(runs: Sequence[Finished]) -> list[tuple[str, str, str]]:
-    """(`method · later − first`, label of the later, label of the first) of all comparisons."""
+def _pairs(runs: Sequence[Finished]) -> list[Pair]:
+    """(`method · later − first`, the later, the first) of all comparisons."""
     found, based = [], bases(runs)
     for method in methods(runs):
         names = {run.label(method): run.name for run in runs}
         for label, name in names.items():
-            if label in based:
-                found.append((f"{run_label(method)} · {name} − {names[based[label]]}", label, based[label]))
+            if base := based.get(label):
+                text = f"{run_label(method)} · {name} − {names[base]}"
+                found.append((text, (label, MAIN), (base, MAIN)))
     return found
 
 
@@ -97,31 +90,15 @@ def differences(
 ) -> Table | None:
     """Each method in a later run minus the same in the first run that has it; None if no method is in two runs."""
     rows = scores[(scores["test"] == test) & (scores["metric"] == metric)]
-    values = rows.groupby(["method", "direction"])["score"].mean()
-    heading, digits, factor, _ = look(metric, rows["signature"].unique())
-    columns = score_columns(rows["direction"].unique())
-    table = []
-    for row_label, one, base in _pairs(runs):
-        cells = []
-        for _, name in columns:
-            if (one, name) not in values or (base, name) not in values:
-                cells.append(Cell(MISSING))
-                continue
-            outcome = tested.compare((one, MAIN), (base, MAIN), (test, name, metric))
-            cells.append(difference_cell(values[one, name] - values[base, name], outcome, digits, factor))
-        if any(cell.text != MISSING for cell in cells):
-            table.append((row_label, cells))
-    if not table:
-        return None
-    chance = "No paired tests were possible: small differences may be chance."
-    notes = [difference_note(tested) if tested.tests else chance]
-    title = f"Differences in {heading}, on {test}"
+    values = rows.groupby(["method", "variant", "direction"])["score"].mean().to_dict()
+    shown = look(metric, rows["signature"].unique())
+    caption, notes = f"Differences in {shown.heading}, on {test}", []
     if (test, metric) in tested.comparisons:
         single, means = tested.comparisons[test, metric]
-        title += f" ({single} comparison{'' if single == 1 else 's'})"
-        notes.append(f"Corrected for {single} comparisons, the means for {means}. Identical outputs are not counted.")
-    names, groups = score_heads(columns)
-    return Table(title, "method · runs", names, table, groups, notes, word="significant")
+        caption += f" ({single} comparison{'' if single == 1 else 's'})"
+        notes = [f"Corrected for {single} comparisons, the means for {means}. Identical outputs are not counted."]
+    table = difference_table(caption, tested, test, metric, _pairs(runs), shown, values)
+    return table and replace(table, corner="method · runs", notes=[*table.notes, *notes])
 
 
 def glance_table(
@@ -130,38 +107,29 @@ def glance_table(
     """Every method in two runs on one line: change of its means, directions that are better and worse, and of cost."""
     bleu = scores[scores["metric"] == "bleu"]
     values = bleu.groupby(["test", "method", "direction"])["score"].mean()
-    wanted = {test: list(sides(scores, test)) for test in tests}
     factors = FACTORS if any(run.inputs.runs for run in runs) else ()
-    costs, rows = _costs(runs), []
-    for row_label, one, base in _pairs(runs):
-        cells = []
+    costs, rows, columns = _costs(runs), [], []
+    for label, one, base in _pairs(runs):
+        cells = {}
         for test in tests:
-            for name in wanted[test]:
-                outcome = tested.compare((one, MAIN), (base, MAIN), (test, name, "bleu"))
-                ends = [values.get((test, label, name)) for label in (one, base)]
-                cells.append(Cell(MISSING) if None in ends else difference_cell(ends[0] - ends[1], outcome, 1, 1))
-            found = [
-                outcome
-                for (method, other, place), outcome in tested.tests.items()
-                if (method, other) == ((one, MAIN), (base, MAIN))
-                and (place[0], place[2]) == (test, "bleu")
-                and place[1] not in MEAN_LABELS
-            ]
-            for sign in (1, -1):  # directions that are significantly better, and worse
-                number = sum(outcome.significant and sign * outcome.difference > 0 for outcome in found)
-                cells.append(Cell(f"{number} of {len(found)}", value=number) if found else Cell(MISSING))
-        cells += [_factor(costs.get(one, {}), costs.get(base, {}), heading) for heading in factors]
-        rows.append((row_label, cells))
+            for name in sides(scores, test):
+                outcome = tested.compare(one, base, (test, name, "bleu"))
+                ends = [values.get((test, method, name)) for method, _ in (one, base)]
+                gap = None if None in ends else ends[0] - ends[1]
+                cells[f"BLEU on {test}", MEAN_LABELS[name]] = difference_cell(gap, outcome, look("bleu"))
+            higher, lower, of = tested.counted(one, base, test)
+            for heading, number in (("better", higher), ("worse", lower)):
+                cells[f"BLEU on {test}", heading] = Cell(f"{number} of {of}", value=number) if of else MISSING
+        own, first = costs.get(one[0], {}), costs.get(base[0], {})
+        cells |= {("training", heading): _factor(own, first, heading) for heading in factors}
+        columns = list(cells)
+        rows.append((label, cells.values()))
     if not rows:
         return None
-    texts = {test: [*(MEAN_LABELS[name] for name in names), "better", "worse"] for test, names in wanted.items()}
-    groups = [Head(f"BLEU on {test}", len(texts[test])) for test in tests]
-    groups += [Head("training", len(factors))] if factors else []
     notes = [f"Better, worse: directions with a significant difference ({SIGNIFICANT}), of all tested. Bold: the mean."]
     if factors:
         notes.append("Training: parameters, time and peak memory of one process, relative to the first run.")
-    columns = heads([*(text for test in tests for text in texts[test]), *factors])
-    return Table("Differences at a glance", "method · runs", columns, rows, groups, notes, word="significant")
+    return Table.of("Differences at a glance", "method · runs", columns, rows, notes=notes, word="significant")
 
 
 # ---------------------------------------------------------------- cost
@@ -196,30 +164,26 @@ def cost_table(runs: Sequence[Finished]) -> Table | None:
             cells.append(Cell(shown(own.get(heading)), spread=spread, value=own.get(heading)))
         rows.append((label, cells))
     notes = ["Trained: parameters. Memory: the peak of one process. ×: relative to the first run that has the method."]
-    return Table("What training cost", "method · run", heads(COSTS), rows, notes=notes) if rows else None
+    return Table.of("What training cost", "method · run", COSTS, rows, notes=notes) if rows else None
 
 
 def stage_table(runs: Sequence[Finished]) -> Table | None:
     """Time of all jobs and peak memory of every stage, run by run."""
-    there = [run for run in runs if len(run.inputs.benchmarks)]
-    if not there:
-        return None
-    found = [by_stage(run.inputs).set_index("stage").to_dict("index") for run in there]
+    found = {run.name: by_stage(run.inputs).set_index("stage") for run in runs if len(run.inputs.benchmarks)}
     rows = []
-    for stage in dict.fromkeys(stage for one in found for stage in one):
+    for stage in dict.fromkeys(stage for table in found.values() for stage in table.index):
         seconds, peaks = [], []
-        for job in (one.get(stage, {"jobs": 0, "copied": 0}) for one in found):
-            if not job["jobs"]:  # the stage is not in this run, or all its jobs were copied
-                seconds.append(Cell("copied" if job["copied"] else MISSING))
-                peaks.append(Cell(MISSING))
+        for job in (table.loc[stage] if stage in table.index else None for table in found.values()):
+            if job is None or not job["jobs"]:  # the stage is not in this run, or all its jobs were copied
+                seconds.append(MISSING if job is None or not job["copied"] else "copied")
+                peaks.append(MISSING)
                 continue
-            memory = None if job["memory"] != job["memory"] else job["memory"]
             seconds.append(Cell(duration(job["seconds"]), value=job["seconds"]))
-            peaks.append(Cell(quantity(memory, "B"), value=memory))
-        rows.append((str(stage), seconds + peaks))
-    groups = [Head("time of all jobs", len(there)), Head("peak memory", len(there))]
+            peaks.append(Cell(quantity(job["memory"], "B"), value=None if pd.isna(job["memory"]) else job["memory"]))
+        rows.append((stage, seconds + peaks))
+    columns = [(group, name) for group in ("time of all jobs", "peak memory") for name in found]
     notes = [
         "Wall-clock time; jobs may have run in parallel. A job that did not run again keeps the time of its first run. "
         "Jobs whose results were copied from another run are not counted."
     ]
-    return Table("Time and memory by stage", "stage", heads([run.name for run in there] * 2), rows, groups, notes)
+    return Table.of("Time and memory by stage", "stage", columns, rows, notes=notes) if rows else None

@@ -26,12 +26,10 @@ Jobs = dict[str, dict[str, int]]
 
 
 def dry_run(configfiles: Sequence[Path], profile: Path | None = None) -> Jobs | None:
-    """The jobs that are left to do, by rule; None where the workflow is not here or does not run.
+    """The jobs that are left to do, by rule; None if the workflow is not here or does not run.
 
     Args:
         profile: folder of a profile of Snakemake; only its resources are taken, for it may ask for plugins.
-    Raises:
-        UserError: no profile, or resources in another form than Snakemake's.
     """
     flags = profile_flags(profile) if profile else []
     if not SNAKEFILE.is_file():
@@ -73,25 +71,19 @@ def listen() -> None:
 
 
 def profile_flags(profile: Path) -> list[str]:
-    """A profile's resources as flags of Snakemake.
-
-    Raises:
-        UserError: no profile, or resources in another form than Snakemake's.
-    """
+    """A profile's resources as flags of Snakemake."""
     file = profile / "config.yaml"
     try:
-        read = read_yaml(file)
+        read = read_yaml(file) or {}
     except FileNotFoundError:
         raise UserError(f"{file}: no such file; name the folder of a profile, as workflow/profiles/slurm") from None
-    default, rules = (_mapping(read or {}, key, file) for key in ("default-resources", "set-resources"))
-    found = [f"{name}={value}" for name, value in default.items() if name in NAMES]
-    own = [
-        f"{rule}:{name}={value}"
-        for rule in rules
-        for name, value in _mapping(rules, rule, file).items()
-        if name in NAMES
-    ]
-    return [*(["--default-resources", *found] if found else []), *(["--set-resources", *own] if own else [])]
+    flags = []
+    for key in ("default-resources", "set-resources"):
+        given = _mapping(read, key, file)
+        rules = {"": given} if key == "default-resources" else {f"{one}:": _mapping(given, one, file) for one in given}
+        found = [f"{rule}{name}={own[name]}" for rule, own in rules.items() for name in own if name in NAMES]
+        flags += [f"--{key}", *found] if found else []
+    return flags
 
 
 def _mapping(value: Any, key: str, file: Path) -> dict[str, Any]:

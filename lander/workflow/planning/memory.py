@@ -107,18 +107,13 @@ class Count(TorchDispatchMode):
             with unset_fake_temporarily():
                 args = (args[0], [part for index in args[1] for part in _places(index)])
         result = function(*args, **(kwargs or {}))
-        for tensor in tree_leaves(result):
-            if isinstance(tensor, FakeTensor):
-                self._add(tensor.untyped_storage())
+        for storage in [tensor.untyped_storage() for tensor in tree_leaves(result) if isinstance(tensor, FakeTensor)]:
+            if (key := storage._cdata) not in self.held:
+                self.held[key] = storage.nbytes()
+                self.now += self.held[key]
+                self.peak = max(self.peak, self.now)
+                weakref.finalize(storage, self._remove, key)
         return result
-
-    def _add(self, storage: torch.UntypedStorage) -> None:
-        key = storage._cdata
-        if key not in self.held:
-            self.held[key] = storage.nbytes()
-            self.now += self.held[key]
-            self.peak = max(self.peak, self.now)
-            weakref.finalize(storage, self._remove, key)
 
     def _remove(self, key: int) -> None:
         self.now -= self.held.pop(key)

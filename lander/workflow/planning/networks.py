@@ -4,7 +4,6 @@ Masks are not known before the run. They are made here, with as many general and
 in the first layer and the last ones: the gradient then goes through all layers, so the estimate is on the safe side.
 """
 
-import copy
 import math
 import warnings
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import torch
 from torch import nn
 
 from lander.config import config, variants
-from lander.config.methods import METHODS
+from lander.config.methods import MASKED, METHODS
 from lander.detect.masks import Rules, direction_mask
 from lander.finetune import saved
 from lander.finetune.adapters import base_of
@@ -42,11 +41,7 @@ class Base:
 
 
 def base_of_run(settings: config.Config) -> Base:
-    """The base of a config.
-
-    Raises:
-        UserError: its config.json is not on this machine, or is not that of a supported model.
-    """
+    """The base of a config. UserError if its config.json is not on this machine or no model can be made of it."""
     read = read_config(settings)
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # of libraries, about each other
     try:
@@ -66,30 +61,26 @@ def base_of_run(settings: config.Config) -> Base:
 
 
 def read_config(settings: config.Config) -> Any:
-    """The base's config of transformers; nothing is downloaded.
-
-    Raises:
-        UserError: it is not on this machine.
-    """
+    """The base's config of transformers; nothing is downloaded."""
     from transformers import AutoConfig, BloomConfig
 
-    base = config.find_base(settings.model.path, settings.pretrain.n_layer)
+    base, revision = config.find_base(settings.model.path, settings.pretrain.n_layer), settings.model.revision
     if base.kind == "pretrain":
         made = settings.pretrain
         sizes = {"hidden_size": made.d_model, "n_layer": made.n_layer, "n_head": made.n_head}
         return BloomConfig(vocab_size=made.vocabulary, **sizes)
-    where = str(base.folder or settings.model.path)
-    revision = None if base.folder else settings.model.revision
+    where, options = str(base.folder or settings.model.path), {"local_files_only": True, "trust_remote_code": False}
     try:
-        return AutoConfig.from_pretrained(where, revision=revision, local_files_only=True, trust_remote_code=False)
+        return AutoConfig.from_pretrained(where, revision=None if base.folder else revision, **options)
     except Exception as error:
-        if base.folder is None:
-            at = f" --revision {revision}" if revision else ""
-            raise UserError(
-                f"model.path: {where}: its config.json is not in this machine's cache of the hub, and a plan downloads "
-                f"nothing; fetch these few kB first: hf download {where} config.json{at}"
-            ) from None
-        raise UserError(f"model.path: {where}: its config.json is not that of a model ({brief(error, 200)})") from None
+        if base.folder:
+            reason = brief(error, 200)
+            raise UserError(f"model.path: {where}: its config.json is not that of a model ({reason})") from None
+        at = f" --revision {revision}" if revision else ""
+        raise UserError(
+            f"model.path: {where}: its config.json is not in this machine's cache of the hub, and a plan downloads "
+            f"nothing; fetch these few kB first: hf download {where} config.json{at}"
+        ) from None
 
 
 def make_network(read: Any, dtype: str = "float32", device: str = "meta") -> nn.Module:
@@ -102,32 +93,16 @@ def make_network(read: Any, dtype: str = "float32", device: str = "meta") -> nn.
     return network.eval().requires_grad_(False)
 
 
-def cut(read: Any, layers: int, vocabulary: int) -> Any:
-    """A config with the same shapes in fewer layers, and a smaller vocabulary."""
-    small = copy.deepcopy(read)
-    for part in {id(one): one for one in (small, small.get_text_config())}.values():
-        part.num_hidden_layers = min(layers, part.num_hidden_layers)
-        part.vocab_size = min(vocabulary, part.vocab_size)
-        part.pad_token_id = None  # it may lie beyond the vocabulary
-        if getattr(part, "layer_types", None):
-            part.layer_types = part.layer_types[: part.num_hidden_layers]
-    return small
-
-
 def made_ready(settings: config.Config, method: str, network: nn.Module) -> Prepared:
-    """A network made ready for a method of a config.
-
-    Raises:
-        UserError: sizes that make no sense, masks that are damaged.
-    """
+    """A network made ready for a method of a config."""
     own = variants.configure(settings, variants.MAIN, method)
-    entry = METHODS[method]
-    flags = {} if entry.masked else entry.flags(own.finetune.method(method), own)
+    masked = method in MASKED
+    flags = {} if masked else METHODS[method].flags(own.finetune.method(method), own)
     with torch.device(next(network.parameters()).device):
         return prepare(
             method,
             network,
-            masks=masks_of(own, method, network) if entry.masked else {},
+            masks=masks_of(own, method, network) if masked else {},
             trained_in=frozenset(map(str, own.directions)),
             routing=Routing(own.routing.scale, own.routing.gate == "learned"),
             scope=own.finetune.scope,
@@ -138,7 +113,7 @@ def made_ready(settings: config.Config, method: str, network: nn.Module) -> Prep
 
 
 def masks_of(own: config.Config, method: str, network: nn.Module) -> dict[str, pd.DataFrame]:
-    """Masks of the sizes that a run will make; the user's own where the config names them."""
+    """Masks of the sizes that a run will make; the user's own if the config names them."""
     n_layer, n_neurons = len(families.layers_of(network)), families.ffn_of(network, 0).n_neurons
     if own.neurons.masks and method == "landermt":
         return saved.read_masks(Path(own.neurons.masks), [str(direction) for direction in own.directions])
@@ -156,9 +131,7 @@ def masks_of(own: config.Config, method: str, network: nn.Module) -> dict[str, p
         "language": np.where(place < general, None, owners),
     }
     neurons = pd.concat([pd.DataFrame({"layer": layer, **rows}) for layer in layers])
-    recipe = METHODS[method].recipe
-    assert recipe is not None
-    rules = Rules(train=recipe.train, untrained=own.ablation.untrained, scaled=own.routing.gate != "off")
+    rules = Rules(train=MASKED[method].train, untrained=own.ablation.untrained, scaled=own.routing.gate != "off")
     phi = np.ones((n_layer, n_neurons))
     return {str(d): direction_mask(neurons, phi, layers, d, rules) for d in own.directions}
 
@@ -176,23 +149,21 @@ def flops(prepared: Prepared, direction: str, tokens: float, predicted: float) -
 def training_flops(
     settings: config.Config, prepared: Prepared, texts: dict[str, Text], steps: int | None
 ) -> float | None:
-    """Floating point operations of a training of so many updates; None where their number is unknown."""
+    """Floating point operations of a training of so many updates; None if their number is unknown."""
     if steps is None or not prepared.groups:
-        return 0.0 if not prepared.groups else None
+        return None if prepared.groups else 0.0
     total, size = 0.0, settings.finetune.batch_size
+    batches = steps * settings.finetune.accumulate / len(texts)
     for direction, text in texts.items():
-        batches = steps * settings.finetune.accumulate / len(texts)
         rows = text.pairs / math.ceil(text.pairs / size) if text.pairs else size  # an epoch's last batch is smaller
         total += flops(prepared, direction, batches * rows * text.length, batches * rows * text.target)
     return total
 
 
 def updates(settings: config.Config, texts: dict[str, Text]) -> int | None:
-    """Optimizer updates of a training; None where the texts' sizes are not known (`Schedule.updates`)."""
-    finetune = settings.finetune
-    if finetune.steps is not None:
+    """Optimizer updates of a training; None if the texts' sizes are not known (`Schedule.updates`)."""
+    finetune, pairs = settings.finetune, [text.pairs for text in texts.values()]
+    if finetune.steps is not None or None in pairs:
         return finetune.steps
-    if any(text.pairs is None for text in texts.values()):
-        return None
-    turns = max(math.ceil((text.pairs or 0) / finetune.batch_size) for text in texts.values()) * finetune.epochs
+    turns = max(math.ceil(number / finetune.batch_size) for number in pairs) * finetune.epochs
     return max(1, round(turns * len(texts) / finetune.accumulate))

@@ -4,8 +4,8 @@ Nothing is downloaded: for a source on the hub `data.max_pairs` is taken, or the
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import astuple, dataclass
+from itertools import cycle, islice
 from statistics import mean
 
 from lander.config import config
@@ -22,22 +22,15 @@ UNKNOWN = (80.0, 40.0)  # tokens of prompt (with the source) and of translation,
 
 @dataclass(frozen=True)
 class Text:
-    """Training text of a direction, before cleaning. Lengths are tokens.
+    """Training text of a direction, before cleaning. Lengths are tokens."""
 
-    Attributes:
-        pairs: None where the number is unknown; counted: it is not `max_pairs`.
-        prompt, target: means over pairs, of prompt and translation.
-        longest: prompt and translation of the longest pair; predicted: mean translation in the longest micro-batch.
-        sampled: the lengths are those of the text.
-    """
-
-    pairs: int | None
-    counted: bool
-    prompt: float
-    target: float
-    longest: float
-    predicted: float
-    sampled: bool
+    pairs: int | None  # None: unknown
+    counted: bool  # not taken from `data.max_pairs`
+    prompt: float  # mean over pairs
+    target: float  # mean over pairs, of the translation
+    longest: float  # prompt and translation of the longest pair
+    predicted: float  # mean translation in the longest micro-batch
+    sampled: bool  # the lengths are those of the text
 
     @property
     def length(self) -> float:
@@ -47,23 +40,22 @@ class Text:
 
 def texts(settings: config.Config) -> dict[str, Text]:
     """The training text of every direction."""
-    tokens = token_counter(settings)
-    lines: dict[tuple, int | None] = {}
+    tokens, finetune = token_counter(settings), settings.finetune
+    lines: dict[tuple[str, Direction], int | None] = {}  # both directions of a pair have as many
     found = {}
     for direction in settings.directions:
         served = [source for source in settings.data.train if source.serves(direction)]
-        keys = [(source.name, direction.pair) for source in served]
-        for source, (name, pair) in zip(served, keys, strict=True):
-            if (name, pair) not in lines:
-                lines[name, pair] = count(source, (pair.source, pair.target))
-        counts = [lines[key] for key in keys]
+        for source in served:
+            if (source.name, direction.pair) not in lines:
+                lines[source.name, direction.pair] = count(source, astuple(direction.pair))
+        counts = [lines[source.name, direction.pair] for source in served]
         most = settings.data.max_pairs or None
         pairs = most if None in counts else min(sum(counts), most or sum(counts))
         lengths = [both for source in served for both in sample(source, direction, settings, tokens)]
-        lengths = [both for both in lengths if sum(both) <= settings.finetune.max_length]
-        batch = sorted(lengths, key=sum)[-settings.finetune.batch_size :] or [(2 * UNKNOWN[0], 2 * UNKNOWN[1])]
+        lengths = [both for both in lengths if sum(both) <= finetune.max_length]
+        batch = sorted(lengths, key=sum)[-finetune.batch_size :] or [(2 * UNKNOWN[0], 2 * UNKNOWN[1])]
         prompt, target = (mean(part) for part in zip(*(lengths or [UNKNOWN]), strict=True))
-        longest = min(sum(batch[-1]), settings.finetune.max_length)
+        longest = min(sum(batch[-1]), finetune.max_length)
         predicted = min(mean(target for _, target in batch), longest)
         found[str(direction)] = Text(pairs, None not in counts, prompt, target, longest, predicted, bool(lengths))
     return found
@@ -84,42 +76,36 @@ def count(source: Source, languages: Sequence[str]) -> int | None:
 def sample(
     source: Source, direction: Direction, settings: config.Config, tokens: Callable[[str], float]
 ) -> list[tuple[float, float]]:
-    """Tokens of the prompts and of the translations of a source's first pairs; none where it is not on this machine.
+    """Tokens of the prompts and of the translations of a source's first pairs; none if it is not on this machine.
 
     As many pairs as the training sorts by length together (`lander.finetune.schedule`): the longest of them share a
     micro-batch.
     """
     if source.remote or source.kind == "sacrebleu":
         return []
-    names = [settings.languages[code] for code in (direction.source, direction.target)]
-    templates = load_templates(settings.data.templates)
-    size = settings.finetune.batch_size * POOL
-    start, stop = sources.line_range(source.json)
-    given = source.json
+    names = [settings.languages[code] for code in astuple(direction)]
+    size, given = settings.finetune.batch_size * POOL, source.json
     if source.kind == "builtin":
-        given = given | {"lines": [start, min(stop or start + size, start + size)]}
-    found = []
-    for number, (_, (first, second)) in enumerate(
-        islice(sources.read(given, (direction.source, direction.target)), size)
-    ):
-        prompt = templates[number % len(templates)].fill(first, *names)
-        found.append((tokens(prompt), tokens(second) + 1))
-    return found
+        start, stop = sources.line_range(given)
+        given |= {"lines": [start, min(stop or start + size, start + size)]}
+    pairs = islice(sources.read(given, astuple(direction)), size)
+    templates = cycle(load_templates(settings.data.templates))
+    return [
+        (tokens(template.fill(first, *names)), tokens(second) + 1)
+        for template, (_, (first, second)) in zip(templates, pairs, strict=False)
+    ]
 
 
 def token_counter(settings: config.Config) -> Callable[[str], float]:
-    """Counts the tokens of a text, or estimates them where the base's tokenizer is not on this machine."""
+    """Counts the tokens of a text, or estimates them if the base's tokenizer is not on this machine."""
     base = config.find_base(settings.model.path, settings.pretrain.n_layer)
     if base.kind != "pretrain":
         from transformers import AutoTokenizer
 
-        where, revision = str(base.folder or settings.model.path), settings.model.revision
+        where, options = str(base.folder or settings.model.path), {"local_files_only": True, "trust_remote_code": False}
         try:
-            tokenizer = AutoTokenizer.from_pretrained(
-                where, revision=revision, local_files_only=True, trust_remote_code=False
-            )
-        except Exception:  # the tokenizers' library raises plain ones
-            tokenizer = None
-        if tokenizer:
+            tokenizer = AutoTokenizer.from_pretrained(where, revision=settings.model.revision, **options)
             return lambda text: float(len(tokenizer(text, add_special_tokens=False)["input_ids"]))
+        except Exception:  # the tokenizers' library raises plain ones
+            pass
     return lambda text: len(text.encode()) / BYTES_PER_TOKEN
