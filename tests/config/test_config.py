@@ -70,7 +70,6 @@ REFUSED = [
     ({"languages": [False, "en"]}, "languages[0]: false given, wanted text; YAML reads a bare no or off as false"),
     ({"data": {"train": [{"files": {False: "a.no", "en": "a.en"}}]}}, "data.train[0].files: the key false is not text"),
     # types and ranges
-    ({"finetune": {"steps": "many"}}, "finetune.steps: 'many' given, wanted a whole number or null"),
     ({"finetune": {"learning_rate": "fast"}}, "finetune.learning_rate: 'fast' given, wanted a number"),
     ({"layers": {"k": "1:30"}}, "layers.k: '1:30' given, wanted a whole number"),
     ({"seeds": []}, "seeds: [] given, wanted at least 1 value"),
@@ -79,7 +78,6 @@ REFUSED = [
     ({"neurons": {"general_share": 1.5}}, "neurons.general_share: 1.5 given, wanted at most 1"),
     ({"neurons": {"general_share": -0.1}}, "neurons.general_share: -0.1 given, wanted at least 0"),
     ({"layers": {"side": "uper"}}, "layers.side: 'uper' given, wanted 'lower' or 'upper'; did you mean upper?"),
-    ({"readings": "papre"}, "readings: 'papre' given, wanted 'repaired' or 'paper'; did you mean paper?"),
     ({"run": "../x"}, "run: '../x' given, wanted letters and digits"),
     ({"run": "README.md"}, "run: README.md: results/README.md is a file, and a run is a folder; choose another name"),
     ({"run": "slurm-logs"}, "run: slurm-logs: results/slurm-logs is where the profile slurm puts SLURM's logs; choose"),
@@ -93,7 +91,6 @@ REFUSED = [
     ({"directions": ["en-cs"]}, "directions: en-cs: cs is not in `languages` (en, de, it, fr, ar, zh); add it there"),
     ({"directions": ["en-de", "de-en", "en-de"]}, "directions: en-de is there twice; remove one"),
     ({"methods": ["lorra"]}, "methods[0]: 'lorra' given, wanted 'zero-shot', 'in-context'"),
-    ({"methods": ["qqq"]}, "methods[0]: 'qqq' given, wanted 'zero-shot', 'in-context', 'full', "),
     ({"methods": ["lora", "lora"]}, "methods: lora is there twice"),
     ({"seeds": [1, 1]}, "seeds: 1 is there twice"),
     ({"awareness": {"estimator": "ablation", "neurons": 8}}, "awareness.neurons: 8 of each layer are scored"),

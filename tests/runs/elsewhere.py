@@ -50,23 +50,10 @@ class There(torch.Tensor):
     def __torch_dispatch__(cls, operation, _types, args=(), kwargs=None):
         return run(operation, args, kwargs or {})
 
-    # What PyTorch does not ask a wrapper for: numbers, and what safetensors knows shared weights by.
 
-    def tolist(self) -> Any:
-        """Its numbers."""
-        return self.here.tolist()
-
-    def storage(self) -> torch.TypedStorage:
-        """Its memory."""
-        return self.here.storage()
-
-    def untyped_storage(self) -> torch.UntypedStorage:
-        """Its memory."""
-        return self.here.untyped_storage()
-
-    def data_ptr(self) -> int:
-        """Its place in memory."""
-        return self.here.data_ptr()
+# What PyTorch does not ask a wrapper for: numbers, and what safetensors knows shared weights by.
+for name in ("tolist", "storage", "untyped_storage", "data_ptr"):
+    setattr(There, name, lambda self, name=name: getattr(self.here, name)())
 
 
 class Elsewhere(TorchDispatchMode):

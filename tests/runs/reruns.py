@@ -91,7 +91,6 @@ KEYS: dict[str, tuple[Any, list[str]]] = {
     "awareness.sentences": (10, ["text", "kept"]),
     "awareness.batch_size": (4, ["awareness"]),
     "awareness.estimator": ("summed", ["awareness", "neurons"]),
-    "awareness.neurons": (3, []),  # of the estimator ablation alone
     "awareness.site": ("pre", ["awareness"]),
     "awareness.text": ("translation", ["awareness"]),
     "neurons.general_share": (0.5, GROUPED),
@@ -104,21 +103,6 @@ KEYS: dict[str, tuple[Any, list[str]]] = {
     "routing.pool": ("mean", ["masks"]),
     "routing.scale": ("input", MASKED_TRAININGS),
     "routing.gate": ("static", [*GROUPED_MASKS, *MASKED_TRAININGS[1:]]),  # not the method `layers`
-    "finetune.steps": (5, ["finetune"]),
-    "finetune.epochs": (2, []),  # steps win
-    "finetune.batch_size": (4, ["finetune"]),
-    "finetune.accumulate": (4, ["finetune"]),
-    "finetune.learning_rate": (0.1, ["finetune"]),
-    "finetune.schedule": ("cosine", ["finetune"]),
-    "finetune.warmup": (1, ["finetune"]),
-    "finetune.weight_decay": (0.1, ["finetune"]),
-    "finetune.clip": (0.5, ["finetune"]),
-    "finetune.max_length": (64, ["finetune"]),
-    "finetune.precision": ("float32", ["finetune"]),
-    "finetune.zero_stage": (2, []),
-    "finetune.recompute": (True, []),
-    "finetune.ranks": (3, []),
-    "finetune.checkpoint_minutes": (3, []),
     "finetune.scope": ("ffn", [*MASKED_TRAININGS, "finetune method=lora-matched"]),
     "finetune.lora.rank": (4, ["finetune method=lora "]),
     "finetune.lora.alpha": (4, ["finetune method=lora "]),
@@ -137,18 +121,22 @@ KEYS: dict[str, tuple[Any, list[str]]] = {
     "evaluate.baselines": (["full"], ["significance"]),
     "evaluate.metrics": (["bleu_13a"], ["score"]),
     "evaluate.neural": ([COMET], ["neural", "scores", "significance"]),
-    "experiments.draws": (1, []),
     "experiments.sweep_k": ([1], ["experiment_sweep_k"]),
-    "experiments.sweep_epsilon": ([0.5], []),
-    "experiments.transfer": (["full"], []),
     "experiments.untrained": (["fr-en", "de-fr"], ["test * direction=de-fr", "loss method=landermt variant=main"]),
     "experiments.text": ([train(2)], ["kept"]),
-    "experiments.mixes": ([0.5], []),
-    "experiments.estimators": (["taylor"], []),
-    "experiments.tune_share": (0.5, []),
-    "experiments.tune_factor": (3, []),
-    "workflow.code_triggers": (False, []),
 }
+IDLE = {  # keys that rerun nothing: steps win over epochs, and only the estimator ablation has awareness.neurons
+    **{"awareness.neurons": 3, "finetune.epochs": 2, "finetune.zero_stage": 2, "finetune.recompute": True},
+    **{"finetune.ranks": 3, "finetune.checkpoint_minutes": 3, "experiments.draws": 1, "experiments.mixes": [0.5]},
+    **{"experiments.sweep_epsilon": [0.5], "experiments.transfer": ["full"], "experiments.estimators": ["taylor"]},
+    **{"experiments.tune_share": 0.5, "experiments.tune_factor": 3, "workflow.code_triggers": False},
+}
+KEYS |= {key: (value, []) for key, value in IDLE.items()}
+TRAINING = {  # finetune.<key>
+    **{"steps": 5, "batch_size": 4, "accumulate": 4, "learning_rate": 0.1, "schedule": "cosine", "warmup": 1},
+    **{"weight_decay": 0.1, "clip": 0.5, "max_length": 64, "precision": "float32"},
+}
+KEYS |= {f"finetune.{name}": (value, ["finetune"]) for name, value in TRAINING.items()}
 THRESHOLDS = {  # data.cleaning.default.<step>.<threshold>
     "repair": {"form": "NFKC", "encoding": False},
     "length": {"unit": "characters", "min": 2, "max": 100},

@@ -1,7 +1,4 @@
-"""A whole run on a device that is not the CPU, where there is no GPU: elsewhere.py says what it is.
-
-pytest -m workflow tests/runs/test_elsewhere.py
-"""
+"""A whole run on a device that is not the CPU, where there is no GPU: elsewhere.py says what it is."""
 
 import re
 import shutil

@@ -1,7 +1,4 @@
-"""A finetune on a hub id whose files are in the cache, without a network: trained, exported, loaded elsewhere.
-
-pytest -m workflow tests/runs/test_hub_finetune.py
-"""
+"""A finetune on a hub id whose files are in the cache, without a network: trained, exported, loaded elsewhere."""
 
 import json
 import os

@@ -1,7 +1,4 @@
-"""The optional rule for neural metrics on given translations: what it passes to the metric, and what follows.
-
-pytest -m workflow tests/runs/test_neural_rule.py
-"""
+"""The optional rule for neural metrics on given translations: what it passes to the metric, and what follows."""
 
 import json
 import os

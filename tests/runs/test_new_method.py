@@ -1,7 +1,4 @@
-"""docs/new-method.md, followed exactly: its code goes into one file, its test passes, the workflow trains its methods.
-
-pytest -m workflow tests/runs/test_new_method.py
-"""
+"""docs/new-method.md, followed exactly: its code goes into one file, its test passes, its methods are trained."""
 
 import os
 import re

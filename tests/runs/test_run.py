@@ -1,8 +1,6 @@
 """A tiny run of the whole workflow, from text to report, on a base that it pretrains, in another directory.
 
 Then what a second run does, by dry runs. `test_reruns.py` has what each change of config, code or input reruns.
-
-    pytest -m workflow
 """
 
 import csv

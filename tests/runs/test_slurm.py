@@ -4,8 +4,6 @@ Two ranks train on one node, then on two. A training is cancelled in the middle.
 less time than it needs is started again by SLURM. Skipped if SLURM's programs or Snakemake's plugin are not installed;
 `LANDER_SLURM=install` installs both (Debian's packages munge and slurm-wlm, as root; the plugin into a temporary
 folder).
-
-    pytest -m workflow tests/runs/test_slurm.py
 """
 
 import importlib.util

@@ -2,8 +2,6 @@
 
 Only config.yaml differs in the copy: it asks for a few lines of text and four updates. `LANDER_TUTORIAL=whole` keeps
 the original, which takes a quarter of an hour on two idle cores.
-
-    pytest -m workflow tests/runs/test_tutorial.py
 """
 
 import os
