@@ -43,7 +43,10 @@ def grid(**values: object) -> pd.DataFrame:
 
 TABLES = {  # file -> its schema and content
     "clean": ("clean", pd.DataFrame({"first": ["a", "b", "c"], "second": ["d", "e", "f"], **PLACE})),
-    "counts": ("counts", pd.DataFrame({"direction": "de-en", "origin": "text", "reason": ["kept"], "pairs": [3]})),
+    "counts": (
+        "counts",
+        pd.DataFrame({"direction": "de-en", "origin": "text", "reason": ["read", "kept"], "pairs": 3}),
+    ),
     "train": ("train", pd.DataFrame({"source": ["a", "b", "c"], "target": ["d", "e", "f"], "template": 0, **PLACE})),
     "heldout": ("heldout", pd.DataFrame({"source": ["a", "b", "c"], "target": ["d", "e", "f"], **PLACE})),
     "text": ("text", pd.DataFrame({"text": ["a", "b", "c"], **PLACE})),
