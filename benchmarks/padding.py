@@ -21,13 +21,13 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lander.config.config import Config, names, read
-from lander.data import sources
+from lander.data import reading
+from lander.data.sources import Source
 from lander.data.templates import load_templates
 from lander.finetune.__main__ import tokenize
 from lander.finetune.schedule import Schedule
@@ -39,28 +39,28 @@ KEYS = ("train", "decode", "decode_wait", "library_decode", "library_wait")
 Pairs = list[tuple[str, str]]
 
 
-def pairs_of(source: dict[str, Any], direction: Direction, count: int) -> Pairs:
+def pairs_of(source: Source, direction: Direction, count: int) -> Pairs:
     """The first pairs of a source."""
-    return [row for _, row in islice(sources.read(source, (direction.source, direction.target)), count)]
+    return [row for _, row in islice(reading.read(source, (direction.source, direction.target)), count)]
 
 
-def texts(args: argparse.Namespace, config: Config) -> dict[str, dict[str, dict[str, Any]]]:
+def texts(args: argparse.Namespace, config: Config) -> dict[str, dict[str, Source]]:
     """Name -> `train` and `test` source: the default's, and a folder's lines (test lines are the first ones)."""
-    first = {part: getattr(config.data, part)[0].json for part in ("train", "test")}
+    first = {part: getattr(config.data, part)[0] for part in ("train", "test")}
     found = {"default": first}
     for folder in args.text:
         names_of = {f"{code}{end}": code for code in config.languages for end in (".txt", ".txt.gz")}
         files = {names_of[path.name]: str(path) for path in folder.iterdir() if path.name in names_of}
-        both = {"name": folder.name, "files": files}
+        both = Source(name=folder.name, files=files)
         found[folder.name] = {"train": both, "test": both}
     return found
 
 
-def shares(args: argparse.Namespace, config: Config, text: dict[str, Any], model: translator.Translator) -> Counter:
+def shares(args: argparse.Namespace, config: Config, text: dict[str, Source], model: translator.Translator) -> Counter:
     """Counts of one text over its directions: `<key>` computed for nothing, `<key>_all` computed."""
     counts: Counter[str] = Counter()
     for direction in args.directions:
-        if all(kind in text["train"].get("files", model.languages) for kind in (direction.source, direction.target)):
+        if {direction.source, direction.target} <= set(text["train"].languages or model.languages):
             train = pairs_of(text["train"], direction, args.pairs)
             counts.update(training(train, direction, config, model, args.batch_size))
             counts.update(decoding(pairs_of(text["test"], direction, args.sentences), direction, config, model, args))

@@ -16,7 +16,6 @@ import platform
 import subprocess
 import sys
 import tempfile
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,8 @@ import pandas as pd
 import yaml
 
 from lander.config import config
-from lander.data import sources
+from lander.data.reading import read
+from lander.data.sources import Source
 from lander.models import loading
 from lander.shared import tables
 from lander.workflow import planning
@@ -91,8 +91,8 @@ def write_model(folder: Path, geometry: dict[str, Any]) -> None:
 
 def write_texts(folder: Path, pairs: int) -> None:
     """Parallel files of phrases, two or one to a line, and what the stages read: tables of pairs."""
-    read = sources.read({"builtin": "cldr", "vocabulary": "all", "lines": [0, 3000]}, ("en", "de"))
-    phrases, draw = [both for _, both in islice(read, 3000)], np.random.default_rng(0)
+    rows = read(Source(builtin="cldr", vocabulary="all", lines=(0, 3000)), ("en", "de"))
+    phrases, draw = [both for _, both in rows], np.random.default_rng(0)
     drawn = [[phrases[place] for place in draw.integers(0, len(phrases), draw.integers(1, 3))] for _ in range(pairs)]
     text = {code: [" ".join(one[side] for one in line) for line in drawn] for side, code in enumerate(("en", "de"))}
     for code, lines in text.items():

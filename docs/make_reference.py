@@ -21,7 +21,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from lander import cli
 from lander.config import schema
 from lander.config.config import EXAMPLES
-from lander.config.sources import Source
+from lander.data.sources import Source
 from lander.shared import section, tables
 from lander.shared.section import Key
 

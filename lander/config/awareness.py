@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lander.config.sources import Source
+from lander.data.sources import Source
 from lander.shared.section import Distinct, Section, switch
 
 Estimator = Literal["taylor", "taylor_squared", "activation", "summed", "probability", "ablation", "random"]

@@ -5,12 +5,13 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lander.config.base import HUB_NAME, PRETRAIN
 from lander.config.methods import MASKED, METHODS, TRAINED
-from lander.config.sources import Source
+from lander.data.sources import Source
 from lander.data.templates import load_templates
 from lander.evaluate.metrics import METRICS
 from lander.shared.errors import UserError
@@ -80,8 +81,6 @@ def _keys(config: "Config") -> Iterator[str]:
 
 def _sources(config: "Config") -> Iterator[str]:
     """Every direction and language has the text that the run needs, and no text is both trained and tested on."""
-    from lander.data.sources import overlap
-
     lists = {f"data.{key}": getattr(config.data, key) for key in ("train", "dev", "test")}
     scores = "landermt" in config.methods and not config.neurons.masks
     more = {"awareness.data": config.awareness.data} if scores else {}
@@ -111,8 +110,12 @@ def _sources(config: "Config") -> Iterator[str]:
         if not any(source.languages is None or code in source.languages for source in config.awareness.data):
             yield f"awareness.data: no source has text in {code}; add one, or remove the language"
     for key in ("data.dev", "data.test"):
-        if found := overlap([source.json for source in config.data.train], [source.json for source in lists[key]]):
-            yield f"{key}: {found}"
+        for train, held in product(config.data.train, lists[key]):
+            if lines := train.shared(held):
+                yield (
+                    f"{key}: {lines} are both in data.train ({train.name}) and held out ({held.name}); give them "
+                    "ranges that do not meet"
+                )
 
 
 def _places(config: "Config") -> Iterator[str]:
@@ -187,14 +190,6 @@ def warnings(config: "Config") -> Iterator[str]:
 
 def _covers(excluded: Source, test: Source) -> bool:
     """Whether all text of a test source is in an excluded one."""
-    if excluded.kind != test.kind:
-        return False
-    start, stop = excluded.lines or (0, None)
-    first, last = test.lines or (0, None)
-    if first < start or (stop is not None and (last is None or last > stop)):
-        return False
-    if test.kind == "files":
-        return set(test.files()) <= set(excluded.files())
-    if test.kind == "sacrebleu":
-        return excluded.sacrebleu == test.sacrebleu and set(excluded.languages) >= set(test.languages)
-    return all(getattr(excluded, key) == getattr(test, key) for key in (test.kind, "vocabulary", "config", "split"))
+    (start, stop), (first, last) = excluded.range, test.range
+    inside = start <= first and (stop is None or (last is not None and last <= stop))
+    return inside and test.origins <= excluded.origins

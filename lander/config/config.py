@@ -29,9 +29,9 @@ from lander.config.methods import METHODS, TRAINED, TRAINING_FREE
 from lander.config.model import Model
 from lander.config.neurons import Neurons
 from lander.config.pretrain import Pretrain
-from lander.config.sources import DirectionValue, Source, parse_sources
 from lander.config.translate import Translate
 from lander.data.settings import Cleaning, resolve
+from lander.data.sources import DirectionValue, Source, check_sources
 from lander.shared.errors import UserError
 from lander.shared.files import shipped
 from lander.shared.languages import CODE, Direction, language_name
@@ -221,12 +221,12 @@ def _resolve(config: Config) -> Config:
         for section, values in READINGS[config.readings].items()
     }
     config = config.changed(switches)
-    data = {key: parse_sources(getattr(config.data, key), f"data.{key}", named=key == "test")
+    data = {key: check_sources(getattr(config.data, key), f"data.{key}", named=key == "test")
             for key in ("train", "dev", "test", "exclude")}  # fmt: skip
 
     def sources(name: str, key: str, default: tuple[Source, ...]) -> tuple[Source, ...]:
         given = getattr(getattr(config, name), key)
-        return default if given is None else parse_sources(given, f"{name}.{key}")
+        return default if given is None else check_sources(given, f"{name}.{key}")
 
     rates = {
         name: own.learning_rate or config.finetune.learning_rate or METHODS[name].rate

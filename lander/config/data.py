@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
-from lander.config.sources import Source
 from lander.data.settings import Cleaning
+from lander.data.sources import Source
 from lander.shared.section import PathText, Section
 
 

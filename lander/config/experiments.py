@@ -6,7 +6,7 @@ from pydantic import Field
 
 from lander.config.awareness import Estimator
 from lander.config.methods import TRAINED
-from lander.config.sources import DirectionValue, Source
+from lander.data.sources import DirectionValue, Source
 from lander.shared.section import Distinct, Section
 
 

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from lander.config.sources import Source
+from lander.data.sources import Source
 from lander.shared.section import Section
 
 

@@ -1,7 +1,7 @@
 """Tables that do not fit into memory: the Parquet of `lander.shared.tables`, written and read in chunks."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import pandas as pd
@@ -15,48 +15,20 @@ from lander.shared.tables import NEVER_EMPTY, SCHEMAS, conform, opened
 ROWS = 20_000  # of a chunk
 
 
-class Writer:
-    """Collects rows and writes them as a row group whenever there are `ROWS` of them."""
-
-    def __init__(self, writer: pq.ParquetWriter, schema: pa.Schema) -> None:
-        self._writer, self._schema = writer, schema
-        self._rows: list[Sequence] = []
-        self.count = 0
-
-    def add(self, row: Sequence) -> None:
-        """Append a row: values in the order of the schema's columns."""
-        self._rows.append(row)
-        self.count += 1
-        if len(self._rows) >= ROWS:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write the rows collected so far."""
-        if self._rows:
-            columns = [
-                pa.array(values, field.type)
-                for values, field in zip(zip(*self._rows, strict=True), self._schema, strict=True)
-            ]
-            self._writer.write_table(pa.Table.from_arrays(columns, schema=self._schema))
-            self._rows = []
-
-
-@contextmanager
-def writing(path: str | Path, schema: str) -> Iterator[Writer]:
-    """A `Writer` of a table of `SCHEMAS[schema]`. The file appears if the block succeeds, or not at all."""
+def write(path: str | Path, schema: str, rows: Iterable[Sequence]) -> int:
+    """Write rows (values in the order of `SCHEMAS[schema]`) as a table, whole or not at all; returns their number."""
+    fields, count, rows = SCHEMAS[schema], 0, iter(rows)
     options = {"compression": "zstd", "write_page_checksum": True}
-    with whole_file(path) as temporary, pq.ParquetWriter(temporary, SCHEMAS[schema], **options) as parquet:
-        writer = Writer(parquet, SCHEMAS[schema])
-        yield writer
-        writer.flush()
+    with whole_file(path) as temporary, pq.ParquetWriter(temporary, fields, **options) as parquet:
+        while chunk := list(islice(rows, ROWS)):
+            columns = dict(zip(fields.names, zip(*chunk, strict=True), strict=True))
+            parquet.write_table(pa.table(columns, fields))
+            count += len(chunk)
+    return count
 
 
 def reading(path: str | Path, schema: str, columns: Iterable[str]) -> Iterator[dict[str, list]]:
-    """Chunks of some columns of a table, as {column: values}.
-
-    Raises:
-        UserError: no such file, damaged, without a column of the schema, or without rows if it must have some.
-    """
+    """Chunks of some columns of a table, as {column: values}. UserError if a table that must have rows has none."""
     for table in reading_tables(path, schema, columns):
         yield {name: table.column(name).to_pylist() for name in table.column_names}
 
@@ -77,11 +49,7 @@ def reading_tables(path: str | Path, schema: str, columns: Iterable[str]) -> Ite
 
 
 def head(path: str | Path, schema: str, rows: int | None) -> pd.DataFrame:
-    """The first `rows` rows of a table, or all if None; what follows is not read.
-
-    Raises:
-        UserError: as `reading`.
-    """
+    """The first `rows` rows of a table, or all if None; what follows is not read."""
     parts, count = [], 0
     for part in reading_tables(path, schema, SCHEMAS[schema].names):
         parts.append(part)

@@ -9,7 +9,7 @@ currencies, units, emoji) into *known* and *new* ones. Lines of the vocabulary `
 common patterns: the bilingual part of pretraining reads these. Lines of the vocabulary `all` mostly hold new entities,
 also in two more patterns: a finetune has to learn them.
 
-By convention, pretraining reads lines from `PRETRAIN_FROM` up, and runs read lines below it.
+By convention, pretraining reads lines from 1,000,000 up, and runs read lines below it.
 
     lines(("en", "de"), 0, 2)  ->  {"en": [line 0, line 1], "de": [line 0, line 1]}
 """
@@ -18,7 +18,9 @@ import datetime
 import hashlib
 import random
 import re
+from collections.abc import Sequence
 from functools import cache, lru_cache
+from pathlib import Path
 
 import emoji
 from babel import Locale
@@ -28,39 +30,16 @@ from babel.numbers import format_currency, format_percent
 from babel.units import format_unit
 
 from lander.shared.errors import UserError
+from lander.shared.yamlfile import read_yaml
 
 LANGUAGES = ("ar", "de", "en", "es", "fa", "fr", "id", "it", "ja", "ko", "pt", "ru", "tr", "zh")
 """Languages of the corpus: those in which the `emoji` package names emoji. CLDR has many more, but a segment must exist
 in every language, or line n would depend on the other languages."""
 
-VOCABULARIES = ("known", "all")
-PRETRAIN_FROM = 1_000_000
 KNOWN_SHARE = 0.5  # of the entities
 NEW_DRAWS = 0.7  # share of the entities in lines of the vocabulary `all` that are new ones
 
-# Every code below has a name, and every unit a long form, in all languages of the corpus: a unit without a long form
-# would be written "71 concentr-mole". Flags are not among the emoji: some languages write "flag: X" and some do not.
-_CODES = {
-    "territory": """AE AF AL AO AR AT AU BD BE BG BO BR CA CH CL CM CN CO CU CY CZ DE DK DO DZ EC EE EG ES ET FI FJ FR
-        GB GE GH GR HN HR HT HU ID IE IL IN IQ IR IS IT JM JO JP KE KH KR KW KZ LB LK LT LU LV LY MA MG ML MN MT MX MY
-        NG NI NL NO NP NZ OM PA PE PH PK PL PT PY QA RO RS RU RW SA SE SG SI SK SN SO SY TH TN TR TZ UA UG UY UZ VE VN
-        YE ZA ZM""",
-    "language": """af am ar az be bg bn ca cs cy da de el en eo es et eu fa fi fr ga gl gu haw he hi hr hu hy id is it
-        ja jv ka kk km ko la lo lt lv mg mi mk mn ms mt ne nl pa pl ps pt qu ro ru sa sk so sq sr sv sw ta te th tr uk
-        ur vi xh yi yo zh zu""",
-    "currency": """AED ARS AUD BDT BRL CAD CHF CLP CNY COP CZK DKK EGP EUR GBP GEL HUF IDR ILS INR ISK JPY KES KRW KZT
-        LKR MAD MXN NGN NOK NZD PEN PHP PKR PLN RON RUB SAR SEK THB TRY UAH USD VND ZAR""",
-    "unit": """digital-gigabyte digital-megabyte frequency-kilohertz length-earth-radius mass-milligram mass-tonne
-        pressure-kilopascal speed-kilometer-per-hour speed-meter-per-second speed-mile-per-hour temperature-celsius
-        temperature-fahrenheit temperature-kelvin""",
-}
-_EMOJI = (
-    "⏰⚓⚡⚽⛪⛲⛵✨🃏🌀🌁🌊🌌🌯🌴🌵🌷🌸🌺🌻🍂🍄🍈🍊🍋🍏🍐🍑🍗🍛🍩🍬🍭🍮🍯🍷🍸🍺🎄🎉🎊🎒🎡🎣🎧🎪🎬🎭🎯🎳"
-    "🎹🎻🎾🏆🏉🏒🏠🏴🏺🐁🐄🐅🐆🐉🐍🐐🐑🐒🐓🐕🐗🐞🐦🐨🐪🐸🐹🐺🐻👅👔👘👣👧👸👼💀💄💊💌💡💫💰💾💿📎📏📖📘📯"
-    "📱📹📻📼🔋🔗🔥🔨🔭🕋🗻🗼🚃🚊🚋🚌🚎🚐🚗🚝🚡🚢🚰🚿🛁🛵🛶🤖🥄🥍🥎🥏🥒🥔🥕🥖🥗🥜🥝🥞🥦🦁🦅🦌🦍🦎🦏🦗🦛🦝🦟"
-    "🦡🧂🧛🧞🧟🧤🧨🧫🧱🧳🧵🧶🧹🧺🧼🧾"
-)
-ENTITIES = {kind: tuple(codes.split()) for kind, codes in _CODES.items()} | {"emoji": tuple(_EMOJI)}
+ENTITIES = {kind: tuple(codes.split()) for kind, codes in read_yaml(Path(__file__).with_name("cldr.yaml")).items()}
 
 # The CLDR patterns that Babel does not offer: localePattern and localeKeyTypePattern
 BESIDE = {"zh": "{0}（{1}）", "ko": "{0}({1})"}
@@ -72,24 +51,16 @@ _MARKS = re.compile("[\u200e\u200f\u061c]")
 Tree = tuple  # (kind, arguments...), the same in every language; `_write` and `_write_leaf` have the kinds
 
 
-def lines(
-    languages: tuple[str, ...] | list[str], start: int, stop: int, vocabulary: str = "all"
-) -> dict[str, list[str]]:
+def lines(languages: Sequence[str], start: int, stop: int, vocabulary: str = "all") -> dict[str, list[str]]:
     """Lines `start` <= n < `stop` of the corpus in each language, in order.
 
-    Raises:
-        UserError: a language or vocabulary that the corpus does not have, or not a range.
+    UserError if the corpus does not have a language.
     """
-    unserved = [language for language in languages if language not in LANGUAGES]
-    if unserved:
+    if unserved := [language for language in languages if language not in LANGUAGES]:
         raise UserError(
             f"builtin corpus cldr: it has no language {', '.join(unserved)}, only {' '.join(LANGUAGES)}; "
             "take another source for it"
         )
-    if vocabulary not in VOCABULARIES:
-        raise UserError(f"builtin corpus cldr: vocabulary {vocabulary!r} is not one of {', '.join(VOCABULARIES)}")
-    if not 0 <= start <= stop:
-        raise UserError(f"builtin corpus cldr: lines [{start}, {stop}] is not a range of lines from 0 up")
     trees = [_draw_line(_Dice(f"{vocabulary} {number}"), vocabulary == "all") for number in range(start, stop)]
     # plain spaces and no invisible direction marks, so that data cleaning leaves the text as it is
     return {
@@ -103,11 +74,8 @@ def entities(kind: str, new: bool) -> tuple[str, ...]:
 
     A code's side follows from a hash of the code alone, so a further entity moves no other.
     """
-
-    def is_new(code: str) -> bool:
-        return hashlib.blake2b(f"{kind} {code}".encode()).digest()[0] >= KNOWN_SHARE * 256
-
-    return tuple(code for code in ENTITIES[kind] if is_new(code) == new)
+    hashes = {code: hashlib.blake2b(f"{kind} {code}".encode()).digest()[0] for code in ENTITIES[kind]}
+    return tuple(code for code, first in hashes.items() if (first >= KNOWN_SHARE * 256) == new)
 
 
 class _Dice:
@@ -154,19 +122,10 @@ def _draw_list(dice: _Dice, style: str, length: int, every: bool) -> Tree:
 def _draw_name(dice: _Dice, every: bool) -> Tree:
     """An entity, sometimes an amount of something."""
     chance = dice.random()
-    if chance < 0.3:
-        kind = "territory"
-    elif chance < 0.5:
-        kind = "language"
-    elif chance < 0.9:
-        kind = "emoji"
-    else:
+    if chance >= 0.9:
         return _draw_amount(dice, every)
+    kind = "territory" if chance < 0.3 else "language" if chance < 0.5 else "emoji"
     return (kind, _draw_code(dice, kind, every))
-
-
-def _draw_code(dice: _Dice, kind: str, every: bool) -> str:
-    return dice.pick(entities(kind, every and dice.random() < NEW_DRAWS))
 
 
 def _draw_amount(dice: _Dice, every: bool) -> Tree:
@@ -176,6 +135,10 @@ def _draw_amount(dice: _Dice, every: bool) -> Tree:
     kind = "currency" if chance < 0.7 else "unit"
     number = (2 + dice.below(98)) * dice.pick((1, 1, 10, 100))
     return (kind, _draw_code(dice, kind, every), number)
+
+
+def _draw_code(dice: _Dice, kind: str, every: bool) -> str:
+    return dice.pick(entities(kind, every and dice.random() < NEW_DRAWS))
 
 
 def _draw_time(dice: _Dice) -> Tree:

@@ -8,19 +8,22 @@ and a digest of 8 bytes for each kept pair (16 for moments, see `lander.data.fil
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from lander.data import chunks
-from lander.data.filters import build, repairer
+from lander.data.filters import build
 from lander.data.overlap import Excluded
-from lander.data.settings import resolve
-from lander.data.sources import Source, read, source_name
+from lander.data.reading import read
+from lander.data.repair import repair
+from lander.data.settings import resolve, thresholds
+from lander.data.sources import Source
 from lander.shared import tables
 from lander.shared.errors import UserError
-from lander.shared.files import whole_file
+from lander.shared.files import write_text
 from lander.shared.languages import Direction
 
 EXAMPLES = 10  # kept per origin and reason
@@ -37,12 +40,12 @@ class Cleaner:
     """The filters of one pair with their counts, {origin: {reason: pairs}}, and examples of dropped pairs."""
 
     def __init__(self, languages: tuple[str, str], settings: dict[str, Any], excluded: Excluded) -> None:
-        self.settings = settings
-        self.filters = build(settings, languages, excluded)
-        self.repairers = [repairer(settings, language) for language in languages]
         if "repair" in settings["order"][1:]:
             raise UserError("data.cleaning.order: `repair` must come first, the filters look at repaired text")
-        self.repairs = "repair" in settings["order"]
+        self.filters = build(settings, languages, excluded)
+        self.repairers = [partial(repair, **thresholds(settings, language, "repair")) for language in languages]
+        if "repair" not in settings["order"]:
+            self.repairers = [str, str]
         self.counts: dict[str, Counter[str]] = {}
         self.examples: list[dict[str, Any]] = []
 
@@ -51,9 +54,8 @@ class Cleaner:
         counts = self.counts.setdefault(origin, Counter())
         for batch in _batches(rows):
             counts["read"] += len(batch)
-            if self.repairs:
-                first_side, second_side = self.repairers
-                batch = [(line, first_side(first), second_side(second)) for line, first, second in batch]
+            first_side, second_side = self.repairers
+            batch = [(line, first_side(first), second_side(second)) for line, first, second in batch]
             for reason, check in self.filters:
                 stay = []
                 scores = check([first for _, first, _ in batch], [second for _, _, second in batch])
@@ -63,15 +65,14 @@ class Cleaner:
                         continue
                     counts[reason] += 1
                     if counts[reason] <= EXAMPLES:
-                        self._remember(reason, score, row, origin)
+                        score = round(score, 3) if isinstance(score, float) else score
+                        line, first, second = row[0], row[1][:EXAMPLE_CHARACTERS], row[2][:EXAMPLE_CHARACTERS]
+                        example = {"reason": reason, "score": score, "first": first, "second": second}
+                        self.examples.append(example | {"origin": origin, "line": line})
                 batch = stay
             counts["kept"] += len(batch)
             for line, first, second in batch:
                 yield first, second, origin, line
-
-    def skip(self, origin: str, count: int) -> None:
-        """Count segments of an origin that lack one of the two languages."""
-        self.counts[origin].update({"read": count, UNTRANSLATED: count})
 
     def count_rows(self) -> Iterator[tuple[str, str, int]]:
         """Yield (origin, reason, pairs): `read`, each filter in order (also with 0 pairs), `kept`; they add up."""
@@ -82,19 +83,6 @@ class Cleaner:
                 raise AssertionError(f"{origin}: {counts} do not add up")
             for reason in ("read", *reasons, "kept"):
                 yield origin, reason, counts[reason]
-
-    def _remember(self, reason: str, score: object, row: Row, origin: str) -> None:
-        line, first, second = row
-        self.examples.append(
-            {
-                "reason": reason,
-                "score": round(score, 3) if isinstance(score, float) else score,
-                "first": first[:EXAMPLE_CHARACTERS],
-                "second": second[:EXAMPLE_CHARACTERS],
-                "origin": origin,
-                "line": line,
-            }
-        )
 
 
 def _batches(rows: Iterable[tuple[int, tuple[str, str]]]) -> Iterator[list[Row]]:
@@ -119,7 +107,7 @@ def clean_pair(
     counts: Path,
     dropped: Path,
 ) -> None:
-    """Clean every source of a pair into one table.
+    """Clean every source of a pair into one table. UserError if no pair is left.
 
     Args:
         pair: the two languages in alphabetical order.
@@ -127,40 +115,32 @@ def clean_pair(
         exclude: texts that must not be trained on, in any language.
         cleaning: order and thresholds; what is missing comes from `settings.DEFAULTS`.
         out, counts, dropped: files to write.
-    Raises:
-        UserError: a fault in a source or setting, or no pair is left.
     """
     settings = resolve(cleaning)
     languages = (pair.source, pair.target)
-    names = [source_name(source) for source in sources]
-    if len(set(names)) < len(names):
-        raise UserError(f"data.train: two sources have the same name ({', '.join(names)}); give them a `name`")
     steps = {"exclude", "near_excluded"} & set(settings["order"])
     similarity = settings["default"]["near_excluded"]["similarity"] if "near_excluded" in steps else 1.0
-    excluded = Excluded(exclude if steps else [], languages, similarity)
-    cleaner = Cleaner(languages, settings, excluded)
-    with chunks.writing(out, "clean") as writer:
-        for source, name in zip(sources, names, strict=True):
+    cleaner = Cleaner(languages, settings, Excluded(exclude if steps else [], languages, similarity))
+
+    def rows() -> Iterator[tuple[str, str, str, int]]:
+        for source in sources:
             skipped: Counter[str] = Counter()
-            rows = read(source, languages, max_line=settings["max_line"], progress=True, skipped=skipped)
-            for row in cleaner.clean(name, rows):
-                writer.add(row)
-            cleaner.skip(name, skipped["units"])
-        table = pd.DataFrame(
-            [(str(pair), *row) for row in cleaner.count_rows()], columns=tables.SCHEMAS["counts"].names
-        )
-        if not writer.count:
-            totals = table.groupby("reason", sort=False)["pairs"].sum()
-            if not totals.get("read"):
-                raise UserError(f"pair {pair}: no source of data.train holds a line of it")
-            most = totals.drop("read").sort_values(ascending=False, kind="stable").head(3)
-            reasons = ", ".join(f"{reason} {pairs:,}" for reason, pairs in most.items() if pairs)
+            lines = read(source, languages, max_line=settings["max_line"], progress=True, skipped=skipped)
+            yield from cleaner.clean(source.name, lines)
+            cleaner.counts[source.name].update({"read": skipped["units"], UNTRANSLATED: skipped["units"]})
+        totals = sum(cleaner.counts.values(), Counter())
+        if not totals["kept"]:
+            most = totals.most_common(4)
+            reasons = ", ".join(f"{reason} {pairs:,}" for reason, pairs in most if reason != "read")
             raise UserError(
                 f"pair {pair}: none of {totals['read']:,} pairs is left after cleaning ({reasons}); see data.cleaning"
             )
-        with whole_file(dropped) as temporary:
-            order = {reason: place for place, (reason, _) in enumerate(cleaner.filters)}
-            examples = sorted(cleaner.examples, key=lambda example: order[example["reason"]])
-            lines = [json.dumps(example, ensure_ascii=False) + "\n" for example in examples]
-            temporary.write_text("".join(lines), encoding="utf-8", newline="\n")
-        tables.write(counts, table, "counts")
+
+    if not sources:
+        raise UserError(f"pair {pair}: no source of data.train holds a line of it")
+    chunks.write(out, "clean", rows())
+    order = [reason for reason, _ in cleaner.filters]
+    examples = sorted(cleaner.examples, key=lambda example: order.index(example["reason"]))
+    write_text(dropped, "".join(json.dumps(example, ensure_ascii=False) + "\n" for example in examples))
+    counted = [(str(pair), *row) for row in cleaner.count_rows()]
+    tables.write(counts, pd.DataFrame(counted, columns=tables.SCHEMAS["counts"].names), "counts")

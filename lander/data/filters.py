@@ -5,7 +5,7 @@ and otherwise the score that speaks against it. `build` makes the filters of a p
 (`lander.data.settings`), in their order. Most filters look at one pair at a time: for these, a maker below returns a
 check of one pair.
 
-To add a filter: a maker here, its entry in `MAKERS`, its place and thresholds in `lander.data.settings`.
+To add a filter: a maker here and its entry in `MAKERS`; its place and thresholds in `lander.data.settings`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -16,7 +16,6 @@ import numpy as np
 
 from lander.data import measures
 from lander.data.overlap import Excluded, digest
-from lander.data.repair import repair
 from lander.data.settings import pair_threshold, thresholds
 
 Score = float | str
@@ -36,68 +35,70 @@ def build(settings: Settings, languages: Languages, excluded: Excluded) -> list[
         off.add("duplicates")
     if default["near_excluded"]["similarity"] >= 1:
         off.add("near_excluded")
-    filters = []
+    checks: dict[str, Check] = {
+        "empty": lambda first, second: None if first.strip() and second.strip() else 0.0,
+        # replacement characters: they stand for text that was lost earlier
+        "damaged": lambda first, second: float(first.count("\ufffd") + second.count("\ufffd")) or None,
+        "exclude": lambda first, second: "excluded" if first in excluded or second in excluded else None,
+        "near_excluded": lambda first, second: excluded.similarity(first) or excluded.similarity(second),
+    }
+    filters: list[tuple[str, Filter]] = []
     for step in settings["order"]:
-        if step in off:
-            continue
-        if step in MAKERS:
-            found = partial(map, MAKERS[step](settings, languages))
-        elif step == "language":
-            found = _language(settings, languages)
-        elif step == "duplicates":
-            found = _duplicates()
-        else:
-            found = partial(map, _exclude(excluded) if step == "exclude" else _near_excluded(excluded))
-        filters.append((step, found))
+        if step == "language":
+            filters.append((step, _language(settings, languages)))
+        elif step == "duplicates" and step not in off:
+            filters.append((step, _duplicates()))
+        elif step not in off:
+            filters.append((step, partial(map, checks.get(step) or MAKERS[step](settings, languages))))
     return filters
 
 
-def repairer(settings: Settings, language: str) -> Callable[[str], str]:
-    """A function that repairs texts of a language."""
-    options = thresholds(settings, language, "repair")
-    form, encoding = options["form"], options["encoding"]
-    return lambda text: repair(text, form, encoding)
+# ---------------------------------------------------------------- checks of one side
 
 
-def _empty(settings: Settings, languages: Languages) -> Check:
-    return lambda first, second: None if first.strip() and second.strip() else 0.0
+def _each_side(
+    step: str, fault: Callable[[str, dict[str, Any]], Score | None]
+) -> Callable[[Settings, Languages], Check]:
+    """A maker of the check that neither side has a fault, by the thresholds of its language."""
+
+    def make(settings: Settings, languages: Languages) -> Check:
+        of_first, of_second = (
+            {**thresholds(settings, language, step), "own": measures.script_of(language)} for language in languages
+        )
+
+        def check(first: str, second: str) -> Score | None:
+            found = fault(first, of_first)
+            return fault(second, of_second) if found is None else found
+
+        return check
+
+    return make
 
 
-def _damaged(settings: Settings, languages: Languages) -> Check:
-    """No replacement characters: they stand for text that was lost earlier."""
-
-    def check(first: str, second: str) -> Score | None:
-        count = first.count("\ufffd") + second.count("\ufffd")
-        return float(count) if count else None
-
-    return check
+def _length(text: str, limits: dict[str, Any]) -> Score | None:
+    count = measures.length(text, limits["unit"])
+    return None if limits["min"] <= count <= limits["max"] else count
 
 
-def _length(settings: Settings, languages: Languages) -> Check:
-    """Both sides have between `min` and `max` words or characters."""
-    limits = [thresholds(settings, language, "length") for language in languages]
-    (unit_1, least_1, most_1), (unit_2, least_2, most_2) = ((own["unit"], own["min"], own["max"]) for own in limits)
-
-    def check(first: str, second: str) -> Score | None:
-        if not least_1 <= (count := measures.length(first, unit_1)) <= most_1:
-            return count
-        if not least_2 <= (count := measures.length(second, unit_2)) <= most_2:
-            return count
-        return None
-
-    return check
+def _long_word(text: str, limits: dict[str, Any]) -> Score | None:
+    return measures.longest_word(text, limits["max"]) or None
 
 
-def _long_word(settings: Settings, languages: Languages) -> Check:
-    most_1, most_2 = (thresholds(settings, language, "long_word")["max"] for language in languages)
-    return lambda first, second: measures.longest_word(first, most_1) or measures.longest_word(second, most_2) or None
+def _tags(text: str, limits: dict[str, Any]) -> Score | None:
+    count = measures.markup(text)
+    return count if count > limits["max"] else None
 
 
-def _length_ratio(settings: Settings, languages: Languages) -> Check:
-    weights = tuple(thresholds(settings, language, "length_ratio")["weight"] for language in languages)
-    slack = pair_threshold(settings, languages, "length_ratio", "slack", min)
-    most = pair_threshold(settings, languages, "length_ratio", "max", min)
-    return _above(lambda first, second: measures.length_ratio(first, second, weights, slack), most)
+def _alphabet(text: str, limits: dict[str, Any]) -> Score | None:
+    """Too few letters among the characters, or too few of the language's own script among the letters."""
+    if limits["letters"] and (share := measures.letter_share(text)) < limits["letters"]:
+        return share
+    if limits["script"] and limits["own"] and (share := measures.script_share(text, limits["own"])) < limits["script"]:
+        return share
+    return None
+
+
+# ---------------------------------------------------------------- checks of both sides
 
 
 def _above(measure: Callable[[str, str], float], most: float) -> Check:
@@ -110,33 +111,21 @@ def _above(measure: Callable[[str, str], float], most: float) -> Check:
     return check
 
 
+def _length_ratio(settings: Settings, languages: Languages) -> Check:
+    weights = tuple(thresholds(settings, language, "length_ratio")["weight"] for language in languages)
+    slack = pair_threshold(settings, languages, "length_ratio", "slack", min)
+    most = pair_threshold(settings, languages, "length_ratio", "max", min)
+    return _above(lambda first, second: measures.length_ratio(first, second, weights, slack), most)
+
+
 def _markup(settings: Settings, languages: Languages) -> Check:
-    """No more than `max` tags and entities on a side; the same web addresses on both sides."""
-    most_1, most_2 = (thresholds(settings, language, "markup")["max"] for language in languages)
-    same_links = pair_threshold(settings, languages, "markup", "links", max) == "same"  # "same" > "any"
+    """Few enough tags and entities on each side, and the same web addresses on both."""
+    tags = _each_side("markup", _tags)(settings, languages)
+    if pair_threshold(settings, languages, "markup", "links", max) == "any":  # "same" > "any"
+        return tags
 
     def check(first: str, second: str) -> Score | None:
-        if (count := measures.markup(first)) > most_1 or (count := measures.markup(second)) > most_2:
-            return count
-        return "links" if same_links and measures.links(first) != measures.links(second) else None
-
-    return check
-
-
-def _alphabet(settings: Settings, languages: Languages) -> Check:
-    """On both sides enough letters among the characters, and enough of the right script among the letters."""
-    sides = []
-    for language in languages:
-        own = thresholds(settings, language, "alphabet")
-        sides.append((own["letters"], own["script"], measures.script_of(language) if own["script"] else None))
-
-    def check(first: str, second: str) -> Score | None:
-        for text, (least_letters, least_script, script) in zip((first, second), sides, strict=True):
-            if least_letters and (share := measures.letter_share(text)) < least_letters:
-                return share
-            if script and (share := measures.script_share(text, script)) < least_script:
-                return share
-        return None
+        return tags(first, second) or ("links" if measures.links(first) != measures.links(second) else None)
 
     return check
 
@@ -148,28 +137,21 @@ def _numbers(settings: Settings, languages: Languages) -> Check:
 
 def _copied(settings: Settings, languages: Languages) -> Check:
     least = pair_threshold(settings, languages, "copied", "letters", min)
-
-    def check(first: str, second: str) -> Score | None:
-        count = measures.copied(first, second)
-        return count if count and count >= least else None
-
-    return check
+    return _above(measures.copied, max(least, 1) - 1)
 
 
 MAKERS: dict[str, Callable[[Settings, Languages], Check]] = {
-    "empty": _empty, "damaged": _damaged, "length": _length, "long_word": _long_word, "length_ratio": _length_ratio,
-    "markup": _markup, "alphabet": _alphabet, "numbers": _numbers, "copied": _copied,
-}  # fmt: skip
+    "length": _each_side("length", _length),
+    "long_word": _each_side("long_word", _long_word),
+    "length_ratio": _length_ratio,
+    "markup": _markup,
+    "alphabet": _each_side("alphabet", _alphabet),
+    "numbers": _numbers,
+    "copied": _copied,
+}
 
 
-def _exclude(excluded: Excluded) -> Check:
-    """Neither side is one of the excluded texts, of any language."""
-    return lambda first, second: "excluded" if excluded.digests and (first in excluded or second in excluded) else None
-
-
-def _near_excluded(excluded: Excluded) -> Check:
-    """Neither side is nearly one of the excluded texts."""
-    return lambda first, second: excluded.similarity(first) or excluded.similarity(second)
+# ---------------------------------------------------------------- filters that look at many pairs at once
 
 
 def _language(settings: Settings, languages: Languages) -> Filter:

@@ -4,147 +4,172 @@ With HF_HUB_OFFLINE, a dataset of the hub is read from the hub's cache, where `l
 streamed: no copy is cached that would be stale after a change of a local folder. A row is either `{"translation":
 {"en": ..., "de": ...}}`, as in opus-100, or has a column per language, named by its code or by the source's `columns`
 (which also names the keys of `translation`: `columns: {zh-Hant: zh, en: en}`).
+
+`files_of` finds the files of a split as `datasets` does. `datasets` cannot look for itself when only these files are to
+be fetched, or when there is no network.
 """
 
-from collections.abc import Iterator, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 
 import datasets
 
-from lander.data import layout
+from lander.data.sources import Source
 from lander.data.testsets import offline
 from lander.shared.errors import UserError, brief
+from lander.shared.yamlfile import parse_yaml
+
+BUILDERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv", ".tsv": "csv"}
+ENDS = (*BUILDERS, *(f"{end}.gz" for end in BUILDERS))
+SPLITS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "dev", "val"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
+_SHARD = re.compile(r"(.*)-\d{5}-of-(\d{5})(\..*)")  # a file that counts itself: -00000-of-00002.parquet
+_OTHER = re.compile(r"(^|/)\.|(^|/)(dataset_infos?|config|package)\.json$")  # files that hold no rows
 
 
-def rows(source: dict, languages: Sequence[str], start: int = 0) -> Iterator[tuple[str, ...]]:
+def rows(
+    source: Source, languages: Sequence[str], start: int = 0, *, cached: bool = False
+) -> Iterator[tuple[str, ...]]:
     """Yield the texts of `languages` for each row from `start` on; a missing value is an empty text.
 
-    Raises:
-        UserError: the dataset, config, split or column does not exist, or cannot be read.
+    With `cached`, a dataset of the hub is read from the hub's cache, as offline.
     """
-    dataset = _open(source, languages)
-    columns: dict[str, str] | None = None
-    for row in rows_of(source, dataset.skip(start) if start else dataset):
-        if columns is None:
-            columns = _columns(source, row, languages)
-        texts = _texts(row)
-        values = tuple(texts.get(columns[language]) for language in languages)
-        if wrong := [value for value in values if not isinstance(value, str | None)]:
-            raise UserError(f"dataset {source['hf']}: a value of a language's column is not text but {wrong[0]!r:.80}")
-        yield tuple(value or "" for value in values)
+    columns = {language: (source.columns or {}).get(language, language) for language in languages}
+    with _faults(source):
+        from_cache = cached or (source.remote and offline())
+        dataset = _open_cached(source, languages) if from_cache else _open(source, languages)
+        for number, row in enumerate(dataset.skip(start) if start else dataset):
+            translation = row.get("translation")
+            texts = translation if isinstance(translation, dict) else row
+            if number == 0:
+                for language, column in columns.items():
+                    if column not in texts:
+                        raise UserError(
+                            f"dataset {source.hf}: no column {column!r} for {language}; there are: {', '.join(texts)} "
+                            "(`columns` maps languages to columns)"
+                        )
+            values = tuple(texts.get(column) for column in columns.values())
+            if wrong := [value for value in values if not isinstance(value, str | None)]:
+                raise UserError(f"dataset {source.hf}: a value of a language's column is not text but {wrong[0]!r:.80}")
+            yield tuple(value or "" for value in values)
 
 
-def rows_of(source: dict, dataset: datasets.IterableDataset) -> Iterator[dict]:
-    """Yield the rows of a dataset.
-
-    Raises:
-        UserError: a row cannot be read.
-    """
+@contextmanager
+def _faults(source: Source) -> Iterator[None]:
+    """What `datasets` raises, as a UserError: nearly anything, from readers of many formats."""
     try:
-        yield from dataset
-    except UserError:
-        raise
-    except Exception as error:  # readers of many formats, each with its own errors
-        raise UserError(f"dataset {source['hf']}: cannot be read ({brief(error)})") from None
-
-
-def languages_of(source: dict) -> tuple[str, ...]:
-    """Languages of the source, from `columns` or the first row."""
-    if "columns" in source:
-        return tuple(source["columns"])
-    texts = _texts(next(rows_of(source, _open(source, ())), {}))
-    return tuple(key for key, value in texts.items() if isinstance(value, str))
-
-
-def _open(source: dict, languages: Sequence[str]) -> datasets.IterableDataset:
-    place, split = str(source["hf"]), source.get("split", "train")
-    path = Path(place).expanduser()
-    # The disk is checked first: asking the hub for a mistyped path is slow, and its answer unclear.
-    if path.exists() and not path.is_dir():
-        raise UserError(f"dataset {place}: is a file; `hf` takes a folder or an id (use `files` or `tsv` for a file)")
-    if not path.exists() and (place.startswith((".", "/", "~")) or place.count("/") > 1):
-        raise UserError(f"dataset {place}: no such folder")
-    if not path.is_dir() and offline():
-        return open_cached(source, languages)
-    folder, revision = str(path) if path.is_dir() else place, source.get("revision")
-    try:
-        names = datasets.get_dataset_config_names(folder, revision=revision)
-        name = _pick_config(source, names, source.get("config"), languages)
-        if name not in names and (Path(folder) / name).is_dir():  # a folder per config, without `configs:` in README.md
-            folder, name = str(Path(folder) / name), None
-        return datasets.load_dataset(folder, name, split=split, streaming=True, revision=revision)
+        yield
     except UserError:
         raise
     except (ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
         raise UserError(
-            f"dataset {place}: there is no folder of that name, and the hub does not have it ({brief(error)})"
+            f"dataset {source.hf}: there is no folder of that name, and the hub does not have it ({brief(error)})"
         ) from None
-    except Exception as error:  # `datasets` raises nearly anything for a folder that it does not understand
-        raise UserError(f"dataset {place}, split {split}: {brief(error)}") from None
+    except Exception as error:
+        raise UserError(f"dataset {source.hf}, split {source.split or 'train'}: {brief(error)}") from None
 
 
-def open_cached(source: dict, languages: Sequence[str]) -> datasets.IterableDataset:
-    """A dataset of the hub from the hub's cache.
+def _open(source: Source, languages: Sequence[str]) -> datasets.IterableDataset:
+    """A dataset of the hub, or a local folder."""
+    place = source.hf
+    names = datasets.get_dataset_config_names(place, revision=source.revision)
+    name = _pick_config(source, names, languages)
+    if name not in names:  # a folder per config, without `configs:` in README.md
+        place, name = str(Path(place) / name), None
+    return datasets.load_dataset(place, name, split=source.split or "train", streaming=True, revision=source.revision)
 
-    Raises:
-        UserError: it is not in the cache, or its files cannot be opened.
-    """
+
+def _open_cached(source: Source, languages: Sequence[str]) -> datasets.IterableDataset:
+    """A dataset of the hub from the hub's cache."""
     import huggingface_hub
 
-    place, split = source["hf"], source.get("split", "train")
     try:
-        folder = Path(
-            huggingface_hub.snapshot_download(
-                place,
-                repo_type="dataset",
-                revision=source.get("revision"),
-                local_files_only=True,
-                allow_patterns=["README.md"],  # without it, all files of the repository would have to be there
-            )
+        folder = huggingface_hub.snapshot_download(
+            source.hf,
+            repo_type="dataset",
+            revision=source.revision,
+            local_files_only=True,
+            allow_patterns=["README.md"],  # without it, all files of the repository would have to be there
         )
-        files = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file()]
-        chosen = files_of(source, languages, files, read_card(folder))
+        files = [str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file()]
+        chosen = files_of(source, languages, files, read_card(Path(folder)))
     except (OSError, ValueError, UserError) as error:
         raise UserError(
-            f"dataset {place}: HF_HUB_OFFLINE is set and it is not in the cache ({brief(error)}); run `lander "
+            f"dataset {source.hf}: HF_HUB_OFFLINE is set and it is not in the cache ({brief(error)}); run `lander "
             "prefetch` with the same config on a machine with a network"
         ) from None
-    paths = [str(folder / name) for name in chosen]
+    paths = [str(Path(folder) / name) for name in chosen]
     options = {"sep": "\t"} if chosen[0].removesuffix(".gz").endswith(".tsv") else {}
-    try:
-        return datasets.load_dataset(
-            layout.builder(chosen[0]), data_files=paths, split="train", streaming=True, **options
-        )
-    except Exception as error:  # see `_open`
-        raise UserError(f"dataset {place}, split {split}: {brief(error)}") from None
+    return datasets.load_dataset(_builder(chosen[0]), data_files=paths, split="train", streaming=True, **options)
 
 
-def check_cached(source: dict, languages: Sequence[str]) -> None:
-    """Read a row of a dataset of the hub from the hub's cache.
+def files_of(source: Source, languages: Sequence[str], files: list[str], card: str) -> list[str]:
+    """The files of a dataset that a source reads for some languages, sorted.
 
-    Raises:
-        UserError: it is not there, or lacks a language.
-    """
-    row = next(rows_of(source, open_cached(source, languages)), None)
-    if row is None:
-        raise UserError(f"dataset {source['hf']}: the split {source.get('split', 'train')!r} holds no row")
-    _columns(source, row, languages)
-
-
-def files_of(source: dict, languages: Sequence[str], files: list[str], card: str) -> list[str]:
-    """The files of a dataset that a source reads for some languages.
+    `configs:` in the card names them; without it, a configuration is a folder and a split is part of a file's path.
+    UserError if there is no file, files are of several kinds, or parts of a file are missing.
 
     Args:
         files: all files of the dataset.
         card: text of its README.md.
-    Raises:
-        UserError: no such config or split.
     """
-    names = layout.configurations(files, card)
-    config = source.get("config")
-    if config is not None or names:
-        config = _pick_config(source, names, config, languages)
-    return layout.select(source["hf"], files, card, config, source.get("split", "train"))
+    data = [name for name in files if name.endswith(ENDS) and not _OTHER.search(name)]
+    entries = {str(entry.get("config_name", "default")): entry for entry in _configs(card)}
+    folders = {name.split("/")[0] for name in data if "/" in name}
+    names = list(entries) or sorted(folder for folder in folders if not _names_split(folder, SPLITS))
+    config = _pick_config(source, names, languages) if source.config or names else None
+    entry, split = entries.get(config, {}), source.split or "train"
+    if "data_files" in entry:
+        patterns = []
+        for one in entry["data_files"] if isinstance(entry["data_files"], list) else [entry["data_files"]]:
+            of, path = (one.get("split"), one.get("path")) if isinstance(one, dict) else ("train", one)
+            if of == split:
+                patterns += map(str, path if isinstance(path, list) else [path])
+        found = [name for name in data if any(fnmatch(name, pattern) for pattern in patterns)]
+    else:
+        folder = str(entry.get("data_dir") or config or "")
+        found = [name for name in data if folder and name.startswith(f"{folder}/")] or data
+        if split != "train" or any(_names_split(name, SPLITS) for name in found):
+            found = [name for name in found if _names_split(name, [split])]
+    place = f"dataset {source.hf}: "
+    if not found:
+        raise UserError(f"{place}no file of the split {split!r}{f' of {config}' if config else ''}")
+    if len(set(map(_builder, found))) > 1:
+        raise UserError(f"{place}the split {split!r} is in files of several kinds ({', '.join(found[:5])})")
+    parts = Counter(match.groups() for name in found if (match := _SHARD.fullmatch(name)))
+    for (name, total, end), number in parts.items():
+        if number < int(total):
+            raise UserError(f"{place}{name}*{end}: {number} of its {int(total)} parts are there")
+    return sorted(found)
+
+
+def _names_split(path: str, splits: Iterable[str]) -> bool:
+    words = [word for split in splits for word in SPLITS.get(split, (split,))]
+    return any(re.search(rf"(^|[^a-z]){re.escape(word)}($|[^a-z])", path.lower()) for word in words)
+
+
+def _builder(name: str) -> str:
+    """What `datasets` calls the format of a file."""
+    return BUILDERS["." + name.removesuffix(".gz").rsplit(".", 1)[-1]]
+
+
+def _configs(card: str) -> list[dict]:
+    """The entries of `configs:` in the card's front matter; none if it has no valid one."""
+    if not card.startswith("---"):
+        return []
+    try:
+        front = parse_yaml(card[3:].split("\n---", 1)[0], "README.md")
+    except UserError:
+        return []
+    configs = front.get("configs") if isinstance(front, dict) else None
+    return [entry for entry in configs if isinstance(entry, dict)] if isinstance(configs, list) else []
 
 
 def read_card(folder: Path) -> str:
@@ -153,35 +178,16 @@ def read_card(folder: Path) -> str:
     return card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
 
 
-def _pick_config(source: dict, names: list[str], config: str | None, languages: Sequence[str]) -> str:
+def _pick_config(source: Source, names: list[str], languages: Sequence[str]) -> str:
     """The wanted config; a pair's config may name its languages in either order."""
+    config, known = source.config, ", ".join(names[:30])
     if config is None:
         if len(names) == 1:
             return names[0]
         if len(languages) != 2:
-            raise UserError(f"dataset {source['hf']}: `config` is missing; there are: {', '.join(names[:30])}")
+            raise UserError(f"dataset {source.hf}: `config` is missing; there are: {known}")
         config = "-".join(languages)
-    swapped = "-".join(reversed(config.split("-")))
-    for candidate in (config, swapped):
-        if candidate in names or (Path(source["hf"]).expanduser() / candidate).is_dir():
+    for candidate in (config, "-".join(reversed(config.split("-")))):
+        if candidate in names or (Path(source.hf) / candidate).is_dir():
             return candidate
-    raise UserError(f"dataset {source['hf']}: no config {config!r}; there are: {', '.join(names[:30])}")
-
-
-def _columns(source: dict, row: dict, languages: Sequence[str]) -> dict[str, str]:
-    """Name of each language's column (or key of `translation`), checked against the first row."""
-    named, texts = source.get("columns", {}), _texts(row)
-    columns = {language: named.get(language, language) for language in languages}
-    for language, column in columns.items():
-        if column not in texts:
-            raise UserError(
-                f"dataset {source['hf']}: no column {column!r} for {language}; there are: {', '.join(texts)} "
-                "(`columns` maps languages to columns)"
-            )
-    return columns
-
-
-def _texts(row: dict) -> dict:
-    """The part of a row that holds its texts."""
-    translation = row.get("translation")
-    return translation if isinstance(translation, dict) else row
+    raise UserError(f"dataset {source.hf}: no config {config!r}; there are: {known}")

@@ -20,7 +20,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from hashlib import blake2b
 
-from lander.data.sources import Source, every_text
+from lander.data.reading import every_text
+from lander.data.sources import Source
 
 GRAM = 5  # letters: about a word
 GRAM_IDEOGRAPHS = 2  # an ideograph says what nearly three letters do
@@ -34,11 +35,9 @@ class Excluded:
     """Digests of all excluded texts in any language and, if `similarity` is below 1, a search for texts near them."""
 
     def __init__(self, sources: Iterable[Source], languages: tuple[str, ...], similarity: float = 1.0) -> None:
-        """
-        Args:
-            sources: texts that must not be trained on (of a built-in corpus: in `languages` only).
-            languages: those of the pair; texts in other languages are only compared for equality.
-            similarity: from which a text is near another, 0 < similarity <= 1; 1 finds equal texts only.
+        """Read the sources; a text in none of `languages` (the pair's) is only compared for equality.
+
+        Texts are near if their `similarity` (0 to 1) is at least this; 1 finds equal texts only.
         """
         self.digests: set[int] = set()
         near: dict[str, None] = {}
@@ -52,7 +51,7 @@ class Excluded:
 
     def __contains__(self, text: str) -> bool:
         """Whether a text is excluded; a text without letters and digits never is."""
-        normal = normalise(text)
+        normal = normalise(text) if self.digests else ""
         return bool(normal) and digest(normal) in self.digests
 
     def similarity(self, text: str) -> float | None:

@@ -8,12 +8,12 @@ first goes into a temporary file for its block of the output, and then each bloc
 In: tables `clean` and `counts` of the pair, templates. Out: tables `train` and `counts` of the direction.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,13 +21,14 @@ import pyarrow as pa
 
 from lander.data import chunks
 from lander.data.overlap import digest
+from lander.data.settings import resolve
+from lander.data.templates import load_templates
 from lander.shared import tables
 from lander.shared.errors import UserError
 from lander.shared.files import remedy
 from lander.shared.languages import Direction
 
 BLOCK = 200_000  # rows in memory at once while the output is written
-ROW = ("first", "second", "origin", "line")
 
 
 def sample(
@@ -37,38 +38,39 @@ def sample(
     origins: Collection[str],
     max_pairs: int,
     seed: int,
-    templates: int,
+    templates: str | None,
+    cleaning: Mapping[str, Any],
     out: Path,
     counts_out: Path,
-    unique: Collection[str] = (),
 ) -> None:
-    """Choose and write the training pairs of a direction.
+    """Choose and write the training pairs of a direction. UserError if no pair is left.
 
     Args:
         clean, counts: tables of the pair of languages, made by `clean_pair`.
         origins: names of the sources that may serve this direction.
         max_pairs: 0 takes all.
-        templates: number of templates to choose from.
+        templates: file of templates; None is Lander's own.
+        cleaning: settings, of which `duplicates` may keep each sentence only once on a side.
         out, counts_out: files to write.
-        unique: `source` and/or `target`: keep each sentence only once on that side.
-    Raises:
-        UserError: no pair is left, or a file cannot be read.
     """
-    reverse = direction != direction.pair
-    hashes = _read_hashes(direction, clean, seed, set(unique))
-    order, dropped = _choose(hashes, set(origins), max_pairs)
+    duplicates = resolve(cleaning)["default"]["duplicates"]
+    unique = [side for side in ("source", "target") if duplicates[side]]
+    number_of_templates = len(load_templates(templates))
+    of_pair = tables.read(counts, "counts")
+    hashes = _read_hashes(direction, clean, seed, of_pair["origin"].unique(), unique)
+    order, dropped = _choose(hashes, origins, max_pairs, unique)
     if not len(order):
         raise UserError(f"direction {direction}: no training pair is left from the sources that serve it (data.train)")
+    counted = _count(direction, of_pair, dropped)
+    if counted is None or counted.loc[counted["reason"] == "kept", "pairs"].sum() != len(order):
+        raise UserError(f"{counts}: does not count the pairs of {clean}; {remedy(counts)}")
+    numbers = (hashes["template"].to_numpy()[order] % number_of_templates).tolist()
     # named like temporary files of `out`, so that `files.sweep` finds what a killed job has left
-    with chunks.writing(out, "train") as writer, TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
-        rows = _rows(clean, order, len(hashes.place), Path(folder))
-        for number, (first, second, origin, line) in zip(order, rows, strict=True):
-            source, target = (second, first) if reverse else (first, second)
-            writer.add((source, target, int(hashes.template[number] % templates), origin, line))
-        counted = _count(direction, counts, dropped)
-        if counted.loc[counted["reason"] == "kept", "pairs"].sum() != len(order):
-            raise UserError(f"{counts}: does not count the pairs of {clean}; {remedy(counts)}")
-        tables.write(counts_out, counted, "counts")
+    with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
+        rows = _rows(clean, (*_sides(direction), "origin", "line"), order, len(hashes), Path(folder))
+        found = zip(numbers, rows, strict=True)
+        chunks.write(out, "train", ((source, target, template, *place) for template, (source, target, *place) in found))
+    tables.write(counts_out, counted, "counts")
 
 
 def pair_hash(seed: int, direction: Direction, source: str, target: str) -> tuple[int, int]:
@@ -78,48 +80,49 @@ def pair_hash(seed: int, direction: Direction, source: str, target: str) -> tupl
     return int.from_bytes(value[:8]), int.from_bytes(value[8:])
 
 
-@dataclass(frozen=True)
-class Hashes:
-    """What is kept in memory of each row of a clean table, in its order; arrays (rows,)."""
-
-    place: np.ndarray  # uint64: the row's place in the shuffle
-    template: np.ndarray  # uint64: modulo the number of templates, its template
-    origin: pd.Categorical
-    texts: dict[str, np.ndarray]  # {side: uint64 digests} of the sides that keep each sentence only once
+def _sides(direction: Direction) -> tuple[str, str]:
+    """Columns of a clean table that hold source and target."""
+    return ("first", "second") if direction == direction.pair else ("second", "first")
 
 
-def _read_hashes(direction: Direction, clean: Path, seed: int, unique: set[str]) -> Hashes:
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in ("place", "template", *sorted(unique))}
-    origins = [pd.Categorical([])]
-    for chunk in chunks.reading(clean, "clean", ("first", "second", "origin")):
-        sides = (chunk["first"], chunk["second"]) if direction == direction.pair else (chunk["second"], chunk["first"])
-        both = [pair_hash(seed, direction, source, target) for source, target in zip(*sides, strict=True)]
-        parts["place"].append(np.array([place for place, _ in both], dtype=np.uint64))
-        parts["template"].append(np.array([template for _, template in both], dtype=np.uint64))
+def _read_hashes(
+    direction: Direction, clean: Path, seed: int, origins: Sequence[str], unique: Sequence[str]
+) -> pd.DataFrame:
+    """What is kept in memory of each row of a clean table, in its order.
+
+    Columns: `place` in the shuffle, `template` (modulo the number of templates, its template), for each side in
+    `unique` a digest of its text (all uint64), and `origin` (categorical).
+    """
+    parts = []
+    for chunk in chunks.reading(clean, "clean", (*_sides(direction), "origin")):
+        sources, targets, names = chunk.values()
+        pairs = zip(sources, targets, strict=True)
+        both = np.array([pair_hash(seed, direction, *pair) for pair in pairs], dtype=np.uint64).reshape(-1, 2)
+        part = pd.DataFrame(both, columns=["place", "template"])
         for side in unique:
-            texts = sides[("source", "target").index(side)]
-            parts[side].append(np.array([digest(text) for text in texts], dtype=np.uint64))
-        origins.append(pd.Categorical(chunk["origin"]))
-    whole = {name: np.concatenate([np.zeros(0, dtype=np.uint64), *arrays]) for name, arrays in parts.items()}
-    origin = pd.api.types.union_categoricals([part for part in origins if len(part)] or origins)
-    return Hashes(whole["place"], whole["template"], origin, {side: whole[side] for side in sorted(unique)})
+            texts = sources if side == "source" else targets
+            part[side] = np.array([digest(text) for text in texts], dtype=np.uint64)
+        parts.append(part.assign(origin=pd.Categorical(names, categories=origins)))
+    return pd.concat(parts, ignore_index=True)
 
 
-def _choose(hashes: Hashes, origins: set[str], max_pairs: int) -> tuple[np.ndarray, dict[str, dict[str, int]]]:
+def _choose(
+    hashes: pd.DataFrame, origins: Collection[str], max_pairs: int, unique: Sequence[str]
+) -> tuple[np.ndarray, dict[str, dict[str, int]]]:
     """Numbers of the chosen rows, in their new order, and the dropped ones as {origin: {reason: pairs}}."""
     dropped: dict[str, dict[str, int]] = {}
 
     def count(reason: str, rows: np.ndarray) -> None:
-        for name, pairs in pd.Series(hashes.origin[rows]).value_counts().items():
+        for name, pairs in hashes["origin"].iloc[rows].value_counts().items():
             if pairs:
                 dropped.setdefault(name, {})[reason] = int(pairs)
 
-    serves = np.asarray(hashes.origin.isin(list(origins)))
+    serves = hashes["origin"].isin(origins).to_numpy()
     count("direction", np.flatnonzero(~serves))
     order = np.flatnonzero(serves)
-    order = order[np.argsort(hashes.place[order], kind="stable")]
-    for side, digests in hashes.texts.items():
-        _, first = np.unique(digests[order], return_index=True)
+    order = order[np.argsort(hashes["place"].to_numpy()[order], kind="stable")]
+    for side in unique:
+        _, first = np.unique(hashes[side].to_numpy()[order], return_index=True)
         count(f"duplicate_{side}", np.delete(order, first))
         order = order[np.sort(first)]
     if max_pairs:
@@ -128,8 +131,8 @@ def _choose(hashes: Hashes, origins: set[str], max_pairs: int) -> tuple[np.ndarr
     return order, dropped
 
 
-def _rows(clean: Path, order: np.ndarray, count: int, folder: Path) -> Iterator[tuple[str, str, str, int]]:
-    """Yield (first, second, origin, line) of the rows with the numbers `order`, in that order.
+def _rows(clean: Path, columns: Sequence[str], order: np.ndarray, count: int, folder: Path) -> Iterator[tuple]:
+    """Yield some columns of the rows with the numbers `order`, in that order.
 
     Args:
         count: rows of the table `clean`.
@@ -140,10 +143,10 @@ def _rows(clean: Path, order: np.ndarray, count: int, folder: Path) -> Iterator[
     files = [folder / str(block) for block in range(-(-len(order) // BLOCK))]
     begin = 0
     with ExitStack() as stack:
-        schema = pa.schema([tables.SCHEMAS["clean"].field(name).with_nullable(True) for name in ROW])
+        schema = pa.schema([tables.SCHEMAS["clean"].field(name).with_nullable(True) for name in columns])
         streams = [stack.enter_context(pa.OSFile(str(file), "wb")) for file in files]
         writers = [stack.enter_context(pa.ipc.new_stream(stream, schema)) for stream in streams]
-        for table in chunks.reading_tables(clean, "clean", ROW):
+        for table in chunks.reading_tables(clean, "clean", columns):
             here = blocks[begin : begin + len(table)]
             for block in np.unique(here[here >= 0]):
                 writers[block].write_table(table.take(np.flatnonzero(here == block)))
@@ -157,16 +160,18 @@ def _rows(clean: Path, order: np.ndarray, count: int, folder: Path) -> Iterator[
             yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
-def _count(direction: Direction, counts: Path, dropped: dict[str, dict[str, int]]) -> pd.DataFrame:
-    """The pair's counts as the direction's: pairs that were not chosen move from `kept` to their own reason."""
+def _count(direction: Direction, of_pair: pd.DataFrame, dropped: dict[str, dict[str, int]]) -> pd.DataFrame | None:
+    """The pair's counts as the direction's; None if they do not add up.
+
+    Pairs that were not chosen move from `kept` to their own reason.
+    """
     rows = []
-    for origin, group in tables.read(counts, "counts").groupby("origin", sort=False):
+    for origin, group in of_pair.groupby("origin", sort=False):
         pairs = dict(zip(group["reason"], group["pairs"], strict=True))
-        kept = pairs.pop("kept", -1)
         more = dropped.get(origin, {})
-        pairs.update(more)
-        pairs["kept"] = kept - sum(more.values())
-        if pairs["kept"] < 0 or pairs.get("read", 0) * 2 != sum(pairs.values()):
-            raise UserError(f"{counts}: the counts of {origin} do not add up; {remedy(counts)}")
+        kept = pairs.pop("kept", -1) - sum(more.values())
+        pairs |= {**more, "kept": kept}
+        if kept < 0 or pairs.get("read", 0) * 2 != sum(pairs.values()):
+            return None
         rows += [(str(direction), origin, reason, number) for reason, number in pairs.items()]
     return pd.DataFrame(rows, columns=tables.SCHEMAS["counts"].names)

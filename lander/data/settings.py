@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_serializer
 
 from lander.shared.errors import UserError
-from lander.shared.section import Section
+from lander.shared.section import Distinct, Section
 from lander.shared.validation import validate
 
 Step = Literal[
@@ -30,7 +30,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Repair(Section):
-    """Unicode and white space. Spaces always collapse."""
+    """Unicode and white space."""
 
     form: Literal["NFC", "NFKC", "none"] = Field("NFC", description="Unicode normal form.")
     encoding: bool = Field(True, description="Whether text that was decoded with the wrong encoding is repaired.")
@@ -45,7 +45,7 @@ class Length(Section):
 
 
 class LengthRatio(Section):
-    """Lengths of the two texts against each other, in characters without spaces."""
+    """Lengths of the two texts against each other."""
 
     weight: float = Field(1.0, ge=0, description="How many Latin characters a character of the language is worth.")
     slack: float = Field(15, ge=0, description="Added to both lengths, so that short texts may differ more.")
@@ -118,26 +118,31 @@ class Duplicates(Section):
     target: bool = Field(False, description="Whether a repeated text of the second language is dropped.")
 
 
+def step(section: type[Section]) -> Any:
+    """A field for the thresholds of a step."""
+    return Field(section(), description=section.__doc__)
+
+
 class Thresholds(Section):
     """Thresholds of the cleaning steps."""
 
-    repair: Repair = Field(Repair(), description="Unicode and white space.")
-    length: Length = Field(Length(), description="Length of a text.")
-    length_ratio: LengthRatio = Field(LengthRatio(), description="Lengths of the two texts against each other.")
-    long_word: LongWord = Field(LongWord(), description="Long words, as in web addresses and damaged text.")
-    markup: Markup = Field(Markup(), description="Tags, entities and web addresses.")
-    alphabet: Alphabet = Field(Alphabet(), description="Characters.")
-    numbers: Numbers = Field(Numbers(), description="Numbers.")
-    copied: Copied = Field(Copied(), description="Translations that are the source itself.")
-    language: Language = Field(Language(), description="Language identification on both sides.")
-    near_excluded: NearExcluded = Field(NearExcluded(), description="Texts that are nearly one of data.exclude.")
-    duplicates: Duplicates = Field(Duplicates(), description="Repetitions.")
+    repair: Repair = step(Repair)
+    length: Length = step(Length)
+    length_ratio: LengthRatio = step(LengthRatio)
+    long_word: LongWord = step(LongWord)
+    markup: Markup = step(Markup)
+    alphabet: Alphabet = step(Alphabet)
+    numbers: Numbers = step(Numbers)
+    copied: Copied = step(Copied)
+    language: Language = step(Language)
+    near_excluded: NearExcluded = step(NearExcluded)
+    duplicates: Duplicates = step(Duplicates)
 
 
 class Cleaning(Section):
     """What is dropped from the training pairs, in which order, with which thresholds."""
 
-    order: tuple[Step, ...] = Field(
+    order: Annotated[tuple[Step, ...], Distinct] = Field(
         ORDER, description="The steps, first to last; a step that is left out is not taken."
     )
     max_line: Count = Field(
@@ -182,13 +187,8 @@ def resolve(cleaning: Cleaning | dict[str, Any] | None) -> dict[str, Any]:
 
     Args:
         cleaning: a section, or raw values of one, as in the JSON of --cleaning.
-    Raises:
-        UserError: an unknown step or key, or a value of the wrong type; the message names the key.
     """
     section = cleaning if isinstance(cleaning, Cleaning) else validate(Cleaning, cleaning or {}, "data.cleaning")
-    for step in section.order:
-        if section.order.count(step) > 1:
-            raise UserError(f"data.cleaning.order: {step} is there twice; remove one")
     found = section.model_dump(mode="json", exclude={"languages"}) | {"languages": deepcopy(LANGUAGES)}
     for code, own in section.languages.items():
         stated = own.model_dump(mode="json", exclude_unset=True)
@@ -208,18 +208,17 @@ DEFAULTS = resolve(None)
 
 def thresholds(settings: dict[str, Any], language: str, step: str) -> dict[str, Any]:
     """Thresholds of a step for a language: the default ones and, over them, its own."""
-    return {**settings["default"].get(step, {}), **_own(settings, language).get(step, {})}
+    return settings["default"].get(step, {}) | _own(settings, language, step)
 
 
 def pair_threshold(settings: dict[str, Any], languages: tuple[str, str], step: str, key: str, strict: Any) -> Any:
     """The one threshold of a step that compares both sides; `strict` is `min` or `max`, whichever is the stricter."""
-    stated = [_own(settings, language).get(step, {}) for language in languages]
+    stated = [_own(settings, language, step) for language in languages]
     values = [own[key] for own in stated if key in own]
     return strict(values) if values else settings["default"][step][key]
 
 
-def _own(settings: dict[str, Any], language: str) -> dict[str, dict[str, Any]]:
+def _own(settings: dict[str, Any], language: str, step: str) -> dict[str, Any]:
     """What is stated for a language; for `zh-Hant`, over what is stated for `zh`."""
-    general = settings["languages"].get(language.split("-")[0], {})
-    special = settings["languages"].get(language, {})
-    return {step: {**general.get(step, {}), **special.get(step, {})} for step in {*general, *special}}
+    stated = settings["languages"]
+    return stated.get(language.split("-")[0], {}).get(step, {}) | stated.get(language, {}).get(step, {})

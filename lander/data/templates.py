@@ -25,28 +25,23 @@ _LINE_BREAK = re.compile("\r\n|[\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]")
 
 @dataclass(frozen=True)
 class Template:
-    """One instruction: `text` with the placeholders {source_language}, {target_language} and {source}.
-
-    Raises:
-        UserError: a name like a flag, no {source}, an unknown placeholder, or no line break at the end.
-    """
+    """One instruction: `text` with the placeholders {source_language}, {target_language} and {source}."""
 
     name: str
     text: str
 
     def __post_init__(self) -> None:
+        place = f"template {self.name!r}:"
         if self.name.startswith("-"):  # on a command line it would be a flag
-            raise UserError(f"template {self.name!r}: its name begins with a dash; give it another")
-        unknown = [name for name in _ANY_NAME.findall(self.text) if name not in PLACEHOLDERS]
-        if unknown:
+            raise UserError(f"{place} its name begins with a dash; give it another")
+        if unknown := [name for name in _ANY_NAME.findall(self.text) if name not in PLACEHOLDERS]:
             known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
-            raise UserError(f"template {self.name!r}: unknown placeholder {{{unknown[0]}}}; known are {known}")
+            raise UserError(f"{place} unknown placeholder {{{unknown[0]}}}; known are {known}")
         if "{source}" not in self.text:
-            raise UserError(f"template {self.name!r}: {{source}} is missing, so the sentence would not be shown")
+            raise UserError(f"{place} {{source}} is missing, so the sentence would not be shown")
         if not self.text.endswith("\n"):
             raise UserError(
-                f"template {self.name!r}: it must end with a line break (in YAML write `text: |`), "
-                "so that the translation begins a line"
+                f"{place} it must end with a line break, so that the translation begins a line; in YAML write `text: |`"
             )
 
     def fill(self, sentence: str, source_language: str, target_language: str) -> str:
@@ -54,20 +49,13 @@ class Template:
 
         Braces and placeholders in the sentence stay text. Its line breaks become spaces, nothing else changes.
         """
-        values = {
-            "source_language": source_language,
-            "target_language": target_language,
-            "source": _LINE_BREAK.sub(" ", sentence),
-        }
+        values = {"source_language": source_language, "target_language": target_language}
+        values["source"] = _LINE_BREAK.sub(" ", sentence)
         return _PLACEHOLDER.sub(lambda match: values[match[1]], self.text)
 
 
 def load_templates(path: str | Path | None = None) -> list[Template]:
-    """Read templates from a YAML file, by default the ten that come with Lander.
-
-    Raises:
-        UserError: missing or invalid file, no templates, two of one name, or an unusable template.
-    """
+    """Read templates from a YAML file, by default the ten that come with Lander."""
     path = Path(path) if path else DEFAULT_PATH
     try:
         entries = read_yaml(path)
@@ -89,16 +77,3 @@ def load_templates(path: str | Path | None = None) -> list[Template]:
     if count > 1:
         raise UserError(f"{path}: two templates are named {name!r}")
     return templates
-
-
-def find_template(templates: list[Template], name: str) -> Template:
-    """The template called `name`.
-
-    Raises:
-        UserError: no template has that name.
-    """
-    for template in templates:
-        if template.name == name:
-            return template
-    known = ", ".join(template.name for template in templates)
-    raise UserError(f"translate.template: there is no template {name!r}; there are: {known}")

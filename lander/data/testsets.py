@@ -7,39 +7,26 @@ unless `config` says so. Of several references, the first is used.
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from lander.shared.errors import UserError, brief
-from lander.shared.languages import Direction, parse_direction
+from lander.shared.languages import Direction
 
 SECONDS = 60.0  # to wait for an answer of the network
 
 
-def pairs(source: dict) -> list[Direction]:
-    """The directions of the set that a source reads: its `config`, or each of its `directions`."""
-    if "config" in source:
-        return [parse_direction(source["config"])]
-    return [parse_direction(value) for value in source.get("directions", [])]
-
-
-def files(source: dict, languages: tuple[str, ...]) -> list[str]:
-    """The cached text files of some languages, in their order.
-
-    Args:
-        source: `{sacrebleu: wmt16, config: en-de}`.
-        languages: one or two of a direction that the source reads.
-    Raises:
-        UserError: no such set or direction, or it is not in the cache and cannot be fetched.
-    """
-    held = [pair for pair in pairs(source) if set(languages) <= {pair.source, pair.target}]
+def files(name: str, pairs: Sequence[Direction], languages: tuple[str, ...]) -> list[str]:
+    """The text files, fetched if need be, of one or two languages of one of `pairs` (the directions that are read)."""
+    held = [pair for pair in pairs if set(languages) <= {pair.source, pair.target}]
     if not held:
         raise UserError(
-            f"sacrebleu {source['sacrebleu']}: {', '.join(languages)} are not in one of its directions "
-            f"({', '.join(map(str, pairs(source))) or 'none is named'}); see its `directions` or `config`"
+            f"sacrebleu {name}: {', '.join(languages)} are not in one of its directions "
+            f"({', '.join(map(str, pairs))}); see its `directions` or `config`"
         )
     forth = [pair for pair in held if (pair.source, pair.target) == tuple(languages)]  # before the set read backwards
     pair = (forth or held)[0]
-    found = cached(source["sacrebleu"], pair) or fetch(source["sacrebleu"], pair)
+    found = cached(name, pair) or fetch(name, pair)
     return [found[language == pair.target] for language in languages]
 
 
@@ -53,11 +40,7 @@ def cached(name: str, pair: Direction) -> tuple[str, str] | None:
 
 
 def fetch(name: str, pair: Direction) -> tuple[str, str]:
-    """Files of source and first reference, fetched through sacreBLEU into its cache.
-
-    Raises:
-        UserError: no such set or direction, no network, or a damaged download.
-    """
+    """Files of source and first reference, fetched through sacreBLEU into its cache."""
     import difflib
 
     import sacrebleu

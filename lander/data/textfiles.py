@@ -21,11 +21,7 @@ LONGEST_LINE = 1 << 26  # bytes; a line must fit into memory, and a packed file 
 
 
 class TextFile:
-    """One text file as a stream of lines, with errors that name the file and the line.
-
-    Raises (on opening and on reading):
-        UserError: no such file, a folder, not readable, a damaged or cut .gz file, invalid UTF-8.
-    """
+    """One text file as a stream of lines, with errors that name the file and the line."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -33,12 +29,10 @@ class TextFile:
         try:
             self.size = self.path.stat().st_size  # bytes on the disk
             self.raw: BinaryIO = open(self.path, "rb")  # noqa: SIM115 (closed by __exit__)
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such file") from None
-        except IsADirectoryError:
-            raise UserError(f"{path}: is a folder, not a text file") from None
         except (OSError, ValueError) as error:
-            raise UserError(f"{path}: cannot be opened ({getattr(error, 'strerror', None) or error})") from None
+            known = {FileNotFoundError: "no such file", IsADirectoryError: "is a folder, not a text file"}
+            reason = known.get(type(error)) or f"cannot be opened ({getattr(error, 'strerror', None) or error})"
+            raise UserError(f"{path}: {reason}") from None
         zipped = self.path.suffix == ".gz" or self.starts_with(GZIP_MAGIC)
         self._stream = gzip.GzipFile(fileobj=self.raw) if zipped else self.raw
 
@@ -69,9 +63,9 @@ class TextFile:
             if "\0" in text:
                 raise UserError(f"{self.path}, line 1: holds bytes of zero; is it UTF-16? save the file as UTF-8")
             if not text.endswith("\n") and text.count("\r") > 1:
+                convert = r"tr '\r' '\n' < old > new"
                 raise UserError(
-                    f"{self.path}: its lines end in a carriage return alone, as on old Macs; convert it: "
-                    f"tr '\\r' '\\n' < old > new"
+                    f"{self.path}: its lines end in a carriage return alone, as on old Macs; convert it: {convert}"
                 )
         return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
 
@@ -128,8 +122,7 @@ def read_aligned(
 ) -> Iterator[tuple[int, tuple[str, ...], float]]:
     """Yield lines `start` <= n < `stop` of aligned files: (n from 0, one text per file, share of the first file read).
 
-    Raises:
-        UserError: an empty file, files of unequal length, `stop` beyond their end, and all that `TextFile` raises.
+    UserError if a file is empty, if files have unequal length, or if `stop` is beyond their end.
     """
     with ExitStack() as stack:
         files = [stack.enter_context(TextFile(path)) for path in paths]

@@ -12,8 +12,9 @@ from hashlib import blake2b
 from pathlib import Path
 
 from lander.data import chunks
+from lander.data.reading import MAX_LINE, aligned, read
 from lander.data.repair import repair
-from lander.data.sources import MAX_LINE, Source, aligned, read, source_name
+from lander.data.sources import Source
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction
 
@@ -21,34 +22,27 @@ TEXT_CHARACTERS = 2_000  # a longer segment is not a sentence to score neurons w
 
 
 def hold_out(direction: Direction, sources: Sequence[Source], out: Path) -> None:
-    """Write the lines of `sources`, in order, as a table `heldout`.
-
-    Raises:
-        UserError: a fault in a source, a line of more than `MAX_LINE` characters, or no line at all.
-    """
-    with chunks.writing(out, "heldout") as writer:
-        for source in sources:
-            name = source_name(source)
-            for line, (text, reference) in read(source, (direction.source, direction.target), max_line=MAX_LINE):
-                writer.add((text, reference, name, line))
-        if not writer.count:
-            raise UserError(f"direction {direction}: no dev or test source holds a line of it")
+    """Write the lines of `sources`, in order, as a table `heldout`. A source without lines is an error of `read`."""
+    if not sources:
+        raise UserError(f"direction {direction}: no dev or test source holds a line of it")
+    languages = (direction.source, direction.target)
+    lines = (
+        (text, reference, source.name, line)
+        for source in sources
+        for line, (text, reference) in read(source, languages, max_line=MAX_LINE)
+    )
+    chunks.write(out, "heldout", lines)
 
 
 def write_text(
     language: str, languages: Sequence[str], sources: Sequence[Source], sentences: int, seed: int, out: Path
 ) -> None:
-    """Draw the sentences that score the neurons of a language, as a table `text`.
+    """Draw the sentences that score the neurons of a language, as a table `text`. UserError if no source holds it.
 
     Args:
         language: of the text to write.
         languages: all that are scored; segments that are empty in one of them are left out for all.
-        sources: where to draw from.
         sentences: how many; if there are fewer, all are taken, with a warning.
-        seed: of the draw.
-        out: file to write.
-    Raises:
-        UserError: no source holds the language, or a fault in a source.
     """
     shared = [source for source in sources if aligned(source, languages)]
     if not shared:
@@ -68,21 +62,19 @@ def write_text(
     def keyed() -> Iterator[tuple[bytes, str, int, str]]:
         """(hash, origin, line, text) of every segment with text of a usable length in all languages."""
         for source in shared:
-            name = source_name(source)
             for line, texts in read(source, languages, max_line=MAX_LINE, progress=True):
                 usable = all(text.strip() and len(text) <= TEXT_CHARACTERS for text in texts)
                 if usable and (text := repair(texts[place])):
-                    yield blake2b(f"{seed}\0{name}\0{line}".encode(), digest_size=8).digest(), name, line, text
+                    key = f"{seed}\0{source.name}\0{line}".encode()
+                    yield blake2b(key, digest_size=8).digest(), source.name, line, text
 
     chosen = heapq.nsmallest(sentences, keyed())
     if not chosen:
-        raise UserError(f"language {language}: no usable line in {', '.join(map(source_name, shared))}")
+        raise UserError(f"language {language}: no usable line in {', '.join(source.name for source in shared)}")
     if len(chosen) < sentences:
         print(
             f"lander data: warning: {language}: {len(chosen):,} sentences to score neurons with, "
             f"not the {sentences:,} asked for",
             file=sys.stderr,
         )
-    with chunks.writing(out, "text") as writer:
-        for _, origin, line, text in chosen:
-            writer.add((text, origin, line))
+    chunks.write(out, "text", ((text, origin, line) for _, origin, line, text in chosen))

@@ -15,9 +15,11 @@
 import re
 import zipfile
 import zlib
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from itertools import islice
+from typing import NoReturn
 from xml.parsers import expat
 
 from lander.data.textfiles import TextFile
@@ -39,90 +41,90 @@ Unit = dict[str, str]
 
 
 def rows(
-    path: str, codes: Sequence[str], start: int, stop: int | None, skipped: Counter[str] | None = None
+    path: str, codes: Sequence[str], start: int, stop: int | None, skipped: Counter[str]
 ) -> Iterator[tuple[int, tuple[str, ...], float]]:
     """Yield (number of the unit, a text per code, share of the file read) for the units that hold all codes.
 
+    UserError if the file is missing, damaged or no TMX, ends before `stop`, or holds no unit with all codes.
+
     Args:
-        path: the memory.
         codes: wanted languages.
         start, stop: half-open range of units; None is the end.
         skipped: its entry `units` counts the units without one of the codes.
-    Raises:
-        UserError: the file is missing, damaged or no TMX, ends before `stop`, or holds no unit with all codes.
     """
-    wanted = [_normal(code) for code in codes]
-    found, number, seen = 0, -1, Counter()
-    for number, line, unit, share in units(path):
-        if stop is not None and number >= stop:
-            break
+    wanted = [normal(code) for code in codes]
+    found, count, seen = False, 0, Counter()
+    for number, line, unit, share in islice(units(path), stop):
+        count = number + 1
         if number < start:
             continue
         texts = [_text_of(unit, code, path, line) for code in wanted]
         if None in texts:
             seen.update(unit.keys())
-            if skipped is not None:
-                skipped["units"] += 1
+            skipped["units"] += 1
             continue
-        found += 1
+        found = True
         yield number, tuple(texts), share
-    count = number + 1
     if count <= start or (stop is not None and count < stop):
         raise UserError(f"{path}: `lines` asks for [{start}, {stop}] but the file has {count:,} translation units")
     if not found:
-        there = ", ".join(code for code, _ in seen.most_common(20)) or "none"
-        raise UserError(
-            f"{path}: no translation unit has all of {', '.join(codes)}; its languages are: {there} "
-            "(`columns: {en: en-GB}` says which of them serves a code)"
-        )
+        there = ", ".join(f"{code} ({units:,})" for code, units in seen.most_common(20)) or "none"
+        raise UserError(f"{path}: no translation unit has all of {', '.join(codes)}; its languages are: {there}")
 
 
 def languages(path: str) -> tuple[str, ...]:
-    """Codes that the first units can serve: zh-hant-tw serves zh, zh-Hant and zh-Hant-TW.
-
-    Raises:
-        UserError: the file is missing, damaged or no TMX.
-    """
-    found: dict[str, None] = {}
-    for number, _, unit, _ in units(path):
-        found.update(dict.fromkeys(unit))
-        if number + 1 >= PEEKED_UNITS:
-            break
-    forms: list[str] = []
-    for first, *parts in (code.split("-") for code in found):
-        cased = [
-            first,
-            *(part.upper() if len(part) == 2 else part.title() if len(part) == 4 else part for part in parts),
-        ]
-        forms += ["-".join(cased[: count + 1]) for count in range(len(cased))]
-    return tuple(dict.fromkeys(forms))
+    """Codes that the first units can serve: zh-hant-tw serves zh, zh-Hant and zh-Hant-TW."""
+    found = dict.fromkeys(code for _, _, unit, _ in islice(units(path), PEEKED_UNITS) for code in unit)
+    forms: dict[str, None] = {}
+    for first, *rest in (code.split("-") for code in found):
+        cases = {2: str.upper, 4: str.title}
+        parts = [first, *(cases.get(len(part), str)(part) for part in rest)]
+        forms |= dict.fromkeys("-".join(parts[: count + 1]) for count in range(len(parts)))
+    return tuple(forms)
 
 
 def units(path: str) -> Iterator[tuple[int, int, Unit, float]]:
     """Yield (number, line, texts by language, share of the file read) of every translation unit.
 
-    Raises:
-        UserError: the file is missing or damaged, not well-formed XML, declares entities, or holds no unit.
+    UserError if the file is missing or damaged, not well-formed XML, declares entities, or holds no unit.
     """
-    with ExitStack() as stack:
-        file = stack.enter_context(TextFile(path))
-        zipped = any(map(file.starts_with, ZIP_MAGICS))
-        read = _member(file, path, stack) if zipped else file.read_bytes
-        parser = _Parser(str(path))
-        number = 0
-        while True:
-            chunk = read(CHUNK)
-            if not (chunk or parser.fed):
-                raise UserError(f"{path}: there is nothing in it; is it the right file?")
-            parser.feed(chunk)
-            while parser.units:
-                line, unit = parser.units.popleft()
+    number = 0
+    parser = _Parser(str(path))
+    with TextFile(path) as file:
+        for chunk in _chunks(file):
+            for line, unit in parser.feed(chunk):
                 yield number, line, unit, file.share_read
                 number += 1
-            if not chunk:
-                break
     if not number:
         raise UserError(f"{path}: holds no translation unit (<tu>); is it a TMX file?")
+
+
+def _chunks(file: TextFile) -> Iterator[bytes]:
+    """The bytes of a memory, which may be packed; the last chunk is empty. A .zip is never unpacked to the disk."""
+    with ExitStack() as stack:
+        read, zipped = file.read_bytes, any(map(file.starts_with, ZIP_MAGICS))
+        try:
+            if zipped:
+                archive = stack.enter_context(zipfile.ZipFile(file.raw))
+                members = [item for item in archive.infolist() if not item.is_dir()]
+                memories = [item for item in members if item.filename.lower().endswith(".tmx")]
+                if len(memories) != 1:
+                    names = ", ".join(item.filename[:60] for item in members[:5]) or "nothing"
+                    raise UserError(
+                        f"{file.path}: must hold exactly one .tmx file, found {len(memories)} (in it: {names})"
+                    )
+                read = stack.enter_context(archive.open(memories[0])).read
+            chunk = read(CHUNK)
+            if not chunk:
+                raise UserError(f"{file.path}: there is nothing in it; is it the right file?")
+            while chunk:
+                yield chunk
+                chunk = read(CHUNK)
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
+            raise UserError(f"{file.path}: the zip file is damaged ({error}); get it again") from None
+        except (RuntimeError, NotImplementedError) as error:  # a password, or an unknown compression
+            raise UserError(f"{file.path}: cannot be unpacked ({error}); unpack it by hand") from None
+    yield b""
 
 
 class _Parser:
@@ -130,8 +132,8 @@ class _Parser:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.units: deque[tuple[int, Unit]] = deque()
-        self.fed = 0  # bytes
+        self._units: list[tuple[int, Unit]] = []
+        self._fed = 0  # bytes
         self._open: list[str] = []  # elements, outermost first
         self._unit: Unit | None = None
         self._line = 0
@@ -145,45 +147,51 @@ class _Parser:
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._characters
-        parser.EntityDeclHandler = self._declared
-        parser.SkippedEntityHandler = self._unknown_entity
+        parser.EntityDeclHandler = lambda name, *_: self._refuse(
+            f"declares the entity {name[:40]!r}; a TMX file needs none, and such files are refused"
+        )
+        parser.SkippedEntityHandler = lambda name, *_: self._refuse(
+            f"the entity &{name[:40]}; is not defined; write the character itself"
+        )
         parser.ExternalEntityRefHandler = lambda *_: 0
 
-    def feed(self, chunk: bytes) -> None:
-        """Parse the next bytes; no bytes are the end of the file."""
+    def feed(self, chunk: bytes) -> list[tuple[int, Unit]]:
+        """Parse the next bytes; no bytes are the end of the file. Returns (line, unit) of the units that end here."""
         try:
             self._expat.Parse(chunk, not chunk)
         except expat.ExpatError as error:
             reason = expat.ErrorString(error.code)
             raise UserError(f"{self.path}, line {error.lineno}: not well-formed XML ({reason})") from None
         except (ValueError, LookupError) as error:  # an encoding that Python does not know or cannot give to expat
-            raise self._fault(f"cannot be decoded ({error}); save the file as UTF-8") from None
-        self.fed += len(chunk)
-        if self.fed - self._expat.CurrentByteIndex > LONGEST_TOKEN + CHUNK:
-            raise self._fault(f"a tag or comment of more than {LONGEST_TOKEN:,} bytes; the file is damaged")
+            self._refuse(f"cannot be decoded ({error}); save the file as UTF-8")
+        self._fed += len(chunk)
+        if self._fed - self._expat.CurrentByteIndex > LONGEST_TOKEN + CHUNK:
+            self._refuse(f"a tag or comment of more than {LONGEST_TOKEN:,} bytes; the file is damaged")
+        found, self._units = self._units, []
+        return found
 
-    def _fault(self, message: str) -> UserError:
-        return UserError(f"{self.path}, line {self._expat.CurrentLineNumber}: {message}")
+    def _refuse(self, message: str) -> NoReturn:
+        raise UserError(f"{self.path}, line {self._expat.CurrentLineNumber}: {message}") from None
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         if not self._open and name != "tmx":
-            raise self._fault(f"the file begins with <{name[:40]}>, not with <tmx>; is it a TMX file?")
+            self._refuse(f"the file begins with <{name[:40]}>, not with <tmx>; is it a TMX file?")
         self._open.append(name)
         if len(self._open) > DEEPEST:
-            raise self._fault(f"more than {DEEPEST} elements inside each other; the file is damaged")
+            self._refuse(f"more than {DEEPEST} elements inside each other; the file is damaged")
         if self._segment is not None:
             self._codes += self._codes > 0 or name in CODES
         elif name == "tu":
             if self._unit is not None:
-                raise self._fault("a <tu> inside a <tu>; the file is damaged")
+                self._refuse("a <tu> inside a <tu>; the file is damaged")
             self._unit, self._line = {}, self._expat.CurrentLineNumber
         elif name == "tuv" and self._unit is not None:
             code = attributes.get("xml:lang") or attributes.get("lang")  # `lang` in TMX 1.1
             if not code:
-                raise self._fault("a <tuv> without xml:lang; its language is not known")
-            self._language = _normal(code)
+                self._refuse("a <tuv> without xml:lang; its language is not known")
             if len(self._unit) > MOST_LANGUAGES:
-                raise self._fault(f"more than {MOST_LANGUAGES:,} languages in one unit; the file is damaged")
+                self._refuse(f"more than {MOST_LANGUAGES:,} languages in one unit; the file is damaged")
+            self._language = normal(code)
         elif name == "seg" and self._language is not None:
             self._segment, self._length, self._codes = [], 0, 0
 
@@ -197,58 +205,20 @@ class _Parser:
         elif name == "tuv":
             self._language = None
         elif name == "tu" and self._unit is not None:
-            self.units.append((self._line, self._unit))
+            self._units.append((self._line, self._unit))
             self._unit = None
 
     def _characters(self, text: str) -> None:
-        if self._segment is None or self._codes:
-            return
-        self._segment.append(text)
-        self._length += len(text)
-        if self._length > LONGEST_SEGMENT:
-            raise self._fault(f"a segment of more than {LONGEST_SEGMENT:,} characters; the file is damaged")
-
-    def _declared(self, name: str, *_: object) -> None:
-        raise self._fault(f"declares the entity {name[:40]!r}; a TMX file needs none, and such files are refused")
-
-    def _unknown_entity(self, name: str, *_: object) -> None:
-        raise self._fault(f"the entity &{name[:40]}; is not defined; write the character itself")
-
-
-def _member(file: TextFile, path: str, stack: ExitStack) -> Callable[[int], bytes]:
-    """A function that reads from the one memory in a .zip, which is never unpacked to the disk."""
-    with _zip_faults(path):
-        archive = stack.enter_context(zipfile.ZipFile(file.raw))
-    members = [item for item in archive.infolist() if not item.is_dir()]
-    memories = [item for item in members if item.filename.lower().endswith(".tmx")]
-    if len(memories) != 1:
-        names = ", ".join(item.filename[:60] for item in members[:5]) or "nothing"
-        raise UserError(f"{path}: must hold exactly one .tmx file, found {len(memories)} (in it: {names})")
-    with _zip_faults(path):
-        stream = stack.enter_context(archive.open(memories[0]))
-
-    def read(size: int) -> bytes:
-        with _zip_faults(path):
-            return stream.read(size)
-
-    return read
-
-
-@contextmanager
-def _zip_faults(path: str) -> Iterator[None]:
-    try:
-        yield
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
-        raise UserError(f"{path}: the zip file is damaged ({error}); get it again") from None
-    except (RuntimeError, NotImplementedError) as error:  # a password, or an unknown compression
-        raise UserError(f"{path}: cannot be unpacked ({error}); unpack it by hand") from None
+        if self._segment is not None and not self._codes:
+            self._segment.append(text)
+            self._length += len(text)
+            if self._length > LONGEST_SEGMENT:
+                self._refuse(f"a segment of more than {LONGEST_SEGMENT:,} characters; the file is damaged")
 
 
 def _text_of(unit: Unit, code: str, path: str, line: int) -> str | None:
     """A unit's text in a language, by its own code or by the one longer code that serves it; None if it has none."""
-    if code in unit:
-        return unit[code]
-    serving = [other for other in unit if other.startswith(f"{code}-")]
+    serving = [code] if code in unit else [other for other in unit if other.startswith(f"{code}-")]
     if len(serving) > 1:
         raise UserError(
             f"{path}, line {line}: {' and '.join(serving)} both serve {code} in one unit; "
@@ -257,5 +227,6 @@ def _text_of(unit: Unit, code: str, path: str, line: int) -> str | None:
     return unit[serving[0]] if serving else None
 
 
-def _normal(code: str) -> str:
+def normal(code: str) -> str:
+    """A code as in `Unit`."""
     return code.strip().replace("_", "-").lower()

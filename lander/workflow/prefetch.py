@@ -26,8 +26,8 @@ from tqdm import tqdm
 from lander.config import config
 from lander.config.base import WEIGHT_FILES, weights
 from lander.config.evaluate import Neural
-from lander.config.sources import Source
 from lander.data import testsets
+from lander.data.sources import Source
 from lander.evaluate import neural
 from lander.evaluate.metrics import METRICS
 from lander.shared.errors import UserError, brief, run_main
@@ -118,9 +118,9 @@ def prefetch(settings: config.Config, *, dry_run: bool = False) -> list[Fetched]
     sources += [*pretrain.text, *pretrain.parallel] if model.path == "pretrain" else []
     for source in sources:
         if source.kind == "sacrebleu":
-            found += [_test_set(source.json["sacrebleu"], pair, dry_run) for pair in testsets.pairs(source.json)]
+            found += [_test_set(source.sacrebleu, pair, dry_run) for pair in source.pairs]
         elif source.remote:
-            found += [_data_set(source.json, languages, dry_run) for languages in _readings(source)]
+            found += [_data_set(source, languages, dry_run) for languages in _readings(source)]
     found += [_metric_file(name, dry_run) for name in settings.evaluate.metrics if METRICS[name].file]
     for metric in settings.evaluate.neural:
         found += _metric(metric, dry_run)
@@ -141,26 +141,26 @@ def _texts(files: Iterable[str]) -> list[str]:
 
 def _readings(source: Source) -> list[tuple[str, ...]]:
     """Languages that are read together: the pairs of `directions`, if they decide the configuration, else all."""
-    if "config" in source.json or "columns" in source.json or source.directions is None:
+    if source.config or source.columns or source.directions is None:
         return [tuple(source.languages)]
     pairs = dict.fromkeys(direction.pair for direction in source.directions)
     return [(pair.source, pair.target) for pair in pairs]
 
 
-def _data_set(source: dict[str, Any], languages: tuple[str, ...], dry_run: bool) -> Fetched:
+def _data_set(source: Source, languages: tuple[str, ...], dry_run: bool) -> Fetched:
     from lander.data import hub  # datasets takes a second to import
 
-    name, revision, split = source["hf"], source.get("revision"), source.get("split", "train")
+    name, revision, split = source.hf, source.revision, source.split or "train"
 
     def choose(files: list[str]) -> list[str]:
         card = ["README.md"] if "README.md" in files else []
         text = hub.read_card(_ask(name, lambda: fetch_files(name, "dataset", revision, card))) if card else ""
         return [*hub.files_of(source, languages, files, text), *card]
 
-    label = f"{name} {source.get('config') or '-'.join(languages)} {split}"
+    label = f"{name} {source.config or '-'.join(languages)} {split}"
     fetched = _repository(name, "dataset", revision, choose, dry_run, label)
-    if not dry_run:
-        hub.check_cached(source, languages)
+    if not dry_run and next(hub.rows(source, languages, cached=True), None) is None:
+        raise UserError(f"dataset {name}: the split {split!r} holds no row")
     return fetched
 
 

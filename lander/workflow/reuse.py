@@ -37,9 +37,11 @@ from itertools import pairwise
 from pathlib import Path
 
 from lander.data import testsets
+from lander.data.sources import Source
 from lander.shared.digest import code_digest
 from lander.shared.errors import UserError, run_main
 from lander.shared.files import read_json, sha256, whole_file, write_json
+from lander.shared.validation import validate
 
 NOTES = Path("results", ".made")
 RUN = re.compile(r"results/[^/]+/")
@@ -104,14 +106,13 @@ def fetched_inputs(flags: list[str]) -> dict[str, str | None]:
     for flag, value in given:
         if flag == "--model" and "/" in value and not os.path.isdir(value):
             found[value] = _commit("models", value, dict(given).get("--revision"))
-        for source in json.loads(value) if flag in SOURCES else ():
-            if "hf" in source and not os.path.isdir(source["hf"]):
-                name, revision = source["hf"], source.get("revision")
-                found[f"{name} {revision}"] = _commit("datasets", name, revision)
-            elif "sacrebleu" in source:
-                for pair in testsets.pairs(source):
-                    files = testsets.cached(source["sacrebleu"], pair)
-                    found[f"{source['sacrebleu']} {pair}"] = files and sha256(*files)
+        for source in [validate(Source, one) for one in json.loads(value)] if flag in SOURCES else ():
+            if source.sacrebleu:
+                for pair in source.pairs:
+                    files = testsets.cached(source.sacrebleu, pair)
+                    found[f"{source.sacrebleu} {pair}"] = files and sha256(*files)
+            elif source.remote:
+                found[f"{source.hf} {source.revision}"] = _commit("datasets", source.hf, source.revision)
     return found
 
 

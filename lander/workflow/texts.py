@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from lander.config.config import Config
-from lander.config.sources import Source
 from lander.data.settings import resolve
+from lander.data.sources import Source
 from lander.shared.languages import parse_direction
 from lander.workflow.paths import Paths
 
@@ -77,7 +77,7 @@ def as_json(value: Any) -> str:
 
 def files_of(sources: Iterable[Source], languages: Iterable[str] | None = None) -> list[str]:
     """Files of sources in some languages (None: in all of them), each once."""
-    return list(dict.fromkeys(file for source in sources for file in source.files(languages)))
+    return list(dict.fromkeys(file for source in sources for file in source.paths(languages)))
 
 
 def _from_here(path: str | Path) -> str:

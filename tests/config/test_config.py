@@ -14,7 +14,7 @@ from snakemake.utils import update_config
 
 from lander.config import checks, config, schema
 from lander.config.config import Config
-from lander.config.sources import Source, parse_sources
+from lander.data.sources import Source, check_sources
 from lander.shared.errors import UserError
 from lander.shared.validation import validate
 
@@ -116,14 +116,14 @@ REFUSED = [
     # sources
     ({"data": {"train": [{}]}}, "data.train[0]: a source is exactly one of builtin, files, tsv, hf, tmx, sacrebleu"),
     ({"data": {"train": [{**CLDR, **FILES}]}}, "data.train[0]: a source is exactly one of builtin, files, tsv, hf, tm"),
-    ({"data": {"train": [{**FILES, "split": "train"}]}}, "data.train[0].split: belongs to a source of the kind hf"),
+    ({"data": {"train": [{**FILES, "split": "train"}]}}, "data.train[0]: split belongs to a source of the kind hf"),
     ({"data": {"train": [{"files": {"en": "a.en", "de": "b.de"}}]}}, "data.train[0]: b.de: no such file (paths are"),
     ({"data": {"train": [{"tsv": "a", "columns": 3}]}}, "columns: 3 given, wanted a list or a mapping of keys"),
     ({"data": {"train": [{"tsv": "a", "columns": {"en": 3}}]}}, "data.train[0].columns.en: 3 given, wanted text"),
     ({"data": {"train": [{"tsv": "a.en"}]}}, "data.train[0]: a tsv source needs the languages of its columns"),
     ({"data": {"train": [{"hf": "owner/name"}]}}, "data.train[0]: its languages are not known; add `config: en-de`"),
     ({"data": {"train": [{"hf": "./none", "config": "en-de"}]}}, "data.train[0].hf: ./none: no such folder"),
-    ({"data": {"train": [{**CLDR, "lines": [5, 5]}]}}, "data.train[0].lines: [5, 5] holds no line"),
+    ({"data": {"train": [{**CLDR, "lines": [5, 5]}]}}, "data.train[0]: lines: [5, 5] holds no line"),
     ({"data": {"train": [{**CLDR, "lines": [5]}]}}, "data.train[0].lines: [5] given, wanted at least 2 values"),
     ({"data": {"train": [{**CLDR, "directions": ["x"]}]}}, "direction 'x': write it as en-de"),
     ({"data": {"train": [{**FILES, "name": "x"}, {**CLDR, "name": "x"}]}}, "data.train: the name x is given to 2 sou"),
@@ -267,10 +267,10 @@ def test_names_of_sources(folder: Path) -> None:
     news, opus = {"files": {"en": "news/en.txt", "de": "news/de.txt"}}, {"hf": "owner/opus-100", "config": "de-en"}
     sources = [CLDR, {**CLDR, "lines": [50, 60]}, news, FILES, {"tsv": "a.en", "columns": ["en", "de"]}]
     sources += [opus, {**opus, "name": "opus"}]
-    parsed = parse_sources([validate(Source, source) for source in sources], "data.train")
+    parsed = check_sources([validate(Source, source) for source in sources], "data.train")
     assert [source.name for source in parsed] == ["cldr", "cldr-2", "news", "files", "a.en", "opus-100-de-en", "opus"]
     assert all(source.json["name"] == source.name for source in parsed)
-    assert parsed[2].files(["de"]) == ["news/de.txt"]
+    assert parsed[2].paths(["de"]) == ["news/de.txt"]
     assert parsed[5].languages == ("de", "en")
     assert parsed[5].remote
 

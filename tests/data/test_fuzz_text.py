@@ -10,6 +10,7 @@ import pytest
 from fuzzing import damaged, fuzz, told
 from hypothesis import given
 from hypothesis import strategies as st
+from test_sources import parse
 
 from lander.data.cleaning import clean_pair
 from lander.data.texts import hold_out
@@ -39,7 +40,7 @@ def clean(tmp_path_factory):
         out = [folder / name for name in ("clean.parquet", "counts.parquet", "dropped.jsonl")]
         # `numbers`, `language` need models: what is fuzzed is the reading, repair and counting
         cleaning = {"order": ["repair", "empty", "damaged", "length", "markup", "duplicates"]}
-        message = told(lambda: clean_pair(PAIR, [source], [], cleaning, *out))
+        message = told(lambda: clean_pair(PAIR, parse(source), [], cleaning, *out))
         if message is not None:
             return None
         counts = tables.read(out[1], "counts")
@@ -72,7 +73,7 @@ def test_text_files(clean, tmp_path_factory, first, second, end, packed):
     if counts is not None:
         assert count_lines(data["de"]) == count_lines(data["en"]) == counts["read"]
     out = folder / "held.parquet"
-    if told(lambda: hold_out(PAIR, [source], out)) is None:
+    if told(lambda: hold_out(PAIR, parse(source), out)) is None:
         held = tables.read(out, "heldout")
         assert held["line"].tolist() == list(range(count_lines(data["en"])))
         assert "\n".join(held["source"]).encode() == data["de"].removeprefix(b"\xef\xbb\xbf").replace(

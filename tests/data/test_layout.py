@@ -3,7 +3,8 @@
 import datasets
 import pytest
 
-from lander.data.layout import configurations, select
+from lander.data.hub import files_of
+from lander.data.sources import Source
 from lander.shared.errors import UserError
 
 CARD = """---
@@ -21,19 +22,23 @@ OPUS = [f"{config}/{split}-00000-of-00001.parquet" for config in ("de-en", "en-i
 FILES = [*OPUS, "README.md", ".gitattributes", "dataset_infos.json", "opus.py"]
 
 
+def select(files, card, config=None, split="train"):
+    return files_of(Source(hf="x/y", config=config, split=split), ("de", "en"), files, card)
+
+
 def test_the_card_says_it():
-    assert configurations(FILES, CARD) == ["de-en", "all", "en-it"]
-    assert select("x", FILES, CARD, "de-en", "test") == ["de-en/test-00000-of-00001.parquet"]
-    assert select("x", FILES, CARD, "all", "train") == sorted(OPUS)
-    assert select("x", FILES, CARD, "en-it", "train") == ["en-it/train-00000-of-00001.parquet"]
+    assert select(FILES, CARD, split="test") == ["de-en/test-00000-of-00001.parquet"]
+    assert select(FILES, CARD, "all") == sorted(OPUS)
+    assert select(FILES, CARD, "it-en") == ["en-it/train-00000-of-00001.parquet"]
+    with pytest.raises(UserError, match="no config 'en-fr'; there are: de-en, all, en-it"):
+        select(FILES, CARD, "en-fr")
 
 
 @pytest.mark.parametrize(
     "card", ["", "no front matter", "---\n[broken", "---\nlicense: mit\n---\n", "---\nconfigs: 3\n---\n"]
 )
 def test_without_a_card_a_configuration_is_a_folder(card):
-    assert configurations(FILES, card) == ["de-en", "en-it"]
-    assert select("x", FILES, card, "de-en", "train") == ["de-en/train-00000-of-00001.parquet"]
+    assert select(FILES, card) == ["de-en/train-00000-of-00001.parquet"]
 
 
 @pytest.mark.parametrize(
@@ -43,11 +48,11 @@ def test_without_a_card_a_configuration_is_a_folder(card):
         (["train.jsonl", "dev.jsonl"], "validation", ["dev.jsonl"]),
         (["data/training.csv.gz", "data/latest.csv.gz"], "train", ["data/training.csv.gz"]),
         (["test/a.json", "train/a.json", "config.json"], "test", ["test/a.json"]),
-        (["x-extra.tsv", "x-train.tsv"], "extra", ["x-extra.tsv"]),
+        (["x-extra_2.tsv", "x-train.tsv"], "extra_2", ["x-extra_2.tsv"]),
     ],
 )
 def test_splits_by_name(files, split, expected):
-    assert select("x", files, "", None, split) == expected
+    assert select(files, "", split=split) == expected
 
 
 @pytest.mark.parametrize(
@@ -61,7 +66,7 @@ def test_splits_by_name(files, split, expected):
 )
 def test_what_cannot_be_read(files, reason):
     with pytest.raises(UserError, match=reason):
-        select("x", files, "", None, "test")
+        select(files, "", split="test")
 
 
 def test_datasets_finds_the_same(tmp_path):
@@ -73,4 +78,4 @@ def test_datasets_finds_the_same(tmp_path):
         builder = datasets.load_dataset_builder(str(tmp_path), config)
         for split, paths in builder.config.data_files.items():
             found = sorted(str(path).removeprefix(f"{tmp_path}/") for path in paths)
-            assert select("x", FILES, CARD, config, str(split)) == found
+            assert select(FILES, CARD, config, str(split)) == found

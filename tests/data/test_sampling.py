@@ -5,11 +5,11 @@ import random
 import subprocess
 import sys
 
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_sources import parse
 
 from lander.data import chunks, sampling
 from lander.data.__main__ import main
@@ -31,10 +31,11 @@ def make_clean(folder, rows, dropped=0):
     tables.write(folder / "counts.parquet", pd.DataFrame(counts, columns=tables.SCHEMAS["counts"].names), "counts")
 
 
-def draw(folder, direction="en-de", origins=("a", "b"), max_pairs=0, seed=0, templates=10, unique=()):
+def draw(folder, direction="en-de", origins=("a", "b"), max_pairs=0, seed=0, unique=()):
     outputs = folder / "train.parquet", folder / "counts-out.parquet"
     sources = folder / "clean.parquet", folder / "counts.parquet"
-    sample(parse_direction(direction), *sources, origins, max_pairs, seed, templates, *outputs, unique)
+    cleaning = {"default": {"duplicates": dict.fromkeys(unique, True)}}
+    sample(parse_direction(direction), *sources, origins, max_pairs, seed, None, cleaning, *outputs)
     counts = tables.read(outputs[1], "counts")
     for _, group in counts.groupby("origin"):
         pairs = dict(zip(group["reason"], group["pairs"], strict=True))
@@ -89,9 +90,7 @@ def test_a_long_table_is_read_twice_and_nothing_is_left_beside_it(tmp_path, monk
 
 def test_the_head_of_a_table_is_all_that_is_read_of_it(tmp_path, monkeypatch):
     monkeypatch.setattr(chunks, "ROWS", 2)
-    with chunks.writing(tmp_path / "t.parquet", "text") as writer:
-        for number in range(7):
-            writer.add([{"text": f"line {number}", "line": number}.get(name, "x") for name in writer._schema.names])
+    chunks.write(tmp_path / "t.parquet", "text", ((f"line {number}", "x", number) for number in range(7)))
     whole = tables.read(tmp_path / "t.parquet", "text")
     conform, parts = chunks.conform, []
     monkeypatch.setattr(chunks, "conform", lambda table, *args: parts.append(len(table)) or conform(table, *args))
@@ -104,19 +103,12 @@ def test_the_head_of_a_table_is_all_that_is_read_of_it(tmp_path, monkeypatch):
 
 def test_seeds_directions_and_templates_differ(tmp_path):
     make_clean(tmp_path, ROWS)
-    draws = [draw(tmp_path, max_pairs=50, seed=seed)[0] for seed in (0, 1)]
-    assert set(draws[0]["source"]) != set(draws[1]["source"])
+    one, other = (set(draw(tmp_path, max_pairs=50, seed=seed)[0]["source"]) for seed in (0, 1))
     back, _ = draw(tmp_path, "de-en", max_pairs=50)
-    assert set(back["source"]) != set(draws[0]["target"])
-    assert all(text.startswith("d") for text in back["source"])
-    all_of_them, _ = draw(tmp_path)
-    assert sorted(np.unique(all_of_them["template"])) == list(range(10))
-
-
-def test_a_larger_draw_holds_the_smaller_one(tmp_path):
-    make_clean(tmp_path, ROWS)
-    small, large = (draw(tmp_path, max_pairs=number)[0] for number in (20, 60))
-    pd.testing.assert_frame_equal(small, large[:20])
+    assert one != other
+    assert {f"e{text[1:]}" for text in back["source"]} != one
+    assert back["source"].str.startswith("d").all()
+    assert set(draw(tmp_path)[0]["template"]) == set(range(10))
 
 
 def test_origins_that_do_not_serve_the_direction_are_counted(tmp_path):
@@ -159,18 +151,19 @@ def test_counts_add_up_whatever_is_drawn(tmp_path_factory, rows, max_pairs, uniq
 # ---------------------------------------------------------------- held-out sets and text for the neurons
 
 
-def put(folder, **texts):
-    """A source of files with these texts, named after the folder's first language."""
+def put(folder, name="set", **texts):
+    """A source of files with these texts."""
     for language, text in texts.items():
         (folder / f"{language}.txt").write_bytes(text.encode())
-    return {"name": "set", "files": {language: str(folder / f"{language}.txt") for language in texts}}
+    return {"name": name, "files": {language: str(folder / f"{language}.txt") for language in texts}}
 
 
 def test_held_out_lines_stay_as_they_are(tmp_path):
     english = ["", "same", "same", "<b>&amp;</b>", " schÃ¶n ", "\x00", "x" * 90_000, "..."]
     german = ["a", "same", "same", "", "b\u2028c", "\x00", "y", "\ufffd"]
     source = put(tmp_path, en="\n".join(english) + "\n", de="\n".join(german) + "\n")
-    hold_out(parse_direction("de-en"), [source, {**source, "name": "more", "lines": [2, 4]}], tmp_path / "h.parquet")
+    sources = parse(source, {**source, "name": "more", "lines": [2, 4]})
+    hold_out(parse_direction("de-en"), sources, tmp_path / "h.parquet")
     table = tables.read(tmp_path / "h.parquet", "heldout")
     assert list(table["source"]) == german + german[2:4]
     assert list(table["target"]) == english + english[2:4]
@@ -189,12 +182,12 @@ def test_held_out_lines_stay_as_they_are(tmp_path):
 def test_held_out_errors_leave_no_file(tmp_path, german, message):
     source = put(tmp_path, en="a\nb\n", de=german)
     with pytest.raises(UserError, match=message):
-        hold_out(parse_direction("de-en"), [source], tmp_path / "h.parquet")
+        hold_out(parse_direction("de-en"), parse(source), tmp_path / "h.parquet")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["de.txt", "en.txt"]
 
 
 def texts_of(folder, language, languages, sources, sentences=5, seed=0):
-    write_text(language, languages, sources, sentences, seed, folder / "t.parquet")
+    write_text(language, languages, parse(*sources), sentences, seed, folder / "t.parquet")
     return tables.read(folder / "t.parquet", "text")
 
 
@@ -211,7 +204,7 @@ def test_text_holds_the_same_segments_in_every_language(tmp_path, capsys):
 
 def test_text_of_a_language_of_its_own_comes_with_a_warning(tmp_path, capsys):
     (tmp_path / "x").mkdir()
-    sources = [put(tmp_path, en="a\nb\n", de="c\nd\n"), put(tmp_path / "x", en="e\n", it="f\n")]
+    sources = [put(tmp_path, en="a\nb\n", de="c\nd\n"), put(tmp_path / "x", "other", en="e\n", it="f\n")]
     assert sorted(texts_of(tmp_path, "it", ["de", "en", "it"], sources)["text"]) == ["f"]
     message = capsys.readouterr().err
     assert "no source holds all of de, en, it" in message
@@ -230,36 +223,31 @@ def call(command, **flags):
     main([command, *(part for pair in texts for part in pair)])
 
 
-def test_the_whole_stage_on_the_built_in_corpus(tmp_path):
+def test_the_whole_stage_on_the_built_in_corpus(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     source = {"builtin": "cldr", "name": "cldr", "lines": [0, 300]}
     held = {"builtin": "cldr", "name": "held", "lines": [300, 320]}
-    path = {name: str(tmp_path / name) for name in ("clean", "counts", "dropped", "held", "text", "all", "csv")}
-    files = {"clean": path["clean"], "counts": path["counts"]}
-    outputs = {"out": path["clean"], "counts": path["counts"], "dropped": path["dropped"]}
-    call("clean", pair="en-de", sources=[source], exclude=[held], **outputs)
-    for direction in ("en-de", "de-en"):
-        outputs = {name: str(tmp_path / f"{direction}.{name}") for name in ("out", "counts-out")}
-        call("sample", direction=direction, origins=["cldr"], max_pairs=100, **files, **outputs)
-    call("heldout", direction="de-en", sources=[held], out=path["held"])
-    call("text", language="de", languages={"de": "", "zh": ""}, sources=[source], sentences=7, out=path["text"])
-    counts = [str(tmp_path / f"{direction}.counts-out") for direction in ("en-de", "de-en")]
-    main(["counts", "--counts", *counts, "--out", path["all"], "--csv", path["csv"]])
-    train = tables.read(tmp_path / "de-en.out", "train")
-    assert len(train) == 100
-    assert not set(train["source"]) & set(tables.read(path["held"], "heldout")["source"])
-    assert len(tables.read(path["held"], "heldout")) == 20
-    assert len(tables.read(path["text"], "text")) == 7
-    table = pd.read_csv(path["csv"])
+    call("clean", pair="en-de", sources=[source], exclude=[held], out="clean", counts="counts", dropped="dropped")
+    for name in ("en-de", "de-en"):
+        tables_of_pair = {"clean": "clean", "counts": "counts", "origins": ["cldr"], "max_pairs": 100}
+        call("sample", direction=name, **tables_of_pair, out=f"{name}.train", counts_out=f"{name}.counts")
+    call("heldout", direction="de-en", sources=[held], out="held")
+    call("text", language="de", languages=["de", "zh"], sources=[source], sentences=7, out="text")
+    main(["counts", "--counts", "en-de.counts", "de-en.counts", "--out", "all", "--csv", "csv"])
+    train, heldout = tables.read("de-en.train", "train"), tables.read("held", "heldout")
+    assert (len(train), len(heldout), len(tables.read("text", "text"))) == (100, 20, 7)
+    assert not set(train["source"]) & set(heldout["source"])
+    table = pd.read_csv("csv")
     assert list(table.columns) == ["direction", "origin", "reason", "pairs"]
     assert set(table["direction"]) == {"en-de", "de-en"}
 
 
 def test_a_users_fault_is_one_line_and_a_status_that_is_not_zero(tmp_path):
-    source = [{"files": {"en": str(tmp_path / "nope.txt"), "de": str(tmp_path / "nope.txt")}}]
+    source = [{"tsv": str(tmp_path / "nope.tsv"), "columns": ["en", "de"]}]
     command = [sys.executable, "-m", "lander.data", "heldout", "--direction", "en-de", "--sources", json.dumps(source)]
     done = subprocess.run([*command, "--out", str(tmp_path / "h.parquet")], capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr.strip().splitlines() == [f"lander data: error: {tmp_path}/nope.txt: no such file"]
+    assert done.stderr.strip().splitlines() == [f"lander data: error: {tmp_path}/nope.tsv: no such file"]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lander.data.templates import Template, find_template, load_templates
+from lander.data.templates import Template, load_templates
 from lander.shared.errors import UserError
 
 BREAKS = re.compile("\r\n|[\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]")
@@ -73,10 +73,3 @@ def test_unusable_files_are_one_clear_line(tmp_path, text, complaint):
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(UserError, match=r"nope\.yaml: no such file"):
         load_templates(tmp_path / "nope.yaml")
-
-
-def test_find_template_by_name():
-    templates = load_templates()
-    assert find_template(templates, "labels").name == "labels"
-    with pytest.raises(UserError, match="there is no template 'nope'; there are: sentence, labels"):
-        find_template(templates, "nope")

@@ -1,24 +1,22 @@
 """Translation memories: known units, region codes, inline codes, packed files, and hostile ones."""
 
 import gzip
-import json
 import re
 import time
 import tracemalloc
 import zipfile
 
 import pytest
-from test_sources import complaint
+from test_sources import complaint, parse, rows
 
-from lander.config.sources import Source, parse_sources
 from lander.data.cleaning import clean_pair
 from lander.data.overlap import Excluded
-from lander.data.sources import check, languages_of, overlap, read, source_name
+from lander.data.reading import read
+from lander.data.sources import Source, check_sources
 from lander.data.texts import hold_out
 from lander.shared import tables
 from lander.shared.errors import UserError
 from lander.shared.languages import parse_direction
-from lander.shared.validation import validate
 
 HEAD = """<?xml version="1.0" encoding="UTF-8"?>
 <!DOCTYPE tmx SYSTEM "tmx14.dtd">
@@ -54,14 +52,14 @@ def memory(tmp_path):
 
 
 def test_units_by_language_whatever_their_order_and_region(memory):
-    assert list(read(memory, ("de", "en"))) == [(0, ("eins", "one")), (1, ("zwei", "two")), (3, ("vier", "four"))]
-    assert list(read(memory, ("en-US", "zh"))) == [(0, ("one", "一")), (2, ("three", "三"))]
-    assert list(read(memory, ("EN", "DE", "zh-cn"))) == [(0, ("one", "eins", "一"))]
+    assert rows(memory, ("de", "en")) == [(0, ("eins", "one")), (1, ("zwei", "two")), (3, ("vier", "four"))]
+    assert rows(memory, ("en-US", "zh")) == [(0, ("one", "一")), (2, ("three", "三"))]
+    assert rows(memory, ("EN", "DE", "zh-cn")) == [(0, ("one", "eins", "一"))]
 
 
 @pytest.mark.parametrize(("lines", "expected"), [([1, 4], [1, 3]), ([2, None], [3]), ([0, 4], [0, 1, 3])])
 def test_lines_count_units(memory, lines, expected):
-    assert [line for line, _ in read({**memory, "lines": lines}, ("en", "de"))] == expected
+    assert [line for line, _ in rows({**memory, "lines": lines})] == expected
 
 
 @pytest.mark.parametrize("lines", [[0, 5], [4, None], [9, 10]])
@@ -70,9 +68,12 @@ def test_lines_beyond_the_end(memory, lines):
 
 
 def test_languages_of_the_file(memory):
-    assert languages_of(memory) == ("en", "en-US", "de", "zh", "zh-CN")
-    assert source_name(memory) == "m"
-    assert overlap([{**memory, "lines": [0, 2]}], [{**memory, "lines": [1, 3]}])
+    [source] = parse(memory)
+    assert source.languages == ("en", "en-US", "de", "zh", "zh-CN")
+    assert (source.name, source.remote, source.paths()) == ("m", False, [memory["tmx"]])
+    assert source.serves(parse_direction("en-zh"))
+    assert not source.serves(parse_direction("en-fr"))
+    assert source.shared(parse({**memory, "lines": [1, 3]})[0])
 
 
 def test_codes_of_a_format_go_and_text_stays(tmp_path):
@@ -81,7 +82,7 @@ def test_codes_of_a_format_go_and_text_stays(tmp_path):
         "wait</hi> &amp; see<it pos='begin'>[</it><ut>\\par</ut> <foo>x</foo>"
     )
     source = write(tmp_path / "m.tmx", unit(en=text, de="a\n   b\u2028c  d "))
-    assert list(read(source, ("en", "de"))) == [(0, ("Press OK, then wait & see x", "a b c  d"))]
+    assert rows(source, ("en", "de")) == [(0, ("Press OK, then wait & see x", "a b c  d"))]
 
 
 def test_exact_code_goes_before_a_region_and_the_first_variant_counts(tmp_path):
@@ -90,7 +91,7 @@ def test_exact_code_goes_before_a_region_and_the_first_variant_counts(tmp_path):
         unit(en_GB="lift", en="car", de="x")
         + unit(en="a", de="y").replace("</tu>", '<tuv xml:lang="en"><seg>b</seg></tuv></tu>'),
     )
-    assert [texts[0] for _, texts in read(source, ("en", "de"))] == ["car", "a"]
+    assert [texts[0] for _, texts in rows(source)] == ["car", "a"]
 
 
 def test_two_regions_of_one_unit_are_ambiguous_until_one_is_chosen(tmp_path):
@@ -98,8 +99,8 @@ def test_two_regions_of_one_unit_are_ambiguous_until_one_is_chosen(tmp_path):
     message = complaint(source, ("zh", "en"))
     assert "m.tmx, line 7: zh-cn and zh-tw both serve zh" in message
     chosen = {**source, "columns": {"zh": "zh-CN", "en": "en"}}
-    assert [texts for _, texts in read(chosen, ("zh", "en"))] == [("简", "x"), ("简", "y")]
-    assert languages_of(chosen) == ("zh", "en")
+    assert [texts for _, texts in rows(chosen, ("zh", "en"))] == [("简", "x"), ("简", "y")]
+    assert parse(chosen)[0].languages == ("zh", "en")
     assert "has no de, only zh, en" in complaint(chosen)
 
 
@@ -107,7 +108,7 @@ def test_old_attribute_underscores_and_missing_segments(tmp_path):
     old = unit(en="x", de="y").replace('xml:lang="en"', 'lang="en_us"')
     without = '<tu><tuv xml:lang="en"/><tuv xml:lang="de"><seg>w</seg></tuv></tu>'
     source = write(tmp_path / "m.tmx", old, unit(en="z", de=""), without)
-    assert list(read(source, ("en", "de"))) == [(0, ("x", "y")), (1, ("z", ""))]
+    assert rows(source, ("en", "de")) == [(0, ("x", "y")), (1, ("z", ""))]
 
 
 @pytest.mark.parametrize("kind", ["gz", "zip", "utf-16", "latin-1"])
@@ -124,22 +125,22 @@ def test_packed_and_in_other_encodings(tmp_path, kind):
     else:
         path = tmp_path / "m.tmx"
         path.write_bytes(text.replace("UTF-8", kind if kind == "latin-1" else "utf-16").encode(kind))
-    assert list(read({"tmx": str(path)}, ("en", "de"))) == [(0, ("café", "größer"))]
+    assert rows({"tmx": str(path)}, ("en", "de")) == [(0, ("café", "größer"))]
 
 
 def test_units_without_a_language_are_counted(tmp_path, memory, capsys):
     outputs = [tmp_path / name for name in ("clean.parquet", "counts.parquet", "dropped.jsonl")]
-    clean_pair(parse_direction("de-en"), [memory], [], {}, *outputs)
+    clean_pair(parse_direction("de-en"), parse(memory), [], {}, *outputs)
     counts = tables.read(outputs[1], "counts")
     numbers = dict(zip(counts["reason"], counts["pairs"], strict=True))
     assert (numbers["read"], numbers["untranslated"], numbers["kept"]) == (4, 1, 3)
     assert "1 translation units without de or en are left out" in capsys.readouterr().err
-    hold_out(parse_direction("en-zh"), [memory], tmp_path / "test.parquet")
+    hold_out(parse_direction("en-zh"), parse(memory), tmp_path / "test.parquet")
     assert list(tables.read(tmp_path / "test.parquet", "heldout")["line"]) == [0, 2]
 
 
 def test_every_text_of_a_memory_can_be_excluded(memory):
-    excluded = Excluded([memory], ("en", "de"), 0.5)
+    excluded = Excluded(parse(memory), ("en", "de"), 0.5)
     assert all(text in excluded for text in ("ONE", "zwei", "三"))
     assert "five" not in excluded
     assert excluded.similarity("three") == 1  # English, which en-US serves
@@ -189,31 +190,25 @@ def test_a_comment_without_an_end_is_not_kept_in_memory(tmp_path):
     tracemalloc.stop()
 
 
-def pack(path, members, flag=0):
-    with zipfile.ZipFile(path, "w") as archive:
-        for name in members:
-            archive.writestr(name, HEAD + unit(en="a", de="b") + TAIL)
-    if flag:  # the bit that says encrypted, in both places where it stands
-        data = bytearray(path.read_bytes())
-        for match in re.finditer(b"PK\x03\x04", bytes(data)):
-            data[match.start() + 6] |= flag
-        for match in re.finditer(b"PK\x01\x02", bytes(data)):
-            data[match.start() + 8] |= flag
-        path.write_bytes(bytes(data))
-    return {"tmx": str(path)}
-
-
-def test_zip_files_that_are_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("names", "damage", "expected"),
+    [
+        (["a.tmx", "b.tmx"], bytes, "must hold exactly one .tmx file, found 2"),
+        (["a.txt"], bytes, "must hold exactly one .tmx file, found 0 (in it: a.txt)"),
+        ([], bytes, "must hold exactly one .tmx file, found 0 (in it: nothing)"),
+        (["a.tmx"], lambda data: data[:60], "the zip file is damaged"),
+        (["a.tmx"], lambda data: b"", "m.zip: there is nothing in it; is it the right file?"),
+        # encrypted, as a bit says in both places where it stands
+        (["a.tmx"], lambda data: re.sub(b"(PK\x03\x04..|PK\x01\x02....)\0", b"\\1\1", data, flags=re.S), "be unpacked"),
+    ],
+)
+def test_zip_files_that_are_refused(tmp_path, names, damage, expected):
     path = tmp_path / "m.zip"
-    assert "must hold exactly one .tmx file, found 2" in complaint(pack(path, ["a.tmx", "b.tmx"]))
-    assert "must hold exactly one .tmx file, found 0 (in it: a.txt)" in complaint(pack(path, ["a.txt"]))
-    assert "must hold exactly one .tmx file, found 0 (in it: nothing)" in complaint(pack(path, []))
-    assert "cannot be unpacked" in complaint(pack(path, ["a.tmx"], flag=1))
-    pack(path, ["a.tmx"])
-    path.write_bytes(path.read_bytes()[:60])
-    assert "the zip file is damaged" in complaint({"tmx": str(path)})
-    path.write_bytes(b"")
-    assert complaint({"tmx": str(path)}).endswith("m.zip: there is nothing in it; is it the right file?")
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(name, HEAD + unit(en="a", de="b") + TAIL)
+    path.write_bytes(damage(path.read_bytes()))
+    assert expected in complaint({"tmx": str(path)})
 
 
 def test_a_cut_gzip_is_told(tmp_path):
@@ -230,24 +225,14 @@ def test_a_long_memory_is_read_in_little_memory(tmp_path):
             stream.write(unit(en=f"this is the sentence of number {number}", de=f"dies ist der Satz Nummer {number}"))
         stream.write(TAIL)
     tracemalloc.start()
-    assert sum(1 for _ in read({"tmx": str(path)}, ("en", "de"))) == 20_000
+    assert sum(1 for _ in read(parse({"tmx": str(path)})[0], ("en", "de"))) == 20_000
     assert tracemalloc.get_traced_memory()[1] < 3_000_000
     tracemalloc.stop()
 
 
-def test_the_config_knows_the_languages_of_a_memory(tmp_path, memory):
-    [source] = parse_sources([validate(Source, memory)], "data.train")
-    assert source.name == "m"
-    assert source.serves(parse_direction("en-zh"))
-    assert not source.serves(parse_direction("en-fr"))
-    assert source.files() == [memory["tmx"]]
-    assert not source.remote
-    check(source.json)
-    with pytest.raises(UserError, match=r"data\.train\[0\]: .*no\.tmx: no such file"):
-        parse_sources([validate(Source, {"tmx": str(tmp_path / "no.tmx")})], "data.train")
+def test_faults_that_are_found_before_a_run(tmp_path, memory):
+    assert "no.tmx: no such file" in complaint({"tmx": str(tmp_path / "no.tmx")})
+    assert "a list is for tsv" in complaint({**memory, "columns": ["en", "de"]})
     (tmp_path / "bad.tmx").write_text("<html/>")
     with pytest.raises(UserError, match=r"data\.train\[0\]: .*bad\.tmx, line 1: the file begins with <html>"):
-        parse_sources([validate(Source, {"tmx": str(tmp_path / "bad.tmx")})], "data.train")
-    with pytest.raises(UserError, match="a list is for tsv"):
-        parse_sources([validate(Source, {**memory, "columns": ["en", "de"]})], "data.train")
-    assert json.dumps(source.json)
+        check_sources([Source(tmx=str(tmp_path / "bad.tmx"))], "data.train")

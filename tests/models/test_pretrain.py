@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from lander.data.sources import parse_sources
 from lander.models.pretrain import __main__ as stage
 from lander.models.pretrain import trainer
 from lander.models.pretrain.documents import END, SPECIAL, Documents, train_tokenizer, windows
@@ -212,7 +213,7 @@ def test_single_sentences_from_files_make_a_base_without_a_prompt(tmp_path, run)
     (tmp_path / "a.en").write_text("One line.\n\nA third  line.\n", encoding="utf-8")
     (tmp_path / "a.de").write_text("Eine Zeile.\nAllein.\nEine dritte.\n", encoding="utf-8")
     source = {"name": "a", "files": {"en": str(tmp_path / "a.en"), "de": str(tmp_path / "a.de")}}
-    assert stage.read_text([source], NAMES) == [
+    assert stage.read_text(parse_sources(json.dumps([source])), NAMES) == [
         {"en": ["One line.", "A third line."], "de": ["Eine Zeile.", "Eine dritte."]}
     ]
     run("--sources", [source], "--out", str(tmp_path / "base"), *SMALL)

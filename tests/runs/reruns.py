@@ -125,18 +125,30 @@ KEYS: dict[str, tuple[Any, list[str]]] = {
     "experiments.untrained": (["fr-en", "de-fr"], ["test * direction=de-fr", "loss method=landermt variant=main"]),
     "experiments.text": ([train(2)], ["kept"]),
 }
-IDLE = {  # keys that rerun nothing: steps win over epochs, and only the estimator ablation has awareness.neurons
-    **{"awareness.neurons": 3, "finetune.epochs": 2, "finetune.zero_stage": 2, "finetune.recompute": True},
-    **{"finetune.ranks": 3, "finetune.checkpoint_minutes": 3, "experiments.draws": 1, "experiments.mixes": [0.5]},
-    **{"experiments.sweep_epsilon": [0.5], "experiments.transfer": ["full"], "experiments.estimators": ["taylor"]},
-    **{"experiments.tune_share": 0.5, "experiments.tune_factor": 3, "workflow.code_triggers": False},
+
+
+def rows(changes: dict[str, dict[str, Any]], roots: list[str], above: str = "") -> dict[str, tuple[Any, list[str]]]:
+    """Rows of keys that rerun the same jobs; `changes`: section -> key -> what it is changed to."""
+    return {f"{above}{name}.{key}": (value, roots) for name, keys in changes.items() for key, value in keys.items()}
+
+
+IDLE = {  # keys that rerun nothing; finetune.steps wins over finetune.epochs
+    "awareness": {"neurons": 3},  # of the estimator ablation alone
+    "finetune": {"epochs": 2, "zero_stage": 2, "recompute": True, "ranks": 3, "checkpoint_minutes": 3},
+    "experiments": {
+        **{"draws": 1, "sweep_epsilon": [0.5], "transfer": ["full"], "mixes": [0.5], "estimators": ["taylor"]},
+        **{"tune_share": 0.5, "tune_factor": 3},
+    },
+    "workflow": {"code_triggers": False},
 }
-KEYS |= {key: (value, []) for key, value in IDLE.items()}
-TRAINING = {  # finetune.<key>
+TRAINING = {
     **{"steps": 5, "batch_size": 4, "accumulate": 4, "learning_rate": 0.1, "schedule": "cosine", "warmup": 1},
     **{"weight_decay": 0.1, "clip": 0.5, "max_length": 64, "precision": "float32"},
 }
-KEYS |= {f"finetune.{name}": (value, ["finetune"]) for name, value in TRAINING.items()}
+PRETRAIN = {  # these rerun nothing of a run with a base of the user's
+    **{"text": [train(2)], "parallel": [train(2)], "tokens": 1000, "d_model": 64, "n_layer": 3, "n_head": 2, "seed": 1},
+    **{"vocabulary": 500, "context": 64, "bilingual": 0.5, "batch_tokens": 1024, "learning_rate": 0.001},
+}
 THRESHOLDS = {  # data.cleaning.default.<step>.<threshold>
     "repair": {"form": "NFKC", "encoding": False},
     "length": {"unit": "characters", "min": 2, "max": 100},
@@ -150,17 +162,11 @@ THRESHOLDS = {  # data.cleaning.default.<step>.<threshold>
     "near_excluded": {"similarity": 0.7},
     "duplicates": {"pair": False, "source": True, "target": True},
 }
-for step, thresholds in THRESHOLDS.items():
-    KEYS |= {f"data.cleaning.default.{step}.{name}": (value, CLEANING) for name, value in thresholds.items()}
+KEYS |= rows(IDLE, []) | rows({"pretrain": PRETRAIN}, []) | rows({"finetune": TRAINING}, ["finetune"])
+KEYS |= rows(THRESHOLDS, CLEANING, "data.cleaning.default.")
 KEYS |= {f"finetune.{name}.learning_rate": (0.3, [f"finetune method={name} "]) for name in TRAINED}
 UNRECORDED = ("workflow.code_triggers",)  # results/<run>/config.yaml has every other key
-
-PRETRAIN = {
-    **{"text": [train(2)], "parallel": [train(2)], "tokens": 1000, "d_model": 64, "n_layer": 3, "n_head": 2, "seed": 1},
-    **{"vocabulary": 500, "context": 64, "bilingual": 0.5, "batch_tokens": 1024, "learning_rate": 0.001},
-}
 SCRATCH_KEYS = {f"pretrain.{name}": value for name, value in PRETRAIN.items()}
-KEYS |= {key: (value, []) for key, value in SCRATCH_KEYS.items()}
 
 CODE = {  # a module of each stage, and the jobs that it is the code of
     "lander/data/cleaning.py": ["clean", "sample", "counts", "dev", "test", "kept", "text"],

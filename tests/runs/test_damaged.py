@@ -239,9 +239,7 @@ def write_parquet(path: Path) -> None:
 
 
 def write_chunks(path: Path) -> None:
-    with chunks.writing(path, "text") as writer:
-        for number in range(30_000):
-            writer.add((os.urandom(8).hex(), "o", number))
+    chunks.write(path, "text", ((os.urandom(8).hex(), "o", number) for number in range(30_000)))
 
 
 def write_plain(path: Path) -> None:

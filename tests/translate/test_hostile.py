@@ -13,7 +13,8 @@ import trained
 from fuzzing import told, within
 
 from lander.config import config
-from lander.data.sources import read
+from lander.data.reading import read
+from lander.data.sources import Source
 from lander.data.textfiles import LONGEST_LINE, TextFile
 from lander.detect import lape
 from lander.detect.standalone import read_texts
@@ -137,7 +138,7 @@ def test_archives_are_never_unpacked(tmp_path):
     with zipfile.ZipFile(tmp_path / "m.zip", "w") as archive:
         archive.writestr("../../evil.tmx", f"<tmx><body>{unit}</body></tmx>")
     before = set(tmp_path.parent.rglob("*"))
-    assert list(read({"tmx": str(tmp_path / "m.zip")}, ("en", "de"))) == [(0, ("a", "b"))]
+    assert list(read(Source(tmx=str(tmp_path / "m.zip")), ("en", "de"))) == [(0, ("a", "b"))]
     assert set(tmp_path.parent.rglob("*")) == before
 
 

@@ -19,7 +19,8 @@ from sacrebleu.tokenizers import tokenizer_spm
 from lander import cli
 from lander.config import config
 from lander.data import testsets
-from lander.data.sources import read
+from lander.data.reading import read
+from lander.data.sources import Source
 from lander.evaluate import neural
 from lander.models import loading
 from lander.shared.errors import UserError
@@ -143,12 +144,10 @@ def test_what_is_fetched_and_that_it_can_be_read_offline(tmp_path, hub, monkeypa
     assert f"SACREBLEU={tmp_path}/sacrebleu" in told
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    train, dev, test = (
-        [{**source.json} for source in getattr(config.read(path).data, key)] for key in ("train", "dev", "test")
-    )
-    assert next(read(train[0], ("de", "en"))) == (0, ("de train 0", "en train 0"))
-    assert [texts for _, texts in read(dev[0], ("en", "de"))][2] == ("en test 2", "de test 2")
-    assert list(read(test[0], ("en", "de"))) == [(0, ("x", "x"))]
+    data = config.read(path).data
+    assert next(read(data.train[0], ("de", "en"))) == (0, ("de train 0", "en train 0"))
+    assert [texts for _, texts in read(data.dev[0], ("en", "de"))][2] == ("en test 2", "de test 2")
+    assert list(read(data.test[0], ("en", "de"))) == [(0, ("x", "x"))]
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)  # the variable, read when it was imported
     remote = str(tmp_path / "remote" / "model" / "big" / "base")
     _, codec = loading.load("big/base")
@@ -300,12 +299,12 @@ def test_offline_without_prefetch(tmp_path, hub, monkeypatch):
     with pytest.raises(
         UserError, match=r"dataset big/opus: HF_HUB_OFFLINE is set and it is not in the cache .*`lander pre"
     ):
-        next(read({"hf": "big/opus", "config": "de-en"}, ("de", "en")))
+        next(read(Source(hf="big/opus", config="de-en"), ("de", "en")))
     monkeypatch.delenv("HF_HUB_OFFLINE")
     prefetch.fetch_files("big/opus", "dataset", None, ["README.md", "de-en/test-00000-of-00001.parquet"])
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(UserError, match="no file of the split 'train'"):
-        next(read({"hf": "big/opus", "config": "de-en"}, ("de", "en")))
+        next(read(Source(hf="big/opus", config="de-en"), ("de", "en")))
 
 
 def test_weights_of_a_model():

@@ -11,8 +11,9 @@ from transformers import PreTrainedTokenizerFast
 from transformers.utils import logging
 
 from lander.config.pretrain import Pretrain
+from lander.data.reading import MAX_LINE, aligned, read
 from lander.data.repair import repair
-from lander.data.sources import MAX_LINE, Source, languages_of, parse_sources, read, source_name
+from lander.data.sources import Source, parse_sources
 from lander.models.pretrain.documents import PROMPT, SPECIAL, Documents
 from lander.models.pretrain.trainer import Trainer
 from lander.shared import guard, machine
@@ -36,9 +37,9 @@ def read_text(sources: list[Source], languages: dict[str, str]) -> list[dict[str
     """
     found = []
     for source in sources:
-        held = [language for language in languages if language in languages_of(source)]
+        held = [language for language in languages if aligned(source, [language])]
         if not held:
-            raise UserError(f"--sources: {source_name(source)!r} holds none of the languages {', '.join(languages)}")
+            raise UserError(f"--sources: {source.name!r} holds none of the languages {', '.join(languages)}")
         rows = (tuple(map(repair, texts)) for _, texts in read(source, held, max_line=MAX_LINE, progress=True))
         columns = list(zip(*(row for row in rows if all(row)), strict=True))
         found.append({language: list(column) for language, column in zip(held, columns, strict=bool(columns))})
@@ -103,8 +104,10 @@ def main() -> None:
 def pretrain(options: argparse.Namespace) -> None:
     """Read the text, train, write the folder, remove the checkpoint."""
     recipe = {name: getattr(options, name) for name in RECIPE} | {
-        "sources": options.sources, "parallel": options.parallel, "languages": options.languages,
-    }  # fmt: skip
+        "sources": [source.json for source in options.sources],
+        "parallel": [source.json for source in options.parallel],
+        "languages": options.languages,
+    }
     recipe["bilingual"] = options.bilingual if options.parallel else 0.0
     single = [line for text in read_text(options.sources, options.languages) for side in text.values() for line in side]
     parallel = read_text(options.parallel, options.languages)

@@ -9,8 +9,8 @@ from itertools import cycle, islice
 from statistics import mean
 
 from lander.config import config
-from lander.config.sources import Source
-from lander.data import sources
+from lander.data.reading import read
+from lander.data.sources import Source
 from lander.data.templates import load_templates
 from lander.data.textfiles import TextFile
 from lander.finetune.schedule import POOL
@@ -63,10 +63,10 @@ def texts(settings: config.Config) -> dict[str, Text]:
 
 def count(source: Source, languages: Sequence[str]) -> int | None:
     """Pairs of a source in two languages; None where that takes a download or much reading."""
-    start, stop = sources.line_range(source.json)
+    start, stop = source.range
     if stop is not None:
         return stop - start  # the stage data refuses a source that has fewer
-    files = source.files(languages) if source.kind in ("files", "tsv") else []
+    files = source.paths(languages) if source.kind in ("files", "tsv") else []
     if not files:
         return None
     with TextFile(files[0]) as file:
@@ -84,11 +84,11 @@ def sample(
     if source.remote or source.kind == "sacrebleu":
         return []
     names = [settings.languages[code] for code in astuple(direction)]
-    size, given = settings.finetune.batch_size * POOL, source.json
+    size = settings.finetune.batch_size * POOL
     if source.kind == "builtin":
-        start, stop = sources.line_range(given)
-        given |= {"lines": [start, min(stop or start + size, start + size)]}
-    pairs = islice(sources.read(given, astuple(direction)), size)
+        start, stop = source.range
+        source = source.model_copy(update={"lines": (start, min(stop, start + size))})
+    pairs = islice(read(source, astuple(direction)), size)
     templates = cycle(load_templates(settings.data.templates))
     return [
         (tokens(template.fill(first, *names)), tokens(second) + 1)

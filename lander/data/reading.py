@@ -1,0 +1,156 @@
+"""Reads sources of any kind (`lander.data.sources`) as one stream of aligned lines.
+
+for line, (english, german) in read(source, ("en", "de")): ...
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from lander.data import testsets, tmx
+from lander.data.sources import Source
+from lander.data.textfiles import read_aligned
+from lander.shared.errors import UserError
+from lander.shared.progress import progress as progress_bar
+
+Row = tuple[int, tuple[str, ...], float]
+"""Line number, one text per language, share of the source read so far (0: not known)."""
+
+BUILTIN_CHUNK = 2_000  # lines generated at a time
+MAX_LINE = 100_000
+"""Characters. A longer line means that the file is not text by lines; 0 switches the check off."""
+
+
+def read(
+    source: Source,
+    languages: Sequence[str],
+    *,
+    max_line: int = 0,
+    progress: bool = False,
+    skipped: Counter[str] | None = None,
+) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Yield (line, one text per language): the text as in the source, neither filtered nor repaired.
+
+    UserError if the source is missing, damaged, not aligned, empty, shorter than `lines`, or without a language.
+
+    Args:
+        languages: codes, in the order of the wanted texts.
+        max_line: refuse texts of more characters than this (0: accept any).
+        progress: report progress on stderr.
+        skipped: its entry `units` counts segments without one of the languages, which only a tmx source has.
+    """
+    held = source.files or source.columns
+    if held and (missing := [language for language in languages if language not in held]):
+        raise UserError(f"source {source.name!r}: has no {', '.join(missing)}, only {', '.join(held)}")
+    start, _ = source.range
+    with progress_bar(f"lander data: {source.name}", 1, shown=progress) as bar:
+        for line, texts, share in _rows(source, languages, Counter() if skipped is None else skipped):
+            if max_line and max(map(len, texts)) > max_line:
+                language, text = next(pair for pair in zip(languages, texts, strict=True) if len(pair[1]) > max_line)
+                file = source.files[language] if source.files else source.tsv or source.tmx or source.name
+                raise UserError(
+                    f"{file}, line {line + 1}: {len(text):,} characters ({language}); more than {max_line:,} in a line "
+                    "is refused (is every sentence on a line of its own?)"
+                )
+            if line % 1000 == 0:
+                bar.set_postfix_str(f"{line - start:,} lines", refresh=False)
+                bar.update(share - bar.n)
+            yield line, texts
+
+
+def aligned(source: Source, languages: Sequence[str]) -> bool:
+    """Whether each row of the source holds all of some languages."""
+    return any(set(languages) <= set(group) for group in _groups(source))
+
+
+def every_text(source: Source, languages: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield (language, text) of all that a source holds in any language; of a built-in corpus, only in `languages`."""
+    if source.tmx:
+        named = {tmx.normal(code): language for language, code in (source.columns or {}).items()}
+        for _, _, unit, _ in islice(tmx.units(source.tmx), *source.range):
+            for code, text in unit.items():
+                served = (own for own in languages if f"{code}-".startswith(f"{own.lower()}-"))
+                yield named.get(code) or next(served, code), text
+        return
+    for group in _groups(source):
+        held = [language for language in group if not source.builtin or language in languages]
+        for _, texts in read(source, held) if held else ():
+            yield from zip(held, texts, strict=True)
+
+
+def _groups(source: Source) -> list[tuple[str, ...]]:
+    """Languages whose texts are read together: a test set of sacreBLEU belongs to a direction."""
+    if source.builtin:
+        from lander.data import cldr  # Babel and emoji are slow to import
+
+        return [cldr.LANGUAGES]
+    return [(pair.source, pair.target) for pair in source.pairs] if source.sacrebleu else [source.languages]
+
+
+# ---------------------------------------------------------------- readers of each kind
+
+
+def _rows(source: Source, languages: Sequence[str], skipped: Counter[str]) -> Iterator[Row]:
+    match source.kind:
+        case "files":
+            return read_aligned([source.files[language] for language in languages], *source.range)
+        case "sacrebleu":
+            return read_aligned(testsets.files(source.sacrebleu, source.pairs, tuple(languages)), *source.range)
+        case "tmx":
+            return _read_tmx(source, languages, skipped)
+        case "tsv":
+            return _read_tsv(source, languages)
+        case "hf":
+            return _read_hub(source, languages)
+        case _:
+            return _read_builtin(source, languages)
+
+
+def _read_builtin(source: Source, languages: Sequence[str]) -> Iterator[Row]:
+    from lander.data import cldr
+
+    start, stop = source.range
+    for first in range(start, stop, BUILTIN_CHUNK):
+        texts = cldr.lines(languages, first, min(first + BUILTIN_CHUNK, stop), source.vocabulary or "all")
+        share = (first - start) / (stop - start)
+        for offset, row in enumerate(zip(*(texts[language] for language in languages), strict=True)):
+            yield first + offset, row, share
+
+
+def _read_tsv(source: Source, languages: Sequence[str]) -> Iterator[Row]:
+    columns = source.columns
+    places = [columns.index(language) for language in languages]
+    for line, (row,), share in read_aligned([source.tsv], *source.range):
+        fields = row.split("\t")
+        if len(fields) != len(columns):
+            raise UserError(
+                f"{source.tsv}, line {line + 1}: {len(fields)} fields, but `columns` names {len(columns)} "
+                f"({', '.join(columns)})"
+            )
+        yield line, tuple(fields[place] for place in places), share
+
+
+def _read_hub(source: Source, languages: Sequence[str]) -> Iterator[Row]:
+    from lander.data import hub  # datasets takes a second to import
+
+    start, stop = source.range
+    count = start
+    for texts in islice(hub.rows(source, languages, start), None if stop is None else stop - start):
+        yield count, texts, 0.0 if stop is None else (count - start) / (stop - start)
+        count += 1
+    if count == start:
+        raise UserError(f"source {source.name!r}: the dataset has no row from {start} on")
+    if stop is not None and count < stop:
+        raise UserError(f"source {source.name!r}: `lines` asks for [{start}, {stop}] but it has {count:,} rows")
+
+
+def _read_tmx(source: Source, languages: Sequence[str], skipped: Counter[str]) -> Iterator[Row]:
+    codes = [source.columns[language] for language in languages] if source.columns else languages
+    yield from tmx.rows(source.tmx, codes, *source.range, skipped)
+    if skipped["units"]:
+        print(
+            f"lander data: {source.tmx}: {skipped['units']:,} translation units without {' or '.join(languages)} "
+            "are left out",
+            file=sys.stderr,
+        )
