@@ -18,11 +18,12 @@ import pandas as pd
 import torch
 from torch import nn
 
+from lander.config.finetune import Training
+from lander.config.methods import Lora
 from lander.finetune import trainer
-from lander.finetune.blocks import Router
 from lander.finetune.cost import training_cost
 from lander.finetune.engine import BlockAdamW
-from lander.finetune.methods import Lora, Prepared, linear_maps, lora_group, prepare
+from lander.finetune.methods import Prepared, added, linear_maps, prepare
 from lander.finetune.schedule import Pairs, Schedule
 from lander.models import loading
 from lander.models.families import ffn_of, fuse_activations
@@ -125,7 +126,7 @@ def prepared(system: str, size: Size, chosen: tuple[int, ...]) -> Prepared:
     if system == "lora-default":
         return peft_default(network)
     if system in ("full", "lora"):
-        return prepare(system, network, lora=Lora(RANK, 2 * RANK))
+        return prepare(system, network, lora=Lora(rank=RANK, alpha=2 * RANK))
     table = masks(ffn_of(network, 0).n_neurons, chosen, size.absent)
     return prepare("landermt", network, masks=table, scope=system)
 
@@ -136,7 +137,7 @@ def peft_default(network: nn.Module) -> Prepared:
 
     config = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules=list(linear_maps(network)), task_type="CAUSAL_LM")
     network = get_peft_model(network, config)
-    return Prepared(network, Router(), [lora_group(network)], {"lora_rank": RANK})
+    return Prepared(network, [added(network, "lora")], {"lora_rank": RANK})
 
 
 @dataclass
@@ -162,10 +163,10 @@ def make(system: str, loop: str, size: Size, chosen: tuple[int, ...]) -> Step:
 
 def engine_step(ready: Prepared, schedule: Schedule, codec: Codec) -> Callable[[], float]:
     """One update as `lander.finetune` makes it."""
-    settings = trainer.Settings(updates=10**9, accumulate=1, learning_rate=5e-5)
+    settings = Training(steps=10**9, accumulate=1, learning_rate=5e-5, precision="float32")
     with contextlib.redirect_stdout(sys.stderr):  # DeepSpeed prints its memory
         ours = trainer.Trainer(ready, schedule, codec, settings)
-    numbers = iter(range(settings.updates))
+    numbers = iter(range(settings.steps))
     return lambda: ours.update(next(numbers))[0]["loss"]
 
 
@@ -197,7 +198,7 @@ def forward_step(size: Size) -> Step:
     """A forward pass of the untouched base with its loss, which keeps nothing for a backward pass."""
     network, schedule, codec = base(size), data(size), loading.load_codec("lander-tiny")
     loss, numbers = trainer.TranslationLoss(network), iter(range(10**9))
-    ready = Prepared(network, Router(), [])
+    ready = Prepared(network, [])
 
     @torch.inference_mode()
     def run() -> float:

@@ -38,6 +38,7 @@ from benchmarks import _training as training
 from benchmarks import memory, translate
 from benchmarks._detection import Detection
 from benchmarks._measuring import measure, ratio
+from lander.config.methods import Lora
 from lander.finetune import methods
 from lander.finetune.cost import tokens, training_cost
 from lander.finetune.schedule import POOL, Pairs, Schedule
@@ -82,7 +83,7 @@ def prepared(system: str, args: argparse.Namespace) -> methods.Prepared:
     network = base(args)
     families.fuse_activations(network)
     if system in ("full", "lora"):
-        return methods.prepare(system, network, lora=methods.Lora(training.RANK, 2 * training.RANK))
+        return methods.prepare(system, network, lora=Lora(rank=training.RANK, alpha=2 * training.RANK))
     masks = training.masks(families.ffn_of(network, 0).n_neurons, args.chosen, absent=0.0)
     return methods.prepare("landermt", network, masks=masks, scope=system)
 
@@ -131,7 +132,7 @@ def decoding(
     ready = prepared("ffn", args)
     ready.router.direction = training.DIRECTION
     ready.network.requires_grad_(False).generation_config.min_new_tokens = NEW
-    routed = Translator(ready.network, codec, router=ready.router)
+    routed = Translator(ready.network, codec)
     found = {
         "base": translate.generation(network, codec.pad_left(prompts).input_ids, NEW),
         "routed": lambda: routed.generate(prompts, Decoding(max_new_tokens=NEW)),

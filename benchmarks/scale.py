@@ -81,6 +81,7 @@ def scoring(point: dict[str, int], args: argparse.Namespace) -> Callable[[], obj
 
 def update(point: dict[str, int], args: argparse.Namespace) -> Callable[[], object]:
     """An update of landermt over `directions`."""
+    from lander.config.finetune import Training
     from lander.finetune import trainer
     from lander.finetune.methods import prepare
     from lander.finetune.schedule import Pairs, Schedule
@@ -93,7 +94,7 @@ def update(point: dict[str, int], args: argparse.Namespace) -> Callable[[], obje
     tokens = draw.integers(4, args.vocabulary, n * args.tokens, dtype=np.int32)
     ends = np.arange(1, n + 1, dtype=np.int64) * args.tokens
     pairs = Pairs(tokens, ends, np.full(n, args.tokens // 2, np.int32))
-    settings = trainer.Settings(updates=10**9, accumulate=MICRO_BATCHES, learning_rate=5e-5)
+    settings = Training(steps=10**9, accumulate=MICRO_BATCHES, learning_rate=5e-5, precision="float32")
     schedule, codec = Schedule(dict.fromkeys(names, pairs), ROWS, seed=0), loading.load_codec("lander-tiny")
     with contextlib.redirect_stdout(sys.stderr):  # DeepSpeed tells of its memory
         ours = trainer.Trainer(ready, schedule, codec, settings)

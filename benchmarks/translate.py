@@ -27,8 +27,8 @@ from torch import nn
 import lander
 from benchmarks import _training as training
 from benchmarks._measuring import measure, ratio
+from lander.config.masks import Routing
 from lander.finetune import saved
-from lander.finetune.blocks import Routing
 from lander.finetune.methods import linear_maps, prepare
 from lander.models import loading
 from lander.models.families import ffn_of
@@ -50,7 +50,7 @@ def write_models(folder: Path, size: training.Size, chosen: tuple[int, ...]) -> 
     codec.tokenizer.save_pretrained(folder / BASE)
     network = loading.load_model(str(folder / BASE), dtype="float32")
     masks = training.masks(ffn_of(network, 0).n_neurons, chosen, size.absent)
-    prepared = prepare("landermt", network, masks=masks, routing=Routing("output", learned=True), scope="ffn")
+    prepared = prepare("landermt", network, masks=masks, routing=Routing(), scope="ffn")
     manifest = {
         "method": "landermt",
         "seed": 0,

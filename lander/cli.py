@@ -316,7 +316,7 @@ def delta(args: argparse.Namespace) -> None:
         raise UserError(
             f"{args.model}: not a trained model's folder, results/<run>/finetune/<method>/<variant>/s<seed>"
         )
-    trained, beside = saved.Folder(args.model), args.out.with_suffix(".md")
+    trained, beside = saved.Trained(args.model), args.out.with_suffix(".md")
     directions = trained.manifest["directions"]
     card = Card(args.model, trained, directions, args.scores, args.license)
     delta.write(args.model, args.out, card.made)
@@ -335,10 +335,10 @@ def apply(args: argparse.Namespace) -> None:
 @command(TRAINED, SCORES, LICENSE)
 def card(args: argparse.Namespace) -> None:
     """Write the model card of a trained model into its folder."""
-    from lander.finetune.saved import Folder
+    from lander.finetune.saved import Trained
     from lander.share.card import NAME, Card
 
-    trained = Folder(args.model)
+    trained = Trained(args.model)
     directions, file = trained.manifest["directions"], trained.path / NAME
     card = Card(args.model, trained, directions, args.scores, args.license)
     in_run = "/".join(["results", *trained.path.resolve().parts[-5:]])

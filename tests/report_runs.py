@@ -1,6 +1,7 @@
 """Made-up runs of any shape, for the tests of the report."""
 
 import json
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -16,13 +17,7 @@ from lander.shared.languages import parse_direction
 TEN = ["en-de", "de-en", "en-it", "it-en", "en-fr", "fr-en", "en-ar", "ar-en", "en-zh", "zh-en"]
 MADE = {
     "git": {"commit": "c0ffee" * 7, "changed": ["lander/detect/masks.py"]},
-    "machine": {
-        "processor": "Chip 9000",
-        "cores": 2,
-        "memory_bytes": 24 * 10**9,
-        "gpus": ["X", "X"],
-        "system": "Linux",
-    },
+    "machine": {"processor": "Chip", "cores": 2, "memory_bytes": 24 * 10**9, "gpus": ["X", "X"], "system": "Linux"},
     "versions": {"sacrebleu": "2.6.0", "torch": "2.13.0"},
 }
 METHODS = {
@@ -35,20 +30,22 @@ METHODS = {
 METRICS = {"bleu": 1, "chrf2++": 1.3, "bleu_raw": 0.8, "length_ratio": 0.02, "empty": 0.0005, "contaminated": 0.002}
 
 
+def put(path, text):
+    """Write a file in a folder that may not exist yet."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
 def make_scores(path, directions, methods=METHODS, seeds=("0",), tests=("cldr",)):
     random = np.random.default_rng(0)
     rows = []
-    for (method, variant), level in methods.items():
-        for seed in seeds:
-            for test in tests:
-                for direction in directions:
-                    value = level * random.uniform(0.7, 1.3)
-                    tokenizer = "zh" if direction.endswith("-zh") else "13a"
-                    for metric, factor in METRICS.items():
-                        signature = f"nrefs:1|case:mixed|eff:no|tok:{tokenizer}|smooth:exp|version:2.6.0"
-                        score = f"{value * factor:.6f}"
-                        key = (method, variant, seed, test, direction, metric, score, signature)
-                        rows.append(dict(zip(COLUMNS, key, strict=True)))
+    for ((method, variant), level), seed, test, direction in product(methods.items(), seeds, tests, directions):
+        value = level * random.uniform(0.7, 1.3)
+        tokenizer = "zh" if direction.endswith("-zh") else "13a"
+        signature = f"nrefs:1|case:mixed|eff:no|tok:{tokenizer}|smooth:exp|version:2.6.0"
+        for metric, factor in METRICS.items():
+            key = (method, variant, seed, test, direction, metric, f"{value * factor:.6f}", signature)
+            rows.append(dict(zip(COLUMNS, key, strict=True)))
     write_scores(path, rows + means(rows))
 
 
@@ -85,10 +82,9 @@ def make_neurons(folder, languages, n_layer, p=40):
 def make_loss(path, directions, updates, end):
     random = np.random.default_rng(3)
     rows = []
-    for update in range(1, updates + 1):
-        for direction in directions:
-            loss = end + 2 * np.exp(-4 * update / updates) + random.normal(0, 0.1)
-            rows.append((update, direction, loss, 120, 1e-4))
+    for update, direction in product(range(1, updates + 1), directions):
+        loss = end + 2 * np.exp(-4 * update / updates) + random.normal(0, 0.1)
+        rows.append((update, direction, loss, 120, 1e-4))
     pd.DataFrame(rows, columns=["update", "direction", "loss", "tokens", "learning_rate"]).to_csv(path, index=False)
 
 
@@ -116,17 +112,15 @@ def make_translations(folder, directions, models, lines=12, test="cldr", evil=""
     """
     random = np.random.default_rng(4)
     given = {"--translations": [], "--flags": []}
-    for place, (method, variant) in enumerate(models):
+    for number, (method, variant) in enumerate(models):
         for direction in directions:
             source, target = parse_direction(direction).source, parse_direction(direction).target
-            path = folder / "translate" / method / variant / "s0" / test / f"{direction}.jsonl"
-            path.parent.mkdir(parents=True, exist_ok=True)
             rows, flags = [], ["line,flag,detail"]
             for line in range(lines):
                 reference = TEXTS.get(target, TEXTS["en"]).format(line + 1)
                 words = reference.split()
-                hypothesis = " ".join(words[: len(words) - int(random.integers(0, 3))]) + "x" * (place % 2)
-                if place == len(models) - 1 and line % 5 == 0:
+                hypothesis = " ".join(words[: len(words) - int(random.integers(0, 3))]) + "x" * (number % 2)
+                if number == len(models) - 1 and line % 5 == 0:
                     hypothesis = TEXTS["en"].format(line + 1)
                     flags.append(f"{line},off_target,en")
                 if line == 3:
@@ -137,10 +131,9 @@ def make_translations(folder, directions, models, lines=12, test="cldr", evil=""
                     row = {"source": evil, "reference": evil}
                     hypothesis = evil
                 rows.append(json.dumps(row | {"raw": hypothesis, "hypothesis": hypothesis}))
-            path.write_text("\n".join(rows) + "\n", encoding="utf-8")
-            scored = folder / "evaluate" / method / variant / "s0" / test / f"{direction}.flags.csv"
-            scored.parent.mkdir(parents=True, exist_ok=True)
-            scored.write_text("\n".join(flags) + "\n", encoding="utf-8")
+            place = f"{method}/{variant}/s0/{test}/{direction}"
+            put(folder / f"translate/{place}.jsonl", "\n".join(rows) + "\n")
+            put(folder / f"evaluate/{place}.flags.csv", "\n".join(flags) + "\n")
         name = f"{method}/{variant}/s0"
         given["--translations"].append(f"{name}={folder}/translate/{name}")
         given["--flags"].append(f"{name}={folder}/evaluate/{name}")
@@ -207,9 +200,7 @@ def add_everything(folder, flags, directions=TEN, methods=METHODS, **translation
     pairs = {"source": ["abc", "a" * 40], "target": ["xy", "z" * 38], "template": 0, "origin": "cldr", "line": [0, 1]}
     tables.write(folder / "train/en-de.parquet", pd.DataFrame(pairs), "train")
     for stage, seconds in (("data/s0/train/en-de", 4.0), ("data/s0/train/de-en", 6.0), ("report", 90.0)):
-        path = folder / "benchmarks" / f"{stage}.tsv"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"s\th:m:s\tmax_rss\tcpu_time\n{seconds}\t0:00:04\t{100 * seconds}\t1\n")
+        put(folder / f"benchmarks/{stage}.tsv", f"s\tmax_rss\tcpu_time\n{seconds}\t{100 * seconds}\t1\n")
     more += ["--train", f"{folder}/train/en-de.parquet", "--benchmarks", f"{folder}/benchmarks"]
     return [*flags, *more, *make_translations(folder, directions, list(methods), **translations)]
 

@@ -7,10 +7,10 @@ import torch
 import toys
 from torch import nn
 
-from lander.config.methods import METHODS
+from lander.config.masks import Routing
+from lander.config.methods import METHODS, Lora
 from lander.finetune import saved
-from lander.finetune.blocks import Routing
-from lander.finetune.methods import Lora, prepare
+from lander.finetune.methods import prepare
 from lander.models import loading
 
 DIRECTIONS = ("en-de", "de-en", "en-fr")
@@ -54,9 +54,7 @@ def make(folder: Path, method: str, *, family: str = "bloom", partly: bool = Fal
         changed = masks["en-fr"]
         untouched = {"role": "base", "owner": None, "trained": False, "scale": 1.0}
         masks["en-fr"] = changed.mask(changed["layer"] == 2, changed.assign(**untouched))
-    prepared = prepare(
-        method, network, masks=masks, routing=Routing("output", learned=True), lora=Lora(rank=2), budget_layers=2
-    )
+    prepared = prepare(method, network, masks=masks, routing=Routing(), lora=Lora(rank=2), budget_layers=2)
     torch.manual_seed(3)
     for parameter in prepared.trained().values():
         parameter.data.normal_()

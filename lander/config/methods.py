@@ -64,11 +64,12 @@ class Method:
 
     Attributes:
         build: module:function, (network, options) -> Prepared (`lander.finetune.methods`); empty: nothing is trained.
-        parts: what a trained model's folder has (`lander.finetune.saved`).
+        parts: what a trained model's folder has: keys of `lander.finetune.saved.PARTS`.
         settings: the section finetune.<method> of the config.
         rate: learning rate if the config names none: 5e-5 (the paper's) for the model's own weights, 2e-4 for new ones.
         flags: the flags of `lander.finetune` that follow from these and from the rest of the config.
         recipe: of a masked method.
+        table1: whether the experiment table1 compares it.
     """
 
     build: str = ""
@@ -77,6 +78,7 @@ class Method:
     rate: float = 5e-5
     flags: Callable[[Any, Any], Settings] = lambda own, config: {}
     recipe: Recipe | None = None
+    table1: bool = True
 
     @property
     def masked(self) -> bool:
@@ -98,9 +100,9 @@ def _adapter_flags(own: MethodSettings, config: Any) -> Settings:
     return ({"bottleneck": width} if width else {"budget-layers": config.layers.k}) | _lora_flags(own, config)
 
 
-def _routed(recipe: Recipe, build: str = "lander.finetune.methods:routed") -> Method:
+def _routed(recipe: Recipe, build: str = "lander.finetune.methods:routed", *, table1: bool = True) -> Method:
     """A method that goes by masks, one way for all: from layers over neurons and masks to blocks."""
-    return Method(build, ("blocks",), recipe=recipe)
+    return Method(build, ("blocks",), recipe=recipe, table1=table1)
 
 
 UNGROUPED = {  # all neurons of the chosen layers in one group, unscaled: the layers as they are
@@ -113,10 +115,10 @@ METHODS: dict[str, Method] = {
     "zero-shot": Method(),
     "in-context": Method(),
     "full": Method("lander.finetune.methods:full", ("model",)),
-    "layers": _routed(Recipe(UNGROUPED)),
+    "layers": _routed(Recipe(UNGROUPED), table1=False),
     "landermt": _routed(Recipe()),
-    "landermt-lg": _routed(Recipe(train="general")),
-    "landermt-ls": _routed(Recipe(train="specific"), "lander.finetune.methods:routed_unshared"),
+    "landermt-lg": _routed(Recipe(train="general"), table1=False),
+    "landermt-ls": _routed(Recipe(train="specific"), "lander.finetune.methods:routed_unshared", table1=False),
     "lora": Method("lander.finetune.methods:lora", ("lora",), Lora, NEW_WEIGHTS, _lora_flags),
     "adapter": Method("lander.finetune.methods:adapter", ("bottlenecks",), Adapter, NEW_WEIGHTS, _adapter_flags),
     "adapter-lora": Method(
@@ -134,8 +136,7 @@ TRAINED = tuple(name for name, method in METHODS.items() if method.build)
 TRAINING_FREE = tuple(name for name in METHODS if name not in TRAINED)
 MASKED: dict[str, Recipe] = {name: method.recipe for name, method in METHODS.items() if method.recipe}
 
-# What the paper's tables compare: table 1 every method but those that only say which part of ours does it.
-ABLATIONS = ("layers", "landermt-lg", "landermt-ls")
-TABLE1 = tuple(name for name in METHODS if name not in ABLATIONS)
-TABLE2 = ("zero-shot", *ABLATIONS, "landermt")
+# What experiments compare beside each other
+TABLE1 = tuple(name for name, method in METHODS.items() if method.table1)
+TABLE2 = ("zero-shot", "layers", "landermt-lg", "landermt-ls", "landermt")  # which part of ours does it
 SECOND_MODEL = ("zero-shot", "adapter-lora", "landermt")  # figure 9

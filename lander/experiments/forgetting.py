@@ -17,6 +17,7 @@ from lander.config.methods import TRAINING_FREE
 from lander.experiments import samples
 from lander.experiments.samples import KEYS, LOSS, MAIN, METRICS, Inputs, Run
 from lander.report import charts
+from lander.report.charts import pareto
 from lander.report.document import Document, listed, number, numbers
 from lander.report.tables import MISSING, Cell, Table, quantity
 from lander.shared.errors import UserError
@@ -138,12 +139,6 @@ def costs(inputs: Inputs) -> pd.DataFrame:
     if mixes["value"].isna().any():
         raise UserError("--runs: an average of weights lacks the run.json of full/main at its seed; give it too")
     return pd.concat([free, runs.merge(models, on=KEYS), mixes], ignore_index=True)
-
-
-def pareto(points: pd.DataFrame, lower: list[str], higher: list[str]) -> list[bool]:
-    """Which points no other point beats: as low in the columns `lower`, as high in `higher`, and better in one."""
-    values = np.column_stack([points[lower].to_numpy(float), -points[higher].to_numpy(float)])
-    return [not any((other <= one).all() and (other < one).any() for other in values) for one in values]
 
 
 def pareto_points(data: pd.DataFrame, names: Mapping[Run, str], test: str) -> pd.DataFrame:

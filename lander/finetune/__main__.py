@@ -20,7 +20,6 @@ import contextlib
 import hashlib
 import json
 import resource
-import shutil
 import sys
 import time
 from array import array
@@ -33,21 +32,18 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.distributed as dist
-from torch import nn
 
 from lander.config.finetune import Training
-from lander.config.masks import Routing as RoutingSettings
-from lander.config.methods import METHODS, TRAINED, Adapter
-from lander.config.methods import Lora as LoraSettings
+from lander.config.masks import Routing
+from lander.config.methods import METHODS, TRAINED, Adapter, Lora
 from lander.data import chunks
 from lander.data.templates import Template, load_templates
 from lander.finetune import checkpoint, saved
-from lander.finetune.blocks import Routing
 from lander.finetune.cost import training_cost
 from lander.finetune.engine import end_processes, start_processes
-from lander.finetune.methods import Lora, Prepared, count, prepare
+from lander.finetune.methods import count, prepare
 from lander.finetune.schedule import Pairs, Schedule
-from lander.finetune.trainer import Settings, train
+from lander.finetune.trainer import train
 from lander.models import loading
 from lander.models.flags import add_model_flags, add_prompt_flags
 from lander.models.tokens import Codec
@@ -55,15 +51,10 @@ from lander.shared import guard, machine, provenance
 from lander.shared.digest import code_digest
 from lander.shared.errors import UserError, run_main
 from lander.shared.files import sweep, whole_file, write_json
-from lander.shared.languages import Direction, parse_direction
-from lander.shared.section import add_flags, names_of
+from lander.shared.languages import parse_direction
+from lander.shared.section import add_flags, names_of, settings
 
 PIECE = 1_000  # pairs that are tokenized together: as lists, tokens take many times what they take in `Pairs`
-
-SETTINGS = (  # of the trainer, under the names that they have as flags
-    "learning_rate", "schedule", "warmup", "weight_decay", "clip", "zero_stage", "seed", "checkpoint_minutes",
-    "recompute", "keep_diverged",
-)  # fmt: skip
 
 
 def tokenize(
@@ -97,20 +88,21 @@ def tokenize(
     return Pairs(np.array(tokens, np.int32), np.array(ends, np.int64), np.array(prompts, np.int32), too_long)
 
 
-def read_pairs(args: argparse.Namespace, codec: Codec) -> dict[str, Pairs]:
-    """The training pairs of every direction.
-
-    Raises:
-        UserError: a direction has no pair left.
-    """
+def read_pairs(args: argparse.Namespace, codec: Codec, masks: Mapping[str, pd.DataFrame]) -> dict[str, Pairs]:
+    """The training pairs of every direction; if there are masks, of those that have one."""
     templates = load_templates(args.templates)
     pairs = {}
     for direction, path in zip(args.directions, args.train, strict=True):
+        if masks and str(direction) not in masks:  # it runs the base's graph, and nothing of it is trained
+            continue
         names = (args.languages[direction.source], args.languages[direction.target])
         parts = chunks.reading(path, "train", ("source", "target", "template"))
         pairs[str(direction)] = tokenize(parts, codec, templates, names, args.max_length)
         if not len(pairs[str(direction)]):
             raise UserError(f"{path}: no pair of at most {args.max_length} tokens to train on; see finetune.max_length")
+    if not pairs:
+        names = ", ".join(map(str, args.directions))
+        raise UserError(f"{args.masks}: no mask for any of {names}, so there is nothing to train")
     return pairs
 
 
@@ -119,14 +111,14 @@ def fingerprint(
 ) -> dict[str, str]:
     """What a checkpoint must share with a training that goes on from it, as part -> digest or version."""
     free = ("out", "checkpoints", "checkpoint_minutes", "threads", "zero_stage", "recompute")  # may change on the way
-    settings = {key: str(value) for key, value in vars(args).items() if key not in free}
+    flags = {key: str(value) for key, value in vars(args).items() if key not in free}
     text, chosen = hashlib.sha256(), hashlib.sha256()
     for name, value in pairs.items():
         text.update(name.encode() + value.tokens.tobytes() + value.ends.tobytes() + value.prompt_lengths.tobytes())
     for name, mask in masks.items():
         chosen.update(name.encode() + pd.util.hash_pandas_object(mask, index=False).to_numpy().tobytes())
     return {
-        "settings": hashlib.sha256(json.dumps(settings).encode()).hexdigest(),
+        "settings": hashlib.sha256(json.dumps(flags).encode()).hexdigest(),
         "base": base,
         "text": text.hexdigest(),
         "masks": chosen.hexdigest(),
@@ -135,25 +127,32 @@ def fingerprint(
     }
 
 
-def run_record(args: argparse.Namespace, pairs: dict[str, Pairs], log: pd.DataFrame, **facts: Any) -> dict[str, Any]:
-    """The record of the run: settings, code, machine, versions, cost."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, list):
-            return [plain(item) for item in value]
-        return str(value) if isinstance(value, Path | Direction) else value
-
+def write_record(args: argparse.Namespace, pairs: dict[str, Pairs], log: pd.DataFrame, facts: dict[str, Any]) -> None:
+    """Write loss.csv and run.json: settings, code, machine, versions, cost, and the given facts."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     if torch.cuda.is_available():
         peak = torch.cuda.max_memory_allocated()
-    return {
-        "settings": {key: plain(value) for key, value in vars(args).items()},
+    record = {
+        "settings": json.loads(json.dumps(vars(args), default=str)),  # paths and directions as text
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "tokens": int(log["tokens"].sum()) if len(log) else 0,
         "peak_memory_bytes": int(peak),
         "pairs": {name: {"used": len(value), "too_long": value.too_long} for name, value in pairs.items()},
         **provenance.collect(),
-    } | facts
+    }
+    args.out.mkdir(parents=True, exist_ok=True)
+    with whole_file(args.out / "loss.csv") as temporary:
+        log.to_csv(temporary, index=False, lineterminator="\n")
+    write_json(args.out / "run.json", record | facts)
+
+
+def sweep_output(args: argparse.Namespace) -> None:
+    """Remove what an earlier process was writing here when it was killed."""
+    names = ["loss.csv", "run.json", "lander.json", *(part.file for part in saved.PARTS.values())]
+    names += [f"masks/{direction}.parquet" for direction in args.routes or args.directions]
+    sweep(*(args.out / name for name in names))
+    if args.checkpoints:
+        checkpoint.sweep(args.checkpoints)
 
 
 def parse_args() -> argparse.Namespace:
@@ -169,8 +168,8 @@ def parse_args() -> argparse.Namespace:
     add("--routes", type=parse_direction, nargs="*", default=[], help="directions with masks (default: --directions)")
     add("--seed", type=int, default=0)
     add_flags(parser, Training, *names_of(Training, "ranks"))
-    add_flags(parser, RoutingSettings, "scale", "gate")
-    add_flags(parser, LoraSettings, "rank", "alpha", "targets", prefix="lora-")
+    add_flags(parser, Routing, "scale", "gate")
+    add_flags(parser, Lora, "rank", "alpha", "targets", prefix="lora-")
     add_flags(parser, Adapter, "bottleneck")
     add("--budget-layers", type=int, help="for adapters and lora-matched: as many parameters as so many layers")
     add("--keep-diverged", action="store_true", help="write the model of a training that diverges (trials of a rate)")
@@ -195,93 +194,57 @@ def main() -> None:
 
 
 def finetune(args: argparse.Namespace, started: float) -> None:
-    """Prepare the method, train it, write the model."""
+    """Read the base, the masks and the pairs; prepare the method; train; write the model."""
     if dist.get_rank() == 0:
         sweep_output(args)
-    masked = METHODS[args.method].masked
     torch.manual_seed(args.seed)
     network, codec = loading.load(args.model, args.revision, args.dtype, args.prompt)
+    masked = METHODS[args.method].masked
     masks = saved.read_masks(args.masks, list(map(str, args.routes or args.directions))) if masked else {}
-    pairs = read_pairs(args, codec)
-    if masks:  # a direction without a mask runs the base's graph, and nothing of it is trained
-        pairs = {direction: found for direction, found in pairs.items() if direction in masks}
-        if not pairs:
-            names = ", ".join(map(str, args.directions))
-            raise UserError(f"{args.masks}: no mask for any of {names}, so there is nothing to train")
+    pairs = read_pairs(args, codec, masks)
     schedule = Schedule(pairs, args.batch_size, args.seed)
     accumulate = args.accumulate or len(pairs)
+    steps = args.steps if args.steps is not None else schedule.updates(args.epochs, accumulate)
+    training = settings(Training, args).changed({"steps": steps, "accumulate": accumulate})
     total = sum(parameter.numel() for parameter in network.parameters())
-    prepared = prepare_method(args, network, masks)
-    settings = Settings(
-        updates=args.steps if args.steps is not None else schedule.updates(args.epochs, accumulate),
-        accumulate=accumulate,
-        autocast=machine.autocasts(args.precision),
-        **{name: getattr(args, name) for name in SETTINGS},
-    )
-    facts = {
-        "updates": settings.updates,
-        "parameters_trained": count(prepared.groups),
-        "parameters_total": total,
-        "sizes": prepared.sizes,
-        **training_cost(prepared, schedule, settings.updates * accumulate),
-    }
-    base_digest = loading.digest(args.model, args.revision)
-    base = {**loading.place(args.model, args.revision), "digest": base_digest}
-    same = fingerprint(args, base_digest, pairs, masks)
-    masters, log = train(prepared, schedule, codec, settings, args.checkpoints, same)
-    if dist.get_rank() == 0:
-        record = run_record(args, pairs, log, **facts)
-        write_model(args, prepared, masters, codec, masks, base, log, record, started)
-
-
-def sweep_output(args: argparse.Namespace) -> None:
-    """Remove what an earlier process was writing here when it was killed."""
-    names = ["loss.csv", "run.json", "lander.json", *saved.FILES.values()]
-    names += [f"masks/{direction}.parquet" for direction in args.routes or args.directions]
-    sweep(*(args.out / name for name in names))
-    if args.checkpoints:
-        checkpoint.sweep(args.checkpoints)
-
-
-def prepare_method(args: argparse.Namespace, network: nn.Module, masks: dict[str, pd.DataFrame]) -> Prepared:
-    """The base made ready for the method of the command line."""
-    return prepare(
+    prepared = prepare(
         args.method,
         network,
         masks=masks,
         trained_in=frozenset(map(str, args.directions)),
-        routing=Routing(args.scale, args.gate == "learned"),
+        routing=settings(Routing, args),
         scope=args.scope,
-        lora=Lora(args.lora_rank, args.lora_alpha, tuple(args.lora_targets)),
+        lora=Lora(rank=args.lora_rank, alpha=args.lora_alpha, targets=tuple(args.lora_targets)),
         bottleneck=args.bottleneck,
         budget_layers=args.budget_layers,
     )
-
-
-def write_model(args, prepared, masters, codec, masks, base, log, record, started: float) -> None:
-    """Write the model's folder, then remove the checkpoints."""
-    args.out.mkdir(parents=True, exist_ok=True)
-    with whole_file(args.out / "loss.csv") as temporary:
-        log.to_csv(temporary, index=False, lineterminator="\n")
-    write_json(args.out / "run.json", record | {"seconds": round(time.monotonic() - started, 1)})
+    facts = {
+        "updates": steps,
+        "parameters_trained": count(prepared.groups),
+        "parameters_total": total,
+        "sizes": prepared.sizes,
+        **training_cost(prepared, schedule, steps * accumulate),
+    }
+    digest = loading.digest(args.model, args.revision)
     manifest = {
         "method": args.method,
         "seed": args.seed,
-        "base": base,
+        "base": {**loading.place(args.model, args.revision), "digest": digest},
         "prompt": codec.style,
         "directions": [str(direction) for direction in args.directions],
         "languages": args.languages,
         "templates": [template.text for template in load_templates(args.templates)],
         "masked": list(masks),
-        "routing": {"scale": args.scale, "gate": args.gate} if METHODS[args.method].masked else None,
+        "routing": {"scale": args.scale, "gate": args.gate} if masked else None,
         "sizes": prepared.sizes,
     }
-    saved.save(args.out, prepared, masters, codec, masks, manifest)
-    if args.checkpoints:
-        shutil.rmtree(args.checkpoints, ignore_errors=True)
-        with contextlib.suppress(OSError):  # <method>/<variant>, unless another run has checkpoints there
-            args.checkpoints.parent.rmdir()
-            args.checkpoints.parent.parent.rmdir()
+    same = fingerprint(args, digest, pairs, masks)
+    masters, log = train(prepared, schedule, codec, training, args.checkpoints, same, args.keep_diverged)
+    if dist.get_rank() == 0:
+        write_record(args, pairs, log, facts | {"seconds": round(time.monotonic() - started, 1)})
+        saved.save(args.out, prepared, masters, codec, masks, manifest)
+        if args.checkpoints:
+            checkpoint.remove(args.checkpoints)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ class Bottleneck(nn.Module):
         return self(z)
 
 
-def install(network: nn.Module, size: int) -> None:
+def install(network: nn.Module, size: int) -> nn.Module:
     """Give every layer a frozen bottleneck, in place. After PEFT, where both are used."""
     base = base_of(network)
     for layer in range(len(families.layers_of(base))):
@@ -51,6 +51,7 @@ def install(network: nn.Module, size: int) -> None:
         bottleneck = Bottleneck(size, ffn.down.weight)
         ffn.module.add_module(NAME, bottleneck)
         ffn.down.register_forward_hook(bottleneck.hook)
+    return network
 
 
 def base_of(network: nn.Module) -> nn.Module:
@@ -58,34 +59,21 @@ def base_of(network: nn.Module) -> nn.Module:
     return network.get_base_model() if hasattr(network, "get_base_model") else network
 
 
-def parameters(network: nn.Module) -> dict[str, nn.Parameter]:
-    """The bottlenecks' parameters by their names in the network."""
-    return {name: value for name, value in network.named_parameters() if f".{NAME}." in name}
-
-
-def base_name(name: str) -> str:
-    """The name that a parameter has in the base, without PEFT's wrapper."""
-    return name.removeprefix("base_model.model.")
-
-
 def n_parameters(network: nn.Module, size: int) -> int:
     """Parameters of bottlenecks of a size in every layer: (2 d_model + 1) N + d_model each."""
-    width, layers = _shape(network)
-    return layers * ((2 * width + 1) * size + width)
+    base = base_of(network)
+    width = families.ffn_of(base, 0).down.weight.shape[0]
+    return len(families.layers_of(base)) * ((2 * width + 1) * size + width)
 
 
 def largest(network: nn.Module, budget: int) -> int:
     """The largest size with which all bottlenecks together have at most `budget` parameters; 0 where none has."""
-    width, layers = _shape(network)
-    return max(0, (budget // layers - width) // (2 * width + 1))
+    least, first = (n_parameters(network, size) for size in (0, 1))
+    return max(0, (budget - least) // (first - least))
 
 
 def layers_budget(network: nn.Module, layers: int | None, scope: str = "layer") -> int:
-    """Parameters of so many whole layers, or (`scope: ffn`) of their FFNs. The layers of a model are alike.
-
-    Raises:
-        UserError: no number of layers, or one that the model does not have.
-    """
+    """Parameters of so many whole layers, or (`scope: ffn`) of their FFNs. The layers of a model are alike."""
     n_layer = len(families.layers_of(network))
     if layers is None or not 1 <= layers <= n_layer:
         raise UserError(
@@ -94,9 +82,3 @@ def layers_budget(network: nn.Module, layers: int | None, scope: str = "layer") 
         )
     one = families.layers_of(network)[0] if scope == "layer" else families.ffn_of(network, 0).module
     return layers * sum(parameter.numel() for parameter in one.parameters())
-
-
-def _shape(network: nn.Module) -> tuple[int, int]:
-    """d_model and the number of layers."""
-    base = base_of(network)
-    return families.ffn_of(base, 0).down.weight.shape[0], len(families.layers_of(base))

@@ -19,6 +19,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from lander.config.masks import Routing
 from lander.finetune.switch import Router, no_rows, switch_layer, switches
 from lander.models import families
 from lander.shared.errors import UserError
@@ -42,21 +43,10 @@ class Group:
         return frozenset(self.owner.split("+")) if self.owner else frozenset()
 
 
-def chosen_layers(masks: dict[str, pd.DataFrame]) -> list[int]:
-    """The layers that are not the base's in every direction."""
-    return sorted({int(layer) for mask in masks.values() for layer in mask.loc[mask["role"] != BASE, "layer"].unique()})
-
-
-def untouched_in(masks: dict[str, pd.DataFrame], layer: int) -> set[str]:
-    """The directions that run the base's layer, because others alone have chosen it."""
-    return {name for name, mask in masks.items() if (mask.loc[mask["layer"] == layer, "role"] == BASE).any()}
-
-
 def partition(masks: dict[str, pd.DataFrame], layer: int, n_neurons: int) -> list[Group]:
     """The blocks of a layer: neurons with the same mask in every direction. Ordered by their first neuron.
 
-    Raises:
-        UserError: a mask does not name each neuron of the layer once, or says what cannot be done.
+    UserError if a mask does not name each neuron of the layer once, or says what cannot be done.
     """
     columns = {}
     for direction, mask in masks.items():
@@ -65,25 +55,20 @@ def partition(masks: dict[str, pd.DataFrame], layer: int, n_neurons: int) -> lis
         for name in ("role", "owner", "trained", "scale"):
             columns[direction, name] = rows[name].to_numpy()
     keys = pd.DataFrame(columns)
-    by_mask = keys.groupby(list(keys.columns), dropna=False, sort=False)
-    return [_group(rows.index.to_numpy().copy(), rows.iloc[0], list(masks), layer) for _, rows in by_mask]
-
-
-def _group(neurons: np.ndarray, row: pd.Series, directions: list[str], layer: int) -> Group:
-    """A block, from the row that its neurons share: (direction, column) -> value."""
-    owners = (row[direction, "owner"] for direction in directions)
-    routes = {
-        direction: (row[direction, "role"], float(row[direction, "scale"]))
-        for direction in directions
-        if row[direction, "role"] not in (ABSENT, BASE)
-    }
-    trained_in = frozenset(direction for direction in directions if row[direction, "trained"])
-    if trained_in and trained_in != frozenset(routes):
-        raise UserError(
-            f"masks: layer {layer}, neuron {neurons[0]} takes part in {', '.join(sorted(routes))} "
-            f"but is trained in {', '.join(sorted(trained_in))}; train it wherever it takes part, or nowhere"
-        )
-    return Group(neurons, next((owner for owner in owners if isinstance(owner, str)), None), routes, trained_in)
+    groups = []
+    for _, rows in keys.groupby(list(keys.columns), dropna=False, sort=False):
+        neurons, row = rows.index.to_numpy().copy(), rows.iloc[0]
+        routes = {name: (row[name, "role"], float(row[name, "scale"])) for name in masks}
+        routes = {name: route for name, route in routes.items() if route[0] not in (ABSENT, BASE)}
+        trained_in = frozenset(name for name in masks if row[name, "trained"])
+        if trained_in and trained_in != frozenset(routes):
+            raise UserError(
+                f"masks: layer {layer}, neuron {neurons[0]} takes part in {', '.join(sorted(routes))} "
+                f"but is trained in {', '.join(sorted(trained_in))}; train it wherever it takes part, or nowhere"
+            )
+        owner = next((row[name, "owner"] for name in masks if isinstance(row[name, "owner"], str)), None)
+        groups.append(Group(neurons, owner, routes, trained_in))
+    return groups
 
 
 def _check(direction: str, layer: int, rows: pd.DataFrame, n_neurons: int) -> None:
@@ -95,8 +80,7 @@ def _check(direction: str, layer: int, rows: pd.DataFrame, n_neurons: int) -> No
             f"direction has needs a row per neuron in the mask of every direction (role {BASE} to leave it untouched)"
         )
     used = set(rows["role"])
-    unknown = sorted(used - {GENERAL, SOURCE, TARGET, ABSENT, BASE})
-    if unknown:
+    if unknown := sorted(used - {GENERAL, SOURCE, TARGET, ABSENT, BASE}):
         raise UserError(f"{where}: role {unknown[0]!r}; a role is {GENERAL}, {SOURCE}, {TARGET}, {ABSENT} or {BASE}")
     if BASE in used and (len(used) > 1 or rows["trained"].any()):
         raise UserError(
@@ -156,18 +140,12 @@ class Gate(nn.Module):
         return self.shift * 1  # (1,); a new tensor: the parameter may be gathered for this call only (ZeRO-3)
 
 
-@dataclass(frozen=True)
-class Routing:
-    """How the groups are scaled (design, eq. 7-8): `where` is input or output; `learned` adds a gate per direction."""
-
-    where: str = "output"
-    learned: bool = True
-
-
 class BlockFFN(nn.Module):
     """An FFN stored as blocks. It replaces the family's own module and is called the same way.
 
     forward: (batch, tokens, d_model) [, residual of the same shape] -> the same shape.
+
+    Of `routing` it uses `scale`, which part is scaled, and `gate`: if learned, each direction has a `Gate`.
     """
 
     def __init__(
@@ -177,18 +155,18 @@ class BlockFFN(nn.Module):
         directions: list[str],
         router: Router,
         routing: Routing,
-        untouched_in: set[str] | None = None,
+        untouched_in: set[str],
     ):
         super().__init__()
         self.router, self.routing, self.groups = router, routing, groups
-        self.untouched_in = untouched_in or set()  # directions that run the base's layer instead
+        self.untouched_in = untouched_in  # directions that run the base's layer instead
         self.masked = frozenset(directions)
         self.chosen_by = self.masked - self.untouched_in
         self.directions = set(directions)  # `add_direction` adds to them, and to `untouched_in`
         self.blocks = nn.ModuleList(Block(ffn, group.neurons) for group in groups)
         bias = ffn.down.bias
         self.bias = nn.Parameter(bias.detach().clone(), requires_grad=False) if bias is not None else None
-        gated = [name for name in directions if name in self.chosen_by] if routing.learned else []
+        gated = [name for name in directions if name in self.chosen_by] if routing.gate == "learned" else []
         self.gates = nn.ModuleDict({name: Gate(ffn.down.weight) for name in gated})
 
     def scales(self, shifts: dict[str, torch.Tensor]) -> list[float | torch.Tensor | None]:
@@ -220,8 +198,7 @@ class BlockFFN(nn.Module):
         the new direction. A layer that only some trained directions have chosen runs untouched
         unless one of these has one of the two languages.
 
-        Raises:
-            UserError: a language that owns no neuron of the layer and is in no trained direction.
+        UserError for a language that owns no neuron of the layer and is in no trained direction.
         """
         codes, name = set(astuple(direction)), str(direction)
         languages = {trained: set(astuple(parse_direction(trained))) for trained in self.masked}
@@ -267,7 +244,7 @@ class BlockFFN(nn.Module):
         """A block's part of the output, its input or its output scaled."""
         if isinstance(scale, float) and scale == 1.0:
             return block(x)
-        return block(x * scale) if self.routing.where == "input" else block(x) * scale
+        return block(x * scale) if self.routing.scale == "input" else block(x) * scale
 
 
 # ------------------------------------------------------------ into a network, and out of it
@@ -278,30 +255,38 @@ def install(
 ) -> dict[int, BlockFFN]:
     """Cut the FFN of every chosen layer into blocks, in place. Weights are the base's, all frozen.
 
-    A layer with the role `base` in some direction keeps an untouched copy beside it; no other layer does.
+    A layer is chosen if it is not the base's in every direction. If it has the role `base` in some direction, an
+    untouched copy is kept beside it.
 
     Args:
         scope: `layer`, or `ffn` where attention and norms are not trained.
     Returns:
         layer -> its BlockFFN
     """
-    family = families.family_of(network)
-    n_layer = len(families.layers_of(network))
-    installed = {}
-    for layer in chosen_layers(masks):
-        if not 0 <= layer < n_layer:
-            raise UserError(f"masks: layer {layer}: the model has layers 0 to {n_layer - 1}; make the masks again")
+    family, layers = families.family_of(network), families.layers_of(network)
+    chosen = {int(layer) for mask in masks.values() for layer in mask.loc[mask["role"] != BASE, "layer"].unique()}
+    for layer in sorted(chosen):
+        if not 0 <= layer < len(layers):
+            raise UserError(f"masks: layer {layer}: the model has layers 0 to {len(layers) - 1}; make the masks again")
         ffn = families.ffn_of(network, layer)
-        groups, untouched = partition(masks, layer, ffn.n_neurons), untouched_in(masks, layer)
-        installed[layer] = BlockFFN(ffn, groups, list(masks), router, routing, untouched)
-        module = families.layers_of(network)[layer]
-        setattr(module, family.ffn, installed[layer])
+        groups = partition(masks, layer, ffn.n_neurons)
+        untouched = {name for name, mask in masks.items() if (mask.loc[mask["layer"] == layer, "role"] == BASE).any()}
+        routed = BlockFFN(ffn, groups, list(masks), router, routing, untouched)
+        setattr(layers[layer], family.ffn, routed)
         if untouched:
-            switch_layer(module, family.ffn, ffn.module, router, untouched, scope)
-    return installed
+            switch_layer(layers[layer], family.ffn, ffn.module, router, untouched, scope)
+    return installed(network)
 
 
-def fold(network: nn.Module, ffns: dict[int, BlockFFN], plain: nn.Module) -> None:
+def installed(network: nn.Module) -> dict[int, BlockFFN]:
+    """Layer -> its BlockFFN, of a network with blocks; empty for any other."""
+    if not any(isinstance(part, BlockFFN) for part in network.modules()):
+        return {}
+    parts = ((depth, part) for depth, layer in enumerate(families.layers_of(network)) for part in layer.modules())
+    return {depth: part for depth, part in parts if isinstance(part, BlockFFN)}
+
+
+def fold(network: nn.Module, plain: nn.Module) -> None:
     """Write a routed model's weights into an untouched model of the base's architecture, for the current direction.
 
     Exact: an absent neuron is zeros, a group's factor goes into its rows or columns. A layer that the direction has
@@ -309,9 +294,9 @@ def fold(network: nn.Module, ffns: dict[int, BlockFFN], plain: nn.Module) -> Non
 
     Args:
         network: the model with blocks.
-        ffns: layer -> its BlockFFN.
         plain: a model of the base, overwritten.
     """
+    ffns = installed(network)
     inside = {id(p) for ffn in ffns.values() for p in ffn.parameters()}
     outside = {name: value for name, value in network.named_parameters() if id(value) not in inside}
     with torch.no_grad():
@@ -328,23 +313,19 @@ def fold(network: nn.Module, ffns: dict[int, BlockFFN], plain: nn.Module) -> Non
 
 def _fold_ffn(routed: BlockFFN, dense: families.FFN) -> None:
     """Blocks of one layer into its dense FFN."""
-    neurons_of = {block: group.neurons for block, group in zip(routed.blocks, routed.groups, strict=True)}
     for parameter in dense.module.parameters():
         parameter.zero_()
-    for block, scale in zip(routed.blocks, routed.scales(routed.shifts()), strict=True):
+    scales = routed.scales(routed.shifts())
+    for block, group, scale in zip(routed.blocks, routed.groups, scales, strict=True):
         if scale is None:
             continue
-        neurons = torch.as_tensor(neurons_of[block], device=dense.down.weight.device)
-        on_input, on_output = (scale, 1.0) if routed.routing.where == "input" else (1.0, scale)
-        _put_rows(dense.up, neurons, block.up, on_input)
-        if dense.gate is not None:
-            _put_rows(dense.gate, neurons, block.gate, on_input)
+        neurons = torch.as_tensor(group.neurons, device=dense.down.weight.device)
+        on_input, on_output = (scale, 1.0) if routed.routing.scale == "input" else (1.0, scale)
+        for whole, part in ((dense.up, block.up), (dense.gate, block.gate)):
+            if whole is not None:
+                whole.weight[neurons] = part.weight * on_input  # c * (W x) + b: the bias is not scaled
+                if whole.bias is not None:
+                    whole.bias[neurons] = part.bias
         dense.down.weight[:, neurons] = block.down.weight * on_output
     if routed.bias is not None:
         dense.down.bias.copy_(routed.bias)
-
-
-def _put_rows(dense: nn.Linear, neurons: torch.Tensor, part: nn.Linear, scale: float | torch.Tensor) -> None:
-    dense.weight[neurons] = part.weight * scale  # c * (W x) + b: the bias is not scaled
-    if dense.bias is not None:
-        dense.bias[neurons] = part.bias

@@ -16,7 +16,6 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -25,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from lander.finetune.engine import MOMENTS, Engine, full_shape, largest
+from lander.finetune.engine import KINDS, Engine, full_shape, largest, say
 from lander.shared import deadline
 from lander.shared.errors import UserError
 from lander.shared.files import read_json, whole_folder, write_json
@@ -35,23 +34,29 @@ NOTHING, SAVE, TIME_IS_UP, SIGNAL = range(4)  # reasons for a checkpoint; from S
 
 
 class Clock:
-    """Tells after each update whether to save, and whether to leave. All ranks must make one and ask it."""
+    """Tells after each update whether to save, and whether to leave. All ranks must make one and ask it.
+
+    As a context it handles the signals: the update at hand is finished first.
+    """
 
     def __init__(self, engine: Engine, network: nn.Module, minutes: float):
-        """
-        Args:
-            minutes: of training between checkpoints; 0: none by time.
-        """
+        """`minutes` of training between checkpoints; 0: none by time."""
         trained = 4 * sum(full_shape(parameter).numel() for parameter in engine.trained.values())  # bytes
         read = sum(full_shape(one).numel() * one.element_size() for one in network.parameters())  # at the end
         end = deadline.job_end() if dist.get_rank() == 0 else None
         self.device, self.seconds = engine.device, 60 * minutes
-        self.timer = deadline.Timer(end, trained * (1 + len(MOMENTS)), trained + read)
+        self.timer = deadline.Timer(end, trained * len(KINDS), trained + read)
         self.last, self.reason, self.signal = time.monotonic(), NOTHING, 0
 
-    def note(self, number: int, _frame: object) -> None:
-        """Handler of a signal: the update at hand is finished first."""
-        self.signal = number
+    def __enter__(self) -> None:
+        def note(number: int, _frame: object) -> None:
+            self.signal = number
+
+        self.handlers = {number: signal.signal(number, note) for number in SIGNALS}
+
+    def __exit__(self, *_error: object) -> None:
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
 
     def is_due(self, last: bool) -> bool:
         """Whether to save now; to be asked once after each update. `last`: the model comes next."""
@@ -67,17 +72,14 @@ class Clock:
     def restart(self, update: int, updates: int) -> None:
         """Go on after `update` updates are saved, or end the job where that was the reason to save; all ranks alike.
 
-        Raises:
-            UserError: the job's time is nearly up, and it is not ended by being put back into its queue.
-            SystemExit: a signal came; its status is the one that a shell gives to the signal, 130 or 143.
+        After a signal with SystemExit and the status that a shell gives to it, 130 or 143. If the job's time is nearly
+        up, with a UserError, unless the job is put back into its queue.
         """
         self.last = time.monotonic()
         if self.reason >= SIGNAL:
             number = signal.Signals(self.reason - SIGNAL)
-            if dist.get_rank() == 0:
-                with contextlib.suppress(BrokenPipeError):
-                    where = f"after update {update} of {updates}, the state is saved; run again to go on from it"
-                    print(f"finetune: {number.name}: stopped {where}", file=sys.stderr, flush=True)
+            where = f"after update {update} of {updates}, the state is saved; run again to go on from it"
+            say(f"{number.name}: stopped {where}")
             sys.exit(128 + number)
         if self.reason == TIME_IS_UP:
             for number in SIGNALS:  # the state is saved: SIGTERM, by which SLURM ends a requeued job, ends the process
@@ -89,31 +91,14 @@ class Clock:
             raise deadline.stopped(update, updates)
 
 
-@contextlib.contextmanager
-def clock(folder: Path | None, engine: Engine, network: nn.Module, minutes: float) -> Iterator[Clock | None]:
-    """A `Clock`, and while the context lasts a signal does not end the process at once. None without a folder."""
-    if folder is None:
-        yield None
-        return
-    made = Clock(engine, network, minutes)
-    before = {number: signal.signal(number, made.note) for number in SIGNALS}
-    try:
-        yield made
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def save(folder: Path, engine: Engine, update: int, log: list[dict], fingerprint: dict[str, str]) -> None:
     """Write a checkpoint after `update` updates and remove all others. All ranks must call it."""
     written = folder / f"update-{update:08d}"
-    masters = engine.masters()
-    moments = {key: engine.moments(key) for key in MOMENTS}
+    states = {kind: engine.state(kind) for kind in KINDS}
     if dist.get_rank() == 0:
         with whole_folder(written) as temporary:
-            save_file(masters, temporary / "weights.safetensors")
-            for key in MOMENTS:
-                save_file(moments[key], temporary / f"{key}.safetensors")
+            for kind, tensors in states.items():
+                save_file(tensors, temporary / f"{kind}.safetensors")
             state = {"fingerprint": fingerprint, "update": update, "updates": engine.updates, "log": log}
             write_json(temporary / "state.json", state)
         for other in set(folder.glob("update-*")) - {written}:  # a later one may be left of a run with other settings
@@ -123,20 +108,19 @@ def save(folder: Path, engine: Engine, update: int, log: list[dict], fingerprint
         dist.barrier()
 
 
-def latest(folder: Path, fingerprint: dict[str, str]) -> Path | None:
-    """The last checkpoint that was made with the same settings, data and code; others cannot be used."""
-    return next((path for path in _whole(folder) if _record(path)["fingerprint"] == fingerprint), None)
-
-
-def foreign(folder: Path, fingerprint: dict[str, str]) -> str | None:
-    """Why the training does not go on from the last checkpoint that is there, in one line."""
-    for path in _whole(folder):
+def latest(folder: Path, fingerprint: dict[str, str]) -> tuple[Path | None, str]:
+    """The last checkpoint with this fingerprint; if there is none, in one line why the last one of all is not used."""
+    why = ""
+    for path in sorted(folder.glob("update-*"), reverse=True):
+        if not (path / "state.json").is_file():
+            continue
         found = _record(path)["fingerprint"]
-        if not isinstance(found, dict):
-            return f"{path} is of an older Lander and is not used: the training starts from the beginning"
-        other = [part for part, value in fingerprint.items() if found.get(part) != value]
-        return f"{path} was made with other {', '.join(other)} and is not used: the training starts from the beginning"
-    return None
+        if found == fingerprint:
+            return path, ""
+        known = found if isinstance(found, dict) else {}
+        other = ", ".join(part for part, value in fingerprint.items() if known.get(part) != value)
+        why = why or f"{path} was made with other {other} and is not used: the training starts from the beginning"
+    return None, why
 
 
 def sweep(folder: Path) -> None:
@@ -145,8 +129,25 @@ def sweep(folder: Path) -> None:
         shutil.rmtree(path)
 
 
-def restore(path: Path, engine: Engine) -> tuple[int, list[dict]]:
-    """Load a checkpoint into the engine. Returns the update to go on with and the loss log so far."""
+def remove(folder: Path) -> None:
+    """Remove all checkpoints of a training, whose model is written."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):  # <method>/<variant>, unless another run has checkpoints there
+        folder.parent.rmdir()
+        folder.parent.parent.rmdir()
+
+
+def resume(folder: Path, engine: Engine, fingerprint: dict[str, str], updates: int) -> tuple[int, list[dict]]:
+    """Load the last checkpoint of a training into the engine, if there is one, and say which.
+
+    Returns:
+        The update to go on with, and the loss log so far.
+    """
+    path, why = latest(folder, fingerprint)
+    if path is None:
+        if why:
+            say(why)
+        return 0, []
     record = _record(path)
     with contextlib.ExitStack() as stack:
         files = {}
@@ -160,12 +161,8 @@ def restore(path: Path, engine: Engine) -> tuple[int, list[dict]]:
                 raise UserError(f"{path}: the checkpoint is damaged ({error}); {_remedy(path)}") from None
 
         engine.put(read, record["updates"])
+    say(f"resuming at update {record['update']} of {updates}")
     return record["update"], record["log"]
-
-
-def _whole(folder: Path) -> Iterator[Path]:
-    """The checkpoints of a folder, the last one first."""
-    return (path for path in sorted(folder.glob("update-*"), reverse=True) if (path / "state.json").is_file())
 
 
 def _record(path: Path) -> dict:

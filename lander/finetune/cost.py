@@ -31,13 +31,15 @@ def training_cost(prepared: Prepared, schedule: Schedule, micro_batches: int) ->
     if not prepared.groups:  # nothing to train, so nothing is run
         return {"tokens_read": 0, "flops": 0}
     read, predicted = tokens(schedule, micro_batches)
+    total = sum(flops(prepared, direction, read[direction], predicted[direction]) for direction in read)
+    return {"tokens_read": sum(read.values()), "flops": total}
+
+
+def flops(prepared: Prepared, direction: str, read: float, predicted: float) -> float:
+    """Floating point operations of a training on so many tokens of a direction."""
     head = base_of(prepared.network).get_output_embeddings().weight
-    flops = 0
-    for direction in read:
-        run, above, trained = weights(prepared, direction)
-        flops += 2 * read[direction] * (run + above + trained)
-        flops += 2 * predicted[direction] * head.numel() * (3 if head.requires_grad else 2)
-    return {"tokens_read": sum(read.values()), "flops": flops}
+    each = 2 * sum(weights(prepared, direction))
+    return read * each + 2 * predicted * head.numel() * (3 if head.requires_grad else 2)
 
 
 def tokens(schedule: Schedule, micro_batches: int) -> tuple[dict[str, int], dict[str, int]]:

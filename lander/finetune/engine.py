@@ -1,19 +1,9 @@
 """The one place that reaches into DeepSpeed: its processes, its ZeRO stages, and what they need to be exact.
 
 DeepSpeed's ZeRO spreads gradients (stage 1 and 2) and weights (stage 3) over the ranks. Routed blocks ask for things
-that it does not foresee. Each of them is below, with the reason (`no_rows` is plain PyTorch that decoding shares, so it
-is in `switch`). All were tried with DeepSpeed 0.19.8 and torch 2.13.0 on two gloo ranks, and tests/runs compares every
-stage with a single process.
-
-| what | where |
-|---|---|
-| processes that start without a launcher and end together | `start_processes`, `end_processes` |
-| no compiled kernel on a CPU | `import_deepspeed` |
-| a block that a batch does not use still runs, on no rows | `lander.finetune.switch.no_rows` |
-| a block that an update does not use does not move | `BlockAdamW`, `ParameterGroup.idle` |
-| no rounding of gradients where there is a single rank | `Engine.__init__` |
-| the optimizer's state exists and is linked before the first update | `Engine.prime` |
-| masters and moments by name, at any stage | `Engine.masters`, `moments`, `put`, `gathered`, `full_shape` |
+that it does not foresee; each is below with its reason, except for `lander.finetune.switch.no_rows`, which decoding
+shares. All were tried with DeepSpeed 0.19.8 and torch 2.13.0 on two gloo ranks, and tests/runs compares every stage
+with a single process.
 """
 
 import contextlib
@@ -29,12 +19,14 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.utils import get_total_norm
 
+from lander.config.finetune import Training
 from lander.finetune.methods import ParameterGroup
 from lander.shared import machine
 from lander.shared.errors import UserError
 
 PATIENCE = timedelta(days=1)  # of ranks that wait while the first one writes a checkpoint or a model of many GB
-MOMENTS = ("exp_avg", "exp_avg_sq")
+MASTERS = "weights"  # in float32
+KINDS = (MASTERS, "exp_avg", "exp_avg_sq")  # of the state of a training: also AdamW's moments
 
 
 # ------------------------------------------------------------ processes
@@ -69,6 +61,13 @@ def end_processes() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
+
+
+def say(message: str) -> None:
+    """Print a line on stderr, in the first process."""
+    if dist.get_rank() == 0:
+        with contextlib.suppress(BrokenPipeError):  # Ctrl-C has ended the reader; the state is still to be saved
+            print(f"finetune: {message}", file=sys.stderr, flush=True)
 
 
 def import_deepspeed() -> Any:
@@ -106,18 +105,17 @@ class BlockAdamW(torch.optim.AdamW):
         """One update of the groups that are not idle."""
         groups = self.param_groups
         self.param_groups = [group for group in groups if not group.get("idle")]
-        used = [parameter.grad for group in self.param_groups for parameter in group["params"]]
-        # One by one: the kernel for lists has failed with tensors of more than 2^31 numbers (pytorch #169930).
-        norm = get_total_norm([gradient for gradient in used if gradient is not None], foreach=False)
-        self.overflow = not bool(norm.isfinite())
-        if self.overflow:
-            self.param_groups = groups
-            return None
-        for group in self.param_groups:
-            for state in (self.state[parameter] for parameter in group["params"] if parameter in self.state):
-                if "step" in state and "updates" in group:
-                    state["step"].fill_(group["updates"])
         try:
+            used = [parameter.grad for group in self.param_groups for parameter in group["params"]]
+            # One by one: the kernel for lists has failed with tensors of more than 2^31 numbers (pytorch #169930).
+            norm = get_total_norm([gradient for gradient in used if gradient is not None], foreach=False)
+            self.overflow = not bool(norm.isfinite())
+            if self.overflow:
+                return None
+            for group in self.param_groups:
+                for state in (self.state[parameter] for parameter in group["params"] if parameter in self.state):
+                    if "step" in state and "updates" in group:
+                        state["step"].fill_(group["updates"])
             return super().step(closure)
         finally:
             self.param_groups = groups
@@ -132,31 +130,16 @@ class Engine:
     Use: `prime` once; then for each update `begin`, and `backward` for each micro-batch of this rank.
     """
 
-    def __init__(
-        self,
-        loss: nn.Module,
-        groups: Sequence[ParameterGroup],
-        *,
-        batch_size: int,
-        accumulate: int,
-        weight_decay: float = 0.01,
-        clip: float = 1.0,
-        zero_stage: int = 0,
-    ):
-        """
-        Args:
-            loss: batch -> scalar.
-            accumulate: micro-batches of an update, over all ranks.
-        Raises:
-            UserError: the ranks cannot share the micro-batches evenly.
-        """
+    def __init__(self, loss: nn.Module, groups: Sequence[ParameterGroup], settings: Training):
+        """`loss`: batch -> scalar. `settings.accumulate` counts the micro-batches of an update over all ranks."""
         ranks = dist.get_world_size()
-        if accumulate % ranks:
+        if settings.accumulate % ranks:
             raise UserError(
-                f"finetune.accumulate: {accumulate} micro-batches cannot be shared by {ranks} ranks; "
+                f"finetune.accumulate: {settings.accumulate} micro-batches cannot be shared by {ranks} ranks; "
                 f"use a multiple of {ranks}"
             )
-        self.groups, self.micro_batches = groups, accumulate // ranks
+        self.groups, self.micro_batches = groups, settings.accumulate // ranks
+        self.autocast = machine.autocasts(settings.precision)  # bfloat16 arithmetic on float32 weights
         self.trained = {name: value for group in groups for name, value in group.parameters.items()}
         self.updates = [0] * len(groups)  # that each group has had
         options = [
@@ -167,14 +150,14 @@ class Engine:
             for group in groups
         ]
         # Fused: one pass over the memory instead of ten, and no temporary copies.
-        self.optimizer = BlockAdamW(options, lr=0.0, weight_decay=weight_decay, fused=True)
+        self.optimizer = BlockAdamW(options, lr=0.0, weight_decay=settings.weight_decay, fused=True)
         bf16 = next(iter(self.trained.values())).dtype == torch.bfloat16
         config = {
-            "train_micro_batch_size_per_gpu": batch_size,
+            "train_micro_batch_size_per_gpu": settings.batch_size,
             "gradient_accumulation_steps": self.micro_batches,
-            "gradient_clipping": clip,
+            "gradient_clipping": settings.clip,
             # With bfloat16 weights DeepSpeed has float32 masters that can be read by name from stage 1 on only.
-            "zero_optimization": {"stage": max(zero_stage, 1) if bf16 else zero_stage},
+            "zero_optimization": {"stage": max(settings.zero_stage, 1) if bf16 else settings.zero_stage},
             "zero_allow_untested_optimizer": True,
             # A gradient goes to its float32 sum as soon as it exists, and its bfloat16 tensor is given back.
             "bf16": {"enabled": bf16, "immediate_grad_update": True},
@@ -195,9 +178,6 @@ class Engine:
 
         The state comes with a group's first step, and DeepSpeed links it to the parameters' names at the first step
         of all. A group that is idle then would never be linked, and no checkpoint could be put into it.
-
-        Raises:
-            UserError: the loss of the batch or its gradient is not finite.
         """
         decays = [options["weight_decay"] for options in self.optimizer.param_groups]
         for options in self.optimizer.param_groups:
@@ -224,13 +204,9 @@ class Engine:
             options.update(lr=rate, idle=idle, updates=self.updates[number])
             self.updates[number] += not idle
 
-    def backward(self, batch: Any, autocast: bool = False) -> float:
-        """Forward and backward pass of one micro-batch; the last one of an update steps. Returns the loss.
-
-        Args:
-            autocast: bfloat16 arithmetic on float32 weights.
-        """
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=autocast):
+    def backward(self, batch: Any) -> float:
+        """Forward and backward pass of one micro-batch; the last one of an update steps. Returns the loss."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             loss = self.deepspeed(batch)
         self.deepspeed.backward(loss)
         self.deepspeed.step()
@@ -243,50 +219,38 @@ class Engine:
 
     # -------------------------------------------------------- state, by the parameters' names
 
-    def masters(self) -> dict[str, torch.Tensor]:
-        """float32 weights of all trained parameters, on the CPU of rank 0. All ranks must call it."""
-        from deepspeed.utils import safe_get_full_fp32_param
+    def state(self, kind: str) -> dict[str, torch.Tensor]:
+        """One of `KINDS` of all trained parameters, float32, on the CPU of rank 0. All ranks must call it."""
+        from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
-        return self._gather(torch.Tensor.detach if self.plain else safe_get_full_fp32_param)
-
-    def moments(self, key: str) -> dict[str, torch.Tensor]:
-        """One of `MOMENTS` of all trained parameters, on the CPU of rank 0. All ranks must call it."""
-        from deepspeed.utils import safe_get_full_optimizer_state
-
-        if self.plain:
-            return self._gather(lambda parameter: self.optimizer.state[parameter][key])
-        return self._gather(lambda parameter: safe_get_full_optimizer_state(parameter, key))
-
-    def _gather(self, get: Callable[[nn.Parameter], torch.Tensor]) -> dict[str, torch.Tensor]:
-        gathered = {}
+        found = {}
         for name, parameter in self.trained.items():
-            value = get(parameter)
+            if self.plain:
+                value = parameter if kind == MASTERS else self.optimizer.state[parameter][kind]
+            elif kind == MASTERS:
+                value = safe_get_full_fp32_param(parameter)
+            else:
+                value = safe_get_full_optimizer_state(parameter, kind)
             if dist.get_rank() == 0:
-                gathered[name] = value.detach().float().cpu().reshape(full_shape(parameter)).clone()
-        return gathered
+                found[name] = value.detach().float().cpu().reshape(full_shape(parameter)).clone()
+        return found
 
     def put(self, read: Callable[[str, str], torch.Tensor], updates: list[int]) -> None:
-        """Give back what `masters` and `moments` gathered, one parameter at a time. After `prime`.
-
-        Args:
-            read: gives the tensor of a kind (`weights` or one of `MOMENTS`) and of a parameter's name.
-            updates: that each group has had.
-        """
+        """Give back what `state` gathered, one tensor at a time: `read` (kind, name). After `prime`."""
         for name, parameter in self.trained.items():
-            master = read("weights", name).to(self.device)
-            with gathered(parameter, modified=True):  # the weights that the model computes with
-                parameter.data.copy_(master)
-            if not self.plain:
-                self._set(parameter, master)
-            for key in MOMENTS:
-                if self.plain:
-                    self.optimizer.state[parameter][key].copy_(read(key, name))
-                else:
-                    self._set(parameter, read(key, name).to(self.device), key)
+            for kind in KINDS:
+                value = read(kind, name).to(self.device)
+                if kind == MASTERS:
+                    with gathered(parameter, modified=True):  # the weights that the model computes with
+                        parameter.data.copy_(value)
+                if not self.plain:
+                    self._set(parameter, kind, value)
+                elif kind != MASTERS:
+                    self.optimizer.state[parameter][kind].copy_(value)
         self.updates = list(updates)
 
-    def _set(self, parameter: nn.Parameter, value: torch.Tensor, key: str | None = None) -> None:
-        """Give a ZeRO wrapper a parameter's float32 master, or its moment `key`.
+    def _set(self, parameter: nn.Parameter, kind: str, value: torch.Tensor) -> None:
+        """Give a ZeRO wrapper a parameter's float32 master or one of its moments.
 
         ZeRO 3 gets this rank's part only: given the whole tensor, it forgets the padding of a tensor whose size is
         not a multiple of the ranks.
@@ -298,10 +262,10 @@ class Engine:
             size = parameter.ds_tensor.ds_numel
             whole = nn.functional.pad(value.flatten(), (0, size * dist.get_world_size() - value.numel()))
             extent, value = "local", whole[size * dist.get_rank() :][:size]
-        if key is None:
+        if kind == MASTERS:
             getattr(utils, f"safe_set_{extent}_fp32_param")(parameter, value)
         else:
-            getattr(utils, f"safe_set_{extent}_optimizer_state")(parameter, value, key)
+            getattr(utils, f"safe_set_{extent}_optimizer_state")(parameter, value, kind)
 
 
 def gathered(parameter: nn.Parameter, modified: bool = False) -> contextlib.AbstractContextManager:

@@ -23,27 +23,18 @@ def digests(network: nn.Module) -> dict[str, str]:
     for name, parameter in network.named_parameters():
         if not parameter.requires_grad:
             with gathered(parameter):
-                if not dist.is_initialized() or dist.get_rank() == 0:
-                    found[name] = digest(parameter)
+                if dist.get_rank() == 0:
+                    data = parameter.detach().cpu().contiguous().reshape(-1).view(torch.uint8)  # the bytes of any type
+                    found[name] = hashlib.blake2b(memoryview(data.numpy()), digest_size=16).hexdigest()
     return found
 
 
 def check(network: nn.Module, before: dict[str, str]) -> None:
-    """Compare the frozen parameters with their digests at the beginning.
-
-    Raises:
-        Moved: names the parameters that are not what they were.
-    """
+    """Compare the frozen parameters with their digests at the beginning; `Moved` names those that have changed."""
     after = digests(network)
     moved = [name for name, value in before.items() if after.get(name) != value]
-    if moved and (not dist.is_initialized() or dist.get_rank() == 0):
+    if moved and dist.get_rank() == 0:
         raise Moved(
             f"{len(moved)} of {len(before)} frozen parameters have changed in training, {', '.join(moved[:3])} among "
             "them; nothing was written. This is a bug: please report it with the log and the config"
         )
-
-
-def digest(tensor: torch.Tensor) -> str:
-    """Digest of a tensor's bytes; any type."""
-    data = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-    return hashlib.blake2b(memoryview(data.numpy()), digest_size=16).hexdigest()

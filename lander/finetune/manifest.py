@@ -1,99 +1,119 @@
-"""Checks of a trained model's manifest, and of the record of its training, before they are used.
+"""A trained model's manifest, and the record of its training, as they must be to be used.
 
-They may come from other people: names in them become names of files, sizes become memory.
+They may come from other people: names in them become names of files, sizes become memory. Other keys are allowed.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from lander.config.methods import METHODS, TRAINED
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from lander.config.methods import METHODS
 from lander.shared.errors import UserError
 from lander.shared.languages import parse_direction
 
-MANIFEST = {  # key -> what the manifest of a trained model has there
-    "method": str,
-    "base": dict,
-    "directions": list,
-    "languages": dict,
-    "templates": list,
-    "masked": list,
-    "routing": dict | None,
-    "sizes": dict,
-}
-ROUTING = {"scale": ("input", "output"), "gate": ("static", "learned", "off")}
-LARGEST_BOTTLENECK = 1_000_000
+
+def _text(text: str) -> str:
+    text.encode()  # JSON can spell halves of characters, which no tokenizer and no file takes
+    return text
 
 
-def check_manifest(manifest: Any, where: Path) -> None:
-    """Check that the keys that loading relies on are there and of their types.
-
-    Raises:
-        UserError: one is not; a method of another version.
-    """
-    wrong = [key for key, kind in MANIFEST.items() if not isinstance(manifest.get(key, ...), kind)]
-    if "base" not in wrong:
-        wrong += [f"base.{key}" for key in ("path", "digest") if not isinstance(manifest["base"].get(key), str)]
-    for key in ("directions", "templates", "masked"):
-        if key not in wrong and not all(map(_is_text, manifest[key])):
-            wrong.append(key)
-    if not wrong:
-        wrong += [] if manifest["templates"] else ["templates"]
-        wrong += [key for key in ("directions", "masked") if not all(map(_is_direction, manifest[key]))]
-        wrong += [] if all(map(_is_text, manifest["languages"].values())) else ["languages"]
-        wrong += [] if isinstance(manifest["base"].get("revision"), str | None) else ["base.revision"]
-    if wrong:
-        raise UserError(f"{where}: `{wrong[0]}` is missing or wrong; train the model again")
-    parts = parts_of(manifest, where)
-    routing = manifest["routing"] or {}
-    if "blocks" in parts and any(routing.get(key) not in known for key, known in ROUTING.items()):
-        raise UserError(f"{where}: `routing` is missing or wrong; train the model again")
-    size = manifest["sizes"].get("bottleneck")
-    if "bottlenecks" in parts and not (type(size) is int and 0 < size <= LARGEST_BOTTLENECK):
-        raise UserError(f"{where}: `sizes.bottleneck` is missing or wrong; train the model again")
-
-
-def _is_text(value: object) -> bool:
-    """Whether a value is text that a tokenizer and a file can take: JSON can spell halves of characters."""
-    return isinstance(value, str) and not any("\ud800" <= char <= "\udfff" for char in value)
-
-
-def _is_direction(name: str) -> bool:
-    """Whether a text is a direction as files are called after it: nothing that leads out of a folder."""
+def _direction(name: str) -> str:
+    """A direction as files are called after it: nothing that leads out of a folder."""
     try:
-        return str(parse_direction(name)) == name
+        if str(parse_direction(name)) == name:
+            return name
     except UserError:
-        return False
+        pass
+    raise ValueError(name)
 
 
-def parts_of(manifest: dict[str, Any], where: Path | str = "lander.json") -> tuple[str, ...]:
-    """What a trained model consists of.
+Text, Name = Annotated[str, AfterValidator(_text)], Annotated[str, AfterValidator(_direction)]
 
-    Raises:
-        UserError: a method of another version.
+
+class Checked(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class Base(Checked):
+    path: Text
+    digest: str
+    revision: str | None = None
+
+
+class Routed(Checked):
+    scale: Literal["input", "output"]
+    gate: Literal["static", "learned", "off"]
+
+
+class Sizes(Checked):
+    bottleneck: int | None = Field(None, gt=0, le=1_000_000)
+
+
+class Manifest(Checked):
+    method: str
+    base: Base
+    directions: list[Name]
+    languages: dict[str, Text]
+    templates: list[Text] = Field(min_length=1)
+    masked: list[Name]
+    routing: Routed | None
+    sizes: Sizes
+
+
+class Count(Checked):
+    used: int
+
+
+class Settings(Checked):
+    train: list[str] = []
+
+
+class Record(Checked):
+    """What a card prints of a training's record."""
+
+    settings: Settings | None = None
+    versions: dict[str, Any] | None = None
+    pairs: dict[str, Count] | None = None
+    sources: list[str] | None = None
+    updates: int | None = None
+    variant: str | None = None
+    parameters_trained: int | None = None
+    parameters_total: int | None = None
+    commit: str | None = None
+    git: dict[str, Any] | None = None
+
+
+def check_manifest(manifest: dict[str, Any], where: Path) -> tuple[str, ...]:
+    """Check the keys that loading relies on; UserError names the first one that is missing or wrong.
+
+    Returns:
+        The parts of the model (`lander.finetune.saved.PARTS`).
     """
-    if manifest["method"] not in TRAINED:
-        raise UserError(f"{where}: the method {manifest['method']!r} is unknown to this version of Lander")
-    return METHODS[manifest["method"]].parts
+    wrong, parts = _wrong(Manifest, manifest), ()
+    if not wrong:
+        if manifest["method"] not in METHODS:
+            raise UserError(f"{where}: the method {manifest['method']!r} is unknown to this version of Lander")
+        parts = METHODS[manifest["method"]].parts
+        if "blocks" in parts and manifest["routing"] is None:
+            wrong = "routing"
+        if "bottlenecks" in parts and not manifest["sizes"].get("bottleneck"):
+            wrong = "sizes.bottleneck"
+    if wrong or not parts:
+        raise UserError(f"{where}: `{wrong or 'method'}` is missing or wrong; train the model again")
+    return parts
 
 
 def check_provenance(made: Any, where: Path) -> None:
-    """Check the types of what a card prints of a training's record.
+    """Check the types of what a card prints of a training's record."""
+    if wrong := _wrong(Record, made):
+        raise UserError(f"{where}: `{wrong}` of the training's record is damaged; train the model again")
 
-    Raises:
-        UserError: something is not.
-    """
-    kinds = {"settings": dict, "versions": dict, "pairs": dict, "sources": list, "updates": int, "variant": str}
-    kinds |= {"parameters_trained": int, "parameters_total": int, "commit": str, "git": dict}
-    wrong = ["it"] if not isinstance(made, dict) else [
-        key for key, kind in kinds.items() if not isinstance(made.get(key), kind | None)
-    ]  # fmt: skip
-    if not wrong and not all(isinstance(name, str) for name in made.get("sources") or ()):
-        wrong = ["sources"]
-    counts = [] if wrong else (made.get("pairs") or {}).values()
-    if not all(isinstance(count, dict) and isinstance(count.get("used"), int) for count in counts):
-        wrong = ["pairs"]
-    train = [] if wrong else (made.get("settings") or {}).get("train", [])
-    if not isinstance(train, list) or not all(isinstance(path, str) for path in train):
-        wrong = ["settings.train"]
-    if wrong:
-        raise UserError(f"{where}: `{wrong[0]}` of the training's record is damaged; train the model again")
+
+def _wrong(kind: type[Checked], found: Any) -> str:
+    """Dotted name of the first key that is not of its kind; empty if all are."""
+    try:
+        kind.model_validate(found)
+    except ValidationError as error:
+        return ".".join(map(str, error.errors(include_url=False)[0]["loc"])) or "it"
+    return ""

@@ -1,17 +1,5 @@
 """What each method trains: parameters in groups that move, or stay idle, together.
 
-| method | trained |
-|---|---|
-| `full` | everything |
-| `lora` | low-rank updates of every linear map of every layer (PEFT) |
-| `lora-matched` | the same, the rank such that it comes nearest to `budget_layers` layers (`scope: ffn`: FFNs) |
-| `adapter` | a bottleneck behind every layer's FFN, as large as `budget_layers` whole layers allow |
-| `adapter-lora` | LoRA and bottlenecks together, no larger than `adapter` |
-| `landermt` | the neurons of the batch's direction in the chosen layers, their output bias, and with `scope: layer` the
-  attention and norms of those layers |
-| `layers`, `landermt-lg`, `random`, `random-layers` | the same, with other masks |
-| `landermt-ls` | the neurons alone: output bias, attention and norms stay frozen |
-
 A method is a function here and an entry in `lander/config/methods.py`.
 """
 
@@ -23,12 +11,15 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
-from lander.config.methods import METHODS, TRAINED
+from lander.config.masks import Routing
+from lander.config.methods import METHODS, TRAINED, Lora
 from lander.finetune import adapters
-from lander.finetune.blocks import BlockFFN, Router, Routing, install
-from lander.finetune.switch import switches
+from lander.finetune.blocks import BlockFFN, install
+from lander.finetune.switch import Router, switches
 from lander.models import families
 from lander.shared.errors import UserError
+
+MARKS = {"lora": "lora_", "bottlenecks": f".{adapters.NAME}."}  # in the names of parameters that a base does not have
 
 
 @dataclass
@@ -49,28 +40,15 @@ class ParameterGroup:
 
 
 @dataclass(frozen=True)
-class Lora:
-    """Low-rank adaptation: W + (alpha / rank) B A (Hu et al. 2022). `targets` empty: every linear map of a layer."""
-
-    rank: int = 16
-    alpha: int = 32
-    targets: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class Options:
-    """Settings of all methods; each reads its own.
-
-    `trained_in`: the directions of the training, if there are masks of others too; None: all that have masks.
-    `bottleneck`: width N of the adapter; None: the largest that fits into `budget_layers` whole layers.
-    """
+    """Settings of all methods; each reads its own."""
 
     masks: dict[str, pd.DataFrame] = field(default_factory=dict)
-    trained_in: frozenset[str] | None = None
+    trained_in: frozenset[str] | None = None  # directions of the training; None: all that have masks
     routing: Routing = field(default_factory=Routing)
     scope: str = "layer"  # or `ffn`: without attention and norms
     lora: Lora = field(default_factory=Lora)
-    bottleneck: int | None = None
+    bottleneck: int | None = None  # width N of the adapter; None: the largest within `budget_layers` whole layers
     budget_layers: int | None = None
 
 
@@ -79,9 +57,9 @@ class Prepared:
     """A model ready for training: its parameters in groups, everything else frozen."""
 
     network: nn.Module
-    router: Router
     groups: list[ParameterGroup]
     sizes: dict[str, int] = field(default_factory=dict)  # of what was added: lora_rank, bottleneck
+    router: Router = field(default_factory=Router)  # of a network with blocks
 
     def trained(self) -> dict[str, nn.Parameter]:
         """All trained parameters by their names in the network."""
@@ -94,7 +72,7 @@ def prepare(method: str, network: nn.Module, **options: Any) -> Prepared:
     Args:
         options: fields of `Options`.
     """
-    if method not in TRAINED:
+    if method not in METHODS or not METHODS[method].build:
         raise UserError(f"methods: {method!r} is not one of {', '.join(TRAINED)}")
     prepared = resolve_name(METHODS[method].build)(network, Options(**options))
     prepared.groups = [group for group in prepared.groups if group.parameters]
@@ -114,13 +92,13 @@ def count(groups: list[ParameterGroup]) -> int:
 
 def full(network: nn.Module, _options: Options) -> Prepared:
     """Everything is trained."""
-    return Prepared(network, Router(), [ParameterGroup("all", dict(network.named_parameters()))])
+    return Prepared(network, [ParameterGroup("all", dict(network.named_parameters()))])
 
 
 def lora(network: nn.Module, options: Options) -> Prepared:
     """Low-rank updates (PEFT)."""
     network = with_lora(network, options.lora)
-    return Prepared(network, Router(), [lora_group(network)], {"lora_rank": options.lora.rank})
+    return Prepared(network, [added(network, "lora")], {"lora_rank": options.lora.rank})
 
 
 def lora_matched(network: nn.Module, options: Options) -> Prepared:
@@ -128,21 +106,21 @@ def lora_matched(network: nn.Module, options: Options) -> Prepared:
     budget = adapters.layers_budget(network, options.budget_layers, options.scope)
     per_rank = sum(part.in_features + part.out_features for part in linear_maps(network).values())
     rank = max(1, round(budget / per_rank))
-    return lora(network, replace(options, lora=Lora(rank, options.lora.alpha)))
+    return lora(network, replace(options, lora=Lora(rank=rank, alpha=options.lora.alpha)))
 
 
 def adapter(network: nn.Module, options: Options) -> Prepared:
     """A bottleneck behind every layer's FFN."""
     size = adapter_size(network, options)
     adapters.install(network, size)
-    return Prepared(network, Router(), [bottleneck_group(network)], {"bottleneck": size})
+    return Prepared(network, [added(network, "bottlenecks")], {"bottleneck": size})
 
 
 def adapter_lora(network: nn.Module, options: Options) -> Prepared:
     """Low-rank updates, and bottlenecks of the largest width with which both stay within the adapter's parameters."""
     budget = adapters.n_parameters(network, adapter_size(network, options))
     network = with_lora(network, options.lora)
-    low_rank = lora_group(network)
+    low_rank = added(network, "lora")
     size = adapters.largest(network, budget - count([low_rank]))
     if size < 1:
         raise UserError(
@@ -151,15 +129,11 @@ def adapter_lora(network: nn.Module, options: Options) -> Prepared:
         )
     adapters.install(network, size)
     sizes = {"lora_rank": options.lora.rank, "bottleneck": size}
-    return Prepared(network, Router(), [low_rank, bottleneck_group(network)], sizes)
+    return Prepared(network, [low_rank, added(network, "bottlenecks")], sizes)
 
 
 def adapter_size(network: nn.Module, options: Options) -> int:
-    """Width of the method `adapter`: as given, else the largest within the budget.
-
-    Raises:
-        UserError: the budget is too small for any.
-    """
+    """Width of the method `adapter`: as given, else the largest within the budget."""
     if options.bottleneck:
         return options.bottleneck
     budget = adapters.layers_budget(network, options.budget_layers)
@@ -169,12 +143,9 @@ def adapter_size(network: nn.Module, options: Options) -> int:
     return size
 
 
-def bottleneck_group(network: nn.Module) -> ParameterGroup:
-    return ParameterGroup("bottlenecks", adapters.parameters(network))
-
-
-def lora_group(network: nn.Module) -> ParameterGroup:
-    return ParameterGroup("lora", {name: value for name, value in network.named_parameters() if "lora_" in name})
+def added(network: nn.Module, part: str) -> ParameterGroup:
+    """All parameters of a part that was added to the base."""
+    return ParameterGroup(part, {name: value for name, value in network.named_parameters() if MARKS[part] in name})
 
 
 def linear_maps(network: nn.Module) -> dict[str, nn.Linear]:
@@ -185,10 +156,10 @@ def linear_maps(network: nn.Module) -> dict[str, nn.Linear]:
 
 
 def with_lora(network: nn.Module, lora: Lora) -> nn.Module:
-    """The base with PEFT's LoRA on the targets, or on every linear map of its layers; its own parameters stay frozen.
+    """The base with PEFT's LoRA, W + (alpha / rank) B A (Hu et al. 2022); its own parameters stay frozen.
 
-    Raises:
-        UserError: a target that is neither the name of a linear map nor, after a dot, its end.
+    On the targets, or on every linear map of its layers. UserError for a target that is neither the name of a linear
+    map nor, after a dot, its end.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -211,24 +182,16 @@ def with_lora(network: nn.Module, lora: Lora) -> nn.Module:
 
 def routed_unshared(network: nn.Module, options: Options) -> Prepared:
     """Blocks as the masks say, without what the directions share."""
-    return routed(network, options, shared=False)
+    return routed(network, replace(options, scope="blocks"))
 
 
-def routed(network: nn.Module, options: Options, *, shared: bool = True) -> Prepared:
-    """Blocks as the masks say. `shared`: train what all directions share too."""
-    router, scope = Router(), options.scope if shared else "blocks"
-    installed = install(network, options.masks, router, options.routing, scope)
-    trained_in = options.trained_in or frozenset(options.masks)
-    return Prepared(network, router, block_groups(network, installed, scope, trained_in))
-
-
-def block_groups(
-    network: nn.Module, installed: dict[int, BlockFFN], scope: str, trained_in: frozenset[str]
-) -> list[ParameterGroup]:
-    """The trained parts of a model with blocks, grouped by those of the directions `trained_in` that use them.
+def routed(network: nn.Module, options: Options) -> Prepared:
+    """Blocks as the masks say, in groups by those of the directions in training that use them.
 
     What the directions share in a layer (`shared_parts`) is of all of them, or of those that have chosen the layer.
     """
+    router, trained_in = Router(), options.trained_in or frozenset(options.masks)
+    installed = install(network, options.masks, router, options.routing, options.scope)
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     shared: dict[frozenset[str] | None, dict[str, nn.Parameter]] = defaultdict(dict)
     blocks: dict[frozenset[str], dict[str, nn.Parameter]] = defaultdict(dict)
@@ -240,13 +203,18 @@ def block_groups(
         for direction in sorted(trained_in & set(ffn.gates)):
             gates[direction][names[id(ffn.gates[direction].shift)]] = ffn.gates[direction].shift
         used = ffn.chosen_by & trained_in if ffn.untouched_in else None
-        parts = shared_parts(families.layers_of(network)[layer], ffn, scope)
+        parts = shared_parts(families.layers_of(network)[layer], ffn, options.scope)
         shared[used].update((names[id(p)], p) for p in parts)
-    return [
-        *(ParameterGroup(_named("shared", used), named, used) for used, named in shared.items()),
-        *(ParameterGroup(_named("blocks", used), named, used) for used, named in blocks.items()),
-        *(ParameterGroup(f"gate of {name}", named, frozenset([name]), decays=False) for name, named in gates.items()),
+
+    def named(what: str, directions: frozenset[str] | None) -> str:
+        return what if directions is None else f"{what} of {', '.join(sorted(directions))}"
+
+    groups = [
+        *(ParameterGroup(named("shared", used), parts, used) for used, parts in shared.items()),
+        *(ParameterGroup(named("blocks", used), parts, used) for used, parts in blocks.items()),
+        *(ParameterGroup(f"gate of {name}", parts, frozenset([name]), decays=False) for name, parts in gates.items()),
     ]
+    return Prepared(network, groups, router=router)
 
 
 def shared_parts(layer: nn.Module, ffn: BlockFFN, scope: str) -> list[nn.Parameter]:
@@ -260,7 +228,3 @@ def shared_parts(layer: nn.Module, ffn: BlockFFN, scope: str) -> list[nn.Paramet
     others = {id(p) for p in ffn.parameters()}
     others |= {id(p) for switch in switches(layer).values() for p in switch.untouched.parameters()}
     return bias + [p for p in layer.parameters() if id(p) not in others]
-
-
-def _named(what: str, directions: frozenset[str] | None) -> str:
-    return what if directions is None else f"{what} of {', '.join(sorted(directions))}"

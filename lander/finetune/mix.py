@@ -18,19 +18,11 @@ from pathlib import Path
 
 import torch
 
-from lander.finetune import delta, saved
+from lander.finetune import saved
 from lander.models import loading
 from lander.shared import machine
 from lander.shared.errors import UserError, run_main
 from lander.shared.files import whole_folder
-
-
-def average(base: torch.nn.Module, tuned: torch.nn.Module, share: float) -> None:
-    """Move the weights of `tuned` towards those of `base`, in place; `share` of the difference stays."""
-    origin = dict(base.named_parameters())
-    with torch.no_grad():
-        for name, parameter in tuned.named_parameters():
-            parameter.copy_(torch.lerp(origin[name].float(), parameter.float(), share))
 
 
 @machine.on_cpu()
@@ -43,19 +35,25 @@ def main() -> None:
     args = parser.parse_args()
     if not 0 <= args.share <= 1:
         raise UserError(f"--share: {args.share} is not between 0 and 1")
-    manifest = saved.read_manifest(args.model)
-    if manifest["method"] != "full":
-        raise UserError(f"--model: {args.model} was made by {manifest['method']}; `full` alone has weights to average")
-    dtype = delta.stored_type(args.model)
-    base = loading.load_model(manifest["base"]["path"], manifest["base"]["revision"], dtype)
-    tuned = loading.load_model(str(args.model), dtype=dtype)
-    average(base, tuned, args.share)
+    trained = saved.Trained(args.model)
+    base = trained.manifest["base"]
+    if not {"model", "weights"}.issuperset(trained.parts):
+        method = trained.manifest["method"]
+        raise UserError(f"--model: {args.model} was made by {method}, which has no weights of the base to average")
     with whole_folder(args.out) as folder:
         for path in args.model.iterdir():
             if path.is_file() and path.suffix in (".json", ".jinja") and path.name not in ("lander.json", "run.json"):
                 shutil.copyfile(path, folder / path.name)
-        tuned.save_pretrained(folder)
-        saved.write_manifest(folder, manifest | {"mix": args.share})
+        for part in trained.parts:
+            tuned = saved.PARTS[part].read(args.model)
+            network = loading.load_model(base["path"], base["revision"], saved.type_of(tuned))
+            origin = dict(network.named_parameters())
+            mixed = {
+                name: torch.lerp(origin[name].float(), value.float(), args.share).to(value.dtype)
+                for name, value in tuned.items()
+            }
+            saved.PARTS[part].save(folder, mixed, base)
+        saved.write_manifest(folder, trained.manifest | {"mix": args.share})
 
 
 if __name__ == "__main__":

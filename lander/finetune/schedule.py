@@ -65,17 +65,12 @@ class Schedule:
         epoch, place = divmod(micro_batch // len(self.pairs), self.batches_per_epoch(direction))
         key = direction, epoch
         if key not in self._epochs:
+            random = np.random.default_rng([self.seed, zlib.crc32(direction.encode()), epoch])
+            order, lengths = random.permutation(len(self.pairs[direction])), self.pairs[direction].lengths
+            pool = self.batch_size * POOL
+            parts = [order[start : start + pool] for start in range(0, len(order), pool)]
+            ordered = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in parts])
+            batches = [ordered[start : start + self.batch_size] for start in range(0, len(ordered), self.batch_size)]
             self._epochs = {k: v for k, v in self._epochs.items() if k[0] != direction}  # one epoch per direction
-            self._epochs[key] = self._epoch(direction, epoch)
+            self._epochs[key] = [batches[index] for index in random.permutation(len(batches))]
         return self._epochs[key][place]
-
-    def _epoch(self, direction: str, epoch: int) -> list[np.ndarray]:
-        """The batches of one epoch of one direction."""
-        random = np.random.default_rng([self.seed, zlib.crc32(direction.encode()), epoch])
-        order = random.permutation(len(self.pairs[direction]))
-        lengths = self.pairs[direction].lengths
-        pool = self.batch_size * POOL
-        parts = [order[start : start + pool] for start in range(0, len(order), pool)]
-        ordered = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in parts])
-        batches = [ordered[start : start + self.batch_size] for start in range(0, len(ordered), self.batch_size)]
-        return [batches[index] for index in random.permutation(len(batches))]

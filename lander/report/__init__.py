@@ -17,13 +17,13 @@ Writes:
 
 One module for each section of the page: inputs, numbers, sentences and drawings together.
 
-    summary, scores, beside, experiments, detection, training, translations, data, provenance
+    summary, scores (also in a terminal), beside, detection, training, translations, data, provenance
 
     inputs.py        the files that the sections show; significance.py: intervals and tests
-    labels.py        names and order of methods, directions and metrics
-    tables.py        tables as data; svg.py: the look of the figures; document.py: what an experiment found
+    labels.py        names and order of methods, directions and metrics; paper.py: the paper's numbers
+    tables.py        tables as data and as Markdown; document.py: what an experiment found
+    charts.py        all charts, also those of the experiments; svg.py: their look and their files
     page.py          all sections put together; page.html and the other templates
-    scoretable.py    the scores of a run in a terminal
     compare/         several runs side by side
 
 Example:

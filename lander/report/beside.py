@@ -8,7 +8,7 @@ from lander.evaluate.collect import MEANS, means
 from lander.report import paper
 from lander.report.inputs import Inputs
 from lander.report.labels import run_label
-from lander.report.scores import by_direction, score_columns, score_table
+from lander.report.scores import score_columns, score_table
 from lander.report.tables import MISSING, Cell, Table
 
 OURS = ("landermt", "main")
@@ -55,8 +55,9 @@ def beside(inputs: Inputs, tests: list[str]) -> list[Beside]:
 
 def _ahead(scores: pd.DataFrame, tests: list[str], printed: paper.Printed, shared: list[str]) -> Table | None:
     """In how many directions landermt has the higher BLEU, in the paper and here (in the shared ones, if there are)."""
-    tables = {test: by_direction(scores, test) for test in tests}
-    tables = {test: table for test, table in tables.items() if OURS in table.index}
+    scores = scores[(scores["metric"] == "bleu") & ~scores["direction"].isin(MEANS)]
+    means = scores.groupby(["test", "method", "variant", "direction"])["score"].mean()
+    tables = {test: means[test].unstack() for test in tests if (test, *OURS) in means.index.droplevel("direction")}
     bleu = {name: pd.Series(values, printed.directions) for name, (*_, values) in printed.rows.items()}
     rows = []
     for name in (name for name in bleu if name != OURS[0]):

@@ -15,7 +15,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from lander.report import svg
 from lander.report.svg import styled
@@ -81,8 +81,13 @@ def lines(
         if ticks == "whole":
             whole_numbers(axis)
             axis.set_xlim(panel.data["value"].min() - 0.5, panel.data["value"].max() + 0.5)  # also those without a mean
-        elif ticks != "any":
-            _tried(axis, sorted(_unique(panels, "value")), ticks == "log")
+        elif ticks != "any":  # at the values that were tried, where their labels do not touch
+            log = ticks == "log"
+            shown = apart(sorted(_unique(panels, "value")), log)
+            if log:
+                axis.set_xscale("log")
+                axis.xaxis.set_minor_locator(NullLocator())
+            axis.set_xticks(shown, [f"{value:.3g}" for value in shown], rotation=30 if log else 0)
     return finish(figure, name, title)
 
 
@@ -280,6 +285,12 @@ def whole_numbers(axis: Axes) -> None:
     axis.xaxis.set_major_locator(MaxNLocator(nbins=16, integer=True, min_n_ticks=1))
 
 
+def pareto(points: pd.DataFrame, lower: list[str], higher: list[str]) -> list[bool]:
+    """Which points no other beats, in columns of which lower or higher values are better."""
+    values = np.column_stack([points[lower].to_numpy(float), -points[higher].to_numpy(float)])
+    return [not any((other <= one).all() and (other < one).any() for other in values) for one in values]
+
+
 def apart(values: Sequence[float], log: bool = False, share: float = 0.07) -> list[float]:
     """Those of sorted values that are at least a share of the whole range behind the last one kept."""
     places = [math.log(value) if log else value for value in values]
@@ -288,16 +299,6 @@ def apart(values: Sequence[float], log: bool = False, share: float = 0.07) -> li
         if places[place] - places[kept[-1]] >= share * (places[-1] - places[0]):
             kept.append(place)
     return [values[place] for place in kept]
-
-
-def _tried(axis: Axes, values: list[float], log: bool) -> None:
-    """Ticks at the values that were tried, where their labels do not touch."""
-    if log:
-        axis.set_xscale("log")
-        axis.xaxis.set_minor_locator(NullLocator())
-        axis.xaxis.set_minor_formatter(NullFormatter())
-    shown = apart(values, log)
-    axis.set_xticks(shown, [f"{value:.3g}" for value in shown], rotation=30 if log else 0)
 
 
 def _describe(axis: Axes, panel: Panel, line: Any = None) -> None:

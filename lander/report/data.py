@@ -16,16 +16,11 @@ from lander.shared.languages import parse_direction
 SHOWN = 200  # characters of an example
 
 
-def kept_answer(inputs: Inputs) -> str:
-    """How many pairs were kept."""
-    if inputs.counts is None:
-        return ""
-    sums = inputs.counts.groupby("reason")["pairs"].sum()
-    return f"{sums.get('kept', 0):,} of {sums.get('read', 0):,} kept"
-
-
-def count_tables(counts: pd.DataFrame) -> list[Table]:
+def count_tables(inputs: Inputs) -> list[Table]:
     """How many pairs were read, kept and dropped: by direction and, if there are several, by source."""
+    if inputs.counts is None:
+        return []
+    counts = inputs.counts
     order = sort_directions(counts["direction"].unique())
     found = [_counted(counts, "direction", "direction", order, "Pairs read, kept and dropped")]
     origins = list(counts["origin"].unique())

@@ -53,15 +53,6 @@ def chosen_layers(layers: pd.DataFrame | None) -> dict[str, list[int]]:
     }
 
 
-def layers_answer(inputs: Inputs) -> str:
-    """Which layers were chosen: one list if it is the same for all directions."""
-    chosen = {name: ", ".join(map(str, layers)) or "none" for name, layers in chosen_layers(inputs.layers).items()}
-    texts = [f"{name}: {chosen[name]}" for name in sort_directions(chosen)]
-    if len(set(chosen.values())) == 1:
-        texts = [*chosen.values()][:1]
-    return f"{'; '.join(texts)} (of {inputs.layers['layer'].nunique()}, counted from 0)" if texts else ""
-
-
 # ---------------------------------------------------------------- lines over layers (figures 4-8)
 
 
@@ -126,16 +117,6 @@ def language_lines(name: str, inputs: Inputs) -> Drawn | None:
 
 
 # ---------------------------------------------------------------- who owns which neurons
-
-
-def neurons_answer(inputs: Inputs) -> str:
-    """How many neurons are specific, in all layers and in the chosen ones."""
-    if inputs.neurons is None:
-        return ""
-    every = inputs.neurons.drop_duplicates(NEURON)
-    specific, chosen = every["kind"] == "specific", every["selected"]
-    inside = f"{(specific & chosen).sum():,} of {chosen.sum():,} in the chosen layers"
-    return f"{specific.sum():,} of {len(every):,} neurons; {inside}"
 
 
 def owners_table(inputs: Inputs) -> Table | None:

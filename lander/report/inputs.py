@@ -12,6 +12,7 @@ import yaml
 
 from lander.data import chunks
 from lander.evaluate.collect import read_scores
+from lander.report.labels import Method, method_of, run_label
 from lander.report.significance import Significance
 from lander.shared import tables
 from lander.shared.csvfile import read_csv
@@ -20,9 +21,6 @@ from lander.shared.files import read_json
 from lander.shared.languages import language_name, parse_direction
 from lander.shared.runs import Model
 
-LOSS_COLUMNS = ["update", "direction", "loss", "tokens"]
-PROMPT_COLUMNS = ["direction", "prompt", "bleu", "chosen"]
-
 
 @dataclass
 class Inputs:
@@ -30,6 +28,7 @@ class Inputs:
 
     name: str
     scores: pd.DataFrame  # method, variant, seed, test, direction, metric, score (float), signature
+    folder: Path | None = None  # of the run, if all is read from there
     layers: pd.DataFrame | None = None
     neurons: pd.DataFrame | None = None
     awareness: dict[str, pd.DataFrame] = field(default_factory=dict)  # language -> table "awareness"
@@ -46,6 +45,20 @@ class Inputs:
     lengths: pd.DataFrame = field(default_factory=pd.DataFrame)  # language, characters, sentences
     code: dict[str, Any] = field(default_factory=dict)  # stage -> digest of its code
     made: dict[str, Any] = field(default_factory=dict)  # git, machine and versions that make the page
+
+    @property
+    def models(self) -> list[Model]:
+        """The models that have scores."""
+        rows = self.scores[["method", "variant", "seed"]].drop_duplicates().itertuples(index=False, name=None)
+        return sorted(Model(method, variant, int(seed)) for method, variant, seed in rows)
+
+    @property
+    def methods(self) -> list[Method]:
+        return list(dict.fromkeys(map(method_of, self.models)))
+
+    def label(self, method: Method) -> str:
+        """The name of a method of this run beside those of other runs."""
+        return f"{run_label(method)} · {self.name}"
 
     def setting(self, *keys: str) -> Any:
         """A value of the config, or None if there is no config, no such key, or the config cannot be parsed."""
@@ -73,12 +86,6 @@ def read_scores_table(path: Path) -> pd.DataFrame:
     return scores.astype({"score": float})
 
 
-def models_of(scores: pd.DataFrame) -> list[Model]:
-    """The models of a table of scores."""
-    rows = scores[["method", "variant", "seed"]].drop_duplicates().itertuples(index=False, name=None)
-    return sorted(Model(method, variant, int(seed)) for method, variant, seed in rows)
-
-
 def read_awareness(files: Sequence[Path], languages: Sequence[str]) -> dict[str, pd.DataFrame]:
     """Awareness tables by language. Files and languages are in the same order."""
     if len(files) != len(languages):
@@ -88,21 +95,22 @@ def read_awareness(files: Sequence[Path], languages: Sequence[str]) -> dict[str,
     return {language: tables.read(path, "awareness", ["layer", "neuron", "score"]) for language, path in found}
 
 
+def _complete(path: Path, columns: list[str], numbers: list[str], maker: str) -> pd.DataFrame:
+    """Some columns of a CSV file; lines without a number where one belongs are left out."""
+    table = read_csv(path, columns, absent=f"`python -m {maker}` makes it", dtype=None)[columns]
+    table[numbers] = table[numbers].apply(pd.to_numeric, errors="coerce")
+    return table.astype({"direction": str}).dropna()
+
+
 def read_loss(path: Path) -> pd.DataFrame:
-    """A loss log of `lander.finetune`. Incomplete lines are left out."""
-    loss = read_csv(path, LOSS_COLUMNS, absent="`python -m lander.finetune` makes it", dtype=None)[LOSS_COLUMNS]
-    numbers = ["update", "loss", "tokens"]
-    loss[numbers] = loss[numbers].apply(pd.to_numeric, errors="coerce")
-    return loss.astype({"direction": str}).dropna()
+    """A loss log of `lander.finetune`."""
+    return _complete(path, ["update", "direction", "loss", "tokens"], ["update", "loss", "tokens"], "lander.finetune")
 
 
 def read_prompts(path: Path) -> pd.DataFrame:
     """The prompts that `lander.translate --choose-prompt` tried on the dev set."""
-    absent = "`python -m lander.translate` makes it"
-    prompts = read_csv(path, PROMPT_COLUMNS, absent=absent, dtype=None)[PROMPT_COLUMNS].astype({"direction": str})
-    prompts["chosen"] = prompts["chosen"].astype(str).str.lower() == "true"
-    prompts["bleu"] = pd.to_numeric(prompts["bleu"], errors="coerce")
-    return prompts.astype({"prompt": str}).dropna()
+    prompts = _complete(path, ["direction", "prompt", "bleu", "chosen"], ["bleu"], "lander.translate")
+    return prompts.assign(chosen=prompts["chosen"].astype(str).str.lower() == "true").astype({"prompt": str})
 
 
 def read_object(path: Path) -> dict[str, Any]:

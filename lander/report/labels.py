@@ -55,10 +55,11 @@ def group_heading(group: str, groups: Iterable[str]) -> str:
 
 def sort_directions(names: Iterable[str]) -> list[str]:
     """Pairs together, the direction out of English first: en-ar, ar-en, en-de, de-en. Means are left out."""
-    plain = [name for name in names if name not in MEANS]
-    return sorted(
-        plain, key=lambda name: (str(parse_direction(name).pair), direction_group(name) != "out of English", name)
-    )
+
+    def key(name: str) -> tuple:
+        return str(parse_direction(name).pair), direction_group(name) != "out of English", name
+
+    return sorted((name for name in names if name not in MEANS), key=key)
 
 
 def sort_tests(names: Iterable[str], wanted: Iterable[str]) -> list[str]:

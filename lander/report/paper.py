@@ -51,11 +51,7 @@ TABLES = {
 
 
 def table(number: int, columns: Mapping[str, str | tuple[str, str]] | None = None) -> Table:
-    """Table 1, with the means that it does not print, or table 2.
-
-    Args:
-        columns: direction or mean -> its heading, or group and heading, if they are not to be as in the paper.
-    """
+    """Table 1, with the means that it does not print, or table 2. `columns` as of `score_columns`; else the paper's."""
     printed = TABLES[number]
     scores = pd.DataFrame({name: bleu for name, _, bleu in printed.rows.values()}, printed.directions)
     notes = [CITATION.format(number)]

@@ -1,7 +1,7 @@
 """Section "Provenance": what the numbers were made with, and the commands that reproduce them."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from sacrebleu.metrics import BLEU
@@ -16,13 +16,22 @@ PAGE = "this page"
 READ = "import json, sys; [print(json.loads(line)[sys.argv[1]]) for line in sys.stdin]"  # a column of JSON lines
 
 
-def commands(inputs: Inputs, experiments: list[str]) -> list[tuple[str, str]]:
-    """(what it makes, command): the run, its experiments, one score, and that score from its translations alone."""
+def run_command(inputs: Inputs) -> str:
+    """The command that makes the run and this page."""
     config = f" --configfile {shlex.quote(inputs.config_path)}" if inputs.config_path else ""
-    base = f"snakemake --cores 2{config}"
+    return f"snakemake --cores 2{config}"
+
+
+def model_label(model: Model) -> str:
+    return f"{run_label(method_of(model))}, seed {model.seed}"
+
+
+def commands(inputs: Inputs, experiments: Iterable[str]) -> list[tuple[str, str]]:
+    """(what it makes, command): the run, its experiments, one score, and that score from its translations alone."""
+    base = run_command(inputs)
     found = [("The run and this page", base)]
-    if experiments:
-        found.append(("Its experiments", f"{base} -- {' '.join(map(shlex.quote, experiments))}"))
+    if names := " ".join(map(shlex.quote, experiments)):
+        found.append(("Its experiments", f"{base} -- {names}"))
     rows = inputs.scores[(inputs.scores["metric"] == "bleu") & ~inputs.scores["direction"].isin(MEANS)]
     if rows.empty:
         return found
@@ -30,7 +39,7 @@ def commands(inputs: Inputs, experiments: list[str]) -> list[tuple[str, str]]:
     row = (trained if len(trained) else rows).iloc[0]
     results = Path(inputs.config_path).parent if inputs.config_path else Path("results", inputs.name)
     model, item = Model(row["method"], row["variant"], int(row["seed"])), f"{row['test']}/{row['direction']}"
-    what = f"{run_label(method_of(model))}, seed {model.seed}, {row['direction']} on {row['test']}"
+    what = f"{model_label(model)}, {row['direction']} on {row['test']}"
     score = shlex.quote(f"{results}/evaluate/{model}/{item}.csv")
     found.append((f"The scores of one model, with its training ({what})", f"{base} -- {score}"))
     signature = dict(part.partition(":")[::2] for part in row["signature"].split("|"))
@@ -92,7 +101,7 @@ def versions(inputs: Inputs) -> dict[str, str]:
 def _machine_table(inputs: Inputs) -> Table:
     """Commit and machine; makers with the same values share a row."""
     records = {PAGE: inputs.made}
-    records |= {f"{run_label(method_of(model))} (seed {model.seed})": one for model, one in inputs.runs.items()}
+    records |= {model_label(model): one for model, one in inputs.runs.items()}
     found: dict[tuple[str, ...], list[str]] = {}
     for name, record in records.items():
         git, machine = (record.get(key) if isinstance(record.get(key), Mapping) else {} for key in ("git", "machine"))

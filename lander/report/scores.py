@@ -46,19 +46,8 @@ def score_columns(directions: Iterable[str]) -> dict[str, tuple[str, str]]:
     return columns
 
 
-def by_direction(scores: pd.DataFrame, test: str) -> pd.DataFrame:
-    """BLEU, mean over seeds: a row for each (method, variant), a column for each direction."""
-    rows = scores.query("test == @test and metric == 'bleu'")
-    rows = rows[~rows["direction"].isin(MEANS)]
-    return rows.groupby(["method", "variant", "direction"])["score"].mean().unstack()
-
-
 def score_table(scores: pd.DataFrame, test: str, metric: str, tested: Significance | None = None) -> Table | None:
-    """Methods x directions of one test set and metric: means over seeds, the best of each column marked.
-
-    Args:
-        tested: intervals and tests, shown in the cells.
-    """
+    """Methods x directions of one test set and metric: means over seeds, the best marked, and their tests."""
     rows = scores[(scores["test"] == test) & (scores["metric"] == metric)]
     if rows.empty:
         return None
@@ -144,8 +133,7 @@ def difference_table(
 ) -> Table | None:
     """Pairs of methods x directions: the difference, its corrected p and interval, bold if it is significant.
 
-    Args:
-        scores: (method, variant, direction) -> score, for differences that were not tested.
+    `scores`, (method, variant, direction) -> score, gives differences that were not tested.
     """
     pairs, scores = list(pairs), {} if scores is None else scores
     tests = [key for key in tested.tests if (key[2][0], key[2][2]) == (test, metric)]
@@ -162,7 +150,7 @@ def difference_table(
             table.append((label, cells))
     if not table:
         return None
-    notes = [f"Below: the Holm-corrected p of {tested.test}, and the 95% interval. Bold: {SIGNIFICANT}."]
+    notes = [f"p: Holm-corrected, of {tested.test}. Ranges: 95% intervals. Bold: {SIGNIFICANT}."]
     if not tested.tests:
         notes = ["No paired tests were possible: small differences may be chance."]
     return Table.of(caption, "method", columns.values(), table, notes=notes, word="significant")
@@ -208,18 +196,17 @@ def terminal(run: Path, metric: str) -> str:
     if metric not in set(scores["metric"]):
         raise UserError(f"--metric: {metric}: not in {path}; there are: {', '.join(scores['metric'].unique())}")
     tested = read_significance(tests) if tests.is_file() else Significance()
-    means = tested.only(means=True)
+    means, intervals = tested.only(means=True), replace(tested, tests={})
     parts = []
     for test in sorted(scores["test"].unique()):
-        if table := score_table(scores, test, metric, tested):
+        if table := score_table(scores, test, metric, intervals):
             rows = []
             for label, (mean, *others) in table.rows:  # of the intervals only those of the means, which come first
                 rows.append((label, [replace(mean, spread=f"{mean.spread} {mean.interval}".strip()), *others]))
-            parts += [replace(table, rows=rows), *baseline_tables(means, test, metric)]
-    return "\n\n".join(map(markdown, parts))
-
-
-# ---------------------------------------------------------------- figure
+            parts.append(replace(table, rows=rows))
+            parts += [replace(one, notes=[]) for one in baseline_tables(means, test, metric)]
+    notes = [f"Differences: p is Holm-corrected, of {tested.test}. Bold: {SIGNIFICANT}."] if means.tests else []
+    return "\n\n".join([*map(markdown, parts), *notes])
 
 
 def score_figure(inputs: Inputs, tests: Sequence[str]) -> Drawn | None:

@@ -110,7 +110,7 @@ class Significance:
         """What the letters and the small numbers in tables mean."""
         listed = ", ".join(f"{letter} {run_label(one)}" for one, letter in self.letters().items())
         letters = f"Letters: significantly ahead ({self.test}, Holm-corrected {SIGNIFICANT}) of {listed}. "
-        return f"{letters if listed else ''}Below a score: its 95% bootstrap interval."
+        return f"{letters if listed else ''}Ranges: 95% bootstrap intervals."
 
 
 def read_significance(path: Path) -> Significance:

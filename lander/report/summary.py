@@ -6,13 +6,13 @@ import pandas as pd
 
 from lander.config.methods import TRAINING_FREE
 from lander.evaluate.collect import MEANS
-from lander.report import data, detection
+from lander.report.detection import NEURON, chosen_layers, foreign_masks
 from lander.report.document import listed
 from lander.report.inputs import Inputs
-from lander.report.labels import MEAN_LABELS, Method, method_key, method_of, run_label, sort_tests
+from lander.report.labels import MEAN_LABELS, Method, method_key, method_of, run_label, sort_directions, sort_tests
 from lander.report.scores import score_columns
 from lander.report.significance import SIGNIFICANT
-from lander.report.tables import MISSING, Cell, Table, counted, duration, first, quantity, signed
+from lander.report.tables import MISSING, Cell, Table, counted, duration, first, measured, quantity, signed, size
 
 SIDES = {"mean-out-of-en": "out of English", "mean-into-en": "into English"}
 GLANCE = {"bleu": "BLEU", "chrf2++": "chrF2++"}
@@ -142,10 +142,10 @@ def average(inputs: Inputs, run: Method, key: str) -> float | None:
 
 
 def glance_table(inputs: Inputs, tests: list[str]) -> Table:
-    """Every method on one line: mean scores, gain over the better zero-shot, tests, and what training cost."""
+    """Every method on one line: mean scores, gain over the better zero-shot, and what training cost."""
     places = [(test, metric, name) for test in tests for metric in GLANCE for name in sides(inputs.scores, test)]
     means = {place: means_by_run(inputs.scores, *place) for place in places}
-    tested, rows, columns = inputs.significance, [], []
+    rows, columns = [], []
     for run in sorted(set().union(*(one.index for one in means.values())), key=method_key):
         cells = []  # heading -> cell
         for (test, metric, name), found in means.items():
@@ -156,33 +156,35 @@ def glance_table(inputs: Inputs, tests: list[str]) -> Table:
             if metric == "bleu":
                 zero = max((value for one, value in found.items() if one[0] == "zero-shot"), default=None)
                 cells.append(((test, "gain"), MISSING if None in (score, zero) else signed(score - zero)))
-        for test in tests:
-            for base in tested.baselines:
-                higher, lower, of = tested.counted(run, base, test)
-                text = Cell(f"+{higher} −{lower} of {of}", value=higher - lower) if of else MISSING
-                cells.append(((f"significant on {test}", f"against {run_label(base)}"), text))
         if inputs.runs:
             trained, total = (average(inputs, run, f"parameters_{name}") for name in ("trained", "total"))
-            seconds, tokens, memory = (average(inputs, run, key) for key in ("seconds", "tokens", "peak_memory_bytes"))
             costs = {
-                "trained": Cell(quantity(trained), value=trained),
+                "trained": measured(trained, quantity),
                 "share": f"{100 * trained / total:.3g}%" if trained is not None and total else MISSING,
-                "time": Cell(duration(seconds), value=seconds),
-                "tokens": Cell(quantity(tokens), value=tokens),
-                "memory": Cell(quantity(memory, "B"), value=memory),
+                "time": measured(average(inputs, run, "seconds"), duration),
+                "tokens": measured(average(inputs, run, "tokens"), quantity),
+                "memory": measured(average(inputs, run, "peak_memory_bytes"), size),
             }
             cells += [(("training", heading), cell) for heading, cell in costs.items()]
         columns = [column for column, _ in cells]
         rows.append((run_label(run), [cell for _, cell in cells]))
     notes = ["Means over directions. Gain: BLEU above the better zero-shot prompt."]
-    if tested.baselines:
-        notes.append(
-            f"Significant: in how many directions the BLEU is higher (+) and lower (−) than the baseline's, of those "
-            f"tested (Holm-corrected {SIGNIFICANT})."
-        )
     if inputs.runs:
         notes.append("Trained: parameters; share: of all parameters of the model. Memory: the peak of one process.")
     return Table.of("Methods at a glance", "method", columns, rows, notes=notes)
+
+
+def tests_table(inputs: Inputs, tests: list[str]) -> Table | None:
+    """In how many directions each method is significantly better and worse than each baseline."""
+    tested = inputs.significance
+    columns = [(f"on {test}", f"against {run_label(base)}") for test in tests for base in tested.baselines]
+    rows = []
+    for run in sorted({run for pair in tested.tests for run in pair[:2]}, key=method_key):
+        found = [tested.counted(run, base, test) for test in tests for base in tested.baselines]
+        cells = [Cell(f"+{up} −{down} of {of}", value=up - down) if of else MISSING for up, down, of in found]
+        rows.append((run_label(run), cells))
+    notes = [f"Number of directions in which the method is better (+) and worse (−), Holm-corrected {SIGNIFICANT}."]
+    return Table.of("Significant differences in BLEU", "method", columns, rows, notes=notes) if rows else None
 
 
 def off_target_table(scores: pd.DataFrame) -> Table | None:
@@ -217,14 +219,25 @@ def off_target_table(scores: pd.DataFrame) -> Table | None:
 
 
 def findings(inputs: Inputs) -> list[tuple[str, str, str]]:
-    """What people ask of a run: (question, answer, id of the place in the page)."""
-    found = [
-        ("Layers chosen", detection.layers_answer(inputs), "delta"),
-        ("Specific neurons", detection.neurons_answer(inputs), "owners"),
-        ("Masks of landermt", detection.foreign_masks(inputs), "provenance"),
-        ("Pairs for training", data.kept_answer(inputs), "data"),
-    ]
-    return [(question, answer, place) for question, answer, place in found if answer]
+    """What people ask of a run: (question, answer, id of the section)."""
+    found = []
+    chosen = {name: ", ".join(map(str, layers)) or "none" for name, layers in chosen_layers(inputs.layers).items()}
+    if chosen:
+        same = len(set(chosen.values())) == 1
+        texts = list(chosen.values())[:1] if same else [f"{name}: {chosen[name]}" for name in sort_directions(chosen)]
+        text = f"{'; '.join(texts)} (of {inputs.layers['layer'].nunique()}, counted from 0)"
+        found.append(("Layers chosen", text, "detection"))
+    if inputs.neurons is not None:
+        every = inputs.neurons.drop_duplicates(NEURON)
+        specific, inside = every["kind"] == "specific", every["selected"]
+        text = f"{specific.sum():,} of {len(every):,} neurons; {(specific & inside).sum():,} of {inside.sum():,}"
+        found.append(("Specific neurons", f"{text} in the chosen layers", "detection"))
+    if text := foreign_masks(inputs):
+        found.append(("Masks of landermt", text, "provenance"))
+    if inputs.counts is not None:
+        sums = inputs.counts.groupby("reason")["pairs"].sum()
+        found.append(("Pairs for training", f"{sums.get('kept', 0):,} of {sums.get('read', 0):,} kept", "data"))
+    return found
 
 
 def cautions(inputs: Inputs, tests: list[str]) -> list[str]:

@@ -94,14 +94,11 @@ class Drawn:
         index, columns, values = self.pivot
         order = list(dict.fromkeys(self.data[columns]))
         wide = self.data.pivot(index=index, columns=columns, values=values)[order]
-        rows = [(label, map(_number, numbers)) for label, *numbers in wide.itertuples(name=None)]
-        return Table.of(self.title, index, map(str, order), rows)
-
-
-def _number(value: float) -> str:
-    if pd.isna(value):
-        return MISSING
-    return f"{value:,.0f}" if float(value).is_integer() and abs(value) >= 1 else f"{value:.4g}"
+        whole = (wide.dropna() % 1 == 0).all(axis=None)
+        wide = wide.map(lambda value: MISSING if pd.isna(value) else f"{value:,.0f}" if whole else f"{value:.4g}")
+        return Table.of(
+            self.title, index, map(str, order), ((label, texts) for label, *texts in wide.itertuples(name=None))
+        )
 
 
 def line_style(index: int) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Tables as data and as Markdown, and numbers as text. table.html turns a table into HTML and escapes its text."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -122,6 +122,16 @@ def quantity(value: float | None, unit: str = "") -> str:
         if rounded >= size:
             return f"{rounded / size:.3g}{unit and ' '}{letter}{unit}"
     return f"{value:.0f}{unit and ' '}{unit}"
+
+
+def size(value: float | None) -> str:
+    """Bytes: `1.3 GB`."""
+    return quantity(value, "B")
+
+
+def measured(value: float | None, shown: Callable[[float], str]) -> Cell:
+    """A number as people read it, which sorts by its value; a dash if it is not known."""
+    return Cell(MISSING) if value is None or math.isnan(value) else Cell(shown(value), value=value)
 
 
 def signed(value: float, digits: int = 1) -> str:

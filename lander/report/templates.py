@@ -5,6 +5,7 @@ A module without the page, so that the figures of experiments do not depend on i
 
 import base64
 import hashlib
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -31,11 +32,7 @@ def captions() -> dict[str, str]:
 
 
 def environment(*folders: Path) -> jinja2.Environment:
-    """Templates that escape all text and show control characters, which HTML cannot hold.
-
-    Args:
-        folders: with templates of other pages, which import from those here.
-    """
+    """Templates of this folder and others. They escape text and show control characters, which HTML cannot hold."""
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader([*folders, HERE]),
         autoescape=True,
@@ -44,5 +41,6 @@ def environment(*folders: Path) -> jinja2.Environment:
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
     made.filters |= {"readable": readable, "identifier": lambda text: re.sub(r"[^A-Za-z0-9_-]", "-", text)}
+    made.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False, indent=2)
     made.globals |= {"dir": text_direction, "inline": lambda *figure: Markup(svg.inline(*figure))}
     return made

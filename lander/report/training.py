@@ -9,21 +9,14 @@ from lander.report.inputs import Inputs
 from lander.report.labels import method_key, method_of, run_label
 from lander.report.summary import average, means_by_run, sides
 from lander.report.svg import Drawn
-from lander.report.tables import MISSING, Cell, Table, duration, quantity
+from lander.report.tables import MISSING, Table, duration, measured, size
 
 POINTS = 60  # of a loss curve: enough to see its shape, few enough to average over batches
 PANELS = 3  # test sets in the figure of gain, at most
 
 
-# ---------------------------------------------------------------- loss
-
-
 def binned_loss(losses: list[pd.DataFrame]) -> pd.DataFrame:
-    """Mean loss per token in at most `POINTS` stretches of equal length, over directions and seeds.
-
-    Returns:
-        `update` (the last one of the stretch) and `loss` (nats per token, weighted by tokens).
-    """
+    """Mean loss over directions and seeds in at most `POINTS` stretches: its last update, loss (nats per token)."""
     rows = pd.concat(losses)
     rows = rows[np.isfinite(rows["loss"]) & (rows["tokens"] > 0)]
     if rows.empty:
@@ -53,9 +46,6 @@ def loss(inputs: Inputs) -> Drawn | None:
     return Drawn("loss", "Training loss", kind, drawing, data, ("update", "method", "loss"))
 
 
-# ---------------------------------------------------------------- gain against cost
-
-
 def gains(inputs: Inputs, tests: list[str]) -> pd.DataFrame:
     """Gain of each trained method over the better zero-shot prompt by mean BLEU, and what its training cost.
 
@@ -74,13 +64,10 @@ def gains(inputs: Inputs, tests: list[str]) -> pd.DataFrame:
                     cost = [average(inputs, run, key) for key in ("seconds", "peak_memory_bytes")]
                     rows.append((test, of, *run, run_label(run), means[run] - max(zero), parameters, *cost))
     columns = ["test", "directions", "method", "variant", "label", "gain", "parameters", "seconds", "memory"]
-    table = pd.DataFrame(rows, columns=columns)
-    best = []
-    for one in table.itertuples():
-        panel = table[(table["test"] == one.test) & (table["directions"] == one.directions)]
-        as_good = (panel["gain"] >= one.gain) & (panel["parameters"] <= one.parameters)
-        best.append(not (as_good & ((panel["gain"] > one.gain) | (panel["parameters"] < one.parameters))).any())
-    return table.assign(best=best)
+    table = pd.DataFrame(rows, columns=columns).assign(best=True)
+    for _, panel in table.groupby(["test", "directions"]):
+        table.loc[panel.index, "best"] = charts.pareto(panel, ["parameters"], ["gain"])
+    return table
 
 
 def gain(inputs: Inputs, tests: list[str]) -> Drawn | None:
@@ -96,9 +83,6 @@ def gain(inputs: Inputs, tests: list[str]) -> Drawn | None:
     drawing = charts.scatter("gain", "Gain against cost", panels, columns=2, log=True)
     kind = f"Scatter plot of {data['label'].nunique()} trained methods"
     return Drawn("gain", "Gain against cost", kind, drawing, data.drop(columns="label"))
-
-
-# ---------------------------------------------------------------- time and memory of the run
 
 
 def by_stage(inputs: Inputs) -> pd.DataFrame:
@@ -120,11 +104,9 @@ def stage_table(inputs: Inputs) -> Table | None:
         return None
     rows = []
     for row in by_stage(inputs).itertuples():
-        cells = [f"{row.jobs:,}", f"{row.copied:,}"]
-        numbers = [(row.seconds, duration(row.seconds)), (row.longest, duration(row.longest))]
-        numbers.append((row.memory, quantity(row.memory, "B")))
-        cells += [Cell(text, value=value) if row.jobs and value == value else MISSING for value, text in numbers]
-        rows.append((row.stage, cells))
+        times = [measured(value, duration) for value in (row.seconds, row.longest)]
+        costs = [*times, measured(row.memory, size)] if row.jobs else [MISSING] * 3
+        rows.append((row.stage, [f"{row.jobs:,}", f"{row.copied:,}", *costs]))
     columns = ["jobs", "copied", "time of all jobs", "longest job", "peak memory"]
     notes = [
         "Wall-clock time; jobs may have run in parallel. Memory: the highest resident memory of a job. Copied: further "
@@ -140,10 +122,10 @@ def stages(inputs: Inputs) -> Drawn | None:
     data = by_stage(inputs).query("jobs > 0").sort_values("seconds", ascending=False, kind="stable")
     if data.empty:
         return None
-    size, unit = next((one for one in ((3600, "h"), (60, "min")) if data["seconds"].max() >= 2 * one[0]), (1, "s"))
+    scale, unit = next((one for one in ((3600, "h"), (60, "min")) if data["seconds"].max() >= 2 * one[0]), (1, "s"))
     rows = data.assign(label=data["stage"], series="")
     panels = [
-        Panel(rows.assign(mean=data["seconds"] / size), f"time of all jobs ({unit})"),
+        Panel(rows.assign(mean=data["seconds"] / scale), f"time of all jobs ({unit})"),
         Panel(rows.assign(mean=data["memory"] / 1e9), "peak memory of a job (GB)"),
     ]
     drawing = charts.dots("stages", "Time and memory by stage", panels)

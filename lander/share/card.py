@@ -42,7 +42,7 @@ class Card:
     def __init__(
         self,
         path: str | Path,
-        trained: saved.Trained | None,
+        trained: saved.Trained | Delta | None,
         directions: Sequence[str],
         scores: Path | None = None,
         license: str | None = None,

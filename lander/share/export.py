@@ -22,7 +22,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from lander.finetune import blocks, delta, saved
+from lander.finetune import blocks, delta
 from lander.finetune.adapters import base_of
 from lander.models import families, loading
 from lander.share.card import NAME, Card
@@ -30,7 +30,7 @@ from lander.shared import machine
 from lander.shared.errors import UserError
 from lander.shared.files import sha256, whole_folder, write_json
 from lander.shared.languages import language_name, parse_direction
-from lander.translate.translator import Translator, load, open_trained
+from lander.translate.translator import Model, Translator, load, open_trained
 
 SHARED, OWN = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 EXAMPLE = "Good morning."
@@ -61,7 +61,7 @@ def export(
     """
     delta.check_out(out)
     trained = open_trained(str(path))
-    if trained and "bottlenecks" in saved.parts_of(trained.manifest, path):
+    if trained and "bottlenecks" in trained.parts:
         raise UserError(
             f"{path}: a bottleneck adapter cannot be exported: it is not linear (a gelu is between its two maps), "
             "so no weights of the base's architecture equal it; use lander.load, `lander translate` or `lander delta`"
@@ -91,7 +91,7 @@ def export(
 
 
 def _write_all(
-    out: Path, names: list[str], translator: Translator, trained: saved.Trained, base: str | None, dtype: str
+    out: Path, names: list[str], translator: Translator, trained: Model, base: str | None, dtype: str
 ) -> None:
     """The folder of each direction. Files that are the same in several are links to one."""
     layers = families.family_of(base_of(translator.network)).layers
@@ -113,7 +113,7 @@ def _write_all(
                 _link(path, folder / path.name)
 
 
-def _fold(translator: Translator, trained: saved.Trained | None, direction: str, base: str | None) -> nn.Module:
+def _fold(translator: Translator, trained: Model | None, direction: str, base: str | None) -> nn.Module:
     """The plain network of a direction."""
     translator.route(direction)
     network = translator.network
@@ -123,7 +123,7 @@ def _fold(translator: Translator, trained: saved.Trained | None, direction: str,
         return network
     where, revision = base or trained.manifest["base"]["path"], trained.manifest["base"].get("revision")
     plain = loading.load_model(where, revision, "float32")
-    blocks.fold(network, translator.ffns, plain)
+    blocks.fold(network, plain)
     return plain
 
 

@@ -6,6 +6,7 @@ model.translate(["Good morning."], "en-de")
 `lander.share.export` writes one as a plain model folder, `lander.finetune.delta` as one file.
 """
 
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch.nn.functional import cross_entropy
 
 from lander.data.templates import Template, load_templates
 from lander.finetune import blocks, delta, saved
+from lander.finetune.switch import Router
 from lander.models import loading
 from lander.models.tokens import IGNORED, Codec
 from lander.shared.errors import UserError
@@ -24,6 +26,7 @@ from lander.shared.languages import Direction, language_name, parse_direction
 from lander.shared.progress import progress
 from lander.translate.decoding import greedy
 
+Model = saved.Trained | delta.Delta  # a trained model, as a folder or as a file
 LOGITS = 2**27  # of one batch of `losses`, in numbers: half a gigabyte
 
 
@@ -52,8 +55,10 @@ class Translator:
     directions: list[Direction] = field(default_factory=list)  # that were trained
     languages: dict[str, str] = field(default_factory=dict)
     templates: list[Template] = field(default_factory=list)
-    router: blocks.Router = field(default_factory=blocks.Router)
-    ffns: dict[int, blocks.BlockFFN] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.ffns = blocks.installed(self.network)
+        self.router = next((ffn.router for ffn in self.ffns.values()), Router())
 
     def route(self, direction: str | Direction | None) -> None:
         """Make the model run a direction; None is the base's graph.
@@ -199,41 +204,25 @@ def load(
     if trained is None:
         network, codec = loading.load(path, revision, dtype, prompt)
         return Translator(network, codec, templates=own_templates(path))
-    manifest, parts, router = trained.manifest, saved.parts_of(trained.manifest, trained.path), blocks.Router()
-    in_folder, ffns = isinstance(trained, saved.Folder), {}
-    if "model" in parts and in_folder:
-        network = trained.whole(None, dtype)
-    else:
-        where, revision = delta.check_base(trained, base)
-        network = loading.load_model(where, revision, dtype)
-        network = trained.whole(network, dtype) if "model" in parts else network
-    codec = loading.load_codec(str(trained.path)) if in_folder else trained.codec(where, revision)
-    if "lora" in parts:
-        network = saved.put_lora(trained, network)
-    if "bottlenecks" in parts:
-        saved.put_bottlenecks(trained, network)
-    if "blocks" in parts:
-        how = manifest["routing"]
-        routing = blocks.Routing(how["scale"], how["gate"] == "learned")
-        ffns = blocks.install(network, trained.masks(), router, routing, saved.trained_scope(trained, network))
-        if not start:
-            saved.put_weights(trained, "blocks", network)
+    if isinstance(trained, delta.Delta):
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:  # a network disk keeps open files
+            delta.apply(path, Path(temporary, "model"), base)
+            return load(Path(temporary, "model"), dtype, start=start)
+    manifest = trained.manifest
     return Translator(
-        network.eval().requires_grad_(False),
-        codec,
+        saved.load_network(trained, dtype, base, start=start),
+        loading.load_codec(path),
         directions=[parse_direction(direction) for direction in manifest["directions"]],
         languages=manifest["languages"],
         templates=[Template(f"trained {index}", text) for index, text in enumerate(manifest["templates"])],
-        router=router,
-        ffns=ffns,
     )
 
 
-def open_trained(path: str) -> saved.Trained | None:
+def open_trained(path: str) -> Model | None:
     """A trained model, from its folder or from a delta file; None if the path is a base's."""
     if delta.is_delta(path):
         return delta.Delta(path)
-    return saved.Folder(path) if saved.is_trained_model(path) else None
+    return saved.Trained(path) if saved.is_trained_model(path) else None
 
 
 def own_templates(path: str) -> list[Template]:

@@ -1,7 +1,5 @@
 """Bottlenecks and LoRA of a size: the start is the base, what is trained, saved and loaded; and what it all costs."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -9,17 +7,15 @@ import toys
 import trained
 from torch import nn
 
-import lander
-from lander.config.methods import METHODS
+from lander.config.methods import Lora
 from lander.finetune import adapters
 from lander.finetune.cost import training_cost, weights
-from lander.finetune.methods import Lora, count, prepare
+from lander.finetune.methods import count, prepare
 from lander.finetune.schedule import Pairs, Schedule
 from lander.models import families
 from lander.share.export import export
 from lander.shared.errors import UserError
 
-MASK = torch.ones_like(toys.ids())
 # the toy BLOOM: d_model 16, three layers, linear maps 16 -> 48, 16 -> 16, 16 -> 64, 64 -> 16
 LAYER = 2 * 2 * 16 + 16 * (48 + 16 + 64 + 64) + 48 + 16 + 64 + 16  # norms, weights, biases
 PER_RANK = (16 + 48) + (16 + 16) + (16 + 64) + (64 + 16)
@@ -85,7 +81,7 @@ def test_the_rank_of_lora_matched_by_hand():
     """One layer has 3,280 parameters, 4.27 ranks of 768 each; its FFN 2,128, 2.77 ranks."""
     assert (LAYER, 3 * PER_RANK) == (3280, 768)
     for scope, rank in (("layer", 4), ("ffn", 3)):
-        prepared = prepare("lora-matched", toys.bloom(3), budget_layers=1, scope=scope, lora=Lora(16, 8))
+        prepared = prepare("lora-matched", toys.bloom(3), budget_layers=1, scope=scope, lora=Lora(rank=16, alpha=8))
         assert prepared.sizes == {"lora_rank": rank}
         assert count(prepared.groups) == 768 * rank
         assert prepared.network.peft_config["default"].lora_alpha == 8
@@ -95,19 +91,14 @@ def test_the_rank_of_lora_matched_by_hand():
     ("method", "options", "message"),
     [
         ("adapter", {}, "--budget-layers: missing"),
-        (
-            "adapter",
-            {"budget_layers": 4},
-            "--budget-layers: 4; the size is that of so many layers of the model, 1 to 3",
-        ),
+        ("adapter", {"budget_layers": 4}, "--budget-layers: 4; .* layers of the model, 1 to 3"),
         ("lora-matched", {"budget_layers": 0}, "--budget-layers: 0"),
         ("adapter-lora", {"bottleneck": 4}, "--lora-rank: 16 has 12,288 parameters, .* the adapter's 444"),
-        ("adaptor", {}, "'adaptor' is not one of full, layers"),
+        ("adaptor", {}, "'adaptor' is not one of full, "),
         (
             "lora",
             {"lora": Lora(targets=("query_key_value", "nope", "attention.dense", "mlp"))},
-            "targets: no linear map is called nope, attention.dense, mlp; "
-            "a layer has dense, dense_4h_to_h, dense_h_to_4h, query_key_value$",
+            "called nope, attention.dense, mlp; a layer has dense, dense_4h_to_h, dense_h_to_4h, query_key_value$",
         ),
     ],
 )
@@ -124,30 +115,10 @@ def test_targets_of_lora_are_ends_of_names():
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("method", ["landermt", "landermt-lg", "landermt-ls", "layers", "random", "random-layers"])
-def test_masked_methods_differ_in_their_masks_and_ls_trains_nothing_that_directions_share(method):
-    assert METHODS[method].masked
-    groups = prepare(method, toys.bloom(3), masks=toys.masks([1], 64), scope="layer").groups
-    assert (groups[0].name == "shared") == (method != "landermt-ls")
-    assert all(group.directions for group in groups[1:])
-    if method == "landermt-ls":
-        names = {name for group in groups for name in group.parameters}
-        assert all(".blocks." in name or ".gates." in name for name in names)
-
-
 @pytest.fixture
 def folder(tmp_path, request):
     """A trained model: as if training had moved everything that the method trains."""
     return trained.make(tmp_path, request.param)
-
-
-@pytest.mark.parametrize("folder", ["adapter", "adapter-lora", "lora-matched"], indirect=True)
-def test_saved_and_loaded_is_the_same_model(folder):
-    expected = folder.network(toys.ids()).logits
-    assert torch.equal(lander.load(str(folder.path)).logits(toys.ids(), MASK, "en-de"), expected)
-    untouched = lander.load(str(folder.base)).logits(toys.ids(), MASK, None)
-    assert not torch.allclose(expected, untouched, atol=1e-2)
-    assert len(lander.load(str(folder.path)).translate(["a", "bb"], "en-de", max_new_tokens=3)) == 2
 
 
 @pytest.mark.parametrize("folder", ["adapter-lora", "lora-matched"], indirect=True)
@@ -172,21 +143,6 @@ def test_bottlenecks_have_the_names_of_the_base_and_are_not_exported(folder, tmp
     with pytest.raises(UserError, match="a bottleneck adapter cannot be exported: it is not linear"):
         export(folder.path, "en-de", tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("folder", ["lora-matched"], indirect=True)
-def test_lora_matched_is_merged_on_export(folder, tmp_path):
-    export(folder.path, "en-de", tmp_path / "plain")
-    plain = lander.load(str(tmp_path / "plain")).logits(toys.ids(), MASK, None)
-    torch.testing.assert_close(plain, folder.network(toys.ids()).logits, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize("folder", ["adapter"], indirect=True)
-def test_a_method_of_another_version_is_told(folder):
-    manifest = json.loads((folder.path / "lander.json").read_text())
-    (folder.path / "lander.json").write_text(json.dumps(manifest | {"method": "prompt"}))
-    with pytest.raises(UserError, match="the method 'prompt' is unknown"):
-        lander.load(str(folder.path))
 
 
 def cost(method: str, **options) -> dict[str, int]:

@@ -31,7 +31,7 @@ def test_a_delta_equals_the_folder_bit_for_bit(method: str, tmp_path: Path) -> N
     delta.write(made.path, tmp_path / "d.safetensors", {})
     moved = made.base.rename(tmp_path / "moved")
     delta.apply(tmp_path / "d.safetensors", tmp_path / "again", str(moved))
-    for path in (tmp_path / "d.safetensors", tmp_path / "again"):
+    for path in (made.path, tmp_path / "d.safetensors", tmp_path / "again"):
         model = lander.load(str(path), base=str(moved))
         for direction, value in expected.items():
             assert torch.equal(model.logits(toys.ids(), MASK, direction), value), (path, direction)
@@ -106,6 +106,12 @@ def test_damaged_and_hostile_files_are_told_in_one_line(tmp_path: Path) -> None:
             lander.load(str(file))
         assert "\n" not in str(caught.value)
 
+    def write(manifest: object, tensors: dict[str, torch.Tensor] = tensors) -> None:
+        """A file with another manifest or other tensors, whose digest is right."""
+        changed = metadata | {"manifest": json.dumps(manifest)}
+        changed["digest"] = delta._digest(changed, sorted(tensors.items()))
+        save_file(tensors, file, changed)
+
     for place in (len(whole) // 2, len(whole) - 1):  # a bit flips
         file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         told("damaged")
@@ -114,19 +120,13 @@ def test_damaged_and_hostile_files_are_told_in_one_line(tmp_path: Path) -> None:
         told("not a readable safetensors file")
     save_file(tensors, file)
     told("not a delta file")
+    manifest = json.loads(metadata["manifest"])
     for key, value in (("base", None), ("method", "prompt"), ("directions", 3), ("routing", {}), ("masked", [1])):
-        manifest = json.loads(metadata["manifest"]) | {key: value}
-        changed = metadata | {"manifest": json.dumps(manifest)}
-        changed["digest"] = delta._digest(changed, ((name, tensors[name]) for name in sorted(tensors)))
-        save_file(tensors, file, changed)
+        write(manifest | {key: value})
         told(key if key != "method" else "unknown")
-    changed = metadata | {"manifest": "[]"}
-    changed["digest"] = delta._digest(changed, ((name, tensors[name]) for name in sorted(tensors)))
-    save_file(tensors, file, changed)
+    write([])
     told("`manifest` is missing or damaged")
-    outside = tensors | {"masks/../../en-de": tensors["masks/en-de"].clone()}
-    metadata["digest"] = delta._digest(metadata, ((name, outside[name]) for name in sorted(outside)))
-    save_file(outside, file, metadata)
+    write(manifest, tensors | {"masks/../../en-de": tensors["masks/en-de"].clone()})
     with pytest.raises(UserError, match="which the manifest does not name"):
         delta.apply(file, tmp_path / "again")
     assert not list(tmp_path.rglob("en-de.parquet"))[1:]
@@ -164,10 +164,7 @@ def test_a_training_that_is_not_finished_is_told_from_a_folder_that_is_no_model(
     for name in ("loss.csv", "run.json"):
         (made.path / name).write_text("{}")
     manifest = made.path / "lander.json"
-    for content, message in (
-        ("[]", "lander.json: not a mapping"),
-        (None, "model is not finished .*lander.json"),
-    ):
+    for content, message in (("[]", "lander.json: not a mapping"), (None, "model is not finished .*lander.json")):
         manifest.write_text(content) if content else manifest.unlink()
         with pytest.raises(UserError, match=message):
             lander.load(made.path)

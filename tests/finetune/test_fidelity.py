@@ -11,9 +11,10 @@ from transformers import BloomConfig, BloomForCausalLM
 
 from lander.config import config
 from lander.config.config import READINGS
-from lander.finetune.blocks import Routing
+from lander.config.masks import Routing
+from lander.config.methods import Lora
 from lander.finetune.engine import BlockAdamW
-from lander.finetune.methods import Lora, Prepared, count, prepare
+from lander.finetune.methods import Prepared, count, prepare
 from lander.finetune.schedule import Pairs, Schedule
 from lander.report import paper
 
@@ -40,7 +41,7 @@ def masks():
 @pytest.mark.parametrize(("scope", "expected"), [("layer", WHOLE_LAYERS), ("ffn", THEIR_FFNS)])
 def test_landermt(masks, scope, expected):
     """805M: four whole layers. Every neuron is trained in some direction, the output bias in all."""
-    model = prepared("landermt", masks=masks, scope=scope, routing=Routing("input", learned=False))
+    model = prepared("landermt", masks=masks, scope=scope, routing=Routing(scale="input", gate="static"))
     assert (masks["en-de"]["role"] == "absent").mean() == pytest.approx(4 / 60, abs=1e-3)
     assert count(model.groups) == expected
 
@@ -59,20 +60,20 @@ def test_baselines(method, options, expected):
     assert count(prepared(method, **options).groups) == expected
 
 
-def test_adapter_lora_gets_the_largest_bottleneck_within_the_adapters_size():
-    assert prepared("adapter-lora", bottleneck=3280).sizes == {"lora_rank": 16, "bottleneck": 3152}
-
-
-@pytest.mark.parametrize(("scope", "rank", "budget"), [("layer", 410, WHOLE_LAYERS), ("ffn", 273, THEIR_FFNS)])
-def test_lora_matched_is_as_near_as_a_rank_can_be(scope, rank, budget):
-    model = prepared("lora-matched", budget_layers=4, scope=scope)
-    assert model.sizes == {"lora_rank": rank}
-    assert abs(count(model.groups) - budget) <= 65_536 * 30 / 2  # half a rank
-
-
-def test_an_adapter_without_a_size_is_just_below_four_layers():
-    model = prepared("adapter", budget_layers=4)
-    assert 0 <= WHOLE_LAYERS - count(model.groups) < 30 * (2 * 4096 + 1)  # less than one more unit
+@pytest.mark.parametrize(
+    ("method", "options", "sizes", "budget", "within"),
+    [
+        ("adapter-lora", {"bottleneck": 3280}, {"lora_rank": 16, "bottleneck": 3152}, 806_314_080, 30 * (2 * 4096 + 1)),
+        ("lora-matched", {"budget_layers": 4}, {"lora_rank": 410}, WHOLE_LAYERS, 65_536 * 30 / 2),  # half a rank
+        ("lora-matched", {"budget_layers": 4, "scope": "ffn"}, {"lora_rank": 273}, THEIR_FFNS, 65_536 * 30 / 2),
+        ("adapter", {"budget_layers": 4}, {"bottleneck": 3276}, WHOLE_LAYERS, 30 * (2 * 4096 + 1)),  # one unit
+    ],
+)
+def test_what_is_added_is_as_near_to_its_budget_as_can_be(method, options, sizes, budget, within):
+    model = prepared(method, **options)
+    assert model.sizes == sizes
+    assert abs(budget - count(model.groups)) < within
+    assert method == "lora-matched" or count(model.groups) <= budget
 
 
 @pytest.fixture(scope="module")

@@ -29,8 +29,7 @@ def pairs(lengths: list[int]) -> Pairs:
 
 
 def test_pairs_come_back_as_they_were():
-    assert pairs([3, 2])[0] == ([0, 1, 2], 1)
-    assert pairs([3, 2])[1] == ([3, 4], 1)
+    assert list(pairs([3, 2])) == [([0, 1, 2], 1), ([3, 4], 1)]
 
 
 def test_directions_take_turns_and_each_pair_comes_once_per_epoch():
@@ -144,24 +143,21 @@ def test_why_a_checkpoint_is_not_used_is_said_in_one_line(tmp_path):
             write_json(folder / "state.json", state)
 
     mine = {"settings": "a", "code": "b", "torch": "2.9"}
-    assert checkpoint.foreign(tmp_path, mine) is None
-    saved(2, "of a digest alone")
-    assert "update-00000002 is of an older Lander" in checkpoint.foreign(tmp_path, mine)
+    assert checkpoint.latest(tmp_path, mine) == (None, "")
+    saved(2, "of an older Lander")
+    assert "update-00000002 was made with other settings, code, torch " in checkpoint.latest(tmp_path, mine)[1]
     saved(4, mine | {"code": "c", "torch": "2.8"})
-    assert checkpoint.latest(tmp_path, mine) is None
-    assert "update-00000004 was made with other code, torch " in checkpoint.foreign(tmp_path, mine)
+    path, why = checkpoint.latest(tmp_path, mine)
+    assert path is None
+    assert "update-00000004 was made with other code, torch " in why
     saved(3, mine)
-    assert checkpoint.latest(tmp_path, mine) == tmp_path / "update-00000003"
+    assert checkpoint.latest(tmp_path, mine) == (tmp_path / "update-00000003", "")
 
 
 def test_what_a_killed_training_has_left_is_removed_and_nothing_of_others(tmp_path):
     out, checkpoints = tmp_path / "s0", tmp_path / "checkpoints"
-    mine = [
-        out / ".run.json.abcdefgh",
-        out / ".trained.safetensors.abcd_123",
-        out / "masks" / ".en-de.parquet.abcdefgh",
-    ]
-    mine += [checkpoints / ".update-00000004.abcdefgh" / "state.json"]
+    mine = [out / name for name in (".run.json.abcdefgh", ".trained.safetensors.abcd_123")]
+    mine += [out / "masks" / ".en-de.parquet.abcdefgh", checkpoints / ".update-00000004.abcdefgh" / "state.json"]
     kept = [out / "loss.csv", out / ".notes.abcdefgh", checkpoints / "update-00000002" / "state.json"]
     for path in mine + kept:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ import toys
 import transformers
 from transformers import AutoModelForCausalLM
 
+from lander.config.masks import Routing
 from lander.finetune import blocks
 from lander.models import families
 from lander.shared.errors import UserError
@@ -87,7 +88,7 @@ def test_embeddings_can_be_looked_up_outside_the_model(model):
 def test_blocks_are_the_dense_ffn_without_a_direction(model):
     before = model(toys.ids()).logits
     n_neurons = families.ffn_of(model, 0).n_neurons
-    blocks.install(model, toys.masks([0, 2], n_neurons), blocks.Router(), blocks.Routing())
+    blocks.install(model, toys.masks([0, 2], n_neurons), blocks.Router(), Routing())
     torch.testing.assert_close(model(toys.ids()).logits, before, rtol=1e-5, atol=2e-5)
 
 
@@ -96,7 +97,7 @@ def test_blocks_are_the_dense_ffn_without_a_direction(model):
 def test_folded_equals_routed(model, request, where, direction):
     router = blocks.Router()
     n_neurons = families.ffn_of(model, 0).n_neurons
-    ffns = blocks.install(model, toys.masks([0, 2], n_neurons), router, blocks.Routing(where))
+    ffns = blocks.install(model, toys.masks([0, 2], n_neurons), router, Routing(scale=where))
     with torch.no_grad():
         for ffn in ffns.values():
             for gate in ffn.gates.values():
@@ -104,7 +105,7 @@ def test_folded_equals_routed(model, request, where, direction):
     plain = build(request.node.callspec.params["model"])
     base = plain(toys.ids()).logits
     router.direction = direction
-    blocks.fold(model, ffns, plain)
+    blocks.fold(model, plain)
     torch.testing.assert_close(plain(toys.ids()).logits, model(toys.ids()).logits, rtol=1e-5, atol=2e-5)
     assert torch.allclose(plain(toys.ids()).logits, base, atol=1e-3) == (direction is None)
 
@@ -112,16 +113,14 @@ def test_folded_equals_routed(model, request, where, direction):
 def test_a_folded_model_saved_and_loaded_is_the_routed_one(model, request, tmp_path):
     """Tied embeddings come back tied, and what was trained outside the FFN comes along."""
     router = blocks.Router()
-    ffns = blocks.install(
-        model, toys.masks([1], families.ffn_of(model, 1).n_neurons), router, blocks.Routing("output", False)
-    )
+    blocks.install(model, toys.masks([1], families.ffn_of(model, 1).n_neurons), router, Routing(gate="static"))
     with torch.no_grad():
         for name, parameter in families.layers_of(model)[1].named_parameters():
             if "norm" in name:
                 parameter.mul_(1.1)
     router.direction = "en-de"
     plain = build(request.node.callspec.params["model"])
-    blocks.fold(model, ffns, plain)
+    blocks.fold(model, plain)
     plain.save_pretrained(tmp_path)
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path)
     torch.testing.assert_close(loaded(toys.ids()).logits, model(toys.ids()).logits, rtol=1e-5, atol=2e-5)

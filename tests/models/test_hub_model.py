@@ -63,7 +63,7 @@ def test_a_model_trained_on_a_hub_id(tmp_path: Path, cache: Path) -> None:
     (newer / "model.safetensors").write_bytes(b"other weights")
     delta.write(made.path, tmp_path / "d.safetensors", {})
     delta.apply(tmp_path / "d.safetensors", tmp_path / "again")
-    assert saved.Folder(tmp_path / "again").manifest["base"]["revision"] == COMMIT == snapshot.name
+    assert saved.Trained(tmp_path / "again").manifest["base"]["revision"] == COMMIT == snapshot.name
     export.export(made.path, "en-de", tmp_path / "plain")
     mask, expected = torch.ones_like(toys.ids()), made.logits("en-de")
     for path, base in ((made.path, None), (made.path, moved), (tmp_path / "d.safetensors", moved)):
@@ -72,7 +72,7 @@ def test_a_model_trained_on_a_hub_id(tmp_path: Path, cache: Path) -> None:
     plain = lander.load(str(tmp_path / "plain")).logits(toys.ids(), mask, None)
     torch.testing.assert_close(plain, expected, atol=1e-5, rtol=1e-4)
     with pytest.raises(UserError, match="not the base that"):
-        delta.check_base(saved.Folder(made.path), str(newer))
+        saved.check_base(made.path, saved.Trained(made.path).manifest, str(newer))
 
 
 def test_a_model_that_is_not_there(tmp_path: Path, cache: Path) -> None:

@@ -9,16 +9,18 @@ import pandas as pd
 import pytest
 import yaml
 from pages import TELL, at_widths, browse, browsed, check_page, check_widths
-from report_runs import make_translations
+from report_runs import make_translations, put
 
 from lander import cli
 from lander.evaluate import significance
 from lander.evaluate.__main__ import score_all
 from lander.evaluate.collect import collect, write_scores
-from lander.evaluate.segments import read_all
+from lander.evaluate.resampling import Design
+from lander.evaluate.segments import Compared, Method, Place, read_all
 from lander.report.compare import page, runs
-from lander.report.compare.paired import MAIN, paired
+from lander.report.compare.paired import MAIN, _family, paired
 from lander.report.compare.tables import config_table, cost_table, flat, glance_table, software_table, stage_table
+from lander.report.significance import Significance
 from lander.report.tables import Cell
 from lander.shared import tables
 from lander.shared.errors import UserError
@@ -39,15 +41,13 @@ def make(folder, models=ORDER, directions=PAIR, tests=("cldr",), config=None, se
         score_all(folder / "translate" / own, dict.fromkeys(tests, directions), None, model, folder / "evaluate" / own)
         files += [folder / "evaluate" / own / test / f"{one}.csv" for test in tests for one in directions]
         record = {"seconds": seconds, "parameters_trained": 1000, "peak_memory_bytes": 2e9, "versions": {"torch": "2"}}
-        (folder / "finetune" / own).mkdir(parents=True, exist_ok=True)
-        (folder / "finetune" / own / "run.json").write_text(json.dumps(record))
+        put(folder / "finetune" / own / "run.json", json.dumps(record))
     if not segments:
         for path in (folder / "evaluate").rglob("*.segments.parquet"):
             path.unlink()
     write_scores(folder / "evaluate/scores.csv", collect(files))
-    (folder / "config.yaml").write_text(yaml.safe_dump(config or {"run": folder.name}))
-    (folder / "benchmarks").mkdir(exist_ok=True)
-    (folder / "benchmarks/report.tsv").write_text(f"s\tmax_rss\n{seconds}\t1\n")
+    put(folder / "config.yaml", yaml.safe_dump(config or {"run": folder.name}))
+    put(folder / "benchmarks/report.tsv", f"s\tmax_rss\n{seconds}\t1\n")
     return folder
 
 
@@ -109,32 +109,41 @@ def test_tests_are_those_of_one_run(two, made):
     assert runs.bases(found) == {"full · b": "full · a"}
 
 
-def test_methods_that_wrote_the_same_are_no_comparisons(tmp_path):
-    """Of two methods one writes the same in both runs: the other's p is not doubled."""
-    from lander.evaluate.resampling import Design
-    from lander.evaluate.segments import Compared, Method, Place
-    from lander.report.compare.paired import _family
-    from lander.report.significance import Significance
+def family(scores, directions, pairs, seeds=False):
+    """Tests of made-up sentence scores, by (method, seed), in each direction."""
+    models = {Model(name, MAIN, int(seed)): values for (name, seed), values in scores.items()}
+    data = {Place("news", direction, "comet"): Compared("s", models) for direction in directions}
+    found = Significance(seeds=seeds)
+    pairs = [(Method(one, MAIN), Method(base, MAIN)) for one, base in pairs.items()]
+    _family(data, [("news", one) for one in directions], Design(pairs, 500), found)
+    return found
 
+
+def test_methods_that_wrote_the_same_are_no_comparisons():
+    """Of two methods one writes the same in both runs: the other's p is not doubled."""
     draw = np.random.default_rng(0)
-    scores = {name: draw.normal(size=(30, 1)) for name in ("full a", "full b", "lora a")}
-    scores["lora b"] = scores["lora a"]
-    found = {}
-    for names in (list(scores), ["full a", "full b"]):
-        found[len(names)] = Significance()
-        data = {
-            Place("news", direction, "comet"): Compared("s", {Model(name, MAIN, 0): scores[name] for name in names})
-            for direction in ("en-de", "en-fr")
-        }
-        pairs = [(Method(f"{one} b", MAIN), Method(f"{one} a", MAIN)) for one in ("full", "lora")]
-        _family(data, [(place.test, place.direction) for place in data], Design(pairs, 500), found[len(names)])
-    both, alone = found[4], found[2]
+    scores = {(name, "0"): draw.normal(size=(30, 1)) for name in ("full a", "full b", "lora a")}
+    pairs, directions = {"full b": "full a", "lora b": "lora a"}, ["en-de", "en-fr"]
+    both = family(scores | {("lora b", "0"): scores["lora a", "0"]}, directions, pairs)
+    alone = family({key: scores[key] for key in list(scores)[:2]}, directions, pairs)
     assert both.comparisons == alone.comparisons == {("news", "comet"): (2, 2)}  # the means: all, and out of English
     place = ("news", "en-de", "comet")
-    (full, lora) = ([(f"{one} b", MAIN), (f"{one} a", MAIN)] for one in ("full", "lora"))
+    full, lora = ([(f"{one} b", MAIN), (f"{one} a", MAIN)] for one in ("full", "lora"))
     assert both.compare(*full, place) == alone.compare(*full, place)
     same = both.compare(*lora, place)
     assert (same.difference, same.p, same.low, same.high, same.significant) == (0, 1, 0, 0, False)
+
+
+def test_with_several_seeds_a_difference_must_hold_over_them_too():
+    """One seed is worse than the base in every sentence, the other better: a quarter of the draws take that alone."""
+    level = {("new", "0"): 0.3, ("new", "1"): 0.9, ("base", "0"): 0.5, ("base", "1"): 0.5}
+    scores = {key: np.full((40, 1), value) for key, value in level.items()}
+    for seeds, p in ((True, 0.25), (False, 1 / 501)):
+        found = family(scores, ["en-de"], {"new": "base"}, seeds)
+        outcome = found.compare(("new", MAIN), ("base", MAIN), ("news", "en-de", "comet"))
+        assert outcome.difference == pytest.approx(0.1)
+        assert outcome.p == pytest.approx(p, abs=0.05 if seeds else 1e-9)
+        assert not outcome.significant  # the interval, from -.2 to .4, is over seeds in either case
 
 
 def test_tables_by_hand(made):
@@ -162,35 +171,10 @@ def test_tables_by_hand(made):
     assert [cell.text for cell in cells[2:]] == ["0 of 2", f"{worse} of 2", "×1.00", "×2.50", "×1.00"]
 
 
-def test_with_several_seeds_a_difference_must_hold_over_them_too():
-    """One seed is worse than the base in every sentence, the other better: a quarter of the draws take that alone."""
-    from lander.evaluate.resampling import Design
-    from lander.evaluate.segments import Compared, Method, Place
-    from lander.report.compare.paired import _family
-    from lander.report.significance import Significance
-
-    new, base = Method("new", MAIN), Method("base", MAIN)
-    level = {("new", 0): 0.3, ("new", 1): 0.9, ("base", 0): 0.5, ("base", 1): 0.5}
-    scores = {Model(name, MAIN, seed): np.full((40, 1), value) for (name, seed), value in level.items()}
-    place = Place("news", "en-de", "comet")
-    for seeds, p in ((True, 0.25), (False, 1 / 501)):
-        found = Significance(seeds=seeds)
-        _family({place: Compared("s", scores)}, [("news", "en-de")], Design([(new, base)], 500), found)
-        outcome = found.compare(new, base, place)
-        assert outcome.difference == pytest.approx(0.1)
-        assert outcome.p == pytest.approx(p, abs=0.05 if seeds else 1e-9)
-        assert not outcome.significant  # the interval, from -.2 to .4, is over seeds in either case
-
-
 def test_the_command_prints_and_writes(two, tmp_path, capsys):
     cli.main(["compare", *map(str, two), "--out", str(tmp_path / "index.html"), "--resamples", "50"])
     out = capsys.readouterr().out
-    for text in (
-        "## What differs in the configs",
-        "| layers.k |",
-        "## Differences in BLEU, on cldr (2 comparisons)",
-        "full · b − a",
-    ):
+    for text in ("| layers.k |", "## Differences in BLEU, on cldr (2 comparisons)", "full · b − a"):
         assert text in out
     shown = check_page(tmp_path)
     assert {"summary", "config", "scores-section", "cost", "provenance", "scores-0"} <= set(shown.ids)

@@ -8,15 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from pages import TELL, at_widths, browse, browsed, check_page, check_widths
-from report_runs import (
-    MADE,
-    add_everything,
-    make_loss,
-    make_run,
-    make_scores,
-    make_translations,
-    write_significance,
-)
+from report_runs import MADE, add_everything, make_loss, make_run, make_scores, write_significance
 
 from lander.report import __main__ as command
 from lander.report import page as page_module
@@ -112,19 +104,6 @@ def test_figures_come_with_their_numbers(small):
     assert owners["neurons"].sum() == (neurons["kind"] == "specific").sum()
 
 
-def test_prompts_of_the_dev_set_are_shown(tmp_path):
-    make_scores(tmp_path / "scores.csv", ["en-de"])
-    (tmp_path / "prompts.csv").write_text(
-        "direction,prompt,bleu,chrf2++,chosen\nen-de,own,31.24,50,True\nen-de,none,5.0,9,False\n"
-    )
-    flags = ["--run", "x", "--scores", f"{tmp_path}/scores.csv", "--prompts", f"{tmp_path}/prompts.csv"]
-    main([*flags, "--out", f"{tmp_path}/report"])
-    check_page(tmp_path / "report")
-    text = (tmp_path / "report/index.html").read_text()
-    assert '<th scope="row">own</th><td><strong>31.2</strong>' in text
-    assert '<th scope="row">none</th><td>5.0</td>' in text
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The folder of a run with everything that a report can show; its report is in `report`."""
@@ -173,15 +152,6 @@ def test_significance_marks_the_cells(whole):
     assert re.search(r'<sup aria-hidden="true">ab</sup><span class="vh"> significantly ahead of full, zero-shot', text)
     assert re.search(r"<th scope=\"col\">against full</th>", text)
     assert re.search(r">\+\d+ −\d+ of 10</td>", text)
-
-
-def test_what_one_method_lacks_is_said(tmp_path):
-    flags = make_translations(tmp_path, ["en-de"], [("full", "main")])
-    more = make_translations(tmp_path, ["en-de", "de-en"], [("lora", "main")])
-    make_scores(tmp_path / "scores.csv", ["en-de"])
-    given = ["--translations", flags[1], more[1]]
-    main(["--run", "x", "--scores", f"{tmp_path}/scores.csv", *given, "--out", f"{tmp_path}/report"])
-    assert "cldr, de-en: no translations of full." in check_page(tmp_path / "report").text
 
 
 def test_the_page_keeps_below_its_limit(whole, tmp_path, monkeypatch):

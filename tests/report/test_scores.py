@@ -12,9 +12,9 @@ from report_runs import table_of, texts, write_significance
 from lander.evaluate.collect import COLUMNS
 from lander.report import summary, training
 from lander.report.beside import beside
-from lander.report.inputs import Inputs
+from lander.report.inputs import Inputs, read_prompts
 from lander.report.labels import look
-from lander.report.scores import baseline_tables, score_table, terminal
+from lander.report.scores import baseline_tables, prompt_table, score_table, terminal
 from lander.report.significance import Outcome, Significance, read_significance
 from lander.report.tables import Cell
 from lander.shared.runs import Model
@@ -44,6 +44,13 @@ def test_score_table_by_hand():
     assert "seeds 0, 1;" in third
 
 
+def test_prompts_of_the_dev_set(tmp_path):
+    rows = "direction,prompt,bleu,chrf2++,chosen\nen-de,own,31.24,50,True\nen-de,none,5.0,9,False\n"
+    (tmp_path / "prompts.csv").write_text(rows)
+    table = prompt_table(read_prompts(tmp_path / "prompts.csv"))
+    assert table.rows == [("own", [Cell("31.2", best=True)]), ("none", [Cell("5.0")])]
+
+
 def test_verdict_by_hand():
     numbers = {ZERO: (1, 30), ("zero-shot", "best-prompt"): (20, 24), LANDERMT: (40, 26), FULL: (50, 28)}
     rows = []
@@ -66,9 +73,9 @@ def test_a_tie_is_no_win():
     inputs = Inputs("x", table_of(rows), significance=Significance(tests=tests))
     (side,) = summary.verdict(inputs, "news")
     assert side[1:5] == ("tied: full and lora", "8.0", "+8.0", "full and lora − zero-shot (fixed instruction)")
-    glance = texts(summary.glance_table(inputs, ["news"]))
-    assert {label: cells[3] for label, cells in glance.items()} == {
-        "zero-shot (fixed instruction)": "–", "full": "+1 −0 of 1", "lora": "+1 −0 of 1", "adapter": "+1 −0 of 1",
+    assert texts(summary.tests_table(inputs, ["news"])) == {
+        "zero-shot (fixed instruction)": ["–", "+0 −1 of 1"], "full": ["+1 −0 of 1"] * 2,
+        "lora": ["+1 −0 of 1", "–"], "adapter": ["+1 −0 of 1", "–"],
     }  # fmt: skip
     bold = [label for label, cells in summary.glance_table(inputs, ["news"]).rows if cells[0].best]
     cells = texts(summary.winners_table(inputs, "news"))["en-de"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from report_runs import MADE, make_counts, make_translations, table_of, texts
+from report_runs import MADE, make_counts, make_translations, put, table_of, texts
 from sacrebleu import sentence_chrf
 from sacrebleu.metrics import BLEU
 
@@ -55,29 +55,20 @@ def test_answers_about_layers_and_neurons():
         {"direction": "en-de", "layer": [0, 1, 2], "delta": [np.nan, 0.5, 0.25], "selected": [False, True, False]}
     )
     kinds = {"kind": ["general", *["specific"] * 3], "language": [None, "ar", "de", "ar"]}
-    inputs.neurons = pd.DataFrame(
-        {"layer": [0, 1, 1, 2], "neuron": [0, 0, 1, 0], **kinds, "selected": [False, True, True, False]}
-    )
-    (_, layers, delta), (_, neurons, owners) = summary.findings(inputs)
-    assert (delta, owners) == ("delta", "owners")
-    assert layers == "1 (of 3, counted from 0)"
-    assert neurons == "3 of 4 neurons; 2 of 2 in the chosen layers"
-    assert texts(detection.owners_table(inputs)) == {
-        "Arabic (ar)": ["2", "1", "66.7%"],
-        "German (de)": ["1", "1", "33.3%"],
-        "all": ["3", "2", "100.0%"],
-    }
-
-
-def test_a_neuron_of_two_languages_is_one_neuron():
-    kinds = {"kind": ["general", *["specific"] * 3], "language": [None, "ar", "de", "ar"]}
-    neurons = pd.DataFrame({"layer": [0, 0, 0, 1], "neuron": [0, 1, 1, 0], **kinds, "selected": [True] * 3 + [False]})
-    inputs = Inputs("x", table_of([]), neurons=neurons)
-    assert detection.neurons_answer(inputs) == "2 of 3 neurons; 1 of 2 in the chosen layers"
-    table = detection.owners_table(inputs)
-    assert list(texts(table).values()) == [["2", "1", "100.0%"], ["1", "1", "50.0%"], ["2", "1", "100.0%"]]
-    assert "2 specific, 1 general" in table.notes[0]
-    assert table.notes[1:] == [detection.SHARED]
+    place = {"layer": [0, 1, 1, 2], "neuron": [0, 0, 1, 0]}
+    inputs.neurons = pd.DataFrame({**place, **kinds, "selected": [False, True, True, False]})
+    assert summary.findings(inputs) == [
+        ("Layers chosen", "1 (of 3, counted from 0)", "detection"),
+        ("Specific neurons", "3 of 4 neurons; 2 of 2 in the chosen layers", "detection"),
+    ]
+    table = {"Arabic (ar)": ["2", "1", "66.7%"], "German (de)": ["1", "1", "33.3%"], "all": ["3", "2", "100.0%"]}
+    assert texts(detection.owners_table(inputs)) == table
+    inputs.neurons.loc[2, "neuron"] = 0  # a neuron of two languages is one neuron
+    assert summary.findings(inputs)[1][1] == "2 of 3 neurons; 1 of 1 in the chosen layers"
+    found = detection.owners_table(inputs)
+    assert list(texts(found).values()) == [["2", "1", "100.0%"], ["1", "1", "50.0%"], ["2", "1", "100.0%"]]
+    assert "2 specific, 1 general" in found.notes[0]
+    assert found.notes[1:] == [detection.SHARED]
 
 
 def test_masks_from_elsewhere_are_named():
@@ -129,16 +120,16 @@ def test_only_what_shows_data_is_of_the_class_data():
 def test_data_table_says_whether_it_adds_up(tmp_path):
     make_counts(tmp_path / "c.parquet", ["en-de", "de-en"])
     counts = tables.read(tmp_path / "c.parquet", "counts")
-    (table,) = data.count_tables(counts)
+    (table,) = data.count_tables(Inputs("x", counts, counts=counts))
     heads = [head.text for head in table.heads]
     assert heads == ["read", "kept", "empty", "too long", "language", "duplicate", "max pairs"]
     assert texts(table)["all"] == ["2,000", "1,600", "24", "6", "80", "200", "90"]
     assert table.notes[0].endswith(": copied.")
     assert table.notes[1] == "Read = kept + dropped."
     counts.loc[counts["reason"].eq("kept") & counts["direction"].eq("de-en"), "pairs"] = 1
-    assert "de-en do not add up" in data.count_tables(counts)[0].notes[-1]
+    assert "de-en do not add up" in data.count_tables(Inputs("x", counts, counts=counts))[0].notes[-1]
     more = counts[counts["direction"] == "en-de"].assign(origin="news")
-    _, by_source = data.count_tables(pd.concat([counts, more]))
+    _, by_source = data.count_tables(Inputs("x", counts, counts=pd.concat([counts, more])))
     assert {label: cells[0] for label, cells in texts(by_source).items()} == {
         "cldr": "2,000", "news": "1,000", "all": "3,000",
     }  # fmt: skip
@@ -161,13 +152,9 @@ def test_languages_and_their_lengths(tmp_path):
 
 def test_copied_jobs_cost_nothing(tmp_path):
     for name, seconds in (("data/en", 4), ("data/de", 6), ("layers", 1)):
-        path = tmp_path / f"benchmarks/{name}.tsv"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"s\tmax_rss\n{seconds}\t100\n")
+        put(tmp_path / f"benchmarks/{name}.tsv", f"s\tmax_rss\n{seconds}\t100\n")
     for name in ("data/de", "layers"):
-        path = tmp_path / f".copied/{name}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text('{"from": ["results/a/x"]}')
+        put(tmp_path / f".copied/{name}.json", '{"from": ["results/a/x"]}')
     inputs = Inputs("x", table_of([]), benchmarks=read_benchmarks(tmp_path / "benchmarks"))
     assert texts(training.stage_table(inputs)) == {
         "data": ["1", "1", "4 s", "4 s", "105 MB"],
@@ -226,6 +213,11 @@ def test_translations_are_read_scored_and_marked(tmp_path):
     unmarked = read_browser(folders, {}, 100)  # without files, what can be seen at once
     assert [one.flags for one in unmarked.groups[0].sentences[3].outputs] == [[Flag("empty")]] * 2
     path = next(iter(folders.values())) / "cldr/en-de.jsonl"
+    path.rename(path.with_stem("de-en"))
+    assert read_browser(folders, {}, 100).notes == [
+        "cldr, en-de: no translations of lora.", "cldr, de-en: no translations of zero-shot (fixed instruction).",
+    ]  # fmt: skip
+    path.with_stem("de-en").rename(path)
     path.write_text(path.read_text().replace("committee", "board", 1))
     with pytest.raises(UserError, match="other sentences than"):
         read_browser(folders, {}, 100)
@@ -259,11 +251,10 @@ def test_commands_that_reproduce_a_number(tmp_path, monkeypatch):
     assert [first, second] == [config, f"{config} -- table1 tune"]
     assert third == f"{config} -- results/demo/evaluate/full/main/s0/news/en-zh.csv"
     assert "full, seed 0, en-zh on news" in what
-    folder = tmp_path / "results/demo/translate/full/main/s0/news"
-    folder.mkdir(parents=True)
     lines = [("委员会于5月开会", "委员会于5月开会"), ("“猫”", "“狗”")]
     texts_of = [{"reference": reference, "hypothesis": hypothesis} for reference, hypothesis in lines]
-    (folder / "en-zh.jsonl").write_text("\n".join(map(json.dumps, texts_of)) + "\n")
+    path = tmp_path / "results/demo/translate/full/main/s0/news/en-zh.jsonl"
+    put(path, "\n".join(map(json.dumps, texts_of)) + "\n")
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
     done = subprocess.run(last, shell=True, cwd=tmp_path, capture_output=True, text=True, check=True)
     references, hypotheses = zip(*lines, strict=True)
@@ -278,8 +269,8 @@ def test_what_the_numbers_were_made_with():
     machines, versions = provenance.made_tables(inputs)
     found = texts(machines)
     assert found["this page"][0] == "c0ffee" * 7 + ", changed since: lander/detect/masks.py"
-    assert found["this page"][1:5] == ["Chip 9000", "2", "24 GB", "2 × X"]
-    assert found["full (seed 0)"][0] == "ab" * 20 + ", nothing changed"
+    assert found["this page"][1:5] == ["Chip", "2", "24 GB", "2 × X"]
+    assert found["full, seed 0"][0] == "ab" * 20 + ", nothing changed"
     assert texts(versions) == {"sacrebleu": ["–", "2.6.0"], "torch": ["2.12", "2.13.0"]}
     assert texts(provenance.signature_table(inputs)) == {"BLEU": ["all directions", "tok:zh"]}
 

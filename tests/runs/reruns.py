@@ -7,6 +7,8 @@ as a pattern of it: `finetune` is every job of the rule, `finetune method=lora` 
 
 from typing import Any
 
+from lander.config.methods import MASKED, METHODS, TRAINED
+
 LANGUAGES = ("de", "en", "fr")
 
 
@@ -20,13 +22,11 @@ def train(stop: int) -> dict[str, Any]:
     return {"name": "text", "files": files("train"), "lines": [0, stop]}
 
 
-MASKED = ("layers", "landermt", "landermt-lg", "landermt-ls", "random", "random-layers")
-TRAINED = ("full", *MASKED, "lora", "adapter", "adapter-lora", "lora-matched")  # methods that train
 BASE: dict[str, Any] = {
     "run": "r",
     "languages": list(LANGUAGES),
     "directions": ["en-de", "de-en", "en-fr"],
-    "methods": ["zero-shot", "in-context", *TRAINED],
+    "methods": list(METHODS),
     "model": {"path": "base"},
     "data": {
         "train": [train(3)],
@@ -42,7 +42,8 @@ BASE: dict[str, Any] = {
 TARGETS = ["all", "sweep_k", "clusters", "figures_layers", "figures_awareness"]  # losses too, and analyses
 SCRATCH: dict[str, Any] = {"run": "p", "model": {"path": "pretrain"}, "methods": ["zero-shot"]}  # over BASE
 
-MASKED_TRAININGS = [f"finetune method={name} " for name in MASKED]
+GATED_TRAININGS = [f"finetune method={name} " for name in MASKED if name != "layers"]
+MASKED_TRAININGS = ["finetune method=layers ", *GATED_TRAININGS]
 BASE_READERS = ["activations", "awareness", "finetune", "translate", "best_prompt", "loss", "clusters"]
 PROMPTED = ["activations", "finetune", "translate", "best_prompt", "loss"]
 UNTRAINED_DECODERS = ["translate method=zero-shot", "translate method=in-context", "best_prompt"]
@@ -102,7 +103,7 @@ KEYS: dict[str, tuple[Any, list[str]]] = {
     "routing.share": ("literal", ["masks"]),
     "routing.pool": ("mean", ["masks"]),
     "routing.scale": ("input", MASKED_TRAININGS),
-    "routing.gate": ("static", [*GROUPED_MASKS, *MASKED_TRAININGS[1:]]),  # not the method `layers`
+    "routing.gate": ("static", [*GROUPED_MASKS, *GATED_TRAININGS]),
     "finetune.scope": ("ffn", [*MASKED_TRAININGS, "finetune method=lora-matched"]),
     "finetune.lora.rank": (4, ["finetune method=lora "]),
     "finetune.lora.alpha": (4, ["finetune method=lora "]),

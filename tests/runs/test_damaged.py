@@ -209,23 +209,25 @@ def test_a_damaged_trained_model(damage, file, tmp_path) -> None:
     made = trained.make(tmp_path / "results" / "r", "landermt").path
     damage(made / file)
     with pytest.raises(UserError, match=str(made / file)):
-        saved.Folder(made)
+        saved.Trained(made)
 
 
 def test_checkpoints(tmp_path) -> None:
     """The newest one of the same settings counts. A folder that a kill left without a state is ignored."""
+    mine = {"settings": "mine"}
     for number, settings in ((2, "mine"), (4, "mine"), (6, "other's")):
         with whole_folder(tmp_path / f"update-{number:08d}") as folder:
-            write_json(folder / "state.json", {"fingerprint": settings, "update": number, "updates": [], "log": []})
-    assert checkpoint.latest(tmp_path, "mine") == tmp_path / "update-00000004"
+            state = {"fingerprint": {"settings": settings}, "update": number, "updates": [], "log": []}
+            write_json(folder / "state.json", state)
+    assert checkpoint.latest(tmp_path, mine)[0] == tmp_path / "update-00000004"
     (tmp_path / "update-00000006" / "state.json").unlink()
-    assert checkpoint.latest(tmp_path, "mine") == tmp_path / "update-00000004"
-    assert checkpoint.latest(tmp_path, "other's") is None
+    assert checkpoint.latest(tmp_path, mine)[0] == tmp_path / "update-00000004"
+    assert checkpoint.latest(tmp_path, {"settings": "other's"})[0] is None
     state = tmp_path / "update-00000004" / "state.json"
     for content in ("[]", "{}", '{"fingerprint": "mi'):
         state.write_text(content)
         with pytest.raises(UserError, match=str(state)):
-            checkpoint.latest(tmp_path, "mine")
+            checkpoint.latest(tmp_path, mine)
 
 
 # ------------------------------------------------------------ a full disk

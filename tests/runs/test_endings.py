@@ -13,9 +13,10 @@ import pytest
 import torch
 import toys
 
+from lander.config.finetune import Training
+from lander.config.masks import Routing
 from lander.finetune import __main__ as stage
 from lander.finetune import checkpoint, engine, trainer
-from lander.finetune.blocks import Routing
 from lander.finetune.methods import prepare
 from lander.finetune.schedule import Pairs, Schedule
 from lander.finetune.trainer import Diverged
@@ -46,20 +47,18 @@ def no_job(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
 
 
-def train(folder: Path | None = None, stage: int = 0, dtype=torch.float32, **settings):
+def train(folder: Path | None = None, stage: int = 0, dtype=torch.float32, keep_diverged=False, **settings):
     """A tiny routed training of two directions."""
     network = toys.bloom(2, vocabulary=300).to(dtype)
     torch.manual_seed(0)
-    prepared = prepare(
-        "landermt", network, masks=toys.masks([1], 64, ("en-de", "de-en")), routing=Routing("output", True)
-    )
+    prepared = prepare("landermt", network, masks=toys.masks([1], 64, ("en-de", "de-en")), routing=Routing())
     tokens = np.random.default_rng(0).integers(5, 60, 80, dtype=np.int32)
     pairs = Pairs(tokens, np.arange(10, 81, 10), np.full(8, 5, np.int32))
     schedule = Schedule({"en-de": pairs, "de-en": pairs}, 2, seed=0)
-    given = {"updates": UPDATES, "accumulate": 2, "learning_rate": 0.01, "zero_stage": stage} | settings
-    options = trainer.Settings(**given)
+    given = {"steps": UPDATES, "accumulate": 2, "learning_rate": 0.01, "zero_stage": stage, "checkpoint_minutes": 0}
+    options = Training(**given | {"precision": "float32"} | settings)
     codec = Codec(toys.bloom_tokenizer())
-    return trainer.train(prepared, schedule, codec, options, folder, {"code": "same"})
+    return trainer.train(prepared, schedule, codec, options, folder, {"code": "same"}, keep_diverged)
 
 
 @pytest.fixture
@@ -92,7 +91,7 @@ def test_a_trial_that_diverges_has_no_numbers_at_any_stage(stage, burst):
 
 def test_weights_that_the_last_update_has_spoilt_are_not_written():
     """Every loss and gradient was finite, but the last step overflowed. A trial may end like this."""
-    huge = {"learning_rate": 1e38, "schedule": "constant", "weight_decay": 100.0, "updates": 1}
+    huge = {"learning_rate": 1e38, "schedule": "constant", "weight_decay": 100.0, "steps": 1}
     with pytest.raises(Diverged, match=r"after the last update"):
         train(**huge)
     masters, _ = train(keep_diverged=True, **huge)

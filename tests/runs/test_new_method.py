@@ -1,4 +1,4 @@
-"""docs/new-method.md, followed exactly: its code goes into one file, its test passes, its methods are trained."""
+"""docs/new-method.md, followed exactly: its code goes into two files, its test passes, its methods are trained."""
 
 import os
 import re
@@ -20,9 +20,10 @@ def block(start: str) -> str:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A copy of the project with the page's two methods, in lander/config/methods.py alone."""
+    """A copy of the project with the page's two methods."""
     made = Project(tmp_path_factory.mktemp("new-method"))
-    made.edit("lander/config/methods.py", "UNGROUPED = {", f"{block('def lora_ffn')}\n\nUNGROUPED = {{")
+    made.edit("lander/finetune/methods.py", "def adapter(", f"{block('def lora_ffn')}\n\ndef adapter(")
+    made.edit("lander/config/methods.py", "UNGROUPED = {", f"{block('class LoraFfn')}\n\nUNGROUPED = {{")
     entries = block('"landermt-half"') + block('"lora-ffn"')
     made.edit("lander/config/methods.py", '    "random": _routed', f'{entries}    "random": _routed')
     return made

@@ -18,9 +18,9 @@ from transformers import BloomConfig, BloomForCausalLM
 from benchmarks import plan as benchmark
 from lander import cli
 from lander.config import config
-from lander.config.methods import TRAINED
+from lander.config.methods import TRAINED, Lora
 from lander.finetune.cost import training_cost
-from lander.finetune.methods import Lora, count, prepare
+from lander.finetune.methods import count, prepare
 from lander.finetune.schedule import Pairs, Schedule
 from lander.finetune.trainer import TranslationLoss
 from lander.shared.errors import UserError
@@ -99,7 +99,7 @@ def test_updates_and_flops_are_those_of_the_training(own) -> None:
     schedule = Schedule(pairs, 4, seed=0)
     steps = networks.updates(settings, found)
     assert steps == schedule.updates(2, 3) == 20
-    for method, options in (("full", {}), ("lora", {"lora": Lora(16)})):
+    for method, options in (("full", {}), ("lora", {"lora": Lora(rank=16)})):
         expected = training_cost(prepare(method, toys.bloom(3, vocabulary=300), **options), schedule, steps * 3)
         prepared = networks.made_ready(settings, method, networks.make_network(read))
         assert networks.training_flops(settings, prepared, found, steps) == pytest.approx(expected["flops"], rel=1e-9)

@@ -16,24 +16,21 @@ from lander.evaluate.collect import MEANS, belongs
 from lander.evaluate.resampling import TOLERANCE, Design, Pair, Sampled, holm, interval, resampled
 from lander.evaluate.segments import Compared, Method, Place, read_all
 from lander.evaluate.significance import enough, families
-from lander.report.compare.runs import Finished, Item, bases
-from lander.report.inputs import models_of
+from lander.report.compare.runs import Item, bases
+from lander.report.inputs import Inputs
 from lander.report.labels import look
 from lander.report.significance import Outcome, Significance
+from lander.report.tables import first
 from lander.shared.runs import Model
 
 MAIN = "main"  # the variant of all labels
 Tested = tuple[Outcome, tuple[float, float]]  # with the uncorrected p's of randomisation and of the bootstrap
 
 
-def paired(runs: Sequence[Finished], items: Sequence[Item], resamples: int = 0) -> tuple[Significance, list[str]]:
-    """Intervals of all scores, and the tests, by the labels of the methods.
+def paired(runs: Sequence[Inputs], items: Sequence[Item], resamples: int = 0) -> tuple[Significance, list[str]]:
+    """Intervals of all scores and the tests, by the labels of the methods, and notes on what could not be tested.
 
-    Args:
-        resamples: of the bootstrap and of the randomisation; 0: 10,000, or more if the correction needs them.
-
-    Returns:
-        the tests, and notes on what could not be tested.
+    `resamples` of the bootstrap and of the randomisation; 0: 10,000, or more if the correction needs them.
     """
     joint, notes = _joint(runs, items)
     pairs = [(Method(one, MAIN), Method(base, MAIN)) for one, base in bases(runs).items()]
@@ -47,13 +44,13 @@ def paired(runs: Sequence[Finished], items: Sequence[Item], resamples: int = 0) 
     return found, notes
 
 
-def _joint(runs: Sequence[Finished], items: Sequence[Item]) -> tuple[dict[Place, Compared], list[str]]:
+def _joint(runs: Sequence[Inputs], items: Sequence[Item]) -> tuple[dict[Place, Compared], list[str]]:
     """Segment scores of all runs together, with labels as methods; and notes on those that do not fit together."""
     joint: dict[Place, Compared] = {}
     untested: dict[str, list[str]] = defaultdict(list)
     for run in runs:
         files = []  # of sacreBLEU's segment scores, and of neural metrics'
-        for model in models_of(run.inputs.scores):
+        for model in run.models:
             for test, direction in items:
                 folder = run.folder / "evaluate" / str(model) / test
                 files += [path for path in [folder / f"{direction}.segments.parquet"] if path.is_file()]
@@ -70,10 +67,7 @@ def _joint(runs: Sequence[Finished], items: Sequence[Item]) -> tuple[dict[Place,
             for model, statistics in compared.statistics.items():
                 label = run.label((model.method, model.variant))
                 there.statistics[Model(label, MAIN, model.seed)] = statistics
-    notes = []
-    for why, places in untested.items():
-        more = f" and {len(places) - 3} more" if len(places) > 3 else ""
-        notes.append(f"Not tested: {why}" + (f" ({', '.join(places[:3])}{more})." if places else "."))
+    notes = [f"Not tested: {why}" + (f" ({first(places)})." if places else ".") for why, places in untested.items()]
     return joint, notes
 
 

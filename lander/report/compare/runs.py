@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
 
@@ -12,8 +11,8 @@ import pandas as pd
 
 from lander.evaluate import translations
 from lander.evaluate.collect import MEANS, means
-from lander.report.inputs import Inputs, models_of, read_benchmarks, read_object, read_scores_table
-from lander.report.labels import Method, method_key, method_of, run_label, sort_directions
+from lander.report.inputs import Inputs, read_benchmarks, read_object, read_scores_table
+from lander.report.labels import Method, method_key, sort_directions
 from lander.shared.errors import UserError
 from lander.shared.files import read_json
 
@@ -21,35 +20,8 @@ REMEDY = "name the folder of a finished run, as in results/demo"
 Item = tuple[str, str]  # test set, direction
 
 
-@dataclass(frozen=True)
-class Finished:
-    """A finished run: its folder, and what the report reads of it."""
-
-    folder: Path
-    inputs: Inputs
-
-    @property
-    def name(self) -> str:
-        """The folder's name, with the names of its parents if two runs have the same."""
-        return self.inputs.name
-
-    @property
-    def items(self) -> set[Item]:
-        """The items that it has scores of."""
-        scores = self.inputs.scores[~self.inputs.scores["direction"].isin(MEANS)]
-        return set(zip(scores["test"], scores["direction"], strict=True))
-
-    @property
-    def methods(self) -> list[Method]:
-        return [method_of(model) for model in models_of(self.inputs.scores)]
-
-    def label(self, method: Method) -> str:
-        """The name of a method of this run beside those of other runs."""
-        return f"{run_label(method)} · {self.name}"
-
-
-def read_runs(folders: Sequence[Path]) -> list[Finished]:
-    """Read all runs, in the order given."""
+def read_runs(folders: Sequence[Path]) -> list[Inputs]:
+    """Read all runs, in the order given. A name is that of the folder, with its parents if two runs have the same."""
     if len(folders) < 2:
         raise UserError(f"{folders[0]}: only one run; name two or more, as in `lander compare results/a results/b`")
     paths = [folder.resolve() for folder in folders]
@@ -66,29 +38,35 @@ def read_runs(folders: Sequence[Path]) -> list[Finished]:
             raise UserError(f"{folder}: no such folder; {REMEDY}")
         if not (folder / "evaluate/scores.csv").is_file():
             raise UserError(f"{folder}: not a finished run, there is no evaluate/scores.csv in it; {REMEDY}")
-        inputs = Inputs(name, read_scores_table(folder / "evaluate/scores.csv"))
-        records = {model: folder / "finetune" / str(model) / "run.json" for model in models_of(inputs.scores)}
-        inputs.runs = {model: read_object(path) for model, path in records.items() if path.is_file()}
+        run = Inputs(name, read_scores_table(folder / "evaluate/scores.csv"), folder)
+        records = {model: folder / "finetune" / str(model) / "run.json" for model in run.models}
+        run.runs = {model: read_object(path) for model, path in records.items() if path.is_file()}
         if (folder / "config.yaml").is_file():
-            inputs.config = (folder / "config.yaml").read_text(encoding="utf-8", errors="replace")
+            run.config = (folder / "config.yaml").read_text(encoding="utf-8", errors="replace")
         if (folder / "benchmarks").is_dir():
-            inputs.benchmarks = read_benchmarks(folder / "benchmarks")
+            run.benchmarks = read_benchmarks(folder / "benchmarks")
         if (folder / ".code.json").is_file():
-            inputs.code = read_json(folder / ".code.json")
-        found.append(Finished(folder, inputs))
+            run.code = read_json(folder / ".code.json")
+        found.append(run)
     return found
 
 
 # ---------------------------------------------------------------- what they have in common
 
 
-def common(runs: Sequence[Finished]) -> tuple[list[Item], list[str]]:
+def items_of(run: Inputs) -> set[Item]:
+    """The items that a run has scores of."""
+    scores = run.scores[~run.scores["direction"].isin(MEANS)]
+    return set(zip(scores["test"], scores["direction"], strict=True))
+
+
+def common(runs: Sequence[Inputs]) -> tuple[list[Item], list[str]]:
     """The test items that all runs have, with the same sentences in each, and notes on those that are left out."""
-    shared = set.intersection(*(run.items for run in runs))
+    shared = set.intersection(*(items_of(run) for run in runs))
     if not shared:
-        there = "; ".join(f"{run.name} has {_listed(run.items)}" for run in runs)
+        there = "; ".join(f"{run.name} has {_listed(items_of(run))}" for run in runs)
         raise UserError(f"{runs[1].folder}: no test set and direction that all runs have: {there}; compare other runs")
-    left = {run.name: run.items - shared for run in runs}
+    left = {run.name: items_of(run) - shared for run in runs}
     notes = [f"Left out, not in all runs: {_listed(items)} of {name}." for name, items in left.items() if items]
     digests = {item: {run.name: sentences(run.folder, *item) for run in runs} for item in shared}
     other = {item for item, found in digests.items() if len(set(found.values()) - {None}) > 1}
@@ -126,12 +104,12 @@ def _listed(items: Iterable[Item]) -> str:
     return ", ".join(f"{test} ({', '.join(directions)})" for test, directions in _by_test(items).items())
 
 
-def methods(runs: Sequence[Finished]) -> list[Method]:
+def methods(runs: Sequence[Inputs]) -> list[Method]:
     """All methods, in the order of the report."""
     return sorted({method for run in runs for method in run.methods}, key=method_key)
 
 
-def bases(runs: Sequence[Finished]) -> dict[str, str]:
+def bases(runs: Sequence[Inputs]) -> dict[str, str]:
     """Label of a method in a run -> its label in the first run that has it, in the order of methods and runs."""
     found = {}
     for method in methods(runs):
@@ -140,14 +118,14 @@ def bases(runs: Sequence[Finished]) -> dict[str, str]:
     return found
 
 
-def scores_of(runs: Sequence[Finished], items: Sequence[Item]) -> pd.DataFrame:
+def scores_of(runs: Sequence[Inputs], items: Sequence[Item]) -> pd.DataFrame:
     """The scores of all runs on those items as if of one run, with labels as methods, and means over those items.
 
     A model that lacks some direction of a test set has no mean on it: its mean would be over other directions.
     """
     wanted, parts = pd.MultiIndex.from_tuples(items), []
     for run in runs:
-        scores = run.inputs.scores
+        scores = run.scores
         rows = scores[pd.MultiIndex.from_frame(scores[["test", "direction"]]).isin(wanted)]
         labels = [run.label(method) for method in zip(rows["method"], rows["variant"], strict=True)]
         parts.append(rows.assign(method=labels, variant="main"))

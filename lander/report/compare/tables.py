@@ -4,30 +4,29 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 
 from lander.report.compare.paired import MAIN
-from lander.report.compare.runs import Finished, bases, methods
+from lander.report.compare.runs import bases, methods
+from lander.report.inputs import Inputs
 from lander.report.labels import MEAN_LABELS, look, run_label
 from lander.report.provenance import versions
-from lander.report.scores import Pair, difference_cell, difference_table, score_table
+from lander.report.scores import Pair, difference_cell, difference_table
 from lander.report.significance import SIGNIFICANT, Significance
 from lander.report.summary import average, sides
-from lander.report.tables import MISSING, Cell, Table, duration, quantity
+from lander.report.tables import MISSING, Cell, Table, duration, measured, quantity, size
 from lander.report.training import by_stage
 
 COSTS = {  # heading -> key of run.json, how it is shown
     "trained": ("parameters_trained", quantity),
     "time": ("seconds", duration),
     "tokens": ("tokens", quantity),
-    "memory": ("peak_memory_bytes", lambda value: quantity(value, "B")),
+    "memory": ("peak_memory_bytes", size),
 }
 FACTORS = ("trained", "time", "memory")  # of these also in the table of differences
 NAME = "run"  # the key of the config that always differs
-
-
-# ---------------------------------------------------------------- configs and software
 
 
 def flat(value: Any, key: str = "") -> dict[str, str]:
@@ -46,34 +45,23 @@ def _differing(caption: str, corner: str, columns: dict[str, dict[str, str]], *n
     return Table.of(caption, corner, columns, rows, notes=[*notes], wide=True) if rows else None
 
 
-def config_table(runs: Sequence[Finished]) -> Table | None:
+def config_table(runs: Sequence[Inputs]) -> Table | None:
     """The keys of the configs that differ."""
-    columns = {run.name: flat(config) for run in runs if isinstance(config := run.inputs.setting(), dict)}
+    columns = {run.name: flat(config) for run in runs if isinstance(config := run.setting(), dict)}
     for column in columns.values():
         column.pop(NAME, None)
     return _differing("What differs in the configs", "key", columns)
 
 
-def software_table(runs: Sequence[Finished]) -> Table | None:
+def software_table(runs: Sequence[Inputs]) -> Table | None:
     """Versions of libraries and digests of stages' code that differ."""
-    codes = {run.name: {f"code of {name}": str(digest) for name, digest in run.inputs.code.items()} for run in runs}
-    columns = {run.name: versions(run.inputs) | codes[run.name] for run in runs}
+    codes = {run.name: {f"code of {name}": str(digest) for name, digest in run.code.items()} for run in runs}
+    columns = {run.name: versions(run) | codes[run.name] for run in runs}
     note = "A stage's digest changes with its code, but not with comments. A change of code need not change numbers."
     return _differing("What differs in the software", "library or stage", columns, note)
 
 
-# ---------------------------------------------------------------- scores
-
-
-def side_by_side(runs: Sequence[Finished], scores: pd.DataFrame, test: str, metric: str, tested: Significance) -> Table:
-    """The scores of every method in every run: methods together, runs in their order."""
-    order = [run.label(method) for method in methods(runs) for run in runs]
-    table = score_table(scores, test, metric, tested)
-    rows = sorted(table.rows, key=lambda row: order.index(row[0]))
-    return replace(table, corner="method · run", rows=rows)
-
-
-def _pairs(runs: Sequence[Finished]) -> list[Pair]:
+def _pairs(runs: Sequence[Inputs]) -> list[Pair]:
     """(`method · later − first`, the later, the first) of all comparisons."""
     found, based = [], bases(runs)
     for method in methods(runs):
@@ -86,7 +74,7 @@ def _pairs(runs: Sequence[Finished]) -> list[Pair]:
 
 
 def differences(
-    runs: Sequence[Finished], scores: pd.DataFrame, test: str, metric: str, tested: Significance
+    runs: Sequence[Inputs], scores: pd.DataFrame, test: str, metric: str, tested: Significance
 ) -> Table | None:
     """Each method in a later run minus the same in the first run that has it; None if no method is in two runs."""
     rows = scores[(scores["test"] == test) & (scores["metric"] == metric)]
@@ -102,13 +90,13 @@ def differences(
 
 
 def glance_table(
-    runs: Sequence[Finished], scores: pd.DataFrame, tests: Sequence[str], tested: Significance
+    runs: Sequence[Inputs], scores: pd.DataFrame, tests: Sequence[str], tested: Significance
 ) -> Table | None:
     """Every method in two runs on one line: change of its means, directions that are better and worse, and of cost."""
     bleu = scores[scores["metric"] == "bleu"]
     values = bleu.groupby(["test", "method", "direction"])["score"].mean()
-    factors = FACTORS if any(run.inputs.runs for run in runs) else ()
-    costs, rows, columns = _costs(runs), [], []
+    factors = FACTORS if any(run.runs for run in runs) else ()
+    (_, costs), rows, columns = _costs(runs), [], []
     for label, one, base in _pairs(runs):
         cells = {}
         for test in tests:
@@ -120,8 +108,7 @@ def glance_table(
             higher, lower, of = tested.counted(one, base, test)
             for heading, number in (("better", higher), ("worse", lower)):
                 cells[f"BLEU on {test}", heading] = Cell(f"{number} of {of}", value=number) if of else MISSING
-        own, first = costs.get(one[0], {}), costs.get(base[0], {})
-        cells |= {("training", heading): _factor(own, first, heading) for heading in factors}
+        cells |= {("training", name): measured(costs.loc[one[0], name], "×{:.2f}".format) for name in factors}
         columns = list(cells)
         rows.append((label, cells.values()))
     if not rows:
@@ -132,58 +119,45 @@ def glance_table(
     return Table.of("Differences at a glance", "method · runs", columns, rows, notes=notes, word="significant")
 
 
-# ---------------------------------------------------------------- cost
+def _costs(runs: Sequence[Inputs]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What training cost (mean over seeds): label x heading, and the same divided by that of the first run."""
+    found = {
+        run.label(method): {heading: average(run, method, key) for heading, (key, _) in COSTS.items()}
+        for method in methods(runs)
+        for run in runs
+    }
+    costs, based = pd.DataFrame(found).T.astype(float), bases(runs)
+    first = costs.reindex([based.get(label) for label in costs.index]).set_axis(costs.index)
+    return costs, (costs / first).replace(np.inf, np.nan)
 
 
-def _costs(runs: Sequence[Finished]) -> dict[str, dict[str, float]]:
-    """Label of a method -> heading -> mean over seeds."""
-    found: dict[str, dict[str, float]] = {}
-    for method in methods(runs):
-        for run in runs:
-            own = {heading: average(run.inputs, method, key) for heading, (key, _) in COSTS.items()}
-            if own := {heading: value for heading, value in own.items() if value is not None}:
-                found[run.label(method)] = own
-    return found
-
-
-def _factor(own: dict[str, float], base: dict[str, float], heading: str) -> Cell:
-    if heading not in own or not base.get(heading):
-        return Cell(MISSING)
-    return Cell(f"×{own[heading] / base[heading]:.2f}", value=own[heading] / base[heading])
-
-
-def cost_table(runs: Sequence[Finished]) -> Table | None:
+def cost_table(runs: Sequence[Inputs]) -> Table | None:
     """What every training cost, also relative to the first run."""
-    costs, based = _costs(runs), bases(runs)
+    costs, factors = _costs(runs)
     rows = []
-    for label, own in costs.items():
-        cells = []
-        for heading, (_, shown) in COSTS.items():
-            factor = _factor(own, costs.get(based.get(label, ""), {}), heading).text
-            spread = "" if factor == MISSING else factor
-            cells.append(Cell(shown(own.get(heading)), spread=spread, value=own.get(heading)))
-        rows.append((label, cells))
+    for label, own in costs.dropna(how="all").iterrows():
+        spreads = {name: "" if np.isnan(factor) else f"×{factor:.2f}" for name, factor in factors.loc[label].items()}
+        shown = COSTS.items()
+        rows.append((label, [replace(measured(own[name], text), spread=spreads[name]) for name, (_, text) in shown]))
     notes = ["Trained: parameters. Memory: the peak of one process. ×: relative to the first run that has the method."]
     return Table.of("What training cost", "method · run", COSTS, rows, notes=notes) if rows else None
 
 
-def stage_table(runs: Sequence[Finished]) -> Table | None:
+def stage_table(runs: Sequence[Inputs]) -> Table | None:
     """Time of all jobs and peak memory of every stage, run by run."""
-    found = {run.name: by_stage(run.inputs).set_index("stage") for run in runs if len(run.inputs.benchmarks)}
+    found = {run.name: by_stage(run).set_index("stage") for run in runs if len(run.benchmarks)}
+    if not found:
+        return None
     rows = []
-    for stage in dict.fromkeys(stage for table in found.values() for stage in table.index):
-        seconds, peaks = [], []
-        for job in (table.loc[stage] if stage in table.index else None for table in found.values()):
-            if job is None or not job["jobs"]:  # the stage is not in this run, or all its jobs were copied
-                seconds.append(MISSING if job is None or not job["copied"] else "copied")
-                peaks.append(MISSING)
-                continue
-            seconds.append(Cell(duration(job["seconds"]), value=job["seconds"]))
-            peaks.append(Cell(quantity(job["memory"], "B"), value=None if pd.isna(job["memory"]) else job["memory"]))
-        rows.append((stage, seconds + peaks))
+    for stage, jobs in pd.concat(found, axis="columns").iterrows():
+        cells = []
+        for name in found:
+            ran, copied = jobs[name, "jobs"] > 0, jobs[name, "copied"] > 0
+            cells.append(measured(jobs[name, "seconds"], duration) if ran else "copied" if copied else MISSING)
+        rows.append((stage, [*cells, *(measured(jobs[name, "memory"], size) for name in found)]))
     columns = [(group, name) for group in ("time of all jobs", "peak memory") for name in found]
     notes = [
         "Wall-clock time; jobs may have run in parallel. A job that did not run again keeps the time of its first run. "
         "Jobs whose results were copied from another run are not counted."
     ]
-    return Table.of("Time and memory by stage", "stage", columns, rows, notes=notes) if rows else None
+    return Table.of("Time and memory by stage", "stage", columns, rows, notes=notes)

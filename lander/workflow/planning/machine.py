@@ -19,6 +19,7 @@ import torch
 from torch.utils.benchmark import Timer
 
 from lander.config import config
+from lander.finetune.cost import flops
 from lander.finetune.engine import import_deepspeed
 from lander.finetune.trainer import TranslationLoss
 from lander.shared import machine
@@ -102,7 +103,7 @@ def rates(settings: config.Config, of: Machine, base: Base, texts: dict[str, Tex
         prepared = networks.made_ready(settings, method, network)
         prepared.router.direction = str(settings.directions[0])
         loss = TranslationLoss(prepared.network).train()
-        work = networks.flops(prepared, prepared.router.direction, length, target)
+        work = flops(prepared, prepared.router.direction, length, target)
         rows = max(1, min(settings.finetune.batch_size, int(WORK / work)))
         batch = memory.batch_of(rows, length, target).to(device)
 

@@ -16,13 +16,11 @@ import torch
 from torch import nn
 
 from lander.config import config, variants
-from lander.config.methods import MASKED, METHODS
+from lander.config.methods import MASKED, METHODS, Lora
 from lander.detect.masks import Rules, direction_mask
 from lander.finetune import saved
-from lander.finetune.adapters import base_of
-from lander.finetune.blocks import Routing
-from lander.finetune.cost import weights
-from lander.finetune.methods import Lora, Prepared, prepare
+from lander.finetune.cost import flops
+from lander.finetune.methods import Prepared, prepare
 from lander.models import families
 from lander.shared.errors import UserError, brief
 from lander.workflow.planning.texts import Text
@@ -98,15 +96,16 @@ def made_ready(settings: config.Config, method: str, network: nn.Module) -> Prep
     own = variants.configure(settings, variants.MAIN, method)
     masked = method in MASKED
     flags = {} if masked else METHODS[method].flags(own.finetune.method(method), own)
+    lora = {name.removeprefix("lora-"): value for name, value in flags.items() if name.startswith("lora-")}
     with torch.device(next(network.parameters()).device):
         return prepare(
             method,
             network,
             masks=masks_of(own, method, network) if masked else {},
             trained_in=frozenset(map(str, own.directions)),
-            routing=Routing(own.routing.scale, own.routing.gate == "learned"),
+            routing=own.routing,
             scope=own.finetune.scope,
-            lora=Lora(flags.get("lora-rank", 16), flags.get("lora-alpha", 32), tuple(flags.get("lora-targets", ()))),
+            lora=Lora(**lora),
             bottleneck=flags.get("bottleneck"),
             budget_layers=flags.get("budget-layers"),
         )
@@ -137,13 +136,6 @@ def masks_of(own: config.Config, method: str, network: nn.Module) -> dict[str, p
 
 
 # ------------------------------------------------------------ arithmetic
-
-
-def flops(prepared: Prepared, direction: str, tokens: float, predicted: float) -> float:
-    """Floating point operations of a training on so many tokens of a direction (`lander.finetune.cost`)."""
-    head = base_of(prepared.network).get_output_embeddings().weight
-    each = 2 * sum(weights(prepared, direction))
-    return tokens * each + 2 * predicted * head.numel() * (3 if head.requires_grad else 2)
 
 
 def training_flops(
