@@ -12,7 +12,7 @@ from torch import nn
 
 from benchmarks._measuring import measure, ratio
 from lander.detect.activations import mean_activations
-from lander.detect.estimators import scores
+from lander.detect.estimators import sum_scores
 from lander.models import families
 from lander.models.tokens import Batch
 from lander.shared import machine
@@ -35,7 +35,7 @@ class Detection:
         mean_activations(self.network, iter([self.batch]))
 
     def awareness(self) -> None:
-        scores(self.network, iter([self.batch]))
+        sum_scores(self.network, iter([self.batch]))
 
     @property
     def flops(self) -> dict[str, int]:

@@ -23,8 +23,8 @@ import numpy as np
 import pandas as pd
 
 from lander.data import cldr
-from lander.detect import awareness, estimators
-from lander.models import loading
+from lander.detect import estimators, samples
+from lander.models import families, loading
 from lander.shared import machine
 
 COLUMNS = {
@@ -36,14 +36,14 @@ COLUMNS = {
 
 def correlations(network, codec, sentences: list[str], neurons: list[np.ndarray]) -> pd.DataFrame:
     """One language: layer, and the rank correlations over its neurons."""
-    samples = awareness.by_length(awareness.monolingual(sentences, codec))
+    read = sorted(samples.monolingual(sentences, codec), key=len)
 
     def batches():
-        return awareness.batches(samples, codec, 16)
+        return samples.batches(read, codec, 16)
 
     absolute, signed = estimators.ablate(network, batches(), neurons)
-    changes = {"tokens": absolute.means(), "sum": np.abs(signed.means())}
-    scored = {name: estimators.scores(network, batches(), name)[0] for name in ("taylor", "summed")}
+    changes = {"tokens": absolute.scores(), "sum": signed.scores()}
+    scored = {name: estimators.sum_scores(network, batches(), name).scores() for name in ("taylor", "summed")}
     rows = []
     for layer, chosen in enumerate(neurons):
         row = {name: _spearman(scored["taylor"][layer, chosen], of[layer, chosen]) for name, of in changes.items()}
@@ -67,7 +67,7 @@ def main() -> None:
     args = parser.parse_args()
     machine.prepare(args.threads)
     network, codec = loading.load(args.model, dtype="float32")
-    neurons = estimators.choose(estimators.shape_of(network), args.neurons or None, args.seed)
+    neurons = estimators.choose(families.shape_of(network), args.neurons or None, args.seed)
     text = cldr.lines(args.languages, 0, args.sentences)
     began = time.perf_counter()
     tables = {language: correlations(network, codec, text[language], neurons) for language in args.languages}

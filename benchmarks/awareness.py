@@ -3,7 +3,7 @@
     pip install -e .[bench]
     python -m benchmarks.awareness
 
-Measured: `awareness` is `lander.detect.estimators.scores` (Taylor). Peers: captum's LayerGradientXActivation
+Measured: `awareness` is `lander.detect.estimators.sum_scores` (Taylor). Peers: captum's LayerGradientXActivation
 on the same loss, `captum-layer` one layer at a time and `captum-all` with all layers in one call, which keeps all
 activations in memory. Their attributions, as absolute values summed over tokens, must equal our scores. Without captum
 its rows are left out. All systems take turns; ratios are medians over rounds.
@@ -25,7 +25,7 @@ from torch.nn.functional import cross_entropy
 
 from benchmarks import _detection as detection
 from benchmarks._measuring import ratio
-from lander.detect.estimators import scores
+from lander.detect.estimators import sum_scores
 from lander.models import families
 from lander.models.tokens import Batch
 
@@ -71,7 +71,7 @@ def systems(made: detection.Detection) -> dict[str, Callable[[], object]]:
 
 def check(made: detection.Detection) -> None:
     """Captum's scores are ours: both sides do the same work."""
-    ours = torch.from_numpy(scores(made.network, iter([made.batch]))[0])
+    ours = torch.from_numpy(sum_scores(made.network, iter([made.batch])).scores())
     torch.testing.assert_close(captum_scores(made.network, made.batch, True).double().cpu(), ours, rtol=1e-2, atol=1e-7)
 
 

@@ -66,7 +66,7 @@ def scoring(point: dict[str, int], args: argparse.Namespace) -> Callable[[], obj
     """A scoring pass over `sentences` of random tokens."""
     import torch
 
-    from lander.detect.estimators import scores
+    from lander.detect.estimators import sum_scores
     from lander.models.tokens import Batch
 
     network = base(point, args)
@@ -76,7 +76,7 @@ def scoring(point: dict[str, int], args: argparse.Namespace) -> Callable[[], obj
             ids = torch.randint(4, args.vocabulary, (ROWS, args.tokens))
             yield Batch(ids, torch.ones_like(ids), ids)
 
-    return lambda: scores(network, batches())
+    return lambda: sum_scores(network, batches())
 
 
 def update(point: dict[str, int], args: argparse.Namespace) -> Callable[[], object]:

@@ -403,13 +403,13 @@ def awareness(args: argparse.Namespace) -> None:
         args.model,
         dict(args.text),
         args.out,
-        estimator=args.estimator,
-        site=args.site,
-        split=Split(rule=rule, general_share=args.general_share, normalize=args.normalize),
+        args.estimator,
+        Split(rule=rule, general_share=args.general_share, normalize=args.normalize),
         sample=args.neurons,
         sentences=args.sentences,
-        batch_size=args.batch_size,
         dtype=args.dtype,
+        site=args.site,
+        batch_size=args.batch_size,
         seed=args.seed,
     )
 

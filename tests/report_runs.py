@@ -5,6 +5,7 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
+from made import write_table
 
 from lander.evaluate.collect import COLUMNS, means, write_scores
 from lander.evaluate.significance import COLUMNS as SIGNIFICANCE
@@ -60,7 +61,7 @@ def make_layers(path, directions, n_layer, chosen):
             delta = None if layer == 0 else abs(random.normal(0.004, 0.002)) + 0.01 * (layer in own)
             rows.append((direction, layer, level, delta, layer in own))
     columns = ["direction", "layer", "activation", "delta", "selected"]
-    tables.write(path, pd.DataFrame(rows, columns=columns), "layers")
+    write_table(path, "layers", pd.DataFrame(rows, columns=columns))
 
 
 def make_neurons(folder, languages, n_layer, p=40):
@@ -69,12 +70,12 @@ def make_neurons(folder, languages, n_layer, p=40):
     grid = pd.MultiIndex.from_product([range(n_layer), range(p)], names=["layer", "neuron"]).to_frame(index=False)
     for language in languages:
         score = random.gamma(2, 1e-4, len(grid)) * (1 + grid["layer"] / n_layer)
-        tables.write(folder / f"{language}.parquet", grid.assign(score=score, tokens=1000), "awareness")
+        write_table(folder / f"{language}.parquet", "awareness", grid.assign(score=score))
     specific = random.random(len(grid)) < 0.1
     owner = np.where(specific, random.choice(languages, len(grid)), None)
     kind = np.where(specific, "specific", "general")
-    table = grid.assign(variance=0.1, kind=kind, language=owner, selected=grid["layer"] > 2)
-    tables.write(folder / "neurons.parquet", table, "neurons")
+    table = grid.assign(kind=kind, language=owner, selected=grid["layer"] > 2)
+    write_table(folder / "neurons.parquet", "neurons", table)
     files = [f"{folder}/{language}.parquet" for language in languages]
     return ["--neurons", f"{folder}/neurons.parquet", "--awareness", *files, "--awareness-languages", *languages]
 

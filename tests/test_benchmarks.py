@@ -158,7 +158,7 @@ def test_captum_scores_as_we_do():
     args = argparse.Namespace(width=16, layers=2, heads=2, vocabulary=64, batch=2, tokens=6, rounds=1, threads=1)
     made = _detection.make(args)
     awareness.check(made)
-    ours = awareness.scores(made.network, iter([made.batch]))[0]
+    ours = awareness.sum_scores(made.network, iter([made.batch])).scores()
     np.testing.assert_allclose(awareness.captum_scores(made.network, made.batch, False), ours, rtol=1e-3, atol=1e-7)
 
 
@@ -270,7 +270,7 @@ def test_scale_measures_an_update_and_writes_a_table_and_a_figure(tiny):
 
 def test_scale_scores_so_many_sentences(monkeypatch):
     read = []
-    monkeypatch.setattr(estimators, "scores", lambda _network, batches: read.extend(map(len, map(astuple, batches))))
+    monkeypatch.setattr(estimators, "sum_scores", lambda _net, batches: read.extend(map(len, map(astuple, batches))))
     args = argparse.Namespace(width=16, vocabulary=64, tokens=6)
     scale.scoring({**scale.POINT, "layers": 1, "neurons": 8, "sentences": 24}, args)()
     assert len(read) == 3  # batches of 8

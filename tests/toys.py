@@ -30,22 +30,23 @@ _heads = {"num_attention_heads": 2, "num_key_value_heads": 2}
 def bloom(layers: int = 2, width: int = 16, vocabulary: int = VOCABULARY) -> nn.Module:
     """A random BLOOM whose biases and norms are random too (they start as zeros and ones)."""
     config = BloomConfig(vocab_size=vocabulary, hidden_size=width, n_layer=layers, n_head=2, eos_token_id=2)
-    return _random(BloomForCausalLM, config)
+    return random_model(BloomForCausalLM, config)
 
 
 FAMILIES = {
     "bloom": lambda: bloom(3),
-    "llama": lambda: _random(LlamaForCausalLM, LlamaConfig(**_gated, **_heads, mlp_bias=True)),
-    "qwen2": lambda: _random(Qwen2ForCausalLM, Qwen2Config(**_gated, **_heads)),
-    "gemma": lambda: _random(GemmaForCausalLM, GemmaConfig(**_gated, **_heads, head_dim=8)),
-    "gpt_neox": lambda: _random(
+    "llama": lambda: random_model(LlamaForCausalLM, LlamaConfig(**_gated, **_heads, mlp_bias=True)),
+    "qwen2": lambda: random_model(Qwen2ForCausalLM, Qwen2Config(**_gated, **_heads)),
+    "gemma": lambda: random_model(GemmaForCausalLM, GemmaConfig(**_gated, **_heads, head_dim=8)),
+    "gpt_neox": lambda: random_model(
         GPTNeoXForCausalLM,
         GPTNeoXConfig(**_gated, num_attention_heads=2, use_parallel_residual=False),
     ),
 }
 
 
-def _random(kind: type[nn.Module], config) -> nn.Module:
+def random_model(kind: type[nn.Module], config) -> nn.Module:
+    """A frozen model whose biases and norms are random too."""
     torch.manual_seed(1)
     model = kind(config)
     with torch.no_grad():

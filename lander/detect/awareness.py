@@ -18,102 +18,69 @@ The command `lander awareness` does the same for text files of several languages
 """
 
 import argparse
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from torch import nn
 
 from lander.config.awareness import Awareness
 from lander.data import chunks
-from lander.data.templates import Template, load_templates
+from lander.data.templates import load_templates
 from lander.detect import estimators
-from lander.models import loading
+from lander.detect.samples import Sample, batches, monolingual, translations
+from lander.models import families, loading
 from lander.models.flags import add_model_flags, add_prompt_flags
-from lander.models.tokens import Batch, Codec
+from lander.models.tokens import Codec
 from lander.shared import machine, tables
 from lander.shared.errors import UserError, run_main
 from lander.shared.languages import Direction, parse_direction
 from lander.shared.section import add_flags
 
-# ------------------------------------------------------------ what the neurons are scored on
 
-
-@dataclass(frozen=True)
-class Sample:
-    """One sequence of tokens. The first `prompt` ones have no loss; `part` is the part of the text that it is in."""
-
-    tokens: list[int]
-    prompt: int
-    part: int
-
-
-def monolingual(sentences: list[str], codec: Codec, parts: int = 1) -> list[Sample]:
-    """Sentences as the model met them in pretraining; the first token is not predicted."""
-    return [
-        Sample(codec.sentence(sentence), 0, part_of(number, len(sentences), parts))
-        for number, sentence in enumerate(sentences)
-    ]
-
-
-def translations(
-    pairs: pd.DataFrame, codec: Codec, templates: list[Template], names: tuple[str, str], parts: int = 1
-) -> list[Sample]:
-    """Prompt and reference of one direction's training pairs (source, target, template).
+def score(
+    network: nn.Module,
+    codec: Codec,
+    samples: list[Sample],
+    estimator: str,
+    *,
+    site: str = "post",
+    batch_size: int = 16,
+    neurons: int | None = None,
+    language: str = "",
+    seed: int = 0,
+    in_parts: bool = False,
+) -> tuple[pd.DataFrame, estimators.Sums | None]:
+    """Score the neurons on the text of one language.
 
     Args:
-        names: of the source and the target language, for the prompts.
+        neurons: ablation: how many of each layer, drawn; None is all.
+        language: for random scores, and for the progress.
+        seed: of random scores, and of the neurons drawn.
+        in_parts: whether to keep the sums of each part of the text.
+    Returns:
+        the awareness table, and the sums that it is made of (None for random scores).
     """
-    samples = []
-    for number, row in enumerate(pairs.itertuples()):
-        prompt = codec.prompt(templates[row.template].fill(row.source, *names))
-        tokens = prompt + codec.target(row.target)
-        samples.append(Sample(tokens, len(prompt), part_of(number, len(pairs), parts)))
-    return samples
-
-
-def part_of(number: int, total: int, parts: int) -> int:
-    """Part of sentence `number` (from 0) of `total`: consecutive, of equal size but for one sentence, none empty."""
-    return number * min(parts, total) // total
-
-
-def by_length(samples: list[Sample]) -> list[Sample]:
-    """Sorted, so that a batch has little padding."""
-    return sorted(samples, key=lambda sample: len(sample.tokens))
-
-
-def batches(samples: list[Sample], codec: Codec, batch_size: int) -> Iterator[Batch]:
-    """The samples in their order, `batch_size` at a time."""
-    for start in range(0, len(samples), batch_size):
-        rows = samples[start : start + batch_size]
-        yield codec.pad_right([row.tokens for row in rows], [row.prompt for row in rows])
-
-
-# ------------------------------------------------------------ the tables
-
-
-def table_of(scores: np.ndarray, tokens: int, chosen: list[np.ndarray] | None = None) -> pd.DataFrame:
-    """The awareness table; with `chosen`, of these neurons of each layer only."""
-    table = tables.by_neuron({"score": scores, "tokens": np.full(scores.shape, tokens, dtype=np.int64)})
-    if chosen is None:
-        return table
-    kept = np.zeros(scores.shape, dtype=bool)
+    shape = families.shape_of(network)
+    if estimator == "random":
+        return table_of(estimators.random_scores(shape, seed, language), 0), None
+    samples = sorted(samples, key=len)
+    parts = [sample.part for sample in samples] if in_parts else None
+    name = f"lander awareness: {language or estimator}"
+    if estimator != "ablation":
+        sums = estimators.sum_scores(network, batches(samples, codec, batch_size, name), estimator, site, parts)
+        return table_of(sums.scores(), sums.tokens), sums
+    chosen = estimators.choose(shape, neurons, seed)
+    sums, _signed = estimators.ablate(network, batches(samples, codec, batch_size), chosen, site, parts, name)
+    kept = np.zeros(shape, dtype=bool)
     for layer, some in enumerate(chosen):
         kept[layer, some] = True
-    return table[kept.reshape(-1)]
+    return table_of(sums.scores(), sums.tokens)[kept.reshape(-1)], sums
 
 
-def parts_table(sums: estimators.Sums) -> pd.DataFrame:
-    """The sums of each part of the text, not yet divided by its tokens."""
-    parts = []
-    for part, values in enumerate(sums.by_part.cpu().numpy()):
-        table = tables.by_neuron({"score": values})
-        parts.append(table.assign(part=part, tokens=sums.part_tokens[part], sentences=sums.part_rows[part]))
-    return pd.concat(parts, ignore_index=True)
-
-
-# ------------------------------------------------------------ the stage
+def table_of(scores: np.ndarray, tokens: int) -> pd.DataFrame:
+    """The awareness table of scores (n_layer, p)."""
+    return tables.by_neuron({"score": scores, "tokens": np.full(scores.shape, tokens, dtype=np.int64)})
 
 
 def parse_data(value: str) -> tuple[Direction, Path]:
@@ -125,24 +92,19 @@ def parse_data(value: str) -> tuple[Direction, Path]:
 
 
 def read_samples(args: argparse.Namespace, codec: Codec) -> list[Sample]:
-    """The text of the flags as sequences of tokens, shortest first.
-
-    Raises:
-        UserError: there is none.
-    """
+    """The text of the flags as sequences of tokens. UserError if there is none."""
     samples = []
     if args.text:
         sentences = chunks.head(args.text, "text", args.sentences)["text"].tolist()
         samples += monolingual(sentences, codec, args.parts)
-    else:
-        templates = load_templates(args.templates)
-        for direction, path in args.data:
-            pairs = chunks.head(path, "train", args.sentences)
-            names = (args.languages[direction.source], args.languages[direction.target])
-            samples += translations(pairs, codec, templates, names, args.parts)
+    templates = load_templates(args.templates) if args.data else []
+    for direction, path in args.data or ():
+        pairs = chunks.head(path, "train", args.sentences)
+        names = (args.languages[direction.source], args.languages[direction.target])
+        samples += translations(pairs, codec, templates, names, args.parts)
     if not samples:
         raise UserError(f"{args.text or args.data[0][1]}: no sentences to score the neurons on")
-    return by_length(samples)
+    return samples
 
 
 def parse_args() -> argparse.Namespace:
@@ -169,25 +131,21 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Score all neurons on the text of one language, write the table."""
+    """Score all neurons on the text of one language, write the table, and that of the parts if it is wanted."""
     args = parse_args()
     machine.prepare(args.threads)
     network, codec = loading.load(args.model, args.revision, args.dtype, args.prompt)
-    shape = estimators.shape_of(network)
-    if args.estimator == "random":
-        tables.write(args.out, table_of(estimators.random_scores(shape, args.seed, args.language), 0), "awareness")
-        return
-    samples, chosen = read_samples(args, codec), None
-    parts = [sample.part for sample in samples] if args.parts_out else None
-    read = batches(samples, codec, args.batch_size)
-    if args.estimator == "ablation":
-        chosen = estimators.choose(shape, args.neurons, args.seed)
-        sums, _signed = estimators.ablate(network, read, chosen, args.site, parts, args.language or "ablation")
-    else:
-        sums = estimators.sum_scores(network, read, args.estimator, args.site, parts)
-    tables.write(args.out, table_of(sums.scores(), sums.tokens, chosen), "awareness")
+    samples = [] if args.estimator == "random" else read_samples(args, codec)
+    options = {name: getattr(args, name) for name in ("site", "batch_size", "neurons", "language", "seed")}
+    table, sums = score(network, codec, samples, args.estimator, in_parts=bool(args.parts_out), **options)
+    tables.write(args.out, table, "awareness")
     if args.parts_out:
-        tables.write(args.parts_out, parts_table(sums), "awareness_parts")
+        totals = sums.by_part.cpu().numpy()  # not yet divided by the part's tokens
+        parts = [
+            tables.by_neuron({"score": total}).assign(part=part, tokens=tokens, sentences=rows)
+            for part, (total, tokens, rows) in enumerate(zip(totals, sums.part_tokens, sums.part_rows, strict=True))
+        ]
+        tables.write(args.parts_out, pd.concat(parts, ignore_index=True), "awareness_parts")
 
 
 if __name__ == "__main__":

@@ -21,17 +21,14 @@ batches, which is `taylor` with every batch weighing the same. What is theirs is
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
-from torch.utils.hooks import RemovableHandle
 
 from lander.models import families
-from lander.models.families import FFN
 from lander.models.loading import predictions
 from lander.models.tokens import IGNORED, Batch
 from lander.shared.progress import progress
@@ -76,32 +73,18 @@ class Sums:
         if len(self._rows):
             self.by_part[:, layer].index_add_(0, self._rows, values.sum(1).double())
 
-    def add_rows(self, layer: int, neurons: torch.Tensor, values: torch.Tensor) -> None:
-        """Add some neurons' values, already summed over tokens: (batch, neurons)."""
-        self.total[layer, neurons] += values.double().sum(0)
+    def add_rows(self, layer: int, values: torch.Tensor) -> None:
+        """Add a layer's values that are summed over tokens already: float64 (batch, p)."""
+        self.total[layer] += values.sum(0)
         if len(self._rows):
-            grown = torch.zeros(len(values), self.total.shape[1], dtype=torch.float64, device=values.device)
-            grown[:, neurons] = values.double()
-            self.by_part[:, layer].index_add_(0, self._rows, grown)
-
-    def means(self) -> np.ndarray:
-        """Means over tokens, float64 (n_layer, p)."""
-        return (self.total / max(self.tokens, 1)).cpu().numpy()
+            self.by_part[:, layer].index_add_(0, self._rows, values)
 
     def scores(self) -> np.ndarray:
-        """The score of every neuron, float64 (n_layer, p); only means of `summed` may be negative."""
-        return np.abs(self.means())
+        """The score of every neuron, the size of its mean over tokens: float64 (n_layer, p)."""
+        return (self.total.abs() / max(self.tokens, 1)).cpu().numpy()
 
 
 # ------------------------------------------------------------ one pass over the text scores everything
-
-
-def scores(
-    network: nn.Module, batches: Iterator[Batch], estimator: str = "taylor", site: str = "post"
-) -> tuple[np.ndarray, int]:
-    """The score of every neuron, float64 (n_layer, p), and the number of tokens that the means are over."""
-    sums = sum_scores(network, batches, estimator, site)
-    return sums.scores(), sums.tokens
 
 
 def sum_scores(
@@ -120,7 +103,7 @@ def sum_scores(
         site: what h is, the output of the FFN's nonlinearity (`post`) or its input (`pre`).
         parts: see `Sums`.
     """
-    sums = Sums(shape_of(network), network.get_input_embeddings().weight.device, parts)
+    sums = Sums(families.shape_of(network), network.get_input_embeddings().weight.device, parts)
     act, mask = families.ffn_of(network, 0).act, None
 
     def by_gradient(layer: int, h: torch.Tensor) -> None:  # h: (batch, tokens, p)
@@ -138,13 +121,10 @@ def sum_scores(
 
     def by_reading(layer: int, h: torch.Tensor) -> None:
         read = act(h) > 0 if estimator == "probability" else at_least_float32(h).abs()
-        sums.add(layer, (read * mask).to(torch.promote_types(torch.float32, h.dtype)))
+        sums.add(layer, at_least_float32(read * mask))
 
-    listen = by_gradient if estimator in GRADIENT else by_reading
-    place = "pre" if estimator == "probability" else site
-    ffns = [families.ffn_of(network, layer) for layer in range(len(sums.total))]
-    hooks = [at_site(ffn, place, partial(listen, layer)) for layer, ffn in enumerate(ffns)]
-    try:
+    site = "pre" if estimator == "probability" else site
+    with families.watched(network, site, by_gradient if estimator in GRADIENT else by_reading):
         for batch in batches:
             batch = batch.to(sums.total.device)
             sums.begin(batch)
@@ -154,9 +134,6 @@ def sum_scores(
             mask = predicting(batch)[..., None]  # bool (batch, tokens, 1)
             with torch.no_grad():
                 network.base_model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
-    finally:
-        for hook in hooks:
-            hook.remove()
     return sums
 
 
@@ -165,23 +142,6 @@ def summed_loss(network: nn.Module, batch: Batch) -> torch.Tensor:
     embedded = network.get_input_embeddings()(batch.input_ids).detach().requires_grad_(True)
     logits, tokens = predictions(network, batch, inputs_embeds=embedded)
     return cross_entropy(logits, tokens, reduction="sum")
-
-
-def at_site(ffn: FFN, site: str, function: Callable[[torch.Tensor], torch.Tensor | None]) -> RemovableHandle:
-    """Call `function` with the activations (batch, tokens, p) whenever they are made; what it returns replaces them.
-
-    `post` is h, the input of the output projection. `pre` is the nonlinearity's input: the output of the input
-    projection, or of the gate's where there is one.
-    """
-    if site == "post":
-        return ffn.down.register_forward_pre_hook(lambda _module, inputs: function(inputs[0]))
-    entry = ffn.up if ffn.gate is None else ffn.gate
-    return entry.register_forward_hook(lambda _module, _inputs, output: function(output))
-
-
-def shape_of(network: nn.Module) -> tuple[int, int]:
-    """(n_layer, p)"""
-    return len(families.layers_of(network)), families.ffn_of(network, 0).n_neurons
 
 
 def predicting(batch: Batch) -> torch.Tensor:
@@ -218,7 +178,7 @@ def ablate(
     neurons: list[np.ndarray],
     site: str = "post",
     parts: list[int] | None = None,
-    name: str = "ablation",
+    name: str = "lander awareness",
 ) -> tuple[Sums, Sums]:
     """The exact change of the token losses when each of the neurons is zeroed at every token.
 
@@ -229,39 +189,39 @@ def ablate(
     Args:
         neurons: those of each layer; the sums of others stay zero.
         site: what is set to zero, h (`post`) or the nonlinearity's input (`pre`).
-        name: of the text, for the progress on stderr.
+        name: of the work, for the progress on stderr.
     Returns:
         absolute: sums over tokens of |change of the token's loss|, nats.
         signed: sums over tokens of the change, so that their absolute value is the change of the summed loss.
     """
-    device = network.get_input_embeddings().weight.device
-    absolute, signed = (Sums(shape_of(network), device, parts) for _ in range(2))
+    device, (n_layer, p) = network.get_input_embeddings().weight.device, families.shape_of(network)
+    absolute, signed = (Sums((n_layer, p), device, parts) for _ in range(2))
     held = list(batches)
-    layered = sum(len(chosen) * (len(neurons) - layer) for layer, chosen in enumerate(neurons))
+    layered = sum(len(chosen) * (n_layer - layer) for layer, chosen in enumerate(neurons))
     work = layered * sum(batch.input_ids.numel() for batch in held)  # neurons x layers x tokens
     most = min(TOKENS_AT_ONCE, LOGITS_AT_ONCE // network.config.vocab_size)
-    with torch.inference_mode(), progress(f"lander awareness: {name}", work) as bar:
+    with torch.inference_mode(), progress(name, work) as bar:
         for batch in held:
             batch = batch.to(device)
             absolute.begin(batch)
             signed.begin(batch)
             copies = max(1, most // batch.input_ids.numel())
             for layer, chosen in enumerate(neurons):
+                sizes, changes = torch.zeros(2, len(batch.input_ids), p, dtype=torch.float64, device=device)
                 with _from_layer(network, layer, batch, site) as losses:
                     untouched = losses([])
-                    for some in np.array_split(chosen, -(-len(chosen) // copies) or 1):
-                        if not len(some):
-                            continue
+                    for some in np.array_split(chosen, max(1, -(-len(chosen) // copies))):
                         change = losses(some.tolist()) - untouched  # (neurons, batch, tokens - 1)
-                        index = torch.as_tensor(some, device=device)
-                        absolute.add_rows(layer, index, change.abs().sum(-1).T)
-                        signed.add_rows(layer, index, change.sum(-1).T)
-                        bar.update(len(some) * (len(neurons) - layer) * batch.input_ids.numel())
+                        sizes[:, some] = change.abs().sum(-1).T.double()
+                        changes[:, some] = change.sum(-1).T.double()
+                        bar.update(len(some) * (n_layer - layer) * batch.input_ids.numel())
+                absolute.add_rows(layer, sizes)
+                signed.add_rows(layer, changes)
     return absolute, signed
 
 
 @contextmanager
-def _from_layer(network: nn.Module, layer: int, batch: Batch, site: str) -> Iterator[Any]:
+def _from_layer(network: nn.Module, layer: int, batch: Batch, site: str) -> Iterator[Callable[..., torch.Tensor]]:
     """Yield a function: neurons -> token losses (neurons, batch, tokens - 1), the n-th with the n-th neuron zeroed.
 
     No neurons: the losses of the untouched model, (1, batch, tokens - 1). While the context lasts the layers below
@@ -269,47 +229,39 @@ def _from_layer(network: nn.Module, layer: int, batch: Batch, site: str) -> Iter
     """
     layers = families.layers_of(network)
     kept: list[Any] = []
+    zeroed: list[int] = []
     if layer:
         hook = layers[layer - 1].register_forward_hook(lambda _module, _inputs, output: kept.append(output))
         network.base_model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
         hook.remove()
-    copies = 1
-    zeroed: list[int] = []
 
     def zero(h: torch.Tensor) -> torch.Tensor | None:
         if not zeroed:
             return None
-        h = h.clone().unflatten(0, (copies, -1))  # (neurons, batch, tokens, p)
-        h[torch.arange(copies), :, :, torch.tensor(zeroed)] = 0
+        h = h.clone().unflatten(0, (len(zeroed), -1))  # (neurons, batch, tokens, p)
+        h[torch.arange(len(zeroed)), :, :, torch.tensor(zeroed)] = 0
         return h.flatten(0, 1)
 
+    def repeated(value: Any) -> Any:
+        """A tensor of the batch, or a layer's output, for as many copies of the batch as neurons are zeroed."""
+        if isinstance(value, tuple):
+            return tuple(map(repeated, value))
+        return value.repeat(len(zeroed) or 1, *[1] * (value.dim() - 1)) if isinstance(value, torch.Tensor) else value
+
     def losses(neurons: list[int]) -> torch.Tensor:
-        nonlocal copies
         zeroed[:] = neurons
-        copies = max(1, len(neurons))
-        ids, mask = batch.input_ids.repeat(copies, 1), batch.attention_mask.repeat(copies, 1)
+        ids, mask, labels = map(repeated, (batch.input_ids, batch.attention_mask, batch.labels))
         logits = network(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
-        labels = batch.labels[:, 1:].repeat(copies, 1)
-        losses = cross_entropy(
-            at_least_float32(logits).flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none"
-        )
-        return losses.view(copies, *batch.labels[:, 1:].shape)
+        logits, labels = at_least_float32(logits).flatten(0, 1), labels[:, 1:].flatten()
+        found = cross_entropy(logits, labels, ignore_index=IGNORED, reduction="none")
+        return found.view(len(zeroed) or 1, len(batch.input_ids), -1)
 
     for skipped in layers[:layer]:
-        skipped.forward = lambda *_args, **_kwargs: _tile(kept[0], copies)
-    hook = at_site(families.ffn_of(network, layer), site, zero)
+        skipped.forward = lambda *_args, **_kwargs: repeated(kept[0])
+    hook = families.ffn_of(network, layer).at_site(site, zero)
     try:
         yield losses
     finally:
         hook.remove()
         for skipped in layers[:layer]:
             del skipped.forward
-
-
-def _tile(output: Any, copies: int) -> Any:
-    """A layer's output for `copies` copies of the batch, one after the other."""
-    if isinstance(output, torch.Tensor):
-        return output.repeat(copies, *[1] * (output.dim() - 1))
-    if isinstance(output, tuple):
-        return tuple(_tile(part, copies) for part in output)
-    return output

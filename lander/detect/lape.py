@@ -18,9 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lander.detect import masks
-from lander.detect.masks import Rules
-from lander.detect.neurons import Classes, table_of
+from lander.detect import masks, neurons
 from lander.models import families, loading
 from lander.shared import tables
 from lander.shared.errors import UserError, brief
@@ -44,9 +42,6 @@ def masks_from_lape(
         languages: codes, in the file's order.
         base: the model whose neurons they are: built-in name, local folder or hub id.
         layers: those that the masks are for, which are trained; all by default.
-    Raises:
-        UserError: not such a file, of another number of languages, or of another model; a language that is given
-            twice; a direction with a language that the file does not have; a layer that the model does not have.
     """
     if twice := [code for code in languages if languages.count(code) > 1]:
         raise UserError(f"--languages: {twice[0]} is given twice; name each of the file's languages once")
@@ -57,11 +52,11 @@ def masks_from_lape(
     if beyond := [layer for layer in layers or () if not 0 <= layer < shape[0]]:
         raise UserError(f"--layers: {beyond[0]}: {base} has the layers 0 to {shape[0] - 1}")
     owned = read(path, languages, shape)
-    classes = Classes(np.where(owned.any(axis=0), SPECIFIC, GENERAL).astype(object), owned)
-    neurons = masks.joined(table_of(np.zeros(owned.shape), classes, languages))
+    kind = np.where(owned.any(axis=0), SPECIFIC, GENERAL).astype(object)
+    table = masks.joined(neurons.table_of(neurons.Classes(np.zeros(owned.shape), kind, owned), languages))
     chosen = list(range(shape[0])) if layers is None else sorted(set(layers))
     for direction in directions:
-        mask = masks.direction_mask(neurons, np.zeros(shape), chosen, direction, Rules(scaled=False))
+        mask = masks.direction_mask(table, np.zeros(shape), chosen, direction, masks.Rules(gate="off"))
         tables.write(Path(out) / f"{direction}.parquet", mask, "masks")
     counts = zip(languages, owned[:, chosen].sum(axis=(1, 2)), strict=True)
     owners = ", ".join(f"{code} {count:,}" for code, count in counts)
@@ -70,11 +65,7 @@ def masks_from_lape(
 
 
 def shape_of(base: str) -> tuple[int, int]:
-    """(n_layer, p) of a model, from its config alone.
-
-    Raises:
-        UserError: no such model.
-    """
+    """(n_layer, p) of a model, from its config alone."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     where = loading.resolve(base)
@@ -85,15 +76,11 @@ def shape_of(base: str) -> tuple[int, int]:
             network = AutoModelForCausalLM.from_config(config)
     except Exception as error:  # a config can be wrong in many ways
         raise UserError(f"--model: {base}: its config makes no model ({brief(error)})") from None
-    return len(families.layers_of(network)), families.ffn_of(network, 0).n_neurons
+    return families.shape_of(network)
 
 
 def read(path: str | Path, languages: list[str], shape: tuple[int, int]) -> np.ndarray:
-    """Which language owns which neuron, bool (language, n_layer, p). Nothing in the file is executed.
-
-    Raises:
-        UserError: see `masks_from_lape`.
-    """
+    """Which language owns which neuron, bool (language, n_layer, p). Nothing in the file is executed."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -111,14 +98,14 @@ def read(path: str | Path, languages: list[str], shape: tuple[int, int]) -> np.n
             raise UserError(f"{path}: {len(of_language)} layers, but the model has {n_layer}: neurons of another model")
         for layer, numbers in enumerate(of_language):
             try:
-                numbers = torch.as_tensor(numbers)
-                if numbers.numel() and numbers.dtype not in INTEGERS:
-                    raise TypeError
-                numbers = numbers.long().reshape(-1).numpy()
+                numbers = torch.as_tensor(numbers).reshape(-1)
             except (TypeError, ValueError, RuntimeError):
+                numbers = torch.ones(1)
+            if len(numbers) and numbers.dtype not in INTEGERS:
                 raise UserError(
                     f"{path}: layer {layer} of language {index} is no list of neuron numbers, which are integers"
-                ) from None
+                )
+            numbers = numbers.long().numpy()
             if beyond := numbers[(numbers < 0) | (numbers >= p)][:1].tolist():
                 raise UserError(f"{path}: layer {layer} has neuron {beyond[0]}, but the model has {p} a layer")
             owned[index, layer, numbers] = True

@@ -19,40 +19,27 @@ import pandas as pd
 from lander.config.layers import Layers
 from lander.shared import tables
 from lander.shared.errors import UserError, run_main
-from lander.shared.files import remedy
-from lander.shared.section import add_flags
-
-
-def change(means: np.ndarray, difference: str) -> np.ndarray:
-    """D_l = |A_l - A_{l+1}| (eq. 1), of the layers' scalar means or as the mean over neurons of the vectors.
-
-    Args:
-        means: (n_layer, p) mean activations.
-    Returns:
-        (n_layer - 1,)
-    """
-    if difference == "scalar":
-        return np.abs(np.diff(means.mean(axis=1)))
-    return np.abs(np.diff(means, axis=0)).mean(axis=1)
+from lander.shared.section import add_flags, settings
 
 
 def delta(means: np.ndarray, difference: str, side: str) -> np.ndarray:
-    """D as a score of every layer: D_l is the score of layer l (`lower`) or of layer l + 1 (`upper`).
+    """D_l = |A_l - A_{l+1}| (eq. 1) as a score of every layer: of layer l (`lower`) or of layer l + 1 (`upper`).
 
+    Args:
+        means: (n_layer, p) mean activations.
+        difference: of the layers' means over neurons (`scalar`), or the mean over neurons of the differences.
     Returns:
         (n_layer,), NaN for the layer without such a neighbour: the last (`lower`) or the first (`upper`).
     """
-    missing = [np.nan]
-    changes = change(means, difference)
-    return np.concatenate([changes, missing] if side == "lower" else [missing, changes])
+    if difference == "scalar":
+        changes = np.abs(np.diff(means.mean(axis=1)))
+    else:
+        changes = np.abs(np.diff(means, axis=0)).mean(axis=1)
+    return np.append(changes, np.nan) if side == "lower" else np.insert(changes, 0, np.nan)
 
 
 def top(scores: np.ndarray, k: int) -> np.ndarray:
-    """The k highest scores (eq. 2) as a boolean mask; on a tie the lower layer, NaN after all others.
-
-    Raises:
-        UserError: k is larger than the number of layers.
-    """
+    """The k highest scores (eq. 2) as a boolean mask; on a tie the lower layer, NaN after all others."""
     if not 0 <= k <= len(scores):
         raise UserError(f"layers.k: {k} is not possible, the model has {len(scores)} layers; use 0 to {len(scores)}")
     order = np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable")
@@ -61,25 +48,20 @@ def top(scores: np.ndarray, k: int) -> np.ndarray:
     return selected
 
 
-def choose(
-    activations: dict[str, np.ndarray],
-    k: int,
-    difference: str,
-    side: str,
-    selection: str = "shared",
-    draw: int | None = None,
-) -> pd.DataFrame:
+def choose(activations: dict[str, np.ndarray], layers: Layers, draw: int | None = None) -> pd.DataFrame:
     """The layers table: k layers for each direction.
+
+    With the selection `shared` they are the same for all directions, by the mean of D over the directions.
 
     Args:
         activations: direction -> (n_layer, p) mean activations.
-        selection: `shared`, the same layers for all directions, by the mean of D over the directions; or
-            `per_direction`, each direction's by its own D.
         draw: a seed: the layers are drawn at random instead, the same for all directions, from all layers of the
             model (also the one without a D, and the ones that would be detected).
     """
-    deltas = {name: delta(means, difference, side) for name, means in activations.items()}
-    scores = dict.fromkeys(deltas, np.mean(list(deltas.values()), axis=0)) if selection == "shared" else deltas
+    deltas = {name: delta(means, layers.difference, layers.side) for name, means in activations.items()}
+    scores = deltas
+    if layers.selection == "shared":
+        scores = dict.fromkeys(deltas, np.mean(list(deltas.values()), axis=0))
     if draw is not None:
         n_layer = len(next(iter(deltas.values())))
         scores = dict.fromkeys(deltas, np.random.default_rng(draw).random(n_layer))
@@ -90,24 +72,12 @@ def choose(
                 "layer": np.arange(len(means), dtype=np.int32),
                 "activation": means.mean(axis=1),
                 "delta": deltas[name],
-                "selected": top(scores[name], k),
+                "selected": top(scores[name], layers.k),
             }
         )
         for name, means in activations.items()
     ]
     return pd.concat(parts, ignore_index=True)
-
-
-def read_means(path: Path) -> np.ndarray:
-    """Mean activations of a direction, (n_layer, p).
-
-    Raises:
-        UserError: the table is damaged, or some neurons have no row.
-    """
-    table = tables.read(path, "activations")
-    if not tables.is_whole(table):
-        raise UserError(f"{path}: not every neuron of every layer has its one row; {remedy(path)}")
-    return tables.by_layer(table, "mean")
 
 
 def main() -> None:
@@ -119,14 +89,9 @@ def main() -> None:
     parser.add_argument("--random", type=int, metavar="SEED", help="k layers at random, the same for all directions")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    activations = {
-        direction: read_means(path) for direction, path in zip(args.directions, args.activations, strict=True)
-    }
-    for path, means in zip(args.activations, activations.values(), strict=True):
-        if means.shape != next(iter(activations.values())).shape:
-            raise UserError(f"{path}: not of the same model as {args.activations[0]}; {remedy(path)}")
-    chosen = choose(activations, args.k, args.difference, args.side, args.selection, args.random)
-    tables.write(args.out, chosen, "layers")
+    means = tables.stacked(args.activations, "activations", "mean")
+    activations = dict(zip(args.directions, means, strict=True))
+    tables.write(args.out, choose(activations, settings(Layers, args), args.random), "layers")
 
 
 if __name__ == "__main__":

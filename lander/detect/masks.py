@@ -22,29 +22,34 @@ Example:
 
 import argparse
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
 from lander.config.masks import Ablation, Routing
 from lander.config.neurons import Neurons
-from lander.detect.neurons import read_awareness, read_layers
+from lander.detect.neurons import normalized, read_layers
 from lander.shared import tables
 from lander.shared.errors import UserError, run_main
 from lander.shared.files import remedy
 from lander.shared.languages import Direction, parse_direction
-from lander.shared.section import add_flags
+from lander.shared.section import add_flags, settings
 from lander.shared.tables import ABSENT, BASE, GENERAL, SOURCE, SPECIFIC, TARGET, UNACTIVATED
+
+FLAGS = ("normalize", "unactivated_role", "share", "pool", "gate", "train", "untrained")  # of the Rules
+
+
+class Rules(Neurons, Routing, Ablation):
+    """How masks are made: the readings of eq. 6, and which group is trained (table 2)."""
+
+    train: Literal["both", "general", "specific"] = Field("both", description="Which group is trained.")
 
 
 def joined(neurons: pd.DataFrame) -> pd.DataFrame:
-    """One row per neuron of a neurons table, which has one per owner: `language` is the owners, joined by `+`.
-
-    Raises:
-        UserError: a neuron is of two kinds.
-    """
+    """One row per neuron of a neurons table, which has one per owner: `language` is the owners, joined by `+`."""
     several = neurons.duplicated(["layer", "neuron"], keep=False)
     if not several.any():
         return neurons
@@ -98,35 +103,6 @@ def general_scale(phi: np.ndarray, role: np.ndarray, share: str, pool: str) -> f
     return float((of_general if share == "general" else of_specific) / total)
 
 
-@dataclass(frozen=True)
-class Rules:
-    """How a mask is made: the readings of eq. 6 and the ablations of table 2."""
-
-    share: str = "general"  # which share scales the general group: `general` or `literal`
-    pool: str = "sum"  # of Phi over a group's neurons: `sum` or `mean`
-    scaled: bool = True  # whether the groups have the factors of eq. 6; 1 otherwise
-    unactivated: str = GENERAL  # role of the unactivated neurons, `general` or `absent`
-    train: str = "both"  # the group that is trained: `both`, `general` or `specific`
-    untrained: str = "frozen"  # the other group is `frozen` or `absent`
-
-
-def layer_mask(kind: np.ndarray, owner: np.ndarray, phi: np.ndarray, direction: Direction, rules: Rules) -> dict:
-    """Columns of the mask in a layer that the direction chose: role, owner, trained, scale, (p,) each.
-
-    Args:
-        kind, owner: (p,), as in `roles`.
-        phi: (p,) awareness of the pair.
-    """
-    role = roles(kind, owner, direction, rules.unactivated)
-    factor = general_scale(phi, role, rules.share, rules.pool)
-    scale = np.where(role == GENERAL, factor, 1 - factor) if rules.scaled else np.ones(len(role))
-    left = {"both": role == ABSENT, GENERAL: role != GENERAL, SPECIFIC: role == GENERAL}[rules.train]  # not trained
-    if rules.train != "both" and rules.untrained == ABSENT:
-        role, scale = np.where(left, ABSENT, role), np.ones(len(role))
-    scale = np.where(role == ABSENT, 0.0, scale)
-    return {"role": role, "owner": owner, "trained": (role != ABSENT) & ~left, "scale": scale}
-
-
 def direction_mask(
     neurons: pd.DataFrame,
     phi: np.ndarray,
@@ -142,16 +118,23 @@ def direction_mask(
         phi: (n_layer, p) awareness of the pair.
         others: layers that run untouched in this direction.
     """
-    untouched = {"role": BASE, "owner": None, "trained": False, "scale": 1.0}
     parts = []
     for layer, rows in neurons[neurons["layer"].isin([*layers, *others])].groupby("layer"):
         rows = rows.sort_values("neuron")
-        kind, owner = rows["kind"].to_numpy(), rows["language"].to_numpy()
-        columns = layer_mask(kind, owner, phi[layer], direction, rules) if layer in layers else untouched
-        parts.append(pd.DataFrame({"layer": layer, "neuron": rows["neuron"]} | columns))
-    if not parts:  # k = 0: the base model
-        return tables.empty("masks")
-    return pd.concat(parts, ignore_index=True)
+        part = pd.DataFrame({"layer": layer, "neuron": rows["neuron"]})
+        if layer not in layers:
+            parts.append(part.assign(role=BASE, owner=None, trained=False, scale=1.0))
+            continue
+        owner = rows["language"].to_numpy()
+        role = roles(rows["kind"].to_numpy(), owner, direction, rules.unactivated_role)
+        factor = general_scale(phi[layer], role, rules.share, rules.pool)
+        scale = np.ones(len(role)) if rules.gate == "off" else np.where(role == GENERAL, factor, 1 - factor)
+        left = {"both": role == ABSENT, GENERAL: role != GENERAL, SPECIFIC: role == GENERAL}[rules.train]  # not trained
+        if rules.train != "both" and rules.untrained == ABSENT:
+            role, scale = np.where(left, ABSENT, role), np.ones(len(role))
+        scale = np.where(role == ABSENT, 0.0, scale)
+        parts.append(part.assign(role=role, owner=owner, trained=(role != ABSENT) & ~left, scale=scale))
+    return pd.concat(parts, ignore_index=True) if parts else tables.empty("masks")  # k = 0: the base model
 
 
 def main() -> None:
@@ -162,20 +145,17 @@ def main() -> None:
     parser.add_argument("--awareness", type=Path, nargs="+", required=True, help="one table per language")
     parser.add_argument("--awareness-languages", nargs="+", required=True, help="their codes, in the same order")
     parser.add_argument("--directions", type=parse_direction, nargs="+", required=True)
-    add_flags(parser, Neurons, "normalize", "unactivated_role")
-    add_flags(parser, Routing, "share", "pool", "gate")
-    parser.add_argument("--train", choices=["both", GENERAL, SPECIFIC], default="both", help="which group is trained")
-    add_flags(parser, Ablation)
+    add_flags(parser, Rules, *FLAGS)
     parser.add_argument("--out-dir", type=Path, required=True)
     args = parser.parse_args()
-    neurons = joined(tables.read(args.neurons, "neurons"))
-    scores = read_awareness(args.awareness, args.normalize)
+    rules = settings(Rules, args)
+    neurons = joined(tables.read(args.neurons, "neurons", ["layer", "neuron", "kind", "language"]))
+    scores = normalized(tables.stacked(args.awareness, "awareness", "score"), rules.normalize)
     if not tables.is_whole(neurons) or len(neurons) != scores[0].size:
         raise UserError(f"{args.neurons}: not the neurons of {args.awareness[0]}; {remedy(args.neurons)}")
     layers = read_layers(args.layers, scores.shape[1], [str(direction) for direction in args.directions])
     phi = dict(zip(args.awareness_languages, scores, strict=True))
     selected = layers[layers["selected"] & layers["direction"].isin(map(str, args.directions))]
-    rules = Rules(args.share, args.pool, args.gate != "off", args.unactivated_role, args.train, args.untrained)
     for direction in args.directions:
         chosen = selected.loc[selected["direction"] == str(direction), "layer"].tolist()
         others = set(selected["layer"]) - set(chosen)

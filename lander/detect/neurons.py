@@ -27,59 +27,53 @@ Example:
 """
 
 import argparse
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, fields
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
 from lander.config.neurons import Neurons
 from lander.shared import tables
 from lander.shared.errors import UserError, run_main
 from lander.shared.files import remedy
-from lander.shared.section import add_flags
+from lander.shared.section import add_flags, settings
 from lander.shared.tables import GENERAL, SPECIFIC, UNACTIVATED
 
-Rule = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""From Phi of a layer's active neurons (language, p): which are general (p,), who owns each if not (language, p)."""
+SPLIT = ("rule", "general_share", "normalize", "threshold", "owner_share", "activation_quantile")  # flags of a Split
+
+
+class Split(Neurons):
+    """Which rule divides the neurons, and with which numbers; only the rule variance reads `threshold`."""
+
+    rule: Literal["variance", "summed", "entropy"] = Field(
+        "variance", description="How neurons are divided: variance (eq. 5), summed (Xie et al. 2021), entropy (LAPE)."
+    )
+    owner_share: float = Field(0.7, ge=0, le=1, description="Rule summed: Xie's k.")
+    activation_quantile: float = Field(0.95, ge=0, le=1, description="Rule entropy: LAPE's bar.")
 
 
 @dataclass(frozen=True)
 class Classes:
-    """kind: (n_layer, p) of the three words; owned: bool (language, n_layer, p), of the specific ones only."""
+    """What every neuron is.
 
+    Args:
+        phi: (language, n_layer, p) awareness as the rule reads it.
+        kind: (n_layer, p) of `general`, `specific` and `unactivated`.
+        owned: bool (language, n_layer, p), of the specific ones only.
+    """
+
+    phi: np.ndarray
     kind: np.ndarray
     owned: np.ndarray
 
 
-def read_awareness(paths: list[Path], normalize: str) -> np.ndarray:
-    """Phi of all languages, normalised: float64 (language, n_layer, p).
-
-    Raises:
-        UserError: the tables are of different models, or of a sample of the neurons only.
-    """
-    scores = []
-    for path in paths:
-        table = tables.read(path, "awareness")
-        if not tables.is_whole(table):
-            all_of_them = "score them all (lander.detect.awareness --neurons)"
-            raise UserError(f"{path}: only some neurons have a score; {all_of_them}, or {remedy(path)}")
-        scores.append(tables.by_layer(table, "score"))
-    for path, array in zip(paths, scores, strict=True):
-        if array.shape != scores[0].shape:
-            other = f"but {paths[0]} has {scores[0].shape}: not the same model"
-            raise UserError(f"{path}: scores {array.shape}, {other}; {remedy(path)}")
-    return normalized(np.stack(scores), normalize)
-
-
 def read_layers(path: Path, n_layer: int, directions: Collection[str] = ()) -> pd.DataFrame:
-    """The layers table.
-
-    Raises:
-        UserError: it is damaged, or has not every layer once for each direction.
-    """
-    table = tables.read(path, "layers")
+    """The layers table: direction, layer, selected. UserError unless it has every layer once for each direction."""
+    table = tables.read(path, "layers", ["direction", "layer", "selected"])
     for name in {*directions, *table["direction"]}:
         if sorted(table.loc[table["direction"] == name, "layer"]) != list(range(n_layer)):
             raise UserError(f"{path}: {name} has not each of the {n_layer} layers once; {remedy(path)}")
@@ -116,31 +110,35 @@ def general_by_threshold(variance: np.ndarray, epsilon: float) -> np.ndarray:
     return variance < np.sort(variance)[::-1][index]
 
 
-def by_variance(phi: np.ndarray, threshold: str, share: float) -> tuple[np.ndarray, np.ndarray]:
+def by_variance(phi: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray]:
     """Equation 5; `threshold` is how epsilon is read. On a tie the first language is the owner."""
-    split = {"general_share": general_by_share, "literal": general_by_threshold}[threshold]
+    divide = {"general_share": general_by_share, "literal": general_by_threshold}[split.threshold]
     owned = np.arange(len(phi))[:, None] == phi.argmax(axis=0)
-    return split(phi.var(axis=0), share), owned
+    return divide(phi.var(axis=0), split.general_share), owned
 
 
-def by_sum(phi: np.ndarray, share: float, owner_share: float) -> tuple[np.ndarray, np.ndarray]:
+def by_sum(phi: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray]:
     """Xie et al. 2021; on a tie of sums the lower index is general."""
-    return general_by_share(-phi.sum(axis=0), share), phi >= owner_share * phi.max(axis=0)
+    return general_by_share(-phi.sum(axis=0), split.general_share), phi >= split.owner_share * phi.max(axis=0)
 
 
-def by_entropy(phi: np.ndarray, share: float, quantile: float) -> tuple[np.ndarray, np.ndarray]:
+def by_entropy(phi: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray]:
     """LAPE; phi are probabilities. On a tie of entropies the lower index is specific.
 
     The bar is the value at rank round(quantile * n) of all n probabilities, from 1, as theirs.
     """
     if phi.size == 0:
         return np.zeros(phi.shape[1], dtype=bool), phi > 0
-    above = phi > np.sort(phi, axis=None)[max(round(quantile * phi.size), 1) - 1]
+    above = phi > np.sort(phi, axis=None)[max(round(split.activation_quantile * phi.size), 1) - 1]
     order = np.where(above.any(axis=0), entropy(phi), np.inf)
-    specific = np.argsort(order, kind="stable")[: phi.shape[1] - round(share * phi.shape[1])]
+    specific = np.argsort(order, kind="stable")[: phi.shape[1] - round(split.general_share * phi.shape[1])]
     general = np.ones(phi.shape[1], dtype=bool)
     general[specific[np.isfinite(order[specific])]] = False
     return general, above
+
+
+RULES = {"variance": by_variance, "summed": by_sum, "entropy": by_entropy}
+"""From Phi of a layer's active neurons (language, p): which are general (p,), who owns each if not (language, p)."""
 
 
 def entropy(phi: np.ndarray) -> np.ndarray:
@@ -150,22 +148,27 @@ def entropy(phi: np.ndarray) -> np.ndarray:
     return -(shares * np.log(shares, out=np.zeros_like(shares), where=shares > 0)).sum(axis=0)
 
 
-def classify(phi: np.ndarray, rule: Rule, unactivated: float | None = None) -> Classes:
-    """Class and owners of every neuron of every layer.
+def classify(phi: np.ndarray, split: Split, unactivated: float | None = None) -> Classes:
+    """Class and owners of every neuron of every layer. UserError if the rule entropy gets no probabilities.
 
     Args:
-        phi: (language, n_layer, p) normalised awareness.
-        unactivated: neurons whose mean Phi is at most this are unactivated and have no part in the split.
+        phi: (language, n_layer, p) raw awareness.
+        unactivated: neurons whose mean score, as the rule reads it, is at most this are unactivated and have no part
+            in the split.
     """
+    if split.rule != "entropy":
+        phi = normalized(phi, split.normalize)
+    elif phi.max() > 1 or phi.min() < 0:
+        raise UserError("rule entropy reads probabilities: score the neurons with `--estimator probability`")
     idle = np.zeros(phi.shape[1:], dtype=bool) if unactivated is None else phi.mean(axis=0) <= unactivated
     kind = np.full(phi.shape[1:], SPECIFIC, dtype=object)
     owned = np.zeros(phi.shape, dtype=bool)
     for layer, off in enumerate(idle):
         active = np.flatnonzero(~off)
-        general, owned[:, layer, active] = rule(np.ascontiguousarray(phi[:, layer, active]))
+        general, owned[:, layer, active] = RULES[split.rule](np.ascontiguousarray(phi[:, layer, active]), split)
         kind[layer, active[general]] = GENERAL
         kind[layer, off] = UNACTIVATED
-    return Classes(kind, owned & (kind == SPECIFIC))
+    return Classes(phi, kind, owned & (kind == SPECIFIC))
 
 
 def permuted(classes: Classes, seed: int) -> Classes:
@@ -175,62 +178,17 @@ def permuted(classes: Classes, seed: int) -> Classes:
     for layer in range(len(kind)):
         order = dice.permutation(kind.shape[1])
         kind[layer], owned[:, layer] = kind[layer, order], owned[:, layer, order]
-    return Classes(kind, owned)
+    return replace(classes, kind=kind, owned=owned)
 
 
-def table_of(phi: np.ndarray, classes: Classes, languages: list[str]) -> pd.DataFrame:
+def table_of(classes: Classes, languages: list[str]) -> pd.DataFrame:
     """layer, neuron, variance (sigma, population variance over the languages), kind, language: a row for each owner."""
-    table = tables.by_neuron({"variance": phi.var(axis=0), "kind": classes.kind})
+    table = tables.by_neuron({"variance": classes.phi.var(axis=0), "kind": classes.kind})
     owned = classes.owned.reshape(len(languages), -1).T  # (n_layer * p, language)
     rows, owners = np.nonzero(np.column_stack([owned, ~owned.any(axis=1)]))  # the last column: nobody
     table = table.iloc[rows].reset_index(drop=True)
     table["language"] = np.array([*languages, None], dtype=object)[owners]
     return table
-
-
-@dataclass(frozen=True)
-class Split:
-    """Which rule divides the neurons, and with which numbers."""
-
-    rule: str = "variance"  # `variance`, `summed` or `entropy`
-    general_share: float = 0.9  # epsilon of eq. 5, Xie's rho
-    normalize: str = "language_mean"  # of Phi; the entropy reads probabilities as they are
-    threshold: str = "general_share"  # rule variance: how epsilon is read
-    owner_share: float = 0.7  # rule summed: Xie's k
-    activation_quantile: float = 0.95  # rule entropy: LAPE's bar
-
-    def function(self) -> Rule:
-        """The rule as a function of a layer's Phi."""
-        if self.rule == "summed":
-            return lambda phi: by_sum(phi, self.general_share, self.owner_share)
-        if self.rule == "entropy":
-            return lambda phi: by_entropy(phi, self.general_share, self.activation_quantile)
-        return lambda phi: by_variance(phi, self.threshold, self.general_share)
-
-    def prepare(self, phi: np.ndarray) -> np.ndarray:
-        """Phi, raw, as the rule reads it.
-
-        Raises:
-            UserError: rule entropy, and a score that is no probability.
-        """
-        if self.rule != "entropy":
-            return normalized(phi, self.normalize)
-        if phi.max() > 1 or phi.min() < 0:
-            raise UserError("rule entropy reads probabilities: score the neurons with `--estimator probability`")
-        return phi
-
-
-def add_split_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags of a `Split`; `split_of` reads them."""
-    parser.add_argument("--rule", choices=["variance", "summed", "entropy"], default="variance")
-    add_flags(parser, Neurons, "general_share", "normalize", "threshold")
-    parser.add_argument("--owner-share", type=float, default=0.7, help="rule summed: Xie's k")
-    parser.add_argument("--activation-quantile", type=float, default=0.95, help="rule entropy: LAPE's bar")
-
-
-def split_of(args: argparse.Namespace) -> Split:
-    """The split of the flags."""
-    return Split(**{field.name: getattr(args, field.name) for field in fields(Split)})
 
 
 def main() -> None:
@@ -239,18 +197,15 @@ def main() -> None:
     parser.add_argument("--awareness", type=Path, nargs="+", required=True, help="one table per language")
     parser.add_argument("--awareness-languages", nargs="+", required=True, help="their codes, in the same order")
     parser.add_argument("--layers", type=Path, required=True, help="the layers table")
-    add_split_flags(parser)
-    add_flags(parser, Neurons, "unactivated")
+    add_flags(parser, Split, *SPLIT, "unactivated")
     parser.add_argument("--permute", type=int, metavar="SEED", help="random neurons: shuffle classes within layers")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    split = split_of(args)
-    phi = split.prepare(read_awareness(args.awareness, "none"))
-    classes = classify(phi, split.function(), args.unactivated)
+    classes = classify(tables.stacked(args.awareness, "awareness", "score"), settings(Split, args), args.unactivated)
     if args.permute is not None:
         classes = permuted(classes, args.permute)
-    table = table_of(phi, classes, args.awareness_languages)
-    layers = read_layers(args.layers, phi.shape[1])
+    table = table_of(classes, args.awareness_languages)
+    layers = read_layers(args.layers, len(classes.kind))
     table["selected"] = table["layer"].isin(layers.loc[layers["selected"], "layer"])
     tables.write(args.out, table, "neurons")
 

@@ -21,11 +21,7 @@ from lander.shared.errors import UserError, run_main
 
 
 def permuted(masks: dict[str, pd.DataFrame], seed: int) -> dict[str, pd.DataFrame]:
-    """The masks with the neurons of each layer in another order, the same one in all of them.
-
-    Raises:
-        UserError: the masks have different neurons in a layer.
-    """
+    """The masks with the neurons of each layer in another order, the same one in all of them."""
     dice = np.random.default_rng(seed)
     both = pd.concat(masks.values())
     orders = {layer: dice.permutation(np.unique(rows["neuron"])) for layer, rows in both.groupby("layer")}

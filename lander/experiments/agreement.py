@@ -29,7 +29,6 @@ Example:
 
 import argparse
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -37,13 +36,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lander.config.neurons import Neurons
-from lander.detect.neurons import SPECIFIC, Split, add_split_flags, classify, split_of
+from lander.detect.neurons import SPECIFIC, SPLIT, Split, classify
 from lander.report.document import Document, listed, number, numbers, write
 from lander.report.tables import Cell, Table
 from lander.shared import tables
 from lander.shared.errors import UserError, run_main
-from lander.shared.section import add_flags
+from lander.shared.section import add_flags, settings
 
 COLUMNS = ["kind", "a", "b", "layer", "language", "value", "n"]
 ANY = "any"
@@ -101,7 +99,7 @@ def overlaps(kind: str, names: tuple[str, str], one: np.ndarray, other: np.ndarr
 
 def specific(phi: np.ndarray, split: Split, unactivated: float | None = None) -> np.ndarray:
     """The specific neurons of each language, bool (language, n_layer, p), from raw Phi of that shape."""
-    return classify(split.prepare(phi), split.function(), unactivated).owned
+    return classify(phi, split, unactivated).owned
 
 
 class Parts:
@@ -153,7 +151,7 @@ def compare_running(name: str, parts: Parts, sets: Sets, wanted: float) -> list:
 
 def read_scores(paths: list[Path]) -> np.ndarray:
     """Raw scores (language, n_layer, p); NaN where a neuron has none (a sample was ablated)."""
-    read = [tables.read(path, "awareness") for path in paths]
+    read = [tables.read(path, "awareness", ["layer", "neuron", "score"]) for path in paths]
     shape = tuple(max(table[name].max() for table in read) + 1 for name in ("layer", "neuron"))
     scores = np.full((len(read), *shape), np.nan)
     for index, table in enumerate(read):
@@ -163,7 +161,7 @@ def read_scores(paths: list[Path]) -> np.ndarray:
 
 def read_sets(path: Path, languages: list[str]) -> np.ndarray:
     """The specific neurons of each language, bool (language, n_layer, p), of a neurons table."""
-    table = tables.read(path, "neurons")
+    table = tables.read(path, "neurons", ["layer", "neuron", "kind", "language"])
     sets = np.zeros((len(languages), table["layer"].max() + 1, table["neuron"].max() + 1), dtype=bool)
     for index, language in enumerate(languages):
         rows = table[(table["kind"] == SPECIFIC) & (table["language"] == language)]
@@ -264,9 +262,8 @@ def main() -> None:
         parser.add_argument(f"--{flag}", **several, metavar="NAME=FOLDER", help=help_)
     help_ = "neurons tables whose sets are compared; they replace the sets that the rule makes of the same name"
     parser.add_argument("--neurons", **several, metavar="NAME=FILE", help=help_)
-    add_split_flags(parser)
+    add_flags(parser, Split, *SPLIT, "unactivated")
     parser.add_argument("--rules", **several, metavar="NAME=RULE", help="where it is not that of --rule")
-    add_flags(parser, Neurons, "unactivated")
     parser.add_argument("--stable", type=float, default=0.95, help="overlap from which a set counts as the same")
     parser.add_argument("--out", type=Path, required=True, help="folder for agreement.csv, .md and .svg")
     args = parser.parse_args()
@@ -275,7 +272,7 @@ def main() -> None:
         parser.error(f"--rules {wrong[0]}: write NAME=RULE, one of {', '.join(RULES)}")
 
     def sets_of(name: str) -> Sets:
-        split = replace(split_of(args), rule=rules.get(name, args.rule))
+        split = settings(Split, args).changed({"rule": rules.get(name, args.rule)})
         return partial(specific, split=split, unactivated=args.unactivated)
 
     def files(folder: str) -> list[Path]:

@@ -84,10 +84,11 @@ def representations(
         for start in range(0, len(order), batch_size):
             places = order[start : start + batch_size]
             part = [sequences[place] for place in places]
-            batch = codec.pad_right(part, [0] * len(part)).to(network.device)
+            batch = codec.pad_right(part, [0] * len(part))
             own = batch.attention_mask.clone()  # (sentences, tokens)
             own[:, : len(codec.prefix)] = 0
             own[torch.arange(len(part)), [len(tokens) - 1 for tokens in part]] = 0
+            own, batch = own.to(network.device), batch.to(network.device)
             network.base_model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
             for layer, h in seen.items():
                 total = (h.float() * own[..., None]).sum(1) / own.sum(1, keepdim=True).clamp(min=1)
@@ -344,7 +345,8 @@ def main() -> None:
         print("warning: not the same sentences in every language: no retrieval of translations", file=sys.stderr)
     network, codec = loading.load(args.model, args.revision, args.dtype)
     sizes = [families.ffn_of(network, layer).n_neurons for layer in range(len(families.layers_of(network)))]
-    chosen = chosen_neurons(tables.read(args.neurons, "neurons"), args.layer, sizes)
+    columns = ["layer", "neuron", "kind", "language", "selected"]
+    chosen = chosen_neurons(tables.read(args.neurons, "neurons", columns), args.layer, sizes)
     labels = np.repeat(np.array(args.languages), [len(text) for text in texts])
     sentences = [sentence for text in texts for sentence in text["text"]]
     found = representations(network, codec, sentences, list(chosen), args.batch_size)

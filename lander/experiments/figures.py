@@ -21,7 +21,7 @@ from pathlib import Path
 import pandas as pd
 
 from lander.report import detection, templates
-from lander.report.inputs import Inputs, read_awareness
+from lander.report.inputs import LAYERS, NEURONS, Inputs, read_awareness
 from lander.shared import tables
 from lander.shared.errors import UserError, run_main
 from lander.shared.files import write_text
@@ -52,8 +52,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     inputs = Inputs(
         name="",
         scores=pd.DataFrame(),
-        layers=tables.read(args.layers, "layers") if args.layers else None,
-        neurons=tables.read(args.neurons, "neurons") if args.neurons else None,
+        layers=tables.read(args.layers, "layers", LAYERS) if args.layers else None,
+        neurons=tables.read(args.neurons, "neurons", NEURONS) if args.neurons else None,
         awareness=read_awareness(args.awareness, args.awareness_languages),
     )
     captions, texts, parts = templates.captions(), {}, [f"# {title}"]

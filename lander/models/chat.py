@@ -20,37 +20,30 @@ DAY = {"d": "26", "b": "Jul", "B": "July", "m": "07", "Y": "2024", "y": "24", "A
 
 # Put before a template, this macro replaces the function that returns the date. The empty output at the end keeps a
 # line break that may follow; after a block it would be lost.
-_CALENDAR = "".join(
-    ["{%- macro strftime_now(format) -%}{{ format"]
-    + [f" | replace('%{letter}', '{value}')" for letter, value in DAY.items()]
-    + [" }}{%- endmacro %}{{ '' }}"]
-)
+_REPLACED = "".join(f" | replace('%{letter}', '{value}')" for letter, value in DAY.items())
+_CALENDAR = "{%- macro strftime_now(format) -%}{{ format" + _REPLACED + " }}{%- endmacro %}{{ '' }}"
 
 
 class Chat:
     """The frame of a tokenizer's chat template. `end` is the token that ends an answer."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase):
-        """
-        Raises:
-            UserError: no chat template, or one that does not show a user's text once and unchanged.
-        """
+        """UserError if there is no chat template, or it does not show a user's text once and unchanged."""
         if not tokenizer.chat_template:
             raise _fault(tokenizer, "the tokenizer has none")
         self._tokenizer = tokenizer
-        self._special = {
-            index: token.content for index, token in tokenizer.added_tokens_decoder.items() if token.special
-        }
+        added = tokenizer.added_tokens_decoder.items()
+        self._special = {index: token.content for index, token in added if token.special}
         self._head, self._tail = _around(tokenizer, [{"role": "user", "content": MARK}])
         head, tail = _around(tokenizer, [{"role": "user", "content": f"\n {MARK} \n"}])
         if head not in (self._head, f"{self._head}\n ") or tail not in (self._tail, f" \n{self._tail}"):
             raise _fault(tokenizer, "it changes the text of a turn")
         self._strips = head == self._head, tail == self._tail  # white space before and after a text
-        self._frame = self._special_of(self._encode(self._head + self._tail))
+        self._frame = self._special_of(self._tokens([self._head + self._tail])[0])
         # the first special token after an answer: often not the tokenizer's own end token
         turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": MARK}]
         _, after = _around(tokenizer, turns, answer=False)
-        self.end: int = next(iter(self._special_of(self._encode(after))), tokenizer.eos_token_id)
+        self.end: int = next(iter(self._special_of(self._tokens([after])[0])), tokenizer.eos_token_id)
 
     def encode(self, texts: list[str]) -> list[list[int]]:
         """Tokens of instructions in their frame, ready for the answer."""
@@ -58,7 +51,7 @@ class Chat:
             return []
         texts = [text.lstrip() if self._strips[0] else text for text in texts]
         texts = [text.rstrip() if self._strips[1] else text for text in texts]
-        found = self._encode_all([self._head + text + self._tail for text in texts])
+        found = self._tokens([self._head + text + self._tail for text in texts])
         return [
             tokens if self._special_of(tokens) == self._frame else self._encode_apart(text)
             for text, tokens in zip(texts, found, strict=True)
@@ -70,18 +63,16 @@ class Chat:
         special = re.compile("|".join(names) or "(?!)")
         head = max((match.end() for match in special.finditer(self._head)), default=0)
         tail = next((match.start() for match in special.finditer(self._tail)), len(self._tail))
-        middle = self._head[head:] + text + self._tail[:tail]
-        plain = self._tokenizer(middle, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-        return [*self._encode(self._head[:head]), *plain, *self._encode(self._tail[tail:])]
+        [plain] = self._tokens([self._head[head:] + text + self._tail[:tail]], split=True)
+        before, after = self._tokens([self._head[:head], self._tail[tail:]])
+        return [*before, *plain, *after]
 
     def _special_of(self, tokens: list[int]) -> list[int]:
         return [token for token in tokens if token in self._special]
 
-    def _encode(self, text: str) -> list[int]:
-        return self._encode_all([text])[0] if text else []
-
-    def _encode_all(self, texts: list[str]) -> list[list[int]]:
-        return self._tokenizer(texts, add_special_tokens=False, split_special_tokens=False)["input_ids"]
+    def _tokens(self, texts: list[str], split: bool = False) -> list[list[int]]:
+        """Tokens of texts; `split`: special tokens that a text spells are text."""
+        return self._tokenizer(texts, add_special_tokens=False, split_special_tokens=split)["input_ids"]
 
 
 def _around(tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], answer: bool = True) -> tuple[str, str]:

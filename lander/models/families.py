@@ -12,11 +12,14 @@ a small model of it to `tests/models/test_families.py`, which tests the same pro
 projection must be two matrices (not one, as Phi-3's `gate_up_proj`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from lander.shared.errors import UserError
 
@@ -60,15 +63,12 @@ FAMILIES: dict[str, Family] = {
 }
 
 FUSED = "keep the FFN's gate and input projection in one matrix, which Lander cannot cut into neurons"
+SEVERAL = "have several FFNs in a layer, of which a token uses a few"
 REASONS = {  # why other families that people try are not supported
-    "phi3": FUSED,
-    "glm": FUSED,
-    "glm4": FUSED,
+    **dict.fromkeys(("phi3", "glm", "glm4"), FUSED),
     "baichuan": "run code from the hub; convert Baichuan-7B or Baichuan2-7B once: lander convert FOLDER --out DIR",
     "gemma3": "also read pictures; take the text model of the same size (gemma3_text)",
-    "mixtral": "have several FFNs in a layer, of which a token uses two",
-    "qwen2_moe": "have several FFNs in a layer, of which a token uses a few",
-    "qwen3_moe": "have several FFNs in a layer, of which a token uses a few",
+    **dict.fromkeys(("mixtral", "qwen2_moe", "qwen3_moe"), SEVERAL),
 }
 
 
@@ -86,13 +86,20 @@ class FFN:
     def n_neurons(self) -> int:
         return self.down.in_features
 
+    def at_site(self, site: str, function: Callable[[torch.Tensor], torch.Tensor | None]) -> RemovableHandle:
+        """Call `function` with the activations (batch, tokens, p) whenever they are made; its result replaces them.
+
+        `post` is h, the input of the output projection. `pre` is the nonlinearity's input: the output of the input
+        projection, or of the gate's where there is one.
+        """
+        if site == "post":
+            return self.down.register_forward_pre_hook(lambda _module, inputs: function(inputs[0]))
+        entry = self.up if self.gate is None else self.gate
+        return entry.register_forward_hook(lambda _module, _inputs, output: function(output))
+
 
 def family_of(model: nn.Module) -> Family:
-    """The description of a model's family.
-
-    Raises:
-        UserError: the family is not described.
-    """
+    """The description of a model's family. UserError if there is none."""
     model_type = model.config.model_type
     if model_type not in FAMILIES:
         reason = f": they {REASONS[model_type]}" if model_type in REASONS else ""
@@ -127,3 +134,19 @@ def ffn_of(model: nn.Module, layer: int) -> FFN:
         down=module.get_submodule(family.down),
         act=getattr(module, family.act),
     )
+
+
+def shape_of(model: nn.Module) -> tuple[int, int]:
+    """(n_layer, p)"""
+    return len(layers_of(model)), ffn_of(model, 0).n_neurons
+
+
+@contextmanager
+def watched(model: nn.Module, site: str, function: Callable[[int, torch.Tensor], None]) -> Iterator[None]:
+    """In the block, `function(layer, activations)` is called for every layer of every pass; see `FFN.at_site`."""
+    hooks = [ffn_of(model, layer).at_site(site, partial(function, layer)) for layer in range(shape_of(model)[0])]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

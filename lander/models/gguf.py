@@ -10,55 +10,40 @@ Example:
 from pathlib import Path
 from typing import Any
 
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
+
 from lander.models.families import FAMILIES
+from lander.models.tokens import save_tokenizer
 from lander.shared.errors import UserError, brief
-from lander.shared.files import read_json, whole_folder, write_json
+from lander.shared.files import whole_folder
 
 MAGIC = b"GGUF"
-FAST = "PreTrainedTokenizerFast"  # transformers 4 and 5 read it; TokenizersBackend is its name in 5 alone
 
 
 def convert(file: Path, out: Path) -> None:
-    """Write a GGUF file as a model folder, whole or not at all: config, float32 weights, tokenizer.
-
-    Raises:
-        UserError: `out` exists already, the file is not GGUF or is damaged, or its model is of an unknown family.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: a file, or a folder that is not empty; choose another one or empty it")
+    """Write a GGUF file as a model folder, whole or not at all: config, float32 weights, tokenizer."""
+    logging.disable_progress_bar()
     with file.open("rb") as stream:
         if stream.read(len(MAGIC)) != MAGIC:
             raise UserError(f"{file}: not a GGUF file; give a *.gguf file, or the folder of a Baichuan model")
-    network, tokenizer = _read(file)
-    with whole_folder(out) as temporary:
-        network.save_pretrained(temporary)
-        tokenizer.save_pretrained(temporary)
-        settings = read_json(temporary / "tokenizer_config.json")
-        if settings.get("tokenizer_class") == "TokenizersBackend":
-            write_json(temporary / "tokenizer_config.json", {**settings, "tokenizer_class": FAST})
-
-
-def _read(file: Path) -> tuple[Any, Any]:
-    """The network in float32, with a config that says nothing of a quantisation, and the tokenizer."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
     where: dict[str, Any] = {"pretrained_model_name_or_path": file.parent.absolute(), "gguf_file": file.name}
-    try:
-        config = AutoConfig.from_pretrained(**where)
-        if config.model_type not in FAMILIES:
-            raise UserError(f"{file}: a model of type {config.model_type!r}; supported are {', '.join(FAMILIES)}")
-        read = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(**where)
-    except UserError:
-        raise
-    except Exception as error:  # readers of many formats, each with its own errors
-        raise UserError(f"{file}: cannot be read as a model ({brief(error)}); download it again") from None
-    config = read.config
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config
-    network = type(read)(config)  # a fresh one: the one that was read remembers its quantisation
-    network.load_state_dict(read.state_dict())
-    return network, tokenizer
+    with whole_folder(out, new=True) as temporary:
+        try:
+            config = AutoConfig.from_pretrained(**where)
+            if config.model_type not in FAMILIES:
+                raise UserError(f"{file}: a model of type {config.model_type!r}; supported are {', '.join(FAMILIES)}")
+            read = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+            tokenizer = AutoTokenizer.from_pretrained(**where)
+        except UserError:
+            raise
+        except Exception as error:  # readers of many formats, each with its own errors
+            raise UserError(f"{file}: cannot be read as a model ({brief(error)}); download it again") from None
+        config = read.config
+        if hasattr(config, "quantization_config"):
+            del config.quantization_config
+        network = type(read)(config)  # a fresh one: the one that was read remembers its quantisation
+        network.load_state_dict(read.state_dict())
+        network.save_pretrained(temporary)
+        save_tokenizer(tokenizer, temporary)

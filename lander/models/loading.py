@@ -30,11 +30,7 @@ REASONS = {  # words in a library's message -> what they mean
 
 
 def resolve(path: str) -> str:
-    """A model's local folder, or the hub id itself.
-
-    Raises:
-        UserError: as `lander.config.base.find_folder`.
-    """
+    """A model's local folder, or the hub id itself."""
     return str(find_folder(path) or path)
 
 
@@ -44,8 +40,6 @@ def load_model(path: str, revision: str | None = None, dtype: str = "auto") -> n
     Args:
         revision: of a hub id.
         dtype: of the weights: float32, bfloat16 or auto.
-    Raises:
-        UserError: no such model, or its files cannot be read.
     """
     import warnings
 
@@ -84,8 +78,6 @@ def load_codec(path: str, revision: str | None = None, prompt: str | None = None
 
     Args:
         prompt: plain, chat or auto (`model.prompt`); None is what the tokenizer remembers.
-    Raises:
-        UserError: no such model, or no tokenizer that can be read.
     """
     from transformers import AutoTokenizer
 
@@ -93,20 +85,15 @@ def load_codec(path: str, revision: str | None = None, prompt: str | None = None
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, revision=revision or None, trust_remote_code=False)
     except Exception as error:  # the tokenizers' library raises plain ones
-        raise UserError(
-            f"model.path: {where}: no tokenizer can be loaded: {_first_line(error)}; {_remedy(where)}"
-        ) from None
+        reason = f"no tokenizer can be loaded: {_first_line(error)}"
+        raise UserError(f"model.path: {where}: {reason}; {_remedy(where)}") from None
     return Codec(tokenizer, prompt)
 
 
 def load(
     path: str, revision: str | None = None, dtype: str = "auto", prompt: str | None = None
 ) -> tuple[nn.Module, Codec]:
-    """A base model and its tokenizer; see `load_model` and `load_codec`.
-
-    Raises:
-        UserError: as these, or the tokenizer has tokens that the model does not have.
-    """
+    """A base model and its tokenizer; see `load_model` and `load_codec`. UserError if they do not fit together."""
     network, codec = load_model(path, revision, dtype), load_codec(path, revision, prompt)
     tokens, rows = codec.tokenizer.vocab_size, network.get_input_embeddings().weight.shape[0]
     if max(tokens - 1, codec.end, codec.pad) >= rows:
@@ -117,11 +104,7 @@ def load(
 
 
 def check_config(where: str) -> None:
-    """Check the config.json of a local model before transformers reads it; warns about code of the model's own.
-
-    Raises:
-        UserError: it is not a model's, or a dropout is not a probability.
-    """
+    """Check the config.json of a local model before transformers reads it; warns about code of the model's own."""
     file = Path(where) / "config.json"
     if not file.is_file():
         return  # of the hub
@@ -131,11 +114,8 @@ def check_config(where: str) -> None:
         if not 0 <= found[key] <= 1:  # torch would fail in the middle of a pass
             raise UserError(f"model.path: {file}: {key} is {found[key]}, no probability; {_remedy(where)}")
     if "auto_map" in found:
-        print(
-            f"warning: {file}: names its own code (auto_map), which Lander does not run; transformers' model of this "
-            "type is used, if there is one",
-            file=sys.stderr,
-        )
+        what = "names its own code (auto_map), which Lander does not run"
+        print(f"warning: {file}: {what}; transformers' model of this type is used, if there is one", file=sys.stderr)
 
 
 def predictions(network: nn.Module, batch: Batch, **inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -157,11 +137,7 @@ def predictions(network: nn.Module, batch: Batch, **inputs: torch.Tensor) -> tup
 
 
 def facts(path: str) -> dict[str, Any]:
-    """What Lander wrote beside a model's weights (lander.json); empty for models that it did not make.
-
-    Raises:
-        UserError: no such model, or the file is not Lander's.
-    """
+    """What Lander wrote beside a model's weights (lander.json); empty for models that it did not make."""
     file = Path(resolve(path)) / "lander.json"
     found = read_json(file) if file.is_file() else {}
     if not isinstance(found, dict) or not isinstance(found.get("prompt"), str | None):
@@ -170,11 +146,7 @@ def facts(path: str) -> dict[str, Any]:
 
 
 def digest(path: str, revision: str | None = None) -> str:
-    """Identity of a base, wherever it is: SHA-256 of its config and weights.
-
-    Raises:
-        UserError: no such model, or the hub does not provide it.
-    """
+    """Identity of a base, wherever it is: SHA-256 of its config and weights."""
     folder = snapshot(path, revision)
     names = weights(file.name for file in folder.iterdir())
     return "sha256:" + sha256(folder / "config.json", *(folder / name for name in names))
@@ -196,9 +168,6 @@ def snapshot(path: str, revision: str | None = None) -> Path:
     """The folder of a model's config and weights; for a hub id in the hub's cache, named by its commit.
 
     What the cache lacks is fetched, if there is a network.
-
-    Raises:
-        UserError: no such model, or the hub does not provide it.
     """
     if folder := find_folder(path):
         return folder
@@ -206,9 +175,8 @@ def snapshot(path: str, revision: str | None = None) -> Path:
 
     try:
         for kind in WEIGHT_FILES:
-            folder = Path(
-                huggingface_hub.snapshot_download(path, allow_patterns=["config.json", kind], revision=revision or None)
-            )
+            wanted = {"allow_patterns": ["config.json", kind], "revision": revision or None}
+            folder = Path(huggingface_hub.snapshot_download(path, **wanted))
             if any(folder.glob(kind)):
                 return folder
     except Exception as error:  # of the hub, the libraries below it, the disk

@@ -12,12 +12,14 @@
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
 from lander.models.chat import Chat
 from lander.shared.errors import UserError
+from lander.shared.files import read_json, write_json
 
 PROMPTS = ("plain", "chat", "auto")
 MEMORY = "lander_prompt"  # key of tokenizer_config.json
@@ -44,53 +46,37 @@ class Batch:
 class Codec:
     """A tokenizer with Lander's conventions.
 
-    `end` ends a translation, `pad` fills rows; `prefix` are the tokens before a text; `chat` is the chat template, or
-    None for plain prompts.
+    Args:
+        prompt: `plain`, `chat`, or `auto` (chat if there is a template); None: what the tokenizer remembers, or plain.
+    Attributes:
+        chat: the chat template, None for plain prompts; `style` says which, as `prompt` takes it.
+        end: token that ends a translation.
+        ends: tokens that end an output: a chat model may use its tokenizer's end token as well as that of a turn.
+        pad: token that fills rows.
+        prefix: tokens that the tokenizer's convention puts before a text.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, prompt: str | None = None):
-        """
-        Args:
-            tokenizer: of the model.
-            prompt: `plain`, `chat`, or `auto` (chat if there is a template); None is what the tokenizer remembers, or
-                plain.
-        Raises:
-            UserError: no end token, an unknown `prompt`, or no chat template though one is wanted.
-        """
         if tokenizer.eos_token_id is None:
             raise UserError(f"{tokenizer.name_or_path}: the tokenizer has no end token; a translation could not end")
         self.tokenizer = tokenizer
         prompt = prompt or tokenizer.init_kwargs.get(MEMORY, "plain")
         if prompt not in PROMPTS:
             raise UserError(f"model.prompt: {prompt!r} is not one of {', '.join(PROMPTS)}")
-        if prompt == "plain" or (prompt == "auto" and not tokenizer.chat_template):
-            self.chat = None
-            tokenizer.init_kwargs.pop(MEMORY, None)
-        else:
-            self.chat = Chat(tokenizer)
-            tokenizer.init_kwargs[MEMORY] = "chat"
+        plain = prompt == "plain" or (prompt == "auto" and not tokenizer.chat_template)
+        self.style = "plain" if plain else "chat"
+        self.chat = None if plain else Chat(tokenizer)
+        tokenizer.init_kwargs.pop(MEMORY, None)
+        if self.chat:
+            tokenizer.init_kwargs[MEMORY] = self.style
         self.end: int = self.chat.end if self.chat else tokenizer.eos_token_id
+        self.ends: list[int] = list(dict.fromkeys([self.end, tokenizer.eos_token_id]))
         self.pad: int = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-        self.prefix: list[int] = self._prefix()
-
-    @property
-    def style(self) -> str:
-        """`plain` or `chat`, as the argument `prompt` takes it."""
-        return "chat" if self.chat else "plain"
-
-    @property
-    def ends(self) -> list[int]:
-        """Tokens that end an output: a chat model may use its tokenizer's end token as well as that of a turn."""
-        return list(dict.fromkeys([self.end, self.tokenizer.eos_token_id]))
-
-    def _prefix(self) -> list[int]:
-        """The tokens that the tokenizer's convention puts before a text."""
-        with_special = self.tokenizer("a", add_special_tokens=True)["input_ids"]
-        [bare] = self._encode(["a"])
-        for start in range(len(with_special) - len(bare) + 1):
-            if with_special[start : start + len(bare)] == bare:
-                return with_special[:start]
-        raise UserError(f"{self.tokenizer.name_or_path}: the tokenizer's special tokens follow no known convention")
+        whole, [bare] = tokenizer("a", add_special_tokens=True)["input_ids"], self._encode(["a"])
+        starts = [start for start in range(len(whole)) if whole[start : start + len(bare)] == bare]
+        if not starts:
+            raise UserError(f"{tokenizer.name_or_path}: the tokenizer's special tokens follow no known convention")
+        self.prefix: list[int] = whole[: starts[0]]
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
         if not texts:
@@ -119,28 +105,35 @@ class Codec:
 
     def decode(self, tokens: list[int]) -> str:
         """Text of generated tokens, up to the first end token."""
-        ends = self.ends
-        length = next((place for place, token in enumerate(tokens) if token in ends), len(tokens))
+        length = next((place for place, token in enumerate(tokens) if token in self.ends), len(tokens))
         return self.tokenizer.decode(tokens[:length], skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
     def pad_right(self, sequences: list[list[int]], prompt_lengths: list[int]) -> Batch:
         """A batch to train or score on, with a loss on what follows the first `prompt_lengths` tokens of a sequence."""
-        width = max(map(len, sequences))
-        ids = torch.full((len(sequences), width), self.pad)
-        mask = torch.zeros_like(ids)
-        labels = torch.full_like(ids, IGNORED)
+        batch = self._empty(sequences)
         for row, (tokens, skip) in enumerate(zip(sequences, prompt_lengths, strict=True)):
-            ids[row, : len(tokens)] = torch.tensor(tokens)
-            mask[row, : len(tokens)] = 1
-            labels[row, skip : len(tokens)] = torch.tensor(tokens[skip:])
-        return Batch(ids, mask, labels)
+            batch.input_ids[row, : len(tokens)] = torch.tensor(tokens)
+            batch.attention_mask[row, : len(tokens)] = 1
+            batch.labels[row, skip : len(tokens)] = torch.tensor(tokens[skip:])
+        return batch
 
     def pad_left(self, prompts: list[list[int]]) -> Batch:
         """A batch of prompts to decode from: their last tokens are in the last column."""
-        width = max(map(len, prompts))
-        ids = torch.full((len(prompts), width), self.pad)
-        mask = torch.zeros_like(ids)
+        batch = self._empty(prompts)
         for row, tokens in enumerate(prompts):
-            ids[row, width - len(tokens) :] = torch.tensor(tokens)
-            mask[row, width - len(tokens) :] = 1
-        return Batch(ids, mask, torch.full_like(ids, IGNORED))
+            start = batch.input_ids.shape[1] - len(tokens)
+            batch.input_ids[row, start:] = torch.tensor(tokens)
+            batch.attention_mask[row, start:] = 1
+        return batch
+
+    def _empty(self, sequences: list[list[int]]) -> Batch:
+        shape = len(sequences), max(map(len, sequences))
+        return Batch(torch.full(shape, self.pad), torch.full(shape, 0), torch.full(shape, IGNORED))
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write a tokenizer under a class name that transformers 4 and 5 read; TokenizersBackend is its name in 5 alone."""
+    tokenizer.save_pretrained(folder)
+    settings = read_json(folder / "tokenizer_config.json")
+    if settings.get("tokenizer_class") == "TokenizersBackend":
+        write_json(folder / "tokenizer_config.json", settings | {"tokenizer_class": "PreTrainedTokenizerFast"})

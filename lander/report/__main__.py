@@ -18,8 +18,8 @@ MODEL stands for METHOD/VARIANT/sSEED, as in landermt/main/s0; variant and seed 
 FILES = {  # flag, and name in `Inputs` -> what reads its file, what it is
     "scores": (inputs.read_scores_table, "scores.csv of lander.evaluate"),
     "significance": (read_significance, "intervals and paired tests, significance.csv of lander.evaluate"),
-    "layers": (partial(tables.read, schema="layers"), 'table "layers"'),
-    "neurons": (partial(tables.read, schema="neurons"), 'table "neurons"'),
+    "layers": (partial(tables.read, schema="layers", columns=inputs.LAYERS), 'table "layers"'),
+    "neurons": (partial(tables.read, schema="neurons", columns=inputs.NEURONS), 'table "neurons"'),
     "counts": (partial(tables.read, schema="counts"), 'table "counts": pairs read, kept and dropped'),
     "prompts": (inputs.read_prompts, "prompts.csv of zero-shot with the best prompt"),
     "config": (inputs.read_config, "the config of the run; the page shows it"),

@@ -21,6 +21,9 @@ from lander.shared.files import read_json
 from lander.shared.languages import language_name, parse_direction
 from lander.shared.runs import Model
 
+LAYERS = ["direction", "layer", "activation", "delta", "selected"]  # columns of the tables that the figures use
+NEURONS = ["layer", "neuron", "kind", "language", "selected"]
+
 
 @dataclass
 class Inputs:

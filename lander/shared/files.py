@@ -37,9 +37,17 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`. It replaces `path` if the block succeeds and is removed otherwise."""
+def whole_folder(path: str | Path, *, new: bool = False) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`. It replaces `path` if the block succeeds and is removed otherwise.
+
+    Args:
+        new: whether to refuse a `path` that is there already, unless it is an empty folder.
+    Raises:
+        UserError: the disk is full, or `path` is refused.
+    """
     path = Path(path)
+    if new and path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(f"{path}: a file, or a folder that is not empty; choose another one or empty it")
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))
     old = folder.with_name(f"{folder.name}.old")

@@ -178,6 +178,24 @@ def by_layer(table: pd.DataFrame, value: str) -> np.ndarray:
     return table.pivot(index="layer", columns="neuron", values=value).sort_index().to_numpy()
 
 
+def stacked(paths: list[Path], schema: str, value: str) -> np.ndarray:
+    """A column of several (layer, neuron) tables of one model, (table, n_layer, p).
+
+    UserError if a table lacks a neuron, has one twice, or is of another model than the first.
+    """
+    arrays = []
+    for path in paths:
+        table = read(path, schema, ["layer", "neuron", value])
+        if not is_whole(table):
+            sample = "a sample of neurons, as of lander.detect.awareness --neurons, is not enough"
+            raise UserError(f"{path}: not every neuron of every layer has its one row ({sample}); {remedy(path)}")
+        arrays.append(by_layer(table, value))
+        if arrays[-1].shape != arrays[0].shape:
+            other = f"but {paths[0]} has {arrays[0].shape}: not the same model"
+            raise UserError(f"{path}: {arrays[-1].shape} layers and neurons, {other}; {remedy(path)}")
+    return np.stack(arrays)
+
+
 def by_neuron(values: dict[str, np.ndarray]) -> pd.DataFrame:
     """The long table (layer, neuron, one column per key) of (n_layer, p) arrays."""
     n_layer, p = next(iter(values.values())).shape

@@ -1,14 +1,11 @@
 """Mean activations: equation 1's A on a 2-layer toy, against a plain forward pass written here."""
 
 import numpy as np
-import pandas as pd
-import pytest
 import torch
 import toys
 from torch.nn.functional import linear
 
-from lander.data.templates import load_templates
-from lander.detect.activations import batches, mean_activations
+from lander.detect.activations import mean_activations
 from lander.models import families
 from lander.models.tokens import Codec
 
@@ -37,19 +34,4 @@ def test_means_equal_a_forward_pass_by_hand_whatever_the_padding():
         means, tokens = mean_activations(model, (codec.pad_right(part, [0] * len(part)) for part in parts))
         assert tokens == 7
         np.testing.assert_allclose(means, expected, atol=1e-6)
-
-
-def test_the_model_is_left_as_it_was():
-    model, codec = toys.bloom(), Codec(toys.bloom_tokenizer())
-    mean_activations(model, iter([codec.pad_right([[5, 6]], [0])]))
     assert not any(ffn._forward_pre_hooks for ffn in (families.ffn_of(model, 0).down, families.ffn_of(model, 1).down))
-
-
-@pytest.mark.parametrize("text", ["prompt", "prompt_reference"])
-def test_what_is_read(text):
-    codec, templates = Codec(toys.bloom_tokenizer()), load_templates()
-    pairs = pd.DataFrame({"source": ["Hi"], "target": ["Hallo"], "template": [3]})
-    (batch,) = batches(pairs, codec, templates, ("English", "German"), text, 4)
-    read = codec.tokenizer.decode(batch.input_ids[0])
-    prompt = templates[3].fill("Hi", "English", "German")
-    assert read == (prompt + "Hallo</s>" if text == "prompt_reference" else prompt)

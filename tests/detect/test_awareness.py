@@ -2,7 +2,6 @@
 
 import gc
 import re
-import sys
 import weakref
 from pathlib import Path
 
@@ -11,12 +10,14 @@ import pandas as pd
 import pytest
 import torch
 import toys
+from made import write_table
 from torch.nn.functional import cross_entropy
 
 from lander.data import cldr
 from lander.data.templates import load_templates
 from lander.detect import awareness, estimators
-from lander.detect.estimators import ablate, predicting, random_scores, scores, summed_loss
+from lander.detect.estimators import ablate, predicting, random_scores, sum_scores, summed_loss
+from lander.detect.samples import batches, monolingual, translations
 from lander.detect.standalone import read_texts
 from lander.models import families, loading
 from lander.models.tokens import Batch, Codec
@@ -24,6 +25,7 @@ from lander.shared import progress, tables
 from lander.shared.errors import UserError
 
 SEQUENCE = [5, 9, 13, 7, 2]
+CODEC = Codec(toys.bloom_tokenizer())
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +33,14 @@ def toy():
     return toys.bloom().double()
 
 
-@pytest.fixture(scope="module")
-def codec() -> Codec:
-    return Codec(toys.bloom_tokenizer())
+def scores(network, *sequences: list[int], prompts: list[int] | None = None, **options):
+    """Scores (n_layer, p) of one batch, and the number of tokens."""
+    batch = CODEC.pad_right(list(sequences), prompts or [0] * len(sequences))
+    sums = sum_scores(network, iter([batch]), **options)
+    return sums.scores(), sums.tokens
 
 
-def loss_with(toy, codec, layer: int, neuron: int, token: int, change) -> float:
+def loss_with(toy, layer: int, neuron: int, token: int, change) -> float:
     """The summed loss when one activation of one token is changed."""
 
     def edit(_module, inputs):
@@ -46,34 +50,34 @@ def loss_with(toy, codec, layer: int, neuron: int, token: int, change) -> float:
 
     hook = families.ffn_of(toy, layer).down.register_forward_pre_hook(edit)
     try:
-        return summed_loss(toy, codec.pad_right([SEQUENCE], [0])).item()
+        return summed_loss(toy, CODEC.pad_right([SEQUENCE], [0])).item()
     finally:
         hook.remove()
 
 
 @pytest.mark.parametrize(("layer", "neuron"), [(0, 0), (0, 17), (1, 3), (1, 63)])
-def test_score_equals_finite_differences(toy, codec, layer, neuron):
-    phi, tokens = scores(toy, iter([codec.pad_right([SEQUENCE], [0])]))
+def test_score_equals_finite_differences(toy, layer, neuron):
+    phi, tokens = scores(toy, SEQUENCE)
     assert tokens == len(SEQUENCE) - 1
     step, total = 1e-2, 0.0  # not smaller: BLOOM's softmax is in float32, whatever its weights
     for token in range(len(SEQUENCE)):
-        up = loss_with(toy, codec, layer, neuron, token, lambda h: h * (1 + step))
-        down = loss_with(toy, codec, layer, neuron, token, lambda h: h * (1 - step))
+        up = loss_with(toy, layer, neuron, token, lambda h: h * (1 + step))
+        down = loss_with(toy, layer, neuron, token, lambda h: h * (1 - step))
         total += abs(up - down) / (2 * step)  # |dL/dh * h|
     assert phi[layer, neuron] == pytest.approx(total / tokens, rel=5e-3)
 
 
-def test_score_is_the_change_of_loss_when_a_neuron_is_zeroed_to_first_order(toy, codec):
+def test_score_is_the_change_of_loss_when_a_neuron_is_zeroed_to_first_order(toy):
     """Exact in the limit of small activations: shrink the neuron, and the error shrinks with its square."""
     errors = []
     for size in (1e-2, 1e-3):
         small = toys.bloom().double()
         ffn = families.ffn_of(small, 1)
         ffn.down.weight[:, 5] *= size
-        phi, tokens = scores(small, iter([codec.pad_right([SEQUENCE[:2]], [0])]))
-        base = summed_loss(small, codec.pad_right([SEQUENCE[:2]], [0])).item()
+        phi, tokens = scores(small, SEQUENCE[:2])
+        base = summed_loss(small, CODEC.pad_right([SEQUENCE[:2]], [0])).item()
         hook = ffn.down.register_forward_pre_hook(lambda _m, x: (x[0].index_fill(-1, torch.tensor([5]), 0.0),))
-        zeroed = summed_loss(small, codec.pad_right([SEQUENCE[:2]], [0])).item()
+        zeroed = summed_loss(small, CODEC.pad_right([SEQUENCE[:2]], [0])).item()
         hook.remove()
         assert tokens == 1
         assert phi[1, 5] == pytest.approx(abs(zeroed - base), rel=20 * size)
@@ -81,36 +85,29 @@ def test_score_is_the_change_of_loss_when_a_neuron_is_zeroed_to_first_order(toy,
     assert errors[1] < errors[0] / 30
 
 
-def test_padding_and_batching_change_nothing(toy, codec):
+def test_padding_and_batching_change_nothing(toy):
     sequences = [SEQUENCE, [6, 2], [8, 9, 2]]
-    alone = [scores(toy, iter([codec.pad_right([s], [0])])) for s in sequences]
-    together, tokens = scores(toy, iter([codec.pad_right(sequences, [0] * 3)]))
+    alone = [scores(toy, s) for s in sequences]
+    together, tokens = scores(toy, *sequences)
     assert tokens == 4 + 1 + 2
     expected = sum(phi * n for phi, n in alone) / tokens
     np.testing.assert_allclose(together, expected, rtol=1e-6)
-
-
-def test_no_gradient_is_kept_and_no_parameter_has_one(toy, codec):
-    scores(toy, iter([codec.pad_right([SEQUENCE], [0])]))
     assert all(parameter.grad is None for parameter in toy.parameters())
 
 
 @pytest.mark.parametrize("site", ["post", "pre"])
-def test_a_batch_is_given_back_before_the_next_is_read(site, toy, codec):
+def test_a_batch_is_given_back_before_the_next_is_read(site, toy):
     seen, left = [], []  # activations; how many there were whenever another batch was asked for
 
-    def batches():
+    def read():
         for _ in range(3):
             left.append(sum(one() is not None for one in seen))
-            yield codec.pad_right([SEQUENCE], [0])
+            yield CODEC.pad_right([SEQUENCE], [0])
 
-    hooks = [
-        estimators.at_site(families.ffn_of(toy, layer), site, lambda h: seen.append(weakref.ref(h)))
-        for layer in range(2)
-    ]
+    hooks = [families.ffn_of(toy, layer).at_site(site, lambda h: seen.append(weakref.ref(h))) for layer in range(2)]
     gc.disable()  # it would find a cycle some day, after many batches: a cycle has few objects and much memory
     try:
-        scores(toy, batches(), site=site)
+        sum_scores(toy, read(), site=site)
     finally:
         gc.enable()
         for hook in hooks:
@@ -119,27 +116,28 @@ def test_a_batch_is_given_back_before_the_next_is_read(site, toy, codec):
     assert left == [0, 0, 0]
 
 
-def test_sentences_are_read_as_in_pretraining(codec):
-    samples = awareness.by_length(awareness.monolingual(["bb", "a"], codec))
-    (batch,) = awareness.batches(samples, codec, 8)
-    assert [codec.tokenizer.decode(row) for row in batch.input_ids] == ["a</s><pad>", "bb</s>"]
-    assert batch.predicted == 1 + 2
+def test_sentences_are_read_as_in_pretraining():
+    (batch,) = batches(monolingual(["bb", "a"], CODEC), CODEC, 8)
+    assert [CODEC.tokenizer.decode(row) for row in batch.input_ids] == ["bb</s>", "a</s><pad>"]
+    assert batch.predicted == 2 + 1
 
 
-def test_translations_have_a_loss_on_the_target_only(codec):
+def test_translations_have_a_loss_on_the_target_only():
     pairs = pd.DataFrame({"source": ["Hi"], "target": ["Ab"], "template": [3]})
-    templates = load_templates()
-    (batch,) = awareness.batches(awareness.translations(pairs, codec, templates, ("English", "German")), codec, 8)
-    assert codec.tokenizer.decode(batch.input_ids[0]) == templates[3].fill("Hi", "English", "German") + "Ab</s>"
-    assert codec.tokenizer.decode(batch.labels[0, -3:]) == "Ab</s>"
+    templates, names = load_templates(), ("English", "German")
+    (batch,) = batches(translations(pairs, CODEC, templates, names), CODEC, 8)
+    prompt = templates[3].fill("Hi", *names)
+    assert CODEC.tokenizer.decode(batch.input_ids[0]) == prompt + "Ab</s>"
+    assert CODEC.tokenizer.decode(batch.labels[0, -3:]) == "Ab</s>"
     assert batch.predicted == 3
     assert predicting(batch).nonzero()[:, 1].tolist() == [len(batch.input_ids[0]) - n for n in (4, 3, 2)]
+    (alone,) = translations(pairs, CODEC, templates, names, reference=False)
+    assert CODEC.tokenizer.decode(alone.tokens) == prompt
 
 
 def products(network, batch: Batch, layer: int, neuron: int, site: str) -> tuple[list[float], list[float]]:
     """(g h, h) of one neuron at every token of a single sequence, through the logits alone."""
-    kept = []
-    ffn = families.ffn_of(network, layer)
+    kept, ffn = [], families.ffn_of(network, layer)
     where = {"post": ffn.down, "pre": ffn.up if ffn.gate is None else ffn.gate}[site]
     if site == "post":
         hook = where.register_forward_pre_hook(lambda _m, x: kept.append(x[0].requires_grad_(True)) or (kept[0],))
@@ -155,14 +153,15 @@ def products(network, batch: Batch, layer: int, neuron: int, site: str) -> tuple
 
 @pytest.mark.parametrize("family", ["bloom", "llama", "gpt_neox"])
 @pytest.mark.parametrize("site", ["post", "pre"])
-def test_estimators_by_hand(family, site, codec):
+def test_estimators_by_hand(family, site):
     network = toys.FAMILIES[family]()
-    batch = codec.pad_right([SEQUENCE, [6, 2]], [2, 0])  # a prompt of two tokens; padding
-    found = {name: scores(network, iter([batch]), name, site) for name in (*estimators.GRADIENT, *estimators.READING)}
+    text = {"prompts": [2, 0], "site": site}  # a prompt of two tokens; padding
+    names = (*estimators.GRADIENT, *estimators.READING)
+    found = {name: scores(network, SEQUENCE, [6, 2], estimator=name, **text) for name in names}
     for layer, neuron in ((0, 3), (2, 11)):
         gh, h, lit = [], [], []
         for sequence, skip in ((SEQUENCE, 2), ([6, 2], 0)):
-            single = codec.pad_right([sequence], [skip])
+            single = CODEC.pad_right([sequence], [skip])
             gh += products(network, single, layer, neuron, site)[0]
             read = slice(max(skip - 1, 0), len(sequence) - 1)  # the tokens that predict one
             h += products(network, single, layer, neuron, site)[1][read]
@@ -180,26 +179,25 @@ def test_estimators_by_hand(family, site, codec):
             assert found[name][0][layer, neuron] == pytest.approx(value, rel=1e-3, abs=1e-6), name
 
 
-def test_parts_add_up_and_are_each_a_text_of_its_own(codec):
+def test_parts_add_up_and_are_each_a_text_of_its_own():
     toy = toys.bloom(vocabulary=300)
     sentences = ["abcd", "e", "fg", "hij", "k"]
-    samples = awareness.by_length(awareness.monolingual(sentences, codec, 3))
+    samples = sorted(monolingual(sentences, CODEC, 3), key=len)
     parts = [sample.part for sample in samples]
-    sums = estimators.sum_scores(toy, awareness.batches(samples, codec, 2), "summed", parts=parts)
+    sums = sum_scores(toy, batches(samples, CODEC, 2), "summed", parts=parts)
     assert sums.part_rows.tolist() == [2, 2, 1]
     np.testing.assert_allclose(sums.by_part.sum(0), sums.total, rtol=1e-4, atol=1e-5)
-    middle = awareness.monolingual(["fg", "hij"], codec)
-    alone, tokens = scores(toy, awareness.batches(middle, codec, 2), "summed")
+    alone, tokens = scores(toy, *map(CODEC.sentence, ["fg", "hij"]), estimator="summed")
     assert tokens == sums.part_tokens[1] == 2 + 3
     np.testing.assert_allclose(abs(sums.by_part[1]) / tokens, alone, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("family", toys.FAMILIES)
-def test_ablation_by_hand(family, codec):
+def test_ablation_by_hand(family):
     """Against a whole forward pass with the neuron's column of the output projection set to zero."""
     network = toys.FAMILIES[family]()
     sequences, prompts = [SEQUENCE, [8, 9, 2]], [2, 0]
-    batch = codec.pad_right(sequences, prompts)
+    batch = CODEC.pad_right(sequences, prompts)
 
     def losses() -> torch.Tensor:
         logits = network(batch.input_ids, attention_mask=batch.attention_mask).logits[:, :-1]
@@ -214,8 +212,8 @@ def test_ablation_by_hand(family, codec):
         column.zero_()
         change = losses() - before
         column.copy_(kept)
-        assert absolute.means()[layer, neuron] == pytest.approx(change.abs().sum().item() / 5, rel=1e-3)
-        assert signed.means()[layer, neuron] == pytest.approx(change.sum().item() / 5, rel=1e-2, abs=1e-5)
+        assert absolute.scores()[layer, neuron] == pytest.approx(change.abs().sum().item() / 5, rel=1e-3)
+        assert signed.total[layer, neuron].item() == pytest.approx(change.sum().item(), rel=1e-2, abs=5e-5)
         assert absolute.by_part[1, layer, neuron].item() == pytest.approx(
             change[1].abs().sum().item(), rel=1e-3, abs=1e-5
         )
@@ -224,42 +222,42 @@ def test_ablation_by_hand(family, codec):
 
 
 @pytest.mark.parametrize("family", ["bloom", "llama"])
-def test_zeroing_the_input_of_a_nonlinearity_zeroes_the_neuron(family, codec):
+def test_zeroing_the_input_of_a_nonlinearity_zeroes_the_neuron(family):
     """act(0) = 0 for gelu and silu, so the site does not matter to ablation."""
-    network, batch = toys.FAMILIES[family](), codec.pad_right([SEQUENCE], [0])
+    network, batch = toys.FAMILIES[family](), CODEC.pad_right([SEQUENCE], [0])
     neurons = [np.arange(4)] * 3
-    post, pre = (ablate(network, iter([batch]), neurons, site)[0].means() for site in ("post", "pre"))
+    post, pre = (ablate(network, iter([batch]), neurons, site)[0].scores() for site in ("post", "pre"))
     assert post[:, :4].min() > 0
     np.testing.assert_allclose(pre, post, rtol=1e-4, atol=1e-6)
 
 
-def test_ablation_in_several_goes(monkeypatch, toy, codec):
-    batch, neurons = codec.pad_right([SEQUENCE], [0]), [np.arange(7), np.arange(3)]
+def test_ablation_in_several_goes(monkeypatch, toy):
+    batch, neurons = CODEC.pad_right([SEQUENCE], [0]), [np.arange(7), np.arange(3)]
     at_once, _ = ablate(toy, iter([batch]), neurons)
     monkeypatch.setattr(estimators, "TOKENS_AT_ONCE", 10)
     torch.testing.assert_close(ablate(toy, iter([batch]), neurons)[0].total, at_once.total)
 
 
-def test_ablation_says_how_far_it_is(monkeypatch, capsys, toy, codec):
+def test_ablation_says_how_far_it_is(monkeypatch, capsys, toy):
     """Two batches of 5 and 3 tokens, 7 neurons below two layers and 4 below one: steps of 70, 20, 42 and 12 of 144."""
     monkeypatch.setattr(progress, "EVERY", 0.0)
-    batches = iter([codec.pad_right([SEQUENCE], [0]), codec.pad_right([SEQUENCE[:3]], [0])])
-    ablate(toy, batches, [np.arange(7), np.arange(4)], name="de")
-    shares = re.findall(r"^lander awareness: de: (\d+)%, .* left$", capsys.readouterr().err, re.MULTILINE)
+    read = iter([CODEC.pad_right([SEQUENCE], [0]), CODEC.pad_right([SEQUENCE[:3]], [0])])
+    ablate(toy, read, [np.arange(7), np.arange(4)], name="de")
+    shares = re.findall(r"^de: (\d+)%, .* left$", capsys.readouterr().err, re.MULTILINE)
     assert shares == ["0", "49", "62", "92", "100"]
 
 
 def test_taylor_scores_rank_neurons_as_exact_ablation_does():
     """The claim of the approximation, on the built-in base: per layer and language, rank correlation."""
     network, codec = loading.load("lander-tiny", dtype="float32")
-    neurons = estimators.choose(estimators.shape_of(network), 40, seed=0)
+    neurons = estimators.choose(families.shape_of(network), 40, seed=0)
     text, tokens, total = cldr.lines(("en", "zh"), 0, 4), [], []
     for sentences in text.values():
-        samples = awareness.by_length(awareness.monolingual(sentences, codec))
-        absolute, signed = ablate(network, awareness.batches(samples, codec, 8), neurons)
-        taylor = scores(network, awareness.batches(samples, codec, 8))[0]
+        samples = monolingual(sentences, codec)
+        absolute, signed = ablate(network, batches(samples, codec, 8), neurons)
+        taylor = sum_scores(network, batches(samples, codec, 8)).scores()
         for layer, chosen in enumerate(neurons):
-            rows = [taylor[layer, chosen], absolute.means()[layer, chosen], abs(signed.means())[layer, chosen]]
+            rows = [taylor[layer, chosen], absolute.scores()[layer, chosen], signed.scores()[layer, chosen]]
             ranks = np.argsort(np.argsort(rows))
             tokens.append(np.corrcoef(ranks[0], ranks[1])[0, 1])
             total.append(np.corrcoef(ranks[0], ranks[2])[0, 1])
@@ -295,35 +293,32 @@ def test_texts_without_a_line_in_common(tmp_path):
         read_texts({"en": tmp_path / "en", "de": tmp_path / "de"})
 
 
-def run_stage(monkeypatch, *flags: str) -> None:
-    monkeypatch.setattr(sys, "argv", ["lander.detect.awareness", "--model", "lander-tiny", *flags])
-    awareness.main()
+MODEL = ("--model", "lander-tiny")
 
 
-def test_the_stage_writes_one_schema_whatever_the_estimator(monkeypatch, tmp_path):
-    text = pd.DataFrame({"text": cldr.lines(("de",), 0, 4)["de"], "origin": "cldr", "line": range(4)})
-    tables.write(tmp_path / "text", text, "text")
-    flags = ["--text", str(tmp_path / "text"), "--language", "de", "--out", str(tmp_path / "out")]
+def test_the_stage_writes_one_schema_whatever_the_estimator(command, tmp_path):
+    write_table(tmp_path / "text", "text", {"text": cldr.lines(("de",), 0, 4)["de"]})
+    flags = [*MODEL, "--text", tmp_path / "text", "--language", "de", "--out", tmp_path / "out"]
     for estimator, rows in {"taylor": 3072, "probability": 3072, "random": 3072, "ablation": 12}.items():
         extra = ["--neurons", "2", "--sentences", "1"] if estimator == "ablation" else []
-        run_stage(monkeypatch, *flags, "--estimator", estimator, *extra)
+        command(awareness, *flags, "--estimator", estimator, *extra)
         table = tables.read(tmp_path / "out", "awareness")
         assert len(table) == rows
         assert table.groupby("layer").size().tolist() == [rows // 6] * 6
     assert not np.array_equal(random_scores((1, 9), 0, "de"), random_scores((1, 9), 0, "en"))
 
 
-def test_the_stage_reads_translations_of_several_directions(monkeypatch, tmp_path):
+def test_the_stage_reads_translations_of_several_directions(command, tmp_path):
     text = cldr.lines(("en", "de"), 0, 4)
     for one, other in (("en", "de"), ("de", "en")):
-        pairs = {"source": text[one], "target": text[other], "template": 0, "origin": "cldr", "line": range(4)}
-        tables.write(tmp_path / f"{one}-{other}", pd.DataFrame(pairs), "train")
+        pairs = {"source": text[one], "target": text[other], "template": 0}
+        write_table(tmp_path / f"{one}-{other}", "train", pairs)
     data = [f"{name}:{tmp_path / name}" for name in ("en-de", "de-en")]
-    flags = ["--languages", '{"en": "English", "de": "German"}', "--sentences", "3"]
-    run_stage(monkeypatch, "--data", *data, *flags, "--out", str(tmp_path / "both"), "--parts", "3", "--parts-out",
-              str(tmp_path / "parts"))  # fmt: skip
-    run_stage(monkeypatch, "--data", data[0], *flags, "--out", str(tmp_path / "one"))
-    run_stage(monkeypatch, "--data", data[1], *flags, "--out", str(tmp_path / "other"))
+    flags = [*MODEL, "--languages", '{"en": "English", "de": "German"}', "--sentences", 3]
+    parts = ["--parts", 3, "--parts-out", tmp_path / "parts"]
+    command(awareness, "--data", *data, *flags, *parts, "--out", tmp_path / "both")
+    command(awareness, "--data", data[0], *flags, "--out", tmp_path / "one")
+    command(awareness, "--data", data[1], *flags, "--out", tmp_path / "other")
     both, one, other = (tables.read(tmp_path / name, "awareness") for name in ("both", "one", "other"))
     assert both["tokens"][0] == one["tokens"][0] + other["tokens"][0]
     together = (one["score"] * one["tokens"] + other["score"] * other["tokens"]) / both["tokens"]
@@ -331,4 +326,4 @@ def test_the_stage_reads_translations_of_several_directions(monkeypatch, tmp_pat
     parts = tables.read(tmp_path / "parts", "awareness_parts")
     assert parts.groupby("part")["sentences"].first().tolist() == [2, 2, 2]
     with pytest.raises(SystemExit):
-        run_stage(monkeypatch, "--data", *data, "--out", "x")
+        command(awareness, *MODEL, "--data", *data, "--out", "x")

@@ -3,21 +3,26 @@
 import numpy as np
 import pytest
 
-from lander.detect.layers import change, choose, delta, top
+from lander.config.layers import Layers
+from lander.detect.layers import choose, delta, top
 from lander.shared.errors import UserError
 
-# three layers of two neurons; means 1, 2, 5
+# three layers of two neurons. MEANS: means 1, 2, 5; changes 1, 3. OTHER: changes 9, 0
 MEANS = np.array([[0.0, 2.0], [3.0, 1.0], [4.0, 6.0]])
+OTHER = np.array([[0.0, 0.0], [9.0, 9.0], [9.0, 9.0]])
+ONE = Layers(k=1, difference="scalar", side="upper")
 
 
-def test_change_between_scalar_means_and_between_vectors():
-    assert change(MEANS, "scalar").tolist() == [1, 3]
-    assert change(MEANS, "vector").tolist() == [2, 3]  # (3 + 1) / 2 and (1 + 5) / 2
-
-
-def test_the_side_that_a_change_stands_for():
-    np.testing.assert_array_equal(delta(MEANS, "scalar", "lower"), [1, 3, np.nan])
-    np.testing.assert_array_equal(delta(MEANS, "scalar", "upper"), [np.nan, 1, 3])
+@pytest.mark.parametrize(
+    ("difference", "side", "expected"),
+    [
+        ("scalar", "lower", [1, 3, np.nan]),
+        ("scalar", "upper", [np.nan, 1, 3]),
+        ("vector", "lower", [2, 3, np.nan]),  # (3 + 1) / 2 and (1 + 5) / 2
+    ],
+)
+def test_changes_and_the_side_that_they_choose(difference, side, expected):
+    np.testing.assert_array_equal(delta(MEANS, difference, side), expected)
 
 
 def test_top_k_with_ties_missing_values_and_both_ends():
@@ -34,38 +39,29 @@ def test_k_outside_the_model_is_refused(k):
         top(np.zeros(3), k)
 
 
-def test_shared_choice_is_by_the_mean_over_directions():
-    other = np.array([[0.0, 0.0], [9.0, 9.0], [9.0, 9.0]])  # changes 9, 0
-    table = choose({"en-de": MEANS, "de-en": other}, 1, "scalar", "upper")
-    assert table[table["selected"]]["layer"].tolist() == [1, 1]  # mean changes 5 and 1.5
-    assert table[table["direction"] == "en-de"]["activation"].tolist() == [1, 2, 5]
-
-
-def test_a_model_of_one_layer():
-    table = choose({"en-de": MEANS[:1]}, 1, "vector", "upper")
-    assert table["selected"].tolist() == [True]
-
-
-# changes 1, 3 of MEANS and 9, 0 of OTHER: D at layer 2 is 3 for the one, at layer 1 it is 9 for the other
-OTHER = np.array([[0.0, 0.0], [9.0, 9.0], [9.0, 9.0]])
-
-
 def chosen(table, direction: str) -> list[int]:
     return table.loc[table["selected"] & (table["direction"] == direction), "layer"].tolist()
 
 
-def test_each_direction_can_choose_its_own():
-    table = choose({"en-de": MEANS, "de-en": OTHER}, 1, "scalar", "upper", selection="per_direction")
-    assert (chosen(table, "en-de"), chosen(table, "de-en")) == ([2], [1])
-    shared = choose({"en-de": MEANS, "de-en": OTHER}, 1, "scalar", "upper")
-    assert table["delta"].equals(shared["delta"])
+def test_directions_share_their_layers_or_choose_their_own():
+    activations = {"en-de": MEANS, "de-en": OTHER}
+    shared = choose(activations, ONE)
+    assert (chosen(shared, "en-de"), chosen(shared, "de-en")) == ([1], [1])  # mean changes 5 and 1.5
+    assert shared[shared["direction"] == "en-de"]["activation"].tolist() == [1, 2, 5]
+    own = choose(activations, ONE.changed({"selection": "per_direction"}))
+    assert (chosen(own, "en-de"), chosen(own, "de-en")) == ([2], [1])
+    assert own["delta"].equals(shared["delta"])
+
+
+def test_a_model_of_one_layer():
+    assert choose({"en-de": MEANS[:1]}, Layers(k=1))["selected"].tolist() == [True]
 
 
 def test_random_layers_are_those_of_the_seed_and_the_same_for_all_directions():
     activations = {"en-de": np.zeros((30, 2)), "de-en": np.ones((30, 2))}
 
     def draw(seed: int) -> list[int]:
-        table = choose(activations, 4, "vector", "upper", selection="per_direction", draw=seed)
+        table = choose(activations, Layers(k=4, selection="per_direction"), draw=seed)
         assert chosen(table, "en-de") == chosen(table, "de-en")
         return chosen(table, "en-de")
 

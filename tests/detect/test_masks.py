@@ -20,24 +20,22 @@ def test_roles():
 
 
 @pytest.mark.parametrize(
-    ("share", "pool", "expected"),
-    [("general", "sum", 0.6), ("literal", "sum", 0.4), ("general", "mean", 0.75), ("literal", "mean", 0.25)],
+    ("phi", "role", "share", "pool", "expected"),
+    [
+        ([6, 1, 3, 100], "gsta", "general", "sum", 0.6),  # specific 1 + 3 (mean 2); the absent one does not count
+        ([6, 1, 3, 100], "gsta", "literal", "sum", 0.4),
+        ([6, 1, 3, 100], "gsta", "general", "mean", 0.75),
+        ([6, 1, 3, 100], "gsta", "literal", "mean", 0.25),
+        ([0, 0, 0, 0], "gggs", "general", "sum", 0.75),  # without scores the sizes decide
+        ([1, 1], "gg", "general", "sum", 1),
+        ([1, 1], "ss", "general", "sum", 0),
+        ([1, 1], "aa", "general", "sum", 1),
+    ],
 )
-def test_share_of_equation_6(share, pool, expected):
-    phi = np.array([6.0, 1.0, 3.0, 100.0])  # general 6; specific 1 + 3 (mean 2); the absent one does not count
-    role = np.array(["general", "source", "target", "absent"], dtype=object)
-    assert general_scale(phi, role, share, pool) == pytest.approx(expected)
-
-
-def test_share_without_scores_follows_the_sizes():
-    role = np.array(["general", "general", "general", "source"], dtype=object)
-    assert general_scale(np.zeros(4), role, "general", "sum") == pytest.approx(0.75)
-
-
-def test_share_without_a_group():
-    assert general_scale(np.ones(2), np.array(["general"] * 2, dtype=object), "general", "sum") == 1
-    assert general_scale(np.ones(2), np.array(["source"] * 2, dtype=object), "general", "sum") == 0
-    assert general_scale(np.ones(2), np.array(["absent"] * 2, dtype=object), "general", "sum") == 1
+def test_share_of_equation_6(phi, role, share, pool, expected):
+    names = {"g": "general", "s": "source", "t": "target", "a": "absent"}
+    role = np.array([names[letter] for letter in role], dtype=object)
+    assert general_scale(np.array(phi, dtype=float), role, share, pool) == pytest.approx(expected)
 
 
 NEURONS = pd.DataFrame({"layer": 1, "neuron": range(5), "kind": KIND, "language": OWNER})
@@ -48,11 +46,8 @@ def test_mask_of_a_direction():
     mask = direction_mask(NEURONS, PHI, [1], EN_DE, Rules())
     assert mask["scale"].tolist() == pytest.approx([0.6, 0.4, 0.4, 0.0, 0.6])
     assert mask["trained"].tolist() == [True, True, True, False, True]
-    assert direction_mask(NEURONS, PHI, [1], EN_DE, Rules(scaled=False))["scale"].tolist() == [1, 1, 1, 0, 1]
-
-
-def test_no_layer_chosen_is_an_empty_mask():
-    assert len(direction_mask(NEURONS, PHI, [], EN_DE, Rules())) == 0
+    assert direction_mask(NEURONS, PHI, [1], EN_DE, Rules(gate="off"))["scale"].tolist() == [1, 1, 1, 0, 1]
+    assert len(direction_mask(NEURONS, PHI, [], EN_DE, Rules())) == 0  # no layer is chosen
 
 
 @pytest.mark.parametrize(
@@ -61,11 +56,11 @@ def test_no_layer_chosen_is_an_empty_mask():
 )
 @pytest.mark.parametrize("share", ["literal", "general"])
 def test_ablations_freeze_a_group_or_leave_it_out(train, trained, share):
-    both = direction_mask(NEURONS, PHI, [1], EN_DE, Rules(share))
-    frozen = direction_mask(NEURONS, PHI, [1], EN_DE, Rules(share, train=train))
+    both = direction_mask(NEURONS, PHI, [1], EN_DE, Rules(share=share))
+    frozen = direction_mask(NEURONS, PHI, [1], EN_DE, Rules(share=share, train=train))
     assert frozen["trained"].tolist() == trained
     assert frozen[["role", "owner", "scale"]].equals(both[["role", "owner", "scale"]])
-    absent = direction_mask(NEURONS, PHI, [1], EN_DE, Rules(share, train=train, untrained="absent"))
+    absent = direction_mask(NEURONS, PHI, [1], EN_DE, Rules(share=share, train=train, untrained="absent"))
     assert absent["trained"].tolist() == trained
     assert (absent["role"] != "absent").tolist() == trained
     assert absent["scale"].tolist() == [float(value) for value in trained]  # all of the share is the one group's

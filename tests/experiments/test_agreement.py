@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
+from made import write_table
 
 from lander.detect.neurons import Split
 from lander.experiments import agreement
@@ -22,7 +23,7 @@ def write_parts(path, sums: list[list[float]], tokens: list[int]) -> None:
         for part, row in enumerate(sums)
         for neuron, score in enumerate(row)
     ]
-    tables.write(path, pd.DataFrame(parts), "awareness_parts")
+    write_table(path, "awareness_parts", pd.DataFrame(parts))
 
 
 def correlated(one: list[float], other: list[float]) -> tuple[float, int]:
@@ -97,11 +98,9 @@ def test_the_command(monkeypatch, tmp_path):
     dice = np.random.default_rng(0)
     for name in ("one", "two", "sample"):
         for language in ("en", "de"):
-            scores = {"score": dice.random((2, 40)), "tokens": np.ones((2, 40), dtype=np.int64)}
-            table = tables.by_neuron(scores)
-            tables.write(
-                tmp_path / name / f"{language}.parquet", table[:70:5] if name == "sample" else table, "awareness"
-            )
+            table = tables.by_neuron({"score": dice.random((2, 40))})
+            table = table[:70:5] if name == "sample" else table
+            write_table(tmp_path / name / f"{language}.parquet", "awareness", table)
     for language in ("en", "de"):
         write_parts(tmp_path / "parts" / f"{language}.parquet", dice.random((4, 40)).tolist(), [5] * 4)
     flags = ["--languages", "en", "de", "--general-share", "0.9", "--out", str(tmp_path / "out")]

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 import toys
+from made import write_table
 
 from lander.experiments import clusters, figures
 from lander.experiments.claims import __main__ as claims
@@ -134,16 +135,15 @@ def test_representation_is_the_mean_over_the_sentences_own_tokens(kind, skip):
 
 
 def test_clusters_by_the_command_line(tmp_path, monkeypatch):
-    neurons = pd.DataFrame({"layer": np.repeat(range(2), 64), "neuron": list(range(64)) * 2, "variance": 0.0})
+    neurons = pd.DataFrame({"layer": np.repeat(range(2), 64), "neuron": list(range(64)) * 2})
     neurons["kind"] = np.where(neurons["neuron"] < 56, "general", "specific")
     neurons["language"] = np.where(neurons["neuron"] < 56, None, "de")
     neurons = neurons.assign(selected=neurons["layer"] == 1)
     second = neurons[(neurons["layer"] == 1) & (neurons["neuron"] == 63)].assign(language="en")  # of two owners
-    tables.write(tmp_path / "neurons.parquet", pd.concat([neurons, second]), "neurons")
+    write_table(tmp_path / "neurons.parquet", "neurons", pd.concat([neurons, second]))
     for number, code in enumerate(("en", "de")):
         texts = [f"{code} sentence {line} {'x' * (line % 4 + number)}" for line in range(8)]
-        table = pd.DataFrame({"text": texts, "origin": "o", "line": range(8)})
-        tables.write(tmp_path / f"{code}.parquet", table, "text")
+        write_table(tmp_path / f"{code}.parquet", "text", {"text": texts})
     codec = Codec(toys.bloom_tokenizer())
     monkeypatch.setattr(clusters.loading, "load", lambda *_: (toys.bloom(vocabulary=300), codec))
     call = ["clusters", "--model", "toy", "--languages", "en", "de", "--draws", "39", "--sentences", "6"]
@@ -417,19 +417,17 @@ def detected(tmp_path) -> list:
     """Tables of layers, activations, awareness and neurons of the claims that hold. Returns the flags of the first."""
     means, (phi, owner, general) = curves("pair", grows=True), phi_of(True)
     parts = [
-        pd.DataFrame({"direction": d, "layer": range(12), "activation": row, "delta": delta_of(row), "selected": False})
+        pd.DataFrame({"direction": d, "layer": range(12), "activation": row, "delta": delta_of(row)})
         for d, row in zip(DIRECTIONS, means, strict=True)
     ]
-    tables.write(tmp_path / "layers.parquet", pd.concat(parts), "layers")
+    write_table(tmp_path / "layers.parquet", "layers", pd.concat(parts))
     for name, row in zip(DIRECTIONS, means, strict=True):
-        values = {"mean": row[:, None] * np.ones(3), "tokens": np.ones((12, 3), dtype=int)}
-        tables.write(tmp_path / f"{name}.parquet", tables.by_neuron(values), "activations")
+        write_table(tmp_path / f"{name}.parquet", "activations", {"mean": row[:, None] * np.ones(3)})
     for code, one in zip(LANGUAGES, phi, strict=True):
-        values = {"score": one, "tokens": np.ones(one.shape, dtype=int)}
-        tables.write(tmp_path / f"{code}.parquet", tables.by_neuron(values), "awareness")
+        write_table(tmp_path / f"{code}.parquet", "awareness", {"score": one})
     names = np.array([*LANGUAGES, None], dtype=object)
-    kinds = {"kind": np.where(general, "general", "specific"), "language": names[owner], "variance": phi.var(axis=0)}
-    tables.write(tmp_path / "neurons.parquet", tables.by_neuron(kinds).assign(selected=True), "neurons")
+    kinds = {"kind": np.where(general, "general", "specific"), "language": names[owner]}
+    write_table(tmp_path / "neurons.parquet", "neurons", kinds)
     flags = ["--layers", tmp_path / "layers.parquet", "--neurons", tmp_path / "neurons.parquet"]
     return [*flags, "--awareness", *(tmp_path / f"{code}.parquet" for code in LANGUAGES), "--out", tmp_path / "out"]
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from lander.data.templates import Template
-from lander.detect import activations, awareness
+from lander.detect.samples import translations
 from lander.finetune.__main__ import tokenize
 from lander.models.tokens import Codec
 from lander.shared.errors import UserError
@@ -85,15 +85,12 @@ def test_all_stages_read_the_same_tokens(codec):
     assert [pairs.tokens[start:end].tolist() for start, end in zip(starts, pairs.ends, strict=True)] == whole
     assert pairs.prompt_lengths.tolist() == list(map(len, decoding))
     most = max(map(len, whole)) - 1
-    again, kept = (
-        tokenize([table[:1], table[1:]], codec, templates, names, most),
-        [row for row in whole if len(row) <= most],
-    )
+    again = tokenize([table[:1], table[1:]], codec, templates, names, most)
+    kept = [row for row in whole if len(row) <= most]
     assert (again.tokens.tolist(), again.too_long) == ([token for row in kept for token in row], len(whole) - len(kept))
-    assert [sample.tokens for sample in awareness.translations(table, codec, templates, names)] == whole
-    [batch] = activations.batches(table, codec, templates, names, "prompt", 8)
-    rows = [row[mask].tolist() for row, mask in zip(batch.input_ids, batch.attention_mask.bool(), strict=True)]
-    assert sorted(rows) == sorted(decoding)
+    for reference, expected in ((True, whole), (False, decoding)):
+        read = translations(table, codec, templates, names, reference=reference)
+        assert [sample.tokens for sample in read] == expected
 
 
 def test_plain_is_the_default_and_auto_goes_by_the_tokenizer():
@@ -103,6 +100,8 @@ def test_plain_is_the_default_and_auto_goes_by_the_tokenizer():
     assert plain.ends == [plain.tokenizer.eos_token_id]
     assert Codec(toys.chat_tokenizer("qwen"), "auto").chat
     assert Codec(toys.bloom_tokenizer(), "auto").chat is None
+    with pytest.raises(UserError, match=r"model\.prompt: 'chatty' is not one of plain, chat, auto"):
+        Codec(toys.bloom_tokenizer(), "chatty")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -135,8 +134,3 @@ def test_templates_that_cannot_be_used(template, reason):
     assert reason in str(error.value)
     assert "set `model.prompt: plain`" in str(error.value)
     assert "\n" not in str(error.value)
-
-
-def test_unknown_way_to_prompt():
-    with pytest.raises(UserError, match=r"model\.prompt: 'chatty' is not one of plain, chat, auto"):
-        Codec(toys.bloom_tokenizer(), "chatty")

@@ -8,15 +8,8 @@ from lander.models.tokens import IGNORED, Codec
 from lander.shared.errors import UserError
 
 NASTY = [
-    "a</s>b<s>",
-    "<|endoftext|> x",
-    "<pad><unk>",
-    "{source}",
-    "قال «نعم»",
-    "你好，世界",
-    "a\x00b",
-    " lead and trail ",
-]
+    "a</s>b<s>", "<|endoftext|> x", "<pad><unk>", "{source}", "قال «نعم»", "你好，世界", "a\x00b", " lead and trail ",
+]  # fmt: skip
 
 
 @pytest.fixture(params=toys.TOKENIZERS)
@@ -24,13 +17,8 @@ def codec(request) -> Codec:
     return Codec(toys.TOKENIZERS[request.param]())
 
 
-def test_beginning_token_follows_the_convention():
-    assert Codec(toys.llama_tokenizer()).prefix == [1]
-    assert Codec(toys.bloom_tokenizer()).prefix == []
-    assert Codec(toys.qwen_tokenizer()).prefix == []
-
-
 def test_beginning_token_once_and_never_before_the_translation():
+    assert [Codec(toys.TOKENIZERS[name]()).prefix for name in ("llama", "bloom", "qwen")] == [[1], [], []]
     codec = Codec(toys.llama_tokenizer())
     assert codec.prompt("ab").count(1) == 1
     assert codec.prompt("ab")[0] == 1
@@ -39,17 +27,14 @@ def test_beginning_token_once_and_never_before_the_translation():
 
 
 @pytest.mark.parametrize("text", NASTY)
-def test_special_token_strings_stay_text(codec, text):
+def test_special_token_strings_stay_text_and_text_survives(codec, text):
     special = {codec.end, codec.pad, *codec.prefix}
     assert not special & set(codec.prompt(text)[len(codec.prefix) :])
     target = codec.target(text)
     assert target.count(codec.end) == 1
     assert target[-1] == codec.end
-
-
-@pytest.mark.parametrize("text", NASTY)
-def test_text_survives(codec, text):
-    assert codec.decode(codec.target(text)) == text
+    assert codec.decode(target) == text
+    assert codec.decode(target + codec.target("cd")) == text  # up to the first end token
 
 
 def test_prompt_is_the_same_in_training_and_decoding(codec):
@@ -79,11 +64,6 @@ def test_left_padding_aligns_the_ends():
     batch = Codec(toys.bloom_tokenizer()).pad_left([[7], [8, 9]])
     assert batch.input_ids[:, -1].tolist() == [7, 9]
     assert torch.equal(batch.attention_mask, torch.tensor([[0, 1], [1, 1]]))
-
-
-def test_decoding_stops_at_the_first_end_token(codec):
-    tokens = codec.target("ab")
-    assert codec.decode(tokens + codec.target("cd")) == "ab"
 
 
 def test_a_tokenizer_without_an_end_token_is_refused():

@@ -17,18 +17,11 @@ from lander.shared.errors import UserError
 
 WIDTH, HEADS, LAYERS, INNER, VOCABULARY = 32, 4, 2, 48, 500
 CONFIG = {
-    "model_type": "baichuan",
-    "architectures": ["BaichuanForCausalLM"],
-    "auto_map": {"AutoModelForCausalLM": "modeling_baichuan.BaichuanForCausalLM"},
-    "vocab_size": VOCABULARY,
-    "hidden_size": WIDTH,
-    "intermediate_size": INNER,
-    "num_hidden_layers": LAYERS,
-    "num_attention_heads": HEADS,
-    "max_position_embeddings": 64,
-    "rms_norm_eps": 1e-6,
-    "tie_word_embeddings": False,
-}
+    "model_type": "baichuan", "architectures": ["BaichuanForCausalLM"],
+    "auto_map": {"AutoModelForCausalLM": "modeling_baichuan.BaichuanForCausalLM"}, "vocab_size": VOCABULARY,
+    "hidden_size": WIDTH, "intermediate_size": INNER, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS,
+    "max_position_embeddings": 64, "rms_norm_eps": 1e-6, "tie_word_embeddings": False,
+}  # fmt: skip
 TEXT = [*spm.PLAIN, "a house is a house", "the cat sat on the mat and the hat", "das Haus ist groß", "la casa è grande"]
 
 
@@ -39,18 +32,14 @@ def baichuan_weights() -> dict[str, torch.Tensor]:
         return torch.randn(*shape, generator=generator) * 0.3 + (len(shape) == 1)
 
     state = {"model.embed_tokens.weight": random(VOCABULARY, WIDTH)}
+    shapes = {
+        "self_attn.W_pack": (3 * WIDTH, WIDTH), "self_attn.o_proj": (WIDTH, WIDTH), "mlp.gate_proj": (INNER, WIDTH),
+        "mlp.up_proj": (INNER, WIDTH), "mlp.down_proj": (WIDTH, INNER), "input_layernorm": (WIDTH,),
+        "post_attention_layernorm": (WIDTH,),
+    }  # fmt: skip
     for layer in range(LAYERS):
-        place = f"model.layers.{layer}."
-        state |= {
-            place + "self_attn.W_pack.weight": random(3 * WIDTH, WIDTH),
-            place + "self_attn.o_proj.weight": random(WIDTH, WIDTH),
-            place + "mlp.gate_proj.weight": random(INNER, WIDTH),
-            place + "mlp.up_proj.weight": random(INNER, WIDTH),
-            place + "mlp.down_proj.weight": random(WIDTH, INNER),
-            place + "input_layernorm.weight": random(WIDTH),
-            place + "post_attention_layernorm.weight": random(WIDTH),
-            place + "self_attn.rotary_emb.inv_freq": torch.zeros(WIDTH // HEADS // 2),
-        }
+        state |= {f"model.layers.{layer}.{name}.weight": random(*shape) for name, shape in shapes.items()}
+        state[f"model.layers.{layer}.self_attn.rotary_emb.inv_freq"] = torch.zeros(WIDTH // HEADS // 2)
     return state | {"model.norm.weight": random(WIDTH), "lm_head.weight": random(VOCABULARY, WIDTH)}
 
 
@@ -86,23 +75,13 @@ def reference_logits(w: dict[str, torch.Tensor], ids: torch.Tensor, norm_head: b
 
 def sentencepiece_model(**options) -> bytes:
     model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(TEXT * 3),
-        model_writer=model,
-        **{
-            "model_type": "bpe",
-            "vocab_size": 470,
-            "byte_fallback": True,
-            "add_dummy_prefix": False,
-            "remove_extra_whitespaces": False,
-            "normalization_rule_name": "identity",
-            "user_defined_symbols": ["<reserved_1>", "▁▁", "▁▁▁▁"],
-            "split_digits": True,
-            "character_coverage": 0.98,
-            "minloglevel": 2,
-            **options,
-        },
-    )
+    usual = {
+        "model_type": "bpe", "vocab_size": 470, "byte_fallback": True, "add_dummy_prefix": False,
+        "remove_extra_whitespaces": False, "normalization_rule_name": "identity", "split_digits": True,
+        "user_defined_symbols": ["<reserved_1>", "▁▁", "▁▁▁▁"], "character_coverage": 0.98, "minloglevel": 2,
+    }  # fmt: skip
+    text = iter(TEXT * 3)
+    sentencepiece.SentencePieceTrainer.train(sentence_iterator=text, model_writer=model, **usual | options)
     return model.getvalue()
 
 

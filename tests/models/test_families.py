@@ -12,12 +12,9 @@ from lander.models import families
 from lander.shared.errors import UserError
 
 SMALL = {
-    "vocab_size": toys.VOCABULARY,
-    "hidden_size": 16,
-    "intermediate_size": 24,
-    "num_hidden_layers": 3,
+    "vocab_size": toys.VOCABULARY, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3,
     "num_attention_heads": 2,
-}
+}  # fmt: skip
 HEADS = {"num_key_value_heads": 1, "head_dim": 8}
 
 # name: (model, keys of its config). Between them: biases in the FFN and not, tied embeddings and not.
@@ -41,12 +38,7 @@ def build(name: str) -> torch.nn.Module:
     """A random model; biases and norms are random too, and nothing is zero."""
     kind, keys = MODELS[name]
     config = getattr(transformers, {"Gemma3": "Gemma3TextConfig"}.get(kind, f"{kind}Config"))(**keys)
-    model = getattr(transformers, f"{kind}ForCausalLM")(config)
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3 + (parameter.dim() == 1))
-    return model.eval().requires_grad_(False)
+    return toys.random_model(getattr(transformers, f"{kind}ForCausalLM"), config)
 
 
 @pytest.fixture(params=MODELS)
@@ -137,8 +129,6 @@ def test_a_folded_model_saved_and_loaded_is_the_routed_one(model, request, tmp_p
 def test_an_unknown_family_names_the_known_ones_and_how_to_add_one(model_type, reason):
     model = toys.bloom()
     model.config.model_type = model_type
-    with pytest.raises(
-        UserError, match=rf"'{model_type}' .*bloom.*llama.*gpt_neox.*lander/models/families\.py"
-    ) as raised:
+    with pytest.raises(UserError, match=rf"'{model_type}' .*bloom.*gpt_neox.*lander/models/families\.py") as raised:
         families.ffn_of(model, 0)
     assert reason in str(raised.value)

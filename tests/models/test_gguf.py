@@ -30,20 +30,15 @@ def write(path, network, architecture="llama"):
     """A GGUF file of a LLaMA model with a vocabulary of bytes and one pair; q and k in llama.cpp's order of rows."""
     config, weights = network.config, {name: value.numpy() for name, value in network.state_dict().items()}
     writer = gguf.GGUFWriter(path, architecture)
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_context_length(64)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(HEADS)
-    writer.add_head_count_kv(HEADS)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_vocab_size(config.vocab_size)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_token_list([*sorted(ByteLevel.alphabet()), "gr", "<s>", "</s>"])
-    writer.add_token_types([1] * 257 + [3] * 2)
-    writer.add_token_merges(["g r"])
-    writer.add_bos_token_id(257)
-    writer.add_eos_token_id(258)
+    facts = {
+        "block_count": config.num_hidden_layers, "context_length": 64, "embedding_length": config.hidden_size,
+        "feed_forward_length": config.intermediate_size, "head_count": HEADS, "head_count_kv": HEADS,
+        "layer_norm_rms_eps": config.rms_norm_eps, "vocab_size": config.vocab_size, "tokenizer_model": "gpt2",
+        "token_list": [*sorted(ByteLevel.alphabet()), "gr", "<s>", "</s>"], "token_types": [1] * 257 + [3] * 2,
+        "token_merges": ["g r"], "bos_token_id": 257, "eos_token_id": 258,
+    }  # fmt: skip
+    for name, value in facts.items():
+        getattr(writer, f"add_{name}")(value)
     writer.add_tensor("token_embd.weight", weights["model.embed_tokens.weight"])
     writer.add_tensor("output_norm.weight", weights["model.norm.weight"])
     for layer in range(config.num_hidden_layers):

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -47,11 +46,8 @@ def test_document_k_follows_from_k_alone_and_epochs_differ():
     assert [other[k] for k in reversed(range(100))] == forward[::-1]
     singles = [document[0] for document in forward if len(document) == 1]
     assert len({tuple(singles[start : start + 4]) for start in range(0, 48, 4)}) > 3
-
-
-@pytest.mark.parametrize(("bilingual", "lengths"), [(0.0, {1}), (1.0, {2})])
-def test_the_share_of_pairs_may_be_none_or_all(bilingual, lengths):
-    assert {len(documents(bilingual)[k]) for k in range(20)} == lengths
+    for bilingual, length in ((0.0, 1), (1.0, 2)):  # the share of pairs may be none or all
+        assert {len(documents(bilingual)[k]) for k in range(20)} == {length}
 
 
 def test_a_source_without_text_or_pairs_is_an_error():
@@ -157,13 +153,12 @@ def test_a_gradient_that_is_not_finite_ends_the_training(tmp_path):
 
 
 @pytest.fixture
-def run(monkeypatch):
+def run(command):
     """A function that runs the stage with flags; values that are no text are passed as JSON."""
 
     def made(*flags) -> None:
         texts = [flag if isinstance(flag, str) else json.dumps(flag) for flag in flags]
-        monkeypatch.setattr(sys, "argv", ["pretrain", "--languages", json.dumps(NAMES), *texts])
-        stage.main()
+        command(stage, "--languages", json.dumps(NAMES), *texts)
 
     return made
 
@@ -238,22 +233,19 @@ def test_thinning_keeps_the_last_update_and_the_mean():
     losses = [[update, update * 10, float(update % 2), 0.1] for update in range(1, 2002)]
     kept = stage.thin(losses)
     assert len(kept) == 667
-    assert kept[0] == [3, 30, round(2 / 3, 5), 0.1]
-    assert kept[-1][0] == 2001
+    assert kept.iloc[0].tolist() == [3, 30, round(2 / 3, 5), 0.1]
+    assert kept["update"].iloc[-1] == 2001
 
 
-def test_the_shipped_base_is_made_by_these_defaults_and_translates_what_it_was_shown(monkeypatch):
+def test_the_shipped_base_is_made_by_these_defaults_and_translates_what_it_was_shown():
     from lander.data import cldr
     from lander.data.templates import Template
     from lander.models.loading import BUILT_IN, facts, load
 
     record = facts("lander-tiny")
     recipe = record["recipe"]
-    flags = ["--languages", "{}", "--sources", "[]", "--out", "x", "--tokens", str(recipe["tokens"])]
-    monkeypatch.setattr(sys, "argv", ["pretrain", *flags])
-    assert {name: getattr(stage.parse(), name) for name in stage.RECIPE} == {
-        name: recipe[name] for name in stage.RECIPE
-    }
+    defaults = stage.Recipe()
+    assert all(getattr(defaults, name) == recipe[name] for name in stage.RECIPE)
     assert (BUILT_IN / "lander-tiny" / "model.safetensors").stat().st_size < 10_000_000
 
     model, codec = load("lander-tiny", dtype="float32")

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import trained
+from made import write_table
 
 from lander.data import chunks
 from lander.finetune import checkpoint, saved
@@ -41,23 +42,17 @@ def grid(**values: object) -> pd.DataFrame:
     return tables.by_neuron({name: np.full((LAYERS, NEURONS), value) for name, value in values.items()})
 
 
-TABLES = {  # file -> its schema and content
-    "clean": ("clean", pd.DataFrame({"first": ["a", "b", "c"], "second": ["d", "e", "f"], **PLACE})),
-    "counts": (
-        "counts",
-        pd.DataFrame({"direction": "de-en", "origin": "text", "reason": ["read", "kept"], "pairs": 3}),
-    ),
-    "train": ("train", pd.DataFrame({"source": ["a", "b", "c"], "target": ["d", "e", "f"], "template": 0, **PLACE})),
-    "heldout": ("heldout", pd.DataFrame({"source": ["a", "b", "c"], "target": ["d", "e", "f"], **PLACE})),
-    "text": ("text", pd.DataFrame({"text": ["a", "b", "c"], **PLACE})),
-    "activations": ("activations", grid(mean=0.5, tokens=9)),
-    "layers": (
-        "layers",
-        pd.DataFrame({"direction": "en-de", "layer": [0, 1, 2], "activation": 0.5, "delta": 0.1, "selected": True}),
-    ),
-    "awareness": ("awareness", grid(score=0.5, tokens=9)),
-    "neurons": ("neurons", grid(variance=0.5, kind="general", language=None, selected=True)),
-    "masks": ("masks", grid(role="general", owner=None, trained=True, scale=0.5)),
+TABLES = {  # file, which is named as its schema -> content
+    "clean": {"first": ["a", "b", "c"], "second": ["d", "e", "f"], **PLACE},
+    "counts": {"direction": "de-en", "origin": "text", "reason": ["read", "kept"], "pairs": [3, 3]},
+    "train": {"source": ["a", "b", "c"], "target": ["d", "e", "f"], "template": 0, **PLACE},
+    "heldout": {"source": ["a", "b", "c"], "target": ["d", "e", "f"], **PLACE},
+    "text": {"text": ["a", "b", "c"], **PLACE},
+    "activations": grid(mean=0.5),
+    "layers": {"direction": "en-de", "layer": range(LAYERS), "delta": 0.1, "selected": [False, True, True]},
+    "awareness": grid(score=0.5),
+    "neurons": grid(kind="general"),
+    "masks": grid(role="general", trained=True, scale=0.5),
 }
 COMMANDS = {  # stage: the module that reads tables, and its command line
     "sample": 'lander.data.__main__ sample --direction en-de --clean {clean} --counts {counts} --origins ["text"] '
@@ -108,7 +103,7 @@ def other_type(path: Path) -> None:
 def no_number(path: Path) -> None:
     """The last score is NaN; in a table without scores, the first column's last value is missing."""
     table = pq.read_table(path)
-    scores = [number for number, field in enumerate(table.schema) if pa.types.is_floating(field.type)]
+    scores = [number for number, name in enumerate(table.column_names) if name in ("mean", "score")]
     index = scores[0] if scores else 0
     values = table.column(index).to_pylist()
     values[-1] = float("nan") if scores else None
@@ -136,8 +131,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def files(base: Path, tmp_path: Path) -> dict[str, Path]:
     """What the command lines name, as the workflow would have made it."""
     results = tmp_path / "results" / "r"
-    for name, (schema, content) in TABLES.items():
-        tables.write(results / f"{name}.parquet", content, schema)
+    for name, content in TABLES.items():
+        write_table(results / f"{name}.parquet", name, content)
     made = {name: results / f"{name}.parquet" for name in TABLES}
     return made | {"base": base, "out": tmp_path / "out", "out2": tmp_path / "out2"}
 
@@ -237,7 +232,7 @@ SIZE = 20_000  # bytes that a file may have
 
 def write_parquet(path: Path) -> None:
     table = pd.DataFrame({"text": [os.urandom(8).hex() for _ in range(5000)], "origin": "o", "line": 1})
-    tables.write(path, table, "text")
+    write_table(path, "text", table)
 
 
 def write_chunks(path: Path) -> None:

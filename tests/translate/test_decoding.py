@@ -41,7 +41,7 @@ def ends_of(network) -> list[int]:
 
 def sliding() -> torch.nn.Module:
     options = {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1}
-    return toys._random(toys.Qwen2ForCausalLM, toys.Qwen2Config(**toys._gated, **toys._heads, **options))
+    return toys.random_model(toys.Qwen2ForCausalLM, toys.Qwen2Config(**toys._gated, **toys._heads, **options))
 
 
 @pytest.mark.parametrize("family", [*toys.FAMILIES, "sliding"])

@@ -15,10 +15,8 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from lander.detect.neurons import read_awareness
 from lander.experiments.claims import judge, neurons, scores
 from lander.experiments.claims.judge import Found, Result
 from lander.experiments.samples import MAIN, METRICS, read_all_scores
@@ -31,7 +29,7 @@ from lander.shared.errors import UserError, run_main
 
 def about_activations(args: argparse.Namespace) -> Found:
     """Claims of section 5.2, from the layers table and, if they are given, the activations."""
-    table = tables.read(args.layers, "layers")
+    table = tables.read(args.layers, "layers", ["direction", "layer", "activation", "delta"])
     curves, deltas = (
         table.pivot(index="direction", columns="layer", values=value) for value in ("activation", "delta")
     )
@@ -41,8 +39,7 @@ def about_activations(args: argparse.Namespace) -> Found:
         if sorted(args.directions or []) != names or len(args.activations) != len(names):
             raise UserError(f"--activations, --directions: one table for each of {', '.join(names)}")
         files = dict(zip(args.directions, args.activations, strict=True))
-        means = [tables.by_layer(tables.read(files[name], "activations"), "mean").ravel() for name in names]
-        vectors = np.stack(means)
+        vectors = tables.stacked([files[name] for name in names], "activations", "mean").reshape(len(names), -1)
     return neurons.activation_claims(names, curves.to_numpy(), deltas.to_numpy(dtype=float), vectors, args.seed)
 
 
@@ -50,8 +47,8 @@ def about_awareness(args: argparse.Namespace) -> Found:
     """Claims of sections 5.3 and 5.4, from the awareness of all languages and the classes of the neurons."""
     if len(args.awareness) != len(args.languages):
         raise UserError(f"--awareness, --languages: {len(args.awareness)} tables, {len(args.languages)} codes")
-    phi = read_awareness(args.awareness, "none")
-    table = tables.read(args.neurons, "neurons")
+    phi = tables.stacked(args.awareness, "awareness", "score")
+    table = tables.read(args.neurons, "neurons", ["layer", "neuron", "kind", "language"])
     if table.duplicated(["layer", "neuron"]).any():
         raise UserError(f"{args.neurons}: neurons with several owners; the claims are about one (--rule variance)")
     if len(table) != phi[0].size:

@@ -8,7 +8,8 @@ Their own code is loaded from the hub at run time and breaks on current transfor
 
 The 13B models have ALiBi instead of rotary positions, which no LLaMA has.
 
-Weights are converted shard by shard, memory-mapped: a conversion needs the memory of about two output shards (4 GB).
+Weights are memory-mapped and written shard by shard: a conversion needs the memory of the normalised head and of about
+one output shard (4 GB).
 
 Example:
     lander convert Baichuan2-7B-Base --out models/baichuan2-7b-llama
@@ -20,12 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
+from huggingface_hub import split_torch_state_dict_into_shards
+from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from lander.config.base import depth
 from lander.models.baichuan import spm
+from lander.models.tokens import save_tokenizer
 from lander.shared.errors import UserError, brief, one_line
 from lander.shared.files import read_json, whole_folder, write_json
 
@@ -34,49 +36,36 @@ ROWS = 8192  # of the head, normalised at a time; in float32, since float16 and 
 ONE = "BaiChuanForCausalLM"  # Baichuan-7B; note the capital C
 TWO = "BaichuanForCausalLM"  # Baichuan2-7B, and the 13B models of both generations
 NEEDED = (
-    "vocab_size",
-    "hidden_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "max_position_embeddings",
-    "rms_norm_eps",
-)
+    "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+    "max_position_embeddings", "rms_norm_eps",
+)  # fmt: skip
 DEFAULTS = {
-    "hidden_act": "silu",
-    "initializer_range": 0.02,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-    "pad_token_id": 0,
+    "hidden_act": "silu", "initializer_range": 0.02, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
     "tie_word_embeddings": False,
-}
+}  # fmt: skip
 
 
 def convert(folder: Path, out: Path, shard_bytes: int = SHARD_BYTES) -> None:
-    """Write a Baichuan 7B folder as a LLaMA folder, whole or not at all: config, weights, fast tokenizer.
-
-    Raises:
-        UserError: `out` exists already, the model is another one, or files are missing or damaged.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: a file, or a folder that is not empty; choose another one or empty it")
-    source = read_json(folder / "config.json")
-    config = llama_config(source, folder)
-    with whole_folder(out) as temporary:
-        tokenizer(folder, config.vocab_size).save_pretrained(temporary)
-        normalise = source["architectures"] == [TWO]
-        named = ((name, tensor) for file in shards(folder) for name, tensor in tensors(file, normalise))
-        dtype = write_weights(named, config, temporary, folder, shard_bytes)
-        config.architectures, config.dtype = ["LlamaForCausalLM"], dtype
+    """Write a Baichuan 7B folder as a LLaMA folder, whole or not at all: config, weights, fast tokenizer."""
+    with whole_folder(out, new=True) as temporary:
+        source = read_json(folder / "config.json")
+        config = llama_config(source, folder)
+        save_tokenizer(tokenizer(folder, config.vocab_size), temporary)
+        state = read_weights(folder, config, normalise=source["architectures"] == [TWO])
+        shapes = {name: tensor.to("meta") for name, tensor in state.items()}
+        plan = split_torch_state_dict_into_shards(shapes, max_shard_size=shard_bytes)
+        for file, names in plan.filename_to_tensors.items():
+            shard = {name: state[name].contiguous().clone() for name in names}
+            save_file(shard, temporary / file, metadata={"format": "pt"})
+        if plan.is_sharded:
+            index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
+            write_json(temporary / "model.safetensors.index.json", index)
+        config.architectures, config.dtype = ["LlamaForCausalLM"], next(iter(state.values())).dtype
         config.save_pretrained(temporary)
 
 
 def llama_config(source: dict[str, Any], folder: Path) -> LlamaConfig:
-    """The LLaMA config of a Baichuan 7B config.
-
-    Raises:
-        UserError: not Baichuan, or one of the 13B models.
-    """
+    """The LLaMA config of a Baichuan 7B config. UserError if it is another model's, as that of Baichuan 13B."""
     where = folder / "config.json"
     if not isinstance(source, dict):
         raise UserError(f"{where}: not the config of a model, it has no keys; copy the model again")
@@ -93,8 +82,7 @@ def llama_config(source: dict[str, Any], folder: Path) -> LlamaConfig:
         )
     if source.get("quantization_config"):
         raise UserError(f"{where}: quantised weights; convert the unquantised model")
-    missing = [key for key in NEEDED if key not in source]
-    if missing:
+    if missing := [key for key in NEEDED if key not in source]:
         raise UserError(f"{where}: has no {', '.join(missing)}; copy the model's own config.json")
     values = DEFAULTS | {key: source[key] for key in (*NEEDED, *DEFAULTS) if key in source}
     depth(where)
@@ -112,36 +100,58 @@ def _wanted(config: LlamaConfig) -> dict[str, tuple[int, ...]]:
         return {name: tuple(value.shape) for name, value in LlamaForCausalLM(config).state_dict().items()}
 
 
-def shards(folder: Path) -> list[Path]:
-    """The files of weights; safetensors if there are both kinds.
+def read_weights(folder: Path, config: LlamaConfig, normalise: bool) -> dict[str, torch.Tensor]:
+    """The weights under LLaMA's names, memory-mapped. UserError unless they are exactly those of the LLaMA model."""
+    wanted, state = _wanted(config), {}
+    if config.tie_word_embeddings:
+        del wanted["lm_head.weight"]
+    for file in shards(folder):
+        for name, tensor in tensors(file, normalise):
+            if tuple(tensor.shape) != wanted.pop(name, None):
+                raise UserError(
+                    f"{folder}: {name} of shape {list(tensor.shape)}: config.json has no such weight, or of another "
+                    "shape"
+                )
+            state[name] = tensor
+    if wanted:
+        raise UserError(f"{folder}: {len(wanted)} weights are missing, {next(iter(wanted))} first; copy all files")
+    return state
 
-    Raises:
-        UserError: there are none, or the index names one that is missing.
-    """
+
+def shards(folder: Path) -> list[Path]:
+    """The files of weights; safetensors if there are both kinds. UserError if one is missing."""
     for pattern in ("model*.safetensors", "pytorch_model*.bin"):
         files = sorted(folder.glob(pattern))
-        if files:
-            for index in folder.glob(pattern + ".index.json"):
-                try:
-                    named = {folder / name for name in read_json(index)["weight_map"].values()}
-                except (LookupError, TypeError, AttributeError):
-                    raise UserError(f"{index}: not an index of weights; copy it again") from None
-                if absent := sorted(named - set(files)):
-                    raise UserError(f"{absent[0]}: no such file, but {index.name} names it; copy it there")
-                return sorted(named)
-            return files
+        if not files:
+            continue
+        for index in folder.glob(pattern + ".index.json"):
+            try:
+                named = {folder / name for name in read_json(index)["weight_map"].values()}
+            except (LookupError, TypeError, AttributeError):
+                raise UserError(f"{index}: not an index of weights; copy it again") from None
+            if absent := sorted(named - set(files)):
+                raise UserError(f"{absent[0]}: no such file, but {index.name} names it; copy it there")
+            return sorted(named)
+        return files
     raise UserError(f"{folder}: no weights (pytorch_model*.bin or model*.safetensors); copy them there")
 
 
 def tensors(file: Path, normalise: bool) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield (LLaMA's name, tensor) of the weights in a file, memory-mapped.
+    """Yield (LLaMA's name, tensor) of the weights in a file.
 
     Args:
         normalise: whether to scale the rows of the output head to length one.
-    Raises:
-        UserError: the file cannot be read.
     """
-    for name, tensor in _read(file):
+    try:
+        if file.suffix == ".safetensors":
+            content = load_file(file)
+        else:
+            content = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
+        content = dict(content)
+    except Exception as error:  # torch's reader fails in many ways on other files
+        reason = one_line((str(error).strip() or type(error).__name__).splitlines()[0])[:200]
+        raise UserError(f"{file}: cannot be read ({reason}); copy the real file again") from None
+    for name, tensor in content.items():
         if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
             raise UserError(f"{file}: holds something other than named weights; copy the real file again")
         if name.endswith("rotary_emb.inv_freq"):
@@ -160,97 +170,22 @@ def tensors(file: Path, normalise: bool) -> Iterator[tuple[str, torch.Tensor]]:
             yield name, tensor
 
 
-def _read(file: Path) -> Iterator[tuple[str, torch.Tensor]]:
-    try:
-        if file.suffix == ".safetensors":
-            with safe_open(file, framework="pt") as opened:
-                for name in opened.keys():  # noqa: SIM118
-                    yield name, opened.get_tensor(name)
-        else:
-            yield from torch.load(file, map_location="cpu", mmap=True, weights_only=True).items()
-    except Exception as error:  # torch's reader fails in many ways on other files
-        reason = one_line((str(error).strip() or type(error).__name__).splitlines()[0])[:200]
-        raise UserError(f"{file}: cannot be read ({reason}); copy the real file again") from None
-
-
-def write_weights(
-    named: Iterator[tuple[str, torch.Tensor]], config: LlamaConfig, out: Path, folder: Path, shard_bytes: int
-) -> torch.dtype:
-    """Write tensors as safetensors shards with an index; they must be exactly those of the LLaMA model.
-
-    Returns:
-        the type of the weights.
-    Raises:
-        UserError: a weight is missing, unknown, duplicate or of another shape than the config says.
-    """
-    wanted = _wanted(config)
-    if config.tie_word_embeddings:
-        del wanted["lm_head.weight"]
-    files: list[list[str]] = []
-    shard: dict[str, torch.Tensor] = {}
-    dtype, total = None, 0
-
-    def flush() -> None:
-        save_file(shard, out / f"shard-{len(files)}", metadata={"format": "pt"})
-        files.append(list(shard))
-        shard.clear()
-
-    for name, tensor in named:
-        if tuple(tensor.shape) != wanted.pop(name, None):
-            raise UserError(
-                f"{folder}: {name} of shape {list(tensor.shape)}: config.json has no such weight, or of another shape"
-            )
-        dtype = dtype or tensor.dtype
-        size = tensor.numel() * tensor.element_size()
-        if shard and sum(t.numel() * t.element_size() for t in shard.values()) + size > shard_bytes:
-            flush()
-        shard[name] = tensor.contiguous().clone()
-        total += size
-    if wanted:
-        raise UserError(f"{folder}: {len(wanted)} weights are missing, {next(iter(wanted))} first; copy all files")
-    flush()
-    if len(files) == 1:
-        (out / "shard-0").rename(out / "model.safetensors")
-        return dtype
-    weight_map = {}
-    for number, names in enumerate(files):  # the names that transformers looks for
-        name = f"model-{number + 1:05d}-of-{len(files):05d}.safetensors"
-        (out / f"shard-{number}").rename(out / name)
-        weight_map |= dict.fromkeys(names, name)
-    write_json(out / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": weight_map})
-    return dtype
-
-
 def tokenizer(folder: Path, vocab_size: int):
-    """The model's tokenizer as a fast tokenizer, with the special tokens of its tokenizer_config.json.
-
-    Raises:
-        UserError: files are missing, or it cannot be converted exactly.
-    """
-    settings = read_json(folder / "tokenizer_config.json")
+    """The model's tokenizer as a fast tokenizer, with the special tokens of its tokenizer_config.json."""
+    where, path = folder / "tokenizer_config.json", folder / "tokenizer.model"
+    settings = read_json(where)
     if not isinstance(settings, dict):
-        raise UserError(f"{folder}/tokenizer_config.json: has no keys; copy it again")
-
-    def token(name: str, default: str | None) -> str | None:
-        value = settings.get(name, default)
-        value = value.get("content") if isinstance(value, dict) else value
-        if not isinstance(value, str | None):
-            raise UserError(f"{folder}/tokenizer_config.json: {name} is not a token; copy it again")
-        return value
-
-    path = folder / "tokenizer.model"
-    fast = spm.fast_tokenizer(
-        path,
-        bos=token("bos_token", "<s>"),
-        eos=token("eos_token", "</s>"),
-        unk=token("unk_token", "<unk>"),
-        pad=token("pad_token", None),
-        add_bos=settings.get("add_bos_token", True),
-    )
+        raise UserError(f"{where}: has no keys; copy it again")
+    special = {}
+    for name, default in {"bos": "<s>", "eos": "</s>", "unk": "<unk>", "pad": None}.items():
+        value = settings.get(f"{name}_token", default)
+        special[name] = value.get("content") if isinstance(value, dict) else value
+        if not isinstance(special[name], str | None):
+            raise UserError(f"{where}: {name}_token is not a token; copy it again")
+    fast = spm.fast_tokenizer(path, **special, add_bos=settings.get("add_bos_token", True))
     if len(fast) > vocab_size:
         raise UserError(f"{path}: {len(fast)} pieces, but the model has {vocab_size}: files of different models")
     if odd := spm.check_same(fast, path):
-        print(
-            f"warning: {path}: texts with unusual spaces are tokenized differently than before: {odd}", file=sys.stderr
-        )
+        warning = "texts with unusual spaces are tokenized differently than before"
+        print(f"warning: {path}: {warning}: {odd}", file=sys.stderr)
     return fast

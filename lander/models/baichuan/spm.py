@@ -49,11 +49,7 @@ class SentencePiece:
 
 
 def read(path: Path) -> SentencePiece:
-    """Read a sentencepiece file.
-
-    Raises:
-        UserError: no such file, or not a sentencepiece file.
-    """
+    """Read a sentencepiece file."""
     try:
         sentencepiece.SentencePieceProcessor(model_file=str(path))
     except (OSError, RuntimeError):
@@ -126,8 +122,6 @@ def fast_tokenizer(
     Args:
         bos, eos, unk, pad: its special tokens.
         add_bos: whether to put `bos` before every text.
-    Raises:
-        UserError: no such file, not a BPE file, or a special token that it does not have.
     """
     model = read(path)
     if model.model_type != BPE or model.space_behind:
@@ -155,34 +149,26 @@ def fast_tokenizer(
     if add_bos:
         template = {"single": f"{bos} $A", "pair": f"{bos} $A {bos} $B"}
         tokenizer.post_processor = processors.TemplateProcessing(**template, special_tokens=[(bos, numbers[bos])])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token=bos,
-        eos_token=eos,
-        unk_token=unk,
-        pad_token=pad,
-        clean_up_tokenization_spaces=False,
-    )
+    named = {"bos_token": bos, "eos_token": eos, "unk_token": unk, "pad_token": pad}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **named, clean_up_tokenization_spaces=False)
 
 
 def check_same(tokenizer, path: Path) -> list[str]:
-    """Compare a tokenizer with sentencepiece on texts in several scripts, and with unusual spaces.
+    """Compare a tokenizer with sentencepiece on texts in several scripts (UserError), and with unusual spaces.
 
     Returns:
         the texts with unusual spaces that differ; a warning is enough, since cleaned text has no such spaces.
-    Raises:
-        UserError: a plain text differs.
     """
     reference = sentencepiece.SentencePieceProcessor(model_file=str(path))
-
-    def differs(text: str) -> bool:
-        got = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-        return got != reference.encode(text)
-
-    for text in PLAIN:
-        if differs(text):
+    differing = [
+        text
+        for text in (*PLAIN, *ODD_SPACES)
+        if tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"] != reference.encode(text)
+    ]
+    for text in differing:
+        if text in PLAIN:
             raise UserError(
                 f"{path}: the converted tokenizer splits {text!r} differently than sentencepiece; "
                 "this file cannot be converted exactly"
             )
-    return [text for text in ODD_SPACES if differs(text)]
+    return differing

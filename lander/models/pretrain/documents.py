@@ -43,8 +43,6 @@ class Documents:
             names: English name of each language, for the prompts.
             bilingual: share of pairs among the documents.
             seed: of the order; each epoch is shuffled differently.
-        Raises:
-            UserError: no single sentence, or no pair, though some are wanted.
         """
         self.single, self.parallel, self.names, self.bilingual, self.seed = single, parallel, names, bilingual, seed
         self._blocks = [(text, pair) for text in parallel for pair in permutations(sorted(text), 2)]

@@ -18,31 +18,17 @@ from lander.models.families import fuse_activations
 from lander.models.pretrain.documents import END, SPECIAL, Documents, train_tokenizer, windows
 from lander.shared import deadline, machine
 from lander.shared.digest import code_digest
-from lander.shared.errors import UserError
+from lander.shared.errors import UserError, brief
 from lander.shared.files import whole_file
 from lander.shared.progress import progress
 
-
-def build_model(vocabulary: int, d_model: int, n_layer: int, n_head: int, seed: int) -> BloomForCausalLM:
-    """A BLOOM with random weights, in float32, without dropout."""
-    torch.manual_seed(seed)
-    config = BloomConfig(
-        vocab_size=vocabulary, hidden_size=d_model, n_layer=n_layer, n_head=n_head, hidden_dropout=0.0,
-        attention_dropout=0.0, bos_token_id=SPECIAL.index("<s>"), eos_token_id=END,
-        pad_token_id=SPECIAL.index("<pad>"),
-    )  # fmt: skip
-    return BloomForCausalLM(config).float()
+LOSS_COLUMNS = ["update", "tokens", "loss", "learning_rate"]  # nats per token
 
 
 def rate(update: int, updates: int, warmup: int, cooldown: float) -> float:
     """Factor of the learning rate: warm up, stay at 1, cool down to 0 over the last `cooldown` share of updates."""
     left = (updates - update) / max(1.0, updates * cooldown)
     return min(1.0, (update + 1) / (warmup + 1), left)
-
-
-def half_precision(device: torch.device) -> bool:
-    """Whether to multiply in bfloat16: only where it is native, since emulated it is slower than float32."""
-    return machine.native_bfloat16() if device.type == "cuda" else machine.autocasts("auto")
 
 
 class Trainer:
@@ -57,21 +43,28 @@ class Trainer:
         """
         self.recipe, self.documents, self.checkpoint, self.every = recipe, documents, checkpoint, every
         self.update = self.document = 0
-        self.losses: list[list[float]] = []  # update, tokens, loss (nats per token), learning rate
+        self.losses: list[list[float]] = []  # LOSS_COLUMNS
         self.rows = max(1, recipe["batch_tokens"] // recipe["context"])
         self.updates = max(1, recipe["tokens"] // (self.rows * recipe["context"]))
         self.device = machine.device()
         self.origin = {"text": documents.digest(), "code": code_digest("lander.models.pretrain")} | {
             name: version(name) for name in ("torch", "transformers", "tokenizers")
         }
+        # bfloat16 only where it is native: emulated it is slower than float32
+        self.half = machine.native_bfloat16() if self.device.type == "cuda" else machine.autocasts("auto")
         saved = self._read_checkpoint()
         if saved:
             self.tokenizer = Tokenizer.from_str(saved["tokenizer"])
             self.tokenizer.encode_special_tokens = True  # not kept in tokenizer.json
         else:
             self.tokenizer = train_tokenizer(documents, recipe["vocabulary"])
-        size = self.tokenizer.get_vocab_size()
-        self.model = build_model(size, recipe["d_model"], recipe["n_layer"], recipe["n_head"], recipe["seed"])
+        torch.manual_seed(recipe["seed"])
+        config = BloomConfig(
+            vocab_size=self.tokenizer.get_vocab_size(), hidden_size=recipe["d_model"], n_layer=recipe["n_layer"],
+            n_head=recipe["n_head"], hidden_dropout=0.0, attention_dropout=0.0, bos_token_id=SPECIAL.index("<s>"),
+            eos_token_id=END, pad_token_id=SPECIAL.index("<pad>"),
+        )  # fmt: skip
+        self.model = BloomForCausalLM(config).float()
         fuse_activations(self.model)
         self.model.to(self.device)
         groups = [
@@ -80,14 +73,16 @@ class Trainer:
         ]
         self.optimizer = torch.optim.AdamW(groups, lr=recipe["learning_rate"], betas=(0.9, 0.95), fused=True)
         if saved:
-            self._restore(saved)
+            self.update, self.document, self.losses = saved["update"], saved["document"], saved["losses"]
+            for name, parameter in self.model.named_parameters():
+                kinds = ("weight", "first", "second")
+                weight, first, second = (saved["tensors"][f"{kind} {name}"].to(self.device) for kind in kinds)
+                parameter.data.copy_(weight)
+                step = torch.tensor(float(self.update), device=self.device)
+                self.optimizer.state[parameter] = {"step": step, "exp_avg": first, "exp_avg_sq": second}
 
     def train(self) -> None:
-        """Train to the end of the budget.
-
-        Raises:
-            UserError: the gradient is not finite, or the job's time is up (a checkpoint is then written).
-        """
+        """Train to the end of the budget. UserError if the job's time is up (a checkpoint is then written)."""
         source = windows(self.documents, self.tokenizer, self.recipe["context"], self.document)
         started = kept = time.monotonic()
         first, tokens = self.update, self.rows * self.recipe["context"]
@@ -115,24 +110,24 @@ class Trainer:
     def _step(self, ids: torch.Tensor) -> float:
         """One update on `ids`, int64 (rows, context); returns the loss per token in nats."""
         factor = rate(self.update, self.updates, self.recipe["warmup"], self.recipe["cooldown"])
+        learning_rate = self.recipe["learning_rate"] * factor
         for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe["learning_rate"] * factor
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=half_precision(self.device)):
+            group["lr"] = learning_rate
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             logits = self.model(ids[:, :-1], use_cache=False).logits
         loss = functional.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten())
         loss.backward()
+        value = loss.item()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe["clip"])
         if not norm.isfinite():
             raise UserError(
-                f"the gradient is not finite at update {self.update + 1} (loss {loss.item():.3f}); "
+                f"the gradient is not finite at update {self.update + 1} (loss {value:.3f}); "
                 "lower pretrain.learning_rate"
             )
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.update += 1
-        value = loss.item()
-        rate_now = self.recipe["learning_rate"] * factor
-        self.losses.append([self.update, self.update * ids.numel(), round(value, 5), round(rate_now, 8)])
+        self.losses.append([self.update, self.update * ids.numel(), round(value, 5), round(learning_rate, 8)])
         return value
 
     # ---------------------------------------------------------------- checkpoints
@@ -141,13 +136,11 @@ class Trainer:
         """Write weights, moments and place into one file, whole or not at all."""
         tensors = {}
         for name, parameter in self.model.named_parameters():
-            state = self.optimizer.state[parameter]
+            moments = self.optimizer.state[parameter]
             tensors[f"weight {name}"] = parameter.detach()
-            tensors[f"first {name}"], tensors[f"second {name}"] = state["exp_avg"], state["exp_avg_sq"]
-        state = {
-            "recipe": self.recipe, "origin": self.origin, "update": self.update, "document": self.document,
-            "losses": self.losses, "tokenizer": self.tokenizer.to_str(),
-        }  # fmt: skip
+            tensors[f"first {name}"], tensors[f"second {name}"] = moments["exp_avg"], moments["exp_avg_sq"]
+        state = {name: getattr(self, name) for name in ("recipe", "origin", "update", "document", "losses")}
+        state["tokenizer"] = self.tokenizer.to_str()
         with whole_file(self.checkpoint) as temporary:
             save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, temporary, {"state": json.dumps(state)})
 
@@ -162,31 +155,22 @@ class Trainer:
             with safe_open(self.checkpoint, "pt") as file:
                 state = json.loads(file.metadata()["state"])
                 state["tensors"] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            fault = self._fault(state)
         except Exception as error:  # a damaged file costs time, not the run
-            return self._refuse(f"not readable ({error})")
-        origin = state.get("origin", {})
-        if other := [what for what, value in self.origin.items() if origin.get(what) != value]:
-            return self._refuse(f"made with other {', '.join(other)}")
-        budgets = (self.recipe["tokens"], state["recipe"]["tokens"])
-        same = {**state["recipe"], "tokens": 0} == {**self.recipe, "tokens": 0}
-        hot = all(
-            rate(state["update"] - 1, tokens // (self.rows * self.recipe["context"]), 0, self.recipe["cooldown"]) == 1
-            for tokens in budgets
-        )
-        if not same or not (hot or budgets[0] == budgets[1]):
-            return self._refuse("of another recipe")
+            fault = f"not readable ({brief(error)})"
+        if fault:
+            print(f"pretrain: {self.checkpoint}: {fault}; starting over", file=sys.stderr)
+            return None
         print(f"pretrain: going on from update {state['update']} of {self.checkpoint}", file=sys.stderr)
         return state
 
-    def _refuse(self, reason: str) -> None:
-        print(f"pretrain: {self.checkpoint}: {reason}; starting over", file=sys.stderr)
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        self.update, self.document, self.losses = state["update"], state["document"], state["losses"]
-        for name, parameter in self.model.named_parameters():
-            tensors = [state["tensors"][f"{kind} {name}"].to(self.device) for kind in ("weight", "first", "second")]
-            parameter.data.copy_(tensors[0])
-            self.optimizer.state[parameter] = {
-                "step": torch.tensor(float(self.update), device=self.device),
-                "exp_avg": tensors[1], "exp_avg_sq": tensors[2],
-            }  # fmt: skip
+    def _fault(self, state: dict[str, Any]) -> str:
+        """Why a checkpoint is not one of this training, or nothing."""
+        origin = state.get("origin", {})
+        if other := [what for what, value in self.origin.items() if origin.get(what) != value]:
+            return f"made with other {', '.join(other)}"
+        budgets = (self.recipe["tokens"], state["recipe"]["tokens"])
+        same = {**state["recipe"], "tokens": 0} == {**self.recipe, "tokens": 0}
+        ends = [tokens // (self.rows * self.recipe["context"]) for tokens in budgets]
+        hot = all(rate(state["update"] - 1, end, 0, self.recipe["cooldown"]) == 1 for end in ends)
+        return "" if same and (hot or budgets[0] == budgets[1]) else "of another recipe"

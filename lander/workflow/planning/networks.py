@@ -47,12 +47,12 @@ def base_of_run(settings: config.Config) -> Base:
     except Exception as error:  # what a config can say wrong has no end
         reason = brief(error, 200)
         raise UserError(f"model.path: {settings.model.path}: its config.json makes no model ({reason})") from None
-    layers = families.layers_of(network)
+    layers, (n_layer, n_neurons) = families.layers_of(network), families.shape_of(network)
     return Base(
         read=read,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
-        n_layer=len(layers),
-        n_neurons=families.ffn_of(network, 0).n_neurons,
+        n_layer=n_layer,
+        n_neurons=n_neurons,
         head=network.get_output_embeddings().weight.numel(),
         inside=sum(parameter.numel() for parameter in layers.parameters()),
     )
@@ -113,7 +113,7 @@ def made_ready(settings: config.Config, method: str, network: nn.Module) -> Prep
 
 def masks_of(own: config.Config, method: str, network: nn.Module) -> dict[str, pd.DataFrame]:
     """Masks of the sizes that a run will make; the user's own if the config names them."""
-    n_layer, n_neurons = len(families.layers_of(network)), families.ffn_of(network, 0).n_neurons
+    n_layer, n_neurons = families.shape_of(network)
     if own.neurons.masks and method == "landermt":
         return saved.read_masks(Path(own.neurons.masks), [str(direction) for direction in own.directions])
     k = min(own.layers.k, n_layer)
@@ -130,7 +130,7 @@ def masks_of(own: config.Config, method: str, network: nn.Module) -> dict[str, p
         "language": np.where(place < general, None, owners),
     }
     neurons = pd.concat([pd.DataFrame({"layer": layer, **rows}) for layer in layers])
-    rules = Rules(train=MASKED[method].train, untrained=own.ablation.untrained, scaled=own.routing.gate != "off")
+    rules = Rules(train=MASKED[method].train, untrained=own.ablation.untrained, gate=own.routing.gate)
     phi = np.ones((n_layer, n_neurons))
     return {str(d): direction_mask(neurons, phi, layers, d, rules) for d in own.directions}
 
