@@ -48,6 +48,6 @@ def test_every_stage_keeps_its_tensors_on_the_device(project: Project) -> None:
 
 
 def test_a_tensor_left_on_the_cpu_is_found(project: Project) -> None:
-    project.edit("lander/detect/activations.py", "batch = batch.to(sums.device)", "pass")
+    project.edit("lander/detect/activations.py", "batch = batch.to(device)", "pass")
     flags = ("--forcerun", "activations", "--until", "activations", "--", "all")
     assert "tensors elsewhere and on the CPU" in project.snakemake(*flags, fails=True, **CONFIG)
