@@ -40,7 +40,7 @@ from benchmarks._detection import Detection
 from benchmarks._measuring import measure, ratio
 from lander.config.methods import Lora
 from lander.finetune import methods
-from lander.finetune.cost import tokens, training_cost
+from lander.finetune.cost import training_cost
 from lander.finetune.schedule import POOL, Pairs, Schedule
 from lander.models import families, loading
 from lander.models.tokens import Codec
@@ -103,8 +103,8 @@ def train_one(system: str, args: argparse.Namespace) -> dict:
     if args.recompute:
         ready.network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     parameters = sum(parameter.numel() for parameter in ready.trained().values())
-    flops = np.diff([training_cost(ready, schedule, n)["flops"] for n in range(1, args.rounds + 2)])
-    read = np.diff([sum(tokens(schedule, n)[0].values()) for n in range(1, args.rounds + 2)])
+    costs = [training_cost(ready, schedule, n) for n in range(1, args.rounds + 2)]
+    flops, read = (np.diff([cost[key] for cost in costs]) for key in ("flops", "tokens_read"))
     seconds = measure({system: training.engine_step(ready, schedule, loading.load_codec("lander-tiny"))}, args.rounds)
     peak = (torch.cuda.max_memory_allocated() if gpu else memory.resident("VmHWM")) - before
     end_processes()

@@ -312,10 +312,6 @@ def delta(args: argparse.Namespace) -> None:
     from lander.finetune import delta, saved
     from lander.share.card import Card
 
-    if not saved.is_trained_model(args.model):
-        raise UserError(
-            f"{args.model}: not a trained model's folder, results/<run>/finetune/<method>/<variant>/s<seed>"
-        )
     trained, beside = saved.Trained(args.model), args.out.with_suffix(".md")
     directions = trained.manifest["directions"]
     card = Card(args.model, trained, directions, args.scores, args.license)

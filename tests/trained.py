@@ -1,15 +1,17 @@
 """Trained models' folders for tests, made without training: what a method trains gets random weights."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import toys
+from safetensors.torch import save_file
 from torch import nn
 
 from lander.config.masks import Routing
 from lander.config.methods import METHODS, Lora
-from lander.finetune import saved
+from lander.finetune import delta, saved
 from lander.finetune.methods import prepare
 from lander.models import loading
 
@@ -74,3 +76,9 @@ def make(folder: Path, method: str, *, family: str = "bloom", partly: bool = Fal
     saved.save(folder / "model", prepared, masters, codec, masks, manifest)
     network = prepared.network.eval().requires_grad_(False)
     return Trained(folder / "model", where, network, prepared.router)
+
+
+def forge(file: Path, metadata: dict[str, str], manifest: object, tensors: dict[str, torch.Tensor]) -> None:
+    """Write a delta file with another manifest or other tensors, whose digest is right."""
+    changed = metadata | {"manifest": json.dumps(manifest)}
+    save_file(tensors, file, changed | {"digest": delta._digest(changed, sorted(tensors.items()))})

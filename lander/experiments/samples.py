@@ -14,7 +14,7 @@ import pandas as pd
 from lander.config.methods import TRAINING_FREE
 from lander.evaluate.collect import MEANS
 from lander.report.inputs import parse_assignments, read_object, read_scores_table
-from lander.report.labels import direction_group, method_key, run_label, sort_directions, sort_tests
+from lander.report.labels import direction_group, in_order, method_key, run_label, sort_directions
 from lander.report.paper import PAPER
 from lander.shared.csvfile import read_csv
 from lander.shared.errors import UserError
@@ -251,7 +251,7 @@ def runs_of(data: pd.DataFrame) -> list[Run]:
 
 def tests_of(data: pd.DataFrame) -> list[str]:
     """The test sets, in order."""
-    return sort_tests([test for test in data["test"] if test], [])
+    return in_order([test for test in data["test"] if test], [])
 
 
 def by_key(data: pd.DataFrame, *keys: str) -> dict[tuple, Any]:

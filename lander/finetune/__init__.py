@@ -5,5 +5,5 @@
 - `schedule`: which pairs each micro-batch holds, a function of the seed alone; `cost`: the operations of a training.
 - `trainer`: the loop; `engine`: all that reaches into DeepSpeed; `checkpoint`: interrupted trainings go on.
 - `frozen`: every run checks that what is not trained has not moved.
-- `saved`: the folder of a trained model, checked by `manifest`; `delta`: the same in one file; `mix`: averages.
+- `saved`: the folder of a trained model, and what must be in it; `delta`: the same in one file; `mix`: averages.
 """

@@ -20,10 +20,11 @@ import contextlib
 import hashlib
 import json
 import resource
+import shutil
 import sys
 import time
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -58,25 +59,18 @@ PIECE = 1_000  # pairs that are tokenized together: as lists, tokens take many t
 
 
 def tokenize(
-    parts: Iterable[Mapping[str, Sequence]],
-    codec: Codec,
-    templates: list[Template],
-    names: tuple[str, str],
-    max_length: int,
+    parts: Iterable[Mapping[str, Any]], codec: Codec, templates: list[Template], names: tuple[str, str], max_length: int
 ) -> Pairs:
     """Tokens of a direction's training pairs. Pairs over `max_length` tokens are left out and counted.
 
-    Args:
-        parts: of the table, each with the columns source, target, template.
-        names: of the source and the target language, for the prompts.
+    `parts` of the table have the columns source, target, template; `names` of the languages are for the prompts.
     """
     tokens, ends, prompts, too_long = array("i"), array("q"), array("i"), 0
     for part in parts:
         sources, targets, numbers = (list(part[name]) for name in ("source", "target", "template"))
         for start in range(0, len(sources), PIECE):
             here = slice(start, start + PIECE)
-            both = zip(numbers[here], sources[here], strict=True)
-            filled = [templates[number].fill(source, *names) for number, source in both]
+            filled = [templates[n].fill(source, *names) for n, source in zip(numbers[here], sources[here], strict=True)]
             for prompt, target in zip(codec.prompts(filled), codec.targets(targets[here]), strict=True):
                 if len(prompt) + len(target) > max_length:
                     too_long += 1
@@ -95,10 +89,10 @@ def read_pairs(args: argparse.Namespace, codec: Codec, masks: Mapping[str, pd.Da
     for direction, path in zip(args.directions, args.train, strict=True):
         if masks and str(direction) not in masks:  # it runs the base's graph, and nothing of it is trained
             continue
-        names = (args.languages[direction.source], args.languages[direction.target])
+        names = args.languages[direction.source], args.languages[direction.target]
         parts = chunks.reading(path, "train", ("source", "target", "template"))
-        pairs[str(direction)] = tokenize(parts, codec, templates, names, args.max_length)
-        if not len(pairs[str(direction)]):
+        pairs[str(direction)] = found = tokenize(parts, codec, templates, names, args.max_length)
+        if not len(found):
             raise UserError(f"{path}: no pair of at most {args.max_length} tokens to train on; see finetune.max_length")
     if not pairs:
         names = ", ".join(map(str, args.directions))
@@ -129,12 +123,12 @@ def fingerprint(
 
 def write_record(args: argparse.Namespace, pairs: dict[str, Pairs], log: pd.DataFrame, facts: dict[str, Any]) -> None:
     """Write loss.csv and run.json: settings, code, machine, versions, cost, and the given facts."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    device, peak = "cpu", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     if torch.cuda.is_available():
-        peak = torch.cuda.max_memory_allocated()
+        device, peak = torch.cuda.get_device_name(), torch.cuda.max_memory_allocated()
     record = {
         "settings": json.loads(json.dumps(vars(args), default=str)),  # paths and directions as text
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "device": device,
         "tokens": int(log["tokens"].sum()) if len(log) else 0,
         "peak_memory_bytes": int(peak),
         "pairs": {name: {"used": len(value), "too_long": value.too_long} for name, value in pairs.items()},
@@ -151,12 +145,12 @@ def sweep_output(args: argparse.Namespace) -> None:
     names = ["loss.csv", "run.json", "lander.json", *(part.file for part in saved.PARTS.values())]
     names += [f"masks/{direction}.parquet" for direction in args.routes or args.directions]
     sweep(*(args.out / name for name in names))
-    if args.checkpoints:
-        checkpoint.sweep(args.checkpoints)
+    for path in args.checkpoints.glob(".update-*") if args.checkpoints else ():
+        shutil.rmtree(path)
 
 
-def parse_args() -> argparse.Namespace:
-    """The flags of the command line."""
+def main() -> None:
+    """Train in all processes; the first one writes, and keeps others out of the model's folder."""
     parser = argparse.ArgumentParser(prog="lander.finetune", description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--method", choices=TRAINED, required=True)
@@ -177,12 +171,6 @@ def parse_args() -> argparse.Namespace:
     add("--out", type=Path, required=True, help="folder of the model")
     args = parser.parse_args()
     args.learning_rate = args.learning_rate or METHODS[args.method].rate
-    return args
-
-
-def main() -> None:
-    """Train in all processes; the first one writes, and keeps others out of the model's folder."""
-    args = parse_args()
     if METHODS[args.method].masked and args.masks is None:
         raise UserError(f"--masks: {args.method} needs a folder of masks")
     started = time.monotonic()
@@ -214,7 +202,7 @@ def finetune(args: argparse.Namespace, started: float) -> None:
         trained_in=frozenset(map(str, args.directions)),
         routing=settings(Routing, args),
         scope=args.scope,
-        lora=Lora(rank=args.lora_rank, alpha=args.lora_alpha, targets=tuple(args.lora_targets)),
+        lora=settings(Lora, args, "lora-"),
         bottleneck=args.bottleneck,
         budget_layers=args.budget_layers,
     )

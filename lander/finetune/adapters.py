@@ -20,19 +20,18 @@ NAME = "bottleneck"  # of the module inside the FFN
 
 
 class Bottleneck(nn.Module):
-    """One layer's adapter.
+    """One layer's adapter: (..., d_model) -> the same shape, the input included.
 
-    forward: (..., d_model) -> the same shape, the input included.
+    `like` is the weight of the FFN's output projection (d_model, p), for the width, the type and the device.
     """
 
     def __init__(self, size: int, like: Tensor):
-        """`like`: the weight of the FFN's output projection (d_model, p), for the width, the type and the device."""
         super().__init__()
         place = {"dtype": like.dtype, "device": like.device}
         self.down = nn.Linear(like.shape[0], size, **place)
         self.up = nn.Linear(size, like.shape[0], **place)
-        for parameter in self.up.parameters():
-            nn.init.zeros_(parameter)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
         self.requires_grad_(False)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -76,9 +75,7 @@ def layers_budget(network: nn.Module, layers: int | None, scope: str = "layer") 
     """Parameters of so many whole layers, or (`scope: ffn`) of their FFNs. The layers of a model are alike."""
     n_layer = len(families.layers_of(network))
     if layers is None or not 1 <= layers <= n_layer:
-        raise UserError(
-            f"--budget-layers: {layers if layers is not None else 'missing'}; the size is that of so many layers of "
-            f"the model, 1 to {n_layer}"
-        )
+        found = "missing" if layers is None else layers
+        raise UserError(f"--budget-layers: {found}; the size is that of so many layers of the model, 1 to {n_layer}")
     one = families.layers_of(network)[0] if scope == "layer" else families.ffn_of(network, 0).module
     return layers * sum(parameter.numel() for parameter in one.parameters())

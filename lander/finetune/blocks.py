@@ -50,13 +50,30 @@ def partition(masks: dict[str, pd.DataFrame], layer: int, n_neurons: int) -> lis
     """
     columns = {}
     for direction, mask in masks.items():
-        rows = mask[mask["layer"] == layer].sort_values("neuron")
-        _check(direction, layer, rows, n_neurons)
+        rows, where = mask[mask["layer"] == layer].sort_values("neuron"), f"masks: {direction}, layer {layer}"
+        if rows.empty:
+            raise UserError(
+                f"{where}: missing, though other directions have it; a layer that one direction has needs a row per "
+                f"neuron in the mask of every direction (role {BASE} to leave it untouched)"
+            )
+        used = set(rows["role"])
+        if unknown := sorted(used - {GENERAL, SOURCE, TARGET, ABSENT, BASE}):
+            roles = f"{GENERAL}, {SOURCE}, {TARGET}, {ABSENT} or {BASE}"
+            raise UserError(f"{where}: role {unknown[0]!r}; a role is {roles}")
+        if BASE in used and (len(used) > 1 or rows["trained"].any()):
+            raise UserError(
+                f"{where}: role {BASE} for some of the neurons or trained; a direction runs the base's layer as a "
+                "whole and untrained, so either all neurons have it or none"
+            )
+        if not np.array_equal(rows["neuron"], np.arange(n_neurons)):
+            raise UserError(
+                f"{where}: {len(rows)} rows, but the layer has {n_neurons} neurons and each needs one row; make the "
+                "masks again for this model"
+            )
         for name in ("role", "owner", "trained", "scale"):
             columns[direction, name] = rows[name].to_numpy()
-    keys = pd.DataFrame(columns)
     groups = []
-    for _, rows in keys.groupby(list(keys.columns), dropna=False, sort=False):
+    for _, rows in pd.DataFrame(columns).groupby(list(columns), dropna=False, sort=False):
         neurons, row = rows.index.to_numpy().copy(), rows.iloc[0]
         routes = {name: (row[name, "role"], float(row[name, "scale"])) for name in masks}
         routes = {name: route for name, route in routes.items() if route[0] not in (ABSENT, BASE)}
@@ -71,36 +88,13 @@ def partition(masks: dict[str, pd.DataFrame], layer: int, n_neurons: int) -> lis
     return groups
 
 
-def _check(direction: str, layer: int, rows: pd.DataFrame, n_neurons: int) -> None:
-    """One row per neuron, in order, of roles that go together."""
-    where = f"masks: {direction}, layer {layer}"
-    if rows.empty:
-        raise UserError(
-            f"masks: {direction}: layer {layer} is missing, though other directions have it; a layer that one "
-            f"direction has needs a row per neuron in the mask of every direction (role {BASE} to leave it untouched)"
-        )
-    used = set(rows["role"])
-    if unknown := sorted(used - {GENERAL, SOURCE, TARGET, ABSENT, BASE}):
-        raise UserError(f"{where}: role {unknown[0]!r}; a role is {GENERAL}, {SOURCE}, {TARGET}, {ABSENT} or {BASE}")
-    if BASE in used and (len(used) > 1 or rows["trained"].any()):
-        raise UserError(
-            f"{where}: role {BASE} for some of the neurons or trained; a direction runs the base's layer as a whole "
-            "and untrained, so either all neurons have it or none"
-        )
-    if not np.array_equal(rows["neuron"], np.arange(n_neurons)):
-        raise UserError(
-            f"{where}: {len(rows)} rows, but the layer has {n_neurons} neurons "
-            f"and each needs one row; make the masks again for this model"
-        )
-
-
 # ------------------------------------------------------------ the modules
 
 
 class Block(nn.Module):
-    """Part of an FFN: the rows of its input projection(s) and the columns of its output projection for some neurons.
+    """Some neurons of an FFN, rows of its input projection(s) and columns of its output projection, without its bias.
 
-    forward: (..., d_model) -> (..., d_model), without the output bias.
+    forward: (..., d_model) -> (..., d_model)
     """
 
     def __init__(self, ffn: families.FFN, neurons: np.ndarray):
@@ -148,32 +142,24 @@ class BlockFFN(nn.Module):
     Of `routing` it uses `scale`, which part is scaled, and `gate`: if learned, each direction has a `Gate`.
     """
 
-    def __init__(
-        self,
-        ffn: families.FFN,
-        groups: list[Group],
-        directions: list[str],
-        router: Router,
-        routing: Routing,
-        untouched_in: set[str],
-    ):
+    def __init__(self, ffn: families.FFN, layer: int, masks: dict[str, pd.DataFrame], router: Router, routing: Routing):
         super().__init__()
-        self.router, self.routing, self.groups = router, routing, groups
-        self.untouched_in = untouched_in  # directions that run the base's layer instead
-        self.masked = frozenset(directions)
+        self.router, self.routing, self.groups = router, routing, partition(masks, layer, ffn.n_neurons)
+        # Directions that run the base's layer instead
+        self.untouched_in = {name for name, mask in masks.items() if BASE in set(mask["role"][mask["layer"] == layer])}
+        self.masked = frozenset(masks)
         self.chosen_by = self.masked - self.untouched_in
-        self.directions = set(directions)  # `add_direction` adds to them, and to `untouched_in`
-        self.blocks = nn.ModuleList(Block(ffn, group.neurons) for group in groups)
+        self.directions = set(masks)  # `add_direction` adds to them, and to `untouched_in`
+        self.blocks = nn.ModuleList(Block(ffn, group.neurons) for group in self.groups)
         bias = ffn.down.bias
         self.bias = nn.Parameter(bias.detach().clone(), requires_grad=False) if bias is not None else None
-        gated = [name for name in directions if name in self.chosen_by] if routing.gate == "learned" else []
+        gated = [name for name in masks if name in self.chosen_by] if routing.gate == "learned" else []
         self.gates = nn.ModuleDict({name: Gate(ffn.down.weight) for name in gated})
 
     def scales(self, shifts: dict[str, torch.Tensor]) -> list[float | torch.Tensor | None]:
-        """Factor of each block in the current direction, None where it is absent.
+        """The mask's factor of each block in the current direction, shifted by its gate; None where it is absent.
 
-        It is the mask's factor, shifted by the direction's gate if there is one. Text without a direction, or of a
-        direction without a mask, runs the base's graph: all blocks, factor 1.
+        Text without a direction, or of a direction without a mask, runs the base's graph: all blocks, factor 1.
         """
         direction = self.router.direction
         if direction not in self.directions:
@@ -256,12 +242,7 @@ def install(
     """Cut the FFN of every chosen layer into blocks, in place. Weights are the base's, all frozen.
 
     A layer is chosen if it is not the base's in every direction. If it has the role `base` in some direction, an
-    untouched copy is kept beside it.
-
-    Args:
-        scope: `layer`, or `ffn` where attention and norms are not trained.
-    Returns:
-        layer -> its BlockFFN
+    untouched copy is kept beside it, with the scope `ffn` of its FFN alone. Returns layer -> its BlockFFN.
     """
     family, layers = families.family_of(network), families.layers_of(network)
     chosen = {int(layer) for mask in masks.values() for layer in mask.loc[mask["role"] != BASE, "layer"].unique()}
@@ -269,12 +250,10 @@ def install(
         if not 0 <= layer < len(layers):
             raise UserError(f"masks: layer {layer}: the model has layers 0 to {len(layers) - 1}; make the masks again")
         ffn = families.ffn_of(network, layer)
-        groups = partition(masks, layer, ffn.n_neurons)
-        untouched = {name for name, mask in masks.items() if (mask.loc[mask["layer"] == layer, "role"] == BASE).any()}
-        routed = BlockFFN(ffn, groups, list(masks), router, routing, untouched)
+        routed = BlockFFN(ffn, layer, masks, router, routing)
         setattr(layers[layer], family.ffn, routed)
-        if untouched:
-            switch_layer(layers[layer], family.ffn, ffn.module, router, untouched, scope)
+        if routed.untouched_in:
+            switch_layer(layers[layer], family.ffn, ffn.module, router, routed.untouched_in, scope)
     return installed(network)
 
 
@@ -287,14 +266,10 @@ def installed(network: nn.Module) -> dict[int, BlockFFN]:
 
 
 def fold(network: nn.Module, plain: nn.Module) -> None:
-    """Write a routed model's weights into an untouched model of the base's architecture, for the current direction.
+    """Write the weights of a model with blocks over those of `plain`, a model of the base, for the current direction.
 
     Exact: an absent neuron is zeros, a group's factor goes into its rows or columns. A layer that the direction has
     not chosen stays as it is.
-
-    Args:
-        network: the model with blocks.
-        plain: a model of the base, overwritten.
     """
     ffns = installed(network)
     inside = {id(p) for ffn in ffns.values() for p in ffn.parameters()}
@@ -307,25 +282,21 @@ def fold(network: nn.Module, plain: nn.Module) -> None:
             if not switch.is_off and not isinstance(switch.trained, BlockFFN):
                 plain.get_submodule(path).load_state_dict(switch.trained.state_dict())
         for layer, ffn in ffns.items():
-            if ffn.router.direction not in ffn.untouched_in:
-                _fold_ffn(ffn, families.ffn_of(plain, layer))
-
-
-def _fold_ffn(routed: BlockFFN, dense: families.FFN) -> None:
-    """Blocks of one layer into its dense FFN."""
-    for parameter in dense.module.parameters():
-        parameter.zero_()
-    scales = routed.scales(routed.shifts())
-    for block, group, scale in zip(routed.blocks, routed.groups, scales, strict=True):
-        if scale is None:
-            continue
-        neurons = torch.as_tensor(group.neurons, device=dense.down.weight.device)
-        on_input, on_output = (scale, 1.0) if routed.routing.scale == "input" else (1.0, scale)
-        for whole, part in ((dense.up, block.up), (dense.gate, block.gate)):
-            if whole is not None:
-                whole.weight[neurons] = part.weight * on_input  # c * (W x) + b: the bias is not scaled
-                if whole.bias is not None:
-                    whole.bias[neurons] = part.bias
-        dense.down.weight[:, neurons] = block.down.weight * on_output
-    if routed.bias is not None:
-        dense.down.bias.copy_(routed.bias)
+            if ffn.router.direction in ffn.untouched_in:
+                continue
+            dense, scales = families.ffn_of(plain, layer), ffn.scales(ffn.shifts())
+            for parameter in dense.module.parameters():
+                parameter.zero_()
+            for block, group, scale in zip(ffn.blocks, ffn.groups, scales, strict=True):
+                if scale is None:
+                    continue
+                neurons = torch.as_tensor(group.neurons, device=dense.down.weight.device)
+                on_input, on_output = (scale, 1.0) if ffn.routing.scale == "input" else (1.0, scale)
+                for whole, part in ((dense.up, block.up), (dense.gate, block.gate)):
+                    if whole is not None:
+                        whole.weight[neurons] = part.weight * on_input  # c * (W x) + b: the bias is not scaled
+                        if whole.bias is not None:
+                            whole.bias[neurons] = part.bias
+                dense.down.weight[:, neurons] = block.down.weight * on_output
+            if ffn.bias is not None:
+                dense.down.bias.copy_(ffn.bias)

@@ -18,7 +18,6 @@ import sys
 import time
 from pathlib import Path
 
-import torch
 import torch.distributed as dist
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -78,8 +77,7 @@ class Clock:
         self.last = time.monotonic()
         if self.reason >= SIGNAL:
             number = signal.Signals(self.reason - SIGNAL)
-            where = f"after update {update} of {updates}, the state is saved; run again to go on from it"
-            say(f"{number.name}: stopped {where}")
+            say(f"{number.name}: stopped after update {update} of {updates}, the state is saved; run again to go on")
             sys.exit(128 + number)
         if self.reason == TIME_IS_UP:
             for number in SIGNALS:  # the state is saved: SIGTERM, by which SLURM ends a requeued job, ends the process
@@ -111,9 +109,7 @@ def save(folder: Path, engine: Engine, update: int, log: list[dict], fingerprint
 def latest(folder: Path, fingerprint: dict[str, str]) -> tuple[Path | None, str]:
     """The last checkpoint with this fingerprint; if there is none, in one line why the last one of all is not used."""
     why = ""
-    for path in sorted(folder.glob("update-*"), reverse=True):
-        if not (path / "state.json").is_file():
-            continue
+    for path in sorted((state.parent for state in folder.glob("update-*/state.json")), reverse=True):
         found = _record(path)["fingerprint"]
         if found == fingerprint:
             return path, ""
@@ -121,12 +117,6 @@ def latest(folder: Path, fingerprint: dict[str, str]) -> tuple[Path | None, str]
         other = ", ".join(part for part, value in fingerprint.items() if known.get(part) != value)
         why = why or f"{path} was made with other {other} and is not used: the training starts from the beginning"
     return None, why
-
-
-def sweep(folder: Path) -> None:
-    """Remove what a kill has left of a checkpoint that was being written. Only for the process that holds the model."""
-    for path in folder.glob(".update-*"):
-        shutil.rmtree(path)
 
 
 def remove(folder: Path) -> None:
@@ -138,29 +128,19 @@ def remove(folder: Path) -> None:
 
 
 def resume(folder: Path, engine: Engine, fingerprint: dict[str, str], updates: int) -> tuple[int, list[dict]]:
-    """Load the last checkpoint of a training into the engine, if there is one, and say which.
-
-    Returns:
-        The update to go on with, and the loss log so far.
-    """
+    """Load the last checkpoint into the engine, if there is one. Returns the next update and the loss log so far."""
     path, why = latest(folder, fingerprint)
     if path is None:
         if why:
             say(why)
         return 0, []
     record = _record(path)
-    with contextlib.ExitStack() as stack:
-        files = {}
-
-        def read(kind: str, name: str) -> torch.Tensor:
-            try:
-                if kind not in files:
-                    files[kind] = stack.enter_context(safe_open(path / f"{kind}.safetensors", "pt"))
-                return files[kind].get_tensor(name)
-            except (SafetensorError, OSError) as error:
-                raise UserError(f"{path}: the checkpoint is damaged ({error}); {_remedy(path)}") from None
-
-        engine.put(read, record["updates"])
+    try:
+        with contextlib.ExitStack() as stack:
+            files = {kind: stack.enter_context(safe_open(path / f"{kind}.safetensors", "pt")) for kind in KINDS}
+            engine.put(lambda kind, name: files[kind].get_tensor(name), record["updates"])
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: the checkpoint is damaged ({error}); {_remedy(path)}") from None
     say(f"resuming at update {record['update']} of {updates}")
     return record["update"], record["log"]
 

@@ -30,7 +30,14 @@ def training_cost(prepared: Prepared, schedule: Schedule, micro_batches: int) ->
     """`tokens_read` and `flops` of so many micro-batches. Before an engine takes the parameters apart."""
     if not prepared.groups:  # nothing to train, so nothing is run
         return {"tokens_read": 0, "flops": 0}
-    read, predicted = tokens(schedule, micro_batches)
+    read: dict[str, int] = defaultdict(int)
+    predicted: dict[str, int] = defaultdict(int)
+    for number in range(micro_batches):
+        direction, indices = schedule.direction(number), schedule.indices(number)
+        pairs = schedule.pairs[direction]
+        lengths = pairs.lengths[indices]
+        read[direction] += int(lengths.sum())
+        predicted[direction] += int((lengths - pairs.prompt_lengths[indices]).sum())
     total = sum(flops(prepared, direction, read[direction], predicted[direction]) for direction in read)
     return {"tokens_read": sum(read.values()), "flops": total}
 
@@ -42,19 +49,6 @@ def flops(prepared: Prepared, direction: str, read: float, predicted: float) -> 
     return read * each + 2 * predicted * head.numel() * (3 if head.requires_grad else 2)
 
 
-def tokens(schedule: Schedule, micro_batches: int) -> tuple[dict[str, int], dict[str, int]]:
-    """Tokens read and tokens predicted, by direction, in the run's first micro-batches."""
-    read: dict[str, int] = defaultdict(int)
-    predicted: dict[str, int] = defaultdict(int)
-    for number in range(micro_batches):
-        direction, indices = schedule.direction(number), schedule.indices(number)
-        pairs = schedule.pairs[direction]
-        lengths = pairs.lengths[indices]
-        read[direction] += int(lengths.sum())
-        predicted[direction] += int((lengths - pairs.prompt_lengths[indices]).sum())
-    return read, predicted
-
-
 def weights(prepared: Prepared, direction: str) -> tuple[int, int, int]:
     """N_d, U_d and W_d of a direction."""
     prepared.router.direction = direction
@@ -62,20 +56,17 @@ def weights(prepared: Prepared, direction: str) -> tuple[int, int, int]:
     outside = {id(p) for p in prepared.trained().values()} - {id(p) for p in layers.parameters()}
     depths = [i for i, layer in enumerate(layers) if any(p.requires_grad for p in layer.parameters())]
     lowest = 0 if outside else min(depths)  # what is trained outside the layers has the embeddings with it
+    # What does not run in this direction
+    absent = [part.trained if part.is_off else part.untouched for part in switches(layers).values()]
+    for ffn in (part for part in layers.modules() if isinstance(part, BlockFFN)):
+        scales = ffn.scales(ffn.shifts())
+        absent += [block for block, scale in zip(ffn.blocks, scales, strict=True) if scale is None]
+    left_out = {id(part) for module in absent for part in module.modules()}
     run = above = trained = 0
     for depth, layer in enumerate(layers):
-        for weight in _running(layer):
-            run += weight.numel()
-            above += weight.numel() * (depth >= lowest)
-            trained += weight.numel() * weight.requires_grad
+        for part in layer.modules():
+            if isinstance(part, nn.Linear) and id(part) not in left_out:
+                run += part.weight.numel()
+                above += part.weight.numel() * (depth >= lowest)
+                trained += part.weight.numel() * part.weight.requires_grad
     return run, above, trained
-
-
-def _running(layer: nn.Module) -> list[nn.Parameter]:
-    """Weights of a layer's linear maps, without what does not run in the router's direction."""
-    absent = {id(part) for switch in switches(layer).values() for part in switch.idle.modules()}
-    for ffn in (part for part in layer.modules() if isinstance(part, BlockFFN)):
-        for block, scale in zip(ffn.blocks, ffn.scales(ffn.shifts()), strict=True):
-            if scale is None:
-                absent.update(id(part) for part in block.modules())
-    return [p.weight for p in layer.modules() if isinstance(p, nn.Linear) and id(p) not in absent]

@@ -26,7 +26,6 @@ import torch
 from safetensors.torch import save_file
 
 from lander.finetune import saved
-from lander.finetune.manifest import check_manifest, check_provenance
 from lander.models import loading
 from lander.models.tokens import Codec
 from lander.shared.errors import UserError, brief
@@ -44,27 +43,21 @@ class Delta:
         self.path = Path(path)
         with saved.open_tensors(self.path) as file:
             metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise UserError(f"{path}: not a delta file (format {FORMAT}); `lander delta` makes them")
-            names = list(file.keys())
-            try:
-                digest = _digest(metadata, ((name, file.get_tensor(name)) for name in sorted(names)))
-            except Exception as error:  # a type of numbers that is known to the file and not to torch, for example
-                raise UserError(f"{path}: damaged ({brief(error)}); copy or make it again") from None
+        if metadata.get("format") != FORMAT:
+            raise UserError(f"{path}: not a delta file (format {FORMAT}); `lander delta` makes them")
+        with saved.open_tensors(self.path) as file:
+            digest = _digest(metadata, ((name, file.get_tensor(name)) for name in sorted(file.keys())))
         if metadata.get("digest") != digest:
             raise UserError(f"{path}: damaged (its digest is not that of its contents); copy or make it again")
-        self.manifest, self.adapter_config, self.provenance = (
-            _json(metadata.get(key), key, self.path) for key in ("manifest", "adapter_config", "provenance")
-        )
         self.tokenizer, self.prompt = metadata.get("tokenizer", ""), metadata.get("prompt", "plain")
-        self.parts = check_manifest(self.manifest, self.path)
-        check_provenance(self.provenance, self.path)
-
-    def tensors(self, part: str) -> saved.Tensors:
-        """The tensors of a part, or the masks, by name."""
-        with saved.open_tensors(self.path) as file:
-            names = [name for name in file.keys() if name.startswith(f"{part}/")]  # noqa: SIM118
-            return {name.removeprefix(f"{part}/"): file.get_tensor(name) for name in names}
+        try:
+            self.manifest, self.adapter_config, self.provenance = (
+                json.loads(metadata[key]) for key in ("manifest", "adapter_config", "provenance")
+            )
+        except (LookupError, ValueError) as error:
+            raise UserError(f"{path}: its metadata is damaged ({brief(error)}); make the file again") from None
+        self.parts = saved.check_manifest(self.manifest, self.path)
+        saved.check_record(self.provenance, self.path)
 
 
 def is_delta(path: str | Path) -> bool:
@@ -73,38 +66,26 @@ def is_delta(path: str | Path) -> bool:
 
 
 def write(folder: str | Path, out: str | Path, provenance: dict[str, Any]) -> None:
-    """Write what was trained of a trained model's folder as one file.
-
-    Args:
-        provenance: how the model was made (`lander.share.card.provenance`), for its card.
-    """
+    """Write what was trained of a trained model's folder as one file; `provenance` (`share.card`) is for its card."""
     folder, out = Path(folder), Path(out)
     if out.suffix != SUFFIX:
         raise UserError(f"--out: {out}: the name of a delta file ends in {SUFFIX}")
     if out.exists():
         raise UserError(f"--out: {out}: exists; choose another name or remove it")
-    if not saved.is_trained_model(str(folder)):
-        raise UserError(f"{folder}: not a trained model's folder, results/<run>/finetune/<method>/<variant>/s<seed>")
     trained, codec = saved.Trained(folder), loading.load_codec(str(folder))
-    tensors = {
-        f"{part}/{name}": value.contiguous()
-        for part in trained.parts
-        for name, value in saved.PARTS[part].read(folder).items()
-    }
+    tensors = {}
+    for part in trained.parts:
+        tensors |= {f"{part}/{name}": value.contiguous() for name, value in saved.PARTS[part].read(folder).items()}
     for direction in trained.manifest["masked"]:
         data = (folder / "masks" / f"{direction}.parquet").read_bytes()
         tensors[f"masks/{direction}"] = torch.frombuffer(bytearray(data), dtype=torch.uint8)
     manifest = {key: value for key, value in trained.manifest.items() if key not in ("files", "format")}
     config = folder / "adapter_config.json"
-    metadata = {
-        "format": FORMAT,
-        "manifest": _text(manifest),
-        "adapter_config": _text(read_json(config) if config.is_file() else {}),
-        "provenance": _text(provenance),
-        "tokenizer": tokenizer_digest(codec),
-        "prompt": codec.style,
-    }
-    metadata["digest"] = _digest(metadata, ((name, tensors[name]) for name in sorted(tensors)))
+    adapter = read_json(config) if config.is_file() else {}
+    contents = {"manifest": manifest, "adapter_config": adapter, "provenance": provenance}
+    metadata = {key: json.dumps(value, ensure_ascii=False, sort_keys=True) for key, value in contents.items()}
+    metadata |= {"format": FORMAT, "tokenizer": tokenizer_digest(codec), "prompt": codec.style}
+    metadata["digest"] = _digest(metadata, sorted(tensors.items()))
     with whole_file(out) as temporary:
         save_file(tensors, temporary, metadata=metadata)
 
@@ -112,8 +93,7 @@ def write(folder: str | Path, out: str | Path, provenance: dict[str, Any]) -> No
 def apply(path: str | Path, out: Path, base: str | None = None) -> None:
     """Make the trained model's folder from a delta file and its base: the reverse of `write`.
 
-    Args:
-        base: where the base is; by default where it was in training.
+    `base` is where the base is now, by default where it was in training.
     """
     check_out(out)
     delta = Delta(path)
@@ -124,10 +104,11 @@ def apply(path: str | Path, out: Path, base: str | None = None) -> None:
     with whole_folder(out) as folder:
         codec.tokenizer.save_pretrained(folder)
         for part in delta.parts:
-            saved.PARTS[part].save(folder, delta.tensors(part), {"path": where, "revision": revision})
+            tensors = saved.load_tensors(delta.path, f"{part}/")
+            saved.PARTS[part].save(folder, tensors, {"path": where, "revision": revision})
         if delta.adapter_config:
             write_json(folder / "adapter_config.json", delta.adapter_config)
-        for direction, data in delta.tensors("masks").items():
+        for direction, data in saved.load_tensors(delta.path, "masks/").items():
             if direction not in delta.manifest["masked"]:
                 raise UserError(f"{path}: a mask of {direction!r}, which the manifest does not name; make it again")
             (folder / "masks").mkdir(exist_ok=True)
@@ -157,17 +138,3 @@ def _digest(metadata: dict[str, str], tensors: Iterable[tuple[str, torch.Tensor]
         digest.update(f"{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
         digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)
-
-
-def _json(text: str | None, key: str, path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(text or "")
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: its `{key}` is missing or damaged; make the file again")
-    return value

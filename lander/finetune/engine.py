@@ -24,12 +24,8 @@ from lander.finetune.methods import ParameterGroup
 from lander.shared import machine
 from lander.shared.errors import UserError
 
-PATIENCE = timedelta(days=1)  # of ranks that wait while the first one writes a checkpoint or a model of many GB
 MASTERS = "weights"  # in float32
 KINDS = (MASTERS, "exp_avg", "exp_avg_sq")  # of the state of a training: also AdamW's moments
-
-
-# ------------------------------------------------------------ processes
 
 
 def start_processes() -> None:
@@ -38,11 +34,13 @@ def start_processes() -> None:
     Without a launcher DeepSpeed's own `init_distributed` wants mpi4py, so the group is made here.
     """
     if not dist.is_initialized():
-        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        backend = "gloo"
         if torch.cuda.is_available():
+            backend = "nccl"
             torch.cuda.set_device(machine.device())
         if "RANK" in os.environ:
-            dist.init_process_group(backend, timeout=PATIENCE)
+            patience = timedelta(days=1)  # while the first rank writes a checkpoint or a model of many GB
+            dist.init_process_group(backend, timeout=patience)
         else:
             os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed asks for it
             dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
@@ -83,9 +81,6 @@ def import_deepspeed() -> Any:
     return deepspeed
 
 
-# ------------------------------------------------------------ the optimizer
-
-
 class BlockAdamW(torch.optim.AdamW):
     """AdamW over parameter groups; those with `group["idle"]` are left out of a step.
 
@@ -106,10 +101,9 @@ class BlockAdamW(torch.optim.AdamW):
         groups = self.param_groups
         self.param_groups = [group for group in groups if not group.get("idle")]
         try:
-            used = [parameter.grad for group in self.param_groups for parameter in group["params"]]
+            used = [weight.grad for group in self.param_groups for weight in group["params"] if weight.grad is not None]
             # One by one: the kernel for lists has failed with tensors of more than 2^31 numbers (pytorch #169930).
-            norm = get_total_norm([gradient for gradient in used if gradient is not None], foreach=False)
-            self.overflow = not bool(norm.isfinite())
+            self.overflow = not bool(get_total_norm(used, foreach=False).isfinite())
             if self.overflow:
                 return None
             for group in self.param_groups:
@@ -119,9 +113,6 @@ class BlockAdamW(torch.optim.AdamW):
             return super().step(closure)
         finally:
             self.param_groups = groups
-
-
-# ------------------------------------------------------------ the engine
 
 
 class Engine:
@@ -186,10 +177,8 @@ class Engine:
             self.deepspeed.backward(self.deepspeed(batch) * 0)
             self.deepspeed.step()
         if self.overflow:
-            raise UserError(
-                "finetune: before any update the loss or its gradient is not finite; "
-                "use another base, or model.dtype: float32"
-            )
+            what = "before any update the loss or its gradient is not finite"
+            raise UserError(f"finetune: {what}; use another base, or model.dtype: float32")
         for options, decay in zip(self.optimizer.param_groups, decays, strict=True):
             options["weight_decay"] = decay
         wrapper = self.deepspeed.optimizer
@@ -221,51 +210,45 @@ class Engine:
 
     def state(self, kind: str) -> dict[str, torch.Tensor]:
         """One of `KINDS` of all trained parameters, float32, on the CPU of rank 0. All ranks must call it."""
-        from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
+        from deepspeed import utils
 
         found = {}
         for name, parameter in self.trained.items():
             if self.plain:
                 value = parameter if kind == MASTERS else self.optimizer.state[parameter][kind]
             elif kind == MASTERS:
-                value = safe_get_full_fp32_param(parameter)
+                value = utils.safe_get_full_fp32_param(parameter)
             else:
-                value = safe_get_full_optimizer_state(parameter, kind)
+                value = utils.safe_get_full_optimizer_state(parameter, kind)
             if dist.get_rank() == 0:
                 found[name] = value.detach().float().cpu().reshape(full_shape(parameter)).clone()
         return found
 
     def put(self, read: Callable[[str, str], torch.Tensor], updates: list[int]) -> None:
         """Give back what `state` gathered, one tensor at a time: `read` (kind, name). After `prime`."""
+        from deepspeed import utils
+
         for name, parameter in self.trained.items():
             for kind in KINDS:
                 value = read(kind, name).to(self.device)
                 if kind == MASTERS:
                     with gathered(parameter, modified=True):  # the weights that the model computes with
                         parameter.data.copy_(value)
-                if not self.plain:
-                    self._set(parameter, kind, value)
-                elif kind != MASTERS:
-                    self.optimizer.state[parameter][kind].copy_(value)
+                if self.plain:
+                    if kind != MASTERS:
+                        self.optimizer.state[parameter][kind].copy_(value)
+                    continue
+                extent = "full"
+                if hasattr(parameter, "ds_tensor"):  # ZeRO 3, which gets this rank's part: given the whole, it forgets
+                    # the padding of a tensor whose size is not a multiple of the ranks
+                    size = parameter.ds_tensor.ds_numel
+                    whole = nn.functional.pad(value.flatten(), (0, size * dist.get_world_size() - value.numel()))
+                    extent, value = "local", whole[size * dist.get_rank() :][:size]
+                if kind == MASTERS:
+                    getattr(utils, f"safe_set_{extent}_fp32_param")(parameter, value)
+                else:
+                    getattr(utils, f"safe_set_{extent}_optimizer_state")(parameter, value, kind)
         self.updates = list(updates)
-
-    def _set(self, parameter: nn.Parameter, kind: str, value: torch.Tensor) -> None:
-        """Give a ZeRO wrapper a parameter's float32 master or one of its moments.
-
-        ZeRO 3 gets this rank's part only: given the whole tensor, it forgets the padding of a tensor whose size is
-        not a multiple of the ranks.
-        """
-        from deepspeed import utils
-
-        extent = "full"
-        if hasattr(parameter, "ds_tensor"):
-            size = parameter.ds_tensor.ds_numel
-            whole = nn.functional.pad(value.flatten(), (0, size * dist.get_world_size() - value.numel()))
-            extent, value = "local", whole[size * dist.get_rank() :][:size]
-        if kind == MASTERS:
-            getattr(utils, f"safe_set_{extent}_fp32_param")(parameter, value)
-        else:
-            getattr(utils, f"safe_set_{extent}_optimizer_state")(parameter, value, kind)
 
 
 def gathered(parameter: nn.Parameter, modified: bool = False) -> contextlib.AbstractContextManager:

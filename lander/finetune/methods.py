@@ -14,7 +14,7 @@ from torch import nn
 from lander.config.masks import Routing
 from lander.config.methods import METHODS, TRAINED, Lora
 from lander.finetune import adapters
-from lander.finetune.blocks import BlockFFN, install
+from lander.finetune.blocks import install
 from lander.finetune.switch import Router, switches
 from lander.models import families
 from lander.shared.errors import UserError
@@ -66,12 +66,8 @@ class Prepared:
         return {name: parameter for group in self.groups for name, parameter in group.parameters.items()}
 
 
-def prepare(method: str, network: nn.Module, **options: Any) -> Prepared:
-    """Make a frozen base ready for a method: build its blocks or adapters, choose and thaw what it trains.
-
-    Args:
-        options: fields of `Options`.
-    """
+def prepare(method: str, network: nn.Module, **options: Any) -> Prepared:  # options: fields of `Options`
+    """Make a frozen base ready for a method: build its blocks or adapters, choose and thaw what it trains."""
     if method not in METHODS or not METHODS[method].build:
         raise UserError(f"methods: {method!r} is not one of {', '.join(TRAINED)}")
     prepared = resolve_name(METHODS[method].build)(network, Options(**options))
@@ -85,9 +81,6 @@ def prepare(method: str, network: nn.Module, **options: Any) -> Prepared:
 def count(groups: list[ParameterGroup]) -> int:
     """Number of trained parameters."""
     return sum(parameter.numel() for group in groups for parameter in group.parameters.values())
-
-
-# ------------------------------------------------------------ everything, LoRA, bottlenecks
 
 
 def full(network: nn.Module, _options: Options) -> Prepared:
@@ -166,18 +159,11 @@ def with_lora(network: nn.Module, lora: Lora) -> nn.Module:
     maps = [name for name, part in network.named_modules() if isinstance(part, nn.Linear)]
     if none := [target for target in lora.targets if not any(f".{name}".endswith(f".{target}") for name in maps)]:
         there = sorted({name.rpartition(".")[2] for name in linear_maps(network)})
-        raise UserError(
-            f"finetune.lora.targets: no linear map is called {', '.join(none)}; a layer has {', '.join(there)}"
-        )
+        what = f"no linear map is called {', '.join(none)}; a layer has {', '.join(there)}"
+        raise UserError(f"finetune.lora.targets: {what}")
     targets = list(lora.targets) or list(linear_maps(network))
     config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=targets, task_type="CAUSAL_LM")
-    try:
-        return get_peft_model(network, config, autocast_adapter_dtype=False)
-    except ValueError as error:
-        raise UserError(f"finetune.lora.targets: {error}") from None
-
-
-# ------------------------------------------------------------ blocks
+    return get_peft_model(network, config, autocast_adapter_dtype=False)
 
 
 def routed_unshared(network: nn.Module, options: Options) -> Prepared:
@@ -188,7 +174,8 @@ def routed_unshared(network: nn.Module, options: Options) -> Prepared:
 def routed(network: nn.Module, options: Options) -> Prepared:
     """Blocks as the masks say, in groups by those of the directions in training that use them.
 
-    What the directions share in a layer (`shared_parts`) is of all of them, or of those that have chosen the layer.
+    What the directions share in a layer is trained by all of them, or by those that have chosen the layer: the output
+    bias (scope `ffn`), attention and norms too (`layer`), or nothing (`blocks`).
     """
     router, trained_in = Router(), options.trained_in or frozenset(options.masks)
     installed = install(network, options.masks, router, options.routing, options.scope)
@@ -203,7 +190,12 @@ def routed(network: nn.Module, options: Options) -> Prepared:
         for direction in sorted(trained_in & set(ffn.gates)):
             gates[direction][names[id(ffn.gates[direction].shift)]] = ffn.gates[direction].shift
         used = ffn.chosen_by & trained_in if ffn.untouched_in else None
-        parts = shared_parts(families.layers_of(network)[layer], ffn, options.scope)
+        parts = [ffn.bias] if ffn.bias is not None and options.scope != "blocks" else []
+        if options.scope == "layer":
+            part = families.layers_of(network)[layer]
+            inside = {id(p) for p in ffn.parameters()}
+            untouched = {id(p) for switch in switches(part).values() for p in switch.untouched.parameters()}
+            parts += [p for p in part.parameters() if id(p) not in inside | untouched]
         shared[used].update((names[id(p)], p) for p in parts)
 
     def named(what: str, directions: frozenset[str] | None) -> str:
@@ -215,16 +207,3 @@ def routed(network: nn.Module, options: Options) -> Prepared:
         *(ParameterGroup(f"gate of {name}", parts, frozenset([name]), decays=False) for name, parts in gates.items()),
     ]
     return Prepared(network, groups, router=router)
-
-
-def shared_parts(layer: nn.Module, ffn: BlockFFN, scope: str) -> list[nn.Parameter]:
-    """What the directions of a layer share and train: the output bias (`ffn`), attention and norms too (`layer`).
-
-    With the scope `blocks` it is nothing. Untouched copies are not trained.
-    """
-    bias = [ffn.bias] if ffn.bias is not None else []
-    if scope != "layer":
-        return bias if scope == "ffn" else []
-    others = {id(p) for p in ffn.parameters()}
-    others |= {id(p) for switch in switches(layer).values() for p in switch.untouched.parameters()}
-    return bias + [p for p in layer.parameters() if id(p) not in others]

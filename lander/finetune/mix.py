@@ -27,7 +27,6 @@ from lander.shared.files import whole_folder
 
 @machine.on_cpu()
 def main() -> None:
-    """Load both, average, write the model."""
     parser = argparse.ArgumentParser(prog="lander.finetune.mix", description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, required=True, help="folder of a model of the method `full`")
     parser.add_argument("--share", type=float, required=True, help="of the tuned weights, 0 to 1")
@@ -36,9 +35,8 @@ def main() -> None:
     if not 0 <= args.share <= 1:
         raise UserError(f"--share: {args.share} is not between 0 and 1")
     trained = saved.Trained(args.model)
-    base = trained.manifest["base"]
+    base, method = trained.manifest["base"], trained.manifest["method"]
     if not {"model", "weights"}.issuperset(trained.parts):
-        method = trained.manifest["method"]
         raise UserError(f"--model: {args.model} was made by {method}, which has no weights of the base to average")
     with whole_folder(args.out) as folder:
         for path in args.model.iterdir():
@@ -47,12 +45,10 @@ def main() -> None:
         for part in trained.parts:
             tuned = saved.PARTS[part].read(args.model)
             network = loading.load_model(base["path"], base["revision"], saved.type_of(tuned))
-            origin = dict(network.named_parameters())
-            mixed = {
-                name: torch.lerp(origin[name].float(), value.float(), args.share).to(value.dtype)
-                for name, value in tuned.items()
-            }
-            saved.PARTS[part].save(folder, mixed, base)
+            for name, value in tuned.items():
+                origin = network.get_parameter(name).float()
+                tuned[name] = torch.lerp(origin, value.float(), args.share).to(value.dtype)
+            saved.PARTS[part].save(folder, tuned, base)
         saved.write_manifest(folder, trained.manifest | {"mix": args.share})
 
 

@@ -11,23 +11,24 @@ bottlenecks: bottlenecks.safetensors; their size is in the manifest
 blocks:      trained.safetensors and masks/<direction>.parquet
 """
 
+import contextlib
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 import torch
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 from lander.config.masks import Routing
 from lander.config.methods import METHODS, Lora
 from lander.finetune import adapters, blocks
-from lander.finetune.manifest import check_manifest
 from lander.finetune.methods import MARKS, Prepared, with_lora
 from lander.finetune.switch import Router
 from lander.models import families, loading
@@ -35,6 +36,8 @@ from lander.models.tokens import Codec
 from lander.shared import machine, tables
 from lander.shared.errors import UserError, brief
 from lander.shared.files import public, read_json, remedy, sha256, whole_file, write_json
+from lander.shared.languages import parse_direction
+from lander.shared.section import Text
 
 FORMAT = "lander-model-1"
 Tensors = dict[str, torch.Tensor]
@@ -45,8 +48,22 @@ class Trained:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        self.manifest = read_manifest(self.path)
-        self.parts = METHODS[self.manifest["method"]].parts
+        where = self.path / "lander.json"
+        if not is_trained_model(path):
+            raise UserError(f"{path}: not a trained model's folder, results/<run>/finetune/<method>/<variant>/s<seed>")
+        self.manifest = read_json(where)
+        self.parts = check_manifest(self.manifest, where)
+        files = self.manifest.get("files")
+        if not isinstance(files, dict):
+            raise UserError(f"{where}: `files` is missing or wrong; train the model again")
+        for name, digest in files.items():
+            file = self.path / name
+            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+                raise UserError(f"{where}: the file {name!r} is outside the folder; train the model again")
+            if not os.path.isfile(file):
+                raise UserError(f"{file}: missing, the model is not whole; {remedy(file, where)}")
+            if sha256(file) != digest:
+                raise UserError(f"{file}: damaged (its digest is not the manifest's); {remedy(file, where)}")
 
 
 # ------------------------------------------------------------ the parts
@@ -55,16 +72,16 @@ class Trained:
 class Named:
     """Parameters in one file, by their names in the base; those of LoRA by PEFT's names.
 
-    Args:
-        mark: part of the names of its parameters. Without one it has those that no other part of the method has.
-        ready: gives the base the modules to which the parameters belong.
+    `mark` is in the names of its parameters; without one it has those that no other part of the method has.
+    `ready` gives the base the modules to which the parameters belong.
     """
 
     def __init__(self, file: str, mark: str = "", ready: Callable[[Trained, nn.Module], nn.Module] | None = None):
         self.file, self.mark, self.ready = file, mark, ready
 
     def save(self, folder: Path, tensors: Tensors, _base: dict[str, str]) -> None:
-        save_tensors(folder / self.file, tensors)
+        with whole_file(folder / self.file) as temporary:
+            save_file(tensors, temporary, metadata={"format": "pt"})
 
     def read(self, folder: Path) -> Tensors:
         return load_tensors(folder / self.file)
@@ -77,15 +94,12 @@ class Named:
             return network
         tensors = self.read(trained.path)
         parameters = {name_in_file(name): value for name, value in network.named_parameters()}
-        wrong = [name for name in parameters if self.mark and self.mark in name and name not in tensors]
-        for name, value in tensors.items():
-            if name not in parameters or parameters[name].shape != value.shape:
-                wrong.append(name)
-        if wrong:
-            where = trained.path / self.file
-            raise UserError(f"{where}: parameter {wrong[0]} is missing or does not fit the base; train the model again")
-        for name, value in tensors.items():
-            parameters[name].data.copy_(value)
+        own = [name for name in parameters if self.mark and self.mark in name]
+        for name in dict.fromkeys([*own, *tensors]):
+            if name not in parameters or name not in tensors or parameters[name].shape != tensors[name].shape:
+                where = trained.path / self.file
+                raise UserError(f"{where}: parameter {name} is missing or does not fit the base; train the model again")
+            parameters[name].data.copy_(tensors[name])
         return network
 
 
@@ -121,10 +135,9 @@ def _with_lora(trained: Trained, network: nn.Module) -> nn.Module:
     try:
         targets = tuple(map(str, config["target_modules"]))
         return with_lora(network, Lora(rank=int(config["r"]), alpha=int(config["lora_alpha"]), targets=targets))
-    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError, UserError) as error:
-        raise UserError(
-            f"{trained.path}: its LoRA does not fit the base ({brief(error, 200)}); train it again"
-        ) from None
+    except Exception as error:  # PEFT has many for values that make no sense
+        reason = brief(error, 200)
+        raise UserError(f"{trained.path}: its LoRA does not fit the base ({reason}); train it again") from None
 
 
 def _with_blocks(trained: Trained, network: nn.Module) -> nn.Module:
@@ -192,12 +205,6 @@ def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     write_json(folder / "lander.json", {"format": FORMAT} | manifest | {"files": digests})
 
 
-def save_tensors(path: Path, tensors: Tensors) -> None:
-    """Write a file of tensors by name, whole or not at all."""
-    with whole_file(path) as temporary:
-        save_file(tensors, temporary, metadata={"format": "pt"})
-
-
 def type_of(tensors: Tensors) -> str:
     """The type of a model's weights, `float32` or `bfloat16`."""
     return str(next(iter(tensors.values())).dtype).removeprefix("torch.")
@@ -222,27 +229,6 @@ def is_trained_model(path: str) -> bool:
     return found.get("format") == FORMAT
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a trained model, its files checked against it."""
-    where = folder / "lander.json"
-    manifest = read_json(where)
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise UserError(f"{where}: not the manifest of a trained model (format {FORMAT})")
-    check_manifest(manifest, where)
-    files = manifest.get("files")
-    if not isinstance(files, dict):
-        raise UserError(f"{where}: `files` is missing or wrong; train the model again")
-    for name, digest in files.items():
-        path = folder / name
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise UserError(f"{where}: the file {name!r} is outside the folder; train the model again")
-        if not os.path.isfile(path):
-            raise UserError(f"{path}: missing, the model is not whole; {remedy(path, where)}")
-        if sha256(path) != digest:
-            raise UserError(f"{path}: damaged (its digest is not the manifest's); {remedy(path, where)}")
-    return manifest
-
-
 def read_masks(folder: Path, directions: list[str]) -> dict[str, pd.DataFrame]:
     """The masks of the directions. A direction without a file runs the base's graph and is not trained."""
     masks = {}
@@ -258,11 +244,9 @@ def read_masks(folder: Path, directions: list[str]) -> dict[str, pd.DataFrame]:
 
 
 def load_network(trained: Trained, dtype: str, base: str | None = None, *, start: bool = False) -> nn.Module:
-    """The network of a trained model: its parts on its base.
+    """The network of a trained model: its parts on its base (`base`: its new place, if it has moved).
 
-    Args:
-        base: where the base is now, if it has moved.
-        start: as the training began, with its blocks or adapters and the base's weights.
+    With `start` it is as the training began, with its blocks or adapters and the base's weights.
     """
     where = (str(trained.path), None) if "model" in trained.parts else check_base(trained.path, trained.manifest, base)
     network = loading.load_model(*where, dtype)
@@ -272,11 +256,9 @@ def load_network(trained: Trained, dtype: str, base: str | None = None, *, start
 
 
 def check_base(path: Path, manifest: dict[str, Any], base: str | None = None) -> tuple[str, str | None]:
-    """Path and revision of a trained model's base; UserError if it is missing or not the one of the training.
+    """Path and revision of the base of the trained model at `path`; `base` is its new place, if it has moved.
 
-    Args:
-        path: of the trained model, for messages.
-        base: where the base is now, if it has moved.
+    UserError if it is missing or not the one of the training.
     """
     known = manifest["base"]
     where = base or known["path"]
@@ -293,20 +275,108 @@ def check_base(path: Path, manifest: dict[str, Any], base: str | None = None) ->
     return where, revision
 
 
-def open_tensors(path: Path) -> Any:
-    """A safetensors file, open."""
+@contextlib.contextmanager
+def open_tensors(path: Path) -> Iterator[Any]:
+    """A safetensors file, open; UserError if the block cannot read it."""
     try:
-        return safe_open(path, "pt")
+        with safe_open(path, "pt") as file:
+            yield file
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: not a readable safetensors file ({brief(error, 200)})") from None
-
-
-def load_tensors(path: Path) -> Tensors:
-    """All tensors of a safetensors file."""
-    open_tensors(path)
-    try:
-        return load_file(path)
     except (SafetensorError, OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not a readable safetensors file ({brief(error, 200)})") from None
+
+
+def load_tensors(path: Path, prefix: str = "") -> Tensors:
+    """The tensors of a safetensors file whose names begin with `prefix`, by the rest of their names."""
+    with open_tensors(path) as file:
+        names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
+        return {name.removeprefix(prefix): file.get_tensor(name) for name in names}
+
+
+# ------------------------------------------------------------ what a manifest and a record must have
+
+
+def _direction(name: str) -> str:
+    """A direction as files are called after it: nothing that leads out of a folder."""
+    with contextlib.suppress(UserError):
+        if str(parse_direction(name)) == name:
+            return name
+    raise ValueError(name)
+
+
+Name = Annotated[str, AfterValidator(_direction)]
+Size = Annotated[int, Field(gt=0, le=1_000_000)]  # it becomes memory
+
+
+class Base(BaseModel):
+    path: Text  # as it is not empty, pydantic also refuses halves of characters (JSON can spell them)
+    digest: str
+    revision: str | None = None
+
+
+class Route(BaseModel):
+    scale: Literal["input", "output"]
+    gate: Literal["static", "learned", "off"]
+
+
+class Manifest(BaseModel):
+    """What loading relies on. It may come from other people; other keys are allowed."""
+
+    method: str
+    base: Base
+    directions: list[Name]
+    languages: dict[str, Text]
+    templates: list[Text] = Field(min_length=1)
+    masked: list[Name]
+    routing: Route | None
+    sizes: dict[str, Size]
+
+
+class Inputs(BaseModel):
+    train: list[str] = []
+
+
+class Record(BaseModel):
+    """What a card prints of a training's record."""
+
+    settings: Inputs | None = None
+    versions: dict[str, Any] | None = None
+    pairs: dict[str, dict[str, int]] | None = None
+    sources: list[str] | None = None
+    updates: int | None = None
+    variant: str | None = None
+    parameters_trained: int | None = None
+    parameters_total: int | None = None
+    commit: str | None = None
+    git: dict[str, Any] | None = None
+
+
+def check_manifest(manifest: dict[str, Any], where: Path) -> tuple[str, ...]:
+    """The parts of the model. UserError names the first key that is missing or wrong."""
+    wrong = _wrong(Manifest, manifest)
+    if not wrong and manifest["method"] not in METHODS:
+        raise UserError(f"{where}: the method {manifest['method']!r} is unknown to this version of Lander")
+    parts = () if wrong else METHODS[manifest["method"]].parts
+    if "blocks" in parts and manifest["routing"] is None:
+        wrong = "routing"
+    if "bottlenecks" in parts and "bottleneck" not in manifest["sizes"]:
+        wrong = "sizes.bottleneck"
+    if wrong or not parts:
+        raise UserError(f"{where}: `{wrong or 'method'}` is missing or wrong; train the model again")
+    return parts
+
+
+def check_record(record: Any, where: Path) -> None:
+    """Check the types of what a card prints of a training's record."""
+    if wrong := _wrong(Record, record):
+        raise UserError(f"{where}: `{wrong}` of the training's record is damaged; train the model again")
+
+
+def _wrong(kind: type[BaseModel], found: Any) -> str:
+    """Dotted name of the first key that is not of its kind; empty if all are."""
+    try:
+        kind.model_validate(found, strict=True)
+    except ValidationError as error:
+        return ".".join(map(str, error.errors(include_url=False)[0]["loc"])) or "it"
+    return ""

@@ -50,11 +50,6 @@ class Switch(nn.Module):
         """Whether the untouched part runs in the current direction."""
         return self.router.direction in self.untouched_in
 
-    @property
-    def idle(self) -> nn.Module:
-        """The part that does not run in the current direction."""
-        return self.trained if self.is_off else self.untouched
-
     def forward(self, *rows: torch.Tensor) -> torch.Tensor:
         if not self.training:
             return (self.untouched if self.is_off else self.trained)(*rows)
@@ -67,13 +62,9 @@ class Switch(nn.Module):
 def switch_layer(
     layer: nn.Module, ffn: str, dense: nn.Module, router: Router, untouched_in: set[str], scope: str
 ) -> None:
-    """Put switches into a layer whose FFN has been cut into blocks, in place.
+    """Put switches into a layer whose FFN, named `ffn`, has been cut into blocks, in place. `dense` is the base's.
 
-    Args:
-        ffn: name of the FFN in the layer.
-        dense: the base's FFN.
-        untouched_in: the directions that run the base's layer.
-        scope: `layer`, or `ffn` where attention and norms are not trained and need no copy.
+    With the scope `ffn`, attention and norms are not trained and need no copy.
     """
     parts = {ffn: dense}
     if scope == "layer":

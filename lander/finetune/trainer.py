@@ -47,10 +47,7 @@ class TranslationLoss(nn.Module):
 
 
 class Trainer:
-    """A model with its engine, its data and its settings, ready for updates.
-
-    Of the settings, `steps`, `accumulate` and `learning_rate` must be given.
-    """
+    """A model with its engine, its data and its settings, of which `steps`, `accumulate`, `learning_rate` are given."""
 
     def __init__(self, prepared: Prepared, schedule: Schedule, codec: Codec, settings: Training):
         self.prepared, self.schedule, self.codec, self.settings = prepared, schedule, codec, settings
@@ -101,17 +98,11 @@ def train(
     fingerprint: dict[str, str],
     keep_diverged: bool = False,
 ) -> tuple[dict[str, torch.Tensor], pd.DataFrame]:
-    """Run all updates, from the last checkpoint of the same settings if there is one.
+    """Run all updates, from the last checkpoint with the same fingerprint if there is one.
 
-    Raises `frozen.Moved` if a parameter that is not trained has changed, and `Diverged`.
-
-    Args:
-        checkpoints: their folder, `lander.finetune.checkpoint` says when they end a training; None: nothing is saved.
-        fingerprint: what a checkpoint must share with this training, by name.
-        keep_diverged: a training that diverges ends there, with NaN as weights.
-    Returns:
-        The trained parameters by name, float32 masters, on the CPU (rank 0; empty elsewhere), and the loss log:
-        update, direction, loss (nats per token), tokens, learning_rate.
+    Returns the trained parameters by name, float32 masters, on the CPU (rank 0; empty elsewhere), and the loss log:
+    update, direction, loss (nats per token), tokens, learning_rate. With `keep_diverged`, a training that diverges
+    ends there, with NaN as weights; else it raises `Diverged`. Without `checkpoints`, their folder, nothing is saved.
     """
     if not prepared.groups:
         say("no layer is chosen (layers.k: 0), so there is nothing to train: the model is the base")
@@ -149,8 +140,8 @@ def train(
     masters = trainer.engine.state(MASTERS)
     if diverged:  # the failed step has moved nothing, but no training may end with weights that look like the best
         masters = {name: torch.full_like(value, torch.nan) for name, value in masters.items()}
-    elif not keep_diverged:
-        check_finite(masters)
+    elif bad := [] if keep_diverged else [name for name, value in masters.items() if not value.isfinite().all()]:
+        raise Diverged(f"finetune: {bad[0]} is not finite after the last update; nothing was written; {REMEDY}")
     return masters, pd.DataFrame(log, columns=LOG_COLUMNS)
 
 
@@ -158,19 +149,15 @@ def learning_rate(update: int, updates: int, peak: float, warmup: int, schedule:
     """Learning rate of an update (from 0): linear warmup, then `constant`, or `linear` or `cosine` down to zero."""
     if update < warmup:
         return peak * (update + 1) / warmup
-    if schedule == "constant":
-        return peak
     progress = (update - warmup) / max(updates - warmup, 1)
-    if schedule == "linear":
-        return peak * (1 - progress)
-    return peak * 0.5 * (1 + float(torch.cos(torch.tensor(progress * torch.pi))))
+    cosine = 0.5 * (1 + float(torch.cos(torch.tensor(progress * torch.pi))))
+    return peak * {"constant": 1.0, "linear": 1 - progress, "cosine": cosine}[schedule]
 
 
 def loss_rows(losses: torch.Tensor, directions: list[str], update: int, rate: float) -> list[dict]:
     """Rows of the loss log: per direction of the window, the token-weighted mean loss. Diverged if it is not finite.
 
-    Args:
-        losses: float64 (micro-batches, 2), the loss and the predicted tokens of each.
+    `losses`: float64 (micro-batches, 2), the loss and the predicted tokens of each.
     """
     rows = []
     for direction in dict.fromkeys(directions):
@@ -178,13 +165,6 @@ def loss_rows(losses: torch.Tensor, directions: list[str], update: int, rate: fl
         mean = float((loss * tokens).sum() / tokens.sum())
         if not math.isfinite(mean):
             raise Diverged(f"finetune: the loss of {direction} is {mean} at update {update}; {REMEDY}")
-        row = {"update": update, "direction": direction, "loss": mean, "tokens": int(tokens.sum())}
-        rows.append(row | {"learning_rate": rate})
+        values = update, direction, mean, int(tokens.sum()), rate
+        rows.append(dict(zip(LOG_COLUMNS, values, strict=True)))
     return rows
-
-
-def check_finite(weights: dict[str, torch.Tensor]) -> None:
-    """Check the trained weights before they are written."""
-    for name, value in weights.items():
-        if not value.isfinite().all():
-            raise Diverged(f"finetune: {name} is not finite after the last update; nothing was written; {REMEDY}")

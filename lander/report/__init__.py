@@ -15,16 +15,7 @@ Writes:
     <out>/<figure>.svg and <out>/<figure>.csv   every figure, and the numbers that it shows
     <out>/experiments/<name>.svg and .csv       those of the experiments
 
-One module for each section of the page: inputs, numbers, sentences and drawings together.
-
-    summary, scores (also in a terminal), beside, detection, training, translations, data, provenance
-
-    inputs.py        the files that the sections show; significance.py: intervals and tests
-    labels.py        names and order of methods, directions and metrics; paper.py: the paper's numbers
-    tables.py        tables as data and as Markdown; document.py: what an experiment found
-    charts.py        all charts, also those of the experiments; svg.py: their look and their files
-    page.py          all sections put together; page.html and the other templates
-    compare/         several runs side by side
+Each section of the page has a module, with its inputs, numbers, sentences and drawings together.
 
 Example:
     python -m lander.report --run demo --scores results/demo/evaluate/scores.csv \\

@@ -56,10 +56,8 @@ def lines(
 ) -> str:
     """Lines over a value. Columns: value, series, mean, spread.
 
-    Args:
-        ticks: of the x axis: `values` (those that were tried), `log` (the same on a logarithmic axis), `whole` numbers,
-            or `any`.
-        styles: series, in the order of the legend -> what differs from its usual look.
+    `ticks` of the x axis: `values` (those that were tried), `log` (the same on a logarithmic axis), `whole` numbers, or
+    `any`. `styles`: series, in the order of the legend -> what differs from its usual look.
     """
     series = list(styles or _unique(panels, "series"))
     figure, axes = grid(len(panels), 1, 2.7)
@@ -119,15 +117,13 @@ def dots(name: str, title: str, panels: Sequence[Panel]) -> str:
 
 
 @styled
-def scatter(name: str, title: str, panels: Sequence[Panel], columns: int = 1, log: bool = False) -> str:
+def scatter(name: str, title: str, panels: Sequence[Panel], log: bool = False) -> str:
     """A mark for each row, and a line through the best. Columns: label, x, y, best, spread_x, spread_y, size (points).
 
-    Args:
-        columns: of the grid of panels.
-        log: whether the x axis, which then shows numbers of parameters, is logarithmic.
+    With `log`, the x axis is logarithmic and shows numbers of parameters.
     """
     labels = _unique(panels, "label")
-    figure, axes = grid(len(panels), columns, 3.2)
+    figure, axes = grid(len(panels), min(2, len(panels)), 3.2)
     for axis, panel in zip(axes, panels, strict=True):
         axis.grid(True)
         for row in panel.data.itertuples():
@@ -181,13 +177,11 @@ def bars(name: str, title: str, panels: Sequence[Panel], stacked: bool = False) 
 
 
 @styled
-def heat(name: str, title: str, panels: Sequence[Panel], top: float | None = None, form: str = "") -> str:
+def heat(name: str, title: str, panels: Sequence[Panel], top: float | None = None) -> str:
     """Heat maps on one scale, their values printed in the cells; missing ones are blank. `data` is the matrix.
 
-    Args:
-        top: the highest possible value, for values from 0; None for changes, which have a sign and colours around 0.
-            Of changes, the cells in whose row and column the same name stands are framed.
-        form: format of the values, as in `.2f`; not needed for changes.
+    `top` is the highest possible value (1 or 100), for values from 0; None for changes, which have a sign and colours
+    around 0. Of changes, the cells whose row and column have the same name are framed.
     """
     limit = top or max(1e-9, *(float(np.nanmax(np.abs(panel.data.to_numpy(float)))) for panel in panels))
     colours = {"cmap": SHARES if top else CHANGES, "norm": Normalize(0 if top else -limit, limit)}
@@ -201,7 +195,7 @@ def heat(name: str, title: str, panels: Sequence[Panel], top: float | None = Non
         for (row, column), value in np.ndenumerate(matrix.to_numpy(float)):
             if np.isfinite(value):
                 look = {"color": LIGHT if abs(value) > (0.4 if top else 0.7) * limit else DARK, "fontsize": 7}
-                text = format(value, form) if top else signed(value)
+                text = f"{value:.{0 if top > 1 else 2}f}" if top else signed(value)
                 axis.text(column + 0.5, row + 0.5, text, ha="center", va="center", **look)
             if not top and matrix.index[row] == matrix.columns[column]:
                 axis.add_patch(Rectangle((column, row), 1, 1, fill=False, edgecolor=DARK, linewidth=1.4))
@@ -291,12 +285,12 @@ def pareto(points: pd.DataFrame, lower: list[str], higher: list[str]) -> list[bo
     return [not any((other <= one).all() and (other < one).any() for other in values) for one in values]
 
 
-def apart(values: Sequence[float], log: bool = False, share: float = 0.07) -> list[float]:
-    """Those of sorted values that are at least a share of the whole range behind the last one kept."""
+def apart(values: Sequence[float], log: bool = False) -> list[float]:
+    """Those of sorted values that are at least 7% of the whole range behind the last one kept."""
     places = [math.log(value) if log else value for value in values]
     kept = list(range(min(1, len(values))))
     for place in range(1, len(values)):
-        if places[place] - places[kept[-1]] >= share * (places[-1] - places[0]):
+        if places[place] - places[kept[-1]] >= 0.07 * (places[-1] - places[0]):
             kept.append(place)
     return [values[place] for place in kept]
 

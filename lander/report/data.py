@@ -92,17 +92,15 @@ def lengths(inputs: Inputs) -> Drawn | None:
     longest = int(rows["characters"].quantile(0.999))
     width = next(size for size in (1, 2, 5, 10, 20, 25, 50, 100, 200, 500, 1000, 10**6) if longest / size <= 24)
     ends = list(range(0, longest + width + 1, width))
-    languages = sorted(rows["language"].unique())
     parts = []
-    for language in languages:
-        mine = rows[rows["language"] == language]
+    for language, mine in rows.groupby("language"):
         counts, _ = np.histogram(mine["characters"].clip(upper=ends[-1] - 1), ends, weights=mine["sentences"])
-        share = 100 * counts / counts.sum()
-        table = {"characters": ends[:-1], "language": language, "percent": share.round(3), "sentences": counts}
+        share = (100 * counts / counts.sum()).round(3)
+        table = {"characters": ends[:-1], "language": language, "percent": share, "sentences": counts}
         parts.append(pd.DataFrame(table))
     data = pd.concat(parts)
     x = f"length in characters (from; stretches of {width}, the last includes all longer ones)"
     rows = data.set_axis(["value", "series", "mean", "sentences"], axis="columns")
     title = "Length of the training sentences, by language"
     drawing = charts.lines("lengths", title, [charts.Panel(rows, x, "sentences (%)")], "any")
-    return Drawn("lengths", title, "Line chart", drawing, data, ("characters", "language", "percent"))
+    return Drawn("lengths", title, drawing, data, ("characters", "language", "percent"))

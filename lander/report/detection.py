@@ -1,7 +1,4 @@
-"""Section "Layers and neurons": what the detection found before any training (paper, figures 4-8).
-
-Figures by layer, heat maps of overlap and agreement, the table of owners, and the answers in the summary.
-"""
+"""Section "Layers and neurons": what the detection found before any training (paper, figures 4-8)."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -37,23 +34,12 @@ LANGUAGE_LINES = {  # figure -> title, kind of the neurons; all without one
     "awareness-specific": ("Mean awareness of the language-specific neurons, by owner", "specific"),
 }
 FIGURES = (*DIRECTION_LINES, *LANGUAGE_LINES, "owners", "overlap", "estimators-agreement")
-ANY = "any"  # in these numbers: over the sets of all languages
-
-
-# ---------------------------------------------------------------- chosen layers
 
 
 def chosen_layers(layers: pd.DataFrame | None) -> dict[str, list[int]]:
     """Direction -> its chosen layers."""
-    if layers is None:
-        return {}
-    return {
-        str(direction): sorted(int(layer) for layer in rows.loc[rows["selected"], "layer"])
-        for direction, rows in layers.groupby("direction", sort=False)
-    }
-
-
-# ---------------------------------------------------------------- lines over layers (figures 4-8)
+    groups = () if layers is None else layers.groupby("direction", sort=False)
+    return {str(direction): sorted(rows.loc[rows["selected"], "layer"].tolist()) for direction, rows in groups}
 
 
 def _lines(
@@ -61,9 +47,7 @@ def _lines(
 ) -> Drawn:
     """Lines over layers. The chosen layers are shaded; if directions chose different ones, each has rings at its own.
 
-    Args:
-        data: its first three columns are layer, series and value (with any names).
-        styles: series, in the order of the legend -> what differs from its usual look.
+    The first three columns of `data` are layer, series and value, with any names. `styles`: as for `charts.lines`.
     """
     rows = data.iloc[:, :3].set_axis(["value", "series", "mean"], axis="columns")
     chosen = chosen_layers(inputs.layers)
@@ -71,9 +55,8 @@ def _lines(
     counts = pd.Series([layer for layers in chosen.values() for layer in layers], dtype=int).value_counts()
     bands = {layer: 0.35 + 0.65 * share if share < 1 else 1 for layer, share in (counts / len(chosen)).items()}
     panel = Panel(rows, LAYER_AXIS, y, chosen=chosen if uneven else {}, bands=bands)
-    kind = f"Line chart of {rows['value'].nunique()} layers, {rows['series'].nunique()} lines"
     drawing = charts.lines(name, title, [panel], "whole", styles)
-    return Drawn(name, title, kind, drawing, data, tuple(data.columns[:3]))
+    return Drawn(name, title, drawing, data, tuple(data.columns[:3]))
 
 
 def direction_lines(name: str, inputs: Inputs) -> Drawn | None:
@@ -116,9 +99,6 @@ def language_lines(name: str, inputs: Inputs) -> Drawn | None:
     return _lines(name, title, "mean awareness (nats)", data, inputs)
 
 
-# ---------------------------------------------------------------- who owns which neurons
-
-
 def owners_table(inputs: Inputs) -> Table | None:
     """Specific neurons of each language: their number, in the chosen layers, and their share of all specific ones."""
     specific = _specific(inputs)
@@ -151,10 +131,10 @@ def owners(inputs: Inputs) -> Drawn | None:
     languages = list(inputs.awareness) or sorted(specific["language"].dropna().unique())
     every = pd.MultiIndex.from_product([layers, languages], names=["layer", "language"])
     counts = specific.groupby(["layer", "language"]).size().reindex(every, fill_value=0).rename("neurons").reset_index()
-    title, kind = "Language-specific neurons, by layer and owner", f"Stacked bar chart of {len(layers)} layers"
+    title = "Language-specific neurons, by layer and owner"
     panel = Panel(counts.set_axis(["value", "series", "mean"], axis="columns"), LAYER_AXIS, "specific neurons (number)")
     drawing = charts.bars("owners", title, [panel], stacked=True)
-    return Drawn("owners", title, kind, drawing, counts, ("layer", "language", "neurons"))
+    return Drawn("owners", title, drawing, counts, ("layer", "language", "neurons"))
 
 
 def foreign_masks(inputs: Inputs) -> str:
@@ -164,9 +144,6 @@ def foreign_masks(inputs: Inputs) -> str:
         return ""
     shown = " The layers and neurons on this page come from Lander's own detection, not from these masks."
     return f"landermt used the masks of {folder} (neurons.masks).{shown if inputs.neurons is not None else ''}"
-
-
-# ---------------------------------------------------------------- heat maps
 
 
 def overlap(inputs: Inputs) -> Drawn | None:
@@ -185,19 +162,17 @@ def overlap(inputs: Inputs) -> Drawn | None:
     data = pd.DataFrame(rows, columns=["language", "other", "percent"])
     matrix = data.pivot(index="language", columns="other", values="percent").loc[list(tops), list(tops)]
     title = f"Overlap between languages: % of the {100 * TOP:.0f}% of neurons with the highest awareness"
-    drawing = charts.heat("overlap", title, [Panel(matrix, "another language", "language")], 100, ".0f")
-    return Drawn("overlap", title, "Heat map", drawing, data, ("language", "other", "percent"))
+    drawing = charts.heat("overlap", title, [Panel(matrix, "another language", "language")], 100)
+    return Drawn("overlap", title, drawing, data, ("language", "other", "percent"))
 
 
 def agreement(documents: Sequence[Document]) -> Drawn | None:
     """How well the estimators agree, from the numbers of the experiment `agreement`."""
-    text = next((one.csv for one in documents if one.name == "agreement"), None)
-    if not text:
-        return None
+    text = next((one.csv for one in documents if one.name == "agreement"), "kind")
     data = pd.read_csv(io.StringIO(text), dtype={"a": str, "b": str, "language": str}, keep_default_na=False)
     if not {"kind", "a", "b", "language", "value"} <= set(data):
         return None
-    whole = (data["kind"] == "estimators_correlation") | (data["language"] == ANY)
+    whole = (data["kind"] == "estimators_correlation") | (data["language"] == "any")  # the sets of all languages
     data = data[data["kind"].isin(MEASURES) & whole].assign(value=lambda t: pd.to_numeric(t["value"], errors="coerce"))
     data = data.groupby(["kind", "a", "b"], sort=False, as_index=False)["value"].median().dropna()
     data = data.assign(measure=data["kind"].map(MEASURES))[["measure", "a", "b", "value"]]
@@ -205,13 +180,12 @@ def agreement(documents: Sequence[Document]) -> Drawn | None:
         return None
     names = list(dict.fromkeys([*data["a"], *data["b"]]))
     panels = []
-    for kind in dict.fromkeys(data["measure"]):
-        found = data[data["measure"] == kind].set_index(["a", "b"])["value"].to_dict()
-        values = [[found.get((one, two), found.get((two, one), np.nan)) for two in names] for one in names]
-        panels.append(Panel(pd.DataFrame(values, names, names), title=kind))
+    for measure, rows in data.groupby("measure", sort=False):
+        half = rows.pivot(index="a", columns="b", values="value").reindex(index=names, columns=names)
+        panels.append(Panel(half.fillna(half.T), title=str(measure)))
     title = "Agreement of the estimators of awareness"
-    drawing = charts.heat("estimators-agreement", title, panels, 1, ".2f")
-    return Drawn("estimators-agreement", title, "Heat map", drawing, data)
+    drawing = charts.heat("estimators-agreement", title, panels, 1)
+    return Drawn("estimators-agreement", title, drawing, data)
 
 
 def draw(name: str, inputs: Inputs, documents: Sequence[Document] = ()) -> Drawn | None:

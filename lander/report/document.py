@@ -17,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
+from lander.report.labels import in_order
 from lander.report.tables import MISSING, Cell, Table, markdown
 from lander.shared.errors import UserError
 from lander.shared.files import write_text
@@ -52,14 +53,6 @@ class Document:
     svg: str | None = None
     files: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def tables(self) -> list[Table]:
-        return [block for block in self.blocks if isinstance(block, Table)]
-
-    @property
-    def paragraphs(self) -> list[str]:
-        return [block for block in self.blocks if isinstance(block, str)]
-
 
 @dataclass(frozen=True)
 class Stored:
@@ -71,9 +64,6 @@ class Stored:
 
 
 STORED = TypeAdapter(Stored)
-
-
-# ---------------------------------------------------------------- files
 
 
 def write(document: Document, out: Path) -> None:
@@ -98,13 +88,10 @@ def read(path: Path) -> Document:
         stored = STORED.validate_json(_text(path), strict=True, extra="forbid")
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise UserError(
-            f"{path}: not the result of an experiment ({where}: {first['msg']}); remove it and run snakemake again"
-        ) from None
-    svg = None
+        why = f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
+        raise UserError(f"{path}: not the result of an experiment ({why}); remove it and run snakemake again") from None
+    svg, picture = None, path.with_name(f"{name}.svg")
     if stored.figure:
-        picture = path.with_name(f"{name}.svg")
         svg = _text(picture)
         check_svg(svg, picture)
     return Document(name, stored.title, stored.blocks, _text(path.with_name(f"{name}.csv")), svg)
@@ -120,8 +107,7 @@ def read_all(paths: Sequence[Path]) -> list[Document]:
             name = file.name.removesuffix(".json")  # a name may have dots
             if found.setdefault(name, file) != file:
                 raise UserError(f"--experiments: {name} is in {found[name].parent} and {file.parent}")
-    place = {name: number for number, name in enumerate(ORDER)}
-    return [read(found[name]) for name in sorted(found, key=lambda one: (place.get(one, len(ORDER)), one))]
+    return [read(found[name]) for name in in_order(found, ORDER)]
 
 
 def _text(path: Path) -> str:
@@ -151,9 +137,6 @@ def check_svg(text: str, path: Path) -> None:
             raise UserError(wrong.format("a style that loads files"))
 
 
-# ---------------------------------------------------------------- parts of a document
-
-
 def numbers(data: pd.DataFrame) -> str:
     """A table as CSV, six significant digits."""
     return data.to_csv(index=False, lineterminator="\n", float_format="%.6g")
@@ -163,15 +146,11 @@ def number(
     value: float | None, digits: int, spread: float | None = None, sign: bool = False, best: bool = False
 ) -> Cell:
     """A mean and its spread. A loss that is not finite comes from a training that has diverged."""
-    if value is None:
-        return Cell(MISSING)
-    if not abs(value) < float("inf"):
-        return Cell("diverged")
+    if value is None or not abs(value) < float("inf"):
+        return Cell(MISSING if value is None else "diverged")
     text = f"{value:{'+' if sign else ''}.{digits}f}"
-    if not float(text):
-        text = text.replace("-", "").replace("+", "")  # no sign for what rounds to zero
-    shown = spread is not None and spread == spread
-    return Cell(text, bool(best), f"±{spread:.{digits}f}" if shown else "")
+    text = text if float(text) else text.lstrip("+-")  # no sign for what rounds to zero
+    return Cell(text, bool(best), f"±{spread:.{digits}f}" if pd.notna(spread) else "")
 
 
 def listed(values: Sequence[object]) -> str:

@@ -21,6 +21,7 @@ from lander.shared.files import read_json
 from lander.shared.languages import language_name, parse_direction
 from lander.shared.runs import Model
 
+EXAMPLES = 3  # dropped pairs of each filter that are shown
 LAYERS = ["direction", "layer", "activation", "delta", "selected"]  # columns of the tables that the figures use
 NEURONS = ["layer", "neuron", "kind", "language", "selected"]
 
@@ -65,9 +66,8 @@ class Inputs:
 
     def setting(self, *keys: str) -> Any:
         """A value of the config, or None if there is no config, no such key, or the config cannot be parsed."""
-        value: Any = None
         try:
-            value = yaml.safe_load(self.config or "")
+            value: Any = yaml.safe_load(self.config or "")
         except yaml.YAMLError:  # the page still shows the config as text
             return None
         for key in keys:
@@ -85,8 +85,7 @@ class Inputs:
 
 def read_scores_table(path: Path) -> pd.DataFrame:
     """scores.csv with `score` as a number."""
-    scores = pd.DataFrame(read_scores(path))
-    return scores.astype({"score": float})
+    return pd.DataFrame(read_scores(path)).astype({"score": float})
 
 
 def read_awareness(files: Sequence[Path], languages: Sequence[str]) -> dict[str, pd.DataFrame]:
@@ -94,8 +93,8 @@ def read_awareness(files: Sequence[Path], languages: Sequence[str]) -> dict[str,
     if len(files) != len(languages):
         numbers = f"--awareness has {len(files)} files and --awareness-languages {len(languages)}"
         raise UserError(f"{numbers}: give one language per file")
-    found = zip(languages, files, strict=True)
-    return {language: tables.read(path, "awareness", ["layer", "neuron", "score"]) for language, path in found}
+    found = [tables.read(path, "awareness", ["layer", "neuron", "score"]) for path in files]
+    return dict(zip(languages, found, strict=True))
 
 
 def _complete(path: Path, columns: list[str], numbers: list[str], maker: str) -> pd.DataFrame:
@@ -132,33 +131,31 @@ def read_config(path: Path) -> str:
         raise UserError(f"{path}: the config cannot be read ({error}); give the YAML file of the run") from None
 
 
-def read_dropped(files: Sequence[Path], number: int = 3) -> dict[str, list[dict[str, Any]]]:
-    """The first `number` pairs that each filter dropped, from files <pair>.dropped.jsonl of `lander.data`."""
+def read_dropped(files: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
+    """The first pairs that each filter dropped, at most `EXAMPLES`, from <pair>.dropped.jsonl of `lander.data`."""
     found = {}
     for path in files:
-        pair, kept, seen = path.name.split(".")[0], [], {}
-        parse_direction(pair)
+        pair, examples = str(parse_direction(path.name.split(".")[0])), {}  # by filter
         try:
             with open(path, encoding="utf-8", newline="\n") as stream:
                 for line in stream:
                     row = json.loads(line)
-                    reason = str(row["reason"])
-                    seen[reason] = seen.get(reason, 0) + 1
-                    if seen[reason] <= number:
-                        kept.append({**row, "first": str(row["first"]), "second": str(row["second"])})
+                    own = examples.setdefault(str(row["reason"]), [])
+                    if len(own) < EXAMPLES:
+                        own.append({**row, "first": str(row["first"]), "second": str(row["second"])})
         except FileNotFoundError:
             raise UserError(f"{path}: no such file; `python -m lander.data` makes it") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: not a list of dropped pairs ({error}); remove it and run snakemake") from None
-        found[pair] = sorted(kept, key=lambda row: list(seen).index(str(row["reason"])))
+        found[pair] = [row for rows in examples.values() for row in rows]
     return found
 
 
 def read_benchmarks(folder: Path) -> pd.DataFrame:
     """Time and memory of every job, from Snakemake's benchmark files <folder>/<stage>/**.tsv or <stage>.tsv.
 
-    `copied` marks jobs whose outputs `lander.workflow.reuse` copied from another run: it has left a record of such a
-    job in the folder `.copied` beside this one, under the path of the job's benchmark.
+    `copied` marks jobs whose outputs come from another run: `lander.workflow.reuse` left a record at the path of the
+    benchmark, in the folder `.copied` beside this one.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; leave --benchmarks out")
@@ -174,18 +171,15 @@ def read_benchmarks(folder: Path) -> pd.DataFrame:
 
 
 def read_lengths(files: Sequence[Path]) -> pd.DataFrame:
-    """Characters of the training sentences: how many sentences of each language have each length.
-
-    A sentence counts once for each direction in which it is trained.
-    """
+    """How many training sentences of each language have each length, once for each direction that they train."""
     counts: Counter[tuple[str, int]] = Counter()
     for path in files:
         pair = parse_direction(path.stem)
         for part in chunks.reading(path, "train", ("source", "target")):
             counts.update((pair.source, len(text)) for text in part["source"])
             counts.update((pair.target, len(text)) for text in part["target"])
-    rows = [(language, characters, number) for (language, characters), number in sorted(counts.items())]
-    return pd.DataFrame(rows, columns=["language", "characters", "sentences"]) if rows else pd.DataFrame()
+    rows = [(*key, number) for key, number in sorted(counts.items())]
+    return pd.DataFrame(rows, columns=["language", "characters", "sentences"])
 
 
 def parse_assignments(values: Sequence[str], flag: str) -> dict[Model, Path]:

@@ -12,12 +12,9 @@ from lander.shared.runs import Model
 Method = tuple[str, str]  # method, variant
 ORDER = tuple(METHODS)
 GROUPS = ("out of English", "into English", "other directions")  # of directions
+SIDES = {"mean-out-of-en": "out of English", "mean-into-en": "into English"}
 MEAN_LABELS = {"mean": "all", "mean-out-of-en": "out of en", "mean-into-en": "into en"}
 ZERO_SHOT_VARIANTS = {"main": "fixed instruction", "best-prompt": "best prompt"}
-LESS, MORE = "better:less", "better:more"  # in the signature of a metric of `evaluate.neural`
-
-
-# ---------------------------------------------------------------- methods, directions, test sets
 
 
 def method_of(model: Model) -> Method:
@@ -62,13 +59,10 @@ def sort_directions(names: Iterable[str]) -> list[str]:
     return sorted((name for name in names if name not in MEANS), key=key)
 
 
-def sort_tests(names: Iterable[str], wanted: Iterable[str]) -> list[str]:
-    """Test sets in the order of the config, then the others by name."""
+def in_order(names: Iterable[str], wanted: Iterable[str]) -> list[str]:
+    """Names in a wanted order, such as test sets in that of the config; then the others by name."""
     order = list(wanted)
     return sorted(set(names), key=lambda name: (order.index(name) if name in order else len(order), name))
-
-
-# ---------------------------------------------------------------- metrics
 
 
 def look(metric: str, signatures: Iterable[str] = ()) -> Look:
@@ -76,15 +70,15 @@ def look(metric: str, signatures: Iterable[str] = ()) -> Look:
     if metric in METRICS:
         return METRICS[metric].look
     words = metric.replace("_", " ")
-    fields = [set(signature.split("|")) for signature in signatures]
-    if fields and all("unit:share" in one for one in fields):
+    parts = [set(signature.split("|")) for signature in signatures]
+    shared = set.intersection(*parts) if parts else set()
+    if "unit:share" in shared:
         return Look(f"{words}, % of items", 1, 100, "")
-    if fields and all(LESS in one for one in fields):
+    if "better:less" in shared:  # of a metric of `evaluate.neural`
         return Look(f"{words} (less is better)", 3, 1, "min")
-    return Look(words, 3, 1, "max" if fields and all(MORE in one for one in fields) else "")
+    return Look(words, 3, 1, "max" if "better:more" in shared else "")
 
 
 def sort_metrics(names: Iterable[str]) -> list[str]:
     """Metrics in the order of `METRICS`, then the others by name."""
-    there = set(names)
-    return [name for name in METRICS if name in there] + sorted(there - set(METRICS))
+    return in_order(names, METRICS)

@@ -10,11 +10,11 @@ from pathlib import Path
 from markupsafe import Markup
 
 from lander.report import charts, data, detection, provenance, scores, summary, training
-from lander.report.beside import beside
 from lander.report.document import PICTURE_FIRST, Document
 from lander.report.inputs import Inputs
+from lander.report.paper import beside
 from lander.report.svg import Drawn
-from lander.report.templates import environment, look
+from lander.report.templates import environment, style
 from lander.report.translations import Browser
 from lander.shared.files import whole_folder, write_text
 
@@ -28,11 +28,7 @@ FIGURES = ("gain", "scores", *detection.FIGURES, "loss", "lengths", "stages")  #
 
 
 def write(
-    inputs: Inputs,
-    out: Path,
-    documents: Sequence[Document] = (),
-    browser: Browser | None = None,
-    promised: Sequence[str] = (),
+    inputs: Inputs, out: Path, documents: Sequence[Document], browser: Browser | None, promised: Sequence[str]
 ) -> None:
     """Write index.html and every figure as .svg and .csv. Figures of an earlier report that no longer exist go away.
 
@@ -68,7 +64,7 @@ def write(
         environment()
         .get_template("page.html")
         .render(
-            **look(),
+            **style(),
             title=inputs.name,
             kind="report",
             facts=summary.facts(inputs, tests),
@@ -85,11 +81,10 @@ def write(
     _write_files(out, [one for items in figures.values() for one in items], documents, promised)
     write_text(out / "index.html", text)
     if len(text.encode()) > LIMIT:
-        print(
-            f"lander report: warning: {out / 'index.html'} is larger than {LIMIT / 1e6:.1f} MB; "
-            "give fewer score tables, figures or run files",
-            file=sys.stderr,
+        large = (
+            f"{out / 'index.html'} is larger than {LIMIT / 1e6:.1f} MB; give fewer score tables, figures or run files"
         )
+        print(f"lander report: warning: {large}", file=sys.stderr)
 
 
 def _figures(inputs: Inputs, tests: list[str], documents: Sequence[Document]) -> dict[str, list[Drawn]]:
@@ -119,7 +114,6 @@ def render_browser(browser: Browser, room: int) -> Markup:
 
 
 def _write_files(out: Path, drawn: list[Drawn], documents: Sequence[Document], promised: Sequence[str]) -> None:
-    """The figures and their numbers, beside the page."""
     for one in drawn:
         write_text(out / f"{one.name}.svg", one.svg)
         write_text(out / f"{one.name}.csv", one.data.to_csv(index=False, lineterminator="\n"))

@@ -1,19 +1,23 @@
-"""The paper's own numbers, to compare ours with.
+"""The paper's own numbers, and the section "Beside the paper": its tables 1 and 2 beside the scores of the run.
 
 Zhu, Pan, Li and Xiong: LANDeRMT: Detecting and Routing Language-Aware Neurons for Selectively Finetuning LLMs to
 Machine Translation. ACL 2024, pages 12135-12148, CC BY 4.0. <https://aclanthology.org/2024.acl-long.656>
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import pandas as pd
 
-from lander.report.labels import MEAN_LABELS, direction_group
+from lander.evaluate.collect import MEANS, means
+from lander.report.inputs import Inputs
+from lander.report.labels import MEAN_LABELS, SIDES, direction_group, run_label
+from lander.report.scores import score_columns, score_table
 from lander.report.tables import MISSING, Cell, Table
 
 PAPER = ("en-de", "de-en", "en-it", "it-en", "en-fr", "fr-en", "en-ar", "ar-en", "en-zh", "zh-en")
-SIDES = {"mean-into-en": "into English", "mean-out-of-en": "out of English"}
+OURS = ("landermt", "main")
 CITATION = (
     "From Zhu et al., LANDeRMT, ACL 2024 (https://aclanthology.org/2024.acl-long.656, CC BY 4.0), table {}: BLOOM-7b1, "
     "other training and test data than here (WMT16 en-de and en-it, WMT14 en-fr, OPUS-100 en-ar and en-zh), so levels "
@@ -67,3 +71,58 @@ def table(number: int, columns: Mapping[str, str | tuple[str, str]] | None = Non
         rows.append((name, cells + [Cell(trained)] * (number == 1)))
     heads = [*columns.values(), *(["trained"] if number == 1 else [])]
     return Table.of(f"The paper's table {number}: BLEU", "method", heads, rows, notes=notes)
+
+
+def beside(inputs: Inputs, tests: list[str]) -> dict[str, list[Table]]:
+    """Tables 1 and 2, each if this run has at least two of its methods.
+
+    Title -> who is ahead (if landermt has scores), ours on every test set, the paper's.
+    """
+    scores = inputs.scores[inputs.scores["variant"].isin(["main", "best-prompt"])]  # not those of experiments
+    found = {}
+    for number, printed in TABLES.items():
+        if len(set(scores["method"]) & printed.rows.keys()) < 2:
+            continue
+        sides = MEANS[1:] if number == 1 else ()
+        shared = [name for name in printed.directions if (scores["direction"] == name).any()]
+        wanted = [*shared, *sides] if shared else list(scores["direction"].unique())
+        ours = []
+        for test in tests:
+            rows, tested = scores[(scores["test"] == test) & (scores["metric"] == "bleu")], inputs.significance
+            single = rows[~rows["direction"].isin(MEANS)]
+            shown = single[single["direction"].isin(shared)]
+            if 0 < len(shown) < len(single):  # means over other directions than the run's: computed here, not tested
+                computed = pd.DataFrame(means(shown.to_dict("records"))).astype({"score": float})
+                rows, tested = pd.concat([shown, computed], ignore_index=True), tested.only(means=False)
+            rows = rows[rows["method"].isin(printed.rows) & rows["direction"].isin(wanted)]
+            if own := score_table(rows, test, "bleu", tested):
+                if 0 < len(shared) < len(printed.directions):
+                    some = "Means over the directions shown here; the paper's means are over all of its directions."
+                    own = replace(own, notes=[some, *own.notes])
+                ours.append(own)
+        ahead = _ahead(scores, tests, printed, shared)
+        theirs = table(number, score_columns([*printed.directions, *sides]))
+        found[printed.title] = [*([ahead] if ahead else []), *ours, theirs]
+    return found
+
+
+def _ahead(scores: pd.DataFrame, tests: list[str], printed: Printed, shared: list[str]) -> Table | None:
+    """In how many directions landermt has the higher BLEU, in the paper and here (in the shared ones, if there are)."""
+    scores = scores[(scores["metric"] == "bleu") & ~scores["direction"].isin(MEANS)]
+    means = scores.groupby(["test", "method", "variant", "direction"])["score"].mean()
+    tables = {test: means[test].unstack() for test in tests if (test, *OURS) in means.index.droplevel("direction")}
+    bleu = {name: pd.Series(values, printed.directions) for name, (*_, values) in printed.rows.items()}
+    rows = []
+    for name in (name for name in bleu if name != OURS[0]):
+        for run in sorted({run for table in tables.values() for run in table.index if run[0] == name}):
+            gaps = [bleu[OURS[0]] - bleu[name]]
+            for table in tables.values():
+                here = table.loc[OURS] - table.loc[run] if run in table.index else pd.Series(dtype=float)
+                gaps.append(here[[one for one in here.index if one in shared or not shared]].dropna())
+            won = [(int((gap > 0).sum()), len(gap)) for gap in gaps]
+            rows.append((run_label(run), [Cell(f"{n} of {of}", value=n / of) if of else MISSING for n, of in won]))
+    if not rows:
+        return None
+    columns = ["in the paper", *(f"here, on {test}" for test in tables)]
+    notes = ["Levels cannot be compared: the base, the data and the test sets differ. Which method is ahead can be."]
+    return Table.of("Directions in which landermt has the higher BLEU", "against", columns, rows, notes=notes)

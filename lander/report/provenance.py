@@ -12,12 +12,11 @@ from lander.report.labels import ORDER, look, method_of, run_label, sort_directi
 from lander.report.tables import MISSING, Table, first, quantity
 from lander.shared.runs import Model
 
-PAGE = "this page"
+MACHINE = ("processor", "cores", "system", "python")
 READ = "import json, sys; [print(json.loads(line)[sys.argv[1]]) for line in sys.stdin]"  # a column of JSON lines
 
 
 def run_command(inputs: Inputs) -> str:
-    """The command that makes the run and this page."""
     config = f" --configfile {shlex.quote(inputs.config_path)}" if inputs.config_path else ""
     return f"snakemake --cores 2{config}"
 
@@ -59,7 +58,6 @@ def tokenizer_choice(signed: str) -> str:
 
 
 def signature_table(inputs: Inputs) -> Table:
-    """Every signature, with its metric and directions."""
     rows = inputs.scores[~inputs.scores["direction"].isin(MEANS)]
     table = []
     for metric in sort_metrics(rows["metric"]):
@@ -76,14 +74,13 @@ def signature_table(inputs: Inputs) -> Table:
 
 def made_tables(inputs: Inputs) -> list[Table]:
     """Code, machine and library versions of this page and of the trainings, and digests of the stages' code."""
-    trained, here = versions(inputs), inputs.made.get("versions") or {}
-    names = sorted({*trained, *here}, key=str.lower)
-    libraries = [(name, [trained.get(name, MISSING), here.get(name, MISSING)]) for name in names]
-    codes = [(name, [digest]) for name, digest in inputs.code.items()]
+    both = (versions(inputs), inputs.made.get("versions") or {})
+    names = sorted(set().union(*both), key=str.lower)
+    libraries = [(name, [own.get(name, MISSING) for own in both]) for name in names]
     found = [
         _machine_table(inputs),
-        Table.of("Versions", "library", ["trainings", PAGE], libraries),
-        Table.of("Code of the stages", "stage", ["digest"], codes),
+        Table.of("Versions", "library", ["trainings", "this page"], libraries),
+        Table.of("Code of the stages", "stage", ["digest"], [(name, [one]) for name, one in inputs.code.items()]),
     ]
     return [table for table in found if table.rows]
 
@@ -100,8 +97,7 @@ def versions(inputs: Inputs) -> dict[str, str]:
 
 def _machine_table(inputs: Inputs) -> Table:
     """Commit and machine; makers with the same values share a row."""
-    records = {PAGE: inputs.made}
-    records |= {model_label(model): one for model, one in inputs.runs.items()}
+    records = {"this page": inputs.made} | {model_label(model): one for model, one in inputs.runs.items()}
     found: dict[tuple[str, ...], list[str]] = {}
     for name, record in records.items():
         git, machine = (record.get(key) if isinstance(record.get(key), Mapping) else {} for key in ("git", "machine"))
@@ -113,9 +109,8 @@ def _machine_table(inputs: Inputs) -> Table:
         gpus, memory = machine.get("gpus") or [], machine.get("memory_bytes")
         chips = ", ".join(f"{gpus.count(gpu)} × {gpu}" for gpu in dict.fromkeys(gpus)) or "none"
         size = quantity(memory, "B") if isinstance(memory, int) else MISSING
-        known = {key: str(machine.get(key, MISSING)) for key in ("processor", "cores", "system", "python")}
-        system = f"{known['system']}, Python {known['python']}"
-        found.setdefault((commit, known["processor"], known["cores"], size, chips, system), []).append(name)
+        processor, cores, system, python = (str(machine.get(key, MISSING)) for key in MACHINE)
+        found.setdefault((commit, processor, cores, size, chips, f"{system}, Python {python}"), []).append(name)
     rows = [(first(names), texts) for texts, names in found.items()]
     columns = ["code (git)", "processor", "cores", "memory", "GPU", "system"]
     notes = ["If files differ from the commit, their code may not be in the repository. The digests below identify it."]

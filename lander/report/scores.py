@@ -10,27 +10,15 @@ from pathlib import Path
 import pandas as pd
 
 from lander.evaluate.collect import MEANS
-from lander.report import charts
+from lander.report import charts, labels
 from lander.report.inputs import Inputs, read_scores_table
-from lander.report.labels import (
-    GROUPS,
-    MEAN_LABELS,
-    Look,
-    Method,
-    direction_group,
-    group_heading,
-    look,
-    method_key,
-    run_label,
-    sort_directions,
-    sort_metrics,
-)
-from lander.report.significance import SIGNIFICANT, Outcome, Place, Significance, read_significance
+from lander.report.labels import MEAN_LABELS, Look, Method, look, method_key, run_label, sort_directions, sort_metrics
+from lander.report.significance import SIGNIFICANT, Outcome, Significance, read_significance
 from lander.report.svg import Drawn
 from lander.report.tables import MISSING, Cell, Table, markdown, signed
 from lander.shared.errors import UserError
 
-MAIN = ("bleu", "chrf2++")  # shown openly; the other measurements are in a closed part
+OPEN = ("bleu", "chrf2++")  # shown openly; the other measurements are in a closed part
 UNKNOWN = "It is not known which of these scores are better (evaluate.neural: less_is_better), so none is marked."
 Pair = tuple[str, Method, Method]  # label, method, what it is compared with
 
@@ -39,9 +27,9 @@ def score_columns(directions: Iterable[str]) -> dict[str, tuple[str, str]]:
     """Direction or mean -> (group, heading) of its column: means first, where they can be seen, then the directions."""
     there = list(directions)
     columns = {name: ("mean", label) for name, label in MEAN_LABELS.items() if name in there}
-    groups = {name: direction_group(name) for name in sort_directions(there)}
-    for group in GROUPS:
-        heading = group_heading(group, groups.values())
+    groups = {name: labels.direction_group(name) for name in sort_directions(there)}
+    for group in labels.GROUPS:
+        heading = labels.group_heading(group, groups.values())
         columns |= {name: (heading, name) for name, own in groups.items() if own == group}
     return columns
 
@@ -57,7 +45,7 @@ def score_table(scores: pd.DataFrame, test: str, metric: str, tested: Significan
     by = rows.groupby(["method", "variant", "direction"])["score"]
     mean, spread = by.mean(), by.std().dropna()
     runs = sorted({key[:2] for key in mean.index}, key=method_key)
-    tops = {}
+    tops, letters = {}, tested.letters()
     if shown.best and len(runs) > 1:
         tops = mean.dropna().groupby("direction").agg(shown.best).map(shown.text).to_dict()
     table = []
@@ -70,25 +58,20 @@ def score_table(scores: pd.DataFrame, test: str, metric: str, tested: Significan
                 continue
             best = shown.text(score) == tops.get(name)  # as printed: no bold for a difference that cannot be seen
             more = f"±{shown.text(spread[(*run, name)])}" if (*run, name) in spread else ""
-            cells.append(Cell(shown.text(score), best, more, **_sureness(tested, run, place, shown)))
+            span = [shown.text(end) for end in tested.intervals.get((run, place), ())]
+            said = [f"95% interval {' to '.join(span)}"] if span else []
+            for baseline in tested.baselines:
+                if found := tested.compare(run, baseline, place):
+                    gap = f"against {run_label(baseline)} {_signed(found.difference, shown)}"
+                    said.append(f"{gap}, {found.text}, {found.sure}")
+            beaten = tested.beaten(run, place)
+            marks, ahead = "".join(letters[one] for one in beaten), ", ".join(map(run_label, beaten))
+            cells.append(Cell(shown.text(score), best, more, "–".join(span), marks, ahead, "; ".join(said)))
         table.append((run_label(run), cells))
     notes = score_notes(rows)
     if any(cell.interval or cell.marks for _, cells in table for cell in cells):
         notes = [tested.legend(), *([] if shown.best else [UNKNOWN]), *notes]
     return Table.of(f"{shown.heading}, on {test}", "method", columns.values(), table, notes=notes)
-
-
-def _sureness(tested: Significance, run: Method, place: Place, shown: Look) -> dict[str, str]:
-    """The parts of a cell that say how sure its score is."""
-    span = [shown.text(end) for end in tested.interval(run, place) or ()]
-    beaten, letters = tested.beaten(run, place), tested.letters()
-    said = [f"95% interval {' to '.join(span)}"] if span else []
-    for baseline in tested.baselines:
-        if found := tested.compare(run, baseline, place):
-            sure = "significant" if found.significant else "not significant"
-            said.append(f"against {run_label(baseline)} {_signed(found.difference, shown)}, {found.text}, {sure}")
-    marks, ahead = "".join(letters[one] for one in beaten), ", ".join(map(run_label, beaten))
-    return {"interval": "–".join(span), "marks": marks, "ahead": ahead, "hover": "; ".join(said)}
 
 
 def score_notes(rows: pd.DataFrame) -> list[str]:
@@ -113,8 +96,7 @@ def difference_cell(difference: float | None, outcome: Outcome | None, shown: Lo
     if outcome is None:
         return Cell(text)
     span = " to ".join(_signed(end, shown) for end in (outcome.low, outcome.high) if end == end)
-    sure = "significant" if outcome.significant else "not significant"
-    said = [text, *([f"95% interval {span}"] if span else []), outcome.text, sure]
+    said = [text, *([f"95% interval {span}"] if span else []), outcome.text, outcome.sure]
     return Cell(text, outcome.significant, outcome.text, span, hover="; ".join(said))
 
 
@@ -129,13 +111,12 @@ def difference_table(
     metric: str,
     pairs: Iterable[Pair],
     shown: Look,
-    scores: Mapping[tuple[str, str, str], float] | None = None,
+    scores: Mapping[tuple[str, str, str], float],
 ) -> Table | None:
     """Pairs of methods x directions: the difference, its corrected p and interval, bold if it is significant.
 
     `scores`, (method, variant, direction) -> score, gives differences that were not tested.
     """
-    pairs, scores = list(pairs), {} if scores is None else scores
     tests = [key for key in tested.tests if (key[2][0], key[2][2]) == (test, metric)]
     columns = score_columns(dict.fromkeys([*(place[1] for *_, place in tests), *(name for *_, name in scores)]))
     table = []
@@ -163,7 +144,7 @@ def baseline_tables(tested: Significance, test: str, metric: str) -> list[Table]
         runs = {one for one, base, place in tested.tests if base == baseline and place[0] == test}
         pairs = [(run_label(run), run, baseline) for run in sorted(runs, key=method_key)]
         caption = f"{shown.heading} minus that of {run_label(baseline)}, on {test}"
-        found.append(difference_table(caption, tested, test, metric, pairs, shown))
+        found.append(difference_table(caption, tested, test, metric, pairs, shown, {}))
     return [table for table in found if table]
 
 
@@ -173,7 +154,7 @@ def score_tables(inputs: Inputs, test: str) -> tuple[list[Table], list[Table], l
     known = sort_metrics(inputs.scores.loc[inputs.scores["test"] == test, "metric"])
     made = {name: score_table(inputs.scores, test, name, tested) for name in known}
     differences = [table for name in known for table in baseline_tables(tested, test, name)]
-    main = [made.pop(name) for name in MAIN if name in made]
+    main = [made.pop(name) for name in OPEN if name in made]
     return main, differences, list(made.values())
 
 
@@ -216,12 +197,14 @@ def score_figure(inputs: Inputs, tests: Sequence[str]) -> Drawn | None:
     data = rows.groupby(["test", "method", "variant", "direction"])["score"].mean().reset_index()
     if data.empty:
         return None
-    groups = data["direction"].map(direction_group)
+    groups = data["direction"].map(labels.direction_group)
     runs = list(zip(data["method"], data["variant"], strict=True))
     rows = data.assign(label=list(map(run_label, runs)), place=list(map(method_key, runs)), mean=data["score"])
-    rows = rows.assign(series=[group_heading(one, groups) for one in groups], side=groups.map(GROUPS.index))
+    rows = rows.assign(
+        series=[labels.group_heading(one, groups) for one in groups], side=groups.map(labels.GROUPS.index)
+    )
     rows = rows.sort_values(["place", "side"])
     shown = [test for test in tests if test in set(rows["test"])]
     panels = [charts.Panel(rows[rows["test"] == test], f"BLEU on {test} (0-100)") for test in shown]
-    title, kind = f"BLEU by method on {', '.join(shown)}", f"Dot plot of {rows['label'].nunique()} methods"
-    return Drawn("scores", title, kind, charts.dots("scores", title, panels), data)
+    title = f"BLEU by method on {', '.join(shown)}"
+    return Drawn("scores", title, charts.dots("scores", title, panels), data)

@@ -33,6 +33,10 @@ class Outcome:
         return self.p < LEVEL and not self.low <= 0 <= self.high  # NaN if no interval is known
 
     @property
+    def sure(self) -> str:
+        return "significant" if self.significant else "not significant"
+
+    @property
     def reversed(self) -> "Outcome":
         """The baseline against the method."""
         return Outcome(-self.difference, self.p, -self.high, -self.low)
@@ -47,15 +51,12 @@ class Outcome:
 class Significance:
     """All intervals and tests of a run. Empty if none were made."""
 
-    intervals: dict[tuple[Method, Place], tuple[float, float]] = field(default_factory=dict)
+    intervals: dict[tuple[Method, Place], tuple[float, float]] = field(default_factory=dict)  # of 95%
     tests: dict[tuple[Method, Method, Place], Outcome] = field(default_factory=dict)
     looks: dict[str, Look] = field(default_factory=dict)  # of metrics, by their signatures
     seeds: bool = False  # some method has several seeds, which the p's take into account
     # (test, metric) -> number of comparisons of directions and of means; each kind is corrected together
     comparisons: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
-
-    def __bool__(self) -> bool:
-        return bool(self.intervals or self.tests)
 
     @property
     def baselines(self) -> list[Method]:
@@ -71,10 +72,6 @@ class Significance:
     def look(self, metric: str) -> Look:
         """How a metric is shown, and which of its scores are better."""
         return self.looks.get(metric) or look(metric)
-
-    def interval(self, method: Method, place: Place) -> tuple[float, float] | None:
-        """The 95% interval of a score."""
-        return self.intervals.get((method, place))
 
     def compare(self, method: Method, other: Method, place: Place) -> Outcome | None:
         """The test of two methods, whichever of them was the baseline. None if there was no test."""
@@ -103,7 +100,7 @@ class Significance:
         return replace(self, intervals=intervals, tests=tests)
 
     def letters(self) -> dict[Method, str]:
-        """A letter for each baseline, as it marks scores in tables."""
+        """The letter with which each baseline marks scores in tables."""
         return {baseline: chr(ord("a") + place % 26) for place, baseline in enumerate(self.baselines)}
 
     def legend(self) -> str:

@@ -1,7 +1,5 @@
 """Section "Summary": which method is best and by how much, what training cost, and what to be careful about."""
 
-from typing import NamedTuple
-
 import pandas as pd
 
 from lander.config.methods import TRAINING_FREE
@@ -9,12 +7,20 @@ from lander.evaluate.collect import MEANS
 from lander.report.detection import NEURON, chosen_layers, foreign_masks
 from lander.report.document import listed
 from lander.report.inputs import Inputs
-from lander.report.labels import MEAN_LABELS, Method, method_key, method_of, run_label, sort_directions, sort_tests
+from lander.report.labels import (
+    MEAN_LABELS,
+    SIDES,
+    Method,
+    in_order,
+    method_key,
+    method_of,
+    run_label,
+    sort_directions,
+)
 from lander.report.scores import score_columns
 from lander.report.significance import SIGNIFICANT
 from lander.report.tables import MISSING, Cell, Table, counted, duration, first, measured, quantity, signed, size
 
-SIDES = {"mean-out-of-en": "out of English", "mean-into-en": "into English"}
 GLANCE = {"bleu": "BLEU", "chrf2++": "chrF2++"}
 OWN = ("landermt", "main")
 FLOOR = 5.0  # mean BLEU below which the order of methods says little
@@ -23,25 +29,11 @@ ONE_SEED = "One seed: the tests say whether a difference would hold for other se
 FEW = 0.1  # share of outputs long enough to identify their language below which a direction is not judged
 
 
-# ---------------------------------------------------------------- the best methods
-
-
-class Side(NamedTuple):
-    """The best methods by one mean of BLEU over directions, as text."""
-
-    of: str  # which directions
-    best: str
-    mean: str
-    gain: str  # of the best trained method over the better zero-shot prompt
-    pair: str  # these two
-    own: str  # the mean of landermt
-
-
 def test_names(inputs: Inputs) -> list[str]:
     """Test sets in the order of the config."""
     sources = inputs.setting("data", "test")
     wanted = [one.get("name") for one in sources if isinstance(one, dict)] if isinstance(sources, list) else []
-    return sort_tests(inputs.scores["test"], wanted)
+    return in_order(inputs.scores["test"], wanted)
 
 
 def facts(inputs: Inputs, tests: list[str]) -> list[str]:
@@ -54,8 +46,7 @@ def facts(inputs: Inputs, tests: list[str]) -> list[str]:
         "seed": scores["seed"].nunique(),
     }
     base = inputs.setting("model", "path")
-    found = [f"base {base}"] if isinstance(base, str) else []
-    return found + counted(counts)
+    return [*([f"base {base}"] if isinstance(base, str) else []), *counted(counts)]
 
 
 def means_by_run(scores: pd.DataFrame, test: str, metric: str, direction: str = "mean") -> pd.Series:
@@ -79,8 +70,8 @@ def sides(scores: pd.DataFrame, test: str) -> dict[str, str]:
     return SIDES if there.issuperset(SIDES) else {"mean": "all directions"}
 
 
-def verdict(inputs: Inputs, test: str) -> list[Side]:
-    """The best methods of a test set, out of English and into English if the run has both."""
+def verdict(inputs: Inputs, test: str) -> list[dict[str, str]]:
+    """The best methods of a test set (heading -> text), out of English and into English if the run has both."""
     found = []
     for name, of in sides(inputs.scores, test).items():
         means = means_by_run(inputs.scores, test, "bleu", name)
@@ -89,13 +80,12 @@ def verdict(inputs: Inputs, test: str) -> list[Side]:
         best = listed(map(run_label, leaders(means)))
         zero = means[[run for run in means.index if run[0] == "zero-shot"]]
         trained = means[[run for run in means.index if run[0] not in TRAINING_FREE]]
-        gain, pair = MISSING, ""
-        if len(zero) and len(trained):
-            gain = signed(trained.iloc[0] - zero.iloc[0])
-            pair = f"{listed(map(run_label, leaders(trained)))} − {run_label(leaders(zero)[0])}"
-        own = f"{means[OWN]:.1f}" if OWN in means.index else MISSING
         best = f"tied: {best}" if len(leaders(means)) > 1 else best
-        found.append(Side(of, best, f"{means.iloc[0]:.1f}", gain, pair, own))
+        own = f"{means[OWN]:.1f}" if OWN in means.index else MISSING
+        found.append({f"best on {test}, {of}": best, "mean BLEU": f"{means.iloc[0]:.1f}", "mean BLEU of landermt": own})
+        if len(zero) and len(trained):  # the best trained method against the better prompt
+            pair = f"{listed(map(run_label, leaders(trained)))} − {run_label(leaders(zero)[0])}"
+            found[-1][f"gain: {pair}"] = signed(trained.iloc[0] - zero.iloc[0])
     return found
 
 
@@ -110,9 +100,9 @@ def winners_table(inputs: Inputs, test: str) -> Table | None:
     for name in score_columns(means.columns):
         order = means[name].dropna().sort_values(ascending=False, kind="stable")
         best, place = leaders(order), (test, name, "bleu")
-        span = tested.interval(best[0], place) if len(best) == 1 else None
+        span = tested.intervals.get((best[0], place)) if len(best) == 1 else None
         score = Cell(f"{order.iloc[0]:.1f}", interval=f"{span[0]:.1f}–{span[1]:.1f}" if span else "")
-        second = [MISSING, "tied", MISSING] if len(best) > 1 else [MISSING] * 3
+        second = [MISSING, "tied" if len(best) > 1 else MISSING, MISSING]
         if len(best) == 1 < len(order):
             outcome = tested.compare(best[0], order.index[1], place)
             sure = ("yes, " if outcome.significant else "no, ") + outcome.text if outcome else "not tested"
@@ -129,9 +119,6 @@ def winners_table(inputs: Inputs, test: str) -> Table | None:
             f"({', '.join(map(run_label, tested.baselines))}). Last column: of these baselines."
         ]
     return Table.of(f"Best method by direction, BLEU on {test}", "direction", columns, table, notes=notes)
-
-
-# ---------------------------------------------------------------- all methods on one line each
 
 
 def average(inputs: Inputs, run: Method, key: str) -> float | None:
@@ -203,19 +190,12 @@ def off_target_table(scores: pd.DataFrame) -> Table | None:
     for run, own in sorted(off.groupby(["method", "variant"]), key=lambda pair: method_key(pair[0])):
         judged = own.dropna().sort_values(ascending=False, kind="stable")
         worst = [MISSING, MISSING]
-        if len(judged):
-            *_, test, direction = judged.index[0]
-            worst = [f"{direction} on {test}", f"{100 * judged.iloc[0]:.1f}%"]
+        for (*_, test, direction), share in judged[:1].items():
+            worst = [f"{direction} on {test}", f"{100 * share:.1f}%"]
         table.append((run_label(run), [*worst, int((judged > OFF).sum()), len(judged), len(own) - len(judged)]))
     columns = ["worst direction", "share there", f"directions above {100 * OFF:.0f}%", "judged", "not judged"]
-    notes = [
-        "Shares are of the outputs whose language can be identified. Not judged: directions in which fewer than "
-        f"{100 * FEW:.0f}% of the outputs are long enough for that."
-    ]
+    notes = [f"Share: of the outputs whose language is known. Not judged: it is known of fewer than {100 * FEW:.0f}%."]
     return Table.of("Output in a wrong language", "method", columns, table, notes=notes)
-
-
-# ---------------------------------------------------------------- answers, cautions
 
 
 def findings(inputs: Inputs) -> list[tuple[str, str, str]]:
@@ -244,14 +224,12 @@ def cautions(inputs: Inputs, tests: list[str]) -> list[str]:
     """What to be careful about when reading the scores."""
     scores, tested = inputs.scores, inputs.significance
     seeds, found = scores["seed"].nunique(), []
-    if seeds > 1 and tested.seeds:
-        found.append(
-            f"{seeds} seeds: a difference counts as significant only if it holds over sentences and over seeds (the "
-            "larger p of randomisation and bootstrap). A few seeds show little of how much seeds vary."
-        )
     if seeds == 1:
-        alone = "One seed and no significance tests: small differences may be chance."
-        found.append(ONE_SEED if tested.tests else alone)
+        found.append(ONE_SEED if tested.tests else "One seed and no tests: small differences may be chance.")
+    elif tested.seeds:
+        found.append(
+            f"{seeds} seeds: significant means over sentences and over seeds. A few seeds show little of their spread."
+        )
     return found + [f"{test}: {text}" for test in tests for text in _test_cautions(scores, test)]
 
 
@@ -269,8 +247,12 @@ def _test_cautions(scores: pd.DataFrame, test: str) -> list[str]:
         )
     for metric, limit, text in (("empty", 0.01, "is empty"), ("copied", 0.05, "repeats the source")):
         if metric in values:
-            means = values[metric].groupby(["method", "variant"])["score"].mean()
-            means = means.sort_values(ascending=False, kind="stable")
+            means = (
+                values[metric]
+                .groupby(["method", "variant"])["score"]
+                .mean()
+                .sort_values(ascending=False, kind="stable")
+            )
             over = [f"{run_label(run)} {100 * value:.1f}%" for run, value in means.items() if value > limit]
             found += [f"more than {100 * limit:.0f}% of the output {text}: {first(over)}."] if over else []
     for name, of in wanted.items():

@@ -26,16 +26,13 @@ VARIABLES = dict(zip(PALETTE, NAMES, strict=True)) | {MUTED: "muted", GRID: "gri
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h")
 DASHES = ("-", (0, (5, 2)), (0, (1.2, 1.6)), (0, (6, 2, 1.2, 2)))
 HATCHES = ("", "////", "----", "\\\\\\\\", "xxxx", "||||", "++++", "//", "--", "xx")  # dots would be 250 kB each
-SANS = "sans-serif"
 
 RC = {
-    "font.family": SANS,
+    "font.family": "sans-serif",
     "font.size": 9.5,
     "axes.labelsize": 9.5,
     "axes.titlesize": 9.5,
     "axes.titlelocation": "left",
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
     "legend.fontsize": 9,
     "svg.fonttype": "none",  # text stays text: it can be searched, read aloud and takes the page's font
     "text.parse_math": False,  # a dollar in a user's name is a dollar
@@ -51,10 +48,6 @@ RC = {
     "grid.linewidth": 0.7,
     "text.color": INK,
     "axes.labelcolor": INK,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
     "figure.facecolor": PAGE,
     "lines.linewidth": 1.6,
     "lines.markersize": 4.6,
@@ -66,6 +59,8 @@ RC = {
     "axes.formatter.useoffset": False,
     "axes.formatter.limits": (-2, 6),
 }
+TICKS = {"labelsize": 9, "color": MUTED, "labelcolor": INK}
+RC |= {f"{axis}tick.{name}": value for axis in "xy" for name, value in TICKS.items()}
 
 styled = matplotlib.rc_context(RC)  # decorator of functions that draw
 
@@ -76,15 +71,9 @@ class Drawn:
 
     name: str
     title: str
-    kind: str  # as in `Line chart of 6 layers`
     svg: str
     data: pd.DataFrame  # long format: what the figure shows
     pivot: tuple[str, str, str] | None = None  # rows, columns and values of `table`
-
-    @property
-    def description(self) -> str:
-        """For readers who cannot see it."""
-        return f"{self.kind}. {self.title}."
 
     @property
     def table(self) -> Table | None:
@@ -96,9 +85,7 @@ class Drawn:
         wide = self.data.pivot(index=index, columns=columns, values=values)[order]
         whole = (wide.dropna() % 1 == 0).all(axis=None)
         wide = wide.map(lambda value: MISSING if pd.isna(value) else f"{value:,.0f}" if whole else f"{value:.4g}")
-        return Table.of(
-            self.title, index, map(str, order), ((label, texts) for label, *texts in wide.itertuples(name=None))
-        )
+        return Table.of(self.title, index, map(str, order), zip(wide.index, wide.to_numpy(), strict=True))
 
 
 def line_style(index: int) -> dict[str, Any]:
@@ -119,8 +106,7 @@ def to_svg(figure: Figure, name: str, title: str) -> str:
         if one.get_zorder():
             one.set_gid(f"data-{type(one).__name__}-{number}")
     stream = io.StringIO()
-    fixed = {"svg.hashsalt": name}
-    with matplotlib.rc_context(RC | fixed), warnings.catch_warnings():
+    with matplotlib.rc_context(RC | {"svg.hashsalt": name}), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a letter that matplotlib's font lacks is still text in the SVG
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", stream.getvalue(), flags=re.DOTALL)

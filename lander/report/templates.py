@@ -14,12 +14,12 @@ import jinja2
 from markupsafe import Markup
 
 from lander.report import svg
-from lander.report.translations import readable, text_direction, visible
+from lander.report.translations import shortened, text_direction, visible
 
 HERE = Path(__file__).parent
 
 
-def look() -> dict[str, Any]:
+def style() -> dict[str, Any]:
     """Style and script of a page, and the script's hash: the page's policy allows no other script."""
     css, script = ((HERE / name).read_text(encoding="utf-8").strip() for name in ("page.css", "page.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -40,7 +40,7 @@ def environment(*folders: Path) -> jinja2.Environment:
         trim_blocks=True,
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
-    made.filters |= {"readable": readable, "identifier": lambda text: re.sub(r"[^A-Za-z0-9_-]", "-", text)}
+    made.filters |= {"shortened": shortened, "identifier": lambda text: re.sub(r"[^A-Za-z0-9_-]", "-", text)}
     made.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False, indent=2)
     made.globals |= {"dir": text_direction, "inline": lambda *figure: Markup(svg.inline(*figure))}
     return made

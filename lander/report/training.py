@@ -42,8 +42,7 @@ def loss(inputs: Inputs) -> Drawn | None:
     rows = data.set_axis(["series", "value", "mean"], axis="columns")
     panel = Panel(rows, "optimizer update", "training loss (nats per token)")
     drawing = charts.lines("loss", "Training loss", [panel], "whole")
-    kind = f"Line chart of {len(curves)} methods"
-    return Drawn("loss", "Training loss", kind, drawing, data, ("update", "method", "loss"))
+    return Drawn("loss", "Training loss", drawing, data, ("update", "method", "loss"))
 
 
 def gains(inputs: Inputs, tests: list[str]) -> pd.DataFrame:
@@ -80,9 +79,8 @@ def gain(inputs: Inputs, tests: list[str]) -> Drawn | None:
         Panel(one, "parameters trained", f"gain on {test} (BLEU)", str(of), line=0.0)
         for (test, of), one in rows.groupby(["test", "directions"], sort=False)
     ]
-    drawing = charts.scatter("gain", "Gain against cost", panels, columns=2, log=True)
-    kind = f"Scatter plot of {data['label'].nunique()} trained methods"
-    return Drawn("gain", "Gain against cost", kind, drawing, data.drop(columns="label"))
+    drawing = charts.scatter("gain", "Gain against cost", panels, log=True)
+    return Drawn("gain", "Gain against cost", drawing, data.drop(columns="label"))
 
 
 def by_stage(inputs: Inputs) -> pd.DataFrame:
@@ -109,19 +107,16 @@ def stage_table(inputs: Inputs) -> Table | None:
         rows.append((row.stage, [f"{row.jobs:,}", f"{row.copied:,}", *costs]))
     columns = ["jobs", "copied", "time of all jobs", "longest job", "peak memory"]
     notes = [
-        "Wall-clock time; jobs may have run in parallel. Memory: the highest resident memory of a job. Copied: further "
-        "jobs that did not run, because another run had made the same results; their time is not counted."
+        "Memory: the highest resident memory of a job. Copied: jobs that did not run; another run had their results."
     ]
     return Table.of("Time and memory by stage", "stage", columns, rows, notes=notes)
 
 
 def stages(inputs: Inputs) -> Drawn | None:
     """Time of all jobs of a stage, and the memory of its largest job."""
-    if not len(inputs.benchmarks):
+    if inputs.benchmarks.empty or inputs.benchmarks["copied"].all():
         return None
     data = by_stage(inputs).query("jobs > 0").sort_values("seconds", ascending=False, kind="stable")
-    if data.empty:
-        return None
     scale, unit = next((one for one in ((3600, "h"), (60, "min")) if data["seconds"].max() >= 2 * one[0]), (1, "s"))
     rows = data.assign(label=data["stage"], series="")
     panels = [
@@ -129,4 +124,4 @@ def stages(inputs: Inputs) -> Drawn | None:
         Panel(rows.assign(mean=data["memory"] / 1e9), "peak memory of a job (GB)"),
     ]
     drawing = charts.dots("stages", "Time and memory by stage", panels)
-    return Drawn("stages", "Time and memory by stage", "Dot plot", drawing, data)
+    return Drawn("stages", "Time and memory by stage", drawing, data)

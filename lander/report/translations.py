@@ -13,28 +13,20 @@ from sacrebleu.metrics import CHRF
 
 from lander.config.methods import TRAINING_FREE
 from lander.evaluate import translations
-from lander.report.labels import method_key, method_of, run_label, sort_directions, sort_tests
+from lander.report.labels import in_order, method_key, method_of, run_label, sort_directions
 from lander.shared.csvfile import read_csv
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction, parse_direction
 from lander.shared.runs import Model
 
-SENTENCES = 100  # of each direction and test set, if the page has room for them
-FLAGS = {"off_target": "off-target", "cut": "cut off", "contaminated": "in the training data"}
+FLAGS = {"off_target": "off-target", "cut": "cut off"}
 SHARED = "contaminated"  # a flag of the item: it does not depend on the method
 NOT_SHOWN = (SHARED, "language_unknown", "cut_raw")
 FLAG_COLUMNS = ["flag", "line", "detail"]
-Marks = dict[str, dict[int, str]]  # flag -> line (from 0) -> detail
 RIGHT_TO_LEFT = {"ar", "arc", "ckb", "dv", "fa", "he", "iw", "ks", "ps", "sd", "syr", "ug", "ur", "yi"}
 RIGHT_TO_LEFT_SCRIPTS = {"Arab", "Hebr", "Thaa", "Syrc", "Nkoo", "Adlm"}
 LONG = 1500  # characters of a text that are shown
-
-
-class Flag(NamedTuple):
-    """A fault of an output, and its detail: the language that the output is in, or `not de`."""
-
-    name: str
-    detail: str = ""
+Flag = tuple[str, str]  # a fault of an output, and its detail: the language that the output is in, or `not de`
 
 
 class Output(NamedTuple):
@@ -56,18 +48,13 @@ class Sentence(NamedTuple):
     flags: list[Flag]
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(NamedTuple):
     """The sentences of one test set and direction that are shown; `total` is how many there are."""
 
     test: str
-    direction: str
+    direction: Direction
     total: int
     sentences: list[Sentence]
-
-    @property
-    def pair(self) -> Direction:
-        return parse_direction(self.direction)
 
 
 @dataclass(frozen=True)
@@ -89,28 +76,20 @@ class Browser:
     cap: str = ""
 
     @property
-    def tests(self) -> list[str]:
-        return list(dict.fromkeys(group.test for group in self.groups))
-
-    @property
-    def directions(self) -> list[str]:
-        return sort_directions({group.direction for group in self.groups})
-
-    @property
     def flags(self) -> list[str]:
         """All that occur."""
         items = [one for group in self.groups for sentence in group.sentences for one in (sentence, *sentence.outputs)]
-        return sorted({flag.name for one in items for flag in one.flags})
+        return sorted({name for one in items for name, _ in one.flags})
 
     def shortened(self, number: int, why: str) -> "Browser":
         """With at most `number` sentences of each group, spread evenly, and why there are no more."""
         kept = [[group.sentences[one] for one in spread(len(group.sentences), number)] for group in self.groups]
-        groups = [replace(group, sentences=some) for group, some in zip(self.groups, kept, strict=True)]
+        groups = [group._replace(sentences=some) for group, some in zip(self.groups, kept, strict=True)]
         return replace(self, groups=groups, cap=why)
 
 
 def read_browser(
-    folders: Mapping[Model, Path], flagged: Mapping[Model, Path], sentences: int = SENTENCES, tests: Iterable[str] = ()
+    folders: Mapping[Model, Path], flagged: Mapping[Model, Path], sentences: int, tests: Iterable[str] = ()
 ) -> Browser | None:
     """Read the translations of all models, and score the sentences that are shown.
 
@@ -133,12 +112,21 @@ def read_browser(
     seeds = len({model.seed for model in models}) > 1
     labels = [run_label(method_of(model)) + (f", seed {model.seed}" if seeds else "") for model in models]
     groups, notes = [], []
-    for test in sort_tests([test for test, _ in places], tests):
+    for test in in_order([test for test, _ in places], tests):
         for direction in sort_directions([name for one, name in places if one == test]):
             files = places[(test, direction)]
-            scored = {index: flagged.get(models[index]) for index in files}
-            marks = {index: folder and folder / test / f"{direction}.flags.csv" for index, folder in scored.items()}
-            groups.append(_group(test, direction, files, marks, sentences, labels))
+            items = {index: translations.read(path) for index, path in files.items()}
+            one, first = next(iter(items.items()))
+            for index, own in items.items():
+                if (own.source, own.reference) != (first.source, first.reference):
+                    other = f"{files[index]}: other sentences than {labels[one]} has"
+                    raise UserError(f"{other}; the test set has changed, translate again")
+            scored = {index: flagged.get(models[index]) for index in items}
+            marks = {
+                index: _flags(folder and folder / test / f"{direction}.flags.csv", items[index])
+                for index, folder in scored.items()
+            }
+            groups.append(_group(test, parse_direction(direction), items, marks, sentences))
             if lacking := [label for index, label in enumerate(labels) if index not in files]:
                 notes.append(f"{test}, {direction}: no translations of {', '.join(lacking)}.")
     cut = any(len(group.sentences) < group.total for group in groups)
@@ -161,53 +149,39 @@ def first_pair(models: Sequence[Model], groups: Iterable[Group]) -> tuple[int, i
 
 def _group(
     test: str,
-    direction: str,
-    files: Mapping[int, Path],
-    marked: Mapping[int, Path | None],
+    direction: Direction,
+    items: Mapping[int, translations.Translations],
+    marks: Mapping[int, Mapping[int, Mapping[str, str]]],
     sentences: int,
-    labels: list[str],
 ) -> Group:
     """Some sentences of a test set in a direction, with the outputs of all models that have translated them."""
-    target, scorer = parse_direction(direction).target, CHRF(word_order=2)
-    items = {model: translations.read(path) for model, path in files.items()}
-    one, first = next(iter(items.items()))
-    for model, other in items.items():
-        if (other.source, other.reference) != (first.source, first.reference):
-            raise UserError(
-                f"{files[model]}: other sentences than {labels[one]} has; the test set has changed, translate again"
-            )
-    marks = {model: _flags(marked[model], own) for model, own in items.items()}
-    shown = []
+    first, scorer, shown = next(iter(items.values())), CHRF(word_order=2), []
     for line in spread(len(first), sentences):
         outputs = []
         for model, own in items.items():
-            found = {flag: lines[line] for flag, lines in sorted(marks[model].items()) if line in lines}
+            found = {flag: detail for flag, detail in marks[model].get(line, {}).items() if flag not in NOT_SHOWN}
             if found.get("off_target") == "":
-                found["off_target"] = f"not {target}"
-            flags = [_named(flag, detail) for flag, detail in found.items() if flag not in NOT_SHOWN]
-            text = own.hypothesis[line]
-            outputs.append(Output(model, text, scorer.sentence_score(text, [first.reference[line]]).score, flags))
-        common = [_named(SHARED)] if any(line in one.get(SHARED, ()) for one in marks.values()) else []
+                found["off_target"] = f"not {direction.target}"
+            flags = [(FLAGS.get(flag, flag.replace("_", " ")), detail) for flag, detail in sorted(found.items())]
+            score = scorer.sentence_score(own.hypothesis[line], [first.reference[line]]).score
+            outputs.append(Output(model, own.hypothesis[line], score, flags))
+        common = [("in the training data", "")] if any(SHARED in one.get(line, ()) for one in marks.values()) else []
         shown.append(Sentence(line, first.source[line], first.reference[line], outputs, common))
     return Group(test, direction, len(first), shown)
 
 
-def _named(flag: str, detail: str = "") -> Flag:
-    return Flag(FLAGS.get(flag, flag.replace("_", " ")), detail)
-
-
-def _flags(path: Path | None, items: translations.Translations) -> Marks:
-    """The flags of a model's outputs; without a file of them those that can be seen: empty and copied outputs."""
-    found: Marks = {}
+def _flags(path: Path | None, items: translations.Translations) -> dict[int, dict[str, str]]:
+    """Line -> flag -> detail of a model's outputs; without a file of them, those that can be seen: empty, copied."""
+    found: dict[int, dict[str, str]] = {}
     if path and path.exists():
         for flag, line, detail in read_csv(path, FLAG_COLUMNS, ["line"])[FLAG_COLUMNS].itertuples(index=False):
-            found.setdefault(flag, {})[int(line)] = detail
+            found.setdefault(int(line), {})[flag] = detail
         return found
     for line, (text, source) in enumerate(zip(items.hypothesis, items.source, strict=True)):
         if not text.strip():
-            found.setdefault("empty", {})[line] = ""
+            found[line] = {"empty": ""}
         elif text.strip() == source.strip() != items.reference[line]:
-            found.setdefault("copied", {})[line] = ""
+            found[line] = {"copied": ""}
     return found
 
 
@@ -216,8 +190,7 @@ def _flags(path: Path | None, items: translations.Translations) -> Marks:
 
 def spread(total: int, number: int) -> list[int]:
     """At most `number` indices below `total`, at even distances."""
-    if number >= total:
-        return list(range(total))
+    number = min(number, total)
     return [place * total // number for place in range(number)]
 
 
@@ -230,25 +203,14 @@ def text_direction(text: str, language: str) -> str:
     return ("rtl" if right else "ltr") if right != left else own
 
 
-def readable(text: str) -> str:
-    """A text that HTML can hold and people can see, cut if it is very long."""
-    text = text if len(text) <= LONG else f"{text[:LONG]} […{len(text) - LONG:,} characters more]"
-    return visible(text)
+def shortened(text: str) -> str:
+    """A text, cut if it is very long."""
+    return text if len(text) <= LONG else f"{text[:LONG]} […{len(text) - LONG:,} characters more]"
 
 
-class _Pictures(dict):
-    """A table for `str.translate`; characters that are neither control characters nor surrogates stay."""
-
-    def __missing__(self, code: int) -> int:
-        if code < 0x20 and code not in (0x09, 0x0A):
-            return 0x2400 + code
-        if code == 0x7F:
-            return 0x2421
-        lost = 0x80 <= code < 0xA0 or 0xD800 <= code < 0xE000 or code & 0xFFFE == 0xFFFE
-        return 0xFFFD if lost else code
-
-
-_PICTURES = _Pictures()
+_ENDS = [plane + end for plane in range(0, 0x110000, 0x10000) for end in (0xFFFE, 0xFFFF)]  # no characters
+_PICTURES = {code: 0x2400 + code for code in range(0x20) if code not in (0x09, 0x0A)} | {0x7F: 0x2421}
+_PICTURES |= dict.fromkeys([*range(0x80, 0xA0), *range(0xD800, 0xE000), *_ENDS], 0xFFFD)
 
 
 def visible(text: str) -> str:

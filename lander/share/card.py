@@ -17,7 +17,6 @@ import yaml
 import lander
 from lander.finetune import saved
 from lander.finetune.delta import Delta
-from lander.finetune.manifest import check_provenance
 from lander.models import loading
 from lander.report.inputs import read_scores_table
 from lander.report.labels import look, sort_metrics
@@ -137,7 +136,7 @@ class Card:
             "updates": made.get("updates"),
             "parameters trained": f"{trained:,} of {total:,}" if trained is not None and total else None,
             "data": ", ".join(made.get("sources", [])),
-            "pairs used": words({name: f"{count['used']:,}" for name, count in made.get("pairs", {}).items()}),
+            "pairs used": words({name: f"{count.get('used', 0):,}" for name, count in made.get("pairs", {}).items()}),
             "settings": words(made.get("settings", {})),
             "device": made.get("device"),
             "versions": words(made.get("versions", {})),
@@ -154,7 +153,7 @@ def provenance(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
         folder: results/<run>/finetune/<method>/<variant>/s<seed>; elsewhere run and variant are not known.
     """
     record = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
-    check_provenance(record, folder / "run.json")
+    saved.check_record(record, folder / "run.json")
     settings = record.get("settings") or {}
     found = {
         "settings": {key: settings[key] for key in SETTINGS if settings.get(key) not in (None, "", [])},

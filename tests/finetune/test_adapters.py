@@ -5,6 +5,7 @@ import pytest
 import torch
 import toys
 import trained
+from safetensors.torch import load_file
 from torch import nn
 
 from lander.config.methods import Lora
@@ -115,17 +116,12 @@ def test_targets_of_lora_are_ends_of_names():
     }  # fmt: skip
 
 
-@pytest.fixture
-def folder(tmp_path, request):
-    """A trained model: as if training had moved everything that the method trains."""
-    return trained.make(tmp_path, request.param)
-
-
-@pytest.mark.parametrize("folder", ["adapter-lora", "lora-matched"], indirect=True)
-def test_peft_alone_loads_what_peft_made(folder):
+@pytest.mark.parametrize("method", ["adapter-lora", "lora-matched"])
+def test_peft_alone_loads_what_peft_made(method, tmp_path):
     """Without the bottlenecks, which PEFT does not know."""
     from peft import PeftModel
 
+    folder = trained.make(tmp_path, method)
     for name, parameter in folder.network.named_parameters():
         if ".bottleneck.up." in name:
             parameter.data.zero_()
@@ -133,13 +129,11 @@ def test_peft_alone_loads_what_peft_made(folder):
     torch.testing.assert_close(loaded(toys.ids()).logits, folder.network(toys.ids()).logits)
 
 
-@pytest.mark.parametrize("folder", ["adapter-lora"], indirect=True)
-def test_bottlenecks_have_the_names_of_the_base_and_are_not_exported(folder, tmp_path):
-    from safetensors import safe_open
-
-    with safe_open(folder.path / "bottlenecks.safetensors", "pt") as file:
-        assert len(file.keys()) == 3 * 4
-        assert "transformer.h.2.mlp.bottleneck.down.weight" in file.keys()  # noqa: SIM118
+def test_bottlenecks_have_the_names_of_the_base_and_are_not_exported(tmp_path):
+    folder = trained.make(tmp_path, "adapter-lora")
+    names = load_file(folder.path / "bottlenecks.safetensors").keys()
+    assert len(names) == 3 * 4
+    assert "transformer.h.2.mlp.bottleneck.down.weight" in names
     with pytest.raises(UserError, match="a bottleneck adapter cannot be exported: it is not linear"):
         export(folder.path, "en-de", tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -181,12 +175,8 @@ def test_flops_of_blocks_are_those_that_run_from_the_lowest_trained_layer_up():
 def test_flops_of_a_direction_that_runs_an_untouched_copy():
     """Layer 1 is chosen for en-de alone: de-en runs the base, and its gradient goes down to that layer all the same."""
     masks = toys.masks([1], 64, ("en-de", "de-en"))
-    alone = [weights_in(masks, name) for name in masks]
+    alone = weights(prepare("landermt", toys.bloom(3), masks=masks), "en-de")
     masks["de-en"] = masks["de-en"].assign(role="base", owner=None, trained=False, scale=1.0)
-    layer = 16 * 192
-    assert weights_in(masks, "en-de") == alone[0]
-    assert weights_in(masks, "de-en") == (3 * layer, 2 * layer, 0)
-
-
-def weights_in(masks, direction: str) -> tuple[int, int, int]:
-    return weights(prepare("landermt", toys.bloom(3), masks=masks), direction)
+    prepared, layer = prepare("landermt", toys.bloom(3), masks=masks), 16 * 192
+    assert weights(prepared, "en-de") == alone
+    assert weights(prepared, "de-en") == (3 * layer, 2 * layer, 0)

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 import lander
 from lander import cli
 from lander.config.methods import TRAINED
-from lander.finetune import delta
+from lander.finetune import delta, saved
 from lander.models import loading
 from lander.shared.errors import UserError
 
@@ -106,12 +106,6 @@ def test_damaged_and_hostile_files_are_told_in_one_line(tmp_path: Path) -> None:
             lander.load(str(file))
         assert "\n" not in str(caught.value)
 
-    def write(manifest: object, tensors: dict[str, torch.Tensor] = tensors) -> None:
-        """A file with another manifest or other tensors, whose digest is right."""
-        changed = metadata | {"manifest": json.dumps(manifest)}
-        changed["digest"] = delta._digest(changed, sorted(tensors.items()))
-        save_file(tensors, file, changed)
-
     for place in (len(whole) // 2, len(whole) - 1):  # a bit flips
         file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         told("damaged")
@@ -122,11 +116,11 @@ def test_damaged_and_hostile_files_are_told_in_one_line(tmp_path: Path) -> None:
     told("not a delta file")
     manifest = json.loads(metadata["manifest"])
     for key, value in (("base", None), ("method", "prompt"), ("directions", 3), ("routing", {}), ("masked", [1])):
-        write(manifest | {key: value})
+        trained.forge(file, metadata, manifest | {key: value}, tensors)
         told(key if key != "method" else "unknown")
-    write([])
-    told("`manifest` is missing or damaged")
-    write(manifest, tensors | {"masks/../../en-de": tensors["masks/en-de"].clone()})
+    trained.forge(file, metadata, [], tensors)
+    told("missing or wrong")
+    trained.forge(file, metadata, manifest, tensors | {"masks/../../en-de": tensors["masks/en-de"].clone()})
     with pytest.raises(UserError, match="which the manifest does not name"):
         delta.apply(file, tmp_path / "again")
     assert not list(tmp_path.rglob("en-de.parquet"))[1:]
@@ -166,7 +160,6 @@ def test_a_training_that_is_not_finished_is_told_from_a_folder_that_is_no_model(
     manifest = made.path / "lander.json"
     for content, message in (("[]", "lander.json: not a mapping"), (None, "model is not finished .*lander.json")):
         manifest.write_text(content) if content else manifest.unlink()
-        with pytest.raises(UserError, match=message):
-            lander.load(made.path)
-        with pytest.raises(UserError, match=message):
-            delta.write(made.path, tmp_path / "d.safetensors", {})
+        for use in (lander.load, saved.Trained):
+            with pytest.raises(UserError, match=message):
+                use(made.path)

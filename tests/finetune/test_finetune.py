@@ -18,7 +18,8 @@ from lander.finetune import checkpoint
 from lander.finetune.__main__ import fingerprint
 from lander.finetune.engine import BlockAdamW
 from lander.finetune.schedule import Pairs, Schedule
-from lander.finetune.trainer import Diverged, check_finite, learning_rate, loss_rows
+from lander.finetune.trainer import Diverged, learning_rate, loss_rows
+from lander.shared.errors import UserError
 from lander.shared.files import whole_folder, write_json
 from lander.shared.languages import parse_direction
 
@@ -101,16 +102,13 @@ def test_adamw_does_nothing_with_a_gradient_that_is_not_finite_and_says_so(bad):
     assert not optimizer.overflow
 
 
-def test_a_loss_or_a_weight_that_is_not_finite_is_told_with_its_name():
+def test_a_loss_that_is_not_finite_is_told_with_its_direction():
     losses = torch.tensor([[2.0, 1.0], [1.0, 9.0], [5.0, 3.0]], dtype=torch.float64)
     assert [row["loss"] for row in loss_rows(losses, ["a", "b", "a"], 0, 0.1)] == [4.25, 1.0]  # (2 * 1 + 5 * 3) / 4
     for value in (math.nan, math.inf):
         losses[1, 0] = value
         with pytest.raises(Diverged, match=f"loss of b is {value} at update 7; lower finetune.learning_rate"):
             loss_rows(losses, ["a", "b", "a"], 7, 0.1)
-    check_finite({"a": torch.ones(2)})
-    with pytest.raises(Diverged, match="finetune: b is not finite after the last update; nothing was written"):
-        check_finite({"a": torch.ones(2), "b": torch.tensor([1.0, -math.inf])})
 
 
 def test_what_a_checkpoint_must_share_is_known_part_by_part(monkeypatch):
@@ -136,7 +134,7 @@ def test_what_a_checkpoint_must_share_is_known_part_by_part(monkeypatch):
     assert other(made()) == ["code", "peft"]
 
 
-def test_why_a_checkpoint_is_not_used_is_said_in_one_line(tmp_path):
+def test_the_newest_checkpoint_of_the_same_settings_counts_and_why_another_does_not(tmp_path):
     def saved(update: int, fingerprint) -> None:
         with whole_folder(tmp_path / f"update-{update:08d}") as folder:
             state = {"fingerprint": fingerprint, "update": update, "updates": [], "log": []}
@@ -152,6 +150,13 @@ def test_why_a_checkpoint_is_not_used_is_said_in_one_line(tmp_path):
     assert "update-00000004 was made with other code, torch " in why
     saved(3, mine)
     assert checkpoint.latest(tmp_path, mine) == (tmp_path / "update-00000003", "")
+    (tmp_path / "update-00000004" / "state.json").unlink()  # as a kill leaves it
+    assert checkpoint.latest(tmp_path, {"settings": "b"})[0] is None
+    state = tmp_path / "update-00000003" / "state.json"
+    for content in ("[]", "{}", '{"fingerprint": "mi'):
+        state.write_text(content)
+        with pytest.raises(UserError, match=str(state)):
+            checkpoint.latest(tmp_path, mine)
 
 
 def test_what_a_killed_training_has_left_is_removed_and_nothing_of_others(tmp_path):

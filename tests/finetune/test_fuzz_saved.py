@@ -1,6 +1,5 @@
 """Saved tables and model folders, damaged or made up: read as they are, or refused by name."""
 
-import io
 import json
 import shutil
 from pathlib import Path
@@ -13,18 +12,15 @@ from fuzzing import TRICKY, damaged, fuzz, json_values, told
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
-from safetensors.torch import save_file
 
 import lander
 from lander.data import chunks
-from lander.finetune import delta
+from lander.finetune import delta, saved
 from lander.shared import tables
 
 NAMES = sorted(tables.SCHEMAS)
 METHODS = ("landermt", "lora", "adapter", "full")
-MANIFEST = (
-    "format", "method", "base", "directions", "languages", "templates", "masked", "routing", "sizes", "files", "seed",
-)  # fmt: skip
+MANIFEST = (*saved.Manifest.model_fields, "format", "files", "seed")
 CONFIG = (
     "architectures", "model_type", "n_layer", "hidden_size", "n_head", "vocab_size", "dtype", "layer_norm_epsilon",
     "hidden_dropout", "auto_map", "eos_token_id", "quantization_config", "tie_word_embeddings", "nope",
@@ -39,32 +35,21 @@ def example(schema: pa.Schema) -> pa.Table:
     )
 
 
-def file_of(table: pa.Table) -> bytes:
-    """A table as the bytes of a Parquet file, with the checksums that ours have."""
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
-    return buffer.getvalue()
-
-
 @fuzz(120)
 @given(data=st.data(), name=st.sampled_from(NAMES))
 def test_damaged_tables(tmp_path_factory, data, name):
     file = tmp_path_factory.getbasetemp() / "fuzz.parquet"
     sound = example(tables.SCHEMAS[name])
-    file.write_bytes(data.draw(damaged(file_of(sound))))
+    pq.write_table(sound, file, compression="zstd", write_page_checksum=True)  # as ours are
+    file.write_bytes(data.draw(damaged(file.read_bytes())))
     told(lambda: tables.read(file, name))
     columns = sound.schema.names
     told(lambda: [sum(map(len, chunk.values())) for chunk in chunks.reading(file, name, columns)])
 
 
-columns = st.one_of(
-    st.lists(st.none() | st.integers(-2, 2**40), max_size=3),
-    st.lists(st.none() | st.floats(), max_size=3),
-    st.lists(st.none() | st.text(max_size=3), max_size=3),
-    st.lists(st.none() | st.binary(max_size=3), max_size=3),
-    st.lists(st.lists(st.none() | st.integers(0, 9), max_size=2), max_size=3),
-    st.lists(st.booleans(), max_size=3),
-)
+numbers, lists = st.integers(-2, 2**40), st.lists(st.none() | st.integers(0, 9), max_size=2)
+kinds = (numbers, st.floats(), st.text(max_size=3), st.binary(max_size=3), lists, st.booleans())
+columns = st.one_of(*(st.lists(st.none() | kind, max_size=3) for kind in kinds))
 
 
 @fuzz(120)
@@ -113,6 +98,14 @@ def use(path: Path, base: Path | None = None) -> None:
     translator.translate(["a"], "en-de", max_new_tokens=1)
 
 
+def use_damaged(folder: Path, data: st.DataObject) -> None:
+    """Damage a file of a copy."""
+    spoilt = copy(folder, "spoilt")
+    chosen = data.draw(st.sampled_from(sorted(path for path in spoilt.rglob("*") if path.is_file())))
+    chosen.write_bytes(data.draw(damaged(chosen.read_bytes())))
+    told(lambda: use(spoilt))
+
+
 @fuzz(12)
 @given(key=st.sampled_from(MANIFEST), value=json_values, inner=st.booleans())
 def test_manifests(model, key, value, inner):
@@ -129,11 +122,7 @@ def test_manifests(model, key, value, inner):
 @fuzz(8)
 @given(data=st.data())
 def test_damaged_files_of_a_trained_model(model, data):
-    spoilt = copy(model[0], "spoilt")
-    files = sorted(path for path in spoilt.rglob("*") if path.is_file())
-    chosen = data.draw(st.sampled_from(files))
-    chosen.write_bytes(data.draw(damaged(chosen.read_bytes())))
-    told(lambda: use(spoilt))
+    use_damaged(model[0], data)
 
 
 @fuzz(8)
@@ -161,10 +150,7 @@ def test_configs_of_bases(base, key, value):
 @fuzz(30)
 @given(data=st.data())
 def test_damaged_bases(base, data):
-    spoilt = copy(base, "spoilt")
-    chosen = data.draw(st.sampled_from(sorted(spoilt.iterdir())))
-    chosen.write_bytes(data.draw(damaged(chosen.read_bytes())))
-    told(lambda: use(spoilt))
+    use_damaged(base, data)
 
 
 @pytest.mark.parametrize("name", ["../evil", "en-../../evil", "/tmp/evil-de", "en-de/..", *TRICKY[:6]])
@@ -176,9 +162,8 @@ def test_no_name_in_a_delta_leads_out_of_the_folder(tmp_path, name):
         metadata = file.metadata()
         tensors = {key: file.get_tensor(key) for key in file.keys() if key.startswith("blocks/")}  # noqa: SIM118
         tensors[f"masks/{name}"] = file.get_tensor("masks/en-de")
-    metadata["manifest"] = json.dumps(json.loads(metadata["manifest"]) | {"masked": [name], "directions": [name]})
-    metadata["digest"] = delta._digest(metadata, sorted(tensors.items()))
-    save_file(tensors, tmp_path / "evil.safetensors", metadata)
+    manifest = json.loads(metadata["manifest"]) | {"masked": [name], "directions": [name]}
+    trained.forge(tmp_path / "evil.safetensors", metadata, manifest, tensors)
     before = set(tmp_path.rglob("*"))
     message = told(lambda: delta.apply(tmp_path / "evil.safetensors", tmp_path / "out"))
     assert message is not None

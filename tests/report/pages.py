@@ -116,8 +116,14 @@ def browse(page, *flags):
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 
-def at_widths(page):
-    """What a page's script tells (`tell`) of it, shown in frames of exactly `WIDTHS` pixels; a line of errors fails."""
+def at_widths(page, script):
+    """What a script in a page tells (`tell`) of it, shown in frames of exactly `WIDTHS` pixels; errors fail.
+
+    Nothing may stick out at any width, and every figure has drawn marks, axes and guide lines apart.
+    """
+    text = re.sub(r"<meta http-equiv[^>]*>", "", page.read_text())
+    page = page.with_name("probed.html")
+    page.write_text(text.replace("</body>", f"<script>{{{TELL}{script}}}</script></body>"))
     frames = "".join(
         f'<iframe src="{page.name}" style="width:{width}px;height:900px;border:0"></iframe>' for width in WIDTHS
     )
@@ -126,12 +132,9 @@ def at_widths(page):
     dom, wrong = browse(page.parent / "frames.html", "--window-size=1400,2000")
     assert wrong == []
     found = json.loads(html.unescape(re.search(r"<title>(.*?)</title>", dom)[1]))
-    return sorted(found, key=lambda one: one["wide"][0])
-
-
-def check_widths(pages):
-    """Nothing sticks out at either width, and every figure has drawn marks, axes and guide lines apart."""
+    pages = sorted(found, key=lambda one: one["wide"][0])
     assert [one["wide"] for one in pages] == [[width, 0] for width in WIDTHS]
     for one in pages:
         assert one["marks"]
         assert [name for name, number in one["marks"].items() if not number] == []
+    return pages

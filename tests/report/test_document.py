@@ -20,12 +20,13 @@ def whole(tmp_path_factory):
 def test_documents_come_back_as_they_were_written(whole, tmp_path):
     found = read_all([whole / "experiments"])
     assert [one.name for one in found] == ["forgetting", "table1", "sweep_k"]
-    assert (found[2].title, found[2].paragraphs) == ("Title of sweep_k", ["What sweep_k shows: the k matters."])
+    assert found[2].title == "Title of sweep_k"
     rows = [("full", [Cell("41.0", True, "±0.3"), Cell("–")]), ("a|b", [Cell("39.1"), Cell("+1.5")])]
     heads = [Head("BLEU"), Head("gain | cost")]
-    assert found[2].tables == [Table("Table of sweep_k", "method", heads, rows, notes=["Bold: best."])]
+    table = Table("Table of sweep_k", "method", heads, rows, notes=["Bold: best."])
+    assert found[2].blocks == ["What sweep_k shows: the k matters.", table]
     assert read_all([whole / "experiments/table1.json"]) == [found[1]]
-    written = Document("v1.5", "title", [paper.table(1), "# *between*", *found[2].tables], "a,b\n1,2\n")
+    written = Document("v1.5", "title", [paper.table(1), "# *between*", table], "a,b\n1,2\n")
     write(written, tmp_path)
     assert read(tmp_path / "v1.5.json") == written
     assert sorted(path.name for path in tmp_path.iterdir()) == ["v1.5.csv", "v1.5.json", "v1.5.md"]

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from pages import TELL, at_widths, browse, browsed, check_page, check_widths
+from pages import at_widths, browse, browsed, check_page
 from report_runs import MADE, add_everything, make_loss, make_run, make_scores, write_significance
 
 from lander.report import __main__ as command
@@ -26,7 +26,6 @@ def made():
 
 
 SHAPES = {
-    "ten directions": {},
     "two languages without English": {"directions": ["cs-uk", "uk-cs"], "languages": ("cs", "uk")},
     "one direction, one layer": {"directions": ["de-en"], "languages": ("de", "en"), "n_layer": 1, "chosen": (0,)},
     "a code with a hyphen, layers of each direction": {
@@ -120,7 +119,7 @@ def test_a_page_with_everything(whole):
     text = (whole / "report/index.html").read_bytes()
     assert not re.search(rb"[\x00-\x08\x0b-\x1f]", text)
     assert "49 " not in page.text  # a text is no template
-    assert page.text.count("␀␛\ufffd") >= 3 * len(SHAPES)
+    assert page.text.count("␀␛\ufffd") >= 15
     wanted = ["summary", "gain-section", "scores-section", "beside", "experiments", "detection", "training"]
     wanted += ["translations", "data", "cost", "provenance"]
     assert [one for one in page.ids if one in wanted] == wanted
@@ -137,17 +136,13 @@ def test_a_page_with_everything(whole):
     assert page.text.count("are not printed") == 1
 
 
-def test_texts_say_their_language_and_direction(whole):
+def test_cells_say_their_language_direction_and_significance(whole):
     text = (whole / "report/index.html").read_text()
     assert '<dd lang="ar" dir="rtl">اجتمعت اللجنة' in text
     assert '<dd lang="zh" dir="ltr">委员会于5月' in text
     # off-target: English where Arabic was wanted runs from the left
     assert re.search(r'off-target: en</em></dt><dd lang="ar" dir="ltr">The committee', text)
     assert '<td lang="de" dir="ltr">Hallo &lt;b&gt;</td>' in text
-
-
-def test_significance_marks_the_cells(whole):
-    text = (whole / "report/index.html").read_text()
     assert re.search(r'<td title="95% interval [^"]*against full [^"]*significant"', text)
     assert re.search(r'<sup aria-hidden="true">ab</sup><span class="vh"> significantly ahead of full, zero-shot', text)
     assert re.search(r"<th scope=\"col\">against full</th>", text)
@@ -232,12 +227,8 @@ const set = (values) => {
 @pytest.mark.workflow
 @browsed
 def test_in_a_browser(whole, tmp_path):
-    text = (whole / "report/index.html").read_text()
-    probed = re.sub(r"<meta http-equiv[^>]*>", "", text).replace(
-        "</body>", f"<script>{{{TELL}{PROBE}}}</script></body>"
-    )
-    (tmp_path / "page.html").write_text(probed)
-    pages = at_widths(tmp_path / "page.html")
+    shutil.copy(whole / "report/index.html", tmp_path)
+    pages = at_widths(tmp_path / "index.html", PROBE)
     found = pages[0]
     numbers = [float(re.match(r"[\d.]+", one)[0]) for one in found["made"]]
     down, up, none = found["descending"], found["ascending"], found["none"]
@@ -256,7 +247,6 @@ def test_in_a_browser(whole, tmp_path):
     assert len(found["order"]) == 12
     assert found["order"] == sorted(found["order"], reverse=True)
     assert found["terms"] == 4  # source, reference and the two
-    check_widths(pages)
     assert found["arabic"] == "rtl"
 
 

@@ -16,9 +16,10 @@ from lander.report import charts, data, detection, provenance, summary, svg, tra
 from lander.report.document import Document
 from lander.report.inputs import Inputs, parse_assignments, read_benchmarks, read_lengths
 from lander.report.tables import duration, quantity, signed
-from lander.report.translations import Flag, Group, Output, Sentence, first_pair, read_browser
+from lander.report.translations import Group, Output, Sentence, first_pair, read_browser
 from lander.shared import tables
 from lander.shared.errors import UserError
+from lander.shared.languages import parse_direction
 from lander.shared.runs import Model
 
 
@@ -200,18 +201,18 @@ def test_translations_are_read_scored_and_marked(tmp_path):
     sentence = browser.groups[0].sentences[5]
     assert sentence.line == 5  # from 0
     zero, lora = sentence.outputs
-    assert (zero.flags, lora.flags) == ([Flag("off-target", "en")], [])
+    assert (zero.flags, lora.flags) == ([("off-target", "en")], [])
     assert lora.chrf == pytest.approx(sentence_chrf(lora.text, [sentence.reference], word_order=2).score)
     assert zero.chrf < 30 < lora.chrf
     path = flagged[Model("zero-shot", "main", 0)] / "cldr/en-de.flags.csv"
     path.write_text(path.read_text().replace("off_target,en", "off_target,"))  # too short to identify
     outputs = read_browser(folders, flagged, 100).groups[0].sentences[5].outputs
-    assert outputs[0].flags == [Flag("off-target", "not de")]
+    assert outputs[0].flags == [("off-target", "not de")]
     capped = read_browser(folders, flagged, 3)
     assert [one.line for one in capped.groups[0].sentences] == [0, 2, 4]
     assert "At most 3 sentences" in capped.cap
     unmarked = read_browser(folders, {}, 100)  # without files, what can be seen at once
-    assert [one.flags for one in unmarked.groups[0].sentences[3].outputs] == [[Flag("empty")]] * 2
+    assert [one.flags for one in unmarked.groups[0].sentences[3].outputs] == [[("empty", "")]] * 2
     path = next(iter(folders.values())) / "cldr/en-de.jsonl"
     path.rename(path.with_stem("de-en"))
     assert read_browser(folders, {}, 100).notes == [
@@ -227,7 +228,7 @@ def test_the_first_two_models_are_the_better_zero_shot_and_landermt():
     def pair(*models):
         """`models`: (method, variant, score)."""
         outputs = [Output(place, "", score, []) for place, (_, _, score) in enumerate(models)]
-        group = Group("news", "en-de", 1, [Sentence(0, "", "", outputs, [])])
+        group = Group("news", parse_direction("en-de"), 1, [Sentence(0, "", "", outputs, [])])
         return first_pair([Model(method, variant, 0) for method, variant, _ in models], [group])
 
     zero, best, context = ("zero-shot", "main", 9), ("zero-shot", "best-prompt", 5), ("in-context", "main", 50)

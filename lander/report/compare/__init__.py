@@ -11,11 +11,6 @@ Reads of each run (only the scores are required; the page names what is missing)
 Writes:
     one self-contained HTML page that looks like `lander.report`; the most important tables also go to the terminal
 
-    runs.py      the runs, and what they have in common
-    paired.py    paired tests between runs
-    tables.py    the tables
-    page.py      the page, from compare.html
-
 Example:
     lander compare results/demo results/deeper --out deeper.html
 """

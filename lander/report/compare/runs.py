@@ -1,22 +1,37 @@
-"""The runs to compare: what is read of each, and on which test items they can be compared."""
+"""The runs to compare: what is read of each, on which test items they can be compared, and paired tests between them.
+
+A method is tested against itself in the first run that has it, on the same sentences. Intervals, tests and correction
+are those of `lander.evaluate.significance`. All comparisons of one metric on one test set are corrected together, the
+means separately. If both runs wrote the same outputs, nothing is compared: the difference is 0, p is 1, and it does not
+count among the comparisons. `lander.report.significance` says which p counts.
+"""
 
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from glob import escape
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from lander.evaluate import translations
-from lander.evaluate.collect import MEANS, means
+from lander.evaluate import segments, translations
+from lander.evaluate.collect import MEANS, belongs, means
+from lander.evaluate.resampling import TOLERANCE, Design, holm, interval, resampled
+from lander.evaluate.segments import Compared, Place
+from lander.evaluate.significance import enough, families
 from lander.report.inputs import Inputs, read_benchmarks, read_object, read_scores_table
-from lander.report.labels import Method, method_key, sort_directions
+from lander.report.labels import Method, look, method_key, sort_directions
+from lander.report.significance import Outcome, Significance
+from lander.report.tables import first
 from lander.shared.errors import UserError
 from lander.shared.files import read_json
+from lander.shared.runs import Model
 
 REMEDY = "name the folder of a finished run, as in results/demo"
+MAIN = "main"  # the variant of all labels
 Item = tuple[str, str]  # test set, direction
 
 
@@ -49,9 +64,6 @@ def read_runs(folders: Sequence[Path]) -> list[Inputs]:
             run.code = read_json(folder / ".code.json")
         found.append(run)
     return found
-
-
-# ---------------------------------------------------------------- what they have in common
 
 
 def items_of(run: Inputs) -> set[Item]:
@@ -128,9 +140,79 @@ def scores_of(runs: Sequence[Inputs], items: Sequence[Item]) -> pd.DataFrame:
         scores = run.scores
         rows = scores[pd.MultiIndex.from_frame(scores[["test", "direction"]]).isin(wanted)]
         labels = [run.label(method) for method in zip(rows["method"], rows["variant"], strict=True)]
-        parts.append(rows.assign(method=labels, variant="main"))
+        parts.append(rows.assign(method=labels, variant=MAIN))
     table = pd.concat(parts, ignore_index=True)
     number = pd.Series([test for test, _ in items]).value_counts()
     has = table.groupby(["method", "seed", "test"])["direction"].transform("nunique")
     whole = table[has == table["test"].map(number)]
     return pd.concat([table, pd.DataFrame(means(whole.to_dict("records"))).astype({"score": float})])
+
+
+# ---------------------------------------------------------------- paired tests
+
+
+def paired(runs: Sequence[Inputs], items: Sequence[Item], resamples: int = 0) -> tuple[Significance, list[str]]:
+    """Intervals of all scores and the tests, by the labels of the methods, and notes on what could not be tested.
+
+    `resamples` of the bootstrap and of the randomisation; 0: 10,000, or more if the correction needs them.
+    """
+    joint, notes = _joint(runs, items)
+    pairs = [(segments.Method(one, MAIN), segments.Method(base, MAIN)) for one, base in bases(runs).items()]
+    design = Design(pairs, resamples or enough(joint, Design(pairs, 0)))
+    several = any(len(models) > 1 for compared in joint.values() for models in compared.methods.values())
+    found = Significance(seeds=several)
+    for family in families(joint):
+        metric = next(iter(family)).metric
+        found.looks[metric] = look(metric, {compared.signature for compared in family.values()})
+        _family(family, items, design, found)
+    return found, notes
+
+
+def _joint(runs: Sequence[Inputs], items: Sequence[Item]) -> tuple[dict[Place, Compared], list[str]]:
+    """Segment scores of all runs together, with labels as methods; and notes on those that do not fit together."""
+    joint: dict[Place, Compared] = {}
+    untested: dict[str, list[str]] = defaultdict(list)
+    for run in runs:
+        files = []  # of sacreBLEU's segment scores, and of neural metrics'
+        for model in run.models:
+            for test, direction in items:
+                folder = run.folder / "evaluate" / str(model) / test
+                files += [path for path in [folder / f"{direction}.segments.parquet"] if path.is_file()]
+                files += sorted(folder.glob(f"{direction}.*.segments.parquet"))
+        found = segments.read_all(files)
+        if not found:
+            untested[f"no segment scores in {run.name}"] = []
+        for place, compared in found.items():
+            there = joint.setdefault(place, Compared(compared.signature))
+            own = next(iter(compared.statistics.values()))
+            if why := there.differs(place.metric, own, compared.signature):
+                untested[f"{run.name}: {why}"].append(" ".join(place))
+                continue
+            for model, statistics in compared.statistics.items():
+                label = run.label((model.method, model.variant))
+                there.statistics[Model(label, MAIN, model.seed)] = statistics
+    notes = [f"Not tested: {why}" + (f" ({first(places)})." if places else ".") for why, places in untested.items()]
+    return joint, notes
+
+
+def _family(data: Mapping[Place, Compared], items: Sequence[Item], design: Design, found: Significance) -> None:
+    """Add the outcomes of one metric on one test set; of means only if all their directions can be tested."""
+    test, _, metric = next(iter(data))
+    wanted = [direction for name, direction in items if name == test]
+    there = {place.direction for place in data}
+    averages = [mean for mean in MEANS if all(one in there for one in wanted if belongs(one, mean))]
+    single, averaged = {}, {}  # keys of `found.tests` -> uncorrected p's of randomisation and of the bootstrap
+    for place, sampled in resampled(data, design, averages):
+        for method, drawn in sampled.bootstrap.items():
+            found.intervals[tuple(method), tuple(place)] = interval(drawn)
+        for (one, base), swapped in sampled.swapped.items():
+            difference, low, high, p_bootstrap, p_randomisation = sampled.test(one, base)
+            key = (tuple(one), tuple(base), tuple(place))
+            found.tests[key] = Outcome(difference, 1.0, low, high)
+            if np.abs(swapped).max() > TOLERANCE:  # else the scores of all sentences are equal
+                (single if place in data else averaged)[key] = p_randomisation, p_bootstrap
+    found.comparisons[test, metric] = (len(single), len(averaged))
+    for part in (single, averaged):
+        corrected = [holm(ps) for ps in zip(*part.values(), strict=True)]
+        for key, *ps in zip(part, *corrected, strict=True):
+            found.tests[key] = replace(found.tests[key], p=max(ps) if found.seeds else ps[0])

@@ -94,14 +94,13 @@ def make_network(read: Any, dtype: str = "float32", device: str = "meta") -> nn.
 def made_ready(settings: config.Config, method: str, network: nn.Module) -> Prepared:
     """A network made ready for a method of a config."""
     own = variants.configure(settings, variants.MAIN, method)
-    masked = method in MASKED
-    flags = {} if masked else METHODS[method].flags(own.finetune.method(method), own)
+    flags = METHODS[method].flags(own.finetune.method(method), own)
     lora = {name.removeprefix("lora-"): value for name, value in flags.items() if name.startswith("lora-")}
     with torch.device(next(network.parameters()).device):
         return prepare(
             method,
             network,
-            masks=masks_of(own, method, network) if masked else {},
+            masks=masks_of(own, method, network) if method in MASKED else {},
             trained_in=frozenset(map(str, own.directions)),
             routing=own.routing,
             scope=own.finetune.scope,
