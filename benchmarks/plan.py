@@ -130,7 +130,7 @@ def settings_of(folder: Path, model: str, methods: tuple[str, ...]) -> config.Co
 
 def planned(settings: config.Config, here: planning.Machine, zero_stage: str = "0") -> dict[str, float]:
     """Bytes by method and stage, as the plan says."""
-    made = planning.make(settings, here, count_jobs=False)
+    made = planning.make(settings, here)
     trainings = {one["method"]: one["memory_gb"][zero_stage] for one in made["methods"]}
     return {
         name: 1e9 * size for name, size in (trainings | {s["stage"]: s["memory_gb"] for s in made["stages"]}).items()

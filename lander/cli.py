@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, FiniteFloat
 
 import lander
 from lander.config.awareness import Awareness
@@ -73,17 +73,6 @@ def flags_of(section: type[Section], *names: str) -> Flags:
     return lambda parser: add_flags(parser, section, *names)
 
 
-def one_of(*flags: Flags) -> Flags:
-    """Arguments of which one must be given."""
-
-    def add(parser: argparse.ArgumentParser) -> None:
-        group = parser.add_mutually_exclusive_group(required=True)
-        for one in flags:
-            one(group)
-
-    return add
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command; a fault in the input is one line on standard error, with exit status 1."""
     args = PARSER.parse_args(argv)
@@ -96,15 +85,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 class Numbers(Section):
     """Numbers that are no keys of the config, checked as keys are."""
 
-    flops: float | None = Field(
-        None,
-        gt=0,
-        allow_inf_nan=False,
-        description="FLOP/s of a device, to plan for another machine; by default measured.",
-    )
-    memory: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="GB of a device; by default this machine's, of its GPU."
-    )
+    flops: FiniteFloat | None = Field(None, gt=0, description="FLOP/s of a device; by default measured on this one.")
+    memory: FiniteFloat | None = Field(None, gt=0, description="GB of a device; by default this machine's or GPU's.")
     resamples: int = Field(0, ge=0, description="Of the tests; 0 is 10,000 or as many as needed.")
     sentences: int | None = Field(None, ge=1, description="How many of each file are read; by default all.")
     threads: int = Field(1, ge=1, description="Threads of torch.")
@@ -121,6 +103,7 @@ def named_file(text: str) -> tuple[str, Path]:
 
 FILES = {"type": Path, "nargs": "+", "action": "extend", "default": [], "metavar": "FILE"}
 CONFIGFILE = flag("--configfile", **FILES, help="config in YAML, later files over earlier ones (default: config.yaml)")
+PROFILE = {"type": Path, "default": os.environ.get("SNAKEMAKE_PROFILE") or None}
 ANY = "folder of a trained model, results/<run>/finetune/..., or a delta file (*.safetensors)"
 TRAINED = flag("model", metavar="MODEL", help="folder of a trained model, results/<run>/finetune/...")
 BASE = flag("--base", help="folder or name of the model's base (default: the one it was trained from)")
@@ -171,7 +154,7 @@ def check(args: argparse.Namespace) -> None:
     CONFIGFILE,
     flags_of(Numbers, "flops", "memory"),
     flag("--devices", choices=["auto", "cpu", "gpu"], default="auto", help="what it will run on (default: as here)"),
-    flag("--profile", type=Path, help="folder of a Snakemake profile, whose limits are checked (SNAKEMAKE_PROFILE)"),
+    flag("--profile", **PROFILE, help="folder of a Snakemake profile, whose limits are checked (SNAKEMAKE_PROFILE)"),
     flag("--no-jobs", action="store_true", help="do not ask Snakemake for the number of jobs"),
     flag("--json", action="store_true", help="print JSON instead of a table"),
 )
@@ -182,9 +165,7 @@ def plan(args: argparse.Namespace) -> None:
 
     settings = config.read(*args.configfile)
     machine = planning.this_machine(args.devices, args.flops, args.memory, settings.threads)
-    named = None if args.no_jobs else os.environ.get("SNAKEMAKE_PROFILE")
-    profile = args.profile or (Path(named) if named else None)
-    made = planning.make(settings, machine, args.configfile, count_jobs=not args.no_jobs, profile=profile)
+    made = planning.make(settings, machine, None if args.no_jobs else args.configfile, args.profile)
     print(json.dumps(made, ensure_ascii=False, indent=2) if args.json else planning.page(made))
     for warning in made["warnings"]:
         print(f"warning: {warning}", file=sys.stderr)
@@ -243,17 +224,10 @@ def translate(args: argparse.Namespace) -> None:
 
     machine.prepare(args.threads)
     translator = lander.load(args.model, dtype=args.dtype, base=args.base)
-    outputs = iter(
-        translator.translate(
-            [sentence for sentence in sentences if sentence],
-            args.direction,
-            beams=args.beams,
-            max_new_tokens=args.max_new_tokens,
-            batch_size=args.batch_size,
-        )
-    )
+    decoding = {name: getattr(args, name) for name in ("beams", "max_new_tokens", "batch_size")}
+    outputs = translator.translate(sentences, args.direction, **decoding)
     with open(sys.stdout.fileno(), "w", encoding="utf-8", newline="\n", closefd=False) as out:
-        out.writelines(f"{next(outputs) if sentence else ''}\n" for sentence in sentences)
+        out.writelines(f"{output}\n" for output in outputs)
 
 
 def read_sentences(stream: io.BufferedIOBase) -> list[str]:
@@ -275,21 +249,20 @@ def read_sentences(stream: io.BufferedIOBase) -> list[str]:
     return sentences if sentences[-1] else sentences[:-1]
 
 
+def which_directions(parser: argparse.ArgumentParser) -> None:
+    """The flags of which `export` needs one."""
+    group = parser.add_mutually_exclusive_group(required=True)
+    group.add_argument("--direction", help="as in en-de, or zh-Hant--en")
+    all_ = "every trained direction, into OUT/<direction>; equal files are hard links"
+    group.add_argument("--all", action="store_true", help=all_)
+
+
 @command(
     flag("model", metavar="MODEL", help=ANY),
     BASE,
-    one_of(
-        flag("--direction", help="as in en-de, or zh-Hant--en"),
-        flag(
-            "--all",
-            action="store_true",
-            help="every trained direction, into OUT/<direction>; equal files are hard links",
-        ),
-    ),
+    which_directions,
     FOLDER,
-    flag(
-        "--dtype", choices=["float32", "bfloat16"], default="float32", help="of the weights; float32 is exact (default)"
-    ),
+    flag("--dtype", choices=["float32", "bfloat16"], default="float32", help="of the weights (default: float32)"),
     SCORES,
     LICENSE,
 )
@@ -309,10 +282,11 @@ def export(args: argparse.Namespace) -> None:
 )
 def delta(args: argparse.Namespace) -> None:
     """Write what was trained of a model as one file, and its card beside it."""
-    from lander.finetune import delta, saved
+    from lander.finetune import delta
+    from lander.finetune.saved import Trained
     from lander.share.card import Card
 
-    trained, beside = saved.Trained(args.model), args.out.with_suffix(".md")
+    trained, beside = Trained(args.model), args.out.with_suffix(".md")
     directions = trained.manifest["directions"]
     card = Card(args.model, trained, directions, args.scores, args.license)
     delta.write(args.model, args.out, card.made)
@@ -355,7 +329,6 @@ def convert(args: argparse.Namespace) -> None:
         from lander.models.gguf import convert
     else:
         from lander.models.baichuan.convert import convert
-
     convert(args.model, args.out)
 
 
@@ -395,19 +368,9 @@ def awareness(args: argparse.Namespace) -> None:
 
     machine.prepare(args.threads)
     rule = args.rule or rule_of(args.estimator)
-    standalone.run(
-        args.model,
-        dict(args.text),
-        args.out,
-        args.estimator,
-        Split(rule=rule, general_share=args.general_share, normalize=args.normalize),
-        sample=args.neurons,
-        sentences=args.sentences,
-        dtype=args.dtype,
-        site=args.site,
-        batch_size=args.batch_size,
-        seed=args.seed,
-    )
+    split = Split(rule=rule, general_share=args.general_share, normalize=args.normalize)
+    same = {name: getattr(args, name) for name in ("sentences", "dtype", "site", "batch_size", "seed")}
+    standalone.run(args.model, dict(args.text), args.out, args.estimator, split, sample=args.neurons, **same)
 
 
 @command(

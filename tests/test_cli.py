@@ -13,7 +13,6 @@ import pytest
 import lander
 from lander import cli
 from lander.detect import estimators
-from lander.share import export
 from lander.shared import tables
 
 
@@ -21,7 +20,6 @@ class Upper:
     """Stands in for a model: translates by shouting."""
 
     def translate(self, sentences: list[str], direction: str, **options: int) -> list[str]:
-        assert all(sentences)
         assert (direction, options["beams"]) == ("en-de", 2)
         return [sentence.upper() for sentence in sentences]
 
@@ -52,16 +50,6 @@ def test_translate_refuses_what_is_no_text(monkeypatch: pytest.MonkeyPatch, capf
             run(monkeypatch, capfd, text)
         assert stopped.value.code == 1
         assert f"lander translate: error: {message}" in capfd.readouterr().err
-
-
-def test_export_passes_its_flags_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    called = []
-    monkeypatch.setattr(export, "export", lambda *arguments, **options: called.append((*arguments, options)))
-    cli.main(["export", "model", "--direction", "en-de", "--out", str(tmp_path)])
-    cli.main(["export", "model", "--all", "--out", "x", "--dtype", "bfloat16", "--base", "b", "--license", "mit"])
-    plain = {"dtype": "float32", "base": None, "scores": None, "license": None}
-    assert called[0] == ("model", "en-de", tmp_path, plain)
-    assert called[1] == ("model", None, Path("x"), plain | {"dtype": "bfloat16", "base": "b", "license": "mit"})
 
 
 def test_check_says_what_a_run_would_do(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -10,37 +10,107 @@ Reads sources (see `lander.data.sources`), given as JSON. Writes Parquet tables,
 """
 
 import argparse
-from collections.abc import Callable
+import heapq
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 
 import pandas as pd
 
 from lander.data.cleaning import clean_pair
+from lander.data.reading import MAX_LINE, aligned, read
+from lander.data.repair import repair
 from lander.data.sampling import sample
-from lander.data.sources import parse_json, parse_sources
-from lander.data.texts import hold_out, write_text
+from lander.data.sources import Source, parse_json, parse_sources
 from lander.shared import files, tables
-from lander.shared.errors import run_main
-from lander.shared.languages import parse_direction
+from lander.shared.errors import UserError, run_main
+from lander.shared.languages import Direction, parse_direction
+
+TEXT_CHARACTERS = 2_000  # a longer segment is not a sentence to score neurons with
+
+
+def hold_out(direction: Direction, sources: Sequence[Source], out: Path) -> None:
+    """Write a dev or test set, a table `heldout`: the lines of `sources`, never filtered, shortened or reordered."""
+    if not sources:
+        raise UserError(f"direction {direction}: no dev or test source holds a line of it")
+    languages = (direction.source, direction.target)
+    lines = (
+        (text, reference, source.name, line)
+        for source in sources
+        for line, (text, reference) in read(source, languages, max_line=MAX_LINE)
+    )
+    tables.write_rows(out, lines, "heldout")
+
+
+def write_text(
+    language: str, languages: Sequence[str], sources: Sequence[Source], sentences: int, seed: int, out: Path
+) -> None:
+    """Draw the sentences that score the neurons of a language, as a table `text` (paper, section 5.4).
+
+    They are drawn from the sources that hold *all* languages, if there are any. The draw depends on seed, source and
+    line only, so all languages get the same segments. UserError if no source holds the language.
+
+    Args:
+        language: of the text to write.
+        languages: all that are scored; segments that are empty in one of them are left out for all.
+        sentences: how many; if there are fewer, all are taken, with a warning.
+    """
+    shared = [source for source in sources if aligned(source, languages)]
+    if not shared:
+        if not (shared := [source for source in sources if aligned(source, [language])]):
+            raise UserError(f"language {language}: no source of awareness.data or data.train holds it")
+        print(
+            f"lander data: warning: no source holds all of {', '.join(languages)}; the neurons of {language} are "
+            "scored on its own sentences, not on the same ones as those of the other languages",
+            file=sys.stderr,
+        )
+        languages = (language,)
+    if language not in languages:
+        raise UserError(f"language {language}: not one of {', '.join(languages)}")
+    place = list(languages).index(language)
+
+    def keyed() -> Iterator[tuple[bytes, str, int, str]]:
+        """(hash, origin, line, text) of every segment with text of a usable length in all languages."""
+        for source in shared:
+            for line, texts in read(source, languages, max_line=MAX_LINE, progress=True):
+                usable = all(text.strip() and len(text) <= TEXT_CHARACTERS for text in texts)
+                if usable and (text := repair(texts[place])):
+                    key = f"{seed}\0{source.name}\0{line}".encode()
+                    yield blake2b(key, digest_size=8).digest(), source.name, line, text
+
+    chosen = heapq.nsmallest(sentences, keyed())
+    if not chosen:
+        raise UserError(f"language {language}: no usable line in {', '.join(source.name for source in shared)}")
+    if len(chosen) < sentences:
+        print(
+            f"lander data: warning: {language}: {len(chosen):,} sentences to score neurons with, "
+            f"not the {sentences:,} asked for",
+            file=sys.stderr,
+        )
+    tables.write_rows(out, ((text, origin, line) for _, origin, line, text in chosen), "text")
+
+
+def join_counts(counts: list[Path], out: Path, csv: Path | None) -> None:
+    """Join tables `counts`."""
+    table = pd.concat([tables.read(path, "counts") for path in counts], ignore_index=True)
+    if csv:
+        files.write_text(csv, table.to_csv(index=False, lineterminator="\n"))
+    tables.write(out, table, "counts")
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the subcommand that the command line names."""
-    arguments = vars(_parser().parse_args(argv))
-    arguments.pop("run")(**arguments)
-
-
-def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lander.data", description=__doc__.split("\n\n")[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     names, mapping = partial(parse_json, kind=list), partial(parse_json, kind=dict)
 
     def command(name: str, run: Callable[..., None], text: str) -> Callable[..., argparse.Action]:
         """Add a subcommand; its flags are the arguments of `run`."""
-        parser = commands.add_parser(name, help=text)
-        parser.set_defaults(run=run)
-        return parser.add_argument
+        added = commands.add_parser(name, help=text)
+        added.set_defaults(run=run)
+        return added.add_argument
 
     add = command("clean", clean_pair, "clean the pairs of two languages")
     add("--pair", required=True, type=parse_direction, help="two languages, alphabetically: de-en")
@@ -76,18 +146,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0, help="of the draw")
     add("--out", required=True, type=Path, help="table `text` to write")
 
-    add = command("counts", _counts, "join tables of counts")
+    add = command("counts", join_counts, "join tables of counts")
     add("--counts", required=True, nargs="+", type=Path, help="tables `counts`")
     add("--out", required=True, type=Path, help="table `counts` to write")
     add("--csv", type=Path, help="the same as CSV")
-    return parser
-
-
-def _counts(counts: list[Path], out: Path, csv: Path | None) -> None:
-    table = pd.concat([tables.read(path, "counts") for path in counts], ignore_index=True)
-    if csv:
-        files.write_text(csv, table.to_csv(index=False, lineterminator="\n"))
-    tables.write(out, table, "counts")
+    arguments = vars(parser.parse_args(argv))
+    arguments.pop("run")(**arguments)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ currencies, units, emoji) into *known* and *new* ones. Lines of the vocabulary `
 common patterns: the bilingual part of pretraining reads these. Lines of the vocabulary `all` mostly hold new entities,
 also in two more patterns: a finetune has to learn them.
 
-By convention, pretraining reads lines from 1,000,000 up, and runs read lines below it.
+By convention, pretraining reads lines from 1,000,000 up, and runs read lines below.
 
     lines(("en", "de"), 0, 2)  ->  {"en": [line 0, line 1], "de": [line 0, line 1]}
 """
@@ -17,7 +17,6 @@ By convention, pretraining reads lines from 1,000,000 up, and runs read lines be
 import datetime
 import hashlib
 import random
-import re
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from pathlib import Path
@@ -41,31 +40,25 @@ NEW_DRAWS = 0.7  # share of the entities in lines of the vocabulary `all` that a
 
 ENTITIES = {kind: tuple(codes.split()) for kind, codes in read_yaml(Path(__file__).with_name("cldr.yaml")).items()}
 
-# The CLDR patterns that Babel does not offer: localePattern and localeKeyTypePattern
-BESIDE = {"zh": "{0}（{1}）", "ko": "{0}({1})"}
-LABEL = {"zh": "{0}：{1}", "fr": "{0} : {1}"}
-
-_SPACES = re.compile("[\u00a0\u2009\u202f]")
-_MARKS = re.compile("[\u200e\u200f\u061c]")
+PATTERNS = {  # of CLDR that Babel does not offer: localePattern and localeKeyTypePattern
+    "beside": {"": "{0} ({1})", "zh": "{0}（{1}）", "ko": "{0}({1})"},
+    "label": {"": "{0}: {1}", "zh": "{0}：{1}", "fr": "{0} : {1}"},
+}
+# Plain spaces and no invisible direction marks, so that data cleaning leaves the text as it is
+_PLAIN = str.maketrans(dict.fromkeys("\u00a0\u2009\u202f", " ") | dict.fromkeys("\u200e\u200f\u061c"))
 
 Tree = tuple  # (kind, arguments...), the same in every language; `_write` and `_write_leaf` have the kinds
 
 
 def lines(languages: Sequence[str], start: int, stop: int, vocabulary: str = "all") -> dict[str, list[str]]:
-    """Lines `start` <= n < `stop` of the corpus in each language, in order.
-
-    UserError if the corpus does not have a language.
-    """
+    """Lines `start` <= n < `stop` in each language, in order. UserError if the corpus does not have a language."""
     if unserved := [language for language in languages if language not in LANGUAGES]:
         raise UserError(
             f"builtin corpus cldr: it has no language {', '.join(unserved)}, only {' '.join(LANGUAGES)}; "
             "take another source for it"
         )
     trees = [_draw_line(_Dice(f"{vocabulary} {number}"), vocabulary == "all") for number in range(start, stop)]
-    # plain spaces and no invisible direction marks, so that data cleaning leaves the text as it is
-    return {
-        language: [_SPACES.sub(" ", _MARKS.sub("", _write(language, tree))) for tree in trees] for language in languages
-    }
+    return {language: [_write(language, tree).translate(_PLAIN) for tree in trees] for language in languages}
 
 
 @cache
@@ -78,17 +71,14 @@ def entities(kind: str, new: bool) -> tuple[str, ...]:
     return tuple(code for code, first in hashes.items() if (first >= KNOWN_SHARE * 256) == new)
 
 
-class _Dice:
-    """Random draws from `random.Random.random` alone: Python promises never to change its sequence."""
-
-    def __init__(self, seed: str) -> None:
-        self.random = random.Random(seed).random
+class _Dice(random.Random):
+    """Draws made from `random` alone: Python promises never to change its sequence."""
 
     def below(self, stop: int) -> int:
         return int(self.random() * stop)
 
     def pick(self, values: tuple) -> object:
-        return values[int(self.random() * len(values))]
+        return values[self.below(len(values))]
 
 
 # ---------------------------------------------------------------- the content of a line
@@ -145,10 +135,8 @@ def _draw_time(dice: _Dice) -> Tree:
     """A date, a month, a range of days, a time of day, or a time from now."""
     shape = dice.below(6)
     day = datetime.date(1990, 1, 1) + datetime.timedelta(days=dice.below(15000))
-    if shape < 1:
-        return ("date", day, "full")
     if shape < 2:
-        return ("date", day, "long")
+        return ("date", day, ("full", "long")[shape])
     if shape < 3:
         return ("month", day.replace(day=1))
     if shape < 4:
@@ -195,16 +183,14 @@ def _write_leaf(language: str, leaf: Tree) -> str:
             return format_time(time, "short", locale=locale)
         case ("relative", delta):
             return format_timedelta(delta, add_direction=True, locale=locale)
-    raise ValueError(leaf)
 
 
 def _write(language: str, tree: Tree) -> str:
     """A tree as text, in that language's own patterns."""
-    kind = tree[0]
-    if kind == "list":
-        return format_list([_write(language, item) for item in tree[2]], tree[1], locale=_locale(language))
-    if kind == "beside":
-        return BESIDE.get(language, "{0} ({1})").format(_write(language, tree[1]), _write(language, tree[2]))
-    if kind == "label":
-        return LABEL.get(language, "{0}: {1}").format(_write(language, tree[1]), _write(language, tree[2]))
+    match tree:
+        case ("list", style, items):
+            return format_list([_write(language, item) for item in items], style, locale=_locale(language))
+        case ("beside" | "label" as kind, *parts):
+            pattern = PATTERNS[kind].get(language, PATTERNS[kind][""])
+            return pattern.format(*(_write(language, part) for part in parts))
     return _write_leaf(language, tree)

@@ -14,7 +14,6 @@ from typing import Any
 
 import pandas as pd
 
-from lander.data import chunks
 from lander.data.filters import build
 from lander.data.overlap import Excluded
 from lander.data.reading import read
@@ -31,9 +30,6 @@ EXAMPLE_CHARACTERS = 500
 BATCH = 64  # pairs that a filter looks at together
 BATCH_CHARACTERS = 1_000_000  # of a batch without its last pair
 UNTRANSLATED = "untranslated"  # reason of segments without one of the two languages (tmx)
-
-Row = tuple[int, str, str]
-"""A line's number and its two texts."""
 
 
 class Cleaner:
@@ -57,37 +53,21 @@ class Cleaner:
             first_side, second_side = self.repairers
             batch = [(line, first_side(first), second_side(second)) for line, first, second in batch]
             for reason, check in self.filters:
-                stay = []
-                scores = check([first for _, first, _ in batch], [second for _, _, second in batch])
-                for row, score in zip(batch, scores, strict=True):
-                    if score is None:
-                        stay.append(row)
-                        continue
-                    counts[reason] += 1
-                    if counts[reason] <= EXAMPLES:
-                        score = round(score, 3) if isinstance(score, float) else score
-                        line, first, second = row[0], row[1][:EXAMPLE_CHARACTERS], row[2][:EXAMPLE_CHARACTERS]
-                        example = {"reason": reason, "score": score, "first": first, "second": second}
-                        self.examples.append(example | {"origin": origin, "line": line})
-                batch = stay
+                scores = list(check([first for _, first, _ in batch], [second for _, _, second in batch]))
+                dropped = [(score, *row) for row, score in zip(batch, scores, strict=True) if score is not None]
+                for score, line, first, second in dropped[: max(EXAMPLES - counts[reason], 0)]:
+                    score = round(score, 3) if isinstance(score, float) else score
+                    texts = {"first": first[:EXAMPLE_CHARACTERS], "second": second[:EXAMPLE_CHARACTERS]}
+                    self.examples.append({"reason": reason, "score": score, **texts, "origin": origin, "line": line})
+                counts[reason] += len(dropped)
+                batch = [row for row, score in zip(batch, scores, strict=True) if score is None]
             counts["kept"] += len(batch)
             for line, first, second in batch:
                 yield first, second, origin, line
 
-    def count_rows(self) -> Iterator[tuple[str, str, int]]:
-        """Yield (origin, reason, pairs): `read`, each filter in order (also with 0 pairs), `kept`; they add up."""
-        for origin, counts in self.counts.items():
-            reasons = [UNTRANSLATED] * (counts[UNTRANSLATED] > 0) + [reason for reason, _ in self.filters]
-            dropped = sum(counts[reason] for reason in reasons)
-            if counts["read"] != counts["kept"] + dropped:
-                raise AssertionError(f"{origin}: {counts} do not add up")
-            for reason in ("read", *reasons, "kept"):
-                yield origin, reason, counts[reason]
 
-
-def _batches(rows: Iterable[tuple[int, tuple[str, str]]]) -> Iterator[list[Row]]:
-    batch: list[Row] = []
-    size = 0
+def _batches(rows: Iterable[tuple[int, tuple[str, str]]]) -> Iterator[list[tuple[int, str, str]]]:
+    batch, size = [], 0
     for line, (first, second) in rows:
         batch.append((line, first, second))
         size += len(first) + len(second)
@@ -107,14 +87,10 @@ def clean_pair(
     counts: Path,
     dropped: Path,
 ) -> None:
-    """Clean every source of a pair into one table. UserError if no pair is left.
+    """Clean every source of a pair (languages in alphabetical order) into one table. UserError if no pair is left.
 
-    Args:
-        pair: the two languages in alphabetical order.
-        sources: those that hold both languages.
-        exclude: texts that must not be trained on, in any language.
-        cleaning: order and thresholds; what is missing comes from `settings.DEFAULTS`.
-        out, counts, dropped: files to write.
+    The texts of `exclude`, in any language, must not be trained on. `cleaning` has the order of the steps and their
+    thresholds; what it leaves out comes from `settings.DEFAULTS`. The files to write are `out`, `counts` and `dropped`.
     """
     settings = resolve(cleaning)
     languages = (pair.source, pair.target)
@@ -138,9 +114,13 @@ def clean_pair(
 
     if not sources:
         raise UserError(f"pair {pair}: no source of data.train holds a line of it")
-    chunks.write(out, "clean", rows())
-    order = [reason for reason, _ in cleaner.filters]
-    examples = sorted(cleaner.examples, key=lambda example: order.index(example["reason"]))
+    tables.write_rows(out, rows(), "clean")
+    reasons = [reason for reason, _ in cleaner.filters]
+    examples = sorted(cleaner.examples, key=lambda example: reasons.index(example["reason"]))
     write_text(dropped, "".join(json.dumps(example, ensure_ascii=False) + "\n" for example in examples))
-    counted = [(str(pair), *row) for row in cleaner.count_rows()]
+    counted = [
+        (str(pair), origin, reason, number[reason])
+        for origin, number in cleaner.counts.items()
+        for reason in ("read", *[UNTRANSLATED] * (number[UNTRANSLATED] > 0), *reasons, "kept")
+    ]
     tables.write(counts, pd.DataFrame(counted, columns=tables.SCHEMAS["counts"].names), "counts")

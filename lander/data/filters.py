@@ -2,12 +2,10 @@
 
 A filter is a function of some first texts and as many second texts. For each pair it returns None if the pair may stay,
 and otherwise the score that speaks against it. `build` makes the filters of a pair of languages from the settings
-(`lander.data.settings`), in their order. Most filters look at one pair at a time: for these, a maker below returns a
-check of one pair.
-
-To add a filter: a maker here and its entry in `MAKERS`; its place and thresholds in `lander.data.settings`.
+(`lander.data.settings`), in their order. Most filters look at one pair at a time: these are rows of its table `checks`.
 """
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
@@ -29,76 +27,60 @@ LARGER = 8  # a run of `Seen` is at least this many times as long as the next on
 
 def build(settings: Settings, languages: Languages, excluded: Excluded) -> list[tuple[str, Filter]]:
     """(reason, filter) in the order of the settings, for the steps that drop pairs (all but `repair`)."""
-    default = settings["default"]
-    off = {"repair"}
-    if not default["duplicates"]["pair"]:
-        off.add("duplicates")
-    if default["near_excluded"]["similarity"] >= 1:
-        off.add("near_excluded")
+
+    def strictest(step: str, key: str) -> float:
+        return pair_threshold(settings, languages, step, key, min)
+
+    each_side = partial(_each_side, settings, languages)
+    weights = tuple(thresholds(settings, language, "length_ratio")["weight"] for language in languages)
+    ratio = partial(measures.length_ratio, weights=weights, slack=strictest("length_ratio", "slack"))
+    most_numbers = strictest("numbers", "max")
     checks: dict[str, Check] = {
         "empty": lambda first, second: None if first.strip() and second.strip() else 0.0,
         # replacement characters: they stand for text that was lost earlier
         "damaged": lambda first, second: float(first.count("\ufffd") + second.count("\ufffd")) or None,
+        "length": each_side("length", _length),
+        "long_word": each_side("long_word", lambda text, limits: measures.longest_word(text, limits["max"]) or None),
+        "length_ratio": _above(ratio, strictest("length_ratio", "max")),
+        "markup": _markup(settings, languages),
+        "alphabet": each_side("alphabet", _alphabet),
+        "numbers": _above(measures.number_mismatch, most_numbers) if most_numbers < 1 else lambda first, second: None,
+        "copied": _above(measures.copied, max(strictest("copied", "letters"), 1) - 1),
         "exclude": lambda first, second: "excluded" if first in excluded or second in excluded else None,
         "near_excluded": lambda first, second: excluded.similarity(first) or excluded.similarity(second),
     }
+    default = settings["default"]
+    off = {
+        "repair": True,
+        "duplicates": not default["duplicates"]["pair"],
+        "near_excluded": default["near_excluded"]["similarity"] >= 1,
+    }
     filters: list[tuple[str, Filter]] = []
     for step in settings["order"]:
+        if off.get(step):
+            continue
         if step == "language":
             filters.append((step, _language(settings, languages)))
-        elif step == "duplicates" and step not in off:
-            filters.append((step, _duplicates()))
-        elif step not in off:
-            filters.append((step, partial(map, checks.get(step) or MAKERS[step](settings, languages))))
+        elif step == "duplicates":
+            filters.append((step, Seen().check))
+        else:
+            filters.append((step, partial(map, checks[step])))
     return filters
 
 
-# ---------------------------------------------------------------- checks of one side
-
-
 def _each_side(
-    step: str, fault: Callable[[str, dict[str, Any]], Score | None]
-) -> Callable[[Settings, Languages], Check]:
-    """A maker of the check that neither side has a fault, by the thresholds of its language."""
+    settings: Settings, languages: Languages, step: str, fault: Callable[[str, dict[str, Any]], Score | None]
+) -> Check:
+    """Neither side has a fault, by the thresholds of its language."""
+    of_first, of_second = (
+        {**thresholds(settings, language, step), "own": measures.script_of(language)} for language in languages
+    )
 
-    def make(settings: Settings, languages: Languages) -> Check:
-        of_first, of_second = (
-            {**thresholds(settings, language, step), "own": measures.script_of(language)} for language in languages
-        )
+    def check(first: str, second: str) -> Score | None:
+        found = fault(first, of_first)
+        return fault(second, of_second) if found is None else found
 
-        def check(first: str, second: str) -> Score | None:
-            found = fault(first, of_first)
-            return fault(second, of_second) if found is None else found
-
-        return check
-
-    return make
-
-
-def _length(text: str, limits: dict[str, Any]) -> Score | None:
-    count = measures.length(text, limits["unit"])
-    return None if limits["min"] <= count <= limits["max"] else count
-
-
-def _long_word(text: str, limits: dict[str, Any]) -> Score | None:
-    return measures.longest_word(text, limits["max"]) or None
-
-
-def _tags(text: str, limits: dict[str, Any]) -> Score | None:
-    count = measures.markup(text)
-    return count if count > limits["max"] else None
-
-
-def _alphabet(text: str, limits: dict[str, Any]) -> Score | None:
-    """Too few letters among the characters, or too few of the language's own script among the letters."""
-    if limits["letters"] and (share := measures.letter_share(text)) < limits["letters"]:
-        return share
-    if limits["script"] and limits["own"] and (share := measures.script_share(text, limits["own"])) < limits["script"]:
-        return share
-    return None
-
-
-# ---------------------------------------------------------------- checks of both sides
+    return check
 
 
 def _above(measure: Callable[[str, str], float], most: float) -> Check:
@@ -111,16 +93,29 @@ def _above(measure: Callable[[str, str], float], most: float) -> Check:
     return check
 
 
-def _length_ratio(settings: Settings, languages: Languages) -> Check:
-    weights = tuple(thresholds(settings, language, "length_ratio")["weight"] for language in languages)
-    slack = pair_threshold(settings, languages, "length_ratio", "slack", min)
-    most = pair_threshold(settings, languages, "length_ratio", "max", min)
-    return _above(lambda first, second: measures.length_ratio(first, second, weights, slack), most)
+def _length(text: str, limits: dict[str, Any]) -> Score | None:
+    count = measures.length(text, limits["unit"])
+    return None if limits["min"] <= count <= limits["max"] else count
+
+
+def _alphabet(text: str, limits: dict[str, Any]) -> Score | None:
+    """Too few letters among the characters (but spaces), or too few of the language's own script among the letters."""
+    share = len(measures.letters(text)) / max(measures.length(text, "characters"), 1)
+    if share < limits["letters"]:
+        return share
+    if limits["script"] and limits["own"] and (share := measures.script_share(text, limits["own"])) < limits["script"]:
+        return share
+    return None
 
 
 def _markup(settings: Settings, languages: Languages) -> Check:
     """Few enough tags and entities on each side, and the same web addresses on both."""
-    tags = _each_side("markup", _tags)(settings, languages)
+
+    def fault(text: str, limits: dict[str, Any]) -> Score | None:
+        count = measures.markup(text)
+        return count if count > limits["max"] else None
+
+    tags = _each_side(settings, languages, "markup", fault)
     if pair_threshold(settings, languages, "markup", "links", max) == "any":  # "same" > "any"
         return tags
 
@@ -130,37 +125,21 @@ def _markup(settings: Settings, languages: Languages) -> Check:
     return check
 
 
-def _numbers(settings: Settings, languages: Languages) -> Check:
-    most = pair_threshold(settings, languages, "numbers", "max", min)
-    return _above(measures.number_mismatch, most) if most < 1 else lambda first, second: None
-
-
-def _copied(settings: Settings, languages: Languages) -> Check:
-    least = pair_threshold(settings, languages, "copied", "letters", min)
-    return _above(measures.copied, max(least, 1) - 1)
-
-
-MAKERS: dict[str, Callable[[Settings, Languages], Check]] = {
-    "length": _each_side("length", _length),
-    "long_word": _each_side("long_word", _long_word),
-    "length_ratio": _length_ratio,
-    "markup": _markup,
-    "alphabet": _each_side("alphabet", _alphabet),
-    "numbers": _numbers,
-    "copied": _copied,
-}
-
-
 # ---------------------------------------------------------------- filters that look at many pairs at once
 
 
 def _language(settings: Settings, languages: Languages) -> Filter:
     """Both sides are probably in their language, as far as that can be judged."""
-    from lander.data.langid import Judge, warn_unknown  # loading the model takes a quarter of a second
+    from lander.data.langid import Judge  # loading the model takes a quarter of a second
 
-    warn_unknown(languages)
     candidates = (*languages, *settings["candidates"])
     judges = [Judge(language, candidates) for language in languages]
+    if unknown := [language for language, judge in zip(languages, judges, strict=True) if not judge.knows]:
+        print(
+            f"lander data: warning: the language identifier does not know {', '.join(unknown)}; "
+            "their texts are not checked for their language",
+            file=sys.stderr,
+        )
     limits = [thresholds(settings, language, "language") for language in languages]
 
     def check(*sides: Sequence[str]) -> list[Score | None]:
@@ -176,17 +155,6 @@ def _language(settings: Settings, languages: Languages) -> Filter:
     return check
 
 
-def _duplicates() -> Filter:
-    """The pair has not been seen before. Pairs that an earlier step dropped are not seen here."""
-    seen = Seen()
-
-    def check(firsts: Sequence[str], seconds: Sequence[str]) -> list[Score | None]:
-        keys = [digest(f"{first}\n{second}") for first, second in zip(firsts, seconds, strict=True)]
-        return [None if new else "pair" for new in seen.add(np.array(keys, dtype=np.uint64)).tolist()]
-
-    return check
-
-
 class Seen:
     """A set of 64-bit digests in 8 bytes each: sorted runs, each `LARGER` times as long as the next.
 
@@ -196,6 +164,11 @@ class Seen:
 
     def __init__(self) -> None:
         self._runs: list[np.ndarray] = []
+
+    def check(self, firsts: Sequence[str], seconds: Sequence[str]) -> list[Score | None]:
+        """The filter `duplicates`: a pair may not repeat one that has come this far."""
+        keys = [digest(f"{first}\n{second}") for first, second in zip(firsts, seconds, strict=True)]
+        return [None if new else "pair" for new in self.add(np.array(keys, dtype=np.uint64)).tolist()]
 
     def add(self, digests: np.ndarray) -> np.ndarray:
         """Whether each of the uint64 digests is new: in no earlier call, and not before in this one; bool (digests)."""

@@ -12,7 +12,7 @@ be fetched, or when there is no network.
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -42,38 +42,30 @@ def rows(
     With `cached`, a dataset of the hub is read from the hub's cache, as offline.
     """
     columns = {language: (source.columns or {}).get(language, language) for language in languages}
-    with _faults(source):
+    place = f"dataset {source.hf}"
+    try:
         from_cache = cached or (source.remote and offline())
         dataset = _open_cached(source, languages) if from_cache else _open(source, languages)
         for number, row in enumerate(dataset.skip(start) if start else dataset):
             translation = row.get("translation")
             texts = translation if isinstance(translation, dict) else row
-            if number == 0:
-                for language, column in columns.items():
-                    if column not in texts:
-                        raise UserError(
-                            f"dataset {source.hf}: no column {column!r} for {language}; there are: {', '.join(texts)} "
-                            "(`columns` maps languages to columns)"
-                        )
-            values = tuple(texts.get(column) for column in columns.values())
-            if wrong := [value for value in values if not isinstance(value, str | None)]:
-                raise UserError(f"dataset {source.hf}: a value of a language's column is not text but {wrong[0]!r:.80}")
-            yield tuple(value or "" for value in values)
-
-
-@contextmanager
-def _faults(source: Source) -> Iterator[None]:
-    """What `datasets` raises, as a UserError: nearly anything, from readers of many formats."""
-    try:
-        yield
+            for language, column in columns.items():
+                if number == 0 and column not in texts:
+                    raise UserError(
+                        f"{place}: no column {column!r} for {language}; there are: {', '.join(texts)} "
+                        "(`columns` maps languages to columns)"
+                    )
+                if not isinstance(value := texts.get(column), str | None):
+                    raise UserError(f"{place}: a value of a language's column is not text but {value!r:.80}")
+            yield tuple(texts.get(column) or "" for column in columns.values())
     except UserError:
         raise
     except (ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
         raise UserError(
-            f"dataset {source.hf}: there is no folder of that name, and the hub does not have it ({brief(error)})"
+            f"{place}: there is no folder of that name, and the hub does not have it ({brief(error)})"
         ) from None
-    except Exception as error:
-        raise UserError(f"dataset {source.hf}, split {source.split or 'train'}: {brief(error)}") from None
+    except Exception as error:  # nearly anything, from readers of many formats
+        raise UserError(f"{place}, split {source.split or 'train'}: {brief(error)}") from None
 
 
 def _open(source: Source, languages: Sequence[str]) -> datasets.IterableDataset:
@@ -114,11 +106,8 @@ def files_of(source: Source, languages: Sequence[str], files: list[str], card: s
     """The files of a dataset that a source reads for some languages, sorted.
 
     `configs:` in the card names them; without it, a configuration is a folder and a split is part of a file's path.
-    UserError if there is no file, files are of several kinds, or parts of a file are missing.
-
-    Args:
-        files: all files of the dataset.
-        card: text of its README.md.
+    UserError if there is no file, files are of several kinds, or parts of a file are missing. `files` are all files of
+    the dataset, `card` is the text of its README.md.
     """
     data = [name for name in files if name.endswith(ENDS) and not _OTHER.search(name)]
     entries = {str(entry.get("config_name", "default")): entry for entry in _configs(card)}
@@ -162,12 +151,10 @@ def _builder(name: str) -> str:
 
 def _configs(card: str) -> list[dict]:
     """The entries of `configs:` in the card's front matter; none if it has no valid one."""
-    if not card.startswith("---"):
-        return []
-    try:
-        front = parse_yaml(card[3:].split("\n---", 1)[0], "README.md")
-    except UserError:
-        return []
+    front = None
+    if card.startswith("---"):
+        with suppress(UserError):
+            front = parse_yaml(card[3:].split("\n---", 1)[0], "README.md")
     configs = front.get("configs") if isinstance(front, dict) else None
     return [entry for entry in configs if isinstance(entry, dict)] if isinstance(configs, list) else []
 

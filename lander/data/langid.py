@@ -5,7 +5,6 @@ likely ones), which is faster and makes fewer errors. Naive Bayes over byte n-gr
 refused only if its own language is *im*probable.
 """
 
-import sys
 from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import chain
@@ -16,8 +15,7 @@ from lander.data.measures import letters, script_of, script_share
 
 OWN_SCRIPT = 0.1  # least share of a text's letters; names and terms in another script are normal
 CHINESE = {"Hans", "Hant", "Hani", "Jpan"}  # texts in these scripts may be confused with one another
-DEPTH = 4
-"""Bytes of the longest feature: the automaton's state after a byte depends on at most these last bytes."""
+DEPTH = 4  # bytes of the longest feature: the automaton's state after a byte depends on at most these last bytes
 RESET = b"\xff"  # in no text and no feature: leads from any state to the first one
 
 
@@ -33,19 +31,21 @@ class Judge:
         self.knows = code in model.nb_classes
         known = {candidate.split("-")[0] for candidate in candidates} & set(model.nb_classes) | {code}
         self._script = script_of(language)
-        rivals = [other for other in sorted(known) if other == code or _same_script(script_of(other), self._script)]
+        confused = {None} | (CHINESE if self._script in CHINESE else {self._script})  # an unknown script is like any
+        rivals = [other for other in sorted(known) if other == code or not self._script or script_of(other) in confused]
         self._alone = rivals == [code]
         if self.knows and not self._alone:
             places = [model.nb_classes.index(other) for other in rivals]
-            self._weights = _by_state(np.asarray(model.nb_ptc[:, places], dtype=np.float64))  # (rivals, states)
+            weights = np.asarray(model.nb_ptc[:, places], dtype=np.float64)  # (features, rivals)
+            # for each state, the sum of the weights of the features that end in it
+            ends = np.repeat(np.fromiter(model.tk_output, np.int64), list(map(len, model.tk_output.values())))
+            by_state = np.zeros((len(_moves()) // 256, len(rivals)))
+            np.add.at(by_state, ends, weights[list(chain.from_iterable(model.tk_output.values()))])
+            self._weights = np.ascontiguousarray(by_state.T)  # (rivals, states)
             self._priors = np.asarray(model.nb_pc, dtype=np.float64)[places, None]  # (rivals, 1)
             self._place = rivals.index(code)
 
-    def probability(self, text: str, min_letters: int) -> float:
-        """`probabilities` of one text."""
-        return self.probabilities([text], min_letters)[0]
-
-    def probabilities(self, texts: Sequence[str], min_letters: int) -> list[float]:
+    def probabilities(self, texts: Sequence[str], min_letters: int = 0) -> list[float]:
         """Probability of the language among the candidates, for each text.
 
         It is 1 for a text of fewer than `min_letters` letters, 0 for a text nearly all in another script, and 1 in a
@@ -69,22 +69,6 @@ class Judge:
         return found
 
 
-def warn_unknown(languages: Iterable[str]) -> None:
-    """Print a warning that names the languages that the model does not know."""
-    unknown = [language for language in languages if language.split("-")[0] not in _model().nb_classes]
-    if unknown:
-        print(
-            f"lander data: warning: the language identifier does not know {', '.join(unknown)}; "
-            "their texts are not checked for their language",
-            file=sys.stderr,
-        )
-
-
-def _same_script(one: str | None, other: str | None) -> bool:
-    """Whether texts in two scripts may be confused; an unknown script is like any."""
-    return one is None or other is None or one == other or {one, other} <= CHINESE
-
-
 @cache
 def _model() -> object:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
@@ -96,15 +80,6 @@ def _model() -> object:
 def _moves() -> np.ndarray:
     """(states * 256,) int32: 256 times the state that each byte leads to."""
     return np.array(_model().tk_nextmove, dtype=np.int32) * 256
-
-
-def _by_state(weights: np.ndarray) -> np.ndarray:
-    """(rivals, states): for each state, the sum of the weights (features, rivals) of the features that end in it."""
-    outputs = _model().tk_output
-    ends = np.repeat(np.fromiter(outputs, np.int64), [len(features) for features in outputs.values()])
-    found = np.zeros((len(_moves()) // 256, weights.shape[1]))
-    np.add.at(found, ends, weights[list(chain.from_iterable(outputs.values()))])
-    return np.ascontiguousarray(found.T)
 
 
 def _states(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -44,10 +44,10 @@ def length(text: str, unit: str) -> int:
     if unit == "characters":
         return characters
     spaceless = 0 if text.isascii() else len(_SPACELESS_CHARACTER.findall(text))
-    return words if not spaceless else spaceless + len(_WORD.findall(text))
+    return spaceless + len(_WORD.findall(text)) if spaceless else words
 
 
-def longest_word(text: str, at_least: int = 0) -> int:
+def longest_word(text: str, at_least: int) -> int:
     """Characters of the longest word, or 0 if none has more than `at_least`.
 
     Web addresses and characters of scripts without spaces do not count.
@@ -85,11 +85,6 @@ def letters(text: str) -> str:
     return found if text.isascii() else _NO_LETTERS.sub("", found)
 
 
-def letter_share(text: str) -> float:
-    """Share of letters among the characters other than spaces."""
-    return len(letters(text)) / max(length(text, "characters"), 1)
-
-
 @lru_cache(maxsize=REMEMBERED)
 def script_share(text: str, script: str) -> float:
     """Share of the letters that belong to a script (a code such as `Latn`); 1 for a text without letters."""
@@ -102,9 +97,8 @@ def script_share(text: str, script: str) -> float:
 def script_of(language: str) -> str | None:
     """Code of a language's script, from CLDR: `de` -> `Latn`, `zh` -> `Hans`; None if it is not known."""
     parts = language.replace("_", "-").split("-")
-    given = next((part.title() for part in parts[1:] if len(part) == 4), None)
-    likely = get_global("likely_subtags").get(parts[0], "")
-    return given or next((part for part in likely.split("_")[1:] if len(part) == 4), None)
+    parts += get_global("likely_subtags").get(parts[0], "").split("_")
+    return next((part.title() for part in parts[1:] if len(part) == 4), None)
 
 
 def number_mismatch(first: str, second: str) -> float:
@@ -139,9 +133,8 @@ def _outside_script(script: str) -> re.Pattern[str]:
     """All characters but the letters of a script, as ranges for `re`, which is much faster on them than `regex`."""
     names = SCRIPT_PARTS.get(script, (script,))
     inside = regex.compile("[" + "".join(rf"\p{{Script={name}}}" for name in (*names, "Common", "Inherited")) + "]+")
-    ranges: list[list[int]] = []
+    ranges = ""
     for begin, end in ((0, 0xD800), (0xE000, LAST_LETTER)):  # without surrogates
-        every = "".join(map(chr, range(begin, end)))
-        ranges += [[begin + run.start(), begin + run.end() - 1] for run in inside.finditer(every)]
-    body = "".join(f"\\U{begin:08x}-\\U{end:08x}" for begin, end in ranges)
-    return re.compile(f"[^{body}]+")
+        for run in inside.finditer("".join(map(chr, range(begin, end)))):
+            ranges += f"\\U{begin + run.start():08x}-\\U{begin + run.end() - 1:08x}"
+    return re.compile(f"[^{ranges}]+")

@@ -32,13 +32,13 @@ _IDEOGRAPH = re.compile("[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U00
 
 
 class Excluded:
-    """Digests of all excluded texts in any language and, if `similarity` is below 1, a search for texts near them."""
+    """Digests of all excluded texts in any language and, if `similarity` is below 1, a search for texts near them.
+
+    Texts are near if their similarity is at least `similarity`. A text in none of `languages` (the pair's) is only
+    compared for equality.
+    """
 
     def __init__(self, sources: Iterable[Source], languages: tuple[str, ...], similarity: float = 1.0) -> None:
-        """Read the sources; a text in none of `languages` (the pair's) is only compared for equality.
-
-        Texts are near if their `similarity` (0 to 1) is at least this; 1 finds equal texts only.
-        """
         self.digests: set[int] = set()
         near: dict[str, None] = {}
         for source in sources:
@@ -60,10 +60,9 @@ class Excluded:
 
 
 class Near:
-    """Given texts, indexed for the search."""
+    """Given normalised texts, indexed for the search; 0 < `threshold` <= 1."""
 
     def __init__(self, texts: Iterable[str], threshold: float) -> None:
-        """`texts` as they are to be compared; 0 < `threshold` <= 1."""
         self.threshold = threshold
         sets = [grams(text) for text in texts]
         counts = Counter(gram for found in sets for gram in found)
@@ -105,9 +104,8 @@ class Near:
 
 def grams(text: str) -> set[str]:
     """The n-grams of a text; a text of fewer characters is itself one."""
-    size = GRAM
-    if not text.isascii() and 2 * len(_IDEOGRAPH.findall(text)) > len(text):
-        size = GRAM_IDEOGRAPHS
+    ideographs = not text.isascii() and 2 * len(_IDEOGRAPH.findall(text)) > len(text)
+    size = GRAM_IDEOGRAPHS if ideographs else GRAM
     return {text[place : place + size] for place in range(max(len(text) - size, 0) + 1)}
 
 

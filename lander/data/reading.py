@@ -3,7 +3,6 @@
 for line, (english, german) in read(source, ("en", "de")): ...
 """
 
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -14,12 +13,9 @@ from lander.data.textfiles import read_aligned
 from lander.shared.errors import UserError
 from lander.shared.progress import progress as progress_bar
 
-Row = tuple[int, tuple[str, ...], float]
-"""Line number, one text per language, share of the source read so far (0: not known)."""
-
+Row = tuple[int, tuple[str, ...], float]  # line, texts, share of the file read (0 if not known)
 BUILTIN_CHUNK = 2_000  # lines generated at a time
-MAX_LINE = 100_000
-"""Characters. A longer line means that the file is not text by lines; 0 switches the check off."""
+MAX_LINE = 100_000  # characters; a longer line means that the file is not text by lines
 
 
 def read(
@@ -35,27 +31,25 @@ def read(
     UserError if the source is missing, damaged, not aligned, empty, shorter than `lines`, or without a language.
 
     Args:
-        languages: codes, in the order of the wanted texts.
         max_line: refuse texts of more characters than this (0: accept any).
-        progress: report progress on stderr.
         skipped: its entry `units` counts segments without one of the languages, which only a tmx source has.
     """
     held = source.files or source.columns
     if held and (missing := [language for language in languages if language not in held]):
         raise UserError(f"source {source.name!r}: has no {', '.join(missing)}, only {', '.join(held)}")
-    start, _ = source.range
+    start, stop = source.range
     with progress_bar(f"lander data: {source.name}", 1, shown=progress) as bar:
         for line, texts, share in _rows(source, languages, Counter() if skipped is None else skipped):
-            if max_line and max(map(len, texts)) > max_line:
-                language, text = next(pair for pair in zip(languages, texts, strict=True) if len(pair[1]) > max_line)
-                file = source.files[language] if source.files else source.tsv or source.tmx or source.name
-                raise UserError(
-                    f"{file}, line {line + 1}: {len(text):,} characters ({language}); more than {max_line:,} in a line "
-                    "is refused (is every sentence on a line of its own?)"
-                )
+            for language, text in zip(languages, texts, strict=True):
+                if max_line and len(text) > max_line:
+                    file = source.files[language] if source.files else source.tsv or source.tmx or source.name
+                    raise UserError(
+                        f"{file}, line {line + 1}: {len(text):,} characters ({language}); more than {max_line:,} in a "
+                        "line is refused (is every sentence on a line of its own?)"
+                    )
             if line % 1000 == 0:
                 bar.set_postfix_str(f"{line - start:,} lines", refresh=False)
-                bar.update(share - bar.n)
+                bar.update((share if stop is None else (line - start) / (stop - start)) - bar.n)
             yield line, texts
 
 
@@ -88,69 +82,41 @@ def _groups(source: Source) -> list[tuple[str, ...]]:
     return [(pair.source, pair.target) for pair in source.pairs] if source.sacrebleu else [source.languages]
 
 
-# ---------------------------------------------------------------- readers of each kind
-
-
 def _rows(source: Source, languages: Sequence[str], skipped: Counter[str]) -> Iterator[Row]:
+    start, stop = source.range
     match source.kind:
         case "files":
-            return read_aligned([source.files[language] for language in languages], *source.range)
+            yield from read_aligned([source.files[language] for language in languages], start, stop)
         case "sacrebleu":
-            return read_aligned(testsets.files(source.sacrebleu, source.pairs, tuple(languages)), *source.range)
+            yield from read_aligned(testsets.files(source.sacrebleu, source.pairs, tuple(languages)), start, stop)
         case "tmx":
-            return _read_tmx(source, languages, skipped)
+            codes = [source.columns[language] for language in languages] if source.columns else languages
+            yield from tmx.rows(source.tmx, codes, start, stop, skipped)
         case "tsv":
-            return _read_tsv(source, languages)
+            columns = source.columns
+            for line, (row,), share in read_aligned([source.tsv], start, stop):
+                fields = row.split("\t")
+                if len(fields) != len(columns):
+                    raise UserError(
+                        f"{source.tsv}, line {line + 1}: {len(fields)} fields, but `columns` names {len(columns)} "
+                        f"({', '.join(columns)})"
+                    )
+                yield line, tuple(fields[columns.index(language)] for language in languages), share
         case "hf":
-            return _read_hub(source, languages)
-        case _:
-            return _read_builtin(source, languages)
+            from lander.data import hub  # datasets takes a second to import
 
+            end = start
+            found = islice(hub.rows(source, languages, start), None if stop is None else stop - start)
+            for end, texts in enumerate(found, start + 1):
+                yield end - 1, texts, 0.0
+            if end == start:
+                raise UserError(f"source {source.name!r}: the dataset has no row from {start} on")
+            if stop is not None and end < stop:
+                raise UserError(f"source {source.name!r}: `lines` asks for [{start}, {stop}] but it has {end:,} rows")
+        case "builtin":
+            from lander.data import cldr
 
-def _read_builtin(source: Source, languages: Sequence[str]) -> Iterator[Row]:
-    from lander.data import cldr
-
-    start, stop = source.range
-    for first in range(start, stop, BUILTIN_CHUNK):
-        texts = cldr.lines(languages, first, min(first + BUILTIN_CHUNK, stop), source.vocabulary or "all")
-        share = (first - start) / (stop - start)
-        for offset, row in enumerate(zip(*(texts[language] for language in languages), strict=True)):
-            yield first + offset, row, share
-
-
-def _read_tsv(source: Source, languages: Sequence[str]) -> Iterator[Row]:
-    columns = source.columns
-    places = [columns.index(language) for language in languages]
-    for line, (row,), share in read_aligned([source.tsv], *source.range):
-        fields = row.split("\t")
-        if len(fields) != len(columns):
-            raise UserError(
-                f"{source.tsv}, line {line + 1}: {len(fields)} fields, but `columns` names {len(columns)} "
-                f"({', '.join(columns)})"
-            )
-        yield line, tuple(fields[place] for place in places), share
-
-
-def _read_hub(source: Source, languages: Sequence[str]) -> Iterator[Row]:
-    from lander.data import hub  # datasets takes a second to import
-
-    start, stop = source.range
-    count = start
-    for texts in islice(hub.rows(source, languages, start), None if stop is None else stop - start):
-        yield count, texts, 0.0 if stop is None else (count - start) / (stop - start)
-        count += 1
-    if count == start:
-        raise UserError(f"source {source.name!r}: the dataset has no row from {start} on")
-    if stop is not None and count < stop:
-        raise UserError(f"source {source.name!r}: `lines` asks for [{start}, {stop}] but it has {count:,} rows")
-
-
-def _read_tmx(source: Source, languages: Sequence[str], skipped: Counter[str]) -> Iterator[Row]:
-    codes = [source.columns[language] for language in languages] if source.columns else languages
-    yield from tmx.rows(source.tmx, codes, *source.range, skipped)
-    if skipped["units"]:
-        print(
-            f"lander data: {source.tmx}: {skipped['units']:,} translation units without {' or '.join(languages)} "
-            "are left out",
-            file=sys.stderr,
-        )
+            for first in range(start, stop, BUILTIN_CHUNK):
+                texts = cldr.lines(languages, first, min(first + BUILTIN_CHUNK, stop), source.vocabulary or "all")
+                for line, row in enumerate(zip(*texts.values(), strict=True), first):
+                    yield line, row, 0.0

@@ -8,18 +8,8 @@ control character. Most lines need no repair and pass a single regular expressio
 import re
 import unicodedata
 
-from ftfy import TextFixerConfig, fix_encoding, fixes
+from ftfy import fix_encoding, fixes
 from ftfy.badness import is_bad
-
-_FTFY = TextFixerConfig(
-    unescape_html=False,
-    fix_latin_ligatures=False,
-    fix_character_width=False,
-    uncurl_quotes=False,
-    fix_line_breaks=False,
-    remove_control_chars=False,
-    normalization=None,
-)
 
 # ASCII without controls, "&" or needless spaces: nothing to do
 _PLAIN = re.compile(r"[!-%'-~]+(?: [!-%'-~]+)*")
@@ -38,12 +28,9 @@ _SPACE = re.compile(r"\s{2,}|[^\S \u00a0\u202f\u3000]")
 
 
 def repair(text: str, form: str = "NFC", encoding: bool = True) -> str:
-    """The repaired line.
+    """The repaired segment, in the Unicode normal form `form` (NFC, NFKC or none); its line breaks become spaces.
 
-    Args:
-        text: one segment; its line breaks become spaces.
-        form: Unicode normal form: NFC, NFKC, or none.
-        encoding: undo mojibake ("schÃ¶n") and HTML entities ("&amp;").
+    With `encoding`, mojibake ("schÃ¶n") and HTML entities ("&amp;") are undone.
     """
     if text.isascii():
         if _PLAIN.fullmatch(text):
@@ -56,7 +43,7 @@ def repair(text: str, form: str = "NFC", encoding: bool = True) -> str:
         if "\x1b" in text:
             text = fixes.remove_terminal_escapes(text)
         if not text.isascii() and _MOJIBAKE.search(text) and is_bad(text):
-            text = fix_encoding(text, _FTFY)
+            text = fix_encoding(text)
         if _C1.search(text):
             text = fixes.fix_c1_controls(text)
     text = _INVISIBLE.sub("", text)

@@ -19,7 +19,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from lander.data import chunks
 from lander.data.overlap import digest
 from lander.data.settings import resolve
 from lander.data.templates import load_templates
@@ -49,27 +48,25 @@ def sample(
         clean, counts: tables of the pair of languages, made by `clean_pair`.
         origins: names of the sources that may serve this direction.
         max_pairs: 0 takes all.
-        templates: file of templates; None is Lander's own.
         cleaning: settings, of which `duplicates` may keep each sentence only once on a side.
-        out, counts_out: files to write.
     """
     duplicates = resolve(cleaning)["default"]["duplicates"]
     unique = [side for side in ("source", "target") if duplicates[side]]
-    number_of_templates = len(load_templates(templates))
+    sides = ("first", "second") if direction == direction.pair else ("second", "first")  # that hold source and target
     of_pair = tables.read(counts, "counts")
-    hashes = _read_hashes(direction, clean, seed, of_pair["origin"].unique(), unique)
+    hashes = _read_hashes(direction, clean, (*sides, "origin"), seed, of_pair["origin"].unique(), unique)
     order, dropped = _choose(hashes, origins, max_pairs, unique)
     if not len(order):
         raise UserError(f"direction {direction}: no training pair is left from the sources that serve it (data.train)")
     counted = _count(direction, of_pair, dropped)
     if counted is None or counted.loc[counted["reason"] == "kept", "pairs"].sum() != len(order):
         raise UserError(f"{counts}: does not count the pairs of {clean}; {remedy(counts)}")
-    numbers = (hashes["template"].to_numpy()[order] % number_of_templates).tolist()
+    numbers = (hashes["template"].to_numpy()[order] % len(load_templates(templates))).tolist()
     # named like temporary files of `out`, so that `files.sweep` finds what a killed job has left
     with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
-        rows = _rows(clean, (*_sides(direction), "origin", "line"), order, len(hashes), Path(folder))
-        found = zip(numbers, rows, strict=True)
-        chunks.write(out, "train", ((source, target, template, *place) for template, (source, target, *place) in found))
+        found = zip(numbers, _rows(clean, (*sides, "origin", "line"), order, len(hashes), Path(folder)), strict=True)
+        rows = ((source, target, template, *place) for template, (source, target, *place) in found)
+        tables.write_rows(out, rows, "train")
     tables.write(counts_out, counted, "counts")
 
 
@@ -80,13 +77,8 @@ def pair_hash(seed: int, direction: Direction, source: str, target: str) -> tupl
     return int.from_bytes(value[:8]), int.from_bytes(value[8:])
 
 
-def _sides(direction: Direction) -> tuple[str, str]:
-    """Columns of a clean table that hold source and target."""
-    return ("first", "second") if direction == direction.pair else ("second", "first")
-
-
 def _read_hashes(
-    direction: Direction, clean: Path, seed: int, origins: Sequence[str], unique: Sequence[str]
+    direction: Direction, clean: Path, columns: Sequence[str], seed: int, origins: Sequence[str], unique: Sequence[str]
 ) -> pd.DataFrame:
     """What is kept in memory of each row of a clean table, in its order.
 
@@ -94,50 +86,37 @@ def _read_hashes(
     `unique` a digest of its text (all uint64), and `origin` (categorical).
     """
     parts = []
-    for chunk in chunks.reading(clean, "clean", (*_sides(direction), "origin")):
-        sources, targets, names = chunk.values()
-        pairs = zip(sources, targets, strict=True)
-        both = np.array([pair_hash(seed, direction, *pair) for pair in pairs], dtype=np.uint64).reshape(-1, 2)
-        part = pd.DataFrame(both, columns=["place", "template"])
+    for chunk in tables.read_chunks(clean, "clean", columns):
+        sources, targets, names = (column.to_pylist() for column in chunk.columns)
+        hashes = [pair_hash(seed, direction, *pair) for pair in zip(sources, targets, strict=True)]
+        part = pd.DataFrame(np.array(hashes, dtype=np.uint64).reshape(-1, 2), columns=["place", "template"])
         for side in unique:
             texts = sources if side == "source" else targets
-            part[side] = np.array([digest(text) for text in texts], dtype=np.uint64)
+            part[side] = np.array(list(map(digest, texts)), dtype=np.uint64)
         parts.append(part.assign(origin=pd.Categorical(names, categories=origins)))
     return pd.concat(parts, ignore_index=True)
 
 
 def _choose(
     hashes: pd.DataFrame, origins: Collection[str], max_pairs: int, unique: Sequence[str]
-) -> tuple[np.ndarray, dict[str, dict[str, int]]]:
-    """Numbers of the chosen rows, in their new order, and the dropped ones as {origin: {reason: pairs}}."""
-    dropped: dict[str, dict[str, int]] = {}
-
-    def count(reason: str, rows: np.ndarray) -> None:
-        for name, pairs in hashes["origin"].iloc[rows].value_counts().items():
-            if pairs:
-                dropped.setdefault(name, {})[reason] = int(pairs)
-
+) -> tuple[np.ndarray, pd.DataFrame]:
+    """Numbers of the chosen rows, in their new order, and how many of each origin (row) are dropped why (column)."""
     serves = hashes["origin"].isin(origins).to_numpy()
-    count("direction", np.flatnonzero(~serves))
+    dropped = {"direction": np.flatnonzero(~serves)}
     order = np.flatnonzero(serves)
     order = order[np.argsort(hashes["place"].to_numpy()[order], kind="stable")]
     for side in unique:
         _, first = np.unique(hashes[side].to_numpy()[order], return_index=True)
-        count(f"duplicate_{side}", np.delete(order, first))
+        dropped[f"duplicate_{side}"] = np.delete(order, first)
         order = order[np.sort(first)]
     if max_pairs:
-        count("max_pairs", order[max_pairs:])
+        dropped["max_pairs"] = order[max_pairs:]
         order = order[:max_pairs]
-    return order, dropped
+    return order, pd.DataFrame({reason: hashes["origin"].iloc[rows].value_counts() for reason, rows in dropped.items()})
 
 
 def _rows(clean: Path, columns: Sequence[str], order: np.ndarray, count: int, folder: Path) -> Iterator[tuple]:
-    """Yield some columns of the rows with the numbers `order`, in that order.
-
-    Args:
-        count: rows of the table `clean`.
-        folder: for a temporary file per block.
-    """
+    """Yield some columns of the rows with the numbers `order`, of `count` in all; `folder` holds a file per block."""
     blocks = np.full(count, -1, dtype=np.int32)  # the block of each row of the table, -1 for rows that were not chosen
     blocks[order] = np.arange(len(order)) // BLOCK
     files = [folder / str(block) for block in range(-(-len(order) // BLOCK))]
@@ -146,7 +125,7 @@ def _rows(clean: Path, columns: Sequence[str], order: np.ndarray, count: int, fo
         schema = pa.schema([tables.SCHEMAS["clean"].field(name).with_nullable(True) for name in columns])
         streams = [stack.enter_context(pa.OSFile(str(file), "wb")) for file in files]
         writers = [stack.enter_context(pa.ipc.new_stream(stream, schema)) for stream in streams]
-        for table in chunks.reading_tables(clean, "clean", columns):
+        for table in tables.read_chunks(clean, "clean", columns):
             here = blocks[begin : begin + len(table)]
             for block in np.unique(here[here >= 0]):
                 writers[block].write_table(table.take(np.flatnonzero(here == block)))
@@ -156,11 +135,11 @@ def _rows(clean: Path, columns: Sequence[str], order: np.ndarray, count: int, fo
             rows = pa.ipc.open_stream(stream).read_all()  # in the table's order
         file.unlink()
         ordered = rows.take(np.argsort(order[block * BLOCK :][:BLOCK]).argsort())
-        for batch in ordered.to_batches(chunks.ROWS):
+        for batch in ordered.to_batches(tables.CHUNK):
             yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
-def _count(direction: Direction, of_pair: pd.DataFrame, dropped: dict[str, dict[str, int]]) -> pd.DataFrame | None:
+def _count(direction: Direction, of_pair: pd.DataFrame, dropped: pd.DataFrame) -> pd.DataFrame | None:
     """The pair's counts as the direction's; None if they do not add up.
 
     Pairs that were not chosen move from `kept` to their own reason.
@@ -168,7 +147,7 @@ def _count(direction: Direction, of_pair: pd.DataFrame, dropped: dict[str, dict[
     rows = []
     for origin, group in of_pair.groupby("origin", sort=False):
         pairs = dict(zip(group["reason"], group["pairs"], strict=True))
-        more = dropped.get(origin, {})
+        more = {reason: int(number) for reason, number in dropped.loc[origin].items() if number}
         kept = pairs.pop("kept", -1) - sum(more.values())
         pairs |= {**more, "kept": kept}
         if kept < 0 or pairs.get("read", 0) * 2 != sum(pairs.values()):

@@ -4,12 +4,12 @@ The `cleaning` section of the config, and the JSON of `--cleaning`, is
 
     {"order": [...], "max_line": 100000, "default": {STEP: {KEY: VALUE}}, "languages": {CODE: {STEP: {KEY: VALUE}}}}
 
-and what it leaves out is as declared below. A pair must pass what is looked at on one side (length, long_word,
-markup, alphabet, language) by that side's thresholds. Where a step compares both sides (length_ratio, numbers,
-copied), a threshold that one of the two languages states goes before the default; where both do, the stricter counts.
+and what it leaves out is as declared below. Each side must pass the steps that look at one side (length, long_word,
+markup, alphabet, language) by its own thresholds. If a step compares both sides (length_ratio, numbers, copied), a
+threshold that one of the two languages states goes before the default; if both state it, the stricter counts.
 """
 
-from copy import deepcopy
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_serializer
@@ -17,6 +17,9 @@ from pydantic import Field, field_serializer
 from lander.shared.errors import UserError
 from lander.shared.section import Distinct, Section
 from lander.shared.validation import validate
+from lander.shared.yamlfile import read_yaml
+
+LANGUAGES = Path(__file__).with_name("languages.yaml")  # what Lander states of single languages
 
 Step = Literal[
     "repair", "empty", "damaged", "length", "long_word", "length_ratio", "markup", "alphabet", "numbers", "copied",
@@ -119,7 +122,6 @@ class Duplicates(Section):
 
 
 def step(section: type[Section]) -> Any:
-    """A field for the thresholds of a step."""
     return Field(section(), description=section.__doc__)
 
 
@@ -165,45 +167,26 @@ class Cleaning(Section):
         return {code: own.model_dump(mode="json", exclude_unset=True) for code, own in languages.items()}
 
 
-# Scripts without spaces between words: a character stands for itself
-_NO_SPACES = {"length": {"unit": "characters", "max": 400}, "language": {"letters": 8}}
-_IDEOGRAPHS = {**_NO_SPACES, "alphabet": {"script": 0.1}}  # a name in Latin letters soon outnumbers them
-LANGUAGES: dict[str, dict[str, dict[str, Any]]] = {  # what Lander states of single languages
-    "zh": {**_IDEOGRAPHS, "length_ratio": {"weight": 2.8}},
-    "ja": {**_IDEOGRAPHS, "length_ratio": {"weight": 2.2}},
-    "ko": {"length_ratio": {"weight": 2.0}},
-    "th": _NO_SPACES,
-    "lo": _NO_SPACES,
-    "km": _NO_SPACES,
-    "my": _NO_SPACES,
-    "ar": {"length_ratio": {"weight": 1.3}},
-    "he": {"length_ratio": {"weight": 1.3}},
-    "fa": {"length_ratio": {"weight": 1.2}},
-}
+def resolve(cleaning: Cleaning | dict[str, Any]) -> dict[str, Any]:
+    """The whole section `cleaning` (or raw values of one, as in the JSON of --cleaning) as plain values.
 
-
-def resolve(cleaning: Cleaning | dict[str, Any] | None) -> dict[str, Any]:
-    """The whole section `cleaning` as plain values, `LANGUAGES` under the languages that it names.
-
-    Args:
-        cleaning: a section, or raw values of one, as in the JSON of --cleaning.
+    What it states of single languages is merged over what Lander states of them.
     """
-    section = cleaning if isinstance(cleaning, Cleaning) else validate(Cleaning, cleaning or {}, "data.cleaning")
-    found = section.model_dump(mode="json", exclude={"languages"}) | {"languages": deepcopy(LANGUAGES)}
-    for code, own in section.languages.items():
-        stated = own.model_dump(mode="json", exclude_unset=True)
-        for step in ("duplicates", "near_excluded"):
-            if step in stated:
+    section = cleaning if isinstance(cleaning, Cleaning) else validate(Cleaning, cleaning, "data.cleaning")
+    found = section.model_dump(mode="json")
+    stated, found["languages"] = found["languages"], read_yaml(LANGUAGES)
+    for code, steps in stated.items():
+        own = found["languages"].setdefault(code, {})
+        for step, values in steps.items():
+            if step in ("duplicates", "near_excluded"):
                 raise UserError(
                     f"data.cleaning.languages.{code}: {step} is the same for all languages, set it in `default`"
                 )
-        steps = found["languages"].setdefault(code, {})
-        for step, values in stated.items():
-            steps[step] = {**steps.get(step, {}), **values}
+            own[step] = own.get(step, {}) | values
     return found
 
 
-DEFAULTS = resolve(None)
+DEFAULTS = resolve({})
 
 
 def thresholds(settings: dict[str, Any], language: str, step: str) -> dict[str, Any]:
@@ -213,8 +196,7 @@ def thresholds(settings: dict[str, Any], language: str, step: str) -> dict[str, 
 
 def pair_threshold(settings: dict[str, Any], languages: tuple[str, str], step: str, key: str, strict: Any) -> Any:
     """The one threshold of a step that compares both sides; `strict` is `min` or `max`, whichever is the stricter."""
-    stated = [_own(settings, language, step) for language in languages]
-    values = [own[key] for own in stated if key in own]
+    values = [own[key] for language in languages if key in (own := _own(settings, language, step))]
     return strict(values) if values else settings["default"][step][key]
 
 

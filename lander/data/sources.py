@@ -59,9 +59,7 @@ class Source(Section):
         description="Which part of cldr: known (the easy part, whose translations the built-in base has read) or all.",
     )
     files: dict[str, Text] | None = Field(
-        None,
-        min_length=1,
-        description="Line-aligned plain or .gz text files, as code to path.",
+        None, min_length=1, description="Line-aligned plain or .gz text files, as code to path."
     )
     tsv: Text | None = Field(None, description="Tab-separated file, plain or .gz, with the languages of `columns`.")
     columns: Annotated[tuple[Text, ...], Field(min_length=2)] | dict[str, Text] | None = Field(
@@ -122,7 +120,7 @@ class Source(Section):
 
     @property
     def kind(self) -> str:
-        """builtin, files, tsv, hf, tmx or sacrebleu."""
+        """One of `KINDS`."""
         return next(kind for kind in KINDS if getattr(self, kind) is not None)
 
     @property
@@ -184,7 +182,7 @@ class Source(Section):
             return {f"{self.sacrebleu} {'-'.join(sorted((pair.source, pair.target)))}" for pair in self.pairs}
         if self.hf:
             place = str(Path(self.hf).resolve()) if os.path.exists(self.hf) else self.hf
-            return {" ".join([place, *([self.config] if self.config else []), self.split or "train"])}
+            return {" ".join(filter(None, (place, self.config, self.split or "train")))}
         if self.builtin:
             return {f"{self.builtin} {self.vocabulary or 'all'}"}
         return {str(Path(path).resolve()) for path in self.paths()}
@@ -201,10 +199,7 @@ class Source(Section):
 
 def parse_sources(text: str) -> tuple[Source, ...]:
     """A JSON list of sources, checked as `check_sources` does; files are not looked at."""
-    given = parse_json(text, list)
-    if not all(isinstance(source, dict) for source in given):
-        raise UserError("sources: must be a JSON list of mappings")
-    sources = [validate(Source, source, f"sources[{index}]") for index, source in enumerate(given)]
+    sources = [validate(Source, source, f"sources[{index}]") for index, source in enumerate(parse_json(text, list))]
     return check_sources(sources, "sources", files=False)
 
 
@@ -224,13 +219,9 @@ def check_sources(
 ) -> tuple[Source, ...]:
     """Check sources and their files, and give a name to those that have none.
 
-    Derived names get a number if they are taken. Several test sources may share a name if they serve different
-    directions: one test set in parts.
-
-    Args:
-        key: where the list is in the config, for messages.
-        named: whether each must have a name in the config (test sets).
-        files: whether local files must be there.
+    Derived names get a number if they are taken. `key` is the place of the list in the config, for messages. With
+    `named`, each source needs a name (test sets), and several may share one if they serve different directions: one
+    test set in parts. With `files`, local files must be there.
     """
     sources = tuple(sources)
     for index, source in enumerate(sources):
@@ -239,17 +230,24 @@ def check_sources(
             raise UserError(f"{place}: a test source needs a name; add `name: news`, for example: results go by it")
         if source.hf and not os.path.isdir(source.hf) and not HUB_ID.fullmatch(source.hf):
             raise UserError(f"{place}.hf: {source.hf}: no such folder, and a data set on the hub is written owner/name")
-        if files:
-            _check_files(source, place)
+        paths = source.paths() if files and not source.hf else []
+        for path in paths:
+            if paths.count(path) > 1:
+                raise UserError(f"{place}: {path} is named for two languages; each needs its own file")
+            if os.path.isdir(path):
+                raise UserError(f"{place}: {path}: is a folder; name the file in it")
+            if not os.path.isfile(path):
+                where = "" if os.path.isabs(path) else f" (paths are relative to {os.getcwd()})"
+                raise UserError(f"{place}: {path}: no such file{where}")
         if files or not source.tmx:  # the languages of a memory are in its file
             try:
                 source.languages  # noqa: B018  (read once, and kept)
             except UserError as error:
                 raise UserError(f"{place}: {error}") from None
     given = Counter(source.name for source in sources if source.name)
-    twice = [name for name, count in given.items() if count > 1]
-    if twice and not named:
-        raise UserError(f"{key}: the name {twice[0]} is given to {given[twice[0]]} sources; give each its own")
+    for name, count in given.items():
+        if count > 1 and not named:
+            raise UserError(f"{key}: the name {name} is given to {count} sources; give each its own")
     taken, found = set(given), []
     for source in sources:
         name, number = source.name or _derived_name(source), 2
@@ -258,18 +256,6 @@ def check_sources(
         taken.add(name)
         found.append(source.model_copy(update={"name": name}))
     return tuple(found)
-
-
-def _check_files(source: Source, place: str) -> None:
-    paths = [] if source.hf else source.paths()
-    for path in paths:
-        if paths.count(path) > 1:
-            raise UserError(f"{place}: {path} is named for two languages; each needs its own file")
-        if os.path.isdir(path):
-            raise UserError(f"{place}: {path}: is a folder; name the file in it")
-        if not os.path.isfile(path):
-            where = "" if os.path.isabs(path) else f" (paths are relative to {os.getcwd()})"
-            raise UserError(f"{place}: {path}: no such file{where}")
 
 
 def _derived_name(source: Source) -> str:
@@ -282,5 +268,5 @@ def _derived_name(source: Source) -> str:
         name = Path(source.paths()[0]).name.removesuffix(".gz").removesuffix(".zip").removesuffix(f".{source.kind}")
     else:
         name = source.builtin or source.sacrebleu or Path(source.hf).name
-        name = "-".join([name, *([source.config] if source.config else [])])
+        name = f"{name}-{source.config}" if source.config else name
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-_") or source.kind

@@ -18,8 +18,7 @@ from lander.shared.yamlfile import read_yaml
 DEFAULT_PATH = Path(__file__).with_name("templates.yaml")
 PLACEHOLDERS = ("source_language", "target_language", "source")
 
-_PLACEHOLDER = re.compile(r"\{(source_language|target_language|source)\}")
-_ANY_NAME = re.compile(r"\{([A-Za-z_]\w*)\}")
+_PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
 _LINE_BREAK = re.compile("\r\n|[\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]")
 
 
@@ -34,7 +33,7 @@ class Template:
         place = f"template {self.name!r}:"
         if self.name.startswith("-"):  # on a command line it would be a flag
             raise UserError(f"{place} its name begins with a dash; give it another")
-        if unknown := [name for name in _ANY_NAME.findall(self.text) if name not in PLACEHOLDERS]:
+        if unknown := [name for name in _PLACEHOLDER.findall(self.text) if name not in PLACEHOLDERS]:
             known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
             raise UserError(f"{place} unknown placeholder {{{unknown[0]}}}; known are {known}")
         if "{source}" not in self.text:
@@ -65,10 +64,9 @@ def load_templates(path: str | Path | None = None) -> list[Template]:
         raise UserError(f"{path}: must be a list of templates, each with a name and a text")
     templates = []
     for number, entry in enumerate(entries, 1):
-        if not isinstance(entry, dict) or set(entry) != {"name", "text"}:
-            raise UserError(f"{path}: entry {number} must have exactly the keys name and text")
-        if not all(isinstance(value, str) and value for value in entry.values()):
-            raise UserError(f"{path}: entry {number}: name and text must be text, and not empty")
+        known = isinstance(entry, dict) and set(entry) == {"name", "text"}
+        if not known or not all(isinstance(value, str) and value for value in entry.values()):
+            raise UserError(f"{path}: entry {number} must have exactly the keys name and text, both text and not empty")
         try:
             templates.append(Template(entry["name"], entry["text"]))
         except UserError as error:

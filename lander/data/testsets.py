@@ -13,8 +13,6 @@ from pathlib import Path
 from lander.shared.errors import UserError, brief
 from lander.shared.languages import Direction
 
-SECONDS = 60.0  # to wait for an answer of the network
-
 
 def files(name: str, pairs: Sequence[Direction], languages: tuple[str, ...]) -> list[str]:
     """The text files, fetched if need be, of one or two languages of one of `pairs` (the directions that are read)."""
@@ -24,8 +22,7 @@ def files(name: str, pairs: Sequence[Direction], languages: tuple[str, ...]) -> 
             f"sacrebleu {name}: {', '.join(languages)} are not in one of its directions "
             f"({', '.join(map(str, pairs))}); see its `directions` or `config`"
         )
-    forth = [pair for pair in held if (pair.source, pair.target) == tuple(languages)]  # before the set read backwards
-    pair = (forth or held)[0]
+    pair = max(held, key=lambda pair: (pair.source, pair.target) == languages)  # rather than the set read backwards
     found = cached(name, pair) or fetch(name, pair)
     return [found[language == pair.target] for language in languages]
 
@@ -86,7 +83,7 @@ def _download(name: str, langpair: str) -> None:
     import sacrebleu
 
     patience = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(SECONDS)
+    socket.setdefaulttimeout(60)  # seconds to wait for an answer
     try:
         sacrebleu.DATASETS[name].get_files(langpair)
     finally:

@@ -13,6 +13,7 @@
 """
 
 import re
+import sys
 import zipfile
 import zlib
 from collections import Counter
@@ -36,8 +37,7 @@ CODES = frozenset({"bpt", "ept", "it", "ph", "ut"})
 
 _BREAK = re.compile(r"[ \t]*[\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]\s*")
 
-Unit = dict[str, str]
-"""xml:lang of the file, in lower case and with hyphens -> text."""
+Unit = dict[str, str]  # xml:lang of the file, in lower case and with hyphens -> text
 
 
 def rows(
@@ -45,31 +45,29 @@ def rows(
 ) -> Iterator[tuple[int, tuple[str, ...], float]]:
     """Yield (number of the unit, a text per code, share of the file read) for the units that hold all codes.
 
-    UserError if the file is missing, damaged or no TMX, ends before `stop`, or holds no unit with all codes.
-
-    Args:
-        codes: wanted languages.
-        start, stop: half-open range of units; None is the end.
-        skipped: its entry `units` counts the units without one of the codes.
+    UserError if the file is missing, damaged or no TMX, ends before `stop`, or holds no unit with all codes. The entry
+    `units` of `skipped` counts the units without one of the codes; a note on stderr says how many.
     """
     wanted = [normal(code) for code in codes]
-    found, count, seen = False, 0, Counter()
+    count, seen = 0, Counter()
     for number, line, unit, share in islice(units(path), stop):
         count = number + 1
         if number < start:
             continue
-        texts = [_text_of(unit, code, path, line) for code in wanted]
+        texts = tuple(_text_of(unit, code, path, line) for code in wanted)
         if None in texts:
             seen.update(unit.keys())
             skipped["units"] += 1
-            continue
-        found = True
-        yield number, tuple(texts), share
+        else:
+            yield number, texts, share
     if count <= start or (stop is not None and count < stop):
         raise UserError(f"{path}: `lines` asks for [{start}, {stop}] but the file has {count:,} translation units")
-    if not found:
+    if skipped["units"] == count - start:
         there = ", ".join(f"{code} ({units:,})" for code, units in seen.most_common(20)) or "none"
         raise UserError(f"{path}: no translation unit has all of {', '.join(codes)}; its languages are: {there}")
+    if skipped["units"]:
+        left_out = f"{skipped['units']:,} translation units without {' or '.join(codes)} are left out"
+        print(f"lander data: {path}: {left_out}", file=sys.stderr)
 
 
 def languages(path: str) -> tuple[str, ...]:

@@ -19,7 +19,6 @@ import torch
 from torch import nn
 
 from lander.config.activations import Activations
-from lander.data import chunks
 from lander.data.templates import load_templates
 from lander.detect import samples
 from lander.models import families, loading
@@ -68,7 +67,7 @@ def main() -> None:
     args = parser.parse_args()
     machine.prepare(args.threads)
     names = (args.languages[args.direction.source], args.languages[args.direction.target])
-    pairs = chunks.head(args.data, "train", args.sentences)
+    pairs = tables.head(args.data, "train", args.sentences)
     network, codec = loading.load(args.model, args.revision, args.dtype, args.prompt)
     reference = args.text == "prompt_reference"
     read = samples.translations(pairs, codec, load_templates(args.templates), names, reference=reference)

@@ -25,7 +25,6 @@ import pandas as pd
 from torch import nn
 
 from lander.config.awareness import Awareness
-from lander.data import chunks
 from lander.data.templates import load_templates
 from lander.detect import estimators
 from lander.detect.samples import Sample, batches, monolingual, translations
@@ -95,11 +94,11 @@ def read_samples(args: argparse.Namespace, codec: Codec) -> list[Sample]:
     """The text of the flags as sequences of tokens. UserError if there is none."""
     samples = []
     if args.text:
-        sentences = chunks.head(args.text, "text", args.sentences)["text"].tolist()
+        sentences = tables.head(args.text, "text", args.sentences)["text"].tolist()
         samples += monolingual(sentences, codec, args.parts)
     templates = load_templates(args.templates) if args.data else []
     for direction, path in args.data or ():
-        pairs = chunks.head(path, "train", args.sentences)
+        pairs = tables.head(path, "train", args.sentences)
         names = (args.languages[direction.source], args.languages[direction.target])
         samples += translations(pairs, codec, templates, names, args.parts)
     if not samples:

@@ -32,11 +32,7 @@ def score_all(
     tokenizer: str | None = None,
     extras: Sequence[str] = (),
 ) -> None:
-    """Score every test set in its directions. Writes the files of `score`.
-
-    Args:
-        seen: normalised test texts that training has seen; None: contamination is not scored.
-    """
+    """Score every test set in its directions, and contamination if it is known which texts training has `seen`."""
     directions = {name: parse_direction(name) for served in tests.values() for name in served}
     for target in {direction.target for direction in directions.values()}:  # refused before anything is read
         bleu_for(target, tokenizer)

@@ -26,12 +26,9 @@ FLORES = "flores200"
 
 
 def bleu_for(language: str, tokenizer: str | None = None) -> "BLEU":
-    """BLEU into a language: `zh` and `zh-Hant` get tokenizer zh, `de` gets 13a.
+    """BLEU into a language: `zh` and `zh-Hant` get tokenizer zh, `de` gets 13a, unless another of `CHOICES` is given.
 
     UserError if the tokenizer cannot split the language into words, or if its package is not installed.
-
-    Args:
-        tokenizer: another one, of `CHOICES`.
     """
     code = base_language(language)
     own = TOKENIZER.get(code, "13a")

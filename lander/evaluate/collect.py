@@ -1,9 +1,10 @@
 """All scores of a run in one table, with their means over directions."""
 
-import csv
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+import pandas as pd
 
 from lander.evaluate.bleu import base_language
 from lander.shared.csvfile import AGAIN, read_csv, to_numbers
@@ -31,10 +32,8 @@ def read_scores(path: str | Path) -> list[Row]:
 
 def write_scores(path: str | Path, rows: Iterable[Row]) -> None:
     """Write a table of scores whole or not at all."""
-    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    with whole_file(path) as temporary:
+        pd.DataFrame(list(rows), columns=COLUMNS).to_csv(temporary, index=False, lineterminator="\n")
 
 
 def collect(files: Sequence[str | Path]) -> list[Row]:

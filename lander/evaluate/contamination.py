@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from lander.data import chunks
+from lander.shared import tables
 
 
 def normalise(text: str) -> str:
@@ -36,14 +36,13 @@ def _separators() -> re.Pattern[str]:
 def seen_in_training(texts: Iterable[str], train: Iterable[str | Path]) -> set[str]:
     """Those of the texts, normalised, that are the source or the target of a training pair, in any direction.
 
-    Args:
-        texts: of all test sets; those without a letter or digit are never seen.
-        train: tables "train". Each is read once, a chunk at a time, so memory holds the test sets alone.
+    Texts without a letter or digit are never seen. Each training table is read once, a chunk at a time, so memory holds
+    the test sets alone.
     """
     wanted = {text for text in map(normalise, texts) if any(map(str.isalnum, text))}
     seen: set[str] = set()
     for path in train:
-        for pairs in chunks.reading(path, "train", ("source", "target")):
-            for side in pairs.values():
-                seen.update(wanted.intersection(map(normalise, set(side))))
+        for pairs in tables.read_chunks(path, "train", ("source", "target")):
+            for side in pairs.columns:
+                seen.update(wanted.intersection(map(normalise, set(side.to_pylist()))))
     return seen

@@ -57,9 +57,8 @@ class Metric:
 def bleu(sums: "np.ndarray", effective_order: bool = False) -> "np.ndarray":
     """BLEU, 0-100, smoothed as by sacreBLEU's default (`smooth:exp`).
 
-    Args:
-        sums: (10, ...): lengths of hypothesis and reference, matches of orders 1-4, n-grams of orders 1-4.
-        effective_order: whether orders that the hypothesis is too short for are left out.
+    `sums` (10, ...): lengths of hypothesis and reference, matches of orders 1-4, n-grams of orders 1-4. With
+    `effective_order`, orders that the hypothesis is too short for are left out.
     """
     import numpy as np
 
@@ -84,9 +83,7 @@ def bleu(sums: "np.ndarray", effective_order: bool = False) -> "np.ndarray":
 def chrf(sums: "np.ndarray") -> "np.ndarray":
     """chrF2++, 0-100: F2 of the mean precision and the mean recall over the orders that both sides have.
 
-    Args:
-        sums: (24, ...): for each of 6 orders of characters and 2 of words, n-grams of the hypothesis, of the reference,
-            and matches.
+    `sums` (24, ...): of 6 orders of characters and 2 of words, n-grams of hypothesis and of reference, and matches.
     """
     import numpy as np
 

@@ -69,11 +69,6 @@ class Metric:
     command: list[str]
     better: str = ""  # which score is: less, more, or empty if it is not known
 
-    @property
-    def stamp(self) -> str:
-        """The signature as it is in the tables, whose readers mark the better scores by it."""
-        return f"{self.signature}|better:{self.better}" if self.better else self.signature
-
 
 def parse_command(text: str) -> list[str]:
     """The executable and its arguments, from a JSON list; a path alone is an executable without arguments."""
@@ -94,7 +89,7 @@ def make_metric(
     """A metric as it is run: model and GPUs are filled into its arguments."""
     comet = Path(command[0]).name == "comet-score"
     command = command + COMET if comet and len(command) == 1 else command
-    if not model and (not signature or any("{model}" in part for part in command)):
+    if not model and (not signature or "{model}" in " ".join(command)):
         raise UserError(f"metric {name}: --model is missing; give a local checkpoint or the hub's name of it")
     place = checkpoint(model) if comet and model else model
     filled = [part.replace("{model}", place).replace("{gpus}", str(gpus)) for part in command]
@@ -117,15 +112,13 @@ def checkpoint(model: str) -> str:
 
 def _signature(model: str, file: Path, executable: str) -> str:
     """What makes scores comparable: the model's name, a local file's digest, COMET's version if it is known."""
-    name, fields = model, []
     if file.exists():
-        name = file.absolute().parent.parent.name if file.suffix == ".ckpt" else file.name
-    if file.is_file():
-        fields.append(f"sha256:{sha256(file)[:12]}")
+        model = file.absolute().parent.parent.name if file.suffix == ".ckpt" else file.name
+    fields = [f"model:{model}", *([f"sha256:{sha256(file)[:12]}"] if file.is_file() else [])]
     home = Path(shutil.which(executable) or executable).absolute().parent.parent
     for folder in sorted(home.glob("lib/python*/site-packages/unbabel_comet-*.dist-info"))[:1]:
         fields.append(f"comet:{folder.name.split('-')[1].removesuffix('.dist')}")
-    return "|".join([f"model:{name}", *fields])
+    return "|".join(fields)
 
 
 def score_models(
@@ -140,13 +133,15 @@ def score_models(
                 texts = zip(read.source, read.hypothesis, read.reference, strict=True)
                 items[model, test, name] = [tuple(" ".join(text.split()) for text in row) for row in texts]
     scores = cached_scores((text for texts in items.values() for text in texts), metric, cache)
+    # readers of the tables mark the better scores by the signature
+    signature = f"{metric.signature}|better:{metric.better}" if metric.better else metric.signature
     for (model, test, name), texts in items.items():
         place = {**model.columns, "test": test, "direction": name, "metric": metric.name}
         found = [scores[text] for text in texts]
         path = out / str(model) / test / f"{name}.{metric.name}.csv"
-        rows = pd.DataFrame({"line": range(len(found)), "score": found}).assign(statistics=None, signature=metric.stamp)
+        rows = pd.DataFrame({"line": range(len(found)), "score": found}).assign(statistics=None, signature=signature)
         tables.write(path.with_suffix(".segments.parquet"), rows.assign(**place), "segments")
-        write_scores(path, [{**place, "score": number(float(np.mean(found))), "signature": metric.stamp}])
+        write_scores(path, [{**place, "score": number(float(np.mean(found))), "signature": signature}])
 
 
 def cached_scores(texts: Iterable[Texts], metric: Metric, folder: Path) -> dict[Texts, float]:

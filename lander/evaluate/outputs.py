@@ -42,11 +42,7 @@ class Flags:
 
 
 def flags(items: Translations, direction: Direction, seen: set[str] | None) -> Flags:
-    """All flags of the items that are known (`lander.evaluate.scoring`).
-
-    Args:
-        seen: normalised texts of training.
-    """
+    """All flags of the items that are known (`lander.evaluate.scoring`); `seen`: normalised texts of training."""
     triples = zip(items.source, items.reference, items.hypothesis, strict=True)
     same = [tuple(map(normalise, texts)) for texts in triples]
     marks = {
@@ -100,10 +96,10 @@ def target_judge(direction: Direction) -> Callable[[str], str | None] | None:
         foreign = bool(script) and count >= SCRIPT_LETTERS and script_share(text, script) < OWN_SCRIPT
         if not foreign and count < limits["letters"]:
             return None
-        if not foreign and judge.probability(text, 0) >= limits["probability"]:
+        if not foreign and judge.probabilities([text])[0] >= limits["probability"]:
             return target
-        likeliest = max(others, key=lambda code: others[code].probability(text, 0))
-        known = count >= fewest[likeliest] and others[likeliest].probability(text, 0) >= SURE
+        likeliest = max(others, key=lambda code: others[code].probabilities([text])[0])
+        known = count >= fewest[likeliest] and others[likeliest].probabilities([text])[0] >= SURE
         return likeliest if known else OTHER
 
     return language

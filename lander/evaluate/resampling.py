@@ -17,7 +17,6 @@ import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import NamedTuple
 
 import numpy as np
 
@@ -44,16 +43,6 @@ class Design:
         return [pair for pair in self.pairs if pair[0] in there and pair[1] in there]
 
 
-class Tested(NamedTuple):
-    """A method compared with a baseline. Without p_randomisation, their seeds cannot be paired."""
-
-    difference: float
-    low: float  # of the difference's interval
-    high: float
-    p_bootstrap: float
-    p_randomisation: float | None
-
-
 @dataclass
 class Sampled:
     """A metric of all methods in one place: what was observed, and what resampling makes of it."""
@@ -69,12 +58,15 @@ class Sampled:
         """The mean over seeds."""
         return float(self.observed[method].mean())
 
-    def test(self, one: Method, other: Method) -> Tested:
-        """The difference of two methods, its interval and both p's."""
+    def test(self, one: Method, other: Method) -> tuple[float, float, float, float, float | None]:
+        """The difference of two methods, its interval, and the p's of bootstrap and randomisation.
+
+        If their seeds cannot be paired, randomisation has none.
+        """
         difference, drawn = self.score(one) - self.score(other), self.bootstrap[one] - self.bootstrap[other]
         swapped = self.swapped.get((one, other))
         p = None if swapped is None else p_randomisation(swapped[1:], swapped[0])
-        return Tested(difference, *interval(drawn), p_bootstrap(drawn, difference, self.longest), p)
+        return difference, *interval(drawn), p_bootstrap(drawn, difference, self.longest), p
 
 
 def interval(samples: np.ndarray) -> tuple[float, float]:
@@ -119,9 +111,7 @@ def _share(values: np.ndarray, observed: float) -> float:
 def over_seeds(scores: np.ndarray, key: Sequence[int]) -> np.ndarray:
     """Hierarchical bootstrap (resamples,): in each resample the mean over seeds drawn with replacement.
 
-    Args:
-        scores: (seeds, resamples), the seeds' scores of the same resampled sentences.
-        key: of the draw of seeds.
+    `scores` (seeds, resamples) are of the same resampled sentences; `key` decides the draw of seeds.
     """
     seeds, resamples = scores.shape
     if seeds == 1:
@@ -173,11 +163,9 @@ def _sums(stack: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def _swap(
     metric: str, stack: np.ndarray, pairs: Mapping[Pair, Sequence[tuple[int, int]]], design: Design
 ) -> dict[Pair, np.ndarray]:
-    """Differences of each pair of methods, the mean over its pairs of seeds: as observed, then after each swapping.
+    """Differences of each pair of methods, the mean over its pairs of models: as observed, then after each swapping.
 
-    Args:
-        stack: statistics (width, models, sentences).
-        pairs: for each pair of methods, its pairs of models.
+    `stack`: statistics (width, models, sentences).
     """
     if not pairs:
         return {}

@@ -20,8 +20,6 @@ from lander.evaluate.metrics import LOSS, METRICS
 from lander.evaluate.outputs import Flags, repeated_share
 from lander.evaluate.translations import Translations
 
-Count = Callable[[Sequence[str]], np.ndarray]
-
 
 class Score(NamedTuple):
     """One number and the signature that says how it was computed."""
@@ -51,7 +49,7 @@ class Measured:
         return (metric.sentence or metric.score)(self.statistics.T.astype(np.float64))
 
 
-def counter(metric: Metric, references: Sequence[str]) -> Count:
+def counter(metric: Metric, references: Sequence[str]) -> Callable[[Sequence[str]], np.ndarray]:
     """A function from hypotheses to their statistics (sentences, width), int32. The references are read once."""
     known = metric._cache_references([list(references)])
 
@@ -67,12 +65,8 @@ def score(
 ) -> tuple[list[Score], list[Measured]]:
     """All scores of one test set and direction, and the metrics whose statistics are kept.
 
-    Args:
-        items: at least one translation.
-        target: code of the target language, which decides BLEU's tokenizer.
-        flagged: from `outputs.flags`.
-        tokenizer: another one for BLEU.
-        extras: further metrics, of `metrics.OPTIONAL`.
+    The target language decides BLEU's tokenizer, unless another one is given; `extras` are further metrics, of
+    `metrics.OPTIONAL`.
     """
     bleu = bleu_for(target, tokenizer)
     made = {"bleu": bleu} | {name: METRICS[name].make(target) for name in ("chrf2++", *extras)}

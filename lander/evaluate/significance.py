@@ -20,7 +20,6 @@ The statistics are sacreBLEU's, counted once by `score`; metrics without statist
 import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +44,9 @@ Row = dict[str, Any]
 def compare(
     data: Mapping[Place, Compared], baselines: Sequence[str], resamples: int = 0, seed: int = SEED
 ) -> list[Row]:
-    """The rows of the table of tests.
+    """The rows of the table of tests of every method against the baselines (`full`, `zero-shot/best-prompt`).
 
-    Args:
-        data: segment scores.
-        baselines: `full`, `zero-shot/best-prompt`; what every method is compared with.
-        resamples: of the bootstrap and of the randomisation; 0: 10,000, or more where the correction needs them.
+    0 `resamples` are 10,000, or more where the correction needs them.
     """
     methods = sorted({method for compared in data.values() for method in compared.methods})
     known: dict[Method, str] = {}
@@ -63,9 +59,7 @@ def compare(
             raise UserError(f"--baselines {name}: no segment scores of it; there are {', '.join(map(str, methods))}")
         earlier = list(known)[: place + 1]
         pairs += [(method, baseline) for method in methods if method not in earlier]  # two baselines once
-    design = Design(pairs, resamples, seed)
-    if not resamples:
-        design = replace(design, resamples=enough(data, design))
+    design = Design(pairs, resamples or enough(data, Design(pairs, 0)), seed)
     rows = [row for places in families(data) for row in _family(places, design, known)]
     return sorted(rows, key=lambda row: tuple(str(row[name]) for name in (*COLUMNS[:2], *COLUMNS[3:6], "baseline")))
 
@@ -102,7 +96,6 @@ def _rows(sampled: Sampled, place: Place, design: Design, baselines: Collection[
     for method, seeds in sampled.observed.items():
         low, high = interval(sampled.bootstrap[method])
         alone[method] = {
-            **dict.fromkeys(COLUMNS, None),
             **{"method": method.name, "variant": method.variant, "baseline": ""},
             **place._asdict(),
             **{"score": sampled.score(method), "low": low, "high": high},
@@ -110,10 +103,9 @@ def _rows(sampled: Sampled, place: Place, design: Design, baselines: Collection[
             **{"seeds": len(seeds), "segments": sampled.segments, "signature": sampled.signature + how},
         }
     rows = list(alone.values())
-    for pair in design.among(sampled.observed):
-        one, other = pair
+    for one, other in design.among(sampled.observed):
         difference, low, high, *ps = sampled.test(one, other)
-        shared = {"pair": (place, pair), "p_bootstrap": ps[0], "p_randomisation": ps[1]}
+        shared = {"pair": (place, one, other), "p_bootstrap": ps[0], "p_randomisation": ps[1]}
         found = {"difference": difference, "difference_low": low, "difference_high": high}
         rows.append({**alone[one], "baseline": str(other), **found, **shared})
         if one in baselines:  # the same comparison seen from the other side
@@ -130,7 +122,7 @@ def _corrected(rows: list[Row]) -> list[Row]:
         for row in rows:
             if "pair" in row:
                 row |= {corrected: found.get(row["pair"]), "comparisons": len(ps)}
-    return [{name: row[name] for name in COLUMNS} for row in rows]
+    return [{name: row.get(name) for name in COLUMNS} for row in rows]
 
 
 def write(path: str | Path, rows: Iterable[Row]) -> None:

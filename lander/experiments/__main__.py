@@ -5,22 +5,22 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from lander.experiments import MEASURED, estimators, forgetting, methods, readings, sweeps, transfer, tune
+from lander.experiments import MEASURED, forgetting, methods, transfer, varied
 from lander.experiments.samples import Inputs, read_all_scores, read_costs, read_losses
 from lander.report.document import Document, write
 from lander.shared.errors import UserError, run_main
 from lander.shared.languages import parse_direction
 
 EXPERIMENTS: dict[str, Callable[[Inputs], Document]] = {
-    "table1": methods.table1,
-    "table2": methods.table2,
+    "table1": partial(methods.table, 1),
+    "table2": partial(methods.table, 2),
     "transfer": transfer.transfer,
     "forgetting": forgetting.forgetting,
-    "readings": readings.readings,
-    **{name: partial(sweeps.sweep, name) for name in sweeps.SWEEPS},
-    "estimators": estimators.estimators,
+    "readings": varied.readings,
+    **{name: partial(varied.sweep, name) for name in varied.SWEEPS},
+    "estimators": varied.estimators,
     "second_model": methods.second_model,
-    "tune": tune.tune,
+    "tune": varied.tune,
 }
 
 

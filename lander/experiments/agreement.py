@@ -14,8 +14,7 @@ layer: those that one language owns, or that any does (`any`). The sets follow f
                                                            If `value` is `n`, the text was too short to settle it
 
 The last four come from tables awareness_parts (`lander.detect.awareness --parts N --parts-out FILE`). Sentences are
-added in their order, 1, 2, 4, ... parts at a time. Sets of equal size p/10 that were drawn at random overlap by 0.05;
-the estimator `random` shows it.
+added in their order, 1, 2, 4, ... parts at a time.
 
 Reads:  per name a folder of <language>.parquet (awareness, or awareness_parts)
 Writes: agreement.csv            kind, a, b, layer, language, value, n; a value that does not exist is empty
@@ -37,7 +36,7 @@ import numpy as np
 import pandas as pd
 
 from lander.detect.neurons import SPECIFIC, SPLIT, Split, classify
-from lander.report.document import Document, listed, number, numbers, write
+from lander.report.document import Document, number, numbers, write
 from lander.report.tables import Cell, Table
 from lander.shared import tables
 from lander.shared.errors import UserError, run_main
@@ -89,12 +88,12 @@ def correlations(kind: str, names: tuple[str, str], one: np.ndarray, other: np.n
 
 def overlaps(kind: str, names: tuple[str, str], one: np.ndarray, other: np.ndarray, languages: list[str]) -> list:
     """Rows of overlaps per layer and language, and of any language's, of two sets, bool (language, n_layer, p)."""
-    rows = []
-    for layer in range(one.shape[1]):
-        for index, language in enumerate(languages):
-            rows.append((kind, *names, layer, language, *jaccard(one[index, layer], other[index, layer])))
-        rows.append((kind, *names, layer, ANY, *jaccard(one[:, layer].any(axis=0), other[:, layer].any(axis=0))))
-    return rows
+    both = [[*sets, sets.any(axis=0)] for sets in (one, other)]
+    return [
+        (kind, *names, layer, language, *jaccard(a[layer], b[layer]))
+        for layer in range(one.shape[1])
+        for language, a, b in zip([*languages, ANY], *both, strict=True)
+    ]
 
 
 def specific(phi: np.ndarray, split: Split, unactivated: float | None = None) -> np.ndarray:
@@ -220,9 +219,7 @@ def document(data: pd.DataFrame, wanted: float) -> Document:
         blocks.append(
             Table.of(f"Sentences from which on the overlap stays at {wanted:g}", "", titles, rows, notes=notes)
         )
-    pairs, halves = (data["kind"].str.startswith(kind) for kind in ("estimators", "halves"))
-    names = list(dict.fromkeys([*data.loc[~halves, "a"], *data.loc[pairs, "b"]]))
-    title = f"Agreement of estimators, of halves of the text, and of fewer sentences: {listed(names)}"
+    title = "Agreement of estimators, of halves of the text, and of fewer sentences"
     return Document("agreement", title, [*blocks, WHAT], numbers(data), picture(data, wanted))
 
 

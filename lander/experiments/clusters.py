@@ -28,6 +28,8 @@ Example:
 
 import argparse
 import sys
+from contextlib import ExitStack
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -73,14 +75,13 @@ def representations(
     """
     ffns = {layer: families.ffn_of(network, layer) for layer in layers}
     seen: dict[int, torch.Tensor] = {}
-    hooks = [
-        ffn.down.register_forward_pre_hook(lambda _module, inputs, layer=layer: seen.update({layer: inputs[0]}))
-        for layer, ffn in ffns.items()
-    ]
     means = {layer: np.zeros((len(sentences), ffn.n_neurons), dtype=np.float32) for layer, ffn in ffns.items()}
     sequences = [codec.sentence(sentence) for sentence in sentences]
     order = sorted(range(len(sequences)), key=lambda place: len(sequences[place]))
-    try:
+    with ExitStack() as hooks:
+        for layer, ffn in ffns.items():
+            add = ffn.down.register_forward_pre_hook
+            hooks.enter_context(add(lambda _module, inputs, layer=layer: seen.update({layer: inputs[0]})))
         for start in range(0, len(order), batch_size):
             places = order[start : start + batch_size]
             part = [sequences[place] for place in places]
@@ -93,9 +94,6 @@ def representations(
             for layer, h in seen.items():
                 total = (h.float() * own[..., None]).sum(1) / own.sum(1, keepdim=True).clamp(min=1)
                 means[layer][places] = total.cpu().numpy()
-    finally:
-        for hook in hooks:
-            hook.remove()
     return means
 
 
@@ -157,14 +155,9 @@ def retrieval(table: np.ndarray, labels: np.ndarray) -> float:
 
     The i-th point of every label is the same sentence. Chance is 1 / number of sentences.
     """
-    rows = {name: np.flatnonzero(labels == name) for name in np.unique(labels)}
-    found = [
-        (table[np.ix_(rows[a], rows[b])].argmin(axis=1) == np.arange(len(rows[a]))).mean()
-        for a in rows
-        for b in rows
-        if a != b
-    ]
-    return float(np.mean(found))
+    rows = [np.flatnonzero(labels == name) for name in np.unique(labels)]
+    nearest = [table[np.ix_(a, b)].argmin(axis=1) for a, b in permutations(rows, 2)]
+    return float(np.mean([(found == np.arange(len(found))).mean() for found in nearest]))
 
 
 def without_means(points: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -199,10 +192,8 @@ def analyse(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One layer's points and scores, without the column `layer`.
 
-    Args:
-        points: (sentence, p), the activations of all neurons; labels: the language of each sentence.
-        general, specific: indices of neurons.
-        parallel: whether the i-th sentence of every language is the same one.
+    `points` (sentence, p) are the activations of all neurons, `labels` the language of each sentence, `general` and
+    `specific` indices of neurons. `parallel`: the i-th sentence of every language is the same one.
     """
     random = np.random.default_rng(seed)
 

@@ -1,7 +1,4 @@
-"""The paper's figures of layers and neurons as files: 4-5 (`layers`) and 6-8 (`awareness`).
-
-    layers      activation (figure 4), delta (figure 5)
-    awareness   awareness (figure 8), awareness-general (6), awareness-specific (7), owners (who owns how many)
+"""The paper's figures of layers and neurons as files: 4-5 (`layers`), 6-8 and who owns how many (`awareness`).
 
 They are those of the report (`lander.report.detection`), without a report.
 

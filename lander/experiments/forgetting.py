@@ -77,9 +77,8 @@ def forgetting(inputs: Inputs) -> Document:
         sizes = [f" {quantity(size)}" if size else "" for size in rows["parameters"]]
         rows = rows.assign(label=rows["label"] + sizes, size=5 + 5 * np.sqrt(rows["parameters"] / most))
         panels.append(charts.Panel(rows, x, f"gain on {test} (BLEU)", heading))
-    drawn = charts.scatter(
-        "forgetting", f"Gain against forgetting{', ' + inputs.title if inputs.title else ''}", panels
-    )
+    heading = f"Gain against forgetting{', ' + inputs.title if inputs.title else ''}"
+    drawn = charts.scatter("forgetting", heading, panels)
     title = "Forgetting: gain on the trained directions against damage to untrained directions and to plain text"
     return Document("forgetting", title, blocks, numbers(data), drawn)
 
@@ -170,6 +169,13 @@ def tables(
         rows = [(label, cells(run, test, columns)) for run, label in runs.items()]
         return Table.of(caption, "model", [heading for _, heading, _ in columns], rows, notes=list(notes))
 
+    def changes(name: str, metrics: Mapping[str, str]) -> list[Column]:
+        return [
+            (f"{name}{of} {metric}", f"{text} {against}", 1 if metric in METRICS else 3)
+            for metric, text in metrics.items()
+            for of, against in (("", "change"), ("_fixed", "over fixed prompt"))
+        ]
+
     made = []
     for test in points:
         columns = changes("untrained", {**METRICS, LOSS: "nats/char"})
@@ -192,12 +198,3 @@ def tables(
     columns = [(f"text {language}", language, 4) for language in languages]
     made.append(table("Increase of the loss on text, by language (nats per character)", "", columns, tuned))
     return made
-
-
-def changes(name: str, metrics: Mapping[str, str]) -> list[Column]:
-    """What `gains` measures under a name."""
-    return [
-        (f"{name}{of} {metric}", f"{text} {against}", 1 if metric in METRICS else 3)
-        for metric, text in metrics.items()
-        for of, against in (("", "change"), ("_fixed", "over fixed prompt"))
-    ]

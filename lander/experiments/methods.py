@@ -14,12 +14,12 @@ from lander.evaluate import significance
 from lander.evaluate.collect import MEANS
 from lander.evaluate.segments import Compared, Place, read_all
 from lander.experiments import samples
-from lander.experiments.samples import DRAWS, LOSS, MAIN, METRICS, SIDES, SUMMARY, Inputs, Run
+from lander.experiments.samples import DRAWS, LOSS, MAIN, METRICS, SUMMARY, Inputs, Run
 from lander.report import charts, paper
 from lander.report.document import Document, listed, number, numbers
 from lander.report.labels import MEAN_LABELS
 from lander.report.significance import SIGNIFICANT, Outcome
-from lander.report.tables import MISSING, Cell, Table, counted, duration, quantity
+from lander.report.tables import MISSING, Cell, Table, duration, quantity
 from lander.shared.errors import UserError
 
 NO_SEED = 10**6  # no seed is as high: draws of a control that count as seeds are not paired with seeds
@@ -36,17 +36,24 @@ COSTS = {  # cost -> heading and how it is printed
 }
 
 
-# ---------------------------------------------------------------- experiments
-
-
-def table1(inputs: Inputs) -> Document:
-    """All methods."""
-    return _document(inputs, "table1", "Table 1", paper.table(1))
-
-
-def table2(inputs: Inputs) -> Document:
-    """The ablation: whole layers, general neurons only, specific neurons only, both."""
-    return _document(_only(inputs, TABLE2, "table2"), "table2", "Table 2, the ablation", paper.table(2))
+def table(n: int, inputs: Inputs) -> Document:
+    """Table 1 (all methods) or 2 (the ablation), the paper's beside it, and a picture of the mean BLEU."""
+    name, title = f"table{n}", "Table 2, the ablation" if n == 2 else "Table 1"
+    inputs = _only(inputs, TABLE2, name) if n == 2 else inputs
+    data, blocks = compared(inputs)
+    names = samples.labels(data[data["metric"] == "bleu"])
+    order, panels = list(names.values()), []
+    for test in samples.tests_of(data):
+        rows = data[(data["test"] == test) & (data["metric"] == "bleu")]
+        rows = rows[rows["direction"].isin(_means(rows))]
+        rows = rows.assign(
+            label=[names[run] for run in samples.runs_of(rows)], series=rows["direction"].map(MEAN_LABELS)
+        )
+        rows = rows.sort_values("label", key=lambda column: column.map(order.index), kind="stable")
+        panels.append(charts.Panel(rows, f"mean BLEU on {test} (0-100)"))
+    drawn = charts.dots(name, f"Mean BLEU by method{', ' + inputs.title if inputs.title else ''}", panels)
+    title = f"{title}: BLEU and chrF2++ of each method in each direction, costs, and the paper's table"
+    return Document(name, title, [*blocks, paper.table(n)], numbers(data), drawn)
 
 
 def second_model(inputs: Inputs) -> Document:
@@ -72,25 +79,6 @@ def _only(inputs: Inputs, methods: tuple[str, ...], name: str) -> Inputs:
         raise UserError(f"--scores: {name} compares {listed(methods)}, and there are none of {listed(missing)}")
     parts = {name: getattr(inputs, name) for name in ("scores", "losses", "costs")}
     return replace(inputs, **{name: rows[rows["method"].isin(methods)] for name, rows in parts.items()})
-
-
-def _document(inputs: Inputs, name: str, title: str, beside: Table) -> Document:
-    """The tables, the paper's beside them, and the mean BLEU of each method as a picture."""
-    data, blocks = compared(inputs)
-    names = samples.labels(data[data["metric"] == "bleu"])
-    order, panels = list(names.values()), []
-    for test in samples.tests_of(data):
-        rows = data[(data["test"] == test) & (data["metric"] == "bleu")]
-        rows = rows[rows["direction"].isin(_means(rows))]
-        rows = rows.assign(
-            label=[names[run] for run in samples.runs_of(rows)], series=rows["direction"].map(MEAN_LABELS)
-        )
-        rows = rows.sort_values("label", key=lambda column: column.map(order.index), kind="stable")
-        panels.append(charts.Panel(rows, f"mean BLEU on {test} (0-100)"))
-    drawn = charts.dots(name, f"Mean BLEU by method{', ' + inputs.title if inputs.title else ''}", panels)
-    (methods,) = counted({"method": data["method"].nunique()})
-    title = f"{title}: BLEU and chrF2++ of {methods} in each direction, their costs, and the paper's table"
-    return Document(name, title, [*blocks, beside], numbers(data), drawn)
 
 
 def compared(inputs: Inputs) -> tuple[pd.DataFrame, list[Table | str]]:
@@ -193,7 +181,7 @@ def best_table(test: str, sides: Mapping[str, Mapping[Run, float]], names: Mappi
             close = [names[run] for run, one in found.items() if one and one.p == one.p and not one.significant]
             cells = [names[first], f"{scores[first]:.1f}", names.get(second, ""), gaps.get(second, "")]
             cells += [gaps[OURS] if OURS in others[1:] else "", ", ".join(close)]
-        rows.append((SIDES[mean] or "all directions", cells))
+        rows.append((MEAN_LABELS[mean], cells))
     titles = ["best", "BLEU", "second", "its gap", f"gap of {OURS[0]}", "not significantly behind"]
     notes = [
         f"Bold: {SIGNIFICANT}; p of paired randomisation of the sentences, with several seeds or draws the larger of "

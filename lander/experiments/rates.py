@@ -4,10 +4,6 @@ The workflow repeats rounds until one asks for nothing. The grid of a method is 
 It grows beyond an edge while its best rate lies there. Then each method is tried at more rates near its best, until
 all methods have equally many trials.
 
-    next_rates({}, 0.01, 2, 0)                                          ->  [0.005, 0.01, 0.02]
-    next_rates({0.005: 3.0, 0.01: 2.0, 0.02: 1.9}, 0.01, 2, 0)          ->  [0.04]
-    next_rates({0.005: 3.0, 0.01: 2.0, 0.02: 1.9, 0.04: 2.5}, 0.01, 2, 4)  ->  []
-
 Reads:  <run>/loss/<method>/lr<rate>/s<seed>.csv of all trials so far
 Writes: <run>/tune/round<n>.json   {"rates": {method: [all rates so far and those of this round]}, "done": bool}
 
@@ -45,11 +41,8 @@ def next_round(
 def next_rates(losses: Mapping[float, float], start: float, factor: float, trials: int) -> list[float]:
     """The learning rates of one method that are still to be tried; none if the best lies inside and there are enough.
 
-    Args:
-        losses: learning rate -> dev loss; NaN and infinity are the worst.
-        start: the rate in the middle of the first three.
-        factor: between neighbours of the grid, above 1.
-        trials: how many any method has needed until its best lay inside its grid.
+    `start` is in the middle of the first three; neighbours differ by `factor` (above 1). `trials`: how many any method
+    has needed until its best lay inside its grid. Losses that are not finite are the worst.
     """
     first = [_round(start / factor), _round(start), _round(start * factor)]
     if missing := [rate for rate in first if rate not in losses]:

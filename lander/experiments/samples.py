@@ -12,10 +12,11 @@ from typing import Any
 import pandas as pd
 
 from lander.config.methods import TRAINING_FREE
-from lander.evaluate.collect import MEANS
+from lander.evaluate.collect import MEANS, belongs
 from lander.report.inputs import parse_assignments, read_object, read_scores_table
-from lander.report.labels import direction_group, in_order, method_key, run_label, sort_directions
+from lander.report.labels import method_key, run_label, sort_directions
 from lander.report.paper import PAPER
+from lander.report.tables import first
 from lander.shared.csvfile import read_csv
 from lander.shared.errors import UserError
 from lander.shared.runs import Model
@@ -24,7 +25,6 @@ MAIN = "main"  # the variant that has the config's own values
 DRAWS = "draws"  # stands for all draws of a control
 METRICS = {"bleu": "BLEU", "chrf2++": "chrF2++"}
 LOSS = "loss_per_character"
-SIDES = dict(zip(MEANS, (None, "into English", "out of English"), strict=True))  # mean -> its directions
 KEYS = ["method", "variant", "seed"]  # of a model; seeds are text
 SUMMARY = ["mean", "spread", "number", "over"]
 LOSS_COLUMNS = [*KEYS, "state", "kind", "name", "direction", "loss", "tokens", "characters", LOSS]
@@ -55,13 +55,10 @@ class Inputs:
 
 
 def read_all_scores(paths: Sequence[str | Path], items: Sequence[str] = ()) -> tuple[pd.DataFrame, list[Path]]:
-    """Scores of all files, without means over directions, and the files of segment scores beside them.
+    """Scores of all files, without means over directions, and the segment scores beside them (none if a file lacks).
 
-    If one file of segment scores is missing, none is returned.
-
-    Args:
-        paths: files, or folders of models: `evaluate/<method>/<variant>/s<seed>`.
-        items: <test>/<direction>: what to read in the folders; empty: all. A model need not have all of them.
+    `paths` are files, or folders of models (`evaluate/<method>/<variant>/s<seed>`), in which those of `items`
+    (<test>/<direction>) that are there are read; all without `items`.
     """
     files: list[Path] = []
     for path in map(Path, paths):
@@ -70,9 +67,8 @@ def read_all_scores(paths: Sequence[str | Path], items: Sequence[str] = ()) -> t
         if path.is_dir() and not found:
             raise UserError(f"{path}: no <test>/<direction>.csv in it; `python -m lander.evaluate score` makes them")
         files += found if path.is_dir() else [path]
-    scores = pd.DataFrame(columns=[*KEYS, "test", "direction", "metric", "score", "signature"])
-    if files:
-        scores = pd.concat(map(read_scores_table, files), ignore_index=True)
+    none = pd.DataFrame(columns=[*KEYS, "test", "direction", "metric", "score", "signature"])
+    scores = pd.concat(map(read_scores_table, files), ignore_index=True) if files else none
     scores = scores[~scores["direction"].isin(MEANS)].reset_index(drop=True)
     _once(scores, [*KEYS, "test", "direction", "metric"], "--scores")
     segments = [file.with_suffix(".segments.parquet") for file in files]
@@ -113,8 +109,8 @@ def _once(rows: pd.DataFrame, key: list[str], flag: str) -> None:
 # ---------------------------------------------------------------- samples
 
 
-def score_samples(scores: pd.DataFrame, directions: Sequence[str] = ()) -> pd.DataFrame:
-    """BLEU and chrF2++ of each direction (all, or only `directions`) and their means over directions.
+def score_samples(scores: pd.DataFrame, directions: Sequence[str]) -> pd.DataFrame:
+    """BLEU and chrF2++ of each direction (only of `directions`, if there are any) and their means over directions.
 
     Columns: method, variant, seed, test, metric, direction (or one of `MEANS`), value.
     """
@@ -127,14 +123,14 @@ def score_samples(scores: pd.DataFrame, directions: Sequence[str] = ()) -> pd.Da
     complete(rows, ["test", "direction", "metric"], "--scores")
     rows = rows.rename(columns={"score": "value"})[[*KEYS, "test", "metric", "direction", "value"]]
     parts = [rows]
-    for mean, side in SIDES.items():
-        members = rows if side is None else rows[rows["direction"].map(direction_group) == side]
+    for mean in MEANS:
+        members = rows[[belongs(name, mean) for name in rows["direction"]]]
         means = members.groupby([*KEYS, "test", "metric"], sort=False, as_index=False)["value"].mean()
         parts.append(means.assign(direction=mean))
     return pd.concat(parts, ignore_index=True)
 
 
-def reference_losses(scores: pd.DataFrame, directions: Sequence[str] = ()) -> pd.DataFrame:
+def reference_losses(scores: pd.DataFrame, directions: Sequence[str]) -> pd.DataFrame:
     """Loss per character of the references, in each direction and in the mean over directions, as `score_samples`.
 
     A model that has diverged in a direction has no loss there, and no mean over it.
@@ -144,8 +140,8 @@ def reference_losses(scores: pd.DataFrame, directions: Sequence[str] = ()) -> pd
     parts = [rows.rename(columns={"score": "value"})[[*KEYS, "test", "direction", "value"]]]
     for test, part in rows.groupby("test", sort=False):
         table = part.pivot(index=KEYS, columns="direction", values="score")
-        for mean, side in SIDES.items():
-            if members := [name for name in table if side in (None, direction_group(name))]:
+        for mean in MEANS:
+            if members := [name for name in table if belongs(name, mean)]:
                 values = table[members].mean(axis=1, skipna=False).dropna()
                 parts.append(values.rename("value").reset_index().assign(test=test, direction=mean))
     return pd.concat(parts, ignore_index=True).assign(metric=LOSS)
@@ -154,10 +150,7 @@ def reference_losses(scores: pd.DataFrame, directions: Sequence[str] = ()) -> pd
 def loss_samples(
     losses: pd.DataFrame, kind: str, state: str = "trained", unit: str = "token", by: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """Mean loss of each model: all nats of the rows divided by all their tokens or characters (`unit`).
-
-    `by`: columns whose values have a mean each.
-    """
+    """Mean loss of each model and value of the columns `by`: all nats divided by all tokens or characters (`unit`)."""
     rows = losses[(losses["kind"] == kind) & (losses["state"] == state)]
     if rows.empty:
         raise UserError(f"--loss: no loss of kind {kind} in state {state}; give the files of losses of all models")
@@ -174,11 +167,8 @@ def complete(rows: pd.DataFrame, cells: list[str], flag: str) -> None:
     for model, part in rows.groupby(KEYS, sort=False):
         there = set(part[cells].itertuples(index=False, name=None))
         if missing := [" ".join(cell) for cell in wanted if cell not in there]:
-            more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-            raise UserError(
-                f"{flag}: {Model(*model)} has no {', '.join(missing[:3])}{more}, which other models have; "
-                "give the files of all models and directions"
-            )
+            which = f"{flag}: {Model(*model)} has no {first(missing)}, which other models have"
+            raise UserError(f"{which}; give the files of all models and directions")
 
 
 def require(there: pd.DataFrame, wanted: pd.DataFrame, flag: str) -> None:
@@ -188,11 +178,8 @@ def require(there: pd.DataFrame, wanted: pd.DataFrame, flag: str) -> None:
         raise UserError(f"{flag}: nothing for {', '.join(missing)}; give the files of all models")
 
 
-def minus(samples: pd.DataFrame, base: pd.DataFrame, on: Sequence[str] = ()) -> pd.DataFrame:
-    """Samples minus the mean over the samples of `base` that agree with them in the columns `on`, over all its seeds.
-
-    Samples that have no counterpart in `base` are left out.
-    """
+def minus(samples: pd.DataFrame, base: pd.DataFrame, on: Sequence[str]) -> pd.DataFrame:
+    """Samples minus the mean over all seeds of those of `base` that agree in the columns `on`; others are left out."""
     if not on:
         return samples.assign(value=samples["value"] - base["value"].mean())
     level = base.groupby(list(on), as_index=False)["value"].mean().rename(columns={"value": "base"})
@@ -204,13 +191,10 @@ def minus(samples: pd.DataFrame, base: pd.DataFrame, on: Sequence[str] = ()) -> 
 
 
 def summarise(samples: pd.DataFrame, draws: Sequence[str] = ()) -> pd.DataFrame:
-    """Means and standard deviations over seeds, or over draws.
+    """Means and standard deviations over seeds, or over draws: the keys of the samples and `SUMMARY`.
 
     A control of which variants in `draws` are there becomes one variant `DRAWS`. Its samples are its draws (`main` is
-    the first): of each the mean over the seeds that all draws have.
-
-    Returns:
-        method, variant, the keys of the samples, mean, spread (NaN for one sample), number, over (`seeds` or `draws`).
+    the first): of each the mean over the seeds that all draws have. The spread of one sample is NaN.
     """
     parts = []
     keys = [name for name in samples if name not in ("seed", "value")]
@@ -226,7 +210,7 @@ def summarise(samples: pd.DataFrame, draws: Sequence[str] = ()) -> pd.DataFrame:
         own = rows[drawn & rows["seed"].isin(common)]
         means = own.groupby(keys, sort=False, as_index=False, dropna=False)["value"].mean()
         parts += [rows[~drawn], means.assign(seed=means["variant"], variant=DRAWS)]
-    merged = pd.concat(parts, ignore_index=True)[list(samples.columns)] if parts else samples
+    merged = pd.concat(parts, ignore_index=True)[list(samples.columns)]
     groups = merged.groupby(keys, sort=False, dropna=False)["value"]
     found = groups.agg(mean=lambda values: values.mean(skipna=False), spread="std", number="size").reset_index()
     return found.assign(over=["draws" if variant == DRAWS else "seeds" for variant in found["variant"]])
@@ -251,7 +235,7 @@ def runs_of(data: pd.DataFrame) -> list[Run]:
 
 def tests_of(data: pd.DataFrame) -> list[str]:
     """The test sets, in order."""
-    return in_order([test for test in data["test"] if test], [])
+    return sorted(set(data["test"]) - {""})
 
 
 def by_key(data: pd.DataFrame, *keys: str) -> dict[tuple, Any]:
@@ -259,7 +243,7 @@ def by_key(data: pd.DataFrame, *keys: str) -> dict[tuple, Any]:
     return dict(zip(zip(*(data[key] for key in keys), strict=True), data.itertuples(), strict=True))
 
 
-def sort_columns(names: Sequence[str], given: Sequence[str] = ()) -> list[str]:
+def sort_columns(names: Sequence[str], given: Sequence[str]) -> list[str]:
     """Directions: those of the paper's table 1 in its order, then as given, then by name."""
     order = [*PAPER, *(name for name in given if name not in PAPER)]
     plain = set(names) - set(MEANS)

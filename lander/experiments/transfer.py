@@ -12,7 +12,7 @@ from lander.experiments import samples
 from lander.experiments.samples import KEYS, MAIN, METRICS, SUMMARY, Inputs
 from lander.report import charts
 from lander.report.document import Document, number, numbers
-from lander.report.tables import Table, counted
+from lander.report.tables import Table
 from lander.shared.errors import UserError
 from lander.shared.languages import parse_direction
 
@@ -26,18 +26,17 @@ SETTING = (
 
 def transfer(inputs: Inputs) -> Document:
     """A matrix for each method, test set and metric, and means by relation, against both prompts of the base."""
-    changed = changes(inputs)
+    data = samples.summarise(changes(inputs))
     worth = worth_of_prompt(inputs.scores)
-    data = samples.summarise(changed).merge(worth, on=["test", "metric", "direction"], how="left")
+    data = data.merge(worth, on=["test", "metric", "direction"], how="left")
     data["mean_to_better"] = data["mean"] - data.pop("worth")
     data["trained"] = data["variant"].map(inputs.values)
     data["relation"] = [relation(*pair) for pair in zip(data["trained"], data["direction"], strict=True)]
     methods, tests = samples.methods_of(data), samples.tests_of(data)
-    (seeds,) = counted({"seed": changed["seed"].nunique()})
     blocks: list[Table | str] = [inputs.title]
     for test in tests:
         rows = data[data["test"] == test]
-        blocks += [by_relation(rows, f"{text} on {test} (points)", column, seeds) for column, text in COLUMNS.items()]
+        blocks += [by_relation(rows, f"{text} on {test} (points)", column) for column, text in COLUMNS.items()]
         value = worth.loc[(worth["test"] == test) & (worth["metric"] == "bleu"), "worth"].mean()
         blocks.append(f"On {test} the base's best prompt alone is worth {value:.1f} BLEU over the fixed one.")
     blocks.append(SETTING)
@@ -108,7 +107,7 @@ def relation(trained: str, tested: str) -> str:
     return "same target" if one.target == other.target else "unrelated"
 
 
-def by_relation(rows: pd.DataFrame, caption: str, column: str, seeds: str) -> Table:
+def by_relation(rows: pd.DataFrame, caption: str, column: str) -> Table:
     """Means of a column of changes on one test set, by relation; the spread is over trained directions."""
     other = rows[rows["relation"] != "trained"].assign(relation="not trained")
     there = [name for name in RELATIONS if name in set(rows["relation"])] + ["not trained"] * bool(len(other))
@@ -119,7 +118,7 @@ def by_relation(rows: pd.DataFrame, caption: str, column: str, seeds: str) -> Ta
         shown.append((method, [number(means.mean(), 1, means.std(), sign=True) for means in found]))
     note = (
         "±: standard deviation over trained directions. Unrelated: neither source nor target in the same place, and "
-        f"not the reverse. Not trained: all of these but the trained one. {seeds}."
+        "not the reverse. Not trained: all of these but the trained one."
     )
     titles = [f"{text} {name}" for text in METRICS.values() for name in there]
     return Table.of(caption, "method", titles, shown, notes=[note])

@@ -37,7 +37,6 @@ import torch.distributed as dist
 from lander.config.finetune import Training
 from lander.config.masks import Routing
 from lander.config.methods import METHODS, TRAINED, Adapter, Lora
-from lander.data import chunks
 from lander.data.templates import Template, load_templates
 from lander.finetune import checkpoint, saved
 from lander.finetune.cost import training_cost
@@ -48,7 +47,7 @@ from lander.finetune.trainer import train
 from lander.models import loading
 from lander.models.flags import add_model_flags, add_prompt_flags
 from lander.models.tokens import Codec
-from lander.shared import guard, machine, provenance
+from lander.shared import guard, machine, provenance, tables
 from lander.shared.digest import code_digest
 from lander.shared.errors import UserError, run_main
 from lander.shared.files import sweep, whole_file, write_json
@@ -90,7 +89,7 @@ def read_pairs(args: argparse.Namespace, codec: Codec, masks: Mapping[str, pd.Da
         if masks and str(direction) not in masks:  # it runs the base's graph, and nothing of it is trained
             continue
         names = args.languages[direction.source], args.languages[direction.target]
-        parts = chunks.reading(path, "train", ("source", "target", "template"))
+        parts = (part.to_pydict() for part in tables.read_chunks(path, "train", ("source", "target", "template")))
         pairs[str(direction)] = found = tokenize(parts, codec, templates, names, args.max_length)
         if not len(found):
             raise UserError(f"{path}: no pair of at most {args.max_length} tokens to train on; see finetune.max_length")

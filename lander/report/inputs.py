@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from lander.data import chunks
 from lander.evaluate.collect import read_scores
 from lander.report.labels import Method, method_of, run_label
 from lander.report.significance import Significance
@@ -175,9 +174,9 @@ def read_lengths(files: Sequence[Path]) -> pd.DataFrame:
     counts: Counter[tuple[str, int]] = Counter()
     for path in files:
         pair = parse_direction(path.stem)
-        for part in chunks.reading(path, "train", ("source", "target")):
-            counts.update((pair.source, len(text)) for text in part["source"])
-            counts.update((pair.target, len(text)) for text in part["target"])
+        for part in tables.read_chunks(path, "train", ("source", "target")):
+            counts.update((pair.source, len(text)) for text in part["source"].to_pylist())
+            counts.update((pair.target, len(text)) for text in part["target"].to_pylist())
     rows = [(*key, number) for key, number in sorted(counts.items())]
     return pd.DataFrame(rows, columns=["language", "characters", "sentences"])
 

@@ -13,9 +13,10 @@ import jinja2
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
+from huggingface_hub import ModelCard, ModelCardData
 
 import lander
-from lander.finetune import saved
+from lander.config.base import HUB_NAME
 from lander.finetune.delta import Delta
 from lander.models import loading
 from lander.report.inputs import read_scores_table
@@ -24,6 +25,7 @@ from lander.shared.errors import UserError
 from lander.shared.files import read_json, write_text
 from lander.shared.languages import language_name, parse_direction
 from lander.shared.provenance import git_state
+from lander.translate.translator import Model
 
 NAME = "README.md"
 TEMPLATE = Path(__file__).with_name("card.md")
@@ -39,30 +41,23 @@ class Card:
     """The cards of a trained model, or of a base: in its folder, in its exports, beside its delta file."""
 
     def __init__(
-        self,
-        path: str | Path,
-        trained: saved.Trained | Delta | None,
-        directions: Sequence[str],
-        scores: Path | None = None,
-        license: str | None = None,
+        self, path: str, trained: Model | None, directions: list[str], scores: Path | None, license: str | None
     ) -> None:
-        """Collect what the cards say.
-
+        """
         Args:
             trained: None for a base.
             scores: the run's evaluate/scores.csv. UserError if it has no score of the model in the directions.
             license: as on the hub, "apache-2.0"; by default the base's.
         """
         if trained is None:
-            itself = {"path": str(path), "digest": loading.digest(str(path))}
+            itself = {"path": path, "digest": loading.digest(path)}
             self.manifest: dict[str, Any] = {"method": "base", "base": itself, "directions": [], "languages": {}}
             self.made: dict[str, Any] = {}
         else:
             self.manifest = trained.manifest
             self.made = trained.provenance if isinstance(trained, Delta) else provenance(trained.path, self.manifest)
         base = self.manifest["base"]["path"]
-        named = base.count("/") == 1 and not base.startswith(("/", ".", "~"))
-        self.base = base if named else Path(base).name  # as others know it: a hub id, of a folder the name alone
+        self.base = base if HUB_NAME.fullmatch(base) else Path(base).name  # as others know it: no folders
         self.license = license or base_license(base)
         self.scores = self._scores(scores, directions) if scores else []
 
@@ -91,12 +86,9 @@ class Card:
         Args:
             kind: `plain` (a Hugging Face folder of one direction), `delta` (a file) or `folder` (a trained model's).
             name: of the folder or file, as the card's examples call it.
-            directions: which it translates.
             prompt: what the plain model is asked, for an example sentence.
             chat: as a user's turn in the tokenizer's chat template.
         """
-        from huggingface_hub import ModelCardData
-
         codes = [list(vars(parse_direction(direction)).values()) for direction in directions]
         names = self.manifest["languages"]
         metadata = ModelCardData(
@@ -112,7 +104,7 @@ class Card:
         text = made.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
             kind=kind, name=name, base=self.base, license=self.license, prompt=prompt, chat=chat,
             manifest={"routing": None} | self.manifest, metadata=metadata.to_yaml(), made=self._made(),
-            pairs=[" to ".join(plain(names.get(code) or _language(code)) for code in pair) for pair in codes],
+            pairs=[" to ".join(plain(names.get(code) or language_name(code)) for code in pair) for pair in codes],
             directions=list(directions), scores=[row for row in self.scores if row[1] in directions],
         )  # fmt: skip
         write_text(path, text)
@@ -147,11 +139,7 @@ class Card:
 
 
 def provenance(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
-    """How a trained model was made, from its folder: plain values without paths.
-
-    Args:
-        folder: results/<run>/finetune/<method>/<variant>/s<seed>; elsewhere run and variant are not known.
-    """
+    """How a trained model was made: plain values without paths. Outside of a run, run and variant are missing."""
     record = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
     saved.check_record(record, folder / "run.json")
     settings = record.get("settings") or {}
@@ -175,8 +163,6 @@ def provenance(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
 
 def base_license(base: str) -> str | None:
     """The licence that a local base's own card names; None if it names none."""
-    from huggingface_hub import ModelCard
-
     for folder in (loading.BUILT_IN / base, Path(base)):
         try:
             found = ModelCard((folder / NAME).read_text(encoding="utf-8"), ignore_metadata_errors=True).data.license
@@ -185,13 +171,6 @@ def base_license(base: str) -> str | None:
         if isinstance(found, str):
             return found
     return None
-
-
-def _language(code: str) -> str:
-    try:
-        return language_name(code)
-    except UserError:
-        return code
 
 
 def plain(value: str) -> str:

@@ -20,7 +20,6 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import nn
 
 from lander.finetune import blocks, delta
 from lander.finetune.adapters import base_of
@@ -49,15 +48,14 @@ def export(
 ) -> None:
     """Write a direction of a trained model as a plain model folder of the base's architecture, exactly.
 
+    UserError if no plain model equals this one (`adapter`).
+
     Args:
         path: a trained model's folder, a delta file, or a base.
         direction: None: every trained direction into out/<direction>; what is the same in several is stored once.
         dtype: of the weights written, `float32` or `bfloat16`.
         base: where the base is, if it has moved.
-        scores: the run's evaluate/scores.csv, for the card.
-        license: for the card, as on the hub; by default the base's if it is known.
-    Raises:
-        UserError: `out` is there already, no plain model equals this one, or see `load`.
+        scores, license: for the card (`lander.share.card.Card`).
     """
     delta.check_out(out)
     trained = open_trained(str(path))
@@ -78,12 +76,12 @@ def export(
             were = f"{direction} was not trained ({', '.join(trained_in)} were)"
             print(f"warning: {were}; it is exported as it is routed", file=sys.stderr)
     names = trained_in if direction is None else [direction]
-    card = Card(path, trained, names, scores, license)  # faults in the scores show before any work
+    card = Card(str(path), trained, names, scores, license)  # faults in the scores show before any work
     with whole_folder(out) as temporary:
         if direction is None:
             _write_all(temporary, names, translator, trained, base, dtype)
         else:
-            _write(temporary, _fold(translator, trained, direction, base), translator, dtype)
+            _write(temporary, direction, translator, trained, base, dtype)
         for name in names:
             prompt = translator.prompt(EXAMPLE, parse_direction(name))
             own, called = (temporary / name, name) if direction is None else (temporary, out.name)
@@ -100,43 +98,34 @@ def _write_all(
     for number, name in enumerate(names, start=1):
         print(f"export: {name} ({number} of {len(names)})", file=sys.stderr, flush=True)
         folder = out / name
-        if translator.ffns or number == 1:
-            _write(folder, _fold(translator, trained, name, base), translator, dtype)
-            _split(folder, prefixes)
-            for path in sorted(folder.iterdir()):
-                if (other := known.setdefault(sha256(path), path)) is not path:
-                    path.unlink()
-                    _link(other, path)
-        else:  # all directions have the same weights
-            folder.mkdir()
-            for path in (out / names[0]).iterdir():
-                _link(path, folder / path.name)
+        if not translator.ffns and number > 1:  # all directions have the same weights
+            shutil.copytree(out / names[0], folder, copy_function=_link)
+            continue
+        _write(folder, name, translator, trained, base, dtype)
+        _split(folder, prefixes)
+        for path in sorted(folder.iterdir()):
+            if (other := known.setdefault(sha256(path), path)) is not path:
+                path.unlink()
+                _link(other, path)
 
 
-def _fold(translator: Translator, trained: Model | None, direction: str, base: str | None) -> nn.Module:
-    """The plain network of a direction."""
+def _write(
+    folder: Path, direction: str, translator: Translator, trained: Model | None, base: str | None, dtype: str
+) -> None:
+    """The plain model of a direction; `generate` ends where the translator ends."""
     translator.route(direction)
     network = translator.network
     if hasattr(network, "merge_and_unload"):
-        return network.merge_and_unload()
-    if not translator.ffns or trained is None:
-        return network
-    where, revision = base or trained.manifest["base"]["path"], trained.manifest["base"].get("revision")
-    plain = loading.load_model(where, revision, "float32")
-    blocks.fold(network, plain)
-    return plain
-
-
-def _write(folder: Path, network: nn.Module, translator: Translator, dtype: str) -> None:
-    """A plain model's folder; `generate` ends where the translator ends."""
+        network = network.merge_and_unload()
+    elif translator.ffns:
+        where, revision = base or trained.manifest["base"]["path"], trained.manifest["base"].get("revision")
+        network = loading.load_model(where, revision, "float32")
+        blocks.fold(translator.network, network)
     ends = translator.codec.ends
     network.generation_config.eos_token_id = ends if len(ends) > 1 else ends[0]
     network.generation_config.pad_token_id = translator.codec.pad
-    network.to({"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]).save_pretrained(folder)
+    network.to(getattr(torch, dtype)).save_pretrained(folder)
     translator.codec.tokenizer.save_pretrained(folder)
-
-
-# ------------------------------------------------------------ what directions share
 
 
 def _split(folder: Path, prefixes: tuple[str, ...]) -> None:
@@ -145,16 +134,13 @@ def _split(folder: Path, prefixes: tuple[str, ...]) -> None:
     if not prefixes or not file.is_file():  # nothing differs, or too large for one file: shards by size
         return
     with safe_open(file, "pt") as weights:
-        names = sorted(weights.keys())
-        tensors = {name: weights.get_tensor(name) for name in names}
-        metadata = weights.metadata()
-    own = {name: value for name, value in tensors.items() if name.startswith(prefixes)}
-    if not own or len(own) == len(tensors):
+        tensors, metadata = {name: weights.get_tensor(name) for name in sorted(weights.keys())}, weights.metadata()
+    places = {name: OWN if name.startswith(prefixes) else SHARED for name in tensors}
+    if len({*places.values()}) < 2:
         return
-    save_file({name: value for name, value in tensors.items() if name not in own}, folder / SHARED, metadata)
-    save_file(own, folder / OWN, metadata)
-    size = sum(value.numel() * value.element_size() for value in tensors.values())
-    places = {name: OWN if name in own else SHARED for name in names}
+    for part in (SHARED, OWN):
+        save_file({name: value for name, value in tensors.items() if places[name] == part}, folder / part, metadata)
+    size = sum(value.nbytes for value in tensors.values())
     write_json(folder / "model.safetensors.index.json", {"metadata": {"total_size": size}, "weight_map": places})
     file.unlink()
 

@@ -1,11 +1,12 @@
 """Every table that Lander keeps: its columns, their types and their meaning, checked on write and on read.
 
-All tables are Parquet in long format, one row per fact. Only `write` and `read` access them, and for tables that do not
-fit into memory `lander.data.chunks`. A damaged or foreign table is a UserError that says how to make it again.
+All tables are Parquet in long format, one row per fact. Only `write` and `read` access them, and `write_rows` and
+`read_chunks` if they may not fit into memory. A damaged or foreign table is a UserError that says how to make it again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,7 +21,7 @@ from lander.shared.files import remedy, whole_file
 
 NEVER_EMPTY = ("train", "activations", "layers", "awareness", "neurons")  # without rows such a table is damaged
 COUNTED = ("layer", "neuron", "line", "tokens", "sentences", "pairs", "part", "template")  # columns never below 0
-
+CHUNK = 20_000  # rows of a table that is written or read in chunks
 
 GENERAL, SPECIFIC, UNACTIVATED = "general", "specific", "unactivated"  # kinds of neurons
 SOURCE, TARGET, ABSENT, BASE = "source", "target", "absent", "base"  # with GENERAL: roles of neurons in a direction
@@ -102,6 +103,8 @@ SCHEMAS: dict[str, pa.Schema] = {
     table: pa.schema([_field(table, column) for column in columns.split()]) for table, columns in _TABLES.items()
 }
 
+_OPTIONS = {"compression": "zstd", "write_page_checksum": True}
+
 
 def write(path: str | Path, table: pd.DataFrame | pa.Table, schema: str) -> None:
     """Write a table whole or not at all, in the columns, order and types of `SCHEMAS[schema]`, values checked."""
@@ -110,7 +113,16 @@ def write(path: str | Path, table: pd.DataFrame | pa.Table, schema: str) -> None
     table = table.select(SCHEMAS[schema].names).cast(SCHEMAS[schema])
     _check(path, table, schema)
     with whole_file(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+        pq.write_table(table, temporary, **_OPTIONS)
+
+
+def write_rows(path: str | Path, rows: Iterable[Sequence], schema: str) -> None:
+    """As `write`, from rows (values in the order of `SCHEMAS[schema]`) that are not all in memory."""
+    fields, rows = SCHEMAS[schema], iter(rows)
+    with whole_file(path) as temporary, pq.ParquetWriter(temporary, fields, **_OPTIONS) as parquet:
+        while chunk := list(islice(rows, CHUNK)):
+            columns = dict(zip(fields.names, zip(*chunk, strict=True), strict=True))
+            parquet.write_table(pa.table(columns, fields))
 
 
 def read(
@@ -125,9 +137,9 @@ def read(
     """
     wanted = SCHEMAS[schema] if columns is None else pa.schema([SCHEMAS[schema].field(column) for column in columns])
     name = name or str(path)
-    with opened(path, name) as file:
+    with _opened(path, name) as file:
         table = file.read(columns=wanted.names)
-    table = conform(table, wanted, schema, name)
+    table = _conform(table, wanted, schema, name)
     if schema in NEVER_EMPTY and not len(table):
         raise UserError(f"{name}: no rows in it; {remedy(name)}")
     try:
@@ -136,8 +148,34 @@ def read(
         raise UserError(f"{name}: a value cannot be read ({brief(error)}); {remedy(name)}") from None
 
 
+def read_chunks(path: str | Path, schema: str, columns: Iterable[str]) -> Iterator[pa.Table]:
+    """Some columns of a table, `CHUNK` rows at a time. UserError if a table that must have rows has none."""
+    wanted = pa.schema([SCHEMAS[schema].field(name) for name in columns])
+    rows = 0
+    with _opened(path, str(path)) as file:
+        _conform(file.schema_arrow.empty_table(), wanted, schema, str(path))
+        for batch in file.iter_batches(CHUNK, columns=wanted.names):
+            table = _conform(pa.Table.from_batches([batch]), wanted, schema, str(path))
+            table.validate(full=True)  # text is UTF-8
+            rows += len(table)
+            yield table
+    if schema in NEVER_EMPTY and not rows:
+        raise UserError(f"{path}: no rows in it; {remedy(path)}")
+
+
+def head(path: str | Path, schema: str, rows: int) -> pd.DataFrame:
+    """The first `rows` rows of a table; what follows is not read."""
+    parts: list[pa.Table] = []
+    for part in read_chunks(path, schema, SCHEMAS[schema].names):
+        parts.append(part)
+        if sum(map(len, parts)) >= rows:
+            break
+    whole = pa.concat_tables(parts) if parts else SCHEMAS[schema].empty_table()
+    return whole.slice(0, rows).to_pandas()
+
+
 @contextmanager
-def opened(path: str | Path | BinaryIO, name: str) -> Iterator[pq.ParquetFile]:
+def _opened(path: str | Path | BinaryIO, name: str) -> Iterator[pq.ParquetFile]:
     """Yield a Parquet file to read from in the block; what is wrong with it becomes a `UserError`."""
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
@@ -148,7 +186,7 @@ def opened(path: str | Path | BinaryIO, name: str) -> Iterator[pq.ParquetFile]:
         raise UserError(f"{name}: not a readable Parquet file ({brief(error)}); {remedy(name)}") from None
 
 
-def conform(table: pa.Table, wanted: pa.Schema, schema: str, name: str) -> pa.Table:
+def _conform(table: pa.Table, wanted: pa.Schema, schema: str, name: str) -> pa.Table:
     """A table cut and cast to the wanted columns (fields of `SCHEMAS[schema]`) and types, its values checked."""
     if missing := [column for column in wanted.names if column not in table.column_names]:
         columns = f"a {schema} table has {', '.join(wanted.names)}"

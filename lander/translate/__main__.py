@@ -102,41 +102,32 @@ def few_shot(
     room = positions - max_new_tokens
     prompts, kept = [], []
     for source, reference in zip(items["source"], items["target"], strict=True):
-        shots = [
+        parts = [
             translator.prompt(example, examples.direction, template) + " ".join(translation.splitlines()) + "\n\n"
             for example, translation in examples.draw(source, reference)
         ]
-        instruction = translator.prompt(source, examples.direction, template)
-        prompt = translator.codec.prompt("".join([*shots, instruction]))
-        while shots and len(prompt) > room:
-            del shots[0]
-            prompt = translator.codec.prompt("".join([*shots, instruction]))
+        parts.append(translator.prompt(source, examples.direction, template))
+        while len(prompt := translator.codec.prompt("".join(parts))) > room and len(parts) > 1:
+            del parts[0]
         prompts.append(prompt)
-        kept.append(len(shots))
+        kept.append(len(parts) - 1)
     return prompts, kept
 
 
 def write_translations(path: Path, items: pd.DataFrame, outputs: Sequence[Output], losses: Sequence[float]) -> None:
-    """One JSON object a line: source, reference, raw output, hypothesis (its first line), whether it was cut off, loss.
-
-    The loss of a model that has diverged is no number: null.
-    """
+    """One JSON object a line, as in the module's header; the loss of a model that has diverged is null."""
     with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as stream:
         for source, reference, output, loss in zip(items["source"], items["target"], outputs, losses, strict=True):
-            row: dict[str, Any] = {"source": source, "reference": reference, "raw": output.text}
-            row |= {"hypothesis": first_line(output.text), "cut": output.cut}
-            row["loss"] = round(loss, 4) if math.isfinite(loss) else None
+            row = {"source": source, "reference": reference, "raw": output.text, "hypothesis": first_line(output.text)}
+            row |= {"cut": output.cut, "loss": round(loss, 4) if math.isfinite(loss) else None}
             stream.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 def choose_prompts(
     translator: Translator, candidates: Sequence[Template], dev: Mapping[Direction, pd.DataFrame], decoding: Decoding
 ) -> tuple[dict[Direction, Template], Template, pd.DataFrame]:
-    """The prompt with the best BLEU on the dev set, direction by direction (chrF2++ decides a tie).
-
-    Returns:
-        direction -> template; the template with the best mean BLEU; the table direction, prompt, bleu, chrf2++, chosen
-    """
+    """The prompt with the best BLEU on the dev set of each direction (chrF2++ decides a tie), that with the best mean,
+    and the table direction, prompt, bleu, chrf2++, chosen."""
     from sacrebleu.metrics import CHRF
 
     from lander.evaluate.bleu import bleu_for
@@ -226,12 +217,10 @@ def decode(
 def read_examples(args: argparse.Namespace) -> dict[Direction, Examples]:
     """The examples of every tested direction."""
     files, found = dict(args.examples), {}
-    for test in args.test:
-        direction = test.direction
+    for direction in dict.fromkeys(test.direction for test in args.test):
         if direction not in files:
             raise UserError(f"--examples: no training pairs for {direction}; add {direction}:FILE")
-        if direction not in found:
-            found[direction] = Examples(tables.read(files[direction], "train"), direction, args.shots, args.seed)
+        found[direction] = Examples(tables.read(files[direction], "train"), direction, args.shots, args.seed)
     return found
 
 

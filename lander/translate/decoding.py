@@ -24,14 +24,11 @@ def greedy(
     stopping_criteria: Callable[[torch.Tensor, None], torch.Tensor],
     **inputs: Any,
 ) -> list[list[int]]:
-    """New tokens of each row, up to and with its end token.
+    """New tokens of each row, up to and with its end token, behind prompts (batch, tokens) that are padded on the left.
 
-    Args:
-        input_ids: prompts (batch, tokens), padded on the left.
-        inputs: what `generate` has prepared (it wants to see no more names here than its own loop has). Used are
-            `past_key_values`, an empty cache whose rows can be selected; `attention_mask` (batch, tokens), absent or
-            None where there is no padding; `position_ids` (batch, tokens) and `logits_to_keep`, where the model knows
-            them.
+    `inputs` is what `generate` has prepared (it wants to see no more names here than its own loop has). Used are
+    `past_key_values`, an empty cache whose rows can be selected; `attention_mask` (batch, tokens), absent or None where
+    there is no padding; `position_ids` (batch, tokens) and `logits_to_keep`, where the model knows them.
     """
     cache = inputs["past_key_values"]
     state = {name: inputs[name] for name in NEXT if inputs.get(name) is not None}

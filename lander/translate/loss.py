@@ -32,19 +32,12 @@ from lander.shared.section import add_flags
 from lander.translate.__main__ import parse_table, parse_test
 from lander.translate.translator import Translator, load, template_of
 
-COLUMNS = [
-    "method", "variant", "seed", "state", "kind", "name", "direction", "loss", "tokens", "characters",
-    "loss_per_character",
-]  # fmt: skip
-
 
 class Text(NamedTuple):
     """Sequences whose loss is measured: references of a direction behind their prompts, or sentences of a language."""
 
-    kind: str  # dev, untrained or text
-    name: str  # of the test set; dev, text
+    place: dict[str, str]  # kind (dev, untrained, text), name (of the test set; dev, text), direction (or language)
     direction: str | None  # None: plain text, read by the base's graph
-    label: str  # direction or language
     prompts: list[list[int]]
     targets: list[list[int]]  # tokens that are predicted; of a sentence without prompt not the first
     characters: int  # of the targets
@@ -56,16 +49,8 @@ def rows(translator: Translator, state: str, texts: list[Text], batch_size: int)
         total = sum(translator.losses(text.prompts, text.targets, text.direction, batch_size))  # nats
         pairs = zip(text.prompts, text.targets, strict=True)
         tokens = sum(max(len(target) - (not prompt), 0) for prompt, target in pairs)
-        yield {
-            "state": state,
-            "kind": text.kind,
-            "name": text.name,
-            "direction": text.label,
-            "loss": total / max(tokens, 1),
-            "tokens": tokens,
-            "characters": text.characters,
-            "loss_per_character": total / max(text.characters, 1),
-        }
+        row = {"state": state, **text.place, "loss": total / max(tokens, 1), "tokens": tokens}
+        yield row | {"characters": text.characters, "loss_per_character": total / max(text.characters, 1)}
 
 
 def read_texts(args: argparse.Namespace, translator: Translator) -> list[Text]:
@@ -77,11 +62,13 @@ def read_texts(args: argparse.Namespace, translator: Translator) -> list[Text]:
         items = tables.read(path, "heldout")
         prompts = translator.prompts(items["source"].tolist(), direction, template)
         targets, characters = codec.targets(items["target"].tolist()), int(items["target"].str.len().sum())
-        found.append(Text(kind, name, str(direction), str(direction), prompts, targets, characters))
+        place = {"kind": kind, "name": name, "direction": str(direction)}
+        found.append(Text(place, str(direction), prompts, targets, characters))
     for language, path in args.text:
         sentences = tables.read(path, "text")["text"].tolist()
         targets = [codec.sentence(text) for text in sentences]  # as the model met them in pretraining
-        found.append(Text("text", "text", None, language, [[]] * len(targets), targets, sum(map(len, sentences))))
+        place = {"kind": "text", "name": "text", "direction": language}
+        found.append(Text(place, None, [[]] * len(targets), targets, sum(map(len, sentences))))
     return found
 
 
@@ -112,7 +99,7 @@ def main() -> None:
         start = load(args.model, args.dtype, args.revision, start=True)
         found += rows(start, "start", texts, args.batch_size)
     place = {"method": args.method, "variant": args.variant, "seed": args.seed}
-    table = pd.DataFrame([place | row for row in found], columns=COLUMNS)
+    table = pd.DataFrame([place | row for row in found])
     with whole_file(args.out) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.6f", na_rep="nan")
 

@@ -65,13 +65,12 @@ class Translator:
 
         A direction that was not trained uses the neurons of its languages; UserError if a language has none.
         """
-        if isinstance(direction, str):
-            direction = parse_direction(direction)
-        if direction is not None and direction not in self.directions:
+        wanted = None if direction is None else parse_direction(str(direction))
+        if wanted and wanted not in self.directions:
             for ffn in self.ffns.values():
-                if str(direction) not in ffn.directions:  # it has no masks
-                    ffn.add_direction(direction)
-        self.router.direction = None if direction is None else str(direction)
+                if str(wanted) not in ffn.directions:  # it has no masks
+                    ffn.add_direction(wanted)
+        self.router.direction = str(wanted) if wanted else None
 
     def prompt(self, sentence: str, direction: Direction, template: Template | None = None) -> str:
         """The instruction to translate a sentence, by default from the first template of the model's training."""
@@ -91,9 +90,7 @@ class Translator:
     ) -> list[Output]:
         """Everything that the model writes for each sentence. An empty sentence stays empty.
 
-        Args:
-            template: by default the first of the model's training.
-            decoding: fields of `Decoding`.
+        The template is by default the first of the model's training; `decoding` has fields of `Decoding`.
         """
         if isinstance(sentences, str) or not isinstance(sentences, Iterable):  # letters would be translated one by one
             raise UserError(
@@ -103,8 +100,7 @@ class Translator:
         for number, one in enumerate(sentences):
             if not isinstance(one, str):
                 raise UserError(f"translate: sentence {number} of the list is {one!r:.40}, not text; leave it out")
-        if isinstance(direction, str):
-            direction = parse_direction(direction)
+        direction = parse_direction(str(direction))
         full = [sentence for sentence in sentences if sentence.strip()]
         written = iter(self.complete(self.prompts(full, direction, template), direction, Decoding(**decoding)))
         return [next(written) if sentence.strip() else Output("", False) for sentence in sentences]
@@ -248,8 +244,7 @@ def first_line(output: str) -> str:
 def by_length(sequences: list[list[int]], batch_size: int, tokens: int | None = None) -> Iterator[list[int]]:
     """Places of sequences, in batches of similar length, the longest first (a lack of memory shows at once).
 
-    Args:
-        tokens: at most so many in a batch, padding included, if it has more than one sequence.
+    A batch of more than one sequence has at most so many `tokens`, padding included.
     """
     order = sorted(range(len(sequences)), key=lambda place: -len(sequences[place]))
     start = 0

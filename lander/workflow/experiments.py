@@ -4,7 +4,7 @@ An experiment is a target: `snakemake table1` trains what is missing and writes 
 .md and, if there is something to see, .svg.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -38,9 +38,7 @@ BEST_PROMPT = "best-prompt"
 class Experiments:
     """The models of each experiment of a run, and the files and flags of its job.
 
-    Args:
-        items: <test>/<direction> that the run's models are tested on.
-        untrained: the same of directions that no model is trained on.
+    `items` are the <test>/<direction> of the run, `untrained` those of directions that no model is trained on.
     """
 
     def __init__(self, settings: Config, table: Variants, paths: Paths, items: list[str], untrained: list[str]) -> None:
@@ -52,12 +50,10 @@ class Experiments:
         # Estimators that score a sample of the neurons: without groups, masks or a training.
         self._sampled = ("ablation",) if settings.awareness.neurons else ()
 
-    # ------------------------------------------------------------ models
-
     def _models(self, name: str) -> tuple[Model, ...]:
         """The models of an experiment, each once."""
         settings, own, seed = self.settings, self.settings.experiments, self.settings.seeds[0]
-        runs, draws = self._runs, self._draws
+        runs, draws = self.of_method, self._draws
         tables = {"table1": TABLE1, "table2": TABLE2, "second_model": SECOND_MODEL}
         if name in tables:
             found = draws(*tables[name])
@@ -78,20 +74,14 @@ class Experiments:
             depths = self.table.depths if own.sweep_k is None else own.sweep_k
             found = runs("landermt", *(MAIN if k == settings.layers.k else variants.depth(k) for k in depths))
         elif name == "sweep_epsilon":
-            now = settings.neurons.general_share
-            found = runs(
-                "landermt", *(MAIN if share == now else variants.general(share) for share in own.sweep_epsilon)
-            )
+            now, shares = settings.neurons.general_share, own.sweep_epsilon
+            found = runs("landermt", *(MAIN if share == now else variants.general(share) for share in shares))
         else:  # estimators
             rows = [self._estimator(name) for name in own.estimators if name not in self._sampled]
             found = runs("landermt", MAIN, *rows) + draws("random")
         return tuple(dict.fromkeys(found))
 
-    def of_methods(self, methods: Iterable[str]) -> list[Model]:
-        """The models of a run's list of methods: no further draws of the controls."""
-        return [model for method in methods for model in self._runs(method)]
-
-    def _runs(self, method: str, *rows: Variant) -> list[Model]:
+    def of_method(self, method: str, *rows: Variant) -> list[Model]:
         """Variants of a method at every seed. What trains nothing has the first seed only, zero-shot two prompts."""
         seeds = self.settings.seeds[:1] if method in TRAINING_FREE else self.settings.seeds
         names = (MAIN.name, BEST_PROMPT) if method == "zero-shot" else [row.name for row in rows or (MAIN,)]
@@ -100,7 +90,7 @@ class Experiments:
     def _draws(self, *methods: str) -> list[Model]:
         """Methods at every seed, the controls in all their draws."""
         rows = [MAIN, *(self.table.row(name) for name in self.draws)]
-        return [model for method in methods for model in self._runs(method, *(rows if method in CONTROLS else ()))]
+        return [one for method in methods for one in self.of_method(method, *(rows if method in CONTROLS else ()))]
 
     # ------------------------------------------------------------ learning rates
 
@@ -113,7 +103,8 @@ class Experiments:
         """METHOD/RATE -> loss file, of all trials that a round knows of."""
         seed, losses = self.settings.seeds[0], {}
         for method, rates in planned["rates"].items():
-            losses |= {f"{method}/{rate}": self.paths.loss(Model(method, rate_name(rate), seed)) for rate in rates}
+            models = {rate: Model(method, rate_name(rate), seed) for rate in rates}
+            losses |= {f"{method}/{rate}": f"{self.paths.of('loss', model)}.csv" for rate, model in models.items()}
         return losses
 
     @staticmethod
@@ -155,7 +146,7 @@ class Experiments:
     def estimator_flags(self) -> list[str]:
         """NAME=FOLDER or FILE of every estimator, as the analysis of their agreement takes them."""
         rules = {name: RULES[name] for name in self.settings.experiments.estimators if name in RULES}
-        flags = self._scored() | ({"rules": rules} if rules else {})
+        flags = self._scored() | {"rules": rules}
         return as_flags({flag: [f"{name}={value}" for name, value in found.items()] for flag, found in flags.items()})
 
     # ------------------------------------------------------------ files
@@ -192,7 +183,7 @@ class Experiments:
     def losses(self, name: str) -> list[str]:
         """Loss files of an experiment; models that differ in their prompt only have none."""
         models = [one for one in self.models(name) if one.variant != BEST_PROMPT and one.method != "in-context"]
-        return [self.paths.loss(model) for model in models] if name in MEASURED else []
+        return [f"{self.paths.of('loss', model)}.csv" for model in models] if name in MEASURED else []
 
     def runs(self, name: str) -> dict[str, str]:
         """Model -> the record of its training."""
@@ -214,7 +205,7 @@ class Experiments:
             "draws": [variant for variant in names if variant in self.draws],
             "text": [text] if name == "forgetting" else [],
         }
-        return as_flags({flag: found for flag, found in flags.items() if found})
+        return as_flags(flags)
 
     def _value(self, name: str, row: Variant) -> Any:
         """What a variant has of what an experiment varies; None if it is no part of that."""

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from lander.config import config
-from lander.config.awareness import Awareness
 from lander.config.finetune import Training
 from lander.config.methods import MASKED, METHODS, TRAINING_FREE
 from lander.config.pretrain import Pretrain
@@ -22,7 +21,6 @@ from lander.workflow.paths import Paths
 from lander.workflow.texts import as_json
 
 PRETRAINED_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "lander.json")
-MEGABYTE = 1_000_000
 STAGE_MB = 2_500  # of a job that loads torch, transformers and deepspeed, without any weights
 HUB_MODEL_MB = 16_000  # a guess at the weights of a model that is not on this machine
 READ = ("text",)  # keys of `activations` that variants change and that its tables depend on
@@ -54,7 +52,7 @@ class Models:
 
     def __init__(self, settings: config.Config, paths: Paths) -> None:
         self.settings, self.paths = settings, paths
-        self.base = config.find_base(settings.model.path, settings.pretrain.n_layer)
+        self.base = settings.base
         self.variants = Variants(settings, self.base.n_layer, self._trials)
         self.directions = [str(direction) for direction in settings.directions]
         self.model = f"{paths.results}/pretrain" if self.base.kind == "pretrain" else settings.model.path
@@ -80,7 +78,7 @@ class Models:
     def memory(self, copies: int) -> int:
         """MB of memory of a job that holds so many copies of the weights (gradients and moments count)."""
         hub = self.base.kind == "hub"
-        return STAGE_MB + copies * (HUB_MODEL_MB if hub else (self.base.weight_bytes or 0) // MEGABYTE)
+        return STAGE_MB + copies * (HUB_MODEL_MB if hub else (self.base.weight_bytes or 0) // 1_000_000)
 
     # ------------------------------------------------------------ what a job is about
 
@@ -109,9 +107,8 @@ class Models:
 
     def _drawn(self, wildcards: Any, kind: str, flag: str) -> list[str]:
         """A flag with a seed, for a control that draws `kind` at random. Each seed and each draw has another seed."""
-        wanted = self._of(wildcards)
-        seed = 1000 * int(wildcards.seed) + wanted.variant.draw
-        return [flag, str(seed)] if MASKED[wanted.method].random == kind else []
+        method, variant, _settings = self._of(wildcards)
+        return [flag, str(1000 * int(wildcards.seed) + variant.draw)] if MASKED[method].random == kind else []
 
     # ------------------------------------------------------------ activations and layers
 
@@ -135,27 +132,20 @@ class Models:
         folder = self.paths.awareness(reading(awareness, self.settings.awareness, SCORED), wildcards.seed)
         return [f"{folder}/{language}.parquet" for language in awareness.languages]
 
-    def scoring(self, wildcards: Any) -> Awareness:
-        """The section `awareness` with which a job scores."""
-        return self._reading("awareness", SCORED, wildcards.reading)
-
     def awareness_text(self, wildcards: Any) -> dict[str, list[str]]:
         """What a language is scored on: its own text, or the translations of its directions."""
-        if self.scoring(wildcards).text == "monolingual":
+        if self._reading("awareness", SCORED, wildcards.reading).text == "monolingual":
             return {"text": [f"{self.paths.results}/data/s{wildcards.seed}/text/{wildcards.language}.parquet"]}
         return {"data": self.paths.train(wildcards.seed, self._directions_with(wildcards.language))}
 
     def awareness_flags(self, wildcards: Any) -> list[str]:
-        awareness, files = self.scoring(wildcards), self.awareness_text(wildcards)
-        sampled = ["neurons"] if awareness.estimator == "ablation" else []
+        awareness = self._reading("awareness", SCORED, wildcards.reading)
+        files, sampled = self.awareness_text(wildcards), ["neurons"] if awareness.estimator == "ablation" else []
         found = [*flags(awareness, "sentences", "batch_size", "estimator", "site", *sampled), "--seed", wildcards.seed]
         if "text" in files:
             return [*self.base_flags, *found, "--text", *files["text"]]
-        return [
-            *self.prompted_flags,
-            *found,
-            *_named("--data", self._directions_with(wildcards.language), files["data"]),
-        ]
+        named = _named("--data", self._directions_with(wildcards.language), files["data"])
+        return [*self.prompted_flags, *found, *named]
 
     def parts_flags(self, wildcards: Any) -> list[str]:
         """The same with the scores of parts of the text."""
@@ -173,8 +163,8 @@ class Models:
         return lambda wildcards: self.paths.selected(stage, self._selection(stage, wildcards), wildcards.seed)
 
     def _selection(self, stage: str, wildcards: Any) -> str:
-        wanted = self._of(wildcards)
-        return self.variants.selection(stage, wanted.method, wanted.variant.name)
+        method, variant, _settings = self._of(wildcards)
+        return self.variants.selection(stage, method, variant.name)
 
     def neuron_flags(self, wildcards: Any) -> list[str]:
         settings = self._of(wildcards).settings
@@ -203,14 +193,14 @@ class Models:
         return 1000 * int(wildcards.seed) + int(wildcards.draw)
 
     def _mask_folder(self, wildcards: Any) -> str:
-        if not self.given(wildcards.method):
-            return self.paths.masks(self._selection("masks", wildcards), wildcards.seed)
-        if wildcards.method == "random":
-            return self.paths.masks(f"given/draw{self._of(wildcards).variant.draw}", wildcards.seed)
-        return str(Path(self.settings.neurons.masks))
+        given = self.given(wildcards.method)
+        if given and wildcards.method == "landermt":
+            return str(Path(self.settings.neurons.masks))
+        drawn = f"given/draw{self._of(wildcards).variant.draw}"
+        return f"{self.paths.results}/masks/{drawn if given else self._selection('masks', wildcards)}/s{wildcards.seed}"
 
     def mask_files(self, wildcards: Any) -> list[str]:
-        """Masks of the methods that need them: the user's if the config names a folder, else ours."""
+        """Masks of the methods that need them: the user's if the config names a folder."""
         if wildcards.method not in MASKED:
             return []
         names = [Path(file).name for file in self.given_masks] if self.given(wildcards.method) else None
@@ -240,7 +230,7 @@ class Models:
         return [*found, "--masks", self._mask_folder(wildcards), "--routes", *self.directions]
 
     def mix_share(self, wildcards: Any) -> float:
-        """Share of the tuned weights in an average."""
+        """Share of the tuned weights in the average that a model is."""
         return self._of(wildcards).variant.mix
 
     # Snakemake reruns a job whose parameters have changed, but for functions that take `resources`: what a machine
@@ -299,11 +289,9 @@ def refuse(message: object) -> NoReturn:
 
 
 def as_flags(values: Mapping[str, Any]) -> list[str]:
-    """{"k": 3, "routes": ["en-de"]} -> ["--k", "3", "--routes", "en-de"]."""
-    flags: list[str] = []
-    for name, value in values.items():
-        flags += [f"--{name}", *map(str, value if isinstance(value, list | tuple) else [value])]
-    return flags
+    """{"k": 3, "routes": ["en-de"], "text": []} -> ["--k", "3", "--routes", "en-de"]."""
+    lists = {name: value if isinstance(value, list | tuple) else [value] for name, value in values.items()}
+    return [text for name, found in lists.items() if found for text in (f"--{name}", *map(str, found))]
 
 
 def _named(flag: str, directions: list[str], files: list[str]) -> list[str]:

@@ -1,7 +1,6 @@
-"""Where the tables and models of a run are: one method for each kind of file that Python hands to a job.
+"""Where the tables and models of a run are, as plain strings, relative to the working directory.
 
-All paths are plain strings, relative to the working directory. The rules write the same paths as patterns, with
-Snakemake's `<results>` for the run's folder.
+The rules write the same paths as patterns, with Snakemake's `<results>` for the run's folder.
 """
 
 from collections.abc import Iterable
@@ -30,13 +29,6 @@ class Paths:
         """The table of the stage `layers` or `neurons` of a selection (`lander.config.variants`)."""
         return f"{self.results}/{stage}/{selection}/s{seed}/{stage}.parquet"
 
-    def masks(self, selection: str, seed: object) -> str:
-        """The folder of all directions."""
-        return f"{self.results}/masks/{selection}/s{seed}"
-
     def of(self, stage: str, model: Model) -> str:
-        """The folder of a model in the stage `finetune`, `translate` or `evaluate`."""
+        """The folder of a model in the stage `finetune`, `translate` or `evaluate`; `loss` has a file, .csv."""
         return f"{self.results}/{stage}/{model}"
-
-    def loss(self, model: Model) -> str:
-        return f"{self.results}/loss/{model}.csv"

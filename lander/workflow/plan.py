@@ -1,6 +1,7 @@
 """A run: its texts, models and experiments, the digests of its code, and the machine that it runs on."""
 
 import hashlib
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -17,10 +18,11 @@ from lander.shared.errors import ERRORS, UserError
 from lander.shared.languages import Direction
 from lander.shared.runs import Model
 from lander.workflow.experiments import BEST_PROMPT, Experiments
-from lander.workflow.models import Models, refuse
+from lander.workflow.models import Models, as_flags, refuse
 from lander.workflow.paths import Paths
-from lander.workflow.texts import Texts
+from lander.workflow.texts import Texts, sources_of
 
+COMET = "results/.environments/comet/bin/comet-score"  # installed once for all runs, by the rule `comet_environment`
 USUAL_RATE = (100, 1)  # Snakemake's own limit: jobs started, per so many seconds
 
 
@@ -30,10 +32,8 @@ class Heldout:
     Attributes:
         ending: of the names of its rules and files; empty for the directions of the run.
         tests: test set -> its directions.
-        items: <test set>/<direction> of all.
-        tables: their tables.
+        items: <test set>/<direction> of all; tables: theirs; flags: as --test takes them.
         record: name of the file that `translate` writes beside the translations.
-        flags: <test set>:<direction>:<table>, as --test takes them.
         dev: directions whose dev sets choose the base's prompts: their own, and the run's if one has no dev set.
     """
 
@@ -41,9 +41,9 @@ class Heldout:
         self.ending, self.record = ending, f"{ending or 'run'}.json"
         self.tests = {test: list(map(str, served)) for test, served in settings.tested(directions).items() if served}
         self.items = [f"{test}/{direction}" for test, served in self.tests.items() for direction in served]
-        self.tables = [f"{paths.results}/data/test/{item}.parquet" for item in self.items]
-        pairs = zip(self.items, self.tables, strict=True)
-        self.flags = [f"{item.replace('/', ':')}:{table}" for item, table in pairs]
+        tables = {item: f"{paths.results}/data/test/{item}.parquet" for item in self.items}
+        self.tables = list(tables.values())
+        self.flags = [f"{item.replace('/', ':')}:{table}" for item, table in tables.items()]
         own = [one for one in directions if any(source.serves(one) for source in settings.data.dev)]
         self.dev = list(map(str, own if len(own) == len(directions) else dict.fromkeys((*own, *settings.directions))))
 
@@ -62,6 +62,7 @@ class Plan:
         text_flags: <language>:<table> of the text on which forgetting is measured, as --text takes it.
         detects: whether layers and neurons are chosen here, not by masks that the user gives.
         gpu: 1 if this machine has a GPU. Without one, jobs that run a model run side by side.
+        neural: neural metrics by name.
     """
 
     def __init__(self, settings: config.Config) -> None:
@@ -78,13 +79,11 @@ class Plan:
         self.directions = self.models.directions
         self.tested = Heldout("", settings, settings.directions, self.paths)
         self.untrained = Heldout("untrained", settings, settings.experiments.untrained, self.paths)
-        self.tests = self.tested.tests
         self.heldout = [one for one in (self.tested, self.untrained) if one.items]
-        self.experiments = Experiments(
-            settings, self.models.variants, self.paths, self.tested.items, self.untrained.items
-        )
+        items, untrained = self.tested.items, self.untrained.items
+        self.experiments = Experiments(settings, self.models.variants, self.paths, items, untrained)
         self.trained = config.trained(settings)
-        self.compared = self.experiments.of_methods(settings.methods)
+        self.compared = [model for method in settings.methods for model in self.experiments.of_method(method)]
         self.trained_models = [model for model in self.compared if model.method in self.trained]
         self.shown = [model for model in self.compared if model.seed == settings.seeds[0]]
         self.detects = any(method in MASKED and not self.models.given(method) for method in self.trained)
@@ -92,14 +91,14 @@ class Plan:
         self.title = f"Run {settings.run}: base {settings.model.path}, trained on {text}"
         self.text_flags = [f"{language}:{self.results}/data/kept/{language}.parquet" for language in settings.languages]
         self.gpu = int(Path("/proc/driver/nvidia/version").exists())
+        self.neural = {metric.name: metric for metric in settings.evaluate.neural}
 
     # ------------------------------------------------------------ experiments and report
 
     def target(self, name: str, workflow: Any) -> Callable[[Any], str]:
         """The input function of an experiment's target: its table.
 
-        An experiment that the config cannot have ends Snakemake with the reason. In a list with targets that can be
-        made it is left out, with one line that says why, and the others are made.
+        An experiment that the config cannot have ends Snakemake; among targets that can be made it is left out.
         """
 
         def file(_wildcards: Any) -> str:
@@ -120,7 +119,7 @@ class Plan:
         return self.paths.selected(stage, selection, self.settings.seeds[0])
 
     def report_files(self, _wildcards: Any) -> dict[str, list[str]]:
-        """What the report shows, by the name of its flag; what this run does not have is left out."""
+        """What the report shows, by the name of its flag."""
         paths, seed = self.paths, self.settings.seeds[0]
         items = [(model, item) for model in self.shown for item in self.tested.items]
         files = {
@@ -141,7 +140,7 @@ class Plan:
             files |= {stage: [self.main_table(stage)] for stage in ("layers", "neurons")}
             folder = paths.awareness("", seed)
             files["awareness"] = [f"{folder}/{language}.parquet" for language in self.settings.awareness.languages]
-        return {name: found for name, found in files.items() if found}
+        return files
 
     # Not inputs: the report shows the experiments that there are, and must not bring them up to date.
 
@@ -152,30 +151,38 @@ class Plan:
         """Digest of the experiments that the report shows: it is made again when they change."""
         return hashlib.sha256(b"".join(path.read_bytes() for path in self._experiments())).hexdigest()[:16]
 
-    def report_flags(self, wildcards: Any, input: Any) -> list[str]:
+    def report_flags(self, wildcards: Any) -> list[str]:
         """The flags of the report that go with `report_files`."""
-        folders = {"translations": "translate", "flags": "evaluate"}
-        flags: list[str] = []
-        for name in self.report_files(wildcards):
-            files = input[name] if isinstance(input[name], list) else [input[name]]
-            if name in ("loss", "runs"):
-                files = [f"{model}={file}" for model, file in zip(self.trained_models, files, strict=True)]
-            elif name in folders:
-                files = [f"{model}={self.results}/{folders[name]}/{model}" for model in self.shown]
-            flags += [f"--{name}", *map(str, files)]
-        if shown := self._experiments():
-            flags += ["--experiments", *map(str, shown)]
-        flags += ["--benchmarks", f"{self.results}/benchmarks", "--code", str(self.ledger)]
-        return [*flags, "--awareness-languages", *self.settings.awareness.languages] if self.detects else flags
+        flags: dict[str, Any] = self.report_files(wildcards)
+        for name in {"loss", "runs"} & flags.keys():
+            flags[name] = [f"{model}={file}" for model, file in zip(self.trained_models, flags[name], strict=True)]
+        for name, stage in {"translations": "translate", "flags": "evaluate"}.items():
+            flags[name] = [f"{model}={self.paths.of(stage, model)}" for model in self.shown]
+        flags |= {"experiments": self._experiments(), "benchmarks": f"{self.results}/benchmarks", "code": self.ledger}
+        return as_flags(flags | {"awareness-languages": self.settings.awareness.languages if self.detects else []})
+
+    # ------------------------------------------------------------ neural metrics
+
+    def executable(self, wildcards: Any) -> list[str]:
+        """What must be there before a neural metric can run: COMET, if the config names no command."""
+        return [] if self.neural[wildcards.metric].command else [COMET]
+
+    def neural_flags(self, wildcards: Any) -> list[str]:
+        """How `lander.evaluate neural` runs a metric."""
+        metric = self.neural[wildcards.metric]
+        command = list(metric.command or [COMET])
+        flags = ["--model", metric.model, "--command", json.dumps(command), "--gpus", str(self.gpu)]
+        flags += ["--signature", metric.signature] if metric.signature else []
+        better = {True: ["--better", "less"], False: ["--better", "more"]}
+        return flags + better.get(metric.less_is_better, [])
 
     # ------------------------------------------------------------ begin and end
 
     def begin(self, workflow: Any) -> None:
         """Keep other Snakemakes out of the run until this one ends, and forget the errors of the last.
 
-        Also lift Snakemake's limit on starts of jobs, unless the user has set another. For it, Snakemake 9.27 looks
-        for ready jobs once more a second after each time that it looked, and one more such chain begins with every job
-        that ends: after 150 jobs it takes half of a core (its pull request 3744 is about the same).
+        Also lift Snakemake's limit on starts of jobs, unless the user has set another. With it, Snakemake 9.27 looks
+        for ready jobs more often with every job that ends, and takes half of a core after 150 jobs (its PR 3744).
         """
         try:
             self.guard = guard.hold_run(Path(self.results))
@@ -185,12 +192,12 @@ class Plan:
         limit = workflow.scheduling_settings.max_jobs_per_timespan
         if limit and (limit.max_jobs, limit.timespan) == USUAL_RATE:
             workflow.scheduler.job_rate_limiter = None
-        self.record_code(keep=True)
+        self._record_code(keep=True)
 
     def end(self, done: bool) -> None:
         """Below all that Snakemake prints: errors of the user's input that made jobs fail, and what was left out."""
         if done:
-            self.record_code(keep=False)
+            self._record_code(keep=False)
         elif self.errors.is_file():
             errors = self.errors.read_text(encoding="utf-8", errors="replace").splitlines()
             print("\n".join(dict.fromkeys(errors)), file=sys.stderr)
@@ -205,7 +212,7 @@ class Plan:
         self.stages.add(module)
         return code_digest(module) if self.settings.workflow.code_triggers else recorded_digest(module, self.ledger)
 
-    def record_code(self, keep: bool) -> None:
+    def _record_code(self, keep: bool) -> None:
         """Note the digests that the run is made with; `keep` those of stages that have one."""
         if self.settings.workflow.code_triggers:
             record_digests(sorted(self.stages), self.ledger, keep=keep)
@@ -216,9 +223,6 @@ class Plan:
         os.environ["PYTHONUNBUFFERED"] = "1"
         os.environ[ERRORS] = str(self.errors)  # each job that fails by the user's input adds its line
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the cores to other jobs
-        data = self.settings.data
-        sources = [*data.train, *data.dev, *data.test, *data.exclude, *self.settings.awareness.data]
-        sources += self.settings.experiments.text
-        named = [*sources, *self.settings.evaluate.neural]
+        named = [*sources_of(self.settings), *self.settings.evaluate.neural]
         if self.models.base.kind != "hub" and not any(one.remote for one in named):
             os.environ["HF_HUB_OFFLINE"] = "1"

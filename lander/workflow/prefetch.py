@@ -4,15 +4,15 @@ For clusters: on the login node
 
     lander prefetch --configfile my.yaml
 
-puts models and data of the Hugging Face hub, and sacreBLEU's test sets, into their caches (HF_HOME, SACREBLEU). It says
-what it has fetched, how large it is, and how to run without a network. Of a model it fetches the configuration, the
-tokenizer and the weights (no code); of a data set the files of the splits that the config names; of a neural metric
-its model and, for COMET, the tokenizer of the encoder. COMET itself is installed below results/. Files that are in a
-cache are not fetched again. With `--dry-run` it fetches nothing and says how large everything is.
+puts models and data of the Hugging Face hub, and sacreBLEU's test sets, into their caches (HF_HOME, SACREBLEU), and
+says how to run without a network. Of a model it fetches the configuration, the tokenizer and the weights (no code); of
+a data set the files of the splits that the config names; of a neural metric its model and, for COMET, the tokenizer of
+the encoder. COMET itself is installed below results/. Files that are in a cache are not fetched again.
 """
 
 import argparse
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import huggingface_hub
-from tqdm import tqdm
+from huggingface_hub import constants
 
 from lander.config import config
 from lander.config.base import WEIGHT_FILES, weights
@@ -30,13 +30,13 @@ from lander.data import testsets
 from lander.data.sources import Source
 from lander.evaluate import neural
 from lander.evaluate.metrics import METRICS
+from lander.report.tables import quantity
 from lander.shared.errors import UserError, brief, run_main
-from lander.shared.languages import Direction
-from lander.workflow.neural import COMET
+from lander.workflow.plan import COMET
+from lander.workflow.texts import sources_of
 
 TEXT_FILES = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken")
 SPARE = 1.1  # free space that is asked for, per byte to be fetched
-KINDS = {"model": "model", "dataset": "data set"}  # what the hub calls a repository -> what people call it
 
 
 class Fetched(NamedTuple):
@@ -59,15 +59,8 @@ def list_files(repository: str, kind: str, revision: str | None) -> tuple[str, d
 
 def fetch_files(repository: str, kind: str, revision: str | None, names: list[str]) -> Path:
     """Fetch files of a repository into the hub's cache; returns the folder that they are in."""
-    patterns = [re.sub(r"([*?[])", r"[\1]", name) for name in names]  # each fits its file alone
-    return Path(
-        huggingface_hub.snapshot_download(repository, repo_type=kind, revision=revision, allow_patterns=patterns)
-    )
-
-
-def cache_folder() -> Path:
-    """The hub's cache."""
-    return Path(huggingface_hub.constants.HF_HUB_CACHE)
+    only = {"allow_patterns": [re.sub(r"([*?[])", r"[\1]", name) for name in names]}  # each fits its file alone
+    return Path(huggingface_hub.snapshot_download(repository, repo_type=kind, revision=revision, **only))
 
 
 def _ask(name: str, question: Callable[[], Any]) -> Any:
@@ -86,39 +79,37 @@ def _repository(
         raise UserError(f"{name}: HF_HUB_OFFLINE is set; unset it to fetch, on a machine with a network")
     commit, listed = _ask(name, lambda: list_files(name, kind, revision))
     sizes = {file: listed[file] for file in choose(list(listed))}
-    place = cache = cache_folder()
+    place = cache = Path(constants.HF_HUB_CACHE)
     if not dry_run:
         snapshot = cache / f"{kind}s--{name.replace('/', '--')}" / "snapshots" / commit
         missing = sum(size for file, size in sizes.items() if not (snapshot / file).is_file())
         free = shutil.disk_usage(next(folder for folder in (cache, *cache.parents) if folder.is_dir())).free
         if missing * SPARE > free:
             raise UserError(
-                f"{name}: {readable(missing)} are to be fetched and {cache} has {readable(free)} free; make room, or "
-                "set HF_HOME to a folder that has it"
+                f"{name}: {quantity(missing, 'B')} are to be fetched and {cache} has {quantity(free, 'B')} free; "
+                "make room, or set HF_HOME to a folder that has it"
             )
         place = _ask(name, lambda: fetch_files(name, kind, revision, list(sizes)))
-    return Fetched(KINDS[kind], f"{label or name} at {commit[:12]}", sum(sizes.values()), str(place))
+    what = "model" if kind == "model" else "data set"
+    return Fetched(what, f"{label or name} at {commit[:12]}", sum(sizes.values()), str(place))
 
 
 # ---------------------------------------------------------------- what a config needs
 
 
 def prefetch(settings: config.Config, *, dry_run: bool = False) -> list[Fetched]:
-    """Fetch everything that a run of the config needs from the network.
-
-    UserError if something does not exist, cannot be fetched, or does not fit on the disk.
-    """
+    """Fetch all that a run needs from the network; UserError if it cannot be fetched or does not fit on the disk."""
     found: list[Fetched] = []
-    model, data, pretrain = settings.model, settings.data, settings.pretrain
-    if config.find_base(model.path, pretrain.n_layer).kind == "hub":
-        found.append(
-            _repository(model.path, "model", model.revision, lambda all: model_files(model.path, all), dry_run)
-        )
-    sources = [*data.train, *data.dev, *data.test, *data.exclude, *settings.awareness.data, *settings.experiments.text]
-    sources += [*pretrain.text, *pretrain.parallel] if model.path == "pretrain" else []
-    for source in sources:
+    path, revision = settings.model.path, settings.model.revision
+    if settings.base.kind == "hub":
+        found.append(_repository(path, "model", revision, lambda files: model_files(path, files), dry_run))
+    for source in sources_of(settings):
         if source.kind == "sacrebleu":
-            found += [_test_set(source.sacrebleu, pair, dry_run) for pair in source.pairs]
+            for pair in source.pairs:
+                files = testsets.cached(source.sacrebleu, pair)
+                files = files or (() if dry_run else testsets.fetch(source.sacrebleu, pair))
+                size, name = sum(map(os.path.getsize, files)), f"{source.sacrebleu} {pair.source}-{pair.target}"
+                found.append(Fetched("test set", f"sacrebleu {name}", size, testsets.folder()))
         elif source.remote:
             found += [_data_set(source, languages, dry_run) for languages in _readings(source)]
     found += [_metric_file(name, dry_run) for name in settings.evaluate.metrics if METRICS[name].file]
@@ -135,7 +126,7 @@ def model_files(name: str, files: Iterable[str]) -> list[str]:
 
 
 def _texts(files: Iterable[str]) -> list[str]:
-    """Configuration and tokenizer among a model's files."""
+    """The same without the weights."""
     return [file for file in files if "/" not in file and any(fnmatch(file, pattern) for pattern in TEXT_FILES)]
 
 
@@ -164,12 +155,6 @@ def _data_set(source: Source, languages: tuple[str, ...], dry_run: bool) -> Fetc
     return fetched
 
 
-def _test_set(name: str, pair: Direction, dry_run: bool) -> Fetched:
-    files = testsets.cached(name, pair) or (() if dry_run else testsets.fetch(name, pair))
-    size = sum(Path(file).stat().st_size for file in files)
-    return Fetched("test set", f"sacrebleu {name} {pair.source}-{pair.target}", size, testsets.folder())
-
-
 def _metric_file(name: str, dry_run: bool) -> Fetched:
     """What a metric needs in sacreBLEU's cache, as spBLEU's sentencepiece model."""
     from sacrebleu.utils import download_file
@@ -195,8 +180,8 @@ def _metric(metric: Neural, dry_run: bool) -> Iterator[Fetched]:
     if metric.remote:
         settings = _ask(name, lambda: fetch_files(name, "model", None, [neural.SETTINGS])) / neural.SETTINGS
     encoder = neural.encoder(settings) if settings.is_file() else None
-    cached = encoder and (cache_folder() / f"models--{encoder.replace('/', '--')}").glob("snapshots/*/config.json")
-    if encoder and not (testsets.offline() and any(cached)):
+    tokenizer = f"models--{str(encoder).replace('/', '--')}/snapshots/*/config.json"
+    if encoder and not (testsets.offline() and any(Path(constants.HF_HUB_CACHE).glob(tokenizer))):
         yield _repository(encoder, "model", None, _texts, dry_run, f"{encoder}, tokenizer")
     folder = Path(COMET).parents[1]
     if not Path(COMET).is_file() and not dry_run:
@@ -205,27 +190,18 @@ def _metric(metric: Neural, dry_run: bool) -> Iterator[Fetched]:
     yield Fetched("program", "COMET and its libraries, by pip", size, str(folder))
 
 
-# ---------------------------------------------------------------- what is printed
-
-
-def readable(size: float) -> str:
-    """A size in bytes for people: 1.12GB."""
-    return tqdm.format_sizeof(size, "B")
-
-
 def summary(found: list[Fetched], configfiles: Iterable[Path] = (), *, dry_run: bool = False) -> str:
     """What was fetched, and how to run without a network."""
     if not found:
         return "Nothing is needed from the network: the model and all data are on this machine."
-    width, total = max(len(one.name) for one in found), readable(sum(one.bytes for one in found))
-    lines = [
-        f"{one.kind:8}  {one.name:{width}}  {readable(one.bytes) if one.bytes else '?':>9}  {one.place}"
-        for one in found
-    ]
+    width, total = max(len(one.name) for one in found), quantity(sum(one.bytes for one in found), "B")
+    sizes = [quantity(one.bytes, "B") if one.bytes else "?" for one in found]
+    rows = zip(found, sizes, strict=True)
+    lines = [f"{one.kind:8}  {one.name:{width}}  {size:>8}  {one.place}" for one, size in rows]
     if dry_run:
         return "\n".join([*lines, f"{total} in all; run without --dry-run to fetch what is missing"])
     files = " ".join(["", "--configfile", *map(str, configfiles)] if configfiles else [])
-    caches = [f"HF_HOME={cache_folder().parent}"]
+    caches = [f"HF_HOME={Path(constants.HF_HUB_CACHE).parent}"]
     caches += [f"SACREBLEU={testsets.folder()}"] if any(testsets.folder() in one.place for one in found) else []
     lines += [
         f"{total} in all. To run without a network:",

@@ -1,16 +1,13 @@
 """Run a stage, or copy the files that the same command has made of the same inputs in another run.
 
 Runs often begin alike: the same text is cleaned and the same base scores the same sentences, and only k, epsilon or a
-method differs. Such a job is identified by a digest of everything that decides its outputs: the code of the stage, its
-flags, the contents of its inputs, the versions of the packages that Lander needs, and whether there is a GPU. After a
-job has run, its outputs are noted under its digest. A later job with the same digest copies these files if they have
-not changed, and runs otherwise. The name of the run does not count: `results/<run>/` is the same for all runs.
+method differs. A digest identifies everything that decides the outputs of a job: the code of the stage, its flags, the
+contents of its inputs, the versions of the packages that Lander needs, and whether there is a GPU. After a job has run,
+its outputs are noted under its digest. A later job with the same digest copies these files if they have not changed,
+and runs otherwise. The name of the run does not count. LANDER_REUSE=0 turns the copying off.
 
 Models and data on the hub are identified by their commit, if `revision` gives it or if HF_HUB_OFFLINE rules out a later
 one; test sets of sacreBLEU by the files in its cache. A job that reads anything else from the network always runs.
-
-Every run has files of its own: removing one run takes nothing from another. LANDER_REUSE=0 turns the copying off, for
-example to measure how long a stage takes.
 
 Reads:  the stage's inputs; results/.made/<digest>.json, and the files that it names
 Writes: the stage's outputs; results/.made/<digest>.json   stage, outputs (path, sha256)
@@ -32,6 +29,7 @@ import re
 import runpy
 import shutil
 import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, requires, version
 from itertools import pairwise
 from pathlib import Path
@@ -44,20 +42,11 @@ from lander.shared.files import read_json, sha256, whole_file, write_json
 from lander.shared.validation import validate
 
 NOTES = Path("results", ".made")
-RUN = re.compile(r"results/[^/]+/")
-REQUIREMENT = re.compile(r"[\w.-]+")  # the name, before versions and conditions
-COMMIT = re.compile(r"[0-9a-f]{40}")
-SOURCES = ("--sources", "--exclude")  # flags with sources of text, as JSON
 
 
 def job_digest(stage: str, flags: list[str], inputs: list[str], outputs: list[str]) -> str | None:
-    """Digest of everything that decides what a job makes; None if something of it is not known.
-
-    Args:
-        stage: module, as after `python -m`.
-        outputs: at least one. If it is in the folder of a run, the name of that folder does not count.
-    """
-    run = RUN.match(outputs[0])
+    """Digest of everything that decides what a job makes; None if something of it is not known."""
+    run = re.match(r"results/[^/]+/", outputs[0])  # its name does not count
     fetched, installed = fetched_inputs(flags), packages()
     if None in fetched.values() or not installed:
         return None
@@ -81,15 +70,11 @@ def job_digest(stage: str, flags: list[str], inputs: list[str], outputs: list[st
 def packages() -> dict[str, str]:
     """Versions of the packages that Lander needs; empty if Lander is not installed, because then they are unknown."""
     found = {}
-    try:
-        needed = [REQUIREMENT.match(line)[0] for line in requires("lander") or [] if "extra ==" not in line]
-    except PackageNotFoundError:
-        return {}
-    for name in needed:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # needed on other machines only
+    with suppress(PackageNotFoundError):
+        for name in [re.match(r"[\w.-]+", line)[0] for line in requires("lander") or [] if "extra ==" not in line]:
             found[name] = ""
+            with suppress(PackageNotFoundError):  # needed on other machines only
+                found[name] = version(name)
     return found
 
 
@@ -106,7 +91,8 @@ def fetched_inputs(flags: list[str]) -> dict[str, str | None]:
     for flag, value in given:
         if flag == "--model" and "/" in value and not os.path.isdir(value):
             found[value] = _commit("models", value, dict(given).get("--revision"))
-        for source in [validate(Source, one) for one in json.loads(value)] if flag in SOURCES else ():
+        given_sources = json.loads(value) if flag in ("--sources", "--exclude") else []
+        for source in [validate(Source, one) for one in given_sources]:
             if source.sacrebleu:
                 for pair in source.pairs:
                     files = testsets.cached(source.sacrebleu, pair)
@@ -118,7 +104,7 @@ def fetched_inputs(flags: list[str]) -> dict[str, str | None]:
 
 def _commit(kind: str, name: str, revision: str | None) -> str | None:
     """The commit of a repository of the hub that a job will read, if it is known without asking the hub."""
-    if COMMIT.fullmatch(revision or ""):
+    if re.fullmatch("[0-9a-f]{40}", revision or ""):
         return revision
     from huggingface_hub import constants
 
@@ -143,11 +129,7 @@ def copy_made(note: Path, outputs: list[str]) -> list[str]:
 def run(stage: str, flags: list[str]) -> None:
     """Run a stage as `python -m` does, in this process; a stage that fails ends it."""
     sys.argv = [stage, *flags]
-    try:
-        runpy.run_module(stage, run_name="__main__", alter_sys=True)
-    except SystemExit as end:
-        if end.code:
-            raise
+    runpy.run_module(stage, run_name="__main__", alter_sys=True)
 
 
 def main() -> None:

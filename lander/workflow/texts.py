@@ -9,14 +9,13 @@ from typing import Any
 from lander.config.config import Config
 from lander.data.settings import resolve
 from lander.data.sources import Source
+from lander.data.templates import DEFAULT_PATH
 from lander.shared.languages import parse_direction
 from lander.workflow.paths import Paths
 
-PACKAGED_TEMPLATES = Path(__file__).parents[1] / "data" / "templates.yaml"
-
 
 class Texts:
-    """Which sources and files a job reads."""
+    """The sources that a job reads (`sources`, as JSON) and their `files`."""
 
     def __init__(self, settings: Config, paths: Paths) -> None:
         data, scored, pretrain = settings.data, settings.awareness, settings.pretrain
@@ -25,7 +24,7 @@ class Texts:
         self.excluded_files = input_function(files_of(data.exclude))  # left out of training, in any language
         self.scoring_files = input_function(files_of(scored.data, scored.languages))
         self.pretraining_files = input_function(files_of([*pretrain.text, *pretrain.parallel], scored.languages))
-        self.templates = input_function(_from_here(data.templates or PACKAGED_TEMPLATES))  # of instructions
+        self.templates = input_function(_from_here(data.templates or DEFAULT_PATH))  # of instructions
 
     def _of(self, wildcards: Any) -> list[Source]:
         """Training sources of a pair of languages, dev sources of a direction, or those of a test set in it."""
@@ -37,11 +36,9 @@ class Texts:
         return [source for source in found if source.serves(parse_direction(wildcards.direction))]
 
     def sources(self, wildcards: Any) -> str:
-        """Sources of a pair or a direction, as JSON."""
         return sources_json(self._of(wildcards))
 
     def files(self, wildcards: Any) -> list[str]:
-        """Their files."""
         pair = parse_direction(getattr(wildcards, "pair", None) or wildcards.direction)
         return files_of(self._of(wildcards), astuple(pair))
 
@@ -63,6 +60,13 @@ class Texts:
 def input_function(value: Any) -> Callable[[Any], Any]:
     """Files that are the same for all jobs. (In a path that is a value, Snakemake would read `{` as a wildcard.)"""
     return lambda _wildcards: value
+
+
+def sources_of(settings: Config) -> list[Source]:
+    """All sources of text that a run reads."""
+    data, pretrain = settings.data, settings.pretrain
+    found = [*data.train, *data.dev, *data.test, *data.exclude, *settings.awareness.data, *settings.experiments.text]
+    return [*found, *pretrain.text, *pretrain.parallel] if settings.model.path == "pretrain" else found
 
 
 def sources_json(sources: Iterable[Source]) -> str:

@@ -136,13 +136,13 @@ def test_tables_of_other_readings_have_folders_of_their_own(demo: config.Config)
     assert awareness("main") == "results/demo/awareness/s0/en.parquet"
     assert awareness("routing.gate-off") == awareness("main")
     assert awareness("awareness.site-pre") == "results/demo/awareness/pre/s0/en.parquet"
-    scored = models.scoring(SimpleNamespace(reading="pre/"))
-    assert (scored.site, scored.text, scored.estimator) == ("pre", "monolingual", "taylor")
-    assert models.scoring(SimpleNamespace(reading="")) == demo.awareness
+    scored = models.awareness_flags(SimpleNamespace(reading="pre/", language="en", seed="0"))
+    assert [scored[scored.index(name) + 1] for name in ("--site", "--estimator")] == ["pre", "taylor"]
+    assert scored[scored.index("--text") + 1] == "results/demo/data/s0/text/en.parquet"
     flags = models.activation_flags(SimpleNamespace(reading="prompt/"))
     assert flags[flags.index("--text") + 1] == "prompt"
     with pytest.raises(SystemExit):
-        models.scoring(SimpleNamespace(reading="per/"))
+        models.awareness_text(SimpleNamespace(reading="per/"))
 
 
 def test_draws_and_seeds_draw_differently(demo: config.Config) -> None:

@@ -22,10 +22,7 @@ def test_a_known_line_in_six_languages():
 
 def test_line_n_does_not_depend_on_the_range_or_on_the_other_languages():
     all_of_them = cldr.lines(cldr.LANGUAGES, 100, 140)
-    assert cldr.lines(("de", "en"), 110, 120) == {
-        "de": all_of_them["de"][10:20],
-        "en": all_of_them["en"][10:20],
-    }
+    assert cldr.lines(("de", "en"), 110, 120) == {code: all_of_them[code][10:20] for code in ("de", "en")}
     assert cldr.lines(("en",), 10**12, 10**12 + 1)["en"][0]
     assert cldr.lines(("en",), 5, 5) == {"en": []}
 

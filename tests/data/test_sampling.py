@@ -11,10 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_sources import parse
 
-from lander.data import chunks, sampling
-from lander.data.__main__ import main
+from lander.data import sampling
+from lander.data.__main__ import hold_out, main, write_text
 from lander.data.sampling import pair_hash, sample
-from lander.data.texts import hold_out, write_text
 from lander.shared import tables
 from lander.shared.errors import UserError
 from lander.shared.languages import parse_direction
@@ -71,7 +70,7 @@ def test_the_draw_does_not_depend_on_order_or_block(tmp_path, monkeypatch):
     random.Random(1).shuffle(shuffled)
     make_clean(tmp_path, shuffled)
     monkeypatch.setattr(sampling, "BLOCK", 7)
-    monkeypatch.setattr(chunks, "ROWS", 11)
+    monkeypatch.setattr(tables, "CHUNK", 11)
     other, _ = draw(tmp_path, max_pairs=70)
     columns = ["source", "target", "template", "origin"]
     pd.testing.assert_frame_equal(one[columns], other[columns])
@@ -80,8 +79,8 @@ def test_the_draw_does_not_depend_on_order_or_block(tmp_path, monkeypatch):
 def test_a_long_table_is_read_twice_and_nothing_is_left_beside_it(tmp_path, monkeypatch):
     make_clean(tmp_path, ROWS)
     before = set(tmp_path.iterdir())
-    read, opened = chunks.reading_tables, []
-    monkeypatch.setattr(chunks, "reading_tables", lambda *args: opened.append(args) or read(*args))
+    read, opened = tables.read_chunks, []
+    monkeypatch.setattr(tables, "read_chunks", lambda *args: opened.append(args) or read(*args))
     monkeypatch.setattr(sampling, "BLOCK", 7)
     train, _ = draw(tmp_path, max_pairs=0)
     assert (len(train), len(opened)) == (200, 2)
@@ -89,16 +88,16 @@ def test_a_long_table_is_read_twice_and_nothing_is_left_beside_it(tmp_path, monk
 
 
 def test_the_head_of_a_table_is_all_that_is_read_of_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(chunks, "ROWS", 2)
-    chunks.write(tmp_path / "t.parquet", "text", ((f"line {number}", "x", number) for number in range(7)))
+    monkeypatch.setattr(tables, "CHUNK", 2)
+    tables.write_rows(tmp_path / "t.parquet", ((f"line {number}", "x", number) for number in range(7)), "text")
     whole = tables.read(tmp_path / "t.parquet", "text")
-    conform, parts = chunks.conform, []
-    monkeypatch.setattr(chunks, "conform", lambda table, *args: parts.append(len(table)) or conform(table, *args))
-    for rows in (0, 1, 2, 3, 7, 9, None):
+    conform, parts = tables._conform, []
+    monkeypatch.setattr(tables, "_conform", lambda table, *args: parts.append(len(table)) or conform(table, *args))
+    for rows in (0, 1, 2, 3, 7, 9):
         parts.clear()
-        head = chunks.head(tmp_path / "t.parquet", "text", rows)
-        pd.testing.assert_frame_equal(head, whole if rows is None else whole.head(rows))
-        assert sum(parts) == min(7, max(2, rows + rows % 2)) if rows is not None else 7
+        head = tables.head(tmp_path / "t.parquet", "text", rows)
+        pd.testing.assert_frame_equal(head, whole.head(rows))
+        assert sum(parts) == min(7, max(2, rows + rows % 2))
 
 
 def test_seeds_directions_and_templates_differ(tmp_path):

@@ -60,26 +60,21 @@ def test_lines_are_a_half_open_range_from_zero(files, lines, expected):
     assert [line for line, _ in rows({**files, "lines": lines})] == expected
 
 
-@pytest.mark.parametrize("lines", [[0, 5], [4, 5], [4, None], [9, 10]])
-def test_a_range_beyond_the_end_is_an_error(files, lines):
-    assert "the file has 4 lines" in complaint({**files, "lines": lines})
+BEYOND = dict.fromkeys([(0, 5), (4, 5), (4, None), (9, 10)], "the file has 4 lines")
+NONE = dict.fromkeys([(3, 3), (2, 1), (-1, 2), (0,), "all", (0.5, 2), (None, 2)], "lines")
 
 
-@pytest.mark.parametrize("lines", [[3, 3], [2, 1], [-1, 2], [0], "all", [0.5, 2], [None, 2]])
-def test_ranges_that_are_none(files, lines):
-    assert "lines" in complaint({**files, "lines": lines})
+@pytest.mark.parametrize(("lines", "expected"), {**BEYOND, **NONE}.items())
+def test_ranges_that_cannot_be_read(files, lines, expected):
+    assert expected in complaint({**files, "lines": lines})
 
 
-def test_only_a_newline_ends_a_line(tmp_path):
+def test_only_a_newline_ends_a_line_and_gzip_is_known_by_its_content(tmp_path):
     text = "a\u2028b\x0bc\x85d\x1ee\x0cf\u2029g\rh"
-    source = {"files": {"en": write(tmp_path / "e", text + "\n"), "de": write(tmp_path / "d", text)}}
+    source = {"files": {"en": write(tmp_path / "e", gzip.compress(text.encode())), "de": write(tmp_path / "d", text)}}
     assert rows(source, ("en", "de")) == [(0, (text, text))]
-
-
-def test_gzip_is_known_by_its_content(tmp_path):
-    (tmp_path / "en.txt").write_bytes(gzip.compress(b"x\n"))
-    source = {"files": {"en": str(tmp_path / "en.txt"), "de": write(tmp_path / "de.gz", "y\n")}}
-    assert rows(source, ("en", "de")) == [(0, ("x", "y"))]
+    write(tmp_path / "d", text + "\n")
+    assert rows(source, ("en", "de")) == [(0, (text, text))]
 
 
 @pytest.mark.parametrize("lines", [None, [0, 1]])
@@ -126,17 +121,14 @@ def test_a_line_of_a_million_characters_is_refused_or_read(tmp_path, files):
     assert len(rows(files)[1][1][1]) == 1_000_000
 
 
-def test_missing_language(files):
-    assert "has no it, only en, de, zh" in complaint(files, ("en", "it"))
-
-
 def test_tsv_takes_quotes_as_text(tmp_path):
     source = {"tsv": write(tmp_path / "f.tsv", 'one\t"eins\t1\ntwo"\tzwei\t2\n'), "columns": ["en", "de", "id"]}
     assert rows(source, ("de", "en")) == [(0, ('"eins', "one")), (1, ("zwei", 'two"'))]
     assert parse(source)[0].languages == ("en", "de", "id")
 
 
-def test_tsv_with_a_wrong_number_of_fields_names_the_line(tmp_path):
+def test_a_language_or_a_field_that_is_missing(tmp_path, files):
+    assert "has no it, only en, de, zh" in complaint(files, ("en", "it"))
     source = {"tsv": write(tmp_path / "f.tsv", "one\teins\ntwo\n"), "columns": ["en", "de"]}
     assert "f.tsv, line 2: 1 fields, but `columns` names 2" in complaint(source)
 
@@ -206,11 +198,6 @@ def test_dataset_folder_with_and_without_configs(hub, configs, config):
     assert set(parse(source)[0].languages) == {"en", "it"}
 
 
-def test_dataset_config_of_the_pair_is_found(hub):
-    (hub / "README.md").write_text(CARD)
-    assert rows({"hf": str(hub), "directions": ["en-de"]})[0] == (0, ("en 0", "de 0"))
-
-
 def test_dataset_flat_columns_renamed_columns_and_missing_values(tmp_path, hub):
     folder = tmp_path / "flat"
     write_rows(folder / "train.parquet", [{"en": "a", "sentence_deu": "b"}, {"en": "c", "sentence_deu": None}])
@@ -219,8 +206,10 @@ def test_dataset_flat_columns_renamed_columns_and_missing_values(tmp_path, hub):
     assert "no column 'de' for de" in complaint({"hf": str(folder), "directions": ["en-de"]})
 
 
-def test_dataset_whose_codes_are_not_ours(hub):
+def test_dataset_config_of_the_pair_and_codes_that_are_not_ours(hub):
     """`columns` names the keys of `translation`, for a code with a hyphen, say."""
+    (hub / "README.md").write_text(CARD)
+    assert rows({"hf": str(hub), "directions": ["en-de"]})[0] == (0, ("en 0", "de 0"))
     source = {"hf": str(hub), "config": "de-en", "columns": {"en": "en", "de-AT": "de"}}
     assert rows(source, ("de-AT", "en"))[0] == (0, ("de 0", "en 0"))
 
@@ -248,16 +237,13 @@ def test_dataset_errors(hub, source, expected):
     assert expected in complaint({"hf": str(hub), **source})
 
 
-def test_a_damaged_dataset_file_is_told(tmp_path, hub):
+def test_a_damaged_dataset_file_or_a_mistyped_folder_is_named(hub):
     (hub / "README.md").write_text(CARD)
     path = hub / "de-en" / "train-00000-of-00001.parquet"
     path.write_bytes(path.read_bytes()[:50])
     assert "opus" in complaint({"hf": str(hub), "config": "de-en"})
-
-
-@pytest.mark.parametrize("place", ["./nope", "/nope/x", "data/more/nope"])
-def test_a_mistyped_folder_is_not_looked_for_on_the_hub(place):
-    assert f"{place}: no such folder" in complaint({"hf": place})
+    for place in ("./nope", "/nope/x", "data/more/nope"):  # not looked for on the hub
+        assert f"{place}: no such folder" in complaint({"hf": place})
 
 
 def test_sources_are_light_to_import(tmp_path, monkeypatch):

@@ -28,12 +28,9 @@ def test_templates_are_bound_to_no_direction():
         assert not re.search("English|German|French", template.text)
 
 
-def test_fill_known_result():
-    template = Template("t", "From {source_language} to {target_language}: {source}\n")
-    assert template.fill("Guten Tag.", "German", "English") == "From German to English: Guten Tag.\n"
-
-
-@pytest.mark.parametrize("sentence", ["{source}", "{target_language} {x} {{}}", "{0} {} %s $x \\1 \\g<0>", "{", "}"])
+@pytest.mark.parametrize(
+    "sentence", ["Guten Tag.", "{source}", "{target_language} {x} {{}}", "{0} {} %s $x \\1 \\g<0>", "{", "}"]
+)
 def test_braces_in_a_sentence_stay_text(sentence):
     template = Template("t", "{source_language}|{source}|{target_language}\n")
     assert template.fill(sentence, "A", "B") == f"A|{sentence}|B\n"
@@ -58,18 +55,15 @@ def test_fill_alters_nothing_but_line_breaks(sentence):
         ("{}", "list"),
         ("", "list"),
         ("a: [", "YAML"),
+        (None, "no such file"),
     ],
 )
 def test_unusable_files_are_one_clear_line(tmp_path, text, complaint):
     path = tmp_path / "t.yaml"
-    path.write_text(text)
+    if text is not None:
+        path.write_text(text)
     with pytest.raises(UserError) as error:
         load_templates(path)
     assert complaint in str(error.value)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
-
-
-def test_missing_file_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"nope\.yaml: no such file"):
-        load_templates(tmp_path / "nope.yaml")

@@ -4,8 +4,8 @@ import pytest
 from test_sources import complaint, parse, rows
 
 from lander.data import testsets
+from lander.data.__main__ import hold_out, write_text
 from lander.data.overlap import Excluded
-from lander.data.texts import hold_out, write_text
 from lander.shared.languages import Direction, parse_direction
 
 
@@ -40,13 +40,10 @@ def test_each_direction_has_a_set_of_its_own(cache):
     assert rows({**BOTH, "lines": [1, 2]}, ("en", "de")) == [(1, ("two", "zwei"))]
 
 
-def test_one_direction_read_backwards_only_where_it_is_asked_for(cache):
+def test_one_direction_read_backwards_only_where_it_is_asked_for_and_the_first_reference(cache):
     source = {"sacrebleu": "wmt16", "config": "de-en"}
     assert rows(source, ("en", "de")) == [(0, ("four", "vier")), (1, ("five", "fünf"))]
     assert rows(source, ("de",))[0] == (0, ("vier",))
-
-
-def test_the_first_reference_of_several(cache):
     assert rows({"sacrebleu": "wmt21/dev", "config": "en-de"}, ("en", "de")) == [(0, ("x", "a"))]
 
 
@@ -88,18 +85,14 @@ def test_a_download_that_fails(cache, monkeypatch, fault):
     assert "lander prefetch" in message
 
 
-def test_unknown_sets_and_directions(cache):
+def test_unknown_sets_and_directions_and_a_cut_file(cache):
     assert "no such test set; did you mean wmt16?" in complaint({"sacrebleu": "wmt-16", "config": "en-de"})
     assert "wmt17: has no en-it; there are: cs-en, de-en" in complaint(
         {"sacrebleu": "wmt17", "config": "en-it"}, ("en", "it")
     )
     assert "en, fr are not in one of its directions (en-de, de-en)" in complaint(BOTH, ("en", "fr"))
-
-
-def test_a_cut_file_of_the_cache_is_told(cache):
     (cache / "wmt16" / "wmt16.en-de.ref").write_text("eins\n")
-    message = complaint(BOTH)
-    assert "wmt16.en-de.src has 3 lines but" in message
+    assert "wmt16.en-de.src has 3 lines but" in complaint(BOTH)
 
 
 def test_the_layout_of_the_cache_is_sacrebleus(cache):

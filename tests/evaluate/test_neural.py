@@ -18,7 +18,7 @@ from lander.evaluate.segments import read_all
 from lander.shared import tables
 from lander.shared.errors import UserError
 from lander.shared.files import shipped
-from lander.workflow.neural import COMET, NeuralMetrics
+from lander.workflow.plan import COMET, Plan
 
 
 def settings(*neural: dict[str, Any]) -> config.Config:
@@ -31,17 +31,18 @@ def test_flags_of_comet_and_of_another_metric(tmp_path):
     other = {"name": "blue-rt", "model": str(tmp_path / "model.ckpt"), "command": ["/bin/sh", "{model}"]}
     found = settings({"name": "comet", "model": "Unbabel/wmt22-comet-da"}, {**other, "signature": "v:1"})
     assert [metric.remote for metric in found.evaluate.neural] == [True, False]
-    metrics = NeuralMetrics(found, gpu=1)
-    assert metrics.names == ["comet", "blue-rt"]
-    comet, blue = (SimpleNamespace(metric=name) for name in metrics.names)
-    assert metrics.executable(comet) == [COMET]
-    wanted = ["--model", "Unbabel/wmt22-comet-da", "--command", json.dumps([COMET]), "--gpus", "1"]
-    assert metrics.flags(comet) == wanted
-    assert metrics.executable(blue) == []
-    assert metrics.flags(blue)[3:] == ['["/bin/sh", "{model}"]', "--gpus", "1", "--signature", "v:1"]
+    plan = Plan(found)
+    plan.gpu = 1
+    assert list(plan.neural) == ["comet", "blue-rt"]
+    comet, blue = (SimpleNamespace(metric=name) for name in plan.neural)
+    assert plan.executable(comet) == [COMET]
+    command = ["--command", json.dumps([COMET])]
+    assert plan.neural_flags(comet) == ["--model", "Unbabel/wmt22-comet-da", *command, "--gpus", "1"]
+    assert plan.executable(blue) == []
+    assert plan.neural_flags(blue)[3:] == ['["/bin/sh", "{model}"]', "--gpus", "1", "--signature", "v:1"]
     for less, flags in ((None, []), (True, ["--better", "less"]), (False, ["--better", "more"])):
         one = {"name": "metricx", "model": str(tmp_path / "model.ckpt"), "command": ["sh"], "less_is_better": less}
-        assert NeuralMetrics(settings(one), gpu=0).flags(SimpleNamespace(metric="metricx"))[6:] == flags
+        assert Plan(settings(one)).neural_flags(SimpleNamespace(metric="metricx"))[6:] == flags
     assert config.load(config.effective(found)).evaluate == found.evaluate
 
 

@@ -46,9 +46,7 @@ def test_spearman_by_hand():
 def test_jaccard_by_hand():
     one, other = np.array([True, True, False, False]), np.array([True, False, True, False])
     assert agreement.jaccard(one, other) == (pytest.approx(1 / 3), 3)
-    value, union = agreement.jaccard(~one & one, ~one & one)
-    assert np.isnan(value)
-    assert union == 0
+    assert str(agreement.jaccard(~one & one, ~one & one)) == "(nan, 0)"
 
 
 def test_specific_sets_and_their_overlap():
@@ -114,17 +112,11 @@ def test_the_command(monkeypatch, tmp_path):
 
     table = run("--tables", *named, *parts, "--stable", "0.5")
     assert list(table) == ["kind", "a", "b", "layer", "language", "value", "n"]
-    assert table["kind"].value_counts().to_dict() == {
-        "estimators_correlation": 3 * 2 * 2,
-        "estimators_overlap": 2 * 3,  # a sample has no set
-        "halves_correlation": 2,
-        "halves_overlap": 3,
-        "running_overlap": 3,
-        "sentences_needed": 1,
-    }
-    assert table[table["b"] == "sample"]["n"].tolist() == [8, 6] * 4
-    text = (tmp_path / "out" / "agreement.md").read_text()
-    assert text.startswith("# Agreement of estimators, of halves of the text, and of fewer sentences: one, two and ")
+    counts = table["kind"].value_counts()
+    assert [counts[kind] for kind in ("estimators_correlation", "estimators_overlap")] == [3 * 2 * 2, 2 * 3]
+    assert [counts[kind] for kind in ("halves_correlation", "halves_overlap")] == [2, 3]
+    assert [counts[kind] for kind in ("running_overlap", "sentences_needed")] == [3, 1]
+    assert table[table["b"] == "sample"]["n"].tolist() == [8, 6] * 4  # a sample has no set
     assert "Overlap of the specific neurons, by sentences read" in (tmp_path / "out" / "agreement.svg").read_text()
     ruled = run("--tables", *named[:1], *parts, "--rules", "one=summed", "--unactivated", "0.2")
     read = agreement.Parts([tmp_path / "parts" / f"{language}.parquet" for language in ("en", "de")])

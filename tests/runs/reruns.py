@@ -182,7 +182,7 @@ CODE = {  # a module of each stage, and the jobs that it is the code of
     "lander/evaluate/metrics.py": ["score", "scores", "figures_layers", "figures_awareness"],  # their labels
     "lander/evaluate/contamination.py": ["seen", "score", "scores", *DECODERS, "loss"],  # decoding draws examples
     "lander/evaluate/resampling.py": ["significance", "score", "scores"],
-    "lander/experiments/sweeps.py": ["experiment_sweep_k"],
+    "lander/experiments/varied.py": ["experiment_sweep_k"],
     "lander/experiments/clusters.py": ["clusters"],
     "lander/experiments/figures.py": ["figures_layers", "figures_awareness"],
     "lander/report/page.py": ["report"],

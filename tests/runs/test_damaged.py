@@ -23,7 +23,6 @@ import torch
 import trained
 from made import write_table
 
-from lander.data import chunks
 from lander.finetune import saved
 from lander.models import loading
 from lander.shared import tables
@@ -218,7 +217,7 @@ def write_parquet(path: Path) -> None:
 
 
 def write_chunks(path: Path) -> None:
-    chunks.write(path, "text", ((os.urandom(8).hex(), "o", number) for number in range(30_000)))
+    tables.write_rows(path, ((os.urandom(8).hex(), "o", number) for number in range(30_000)), "text")
 
 
 def write_plain(path: Path) -> None:

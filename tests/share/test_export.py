@@ -23,7 +23,6 @@ from lander.share import card, export
 from lander.shared.errors import UserError
 
 MASK = torch.ones_like(toys.ids())
-FOLDABLE = ("full", "lora", "layers", "landermt", "landermt-ls")
 
 
 def plain(folder: Path) -> nn.Module:
@@ -46,7 +45,7 @@ def head(text: str) -> dict:
     return yaml.safe_load(text.split("---")[1])
 
 
-@pytest.mark.parametrize("method", FOLDABLE)
+@pytest.mark.parametrize("method", ["full", "lora", "layers", "landermt", "landermt-ls"])
 def test_all_directions_equal_the_routed_model_and_share_what_is_the_same(method: str, tmp_path: Path) -> None:
     made = trained.make(tmp_path, method, partly=method == "landermt")
     cli.main(["export", str(made.path), "--all", "--out", str(tmp_path / "out")])
@@ -99,7 +98,10 @@ def test_what_stands_in_the_way_is_kept(tmp_path: Path) -> None:
 def test_bfloat16_rounds_once(tmp_path: Path) -> None:
     made = trained.make(tmp_path, "landermt")
     export.export(made.path, "en-de", tmp_path / "exact")
-    export.export(made.path, "en-de", tmp_path / "half", dtype="bfloat16")
+    made.base.rename(tmp_path / "moved")
+    flags = ["--dtype", "bfloat16", "--base", str(tmp_path / "moved"), "--license", "mit"]
+    cli.main(["export", str(made.path), "--direction", "en-de", "--out", str(tmp_path / "half"), *flags])
+    assert head((tmp_path / "half" / "README.md").read_text())["license"] == "mit"
     assert json.loads((tmp_path / "half" / "config.json").read_text())["dtype"] == "bfloat16"
     exact, half = (load_file(tmp_path / name / "model.safetensors") for name in ("exact", "half"))
     assert all(torch.equal(half[name], value.to(torch.bfloat16)) for name, value in exact.items())
@@ -210,14 +212,14 @@ def test_the_licence_is_the_bases_where_its_card_says_so(tmp_path: Path) -> None
 def test_scores_that_are_not_there(in_a_run: Path, capsys: pytest.CaptureFixture) -> None:
     Path("bad.csv").write_text("a,b\n1,2\n")
     Path("empty.csv").write_text("")
-    for flags, message in (
-        (["--direction", "de-en", "--scores", "scores.csv"], "no score of landermt/k3/s0 in de-en"),
-        (["--all", "--scores", "none.csv"], "none.csv: no such file"),
-        (["--all", "--scores", "bad.csv"], "bad.csv: no column"),
-        (["--all", "--scores", "empty.csv"], "empty.csv: cannot be read"),
+    for name, message in (
+        ("scores.csv", "no score of landermt/k3/s0 in de-en"),
+        ("none.csv", "none.csv: no such file"),
+        ("bad.csv", "bad.csv: no column"),
+        ("empty.csv", "empty.csv: cannot be read"),
     ):
         with pytest.raises(SystemExit):
-            cli.main(["export", str(in_a_run), "--out", "x", *flags])
+            cli.main(["export", str(in_a_run), "--out", "x", "--direction", "de-en", "--scores", name])
         assert message in capsys.readouterr().err
         assert not Path("x").exists()
 

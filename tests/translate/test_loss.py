@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 import lander
 from lander.data.templates import Template
-from lander.experiments.samples import loss_samples, read_losses
+from lander.experiments.samples import LOSS_COLUMNS, loss_samples, read_losses
 from lander.shared import tables
 from lander.translate import loss
 from lander.translate.translator import Translator, load
@@ -43,7 +43,7 @@ def test_batches_and_padding_change_nothing(tmp_path, batch_size, direction) -> 
     translator = load(str(trained.make(tmp_path, "landermt").path))
     prompts = translator.codec.prompts([TEMPLATE.fill(source, *NAMES) for source in PAIRS["source"]])
     targets = translator.codec.targets(PAIRS["target"].tolist())
-    text = loss.Text("untrained", "toy", direction, "en-de", prompts, targets, 8)
+    text = loss.Text({}, direction, prompts, targets, 8)
     (row,) = loss.rows(translator, "trained", [text], batch_size)
     expected, count = one_by_one(translator, direction)
     assert row["tokens"] == count == 3 + 2 + 6  # characters and an end token each: the toy's tokens are bytes
@@ -81,7 +81,7 @@ def test_the_table(tmp_path, monkeypatch) -> None:
     flags = ["--untrained", "toy:de-fr:heldout.parquet", "--text", "de:text.parquet"]
     measure(monkeypatch, tmp_path, "landermt", *flags)
     table = pd.read_csv("loss.csv")
-    assert list(table) == loss.COLUMNS
+    assert list(table) == LOSS_COLUMNS
     assert table[["state", "kind"]].value_counts().eq(1).all()
     assert set(table["state"]) == {"start", "trained"}
     # each sentence: three characters and the end token, of which the first is not predicted

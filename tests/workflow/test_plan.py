@@ -1,6 +1,5 @@
 """`lander plan`: what it says against the paper, other code, numbers by hand, and runs that were measured."""
 
-import dataclasses
 import gzip
 import json
 import subprocess
@@ -75,7 +74,7 @@ def test_the_papers_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = config.read(ROOT / "config" / "paper.yaml").changed({"methods": ("full", "landermt")})
     lora = networks.made_ready(settings, "lora", networks.make_network(bloom))
     assert count(lora.groups) == 31_457_280
-    made = plan.make(settings, GPU, count_jobs=False)
+    made = plan.make(settings, GPU)
     found = {one["method"]: one for one in made["methods"]}
     assert {name: one["trained"] for name, one in found.items()} == {"full": 7_069_016_064, "landermt": 805_519_360}
     assert {one["updates"] for one in made["methods"]} == {12_500}
@@ -138,8 +137,7 @@ def test_pairs_are_counted(own) -> None:
 
 
 def test_memory_by_hand() -> None:
-    one = {"dtype": "bfloat16", "parameters": 1000, "trained": 100, "activations": 7.0}
-    on = {"gpu": True} | one
+    on = {"gpu": True, "dtype": "bfloat16", "parameters": 1000, "trained": 100, "activations": 7.0}
     assert memory.training(**on, stage=1, ranks=1) == 2000 + 600 + 1200 + 7 + 200
     assert memory.training(**on, stage=1, ranks=4) == 2000 + 600 + 300 + 7 + 200
     assert memory.training(**on, stage=2, ranks=4) == 2000 + 450 + 7 + 200
@@ -190,54 +188,47 @@ def test_speed_is_measured_where_the_device_is(own) -> None:
     assert set(rates) == {"full", "lora", "landermt", "decode"}
     assert all(rate > 1e5 for rate in rates.values())
     assert machine.rates(settings, replace(here, gpu=not here.gpu), base, found) == {}
-    made = plan.make(settings, replace(here, gpu=not here.gpu), count_jobs=False)
+    made = plan.make(settings, replace(here, gpu=not here.gpu))
     assert {one["hours"] for one in made["methods"]} == {None}
     assert any("--flops" in note for note in made["notes"])
 
 
 def test_what_does_not_fit_is_said_before(own) -> None:
     settings = own(methods=["full", "landermt"])
-    small = plan.make(settings, replace(CPU, memory=0.4e9), count_jobs=False)["warnings"]
+    small = plan.make(settings, replace(CPU, memory=0.4e9))["warnings"]
     assert small[0].startswith("full needs 0.")
     assert any(line.startswith("awareness needs ") and "awareness.batch_size" in line for line in small)
-    made = plan.make(settings, replace(GPU, memory=None), count_jobs=False)
+    made = plan.make(settings, replace(GPU, memory=None))
     assert "--memory" in made["warnings"][0]
     assert json.loads(json.dumps(made)) == made
     for place, text in enumerate(made["texts"].values()):
         text |= {"prompt": 100 + place / 10, "target": 61.0}
     assert "directions   3, 40 pairs each; 161 tokens a pair" in planning.page(made)
-    ranks, alone = (
-        plan.make(own(methods=["full"], finetune={"ranks": number}), CPU, count_jobs=False) for number in (3, 1)
-    )
-    assert alone["warnings"] == []
-    whole, one = (made["methods"][0]["memory_gb"]["0"] for made in (ranks, alone))
-    assert whole == pytest.approx(3 * one)  # processes on one machine
+    full = {n: plan.make(own(methods=["full"], finetune={"ranks": n}), CPU) for n in (1, 3)}
+    assert full[1]["warnings"] == []
+    alone, together = (made["methods"][0]["memory_gb"]["0"] for made in full.values())
+    assert together == pytest.approx(3 * alone)  # processes on one machine
 
 
 def test_every_method_and_a_base_from_scratch(own) -> None:
     settings = own(model={"path": "pretrain"}, pretrain={"n_layer": 2}, layers={"k": 1}, methods=list(TRAINED))
-    made = plan.make(settings, CPU, count_jobs=False)
+    made = plan.make(settings, CPU)
     assert [one["method"] for one in made["methods"]] == list(TRAINED)
     assert [one["stage"] for one in made["stages"]] == ["pretrain", "activations", "awareness", "translate"]
     found = {one["method"]: one["trained"] for one in made["methods"]}
     assert found["landermt-ls"] < found["landermt-lg"] < found["layers"] < found["full"]
-    none = plan.make(own(layers={"k": 0}, methods=["landermt"]), CPU, count_jobs=False)
+    none = plan.make(own(layers={"k": 0}, methods=["landermt"]), CPU)
     assert none["methods"][0]["trained"] == 0
 
 
 def test_bases_that_are_not_here_or_not_models(own) -> None:
     with pytest.raises(UserError, match=r"hf download nobody/nothing config\.json"):
-        plan.make(own(model={"path": "nobody/nothing"}), CPU, count_jobs=False)
-    for text in (
-        '{"n_layer": 3}',
-        '{"n_layer": 3, "model_type": "klingon"}',
-        '{"n_layer": 3, "model_type": "phi3"}',
-        '{"n_layer": 3, "model_type": "bloom", "n_head": 7, "hidden_size": 16}',
-    ):
+        plan.make(own(model={"path": "nobody/nothing"}), CPU)
+    for more in ({}, {"model_type": "klingon"}, {"model_type": "phi3"}, {"model_type": "bloom", "n_head": 7}):
         settings = own()
-        Path("base/config.json").write_text(text)
+        Path("base/config.json").write_text(json.dumps({"n_layer": 3, **more}))
         with pytest.raises(UserError, match=r"model\.path") as caught:
-            plan.make(settings, CPU, count_jobs=False)
+            plan.make(settings, CPU)
         assert "\n" not in str(caught.value)
 
 
@@ -316,7 +307,7 @@ def fresh() -> planning.Machine:
     """This machine, with the imports of a fresh process: this one has held models."""
     code = "from lander.workflow.planning.machine import imports; print(imports())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return dataclasses.replace(planning.this_machine("cpu", 1e11, None, 1), imports=float(done.stdout.split()[-1]))
+    return replace(planning.this_machine("cpu", 1e11, None, 1), imports=float(done.stdout.split()[-1]))
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peaks are read from Linux's /proc")

@@ -210,7 +210,7 @@ def test_comet_is_fetched_with_its_encoders_tokenizer_and_installed_once(tmp_pat
         fetch(path)
     assert sorted(set(hub)) == ["best/comet/checkpoints/model.ckpt", "best/comet/hparams.yaml", *TOKENIZER]
     assert installed == [Path("results/.environments/comet")]
-    assert "5.00B  results/.environments/comet" in capsys.readouterr().out
+    assert "5 B  results/.environments/comet" in capsys.readouterr().out
 
 
 def test_the_encoder_of_a_local_checkpoint_is_fetched_unless_it_is_there(tmp_path, hub, installed, monkeypatch):
@@ -241,14 +241,12 @@ def test_the_pieces_of_spbleu_are_fetched_once_and_missed_before_a_run(tmp_path,
     monkeypatch.setattr(sacrebleu.utils, "download_file", download_file)
     with pytest.raises(UserError, match=r"metric spbleu: .*flores200sacrebleuspm"):
         Plan(config.read(path))
-    assert "metric spbleu: https://tinyurl.com/flores200sacrebleuspm cannot be fetched (connection reset)" in complaint(
-        path
-    )
+    assert "flores200sacrebleuspm cannot be fetched (connection reset)" in complaint(path)
     assert not list((tmp_path / "cache" / "models").iterdir())
     for _ in range(2):
         fetch(path)
     assert len(fetched) == 2
-    assert "6.00B  " in capsys.readouterr().out
+    assert "6 B  " in capsys.readouterr().out
     assert Plan(config.read(path)).settings.evaluate.metrics == ("spbleu",)
 
 
@@ -278,27 +276,24 @@ def test_what_goes_wrong_is_one_line(tmp_path, hub, monkeypatch):
     assert complaint(configured(tmp_path, model={"path": "big/none"})) == (
         "big/none: cannot be fetched from the hub (404 for big/none with hf_... as token)"
     )
-    fault = configured(tmp_path, data={"dev": [{"hf": "big/opus", "config": "de-en", "split": "dev"}]})
-    assert "big/opus: no file of the split 'dev' of de-en" in complaint(fault)
-    fault = configured(
-        tmp_path, data={"dev": [{"hf": "big/opus", "config": "de-fr", "directions": ["en-de", "de-en"]}]}
-    )
-    assert "no config 'de-fr'; there are: de-en, en-it" in complaint(fault)
+    for source, message in (
+        ({"config": "de-en", "split": "dev"}, "big/opus: no file of the split 'dev' of de-en"),
+        ({"config": "de-fr", "directions": ["en-de", "de-en"]}, "no config 'de-fr'; there are: de-en, en-it"),
+    ):
+        assert message in complaint(configured(tmp_path, data={"dev": [{"hf": "big/opus", **source}]}))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert "HF_HUB_OFFLINE is set; unset it" in complaint(configured(tmp_path))
 
 
 def test_a_full_disk_is_said_before_the_download(tmp_path, hub, monkeypatch):
     monkeypatch.setattr(prefetch.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 9, 0))
-    assert "has 0.00B free; make room, or set HF_HOME" in complaint(configured(tmp_path))
+    assert "has 0 B free; make room, or set HF_HOME" in complaint(configured(tmp_path))
     assert not hub
 
 
 def test_offline_without_prefetch(tmp_path, hub, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(
-        UserError, match=r"dataset big/opus: HF_HUB_OFFLINE is set and it is not in the cache .*`lander pre"
-    ):
+    with pytest.raises(UserError, match=r"big/opus: HF_HUB_OFFLINE is set and it is not in the cache .*`lander pre"):
         next(read(Source(hf="big/opus", config="de-en"), ("de", "en")))
     monkeypatch.delenv("HF_HUB_OFFLINE")
     prefetch.fetch_files("big/opus", "dataset", None, ["README.md", "de-en/test-00000-of-00001.parquet"])
@@ -309,17 +304,9 @@ def test_offline_without_prefetch(tmp_path, hub, monkeypatch):
 
 def test_weights_of_a_model():
     shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
-    files = [
-        "config.json",
-        "consolidated.safetensors",
-        "pytorch_model.bin",
-        "x.py",
-        "original/model.safetensors",
-        *shards,
-    ]
-    assert prefetch.model_files("x", [*files, "model.safetensors.index.json"]) == [
-        "config.json", "model.safetensors.index.json", *shards
-    ]  # fmt: skip
+    others = ["consolidated.safetensors", "pytorch_model.bin", "x.py", "original/model.safetensors"]
+    wanted = ["config.json", "model.safetensors.index.json", *shards]
+    assert prefetch.model_files("x", [*others, *wanted]) == wanted
     assert prefetch.model_files("x", ["pytorch_model.bin", "flax_model.msgpack"]) == ["pytorch_model.bin"]
     with pytest.raises(UserError, match=r"model\.path: x: has no weights"):
         prefetch.model_files("x", ["config.json", "model.gguf"])

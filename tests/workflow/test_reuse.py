@@ -194,17 +194,9 @@ def test_what_is_no_more_as_it_was_is_made_anew(stage: Stage, damage: str) -> No
 
 def test_a_stage_that_fails_leaves_no_note(place: Path) -> None:
     files = json.dumps({"inputs": ["templates.yaml"], "outputs": ["results/a/x.parquet"]})
-    flags = [
-        "--files",
-        files,
-        "--copied",
-        "results/a/.copied/x.json",
-        "lander.data",
-        "counts",
-        "--counts",
-        "no.parquet",
-    ]
-    command = [sys.executable, "-m", "lander.workflow.reuse", *flags, "--out", "results/a/x.parquet", "--csv", "x.csv"]
+    flags = ["--files", files, "--copied", "results/a/.copied/x.json", "lander.data", "counts"]
+    flags += ["--counts", "no.parquet", "--out", "results/a/x.parquet", "--csv", "x.csv"]
+    command = [sys.executable, "-m", "lander.workflow.reuse", *flags]
     result = subprocess.run(command, capture_output=True, text=True, cwd=place)
     assert result.returncode == 1
     assert result.stderr.startswith("lander data: error: no.parquet")

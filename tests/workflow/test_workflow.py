@@ -53,8 +53,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return made
 
 
-def wildcards(**values: str) -> SimpleNamespace:
-    return SimpleNamespace(**values)
+wildcards = SimpleNamespace  # as the rules have them
 
 
 def value(flags: list[str], *names: str) -> list[str | None]:
@@ -71,7 +70,7 @@ def names(sources: str) -> list[str]:
     return [source["name"] for source in json.loads(sources)]
 
 
-def test_sources_and_files_of_a_pair(make) -> None:
+def test_sources_and_files_of_a_pair_and_of_test_sets(make) -> None:
     plan = make()
     assert names(plan.texts.sources(wildcards(pair="de-en"))) == ["four", "two"]
     assert names(plan.texts.sources(wildcards(pair="cs-en"))) == ["four"]
@@ -81,10 +80,6 @@ def test_sources_and_files_of_a_pair(make) -> None:
     assert json.loads(plan.texts.origins(wildcards(direction="de-en"))) == ["four", "two"]
     assert plan.texts.excluded_files(wildcards()) == ["c.tsv"]
     assert plan.texts.cleaned(wildcards(direction="en-cs"))["table"] == "results/r/data/clean/cs-en.parquet"
-
-
-def test_tests_that_serve_some_directions(make) -> None:
-    plan = make()
     assert plan.tested.items == ["t/en-de", "t/en-cs", "u/en-de", "u/de-en"]
     assert plan.tested.flags[0] == "t:en-de:results/r/data/test/t/en-de.parquet"
     assert names(plan.texts.sources(wildcards(test="u", direction="de-en"))) == ["u"]
@@ -155,10 +150,8 @@ def test_an_experiment_among_others_is_left_out_with_the_reason(make, capsys) ->
 
 
 def test_forgetting_says_which_text_it_is_measured_on(make) -> None:
-    for text, said in (
-        (None, "the sides of data.dev"),
-        ([{"name": "web", "files": {"en": "a.en", "de": "a.de", "cs": "a.cs"}}], "(web)"),
-    ):
+    web = [{"name": "web", "files": {"en": "a.en", "de": "a.de", "cs": "a.cs"}}]
+    for text, said in ((None, "the sides of data.dev"), (web, "(web)")):
         assert said in value(make(experiments={"text": text}).experiments.flags("forgetting"), "--text")[0]
 
 
@@ -219,7 +212,7 @@ def test_the_report_shows_what_there_is(make, method: str, wanted: set[str]) -> 
     plan = make(methods=[method])
     files = plan.report_files(wildcards())
     assert set(files) == wanted | {"translations", "flags", "significance"}
-    flags = plan.report_flags(wildcards(), files)
+    flags = plan.report_flags(wildcards())
     given = {flag for flag in flags if flag.startswith("--")} - {"--awareness-languages"}
     assert given == {f"--{key}" for key in (*files, "benchmarks", "code")}
     assert f"{method}/main/s0=results/r/translate/{method}/main/s0" in flags
@@ -242,10 +235,9 @@ def test_the_base(make) -> None:
 
 def test_the_hub_is_asked_only_where_it_is_needed(make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", {"PATH": "/bin"})
-    for changes in (
-        {"model": {"path": "owner/name"}},
-        {"data": {"exclude": [{"hf": "owner/name", "config": "de-en"}]}},
-    ):
+    remote = [{"hf": "owner/name", "config": "de-en"}]
+    scratch = {"model": {"path": "pretrain"}, "pretrain": {"text": remote}}
+    for changes in ({"model": {"path": "owner/name"}}, {"data": {"exclude": remote}}, scratch):
         make(**changes).set_environment()
         assert "HF_HUB_OFFLINE" not in os.environ
     make().set_environment()

@@ -95,7 +95,7 @@ rule scores:
             "<results>/evaluate/{model}/{item}.{metric}.csv",
             model=plan.compared,
             item=plan.tested.items,
-            metric=neural.names,
+            metric=plan.neural,
         ),
     output:
         table="<results>/evaluate/scores.csv",
@@ -132,7 +132,7 @@ rule significance:
             "<results>/evaluate/{model}/{item}.{metric}.segments.parquet",
             model=plan.compared,
             item=plan.tested.items,
-            metric=neural.names,
+            metric=plan.neural,
         ),
     output:
         "<results>/evaluate/significance.csv",

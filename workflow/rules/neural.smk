@@ -2,9 +2,7 @@
 
 import re
 
-from lander.workflow.neural import COMET, NeuralMetrics
-
-neural = NeuralMetrics(settings, plan.gpu)
+from lander.workflow.plan import COMET
 
 
 localrules:
@@ -39,7 +37,7 @@ rule neural:
             model=plan.compared,
             item=plan.tested.items,
         ),
-        executable=neural.executable,
+        executable=plan.executable,
     output:
         expand(
             "<results>/evaluate/{model}/{item}.{{metric}}.{kind}",
@@ -52,7 +50,7 @@ rule neural:
     benchmark:
         "<benchmarks>/evaluate/{metric}.neural.tsv"
     wildcard_constraints:
-        metric="|".join(map(re.escape, neural.names)) or "none",
+        metric="|".join(map(re.escape, plan.neural)) or "none",
     threads: settings.threads
     resources:
         mem_mb=growing(16000),
@@ -61,8 +59,8 @@ rule neural:
     params:
         metric="{metric}",
         models=[f"{model}={plan.results}/translate/{model}" for model in plan.compared],
-        tests=json.dumps(plan.tests),
-        flags=neural.flags,
+        tests=json.dumps(plan.tested.tests),
+        flags=plan.neural_flags,
         cache=f"{plan.results}/evaluate/.neural",
         folder=subpath(output[0], ancestor=5),
         code=plan.code("evaluate.neural"),

@@ -1,8 +1,16 @@
-"""Each claim that the paper makes in prose, as a statistic with a verdict. The rules: `lander.experiments.claims`.
+"""Each claim that the paper makes in prose, as a statistic with a verdict.
+
+`claims.yaml` has the claims and the rules by which they are judged. A rule is fixed before any data is seen, and is
+printed beside the verdict:
+
+    supported       the statistic is on the claimed side, and a permutation test gives p <= 0.05
+    not supported   it is not, or chance does as well
+    not testable here   the table for it was not given, or there are too few layers, languages, directions, seeds or
+                        draws for any outcome to pass
 
 Reads:  <run>/layers/<variant>/s<seed>/layers.parquet, <run>/activations/s<seed>/<direction>.parquet,
         <run>/awareness/s<seed>/<language>.parquet, <run>/neurons/<variant>/s<seed>/neurons.parquet, and CSV tables of
-        experiments; what is not given is "not testable here"
+        experiments
 Writes: claims.csv             claim, where, statistic, value, control, p, verdict, rule
         claims.json and .md    the same as tables, by section
 
@@ -17,7 +25,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lander.experiments.claims import judge, neurons, scores
+from lander.experiments.claims import judge, statistics
 from lander.experiments.claims.judge import Found, Result
 from lander.experiments.samples import MAIN, METRICS, read_all_scores
 from lander.report.document import Document, numbers, write
@@ -40,7 +48,7 @@ def about_activations(args: argparse.Namespace) -> Found:
             raise UserError(f"--activations, --directions: one table for each of {', '.join(names)}")
         files = dict(zip(args.directions, args.activations, strict=True))
         vectors = tables.stacked([files[name] for name in names], "activations", "mean").reshape(len(names), -1)
-    return neurons.activation_claims(names, curves.to_numpy(), deltas.to_numpy(dtype=float), vectors, args.seed)
+    return statistics.activation_claims(names, curves.to_numpy(), deltas.to_numpy(dtype=float), vectors, args.seed)
 
 
 def about_awareness(args: argparse.Namespace) -> Found:
@@ -56,7 +64,7 @@ def about_awareness(args: argparse.Namespace) -> Found:
     places = {code: place for place, code in enumerate(args.languages)}
     owner = tables.by_layer(table.assign(owner=table["language"].map(places).fillna(-1).astype(int)), "owner")
     general = tables.by_layer(table.assign(general=table["kind"] == "general"), "general")
-    return neurons.awareness_claims(args.languages, phi, owner, general.astype(bool), args.seed)
+    return statistics.awareness_claims(args.languages, phi, owner, general.astype(bool), args.seed)
 
 
 def about_scores(args: argparse.Namespace) -> Found:
@@ -64,17 +72,17 @@ def about_scores(args: argparse.Namespace) -> Found:
     found: Found = []
     if args.transfer:
         table = read(args, args.transfer, ["method", "trained", "tested", "change"], mean="change")
-        found += scores.transfer_claims(only(table, "method", args.method, args.transfer), args.seed)
+        found += statistics.transfer_claims(only(table, "method", args.method, args.transfer), args.seed)
     if args.scores:
         table, _ = read_all_scores(args.scores)
         table = of_one_test(args, table.sort_values("test", kind="stable"), args.scores[0])
-        found += scores.method_claims(table[table["variant"].isin([MAIN, *args.draws])], args.seed)
+        found += statistics.method_claims(table[table["variant"].isin([MAIN, *args.draws])], args.seed)
     for key, path in {"k": args.sweep_k, "epsilon": args.sweep_epsilon}.items():
         if path:
-            found += scores.peak_claims(read(args, path, [key, "score"], value=key, mean="score"), key)
+            found += statistics.peak_claims(read(args, path, [key, "score"], value=key, mean="score"), key)
     if args.clusters:
         columns = ["layer", "group", "score", "value", "control_mean", "p"]
-        found += scores.cluster_claims(read(args, args.clusters, columns))
+        found += statistics.cluster_claims(read(args, args.clusters, columns))
     return found
 
 
@@ -137,19 +145,15 @@ def document(rows: pd.DataFrame) -> Document:
 def _table(section: str, rows: pd.DataFrame) -> Table:
     """Claim x figure, statistic, value, control, p, verdict; the rules below, that of most claims last."""
 
-    def text(number: float, digits: int) -> str:
+    def text(number: float, digits: int = 4) -> str:
         return MISSING if pd.isna(number) else f"{number:.{digits}g}"
 
     shown, claims = [], {}
     for row in rows.itertuples():
         claims.setdefault(row.rule, []).append(row.claim)
-        # value and control with three digits, or with as many more as tell them apart, seven at most
-        for digits in (*range(3, 8), 3):
-            texts = [text(number, digits) for number in (row.value, row.control)]
-            if texts[0] != texts[1]:
-                break
         place = row.where.partition(", ")[2] or MISSING
-        shown.append((row.claim, [place, row.statistic, *texts, text(row.p, 2), row.verdict]))
+        texts = [text(row.value), text(row.control), text(row.p, 2)]
+        shown.append((row.claim, [place, row.statistic, *texts, row.verdict]))
     *others, (most, _) = sorted(claims.items(), key=lambda item: len(item[1]))
     notes = [f"Rule of {'; '.join(names)}: {rule}." for rule, names in others]
     notes.append(f"Rule{' of all others' if others else ''}: {most}.")
@@ -167,18 +171,14 @@ def main() -> None:
     parser.add_argument("--awareness", type=Path, nargs="+", required=True, help="one table per language")
     parser.add_argument("--languages", nargs="+", required=True, help="their codes, in the same order")
     parser.add_argument("--neurons", type=Path, required=True, help="the neurons table")
-    parser.add_argument(
-        "--transfer", type=Path, help="CSV of the experiment transfer, or: method, trained, tested, change"
-    )
+    parser.add_argument("--transfer", type=Path, help="CSV of transfer, or: method, trained, tested, change")
     parser.add_argument("--method", default="landermt", help="the method in --transfer (default: landermt)")
-    parser.add_argument(
-        "--scores", type=Path, nargs="*", default=[], help="score files of the models of tables 1 and 2"
-    )
+    parser.add_argument("--scores", type=Path, nargs="*", default=[], help="score files of tables 1 and 2")
     parser.add_argument("--draws", nargs="*", default=[], help="variants in --scores that are draws of a control")
     parser.add_argument("--metric", choices=METRICS, default="bleu", help="in these tables (default: bleu)")
     parser.add_argument("--test", help="test set in these tables (default: the one with most rows)")
-    parser.add_argument("--sweep-k", type=Path, help="CSV of the experiment sweep_k, or: k, score")
-    parser.add_argument("--sweep-epsilon", type=Path, help="CSV of the experiment sweep_epsilon, or: epsilon, score")
+    parser.add_argument("--sweep-k", type=Path, help="CSV of sweep_k, or: k, score")
+    parser.add_argument("--sweep-epsilon", type=Path, help="CSV of sweep_epsilon, or: epsilon, score")
     parser.add_argument("--clusters", type=Path, help="clusters.csv of lander.experiments.clusters")
     parser.add_argument("--seed", type=int, default=0, help="of the permutations")
     parser.add_argument("--out", type=Path, required=True, help="folder for claims.csv, .json and .md")

@@ -1,17 +1,18 @@
 """Permutation tests and the statistics that several claims share.
 
-A permutation test compares a statistic of the data with the same statistic of arrangements of the data.
+A permutation test compares a statistic of the data with the same statistic of arrangements of the data: of all if
+they are few, else of seeded random ones. Tests that permute layers treat them as exchangeable; neighbouring layers are
+alike, so their p is on the small side.
 """
 
 import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from lander.shared.languages import parse_direction
 from lander.shared.yamlfile import read_yaml
 
 ALPHA = 0.05
@@ -41,13 +42,9 @@ Found = list[tuple[str, Result]]  # key of the claim, result
 
 
 def tested(statistic: Callable[[np.ndarray], float], arrangements: Iterable[np.ndarray]) -> Result:
-    """A one-sided permutation test. The control is the mean over the arrangements.
+    """A one-sided permutation test: is the statistic of the first arrangement, that of the data, among the largest?
 
-    Not testable if even the best arrangement has p > `ALPHA`.
-
-    Args:
-        statistic: of an arrangement; large if the claim is true.
-        arrangements: that of the data first.
+    The control is the mean over the arrangements. Not testable if even the best arrangement has p > `ALPHA`.
     """
     values = np.array([statistic(arrangement) for arrangement in arrangements])
     values = np.where(np.isnan(values), -np.inf, values)
@@ -108,14 +105,14 @@ def relative_spread(values: np.ndarray) -> np.ndarray:
     return np.divide(values.std(axis=0), mean, out=np.zeros_like(mean), where=mean > 0)
 
 
-def pairs_against_others(table: np.ndarray, pairs: list[tuple[int, int]], seed: int) -> Result:
-    """Are some pairs more alike than the others? Tested by renaming the things.
+def pairs_against_others(table: np.ndarray, keys: Sequence[object], seed: int) -> Result:
+    """Are things of the same key (None: like no other) more alike than others? Tested by renaming the things.
 
-    Args:
-        table: (n, n) symmetric likeness.
-        pairs: the pairs in question, lower place first; the control is the mean of all others.
+    `table` is their likeness, (n, n) and symmetric; the control is its mean over all other pairs.
     """
-    others = [pair for pair in itertools.combinations(range(len(table)), 2) if pair not in set(pairs)]
+    pairs, others = [], []
+    for i, j in itertools.combinations(range(len(table)), 2):
+        (pairs if keys[i] is not None and keys[i] == keys[j] else others).append((i, j))
     if not pairs or not others:
         return Result()
     first, second = np.array(pairs).T
@@ -124,11 +121,9 @@ def pairs_against_others(table: np.ndarray, pairs: list[tuple[int, int]], seed: 
 
 
 def part_above_part(values: np.ndarray, high: str, low: str, seed: int) -> Result:
-    """Is a value per layer higher in one part of the depth than in another? Tested by permuting layers.
+    """Is a value per layer higher in one part of the depth than in another (the control)? Tested by permuting layers.
 
-    Args:
-        high, low: `early` or `late` half (an odd layer is in neither), `middle` third or `outer` thirds. The value is
-            the mean in the part `high`, the control that in `low`.
+    The parts: `early` or `late` half (an odd layer is in neither), `middle` third or `outer` thirds.
     """
     n = len(values)
     place, third = np.arange(n), n // 3
@@ -139,16 +134,3 @@ def part_above_part(values: np.ndarray, high: str, low: str, seed: int) -> Resul
         return Result()
     found = tested(lambda order: values[order][above].mean() - values[order][below].mean(), orders(n, seed))
     return found._replace(value=float(values[above].mean()), control=float(values[below].mean()))
-
-
-def reversed_pairs(directions: list[str]) -> list[tuple[int, int]]:
-    """Places of the directions whose reverse is there too, lower place first."""
-    parsed = [parse_direction(name) for name in directions]
-    both = itertools.combinations(enumerate(parsed), 2)
-    return [(i, j) for (i, one), (j, other) in both if (one.source, one.target) == (other.target, other.source)]
-
-
-def related_pairs(languages: list[str], genus: dict[str, str]) -> list[tuple[int, int]]:
-    """Places of the pairs of languages of one genus, lower place first; codes like zh-Hant count as zh."""
-    of = [genus.get(code.split("-")[0]) for code in languages]
-    return [(i, j) for i, j in itertools.combinations(range(len(of)), 2) if of[i] is not None and of[i] == of[j]]

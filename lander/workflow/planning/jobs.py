@@ -17,31 +17,22 @@ from lander.shared.errors import UserError
 from lander.shared.yamlfile import read_yaml
 
 SNAKEFILE = Path(__file__).parents[3] / "workflow" / "Snakefile"
-SECONDS = 300
 NAMES = ("runtime", "mem", "mem_mb", "gpu")
-LISTENER = "from lander.workflow.planning.jobs import listen; listen()"
 
 Jobs = dict[str, dict[str, int]]
 """Rule -> jobs (their number), and the most that one of them asks for: runtime (minutes), mem_mb, gpu."""
 
 
 def dry_run(configfiles: Sequence[Path], profile: Path | None = None) -> Jobs | None:
-    """The jobs that are left to do, by rule; None if the workflow is not here or does not run.
-
-    Args:
-        profile: folder of a profile of Snakemake; only its resources are taken, for it may ask for plugins.
-    """
-    flags = profile_flags(profile) if profile else []
-    if not SNAKEFILE.is_file():
-        return None
-    command = [sys.executable, "-c", LISTENER, "--snakefile", str(SNAKEFILE), "--dry-run"]
+    """The jobs that are left to do, by rule; None if the dry run fails. Of a profile only the resources are taken."""
+    listener = f"from {__name__} import listen; listen()"
+    command = [sys.executable, "-c", listener, "--snakefile", str(SNAKEFILE), "--dry-run"]
     if configfiles:
         command += ["--configfile", *map(os.path.abspath, configfiles)]  # a name may begin with a dash
+    command += profile_flags(profile) if profile else []
     environment = {name: value for name, value in os.environ.items() if name != "SNAKEMAKE_PROFILE"}
     try:
-        done = subprocess.run(
-            [*command, *flags], capture_output=True, text=True, timeout=SECONDS, check=True, env=environment
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True, env=environment)
     except (OSError, subprocess.SubprocessError):
         return None
     return json.loads(done.stdout.splitlines()[-1])

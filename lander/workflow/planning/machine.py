@@ -28,7 +28,6 @@ from lander.workflow.planning.networks import Base
 from lander.workflow.planning.texts import Text
 
 GPU_IMPORTS = 0.6e9  # bytes of a GPU that a process takes before it holds anything
-CPU_IMPORTS = 0.45e9  # the same of a CPU, where it cannot be measured
 SECONDS = 0.2  # of measuring, for each kind of work
 WORK = 3e10  # operations of a measured step, about: fewer rows where a batch has more
 LAYERS, VOCABULARY = 2, 8192  # of the copy that is measured
@@ -70,20 +69,11 @@ def imports() -> float:
     import peft  # noqa: F401
 
     import_deepspeed()
-    try:
-        return float(re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())[1]) * 1024
-    except (OSError, TypeError):  # another system than Linux
-        return CPU_IMPORTS
-
-
-# ------------------------------------------------------------ speed
+    return float(re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())[1]) * 1024
 
 
 def rates(settings: config.Config, of: Machine, base: Base, texts: dict[str, Text]) -> dict[str, float]:
-    """FLOP/s of training, by method (those of the run, and `full`), and of decoding (`decode`).
-
-    Empty if the run's device is not in this machine.
-    """
+    """FLOP/s of training, by method (and `full`), and of decoding; empty if the device is not in this machine."""
     methods = dict.fromkeys(["full", *config.trained(settings)])
     if of.flops:
         return dict.fromkeys(methods, of.flops) | {"decode": DECODING * of.flops}

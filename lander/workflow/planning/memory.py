@@ -1,11 +1,7 @@
 """Memory of a stage: its own code runs on tensors that have shapes but no numbers, and the bytes alive are counted.
 
-Memory is counted from the stage's own code, so the plan follows every change of that code. Three things are not
-tensors of that code, and are constants here:
-
-- what DeepSpeed holds for each trained parameter (`CPU`, `GPU`);
-- what a CPU takes beyond the tensors alive (`HEAP`, `PROGRAMS`);
-- a process's imports (`lander.workflow.planning.machine`).
+So the plan follows every change of that code. What is no tensor of it is a constant here: what DeepSpeed holds for each
+trained parameter (`CPU`, `GPU`), and what a CPU takes beyond the tensors alive (`HEAP`, `PROGRAMS`).
 
 On a CPU freed memory is kept (`lander.shared.machine.prepare`), so what the end of a training needs (buffers, float32
 masters, and for `full` the base again) comes on top of the largest micro-batch.
@@ -67,10 +63,8 @@ def training(
 ) -> float:
     """Peak of one rank, in bytes, without its imports.
 
-    Args:
-        parameters: of the network; of these are trained: trained.
-        activations: bytes of a micro-batch, gradients of weights not among them.
-        copy: parameters of the base that is loaded again to write the model (`full`; in main memory).
+    `activations` are bytes of a micro-batch without gradients of weights. `copy` are the parameters of the base that
+    is loaded again, in main memory, to write the model (`full`).
     """
     stage = effective_stage(dtype, stage)
     whole, shared = (GPU if gpu else CPU)[dtype, stage]
@@ -82,9 +76,6 @@ def training(
 def beyond_tensors(gpu: bool, autocast: bool, peak: float) -> float:
     """Bytes that a device takes for tensors of `peak` bytes that come and go."""
     return peak if gpu else HEAP * peak + PROGRAMS * autocast
-
-
-# ------------------------------------------------------------ counting
 
 
 class Count(TorchDispatchMode):
@@ -126,10 +117,7 @@ def _places(index: torch.Tensor | None) -> list[torch.Tensor | None]:
 
 @contextmanager
 def counting(network: nn.Module) -> Iterator[Count]:
-    """Count what is made within, with a network of the meta device, whose weights become tensors without numbers.
-
-    The weights themselves are not counted.
-    """
+    """Count what is made within. The network is on the meta device; its weights get no numbers and are not counted."""
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     made: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}  # by the id of the tensor before, which is kept alive
     for module in network.modules():

@@ -134,9 +134,6 @@ def masks_of(own: config.Config, method: str, network: nn.Module) -> dict[str, p
     return {str(d): direction_mask(neurons, phi, layers, d, rules) for d in own.directions}
 
 
-# ------------------------------------------------------------ arithmetic
-
-
 def training_flops(
     settings: config.Config, prepared: Prepared, texts: dict[str, Text], steps: int | None
 ) -> float | None:

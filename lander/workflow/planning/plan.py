@@ -1,6 +1,7 @@
 """All that a plan says, as plain values and as text: sizes, memory, hours, disk; what does not fit or is not known."""
 
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, astuple
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from lander.config import config
 from lander.config.methods import METHODS
 from lander.finetune.methods import count
+from lander.report.tables import MISSING, Table, duration, markdown, quantity
 from lander.shared.languages import parse_direction
 from lander.shared.machine import autocasts
 from lander.workflow import Plan
@@ -19,30 +21,23 @@ GIGA = 1e9
 
 
 def make(
-    settings: config.Config,
-    of: machine.Machine,
-    configfiles: Sequence[Path] = (),
-    *,
-    count_jobs: bool = True,
-    profile: Path | None = None,
+    settings: config.Config, of: machine.Machine, files: Sequence[Path] | None = None, profile: Path | None = None
 ) -> dict[str, Any]:
     """A run's plan for a machine.
 
-    Args:
-        profile: folder of a profile of Snakemake, whose limits of jobs are compared; only if jobs are counted.
+    With the config's `files`, the jobs that are left are counted, and compared with the limits of a profile's folder.
     """
-    left = jobs.dry_run(configfiles, profile) if count_jobs else {}
+    left = {} if files is None else jobs.dry_run(files, profile)
     run = _Run(settings, of)
-    methods, stages = [run.method(name) for name in run.plan.trained], run.stages()
+    base, methods, stages = run.base, [run.method(name) for name in run.plan.trained], run.stages()
     hours = [one["hours"] and one["hours"] * one["trainings"] for one in methods] + [one["hours"] for one in stages]
-    base = run.base
     sizes = {"parameters": base.parameters, "n_layer": base.n_layer, "n_neurons": base.n_neurons}
     device = {"device": "gpu" if of.gpu else "cpu", "memory_gb": of.memory and of.memory / GIGA}
     plan: dict[str, Any] = {
         "run": settings.run,
         "model": {"path": settings.model.path, "dtype": run.dtype, **sizes},
         "machine": {**device, "flops": run.rates, "ranks": settings.finetune.ranks},
-        "jobs": {rule: one["jobs"] for rule, one in left.items()} if count_jobs and left is not None else None,
+        "jobs": None if files is None or left is None else {rule: one["jobs"] for rule, one in left.items()},
         "texts": {name: asdict(text) for name, text in run.texts.items()},
         "zero_stage": memory.effective_stage(run.dtype, settings.finetune.zero_stage),
         "methods": methods,
@@ -130,7 +125,7 @@ class _Run:
         tests = [
             texts.count(source, astuple(parse_direction(item)))
             for source in settings.data.test
-            for item in self.plan.tests[source.name]
+            for item in self.plan.tested.tests[source.name]
             if source.serves(parse_direction(item))
         ]
         decoded = None if None in tests else sum(tests) * models * settings.translate.beams * sentence
@@ -152,12 +147,10 @@ def _notes(settings: config.Config, of: machine.Machine, plan: dict[str, Any], l
     """What the numbers rest on, and what is not known."""
     source = "given by --flops" if of.flops else "measured on this machine just now"
     rates = ", ".join(f"{name} {rate:.2g}" for name, rate in plan["machine"]["flops"].items())
-    notes = [
-        f"hours: from FLOP/s {source} ({rates}); starting a job takes some seconds more"
-        if rates
-        else "hours are not known, for no GPU is here to be measured: give its FLOP/s with --flops, as 3e14",
-        "memory: the first and the last layers are taken for the chosen ones; the longest pairs of a sample for all",
-    ]
+    hours = f"hours: from FLOP/s {source} ({rates}); starting a job takes some seconds more"
+    unknown = "hours are not known, for no GPU is here to be measured: give its FLOP/s with --flops, as 3e14"
+    taken = "memory: the first and the last layers are taken for the chosen ones; the longest pairs of a sample for all"
+    notes = [hours if rates else unknown, taken]
     for note, is_so in (
         ("pairs not known before a download (data.max_pairs or finetune.steps helps)", lambda t: t["pairs"] is None),
         ("texts not counted, data.max_pairs taken for them", lambda t: t["pairs"] is not None and not t["counted"]),
@@ -177,88 +170,63 @@ def _notes(settings: config.Config, of: machine.Machine, plan: dict[str, Any], l
 def _warnings(plan: dict[str, Any]) -> list[str]:
     """What will not fit."""
     have, stage = plan["machine"]["memory_gb"], str(plan["zero_stage"])
-    warnings = []
+    warnings, needs = [], []
     if have is None:
         warnings.append("the memory of the device is not known; give it with --memory, in GB")
         have = float("inf")
+    none = "no ZeRO stage fits; use more ranks, a smaller batch or finetune.recompute, or leave the method out"
     for one in plan["methods"]:
-        need = one["memory_gb"]
-        if need[stage] > have:
-            fits = [f"finetune.zero_stage: {other} fits" for other, size in need.items() if size <= have]
-            remedy = (
-                "no ZeRO stage fits; use more ranks, a smaller batch or finetune.recompute, or leave the method out"
-            )
-            warnings.append(
-                f"{one['method']} needs {need[stage]:.1f} GB at ZeRO stage {stage}, there are {have:.1f}; "
-                f"{[*fits, remedy][0]}"
-            )
-    warnings += [
-        f"{one['stage']} needs {one['memory_gb']:.1f} GB, there are {have:.1f}; lower {one['stage']}.batch_size"
-        for one in plan["stages"]
-        if one["memory_gb"] > have
-    ]
-    free = shutil.disk_usage(".").free / GIGA
-    if plan["disk_gb"] > free:
+        sizes = one["memory_gb"]
+        fits = [f"finetune.zero_stage: {other} fits" for other, size in sizes.items() if size <= have]
+        needs.append((one["method"], sizes[stage], f" at ZeRO stage {stage}", [*fits, none][0]))
+    needs += [(one["stage"], one["memory_gb"], "", f"lower {one['stage']}.batch_size") for one in plan["stages"]]
+    for name, need, at, remedy in needs:
+        if need > have:
+            warnings.append(f"{name} needs {need:.1f} GB{at}, there are {have:.1f}; {remedy}")
+    if plan["disk_gb"] > (free := shutil.disk_usage(".").free / GIGA):
         warnings.append(f"the run writes {plan['disk_gb']:.1f} GB, and {free:.1f} GB are free on this disk")
     return warnings
 
 
-# ------------------------------------------------------------ for the terminal
-
-
 def page(plan: dict[str, Any]) -> str:
-    """Sizes, methods, stages, notes."""
-    model, machine, left = plan["model"], plan["machine"], plan["jobs"]
+    """A plan for the terminal: sizes, methods, stages, notes."""
+    model, machine, left, texts = plan["model"], plan["machine"], plan["jobs"], plan["texts"].values()
     have = f"{machine['memory_gb']:.1f} GB" if machine["memory_gb"] else "memory not known"
-    pairs = [text["pairs"] for text in plan["texts"].values()]
-    lengths = [round(text["prompt"] + text["target"]) for text in plan["texts"].values()]
-    jobs = "not counted" if left is None else f"{sum(left.values())} left to do"
-    if left:
-        jobs += f" ({', '.join(f'{n} {rule}' for rule, n in sorted(left.items(), key=lambda item: -item[1]))})"
+    pairs, lengths = [text["pairs"] for text in texts], [round(text["prompt"] + text["target"]) for text in texts]
+    kinds = ", ".join(f"{number} {rule}" for rule, number in Counter(left or {}).most_common())
     facts = {
         "run": plan["run"],
-        "model": f"{model['path']}: {_count(model['parameters'])} parameters, {model['n_layer']} layers of "
+        "model": f"{model['path']}: {quantity(model['parameters'])} parameters, {model['n_layer']} layers of "
         f"{model['n_neurons']:,} neurons, {model['dtype']}",
         "machine": f"{machine['device']}, {have}, {machine['ranks']} rank{'s' if machine['ranks'] > 1 else ''}",
         "directions": f"{len(pairs)}, {_range(pairs)} pairs each; {_range(lengths)} tokens a pair",
-        "jobs": jobs,
-        "hours": _hours(plan["hours"]) + ("" if plan["hours_complete"] else " and more: what has a ? below"),
+        "jobs": "not counted" if left is None else f"{sum(left.values())} left to do ({kinds or 'none'})",
+        "time": _time(plan["hours"]) + ("" if plan["hours_complete"] else f" and more: what has {MISSING} below"),
         "disk": f"{plan['disk_gb']:.2f} GB",
     }
-    parts = ["\n".join(f"{key:12} {value}" for key, value in facts.items())]
-    if plan["methods"]:
-        head = ["method", "trained", "share", "trainings", "updates", "hours each"]
-        head += [f"GB at ZeRO {stage}{' *' if stage == plan['zero_stage'] else ''}" for stage in memory.STAGES]
-        rows = [
-            [one["method"], _count(one["trained"]), f"{100 * one['share']:.2f}%", str(one["trainings"])]
-            + ["?" if one["updates"] is None else f"{one['updates']:,}", _hours(one["hours"])]
-            + [f"{one['memory_gb'][str(stage)]:.2f}" for stage in memory.STAGES]
-            for one in plan["methods"]
-        ]
-        parts.append(f"{_table(head, *rows)}\n* what the run uses; a device's peak, {machine['ranks']} rank(s)")
-    rows = [[one["stage"], f"{one['memory_gb']:.2f}", _hours(one["hours"])] for one in plan["stages"]]
-    parts.append(_table(["stage", "GB", "hours"], *rows))
-    parts.append("\n".join(f"- {note}" for note in plan["notes"]))
-    return "\n\n".join(parts)
+    used = {stage: " *" if stage == plan["zero_stage"] else "" for stage in memory.STAGES}
+    columns = ["trained", "share", "trainings", "updates", "time each"]
+    columns += [f"GB at ZeRO {stage}{sign}" for stage, sign in used.items()]
+    methods = []
+    for one in plan["methods"]:
+        updates = MISSING if one["updates"] is None else f"{one['updates']:,}"
+        cells = [quantity(one["trained"]), f"{one['share']:.2%}", one["trainings"], updates, _time(one["hours"])]
+        methods.append((one["method"], cells + [f"{size:.2f}" for size in one["memory_gb"].values()]))
+    note = f"* what the run uses; a device's peak, {machine['ranks']} rank(s)"
+    stages = [(one["stage"], [f"{one['memory_gb']:.2f}", _time(one["hours"])]) for one in plan["stages"]]
+    tables = [Table.of("Trainings", "method", columns, methods, notes=[note])] if methods else []
+    tables.append(Table.of("Other stages", "stage", ["GB", "time"], stages))
+    parts = ["\n".join(f"{key:12} {value}" for key, value in facts.items()), *map(markdown, tables)]
+    return "\n\n".join([*parts, "\n".join(f"- {note}" for note in plan["notes"])])
 
 
-def _table(*rows: list[str]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows)
-
-
-def _hours(hours: float | None) -> str:
-    return "?" if hours is None else f"{hours:.1f}" if hours >= 1 else f"{hours:.3f}"
-
-
-def _count(number: int) -> str:
-    sizes = {"B": 1e9, "M": 1e6, "k": 1e3}
-    return next((f"{number / size:.2f}{sign}" for sign, size in sizes.items() if number >= size), str(number))
+def _time(hours: float | None) -> str:
+    return duration(None if hours is None else 3600 * hours)
 
 
 def _range(numbers: list[int | None]) -> str:
-    known = [number for number in numbers if number is not None]
+    known = sorted({*numbers} - {None})
     if not known:
         return "unknown"
-    low, high = min(known), max(known)
-    return (f"{low:,}" if low == high else f"{low:,} to {high:,}") + " or unknown" * (len(known) < len(numbers))
+    shown = f"{known[0]:,} to {known[-1]:,}" if len(known) > 1 else f"{known[0]:,}"
+    return f"{shown} or unknown" if None in numbers else shown

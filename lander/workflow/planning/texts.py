@@ -78,8 +78,7 @@ def sample(
 ) -> list[tuple[float, float]]:
     """Tokens of the prompts and of the translations of a source's first pairs; none if it is not on this machine.
 
-    As many pairs as the training sorts by length together (`lander.finetune.schedule`): the longest of them share a
-    micro-batch.
+    There are as many pairs as the training sorts by length together: the longest of them share a micro-batch.
     """
     if source.remote or source.kind == "sacrebleu":
         return []
