@@ -20,7 +20,7 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from lander import cli
 from lander.config import schema
-from lander.config.config import EXAMPLES
+from lander.config.config import EXAMPLES, Config
 from lander.data.sources import Source
 from lander.shared import section, tables
 from lander.shared.section import Key
@@ -77,7 +77,7 @@ CLEANING = "data.cleaning.default."
 
 def config_page() -> str:
     """All keys of the config, a table per section."""
-    found = list(schema.all_keys())
+    found = list(section.keys(Config))
     sections: dict[str, list[Key]] = {"Top level": []}
     for key in found:
         if not key.section and not key.name.startswith(CLEANING):

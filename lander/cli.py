@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import Field, FiniteFloat
 
 import lander
-from lander.config.awareness import Awareness
+from lander.config.awareness import RULES, Awareness
 from lander.config.model import Model
 from lander.config.neurons import Neurons
 from lander.config.translate import Translate
@@ -122,12 +122,12 @@ def check(args: argparse.Namespace) -> None:
 
     raw = config.merged(*args.configfile)
     settings = config.load(raw)
-    base = config.find_base(settings.model.path, settings.pretrain.n_layer)
+    base = settings.base
     layers = "" if base.n_layer is None else f", {base.n_layer} layers"
     rates = (f"{method} {settings.finetune.method(method).learning_rate:g}" for method in config.trained(settings))
     length = f"{settings.finetune.steps} updates" if settings.finetune.steps else f"{settings.finetune.epochs:g} epochs"
     contrast = (code for code in settings.awareness.languages if code not in settings.languages)
-    tests = (f"{name} ({len(served)} directions)" for name, served in settings.tests.items())
+    tests = (f"{name} ({len(served)} directions)" for name, served in settings.tested(settings.directions).items())
     rows = {
         "run": f"{settings.run}, to results/{settings.run}/",
         "model": f"{settings.model.path} ({'local folder' if base.kind == 'local' else base.kind}{layers})",
@@ -361,13 +361,12 @@ def awareness(args: argparse.Namespace) -> None:
     twice = [code for code, _path in args.text if [other for other, _ in args.text].count(code) > 1]
     if twice:
         raise UserError(f"--text: {twice[0]} is given twice; put its text into one file")
-    from lander.config.rules import rule_of
     from lander.detect import standalone
     from lander.detect.neurons import Split
     from lander.shared import machine
 
     machine.prepare(args.threads)
-    rule = args.rule or rule_of(args.estimator)
+    rule = args.rule or RULES[args.estimator]
     split = Split(rule=rule, general_share=args.general_share, normalize=args.normalize)
     same = {name: getattr(args, name) for name in ("sentences", "dtype", "site", "batch_size", "seed")}
     standalone.run(args.model, dict(args.text), args.out, args.estimator, split, sample=args.neurons, **same)

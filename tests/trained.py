@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from lander.config.masks import Routing
-from lander.config.methods import METHODS, Lora
+from lander.config.methods import MASKED, Lora
 from lander.finetune import delta, saved
 from lander.finetune.methods import prepare
 from lander.models import loading
@@ -51,7 +51,7 @@ def make(folder: Path, method: str, *, family: str = "bloom", partly: bool = Fal
     where = base(folder / "base", family, toys.chat_tokenizer("qwen") if chat else None)
     network = loading.load_model(str(where), dtype="float32")
     neurons = {"bloom": 64}.get(family, 24)
-    masks = toys.masks([1, 2], neurons, DIRECTIONS) if METHODS[method].masked else {}
+    masks = toys.masks([1, 2], neurons, DIRECTIONS) if method in MASKED else {}
     if partly:
         changed = masks["en-fr"]
         untouched = {"role": "base", "owner": None, "trained": False, "scale": 1.0}

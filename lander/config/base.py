@@ -3,7 +3,6 @@
 Only file names and config.json are read: torch is not imported.
 """
 
-import difflib
 import json
 import os
 import re
@@ -13,7 +12,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from lander.shared.errors import UserError, brief
+from lander.shared.errors import UserError, brief, nearest
 from lander.shared.files import remedy
 
 BUILT_IN = Path(__file__).parents[1] / "models"  # holds code, and built-in models: folders with a config.json
@@ -46,16 +45,6 @@ class Base:
         return None if self.folder is None else _weight_bytes(self.folder)
 
 
-def find_base(path: str, pretrain_layers: int) -> Base:
-    """The base that `model.path` names; `pretrain_layers` has the one that the stage pretrain makes."""
-    if path == PRETRAIN:
-        return Base("pretrain", None, pretrain_layers)
-    folder = find_folder(path)
-    if folder is None:
-        return Base("hub", None, None)
-    return Base("built-in" if folder.parent == BUILT_IN else "local", folder, depth(folder / "config.json"))
-
-
 def find_folder(path: str) -> Path | None:
     """The folder of a built-in or local model; None for an id of the hub (owner/name)."""
     built_in = Path(path).name == path and is_model(BUILT_IN / path)
@@ -69,8 +58,7 @@ def find_folder(path: str) -> Path | None:
     if HUB_NAME.fullmatch(path):
         return None
     known = [*(folder.name for folder in sorted(BUILT_IN.iterdir()) if is_model(folder)), PRETRAIN]
-    near = difflib.get_close_matches(path, known, 1)
-    advice = f"did you mean {near[0]}?" if near else f"built in: {', '.join(known)}"
+    advice = nearest(path, known, f"built in: {', '.join(known)}")
     raise UserError(f"model.path: {path}: no such folder, and not a model on the hub (owner/name); {advice}")
 
 

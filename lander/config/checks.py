@@ -1,6 +1,5 @@
 """What a section cannot say about a config: how keys of several sections go together, and what must exist."""
 
-import difflib
 import os
 import shutil
 from collections import Counter
@@ -14,14 +13,13 @@ from lander.config.methods import MASKED, METHODS, TRAINED
 from lander.data.sources import Source
 from lander.data.templates import load_templates
 from lander.evaluate.metrics import METRICS
-from lander.shared.errors import UserError
+from lander.shared.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from lander.config.config import Config
 
 TOY_BYTES = 100_000_000  # of weights: 25 million parameters in float32
 FAR_ABOVE = 5  # times a method's usual learning rate
-SLURM_LOGS = "slurm-logs"  # of results/, by workflow/profiles/slurm
 
 
 def check(config: "Config") -> None:
@@ -121,14 +119,13 @@ def _sources(config: "Config") -> Iterator[str]:
 def _places(config: "Config") -> Iterator[str]:
     """Files, folders, models and executables that keys name."""
     folder = Path("results", config.run)
-    if config.run == SLURM_LOGS:
+    if config.run == "slurm-logs":
         yield f"run: {config.run}: {folder} is where the profile slurm puts SLURM's logs; choose another name"
     if os.path.lexists(folder) and not os.path.isdir(folder):
         yield f"run: {config.run}: {folder} is a file, and a run is a folder; choose another name"
     template, templates = config.translate.template, [one.name for one in load_templates(config.data.templates)]
     if template not in templates:
-        near = difflib.get_close_matches(template, templates, 1)
-        remedy = f"did you mean {near[0]}?" if near else f"there are: {', '.join(templates)}"
+        remedy = nearest(template, templates, f"there are: {', '.join(templates)}")
         yield f"translate.template: {template}: no such template; {remedy}"
     if masks := config.neurons.masks:
         if not os.path.isdir(masks):
@@ -171,11 +168,10 @@ def warnings(config: "Config") -> Iterator[str]:
         yield f"neurons.masks: {masks}: no mask of {', '.join(missing)}; they run the base's graph, untrained"
     size = config.base.weight_bytes  # None: on the hub, and hardly a toy, which takes higher rates
     if config.model.path != PRETRAIN and (size is None or size >= TOY_BYTES):
-        rates = {name: own.learning_rate for name, own in config.finetune.methods.items() if name in methods}
         high = [
-            f"{name} {rate:g} (usual: {METHODS[name].rate:g})"
-            for name, rate in rates.items()
-            if rate > FAR_ABOVE * METHODS[name].rate
+            f"{name} {own.learning_rate:g} (usual: {METHODS[name].rate:g})"
+            for name, own in config.finetune.methods.items()
+            if name in methods and own.learning_rate > FAR_ABOVE * METHODS[name].rate
         ]
         if high:
             yield f"finetune.learning_rate: far above the usual for a model of this size: {', '.join(high)}"

@@ -1,8 +1,7 @@
 """The config of a run: read, checked, typed. Stages know nothing of it: the workflow turns it into their flags.
 
-Every key is declared once, in the module of its section; the schema, the reference page and the file of defaults are
-made from the declarations (`lander.config.schema`). `load` takes the merged mapping of the config files and returns
-frozen values. What is wrong is said in one line that names the key and the remedy, before any job starts.
+Every key is declared once, in its section; the schema, the reference page and the file of defaults are made from the
+declarations (`lander.config.schema`). `load` takes the merged mapping of the config files and returns frozen values.
 
     config.read("mine.yaml").layers.k  ->  4
 """
@@ -10,6 +9,7 @@ frozen values. What is wrong is said in one line that names the key and the reme
 import sys
 from collections.abc import Mapping
 from itertools import permutations
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,14 +18,14 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from lander.config import checks
 from lander.config.activations import Activations
 from lander.config.awareness import Awareness
-from lander.config.base import Base, find_base
+from lander.config.base import BUILT_IN, PRETRAIN, Base, depth, find_folder
 from lander.config.data import Data
 from lander.config.evaluate import Evaluate
-from lander.config.experiments import Experiments
+from lander.config.experiments import Experiments, Workflow
 from lander.config.finetune import Finetune
 from lander.config.layers import Layers
 from lander.config.masks import Ablation, Routing
-from lander.config.methods import METHODS, TRAINED, TRAINING_FREE
+from lander.config.methods import METHODS, TRAINED
 from lander.config.model import Model
 from lander.config.neurons import Neurons
 from lander.config.pretrain import Pretrain
@@ -35,12 +35,10 @@ from lander.data.sources import DirectionValue, Source, check_sources
 from lander.shared.errors import UserError
 from lander.shared.files import shipped
 from lander.shared.languages import CODE, Direction, language_name
-from lander.shared.section import Distinct, Section, Text, keys
+from lander.shared.section import Distinct, Section, Text, items, keys
 from lander.shared.validation import check_values, not_text, read_words, validate
 from lander.shared.yamlfile import read_yaml
 
-__all__ = ["TRAINING_FREE", "Base", "Config", "Direction", "Source", "differences", "effective", "find_base", "load",
-           "merge", "merged", "names", "read", "trained"]  # fmt: skip
 BASELINES = ("zero-shot/best-prompt", "full", "lora", "adapter-lora", "random")  # of tests of significance
 EXAMPLES = {  # what a run needs and no default can give -> how it is written
     "languages": "languages: [en, de]",
@@ -65,53 +63,31 @@ def _names(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else {code: language_name(code) for code in value}
 
 
-class Workflow(Section):
-    """How the workflow behaves; nothing here changes a result."""
-
-    code_triggers: bool = Field(
-        True,
-        description="Whether a changed stage is run again; false keeps its results when Lander is upgraded in the "
-        "middle of an expensive study.",
-    )
-
-
 class Config(Section):
     """A config. After `load` every key has a value, `null` defaults are resolved, sources are checked and named."""
 
-    run: str = Field(
-        "run",
-        pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$",
-        max_length=100,
-        description="Name of the run; all results go to results/<run>/.",
-    )
+    run: str = Field("run", pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
+    """Name of the run; all results go to results/<run>/."""
     languages: Annotated[
         dict[str, Text],
         BeforeValidator(_names),
         WithJsonSchema({"type": ["array", "object"], "items": {"type": "string"}}),
-    ] = Field(
-        min_length=2,
-        description="Codes of the languages, or a mapping of code to the English name that prompts use (otherwise the "
-        "name in Unicode CLDR).",
-    )
-    directions: Annotated[tuple[DirectionValue, ...], Distinct] = Field(
-        min_length=1,
-        description="Translation directions, as en-de, or as [zh-Hant, en] if a code has a hyphen.",
-    )
+    ] = Field(min_length=2)
+    """Codes of the languages, or a mapping of code to the English name that prompts use (otherwise the name in Unicode
+    CLDR)."""
+    directions: Annotated[tuple[DirectionValue, ...], Distinct] = Field(min_length=1)
+    """Translation directions, as en-de, or as [zh-Hant, en] if a code has a hyphen."""
     methods: Annotated[tuple[Literal[*METHODS], ...], Distinct] = Field(
-        ("zero-shot", "full", "lora", "landermt"),
-        min_length=1,
-        description="What is trained and compared; zero-shot is the base itself, once with a fixed prompt and once "
-        "with the one that does best on the dev set.",
+        ("zero-shot", "full", "lora", "landermt"), min_length=1
     )
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Distinct] = Field(
-        (0,), min_length=1, description="Seeds of sampling and training; methods that train nothing use the first."
-    )
-    threads: int = Field(
-        1, ge=1, description="Torch threads of each job; part of the result, because the order of sums depends on it."
-    )
-    readings: Literal["repaired", "paper"] = Field(
-        "repaired", description="Which reading is used where the paper can be understood in two ways (docs/method.md)."
-    )
+    """What is trained and compared; zero-shot is the base itself, once with a fixed prompt and once with the one that
+    does best on the dev set."""
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Distinct] = Field((0,), min_length=1)
+    """Seeds of sampling and training; methods that train nothing use the first."""
+    threads: int = Field(1, ge=1)
+    """Torch threads of each job; part of the result, because the order of sums depends on it."""
+    readings: Literal["repaired", "paper"] = "repaired"
+    """Which reading is used where the paper can be understood in two ways (docs/method.md)."""
     model: Model
     data: Data = Data()
     pretrain: Pretrain = Pretrain()
@@ -130,33 +106,27 @@ class Config(Section):
     @property
     def base(self) -> Base:
         """The base model."""
-        return find_base(self.model.path, self.pretrain.n_layer)
-
-    @property
-    def tests(self) -> dict[str, tuple[Direction, ...]]:
-        """Name of each test set and the directions that it has text for."""
-        return self.tested(self.directions)
+        if self.model.path == PRETRAIN:
+            return Base("pretrain", None, self.pretrain.n_layer)
+        folder = find_folder(self.model.path)
+        if folder is None:
+            return Base("hub", None, None)
+        return Base("built-in" if folder.parent == BUILT_IN else "local", folder, depth(folder / "config.json"))
 
     def tested(self, directions: tuple[Direction, ...]) -> dict[str, tuple[Direction, ...]]:
         """Name of each test set and those of some directions that it has text for."""
-        tests: dict[str, tuple[Direction, ...]] = {}
+        parts: dict[str, list[Source]] = {}
         for source in self.data.test:
-            served = {direction for direction in directions if source.serves(direction)}
-            tests[source.name] = tuple(d for d in directions if d in served or d in tests.get(source.name, ()))
-        return tests
+            parts.setdefault(source.name, []).append(source)
+        return {name: tuple(d for d in directions if any(one.serves(d) for one in parts[name])) for name in parts}
 
 
-def _readings(which: str) -> dict[str, dict[str, str]]:
-    """Section -> key -> value, of the switches between two readings of the paper."""
-    found: dict[str, dict[str, str]] = {}
-    for key in keys(Config):
-        if key.readings:
-            section, name = key.name.split(".")
-            found.setdefault(section, {})[name] = key.readings[which]
-    return found
-
-
-READINGS = {which: _readings(which) for which in ("repaired", "paper")}
+# The switches between two readings of the paper: reading -> section -> key -> value
+READINGS: dict[str, dict[str, dict[str, str]]] = {"repaired": {}, "paper": {}}
+for key in keys(Config):
+    for which, value in key.readings.items():
+        section, name = key.name.split(".")
+        READINGS[which].setdefault(section, {})[name] = value
 
 
 # ---------------------------------------------------------------- reading
@@ -171,10 +141,7 @@ def merged(*paths: str | Path) -> dict[str, Any]:
     """What config files say together, later ones over earlier ones; without a file, what config.yaml says."""
     found: dict[str, Any] = {}
     for path in paths or (shipped("config.yaml"),):
-        try:
-            value = read_yaml(path)
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such file") from None
+        value = read_yaml(path)
         if not isinstance(value, dict):
             raise UserError(f"{path}: not a config, it has no keys at its top level")
         found = merge(found, value)
@@ -194,24 +161,17 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 def load(raw: Mapping[str, Any]) -> Config:
     """Check a config and give it types. UserError for anything wrong: one line with the key and the remedy."""
     check_values(raw, "")  # before anything walks through it
-    typed = validate(Config, merge(PLACEHOLDERS, raw))
-    if missing := _missing(typed, raw):  # after all else: a key may be missing because it is misspelt
+    config = validate(Config, merge(PLACEHOLDERS, raw))
+    needless = {"data.train": not trained(config), "data.dev": "zero-shot" not in config.methods}
+    given = set(raw) | {f"{key}.{inner}" for key in ("model", "data") for inner in raw.get(key) or ()}
+    if missing := [key for key in EXAMPLES if key not in given and not needless.get(key)]:  # last: it may be misspelt
         wanted = "; ".join(f"{key}, as in `{EXAMPLES[key]}`" for key in missing)
         raise UserError(f"missing: {wanted}; add {'it' if len(missing) == 1 else 'them'} to the config")
-    typed = _resolve(typed)
-    checks.check(typed)
-    for warning in checks.warnings(typed):
+    config = _resolve(config)
+    checks.check(config)
+    for warning in checks.warnings(config):
         print(f"lander: warning: {warning}", file=sys.stderr)
-    return typed
-
-
-def _missing(config: Config, raw: Mapping[str, Any]) -> list[str]:
-    """What the run needs, no default can give, and the config does not name."""
-    needed = ["languages", "directions", "model.path", "data.test"]
-    needed += ["data.train"] if trained(config) else []
-    needed += ["data.dev"] if "zero-shot" in config.methods else []
-    given = set(raw) | {f"{key}.{inner}" for key in ("model", "data") for inner in raw.get(key) or ()}
-    return [key for key in EXAMPLES if key in needed and key not in given]
+    return config
 
 
 def _resolve(config: Config) -> Config:
@@ -221,22 +181,17 @@ def _resolve(config: Config) -> Config:
         for section, values in READINGS[config.readings].items()
     }
     config = config.changed(switches)
-    data = {key: check_sources(getattr(config.data, key), f"data.{key}", named=key == "test")
-            for key in ("train", "dev", "test", "exclude")}  # fmt: skip
 
-    def sources(name: str, key: str, default: tuple[Source, ...]) -> tuple[Source, ...]:
-        given = getattr(getattr(config, name), key)
-        return default if given is None else check_sources(given, f"{name}.{key}")
+    def sources(key: str, default: tuple[Source, ...] = ()) -> tuple[Source, ...]:
+        given = attrgetter(key)(config)
+        return default if given is None else check_sources(given, key, named=key == "data.test")
 
-    rates = {
-        name: own.learning_rate or config.finetune.learning_rate or METHODS[name].rate
-        for name, own in config.finetune.methods.items()
-    }
+    data = {key: sources(f"data.{key}") for key in ("train", "dev", "test", "exclude")}
     usual = tuple(name for name in BASELINES if name.split("/")[0] in config.methods)
     paper = ("bleu_13a",) if config.readings == "paper" and "bleu_13a" not in config.evaluate.metrics else ()
-    tested = (Direction(*pair) for pair in permutations(config.languages, 2))
-    tested = (direction for direction in tested if any(source.serves(direction) for source in data["test"]))
-    untrained = tuple(direction for direction in tested if direction not in config.directions)
+    pairs = [Direction(*pair) for pair in permutations(config.languages, 2)]
+    tested = (pair for pair in pairs if any(source.serves(pair) for source in data["test"]))
+    untrained = tuple(pair for pair in tested if pair not in config.directions)
     scored, baselines, forgotten = config.awareness.languages, config.evaluate.baselines, config.experiments.untrained
     return config.changed(
         {
@@ -247,15 +202,15 @@ def _resolve(config: Config) -> Config:
             },
             "awareness": {
                 "languages": tuple(config.languages) if scored is None else scored,
-                "data": sources("awareness", "data", data["train"]),
+                "data": sources("awareness.data", data["train"]),
             },
-            "pretrain": {
-                "text": sources("pretrain", "text", data["train"]),
-                "parallel": sources("pretrain", "parallel", ()),
-            },
+            "pretrain": {"text": sources("pretrain.text", data["train"]), "parallel": sources("pretrain.parallel")},
             "finetune": {
                 "accumulate": config.finetune.accumulate or len(config.directions),
-                **{name: {"learning_rate": rate} for name, rate in rates.items()},
+                **{
+                    name: {"learning_rate": own.learning_rate or config.finetune.learning_rate or METHODS[name].rate}
+                    for name, own in config.finetune.methods.items()
+                },
             },
             "evaluate": {
                 "baselines": usual if baselines is None else baselines,
@@ -263,7 +218,7 @@ def _resolve(config: Config) -> Config:
             },
             "experiments": {
                 "untrained": untrained if forgotten is None else forgotten,
-                "text": sources("experiments", "text", data["dev"]),
+                "text": sources("experiments.text", data["dev"]),
             },
         }
     )
@@ -289,21 +244,17 @@ def differences(raw: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
 
 def other_readings(config: Config) -> list[str]:
     """`section.key: value` of each switch that a loaded config has otherwise than its set of readings."""
-    return [
-        f"{section}.{key}: {now}"
-        for section, switches in READINGS[config.readings].items()
-        for key, value in switches.items()
-        if (now := getattr(getattr(config, section), key)) != value
-    ]
+    values = {key.name: key.readings[config.readings] for key in keys(Config) if key.readings}
+    return [f"{key}: {now}" for key, value in values.items() if (now := attrgetter(key)(config)) != value]
 
 
 def effective(config: Config) -> dict[str, Any]:
     """The config as plain values, every key present; `workflow` is left out, because it changes no result."""
     plain = config.model_dump(mode="json", by_alias=True, exclude={"workflow"})
-    lists = {"data": ("train", "dev", "test", "exclude"), "awareness": ("data",), "pretrain": ("text", "parallel"),
-             "experiments": ("text",)}  # fmt: skip
-    for name, inner in lists.items():
-        plain[name] |= {key: [source.json for source in getattr(getattr(config, name), key)] for key in inner}
+    for key in keys(Config):
+        if items(key.field.annotation) is Source:
+            section, name = key.name.split(".")
+            plain[section][name] = [source.json for source in attrgetter(key.name)(config)]
     return plain
 
 

@@ -12,28 +12,19 @@ from lander.shared.section import PathText, Section, Text
 class Neural(Section):
     """A neural metric."""
 
-    name: str = Field(pattern="^[a-z0-9]+([_+.-][a-z0-9]+)*$", description="Its name in the tables, as comet.")
-    model: PathText = Field(
-        description="A local checkpoint (its .ckpt, or the folder above checkpoints/model.ckpt), which needs no "
-        "network, or a hub id as Unbabel/wmt22-comet-da."
-    )
-    command: tuple[Text, ...] | None = Field(
-        None,
-        min_length=1,
-        description="The executable and its arguments with {source}, {hypothesis}, {reference}, {model}, {scores}; "
-        "comet-score alone gets its arguments. null installs COMET (workflow/envs/comet.txt).",
-    )
-    signature: str | None = Field(
-        None,
-        min_length=1,
-        description="What makes the scores comparable; null is the model, the digest of a local checkpoint and COMET's "
-        "version.",
-    )
-    less_is_better: bool | None = Field(
-        None,
-        description="Whether the lower score is the better one, as MetricX's; null is unknown, and no score is marked "
-        "as best or ahead (of the metric `comet` it is known that more is better).",
-    )
+    name: str = Field(pattern="^[a-z0-9]+([_+.-][a-z0-9]+)*$")
+    """Its name in the tables, as comet."""
+    model: PathText
+    """A local checkpoint (its .ckpt, or the folder above checkpoints/model.ckpt), which needs no network, or a hub id
+    as Unbabel/wmt22-comet-da."""
+    command: tuple[Text, ...] | None = Field(None, min_length=1)
+    """The executable and its arguments with {source}, {hypothesis}, {reference}, {model}, {scores}; comet-score alone
+    gets its arguments. null installs COMET (workflow/envs/comet.txt)."""
+    signature: str | None = Field(None, min_length=1)
+    """What makes the scores comparable; null is the model, the digest of a local checkpoint and COMET's version."""
+    less_is_better: bool | None = None
+    """Whether the lower score is the better one, as MetricX's; null is unknown, and no score is marked as best or ahead
+    (of the metric `comet` it is known that more is better)."""
 
     @property
     def remote(self) -> bool:
@@ -44,16 +35,11 @@ class Neural(Section):
 class Evaluate(Section):
     """Scores and tests of significance (paper 4.3-4.4)."""
 
-    baselines: tuple[Text, ...] | None = Field(
-        None,
-        description="Methods (or method/variant) that every method is tested against; null is those of "
-        "zero-shot/best-prompt, full, lora, adapter-lora and random that are in `methods`.",
-    )
-    metrics: tuple[Literal[OPTIONAL], ...] = Field(
-        (), description="Further metrics beside BLEU and chrF2++; `readings: paper` adds bleu_13a."
-    )
-    neural: tuple[Neural, ...] = Field(
-        (),
-        description="COMET and other neural metrics. They run in their own environment (lander/evaluate/neural.py), "
-        "and their segment scores go into the same tests.",
-    )
+    baselines: tuple[Text, ...] | None = None
+    """Methods (or method/variant) that every method is tested against; null is those of zero-shot/best-prompt, full,
+    lora, adapter-lora and random that are in `methods`."""
+    metrics: tuple[Literal[OPTIONAL], ...] = ()
+    """Further metrics beside BLEU and chrF2++; `readings: paper` adds bleu_13a."""
+    neural: tuple[Neural, ...] = ()
+    """COMET and other neural metrics. They run in their own environment (lander/evaluate/neural.py), and their segment
+    scores go into the same tests."""

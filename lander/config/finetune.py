@@ -13,50 +13,40 @@ from lander.shared.section import Section, switch
 class Training(Section):
     """Training, the same for all methods (paper 4.2)."""
 
-    steps: int | None = Field(None, ge=1, description="Optimizer updates; if both are given, steps win over epochs.")
-    epochs: float = Field(1, gt=0, description="Passes over the training pairs.")
-    batch_size: int = Field(8, ge=1, description="Pairs per micro-batch, all of one direction.")
-    accumulate: int | None = Field(
-        None,
-        ge=1,
-        description="Micro-batches per update, summed over ranks; null is the number of directions, so that each "
-        "update sees all of them.",
-    )
-    learning_rate: float | None = Field(
-        None,
-        gt=0,
-        description="Highest learning rate of AdamW; a method's own wins over it. null is 5e-5 for methods that train "
-        "the model's own weights and 2e-4 for LoRA and adapters.",
-    )
-    schedule: Literal["constant", "linear", "cosine"] = Field(
-        "linear", description="Course of the learning rate after the warmup."
-    )
-    warmup: int = Field(0, ge=0, description="Updates in which the learning rate rises.")
-    weight_decay: float = Field(0.01, ge=0, description="Decoupled weight decay of AdamW.")
-    clip: float = Field(1.0, ge=0, description="Largest norm of the gradient; 0 is no clipping.")
-    max_length: int = Field(
-        2048, ge=8, description="Most tokens of a prompt and its translation; longer pairs are left out."
-    )
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto",
-        description="Arithmetic on a CPU; auto is bfloat16 if the machine has it. On a GPU the type of the weights "
-        "decides.",
-    )
-    zero_stage: Literal[0, 1, 2, 3] = Field(0, description="Stage of DeepSpeed ZeRO.")
-    recompute: bool = Field(
-        False, description="Gradient checkpointing: less memory for a third more time; changes no result."
-    )
-    ranks: int = Field(1, ge=1, description="Processes (GPUs) that train one model together; never changes the result.")
-    checkpoint_minutes: float = Field(
-        5,
-        ge=0,
-        description="Minutes of training between the checkpoints that a killed training resumes from; 0 is none.",
-    )
-    scope: Literal["layer", "ffn"] = switch(
-        "What is trained in the chosen layers: all (attention and norms too), or only the FFN neurons.",
-        repaired="layer",
-        paper="layer",
-    )
+    steps: int | None = Field(None, ge=1)
+    """Optimizer updates; if both are given, steps win over epochs."""
+    epochs: float = Field(1, gt=0)
+    """Passes over the training pairs."""
+    batch_size: int = Field(8, ge=1)
+    """Pairs per micro-batch, all of one direction."""
+    accumulate: int | None = Field(None, ge=1)
+    """Micro-batches per update, summed over ranks; null is the number of directions, so that each update sees all of
+    them."""
+    learning_rate: float | None = Field(None, gt=0)
+    """Highest learning rate of AdamW; a method's own wins over it. null is 5e-5 for methods that train the model's own
+    weights and 2e-4 for LoRA and adapters."""
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    """Course of the learning rate after the warmup."""
+    warmup: int = Field(0, ge=0)
+    """Updates in which the learning rate rises."""
+    weight_decay: float = Field(0.01, ge=0)
+    """Decoupled weight decay of AdamW."""
+    clip: float = Field(1.0, ge=0)
+    """Largest norm of the gradient; 0 is no clipping."""
+    max_length: int = Field(2048, ge=8)
+    """Most tokens of a prompt and its translation; longer pairs are left out."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic on a CPU; auto is bfloat16 if the machine has it. On a GPU the type of the weights decides."""
+    zero_stage: Literal[0, 1, 2, 3] = 0
+    """Stage of DeepSpeed ZeRO."""
+    recompute: bool = False
+    """Gradient checkpointing: less memory for a third more time; changes no result."""
+    ranks: int = Field(1, ge=1)
+    """Processes (GPUs) that train one model together; never changes the result."""
+    checkpoint_minutes: float = Field(5, ge=0)
+    """Minutes of training between the checkpoints that a killed training resumes from; 0 is none."""
+    scope: Literal["layer", "ffn"] = switch(repaired="layer", paper="layer")
+    """What is trained in the chosen layers: all (attention and norms too), or only the FFN neurons."""
 
     def method(self, name: str) -> MethodSettings:
         """Settings of one method, for example its learning rate; UserError if it trains nothing."""

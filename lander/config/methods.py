@@ -19,9 +19,8 @@ Settings = Mapping[str, Any]
 class MethodSettings(Section):
     """finetune.<method>: the settings of a method."""
 
-    learning_rate: float | None = Field(
-        None, gt=0, description="Highest learning rate of this method; null is finetune.learning_rate."
-    )
+    learning_rate: float | None = Field(None, gt=0)
+    """Highest learning rate of this method; null is finetune.learning_rate."""
 
 
 Alpha = Annotated[int, Field(ge=1, description="Numerator of the scale alpha / rank.")]
@@ -32,21 +31,19 @@ class LoraMatched(MethodSettings):
 
 
 class AdapterLora(MethodSettings):
-    rank: int = Field(16, ge=1, description="Rank of the low-rank update.")
+    rank: int = Field(16, ge=1)
+    """Rank of the low-rank update."""
     alpha: Alpha = 32
 
 
 class Lora(AdapterLora):
-    targets: tuple[Text, ...] = Field(
-        (),
-        description="Names of the modules that get an update, as query_key_value; none is every linear map of a layer.",
-    )
+    targets: tuple[Text, ...] = ()
+    """Names of the modules that get an update, as query_key_value; none is every linear map of a layer."""
 
 
 class Adapter(MethodSettings):
-    bottleneck: int | None = Field(
-        None, ge=1, description="Width of the bottleneck; null is as many parameters as the chosen layers have."
-    )
+    bottleneck: int | None = Field(None, ge=1)
+    """Width of the bottleneck; null is as many parameters as the chosen layers have."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +76,6 @@ class Method:
     flags: Callable[[Any, Any], Settings] = lambda own, config: {}
     recipe: Recipe | None = None
     table1: bool = True
-
-    @property
-    def masked(self) -> bool:
-        """Whether it needs masks."""
-        return self.recipe is not None
 
 
 def _lora_flags(own: MethodSettings, _config: Any) -> Settings:

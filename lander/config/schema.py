@@ -7,54 +7,41 @@ here. docs/make_reference.py makes the reference page from the same keys.
 """
 
 import textwrap
-from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 import yaml
 from pydantic_core import to_jsonable_python
 
-from lander.config.config import EXAMPLES, Config
-from lander.shared import section
+from lander.config.config import EXAMPLES, READINGS, Config
 from lander.shared.files import shipped, write_text
-from lander.shared.section import Key
+from lander.shared.section import Key, keys
 
 SCHEMA, DEFAULTS = "workflow/schemas/config.schema.yaml", "config/defaults.yaml"
 WIDTH = 120
 
 
-def all_keys() -> Iterator[Key]:
-    """Every key of the config, dotted; a section comes before what is in it."""
-    yield from section.keys(Config)
-
-
-@cache
-def choices(name: str) -> list[str]:
-    """The values of a key that has a fixed set of them, by its dotted name."""
-    return section.choices(next(key for key in all_keys() if key.name == name).field.annotation)
-
-
 def schema_text() -> str:
     """The JSON schema of a config file, as YAML."""
-    head = (
-        "# The JSON schema of a config file. Made by `python -m lander.config.schema`: edit lander/config/ instead.\n"
-    )
-    made = _without(Config.model_json_schema(by_alias=True), "title")
-    for switch in (key for key in all_keys() if key.readings):
-        node = made["$defs"][switch.name.split(".")[0].capitalize()]["properties"][switch.name.split(".")[1]]
-        del node["default"]  # `readings` decides
+    made = _plain(Config.model_json_schema(by_alias=True))
+    for section, switches in READINGS["paper"].items():
+        for name in switches:
+            del made["$defs"][section.capitalize()]["properties"][name]["default"]  # `readings` decides
     for node in (made, made["$defs"]["Model"]):  # several files may make a config together
         del node["required"]
-    return head + yaml.safe_dump(made, sort_keys=False, allow_unicode=True, width=WIDTH)
+    head = "# The JSON schema of a config file. Made by `python -m lander.config.schema`: edit lander/config/ instead."
+    return f"{head}\n{yaml.safe_dump(made, sort_keys=False, allow_unicode=True, width=WIDTH)}"
 
 
-def _without(node: Any, name: str) -> Any:
-    """A schema without the titles that pydantic makes of names; properties may be called so."""
-    if isinstance(node, list):
-        return [_without(item, name) for item in node]
-    if not isinstance(node, dict):
-        return node
-    return {key: _without(item, name) for key, item in node.items() if not (key == name and isinstance(item, str))}
+def _plain(node: Any) -> Any:
+    """A schema without the titles that pydantic makes of names, and with each text on one line."""
+    match node:
+        case str():
+            return " ".join(node.split())
+        case list():
+            return [_plain(item) for item in node]
+        case dict():  # a property may be called `title`
+            return {key: _plain(item) for key, item in node.items() if not (key == "title" and isinstance(item, str))}
+    return node
 
 
 def defaults_text() -> str:
@@ -66,14 +53,14 @@ def defaults_text() -> str:
         "# Every key of the config with its default. Made by `python -m lander.config.schema` from lander/config/.",
         "# Lander does not read this file; a config needs only the keys that differ.",
     ]
-    for key in all_keys():
+    for key in keys(Config):
         *above, name = key.name.split(".")
         indent = "  " * len(above)
         about = " ".join([key.about, *(f"{which}: {value}." for which, value in key.readings.items())])
         lines += [] if above else [""]
         lines += textwrap.wrap(f"# {about}", WIDTH, initial_indent=indent, subsequent_indent=f"{indent}# ")
         if key.section:
-            bare = all(inner.readings for inner in section.keys(key.section))  # an empty section would be refused
+            bare = all(inner.readings for inner in keys(key.section))  # an empty section would be refused
             lines.append(f"{indent}{'# ' if bare else ''}{name}:")
         elif key.name in EXAMPLES:
             lines.append(f"{indent}# {name}: ..." if above else f"# {EXAMPLES[key.name]}")
@@ -89,11 +76,6 @@ def default_text(key: Key) -> str:
     return text.removesuffix("...\n").strip()
 
 
-def main() -> None:
-    """Write both files."""
+if __name__ == "__main__":
     write_text(shipped(SCHEMA), schema_text())
     write_text(shipped(DEFAULTS), defaults_text())
-
-
-if __name__ == "__main__":
-    main()

@@ -8,11 +8,15 @@ from lander.shared.section import Section
 class Translate(Section):
     """Decoding (paper 4.3)."""
 
-    template: str = Field("sentence", min_length=1, description="Name of the instruction template of all decoding.")
-    beams: int = Field(1, ge=1, description="Width of the beam; 1 is greedy.")
-    max_new_tokens: int = Field(512, ge=1, description="Longest translation in tokens.")
-    batch_size: int = Field(32, ge=1, description="Sentences per batch.")
-    dev_sentences: int = Field(
-        50, ge=1, description="Dev sentences per direction on which the best prompt of zero-shot is chosen."
-    )
-    shots: int = Field(5, ge=1, description="Random examples in the prompts of the method in-context.")
+    template: str = Field("sentence", min_length=1)
+    """Name of the instruction template of all decoding."""
+    beams: int = Field(1, ge=1)
+    """Width of the beam; 1 is greedy."""
+    max_new_tokens: int = Field(512, ge=1)
+    """Longest translation in tokens."""
+    batch_size: int = Field(32, ge=1)
+    """Sentences per batch."""
+    dev_sentences: int = Field(50, ge=1)
+    """Dev sentences per direction on which the best prompt of zero-shot is chosen."""
+    shots: int = Field(5, ge=1)
+    """Random examples in the prompts of the method in-context."""

@@ -19,19 +19,20 @@ rates of trials are known only while `tune` runs: the workflow adds their rows t
 Models with the same settings of a stage share its tables. The first such model names the folder, the *selection*.
 """
 
-import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 from lander.config.config import READINGS, Config
 from lander.config.methods import MASKED, METHODS
-from lander.config.schema import choices
-from lander.shared.errors import UserError
+from lander.shared.errors import UserError, nearest
 from lander.shared.languages import Direction
+from lander.shared.section import choices, keys
 
-SWITCHES = [f"{section}.{key}" for section, keys in READINGS["paper"].items() for key in keys]
+SWITCHES = [key.name for key in keys(Config) if key.readings]
+VALUES = {key.name: choices(key.field.annotation) for key in keys(Config)}  # of keys with a fixed set of them
 
 
 @dataclass(frozen=True)
@@ -92,12 +93,7 @@ def trial(settings: Config, name: str, rate: float) -> Variant:
 
 def switches(settings: Config) -> list[Variant]:
     """The variants that change one switch of the readings each."""
-    found = []
-    for key in SWITCHES:
-        section, name = key.split(".")
-        now = getattr(getattr(settings, section), name)
-        found += [switch(key, value) for value in choices(key) if value != now]
-    return found
+    return [switch(key, value) for key in SWITCHES for value in VALUES[key] if value != attrgetter(key)(settings)]
 
 
 def configure(settings: Config, variant: Variant, method: str | None = None) -> Config:
@@ -114,9 +110,8 @@ class Variants:
     ) -> None:
         """Build the table.
 
-        Args:
-            n_layer: None for a model that is not on this machine yet: depths end a little above `layers.k`.
-            more: rows that are known only while a run goes on; asked for when a name is not in the table.
+        `n_layer` is None for a model that is not on this machine yet: depths end a little above `layers.k`. `more`
+        gives rows that are known only while a run goes on; it is asked when a name is not in the table.
         """
         self.settings, self.more = settings, more
         self.depths = range((settings.layers.k + 4 if n_layer is None else n_layer) + 1)
@@ -128,7 +123,7 @@ class Variants:
         settings, own = self.settings, self.settings.experiments
         yield MAIN
         yield from (Variant(name, changes) for name, changes in READINGS.items())
-        yield from (switch(key, value) for key in (*SWITCHES, "awareness.estimator") for value in choices(key))
+        yield from (switch(key, value) for key in (*SWITCHES, "awareness.estimator") for value in VALUES[key])
         yield from map(depth, {*self.depths, *(own.sweep_k or ())})
         yield from map(general, own.sweep_epsilon)
         yield from (only(settings, direction) for direction in settings.directions)
@@ -141,10 +136,9 @@ class Variants:
             self.rows |= {row.name: row for row in self.more()}
         if name in self.rows:
             return self.rows[name]
-        near = difflib.get_close_matches(name, self.rows, 1)
         raise UserError(
-            f"{name}: not a variant of this config{f'; did you mean {near[0]}?' if near else ''} (docs/tables.md lists "
-            "them; experiments.sweep_k, sweep_epsilon, draws and mixes add others, and `tune` the learning rates)"
+            f"{name}: not a variant of this config; {nearest(name, self.rows, 'docs/tables.md lists them')} "
+            "(experiments.sweep_k, sweep_epsilon, draws and mixes add others, and `tune` the learning rates)"
         )
 
     def _config(self, method: str, name: str) -> Config:
@@ -158,10 +152,8 @@ class Variants:
     def _selection(self, stage: str, method: str, name: str) -> str:
         """The folder of layers, neurons or masks that a model uses: that of the first with the same settings."""
         wanted = self.seen_by(stage, method, name)
-        for candidate in (("landermt", MAIN.name), (method, MAIN.name), ("landermt", name)):
-            if self.seen_by(stage, *candidate) == wanted:
-                return _folder(*candidate)
-        return _folder(method, name)
+        candidates = (("landermt", MAIN.name), (method, MAIN.name), ("landermt", name), (method, name))
+        return next(_folder(*one) for one in candidates if self.seen_by(stage, *one) == wanted)
 
     def selected(self, folder: str) -> tuple[str, str]:
         """Method and variant that name a selection."""

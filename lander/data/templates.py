@@ -56,10 +56,7 @@ class Template:
 def load_templates(path: str | Path | None = None) -> list[Template]:
     """Read templates from a YAML file, by default the ten that come with Lander."""
     path = Path(path) if path else DEFAULT_PATH
-    try:
-        entries = read_yaml(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file of templates (data.templates)") from None
+    entries = read_yaml(path, absent="no such file of templates (data.templates)")
     if not isinstance(entries, list) or not entries:
         raise UserError(f"{path}: must be a list of templates, each with a name and a text")
     templates = []

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lander.shared.errors import UserError, brief
+from lander.shared.errors import UserError, brief, nearest
 from lander.shared.languages import Direction
 
 
@@ -38,13 +38,11 @@ def cached(name: str, pair: Direction) -> tuple[str, str] | None:
 
 def fetch(name: str, pair: Direction) -> tuple[str, str]:
     """Files of source and first reference, fetched through sacreBLEU into its cache."""
-    import difflib
 
     import sacrebleu
 
     if name not in sacrebleu.DATASETS:
-        near = difflib.get_close_matches(name, sacrebleu.DATASETS, 1)
-        advice = f"did you mean {near[0]}?" if near else "`sacrebleu --list` names them"
+        advice = nearest(name, sacrebleu.DATASETS, "`sacrebleu --list` names them")
         raise UserError(f"sacrebleu {name}: no such test set; {advice}")
     known = sorted(sacrebleu.DATASETS[name].langpairs)
     langpair = f"{pair.source}-{pair.target}"

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from lander.config.rules import rule_of
+from lander.config.awareness import RULES
 from lander.evaluate.collect import MEANS
 from lander.experiments import rates, samples
 from lander.experiments.samples import DRAWS, KEYS, MAIN, METRICS, SUMMARY, Inputs, by_key, runs_of, summarise
@@ -227,7 +227,7 @@ def estimators(inputs: Inputs) -> Document:
         raise UserError(f"--values {' '.join(inputs.values)}: two variants have the same estimator; give each once")
     data["estimator"] = [names[run] for run in runs_of(data)]
     levels = by_key(data[data["method"] == CONTROL], "test", "metric")
-    others = [name for (method, _), name in names.items() if method != CONTROL and rule_of(name) != rule_of(own)]
+    others = [name for (method, _), name in names.items() if method != CONTROL and RULES.get(name) != RULES.get(own)]
     data["lowest"] = data["mean"].round(4) == data.loc[data["metric"] == LOSS, "mean"].round(4).min()
 
     def to_random(row: Any, digits: int) -> Cell | str:

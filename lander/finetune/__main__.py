@@ -36,7 +36,7 @@ import torch.distributed as dist
 
 from lander.config.finetune import Training
 from lander.config.masks import Routing
-from lander.config.methods import METHODS, TRAINED, Adapter, Lora
+from lander.config.methods import MASKED, METHODS, TRAINED, Adapter, Lora
 from lander.data.templates import Template, load_templates
 from lander.finetune import checkpoint, saved
 from lander.finetune.cost import training_cost
@@ -170,7 +170,7 @@ def main() -> None:
     add("--out", type=Path, required=True, help="folder of the model")
     args = parser.parse_args()
     args.learning_rate = args.learning_rate or METHODS[args.method].rate
-    if METHODS[args.method].masked and args.masks is None:
+    if args.method in MASKED and args.masks is None:
         raise UserError(f"--masks: {args.method} needs a folder of masks")
     started = time.monotonic()
     machine.prepare(args.threads)
@@ -186,7 +186,7 @@ def finetune(args: argparse.Namespace, started: float) -> None:
         sweep_output(args)
     torch.manual_seed(args.seed)
     network, codec = loading.load(args.model, args.revision, args.dtype, args.prompt)
-    masked = METHODS[args.method].masked
+    masked = args.method in MASKED
     masks = saved.read_masks(args.masks, list(map(str, args.routes or args.directions))) if masked else {}
     pairs = read_pairs(args, codec, masks)
     schedule = Schedule(pairs, args.batch_size, args.seed)

@@ -17,6 +17,7 @@ from huggingface_hub import ModelCard, ModelCardData
 
 import lander
 from lander.config.base import HUB_NAME
+from lander.finetune import saved
 from lander.finetune.delta import Delta
 from lander.models import loading
 from lander.report.inputs import read_scores_table

@@ -43,11 +43,8 @@ class Timer:
     """Says after each update whether the next step would come too late.
 
     The next step is another update and a checkpoint; after the last update it is writing the model. An update may take
-    twice as long as the slowest so far (measured with the checkpoint after it, if there was one).
-
-    Args:
-        end: seconds since 1970, or None for no limit.
-        checkpoint_bytes, model_bytes: sizes on disk.
+    twice as long as the slowest so far (measured with the checkpoint after it, if there was one). `end` is in seconds
+    since 1970, or None for no limit.
     """
 
     def __init__(

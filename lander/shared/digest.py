@@ -3,9 +3,9 @@
 Snakemake does not look into `python -m lander.x`. Each rule therefore carries this digest as a parameter, so that a
 change of a stage's code reruns the stage and what follows. Comments, docstrings and layout do not count.
 
-Imports are read from the source, wherever they are; nothing is executed. Python also runs the packages above a module:
-their statements count, the functions that they define do not. The data files (pages, YAML, JSON) of a folder count with
-each module of the folder that names one of them.
+Imports (absolute ones) are read from the source, wherever they are; nothing is executed. Python also runs the packages
+above a module: their statements count, the functions that they define do not. The data files (pages, YAML, JSON) of a
+folder count with each module of the folder that names one of them.
 
     code_digest("lander.detect.layers")  ->  "4f0c..."
 """
@@ -87,16 +87,11 @@ def _imports(module: str, whole: bool) -> tuple[str, ...]:
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and ENTRY.fullmatch(node.value):
             found.append(node.value.partition(":")[0])
         elif isinstance(node, ast.ImportFrom):
-            origin = node.module or ""
-            if node.level:  # relative: one level is the package itself, or the package of a module
-                parts = module.split(".")
-                above = parts[: len(parts) - node.level + (_file(module).name == "__init__.py")]
-                origin = ".".join([*above, *([node.module] if node.module else [])])
-            members = [f"{origin}.{alias.name}" for alias in node.names]
+            members = [f"{node.module}.{alias.name}" for alias in node.names]
             modules = [member for member in members if _file(member)]
             found += modules
             if len(modules) < len(members):  # something is taken from the package or module itself
-                found.append(origin)
+                found.append(node.module)
     return tuple(name for name in found if name.split(".")[0] == PACKAGE.name and _file(name))
 
 

@@ -1,11 +1,12 @@
 """Errors of the user's input, and the wrapper that prints any of them as one line."""
 
 import contextlib
+import difflib
 import errno
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 TOKEN = re.compile(r"hf_\w+")  # an access token of the Hugging Face hub, which a library may put into a message
 ERRORS = "LANDER_ERRORS"  # environment variable: a file to which the workflow's jobs append the line of their error
@@ -48,9 +49,7 @@ def run_main(main: Callable[[], None], name: str) -> None:
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":  # torch's
             raise
-        advice = (
-            "use a smaller batch (`batch_size`), `finetune.recompute`, or more ranks with `finetune.zero_stage` 2 or 3"
-        )
+        advice = "use a smaller `batch_size`, `finetune.recompute`, or more ranks with `finetune.zero_stage` 2 or 3"
         _fail(name, f"not enough memory on the GPU ({brief(error)}); {advice}")
     except UnicodeEncodeError as error:
         if error.reason != "surrogates not allowed":
@@ -69,6 +68,12 @@ def one_line(text: str) -> str:
 def brief(error: BaseException, characters: int = 300) -> str:
     """A library's message on one line, cut to some characters; the error's type if the message is empty."""
     return one_line(" ".join(str(error).split()))[:characters] or type(error).__name__
+
+
+def nearest(name: str, known: Iterable[str], otherwise: str) -> str:
+    """Advice for a name that is not known: the one that is nearly the same, or something else if there is none."""
+    near = difflib.get_close_matches(name, known, 1)
+    return f"did you mean {near[0]}?" if near else otherwise
 
 
 def _fail(name: str, message: str) -> None:

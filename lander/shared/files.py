@@ -21,46 +21,55 @@ FULL_TEXT = re.compile(r"os error (?:{}|{}|{})\b".format(*FULL))  # the words of
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`. It gets the name `path` if the block succeeds and is removed otherwise."""
-    path = Path(path)
-    if path.exists() and not path.is_file():  # a device would be replaced by a file
+    if os.path.exists(path) and not os.path.isfile(path):  # a device would be replaced by a file
         raise UserError(f"{path}: a folder or device, not a file to write to; choose another name")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=_prefix(path), dir=path.parent)
-    os.close(handle)
-    try:
-        with _to_disk(path, Path(name)):
-            yield Path(name)
-        public(Path(name))
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    with _whole(Path(path), folder=False) as temporary:
+        yield temporary
 
 
 @contextmanager
 def whole_folder(path: str | Path, *, new: bool = False) -> Iterator[Path]:
     """Yield a temporary folder beside `path`. It replaces `path` if the block succeeds and is removed otherwise.
 
-    Args:
-        new: whether to refuse a `path` that is there already, unless it is an empty folder.
-    Raises:
-        UserError: the disk is full, or `path` is refused.
+    With `new`, a `path` that is there already is a UserError, unless it is an empty folder.
     """
     path = Path(path)
     if new and path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UserError(f"{path}: a file, or a folder that is not empty; choose another one or empty it")
+    with _whole(path, folder=True) as temporary:
+        yield temporary
+
+
+@contextmanager
+def _whole(path: Path, folder: bool) -> Iterator[Path]:
+    """A full disk, however a library reports it, becomes a `UserError`. Network disks report it only when flushed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))
-    old = folder.with_name(f"{folder.name}.old")
+    if folder:
+        temporary = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))
+    else:
+        handle, name = tempfile.mkstemp(prefix=_prefix(path), dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+    old = temporary.with_name(f"{temporary.name}.old")
     try:
-        with _to_disk(path, folder):
-            yield folder
-        public(folder)
+        yield temporary
+        for file in _files(temporary):
+            with open(file, "rb") as stream:
+                os.fsync(stream.fileno())
+        public(temporary)
         if path.is_dir():  # moved away first: a kill during the removal must not leave half of it under its name
             os.replace(path, old)
-        os.replace(folder, path)
+        os.replace(temporary, path)
+    except Exception as error:
+        if getattr(error, "errno", None) not in FULL and not FULL_TEXT.search(str(error)):
+            raise
+        raise UserError(
+            f"{path}: not written, the disk, the quota or the limit of a file's size is reached ({brief(error)}); "
+            "make room and run again"
+        ) from None
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        for left in (temporary, old):
+            _remove(left)
 
 
 def public(path: Path) -> None:
@@ -86,8 +95,7 @@ def sweep(*paths: str | Path) -> None:
         left = re.compile(re.escape(_prefix(path)) + r"[a-z0-9_]{8}(\.old)?")
         for name in os.listdir(path.parent) if path.parent.is_dir() else ():
             if left.fullmatch(name):
-                found = path.with_name(name)
-                shutil.rmtree(found) if found.is_dir() else found.unlink()
+                _remove(path.with_name(name))
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -112,11 +120,7 @@ def read_json(path: str | Path) -> Any:
 
 
 def remedy(path: str | Path, made_with: str | Path | None = None) -> str:
-    """What to do about a damaged file: for a file of a run, the command that makes it again.
-
-    Args:
-        made_with: the output of its job, if the file itself is not a declared output.
-    """
+    """What to do about a damaged file: for a file of a run, the command that makes it (or `made_with` it) again."""
     if "results" not in Path(path).parts:
         return "make it again"
     target = shlex.quote(str(made_with or path))
@@ -144,27 +148,11 @@ def _files(path: Path) -> list[Path]:
     return [file for file in [path, *path.rglob("*")] if file.is_file()]
 
 
-@contextmanager
-def _to_disk(path: Path, temporary: Path) -> Iterator[None]:
-    """Flush what the block has written; a full disk, however a library reports it, becomes a `UserError`.
-
-    Network disks above all report a failure only when files are flushed.
-    """
-    try:
-        yield
-        for file in _files(temporary):
-            handle = os.open(file, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
-    except Exception as error:
-        if getattr(error, "errno", None) not in FULL and not FULL_TEXT.search(str(error)):
-            raise
-        raise UserError(
-            f"{path}: not written, the disk, the quota or the limit of a file's size is reached ({brief(error)}); "
-            "make room and run again"
-        ) from None
+def _remove(path: Path) -> None:
+    """Remove a file or folder, if it is there."""
+    shutil.rmtree(path, ignore_errors=True)
+    if path.is_file():
+        path.unlink(missing_ok=True)
 
 
 def _prefix(path: Path) -> str:

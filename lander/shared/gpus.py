@@ -25,12 +25,11 @@ def visible() -> list[str]:
 
 
 def claim(count: int) -> list[int]:
-    """Lock `count` free GPUs until this process ends.
+    """Lock `count` free GPUs until this process ends, and return their positions among the visible ones.
 
-    Returns:
-        their positions among the visible GPUs; empty if all visible ones are wanted, or too few are free.
+    Empty if all visible ones are wanted, or too few are free.
     """
-    names, found, locks = visible(), [], []
+    names, locks = visible(), {}
     for place, name in enumerate(names if 0 < count < len(names) else ()):
         path = Path(tempfile.gettempdir(), f"lander-gpu-{os.getuid()}-{name}.lock")
         lock = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
@@ -39,13 +38,12 @@ def claim(count: int) -> list[int]:
         except OSError:
             os.close(lock)
             continue
-        found.append(place)
-        locks.append(lock)
-        if len(found) == count:
-            for taken in locks:
+        locks[place] = lock
+        if len(locks) == count:
+            for taken in locks.values():
                 os.set_inheritable(taken, True)  # the command that replaces this process keeps the locks
-            return found
-    for lock in locks:
+            return list(locks)
+    for lock in locks.values():
         os.close(lock)
     return []
 

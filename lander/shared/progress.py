@@ -21,9 +21,7 @@ class _Log:
     def write(self, text: str) -> None:
         line = text.strip()
         if line and line != self.last:  # tqdm shows the finished bar once more when it is closed
-            with contextlib.suppress(
-                BrokenPipeError
-            ):  # Ctrl-C has ended the reader; the work goes on to save its state
+            with contextlib.suppress(BrokenPipeError):  # Ctrl-C ended the reader; the work goes on to save its state
                 print(line, file=sys.stderr, flush=True)
             self.last = line
 
@@ -35,13 +33,9 @@ def progress(name: str, total: float, done: float = 0, *, shown: bool = True, pa
     """A counter of work, to be closed (or used with `with`). The time left follows from the mean speed so far.
 
     Args:
-        name: what the lines are about.
-        total: amount of work, in any unit.
-        done: what an earlier process has done of it.
+        total, done: amount of work, in any unit; what an earlier process has done of it.
         shown: False prints nothing (other ranks of a training).
         patience: seconds before the first line, by default as between lines: short work is silent.
-    Returns:
-        tqdm's counter: `update(amount)`, `set_postfix_str(facts, refresh=False)`, `close()`.
     """
     terminal = sys.stderr.isatty()
     patience = EVERY if patience is None else patience

@@ -1,7 +1,7 @@
 """Sections: typed groups of settings, declared once, that the config, the stages' flags and the reference are made of.
 
-A section is a frozen pydantic model in which unknown keys are errors. Each field has a type, a default, limits and a
-description. From these follow
+A section is a frozen pydantic model in which unknown keys are errors. Each field has a type, a default, limits and,
+in the docstring below it, a description. From these follow
 
     the config       `lander.config.config.Config` is a section of sections
     the flags        `add_flags(parser, Layers, "k", "side")` adds --k and --side, with choices, defaults and help
@@ -41,7 +41,7 @@ Distinct = AfterValidator(_distinct)  # of a list: no value twice
 class Section(BaseModel):
     """Base of all sections. Values have exactly the declared types: nothing is converted in silence."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
     @classmethod
     def annotations(cls) -> dict[str, Any]:
@@ -71,9 +71,9 @@ class Section(BaseModel):
         return self.model_copy(update=update)
 
 
-def switch(description: str, *, repaired: Any, paper: Any) -> Any:
+def switch(*, repaired: Any, paper: Any) -> Any:
     """A field on which the paper can be read in two ways: its value in each set of `readings`."""
-    return Field(default=repaired, description=description, json_schema_extra={"repaired": repaired, "paper": paper})
+    return Field(default=repaired, json_schema_extra={"repaired": repaired, "paper": paper})
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,8 @@ class Key:
 
     @property
     def about(self) -> str:
-        """What the key is; a section says it in its docstring."""
-        return self.field.description or (self.section and self.section.__doc__) or ""
+        """What the key is, on one line; a section says it in its docstring."""
+        return " ".join((self.field.description or (self.section and self.section.__doc__) or "").split())
 
 
 def keys(section: type[Section], prefix: str = "") -> Iterator[Key]:
@@ -155,12 +155,12 @@ def _value(section: type[Section], name: str, text: str) -> Any:
     """A value from the command line (one item of a list), checked against its field's limits."""
     from lander.shared.validation import problem, read_words  # only where there is a command line
 
-    annotation = section.model_fields[name].annotation
-    several = items(annotation) is not None
-    value = read_words([text] if several else text, annotation)
-    if wrong := problem(section, name, value):
+    field = section.model_fields[name]
+    annotation = items(field.annotation) or Annotated[field.annotation, field]
+    value = read_words(text, annotation)
+    if wrong := problem(annotation, value):
         raise argparse.ArgumentTypeError(wrong)
-    return value[0] if several else value
+    return value
 
 
 def flags(section: Section, *names: str) -> list[str]:
@@ -181,11 +181,7 @@ def names_of(section: type[Section], *left_out: str) -> list[str]:
 
 
 def settings(section: type[Section], args: argparse.Namespace, prefix: str = "") -> Any:
-    """The section with the values of a command line; fields that have no flag keep their defaults.
-
-    Args:
-        prefix: as given to `add_flags`.
-    """
+    """The section with the values of a command line; fields that have no flag keep their defaults."""
     flag = {name: f"{prefix.replace('-', '_')}{name}" for name in section.model_fields}
     given = {name: getattr(args, flag[name]) for name in flag if hasattr(args, flag[name])}
     return section(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})

@@ -128,12 +128,9 @@ def write_rows(path: str | Path, rows: Iterable[Sequence], schema: str) -> None:
 def read(
     path: str | Path | BinaryIO, schema: str, columns: list[str] | None = None, name: str | None = None
 ) -> pd.DataFrame:
-    """Read a table made by `write`, or by anybody with the same columns.
+    """Read some columns (default: all) of a table made by `write`, or by anybody with the same columns.
 
-    Args:
-        path: a file, or an open one.
-        columns: those to read; None reads all of the schema.
-        name: of the table in messages, if `path` is not a file of its own.
+    `name` is the table's in messages, if `path` is an open file.
     """
     wanted = SCHEMAS[schema] if columns is None else pa.schema([SCHEMAS[schema].field(column) for column in columns])
     name = name or str(path)
@@ -239,9 +236,8 @@ def by_neuron(values: dict[str, np.ndarray]) -> pd.DataFrame:
     n_layer, p = next(iter(values.values())).shape
     layer = np.repeat(np.arange(n_layer, dtype=np.int32), p)
     neuron = np.tile(np.arange(p, dtype=np.int32), n_layer)
-    return pd.DataFrame(
-        {"layer": layer, "neuron": neuron} | {name: array.reshape(-1) for name, array in values.items()}
-    )
+    flat = {name: array.reshape(-1) for name, array in values.items()}
+    return pd.DataFrame({"layer": layer, "neuron": neuron} | flat)
 
 
 def _check(path: str | Path, table: pa.Table, schema: str) -> None:

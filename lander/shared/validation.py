@@ -10,7 +10,7 @@ import difflib
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -45,12 +45,9 @@ SCIENTIFIC = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 
 
 def validate(section: type[S], raw: Mapping[str, Any], place: str = "") -> S:
-    """A section from raw values; absent keys get their defaults.
+    """A section from raw values, with defaults for absent keys; `place` is its dotted name in the config, for messages.
 
     UserError for an unknown key, or a value of the wrong type or out of range.
-
-    Args:
-        place: dotted name of the section in the config, for messages.
     """
     words = read_words(raw, section)
     check_values(words, place)
@@ -60,15 +57,14 @@ def validate(section: type[S], raw: Mapping[str, Any], place: str = "") -> S:
         raise UserError(_message(section, error, place)) from None
 
 
-def problem(section: type[Section], name: str, value: Any) -> str | None:
-    """What is wrong with the value of one field; None where nothing is."""
-    field = section.model_fields[name]
+def problem(annotation: Any, value: Any) -> str | None:
+    """What is wrong with a value of a type; None if nothing is."""
     try:
-        TypeAdapter(Annotated[field.annotation, field], config={"strict": True}).validate_python(value)
+        TypeAdapter(annotation, config={"strict": True}).validate_python(value)
     except ValidationError as error:
         found = error.errors(include_url=False)[0]
-        null = " or null" if type(None) in members(field.annotation) else ""
-        return f"{_show(found['input'])} given, wanted {_wanted(found, name)}{null}"
+        null = " or null" if type(None) in members(annotation) else ""
+        return f"{_show(value)} given, wanted {_wanted(found, '')}{null}"
     return None
 
 

@@ -19,13 +19,13 @@ MOST_VALUES = 200_000  # with all aliases expanded
 LARGEST = 20_000_000  # bytes
 
 
-def read_yaml(path: str | Path) -> Any:
-    """The value in a YAML file. FileNotFoundError if there is none; any other fault is a UserError."""
+def read_yaml(path: str | Path, absent: str = "no such file") -> Any:
+    """The value in a YAML file. UserError for any fault; `absent` is what to say if there is no file."""
     try:
         with open(path, "rb") as stream:
             data = stream.read(LARGEST + 1)
     except FileNotFoundError:
-        raise
+        raise UserError(f"{path}: {absent}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     if len(data) > LARGEST:

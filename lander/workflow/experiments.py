@@ -9,9 +9,9 @@ from functools import cache
 from typing import Any
 
 from lander.config import variants
+from lander.config.awareness import RULES
 from lander.config.config import READINGS, Config, trained
 from lander.config.methods import SECOND_MODEL, TABLE1, TABLE2, TRAINING_FREE
-from lander.config.rules import RULES
 from lander.config.variants import MAIN, Variant, Variants
 from lander.experiments import MEASURED
 from lander.experiments.rates import rate_name
@@ -145,8 +145,8 @@ class Experiments:
     @property
     def estimator_flags(self) -> list[str]:
         """NAME=FOLDER or FILE of every estimator, as the analysis of their agreement takes them."""
-        rules = {name: RULES[name] for name in self.settings.experiments.estimators if name in RULES}
-        flags = self._scored() | {"rules": rules}
+        rules = {name: RULES[name] for name in self.settings.experiments.estimators if RULES[name] != "variance"}
+        flags = self._scored() | ({"rules": rules} if rules else {})
         return as_flags({flag: [f"{name}={value}" for name, value in found.items()] for flag, found in flags.items()})
 
     # ------------------------------------------------------------ files

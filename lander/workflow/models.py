@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from lander.config import config
+from lander.config.awareness import RULES
 from lander.config.finetune import Training
 from lander.config.methods import MASKED, METHODS, TRAINING_FREE
 from lander.config.pretrain import Pretrain
-from lander.config.rules import rule_of
 from lander.config.translate import Translate
 from lander.config.variants import Variant, Variants, reading, trial
 from lander.experiments.rates import rate_name
@@ -168,7 +168,7 @@ class Models:
 
     def neuron_flags(self, wildcards: Any) -> list[str]:
         settings = self._of(wildcards).settings
-        found = ["--rule", rule_of(settings.awareness.estimator), *flags(settings.neurons, *CLASSES)]
+        found = ["--rule", RULES[settings.awareness.estimator], *flags(settings.neurons, *CLASSES)]
         return [*found, *self._drawn(wildcards, "neurons", "--permute")]
 
     def mask_flags(self, wildcards: Any) -> list[str]:

@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lander.config import config
-from lander.config.schema import all_keys
+from lander.config.config import Config
 from lander.data.templates import load_templates
 from lander.shared.files import shipped
+from lander.shared.section import keys
 
 TEXT = shipped("config.yaml").read_text(encoding="utf-8")
 DEFAULT = yaml.safe_load(TEXT)
-KEYS = [key.name for key in all_keys()]
+KEYS = [key.name for key in keys(Config)]
 KEYS += ["data.train.0.builtin", "data.test.0.lines", "nope", "model.nope", "data.train.0.tmx"]
 SNIPPETS = ("\t", "\n", ": ", "- ", "&a ", "*a", "<<: *a", "!!python/object:os.system x", "!!int x", "{", "[", "}", "]",
             '"\\ud800"', '"\\0"', "---", "...", "%YAML 9", "? ", "|", "'", "\x00", "\x85", *TRICKY[:6])  # fmt: skip

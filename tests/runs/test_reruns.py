@@ -21,10 +21,11 @@ import yaml
 from reruns import BASE, CODE, INPUTS, KEYS, LANGUAGES, SCRATCH, SCRATCH_KEYS, TARGETS, UNRECORDED
 from test_run import ROOT, copy_code
 
-from lander.config import config, schema
+from lander.config import config
+from lander.shared.section import keys
 from lander.workflow import Plan
 
-LEAVES = [key.name for key in schema.all_keys() if not key.section]
+LEAVES = [key.name for key in keys(config.Config) if not key.section]
 SOAK = bool(os.environ.get("LANDER_SOAK"))
 IDLE = [key for key, (_, roots) in KEYS.items() if not roots and key not in UNRECORDED]
 SAMPLED = ("data.cleaning.default.length.max", "finetune.lora.learning_rate")

@@ -14,19 +14,27 @@ from lander.shared.validation import validate
 class Inner(Section):
     """A section in a section."""
 
-    rate: float = Field(0.1, gt=0, description="A rate of 100%.")
+    rate: float = Field(0.1, gt=0)
+    """A rate of 100%."""
 
 
 class Outer(Section):
     """A section with one field of each kind."""
 
-    number: int | None = Field(None, ge=1, description="A number.")
-    share: float = Field(0.5, ge=0, le=1, description="A share.")
-    words: tuple[Annotated[str, Field(min_length=1)], ...] = Field(("a",), description="Words.")
-    stage: Literal[0, 1, 2] = Field(0, description="A stage.")
-    gate: Literal["static", "off"] = switch("A gate.", repaired="off", paper="static")
-    quick: bool = Field(False, description="Whether it is quick.")
-    inner_one: Inner = Field(Inner(), alias="inner-one", description="More.")
+    number: int | None = Field(None, ge=1)
+    """A number."""
+    share: float = Field(0.5, ge=0, le=1)
+    """A share."""
+    words: tuple[Annotated[str, Field(min_length=1)], ...] = ("a",)
+    """Words."""
+    stage: Literal[0, 1, 2] = 0
+    """A stage."""
+    gate: Literal["static", "off"] = switch(repaired="off", paper="static")
+    """A gate."""
+    quick: bool = False
+    """Whether it is quick."""
+    inner_one: Inner = Field(Inner(), alias="inner-one")
+    """More."""
 
 
 LEAVES = ("number", "share", "words", "stage", "gate", "quick")

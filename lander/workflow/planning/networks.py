@@ -62,7 +62,7 @@ def read_config(settings: config.Config) -> Any:
     """The base's config of transformers; nothing is downloaded."""
     from transformers import AutoConfig, BloomConfig
 
-    base, revision = config.find_base(settings.model.path, settings.pretrain.n_layer), settings.model.revision
+    base, revision = settings.base, settings.model.revision
     if base.kind == "pretrain":
         made = settings.pretrain
         sizes = {"hidden_size": made.d_model, "n_layer": made.n_layer, "n_head": made.n_head}

@@ -97,7 +97,7 @@ def sample(
 
 def token_counter(settings: config.Config) -> Callable[[str], float]:
     """Counts the tokens of a text, or estimates them if the base's tokenizer is not on this machine."""
-    base = config.find_base(settings.model.path, settings.pretrain.n_layer)
+    base = settings.base
     if base.kind != "pretrain":
         from transformers import AutoTokenizer
 
