@@ -11,12 +11,11 @@ from lander.evaluate.__main__ import main
 from lander.evaluate.bleu import bleu_for, flores
 from lander.evaluate.collect import COLUMNS, collect, means, merge_signatures, read_scores, write_scores
 from lander.evaluate.contamination import normalise, seen_in_training
-from lander.evaluate.metrics import METRICS, Look, Metric, check_files
+from lander.evaluate.metrics import METRICS, Look, Metric, check_files, look
 from lander.evaluate.outputs import flags, repeated_share, target_judge, unfinished
 from lander.evaluate.scoring import score, segments
 from lander.evaluate.segments import read_all
 from lander.evaluate.translations import Translations
-from lander.report.labels import look
 from lander.shared import tables
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction
