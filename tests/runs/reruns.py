@@ -179,7 +179,7 @@ CODE = {  # a module of each stage, and the jobs that it is the code of
     "lander/finetune/trainer.py": ["finetune"],
     "lander/translate/__main__.py": [*DECODERS, "loss"],  # both read test sets
     "lander/translate/loss.py": ["loss"],
-    "lander/evaluate/metrics.py": ["score", "scores", "figures_layers", "figures_awareness"],  # their labels
+    "lander/evaluate/metrics.py": ["score", "scores", "clusters", "figures_layers", "figures_awareness"],  # labels
     "lander/evaluate/contamination.py": ["seen", "score", "scores", *DECODERS, "loss"],  # decoding draws examples
     "lander/evaluate/resampling.py": ["significance", "score", "scores"],
     "lander/experiments/varied.py": ["experiment_sweep_k"],
