@@ -1,10 +1,10 @@
 """The metrics: what each is called, how it is shown, and how its scores are made. docs/tables.md explains them.
 
-A corpus score of sacreBLEU is a function of the sums of a few counts over the sentences, its *statistics*. With these,
-the score of a subset or of a resample costs an addition. `bleu` and `chrf` are sacreBLEU's functions on arrays of sums,
-with the statistics on the first axis. The corpus score of a metric without statistics is the mean of sentence scores.
+sacreBLEU computes a corpus score from a few counts per sentence (the *statistics*), added up. So the score of a subset
+or of a resample costs an addition. `bleu` and `chrf` do the same on arrays of sums, with the statistics on the first
+axis. The corpus score of a metric without statistics is the mean of sentence scores.
 
-Config, checks, stages and report read this table, in its order. Nothing heavy is imported with this module: the config
+Config, checks, stages and report read `METRICS`, in its order. Nothing heavy is imported with this module: the config
 is checked before any job starts.
 """
 

@@ -82,7 +82,7 @@ def test_choosing_prompts_takes_the_best_per_direction_and_the_best_in_the_mean(
     written = {"en-de": {"a": whole, "b": most, "c": ""}, "fr-de": {"a": "", "b": most, "c": whole}}
 
     def translate(_self, sentences, direction, *, template, **decoding):
-        assert decoding == {"beams": 2, "max_new_tokens": 256, "batch_size": 32}
+        assert decoding["beams"] == 2
         return [written[str(direction)][template.name]] * len(sentences)
 
     monkeypatch.setattr(Translator, "translate", translate)
