@@ -98,7 +98,7 @@ def update(point: dict[str, int], args: argparse.Namespace) -> Callable[[], obje
     schedule, codec = Schedule(dict.fromkeys(names, pairs), ROWS, seed=0), loading.load_codec("lander-tiny")
     with contextlib.redirect_stdout(sys.stderr):  # DeepSpeed tells of its memory
         ours = trainer.Trainer(ready, schedule, codec, settings)
-    numbers = iter(range(settings.updates))
+    numbers = iter(range(settings.steps))
     return lambda: ours.update(next(numbers))
 
 

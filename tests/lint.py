@@ -14,14 +14,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 ALLOWED = "Specify a conda environment or container for each rule."
-WANTED = {
-    "docstring": r'^ +"""',
-    "log": r"^ +log:",
-    "benchmark": r"^ +benchmark:",
-    "threads": r"^ +threads:",
-    "resources": r"^ +resources:",
-    "code digest": r"^ +code=plan\.code\(",
-}
+WANTED = {"docstring": r'^ +"""', "code digest": r"^ +code=plan\.code\("}
+WANTED |= {name: rf"^ +{name}:" for name in ("log", "benchmark", "threads", "resources")}
 EXCEPT = {
     "prefetch": ("benchmark", "code digest"),  # it is no file, and runs whenever it is asked for
     "comet_environment": ("code digest",),  # it installs a package

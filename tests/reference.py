@@ -13,13 +13,15 @@ from torch.nn.utils import clip_grad_norm_
 from lander.models.tokens import Batch
 
 Tensors = dict[str, torch.Tensor]
+Owners = tuple[str | None, ...]  # neuron i is owned by owners[i % len]
+Windows = list[list[tuple[str, Batch]]]  # of each update: the direction and batch of each micro-batch
 LAYER = "transformer.h.1"
 
 
 class MaskedFFN(nn.Module):
     """BLOOM's FFN with its neurons by owner, scaled as `toys.mask` says: .8 for those of nobody, .2 for the owned."""
 
-    def __init__(self, ffn: nn.Module, directions: list[str], owners: tuple[str | None, ...]):
+    def __init__(self, ffn: nn.Module, directions: list[str], owners: Owners):
         super().__init__()
         self.direction, self.act, self.bias = "", ffn.gelu_impl, nn.Parameter(ffn.dense_4h_to_h.bias.detach())
         up, down = ffn.dense_h_to_4h, ffn.dense_4h_to_h.weight
@@ -52,27 +54,18 @@ class Update:
 
 
 def train(
-    network: nn.Module,
-    owners: tuple[str | None, ...],
-    windows: list[list[tuple[str, Batch]]],
-    *,
-    rate: float,
-    decay: float,
-    clip: float,
-    scope: str,
+    network: nn.Module, owners: Owners, windows: Windows, *, rate: float, decay: float, clip: float, scope: str
 ) -> list[Update]:
     """Train layer 1, the learning rate falling linearly to zero.
 
     Args:
-        owners: neuron i is owned by owners[i % len].
         clip: norm of the gradient; 0 does not clip.
         scope: `layer`, or `ffn` without attention and norms.
     """
     layer = network.requires_grad_(False).get_submodule(LAYER)
     layer.mlp = MaskedFFN(layer.mlp, sorted({direction for window in windows for direction, _ in window}), owners)
-    trained = {
-        engine_name(name): value for name, value in layer.named_parameters() if scope == "layer" or "mlp" in name
-    }
+    moving = [(name, value) for name, value in layer.named_parameters() if scope == "layer" or "mlp" in name]
+    trained = {engine_name(name): value for name, value in moving}
     gates = [value.requires_grad_() for name, value in trained.items() if ".gates." in name]
     others = [value.requires_grad_() for name, value in trained.items() if ".gates." not in name]
     optimizer = torch.optim.AdamW([{"params": others, "weight_decay": decay}, {"params": gates, "weight_decay": 0.0}])

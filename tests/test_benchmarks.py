@@ -31,7 +31,6 @@ from lander.translate.translator import Translator
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")  # runpy's, of shared imports
 ROOT = Path(__file__).parent.parent
-BENCHMARKS = sorted(path.stem for path in ROOT.glob("benchmarks/[a-z]*.py"))
 WIDTH, LAYERS, VOCABULARY, ROWS, TOKENS, PROMPT = 32, 4, 512, 2, 12, 6
 SIZE = training.Size(WIDTH, LAYERS, 2, VOCABULARY, ROWS, TOKENS, PROMPT, absent=0.0)
 NETWORK = "--width 32 --layers 4 --heads 2 --vocabulary 512"
@@ -53,6 +52,8 @@ TINY = {  # flags that make a benchmark small; {text} has lines in two languages
     "workflow": "--rounds 1 --no-op=",
 }
 SLOW = ("clean", "finetune", "gpu", "memory", "plan", "scale", "workflow")  # they start processes
+NAMES = sorted(path.stem for path in ROOT.glob("benchmarks/[a-z]*.py"))
+BENCHMARKS = [pytest.param(name, marks=[pytest.mark.workflow] if name in SLOW else []) for name in NAMES]
 
 
 def last_line(output: str) -> dict:
@@ -86,11 +87,7 @@ def tiny(tmp_path_factory):
     return SimpleNamespace(run=run, text=text, out=out)
 
 
-def slow(name: str) -> pytest.param:
-    return pytest.param(name, marks=[pytest.mark.workflow] if name in SLOW else [])
-
-
-@pytest.mark.parametrize("name", map(slow, BENCHMARKS))
+@pytest.mark.parametrize("name", BENCHMARKS)
 def test_the_documented_command_prints_its_documented_keys(name, tiny):
     header = ast.get_docstring(ast.parse((ROOT / f"benchmarks/{name}.py").read_text(encoding="utf-8")))
     assert f"python -m benchmarks.{name}" in header
@@ -119,10 +116,12 @@ def test_absent_neurons_are_left_out():
     assert dict(shares) == pytest.approx({"absent": 0.5, "general": 0.3, "source": 0.1, "target": 0.1}, abs=0.05)
 
 
-def test_ratios_are_medians_over_rounds():
+def test_ratios_are_of_medians_over_rounds_and_of_peaks():
     seconds = {"forward": [1.0, 1.0, 2.0], "plain:full": [3.0, 4.0, 8.0], "plain:ffn": [1.5, 2.0, 8.0]}
     steps = {name: training.Step(lambda: 0.0, 0, flops) for name, flops in zip(seconds, (10, 30, 20), strict=True)}
     assert finetune.ratios(seconds, steps, "plain") == {"speedup_vs_full": 2.0, "bound_ratio": 1.0}
+    rows = {"ffn": {"peak": 3}, "full": {"peak": 6}, "lora": {"peak": 2}}
+    assert memory.ratios(rows) == {"ratio_vs_full": 0.5, "ratio_vs_lora": 1.5}
 
 
 @pytest.mark.workflow
@@ -141,11 +140,6 @@ def test_memory_of_each_system_in_its_own_process(tiny):
     found = tiny.run("memory")["bytes"]["plain"]
     assert found["ffn"]["parameters"] == 2 * (8 * WIDTH * WIDTH + 5 * WIDTH) + 2  # matrices, biases, a gate per layer
     assert min(found["ffn"]["peak"], found["full"]["peak"]) > 0
-
-
-def test_memory_is_compared_within_a_loop():
-    rows = {"ffn": {"peak": 3}, "full": {"peak": 6}, "lora": {"peak": 2}}
-    assert memory.ratios(rows) == {"ratio_vs_full": 0.5, "ratio_vs_lora": 1.5}
 
 
 def test_operations_of_detection(tiny):
@@ -173,20 +167,19 @@ def test_padding_and_waiting_by_hand():
     assert padding.waste("x", lengths) == {"x": 3, "x_all": 14}
     network, codec = toys.bloom(vocabulary=300), Codec(toys.bloom_tokenizer())
     model = Translator(network, codec)
-    model.generate = lambda _prompts, _decoding: fake(network, [(1, 5), (2, 3), (3, 1), (2, 1), (1, 1)])
+
+    def generate(_prompts, _decoding) -> list[list[int]]:
+        for shape in ((1, 5), (2, 3), (3, 1), (2, 1), (1, 1)):  # rows and columns
+            network(input_ids=torch.full(shape, 9))
+        return [[9, 9, 9, 9], [9, 2], [9, 9, 2]]
+
+    model.generate = generate
     found = padding.decoded(model, [[5] * 5, [6] * 3, [7] * 2], 4)
     # 11 tokens were read of prompts that have 10; the rows write 4, 2 and 3 tokens, and the model was run on 9 rows in
     # all. The library would read 3 x 5 tokens, and run 3 rows 4 times
     assert {key: found[key] for key in ("decode", "decode_all")} == {"decode": 1, "decode_all": 11}
     assert {key: found[key] for key in ("decode_wait", "decode_wait_all")} == {"decode_wait": 0, "decode_wait_all": 9}
     assert [found[f"library_{key}"] for key in ("decode", "decode_all", "wait", "wait_all")] == [5, 15, 3, 12]
-
-
-def fake(network, calls: list[tuple[int, int]]) -> list[list[int]]:
-    """Outputs of 4, 2 and 3 tokens, while the model is called with so many rows and columns."""
-    for shape in calls:
-        network(input_ids=torch.full(shape, 9))
-    return [[9, 9, 9, 9], [9, 2], [9, 9, 2]]
 
 
 def test_padding_of_every_text(tiny):
@@ -289,21 +282,10 @@ SMALL = [*NETWORK.split(), "--rounds=2"]
 def test_gpu_says_what_fits_and_how_much_is_used(monkeypatch, capsys):
     rounds = {"seconds": [1.0, 2.0, 4.0], "tokens": [30, 50, 160], "flops": [100, 400, 1200], "parameters": 7}
     rounds["recomputed"] = False
-    passes = {
-        "base": [2.0, 2.0, 3.0],
-        "routed": [4.0, 2.0, 2.0],
-        "forward": [1.0, 1.0, 1.0],
-        "scoring": [2.0, 3.0, 4.0],
-    }
-    processes = {
-        ("ffn", 4): rounds | {"peak": 3e9},
-        ("full", 4): rounds | {"peak": 12e9},
-        ("ffn", 8): {},
-        ("ffn", 8, "--recompute"): rounds | {"peak": 4e9, "recomputed": True},
-        ("full", 8): {},
-        ("full", 8, "--recompute"): {},
-        ("passes", 4): passes,
-    }
+    passes = {"base": [2, 2, 3], "routed": [4, 2, 2], "forward": [1, 1, 1], "scoring": [2, 3, 4]}
+    processes = {("ffn", 4): rounds | {"peak": 3e9}, ("full", 4): rounds | {"peak": 12e9}, ("passes", 4): passes}
+    processes |= {("ffn", 8): {}, ("full", 8): {}, ("full", 8, "--recompute"): {}}
+    processes["ffn", 8, "--recompute"] = rounds | {"peak": 4e9, "recomputed": True}
     monkeypatch.setattr(gpu, "start", lambda *asked: processes.pop(asked))
     monkeypatch.setattr(sys, "argv", ["gpu", *SMALL, "--batch", "4", "8", "--systems", "ffn", "full", "--peak=1000"])
     gpu.main()

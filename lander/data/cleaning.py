@@ -1,8 +1,8 @@
-"""Cleaning of a pair of languages: every line of its sources passes the filters or is counted under a reason.
+"""Cleaning of a pair of languages: every line is kept, or dropped and counted under a reason.
 
 In: sources (`lander.data.sources`), settings (`lander.data.settings`). Out: the table `clean`, the table `counts`, and
-a few dropped examples of each reason as JSON lines. Memory holds a batch of pairs, the digests of the excluded texts,
-and a digest of 8 bytes for each kept pair (16 for moments, see `lander.data.filters.Seen`).
+a few dropped examples of each reason as JSON lines. In memory are one batch of pairs, the digests of the excluded
+texts, and 8 bytes for each kept pair (16 for short times, see `lander.data.filters.Seen`).
 """
 
 import json

@@ -1,10 +1,11 @@
-"""Awareness of one language of every FFN neuron of every layer: Taylor scores, or another estimator's.
+"""How much every FFN neuron of every layer matters to one language (its *awareness*).
 
-Paper: section 3.2, equations 3 and 4, appendix A.2. Setting a neuron's activation h_i to zero changes the loss, to
-first order, by |dL/dh_i * h_i|; Phi_i is its mean over tokens. It is computed in `lander.detect.estimators`.
+Paper: section 3.2, equations 3 and 4, appendix A.2. If a neuron's activation h_i is set to zero, the loss L changes by
+about |dL/dh_i * h_i| (to first order). The score Phi_i is the mean of this over tokens. `lander.detect.estimators`
+computes it, or another score.
 
-The text is monolingual, the same sentences in every language (section 5.4), or the translations of the directions with
-the language, with a loss on the target's tokens only (equation 3, whose loss is that of translation).
+The text is either monolingual (section 5.4: the same sentences in every language), or translation pairs of the
+directions that have the language (equation 3). In pairs, only the target's tokens have a loss.
 
 Reads:  <run>/data/s<seed>/text/<language>.parquet or <run>/data/s<seed>/train/<direction>.parquet, the model
 Writes: <run>/awareness/s<seed>/<language>.parquet   layer, neuron, score, tokens

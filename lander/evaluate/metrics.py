@@ -1,15 +1,15 @@
 """The metrics: what each is called, how it is shown, and how its scores are made. docs/tables.md explains them.
 
-A corpus score of sacreBLEU is a function of the sums of a few counts over the sentences, its *statistics*. With these,
-the score of a subset or of a resample costs an addition. `bleu` and `chrf` are sacreBLEU's functions on arrays of sums,
-with the statistics on the first axis. The corpus score of a metric without statistics is the mean of sentence scores.
+sacreBLEU computes a corpus score from a few counts per sentence (the *statistics*), added up. So the score of a subset
+or of a resample costs an addition. `bleu` and `chrf` do the same on arrays of sums, with the statistics on the first
+axis. The corpus score of a metric without statistics is the mean of sentence scores.
 
-Config, checks, stages and report read this table, in its order. Nothing heavy is imported with this module: the config
+Config, checks, stages and report read `METRICS`, in its order. Nothing heavy is imported with this module: the config
 is checked before any job starts.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -164,3 +164,23 @@ def check_files(names: Sequence[str]) -> None:
                     f"metric {name}: sacreBLEU's file for it is not on this machine ({path} is missing or empty); with "
                     "a network, `lander prefetch` fetches it once; else copy the file there, or leave the metric out"
                 )
+
+
+def look(metric: str, signatures: Iterable[str] = ()) -> Look:
+    """How a metric is shown. The signatures decide for a metric that is not in `METRICS`."""
+    if metric in METRICS:
+        return METRICS[metric].look
+    words = metric.replace("_", " ")
+    parts = [set(signature.split("|")) for signature in signatures]
+    shared = set.intersection(*parts) if parts else set()
+    if "unit:share" in shared:
+        return Look(f"{words}, % of items", 1, 100, "")
+    if "better:less" in shared:  # of a metric of `evaluate.neural`
+        return Look(f"{words} (less is better)", 3, 1, "min")
+    return Look(words, 3, 1, "max" if "better:more" in shared else "")
+
+
+def sort_metrics(names: Iterable[str]) -> list[str]:
+    """Metrics in the order of `METRICS`, then the others by name."""
+    order = list(METRICS)
+    return sorted(set(names), key=lambda name: (order.index(name) if name in order else len(order), name))

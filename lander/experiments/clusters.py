@@ -85,10 +85,11 @@ def representations(
         for start in range(0, len(order), batch_size):
             places = order[start : start + batch_size]
             part = [sequences[place] for place in places]
-            batch = codec.pad_right(part, [0] * len(part)).to(network.device)
+            batch = codec.pad_right(part, [0] * len(part))
             own = batch.attention_mask.clone()  # (sentences, tokens)
             own[:, : len(codec.prefix)] = 0
             own[torch.arange(len(part)), [len(tokens) - 1 for tokens in part]] = 0
+            own, batch = own.to(network.device), batch.to(network.device)
             network.base_model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
             for layer, h in seen.items():
                 total = (h.float() * own[..., None]).sum(1) / own.sum(1, keepdim=True).clamp(min=1)

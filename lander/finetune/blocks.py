@@ -1,13 +1,13 @@
-"""An FFN as a sum of compact blocks of neurons, of which a direction runs its own.
+"""An FFN as a sum of blocks of neurons. Each direction runs its own blocks.
 
 The nonlinearity acts neuron by neuron, so an FFN is the exact sum over any partition of its neurons:
 
     FFN(x) = sum_b down_b(act(up_b(x))) + bias          up_b: rows of `up`, down_b: columns of `down`
 
-A block is the set of a layer's neurons with the same mask in every direction and the same owner: in the paper's case
-one general block and one per language. Each block has its own parameters; routing means choosing which blocks run.
-Nothing is masked or multiplied by zero, and what must not move is not in the optimizer. If a layer is chosen for some
-directions only, the others run the base's layer (`lander.finetune.switch`).
+A block is the neurons of a layer that have one owner and, in each direction, the same role, scale and training: in the
+paper, one general block (G below) and one specific block (S) per language. Each block has its own parameters; routing
+means choosing which blocks run. Nothing is masked or multiplied by zero, and what must not move is not in the
+optimizer. If a layer is chosen for some directions only, the others run the base's layer (`lander.finetune.switch`).
 
 Paper: equations 7-9, FFN_G(c_G x) + FFN_S(c_S x), or c_G FFN_G(x) + c_S FFN_S(x) where the *output* is scaled.
 """

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from lander.config.methods import METHODS
 from lander.evaluate.bleu import base_language
 from lander.evaluate.collect import MEANS
-from lander.evaluate.metrics import METRICS, Look
 from lander.shared.languages import parse_direction
 from lander.shared.runs import Model
 
@@ -63,22 +62,3 @@ def in_order(names: Iterable[str], wanted: Iterable[str]) -> list[str]:
     """Names in a wanted order, such as test sets in that of the config; then the others by name."""
     order = list(wanted)
     return sorted(set(names), key=lambda name: (order.index(name) if name in order else len(order), name))
-
-
-def look(metric: str, signatures: Iterable[str] = ()) -> Look:
-    """How a metric is shown. The signatures decide for a metric that is not in `METRICS`."""
-    if metric in METRICS:
-        return METRICS[metric].look
-    words = metric.replace("_", " ")
-    parts = [set(signature.split("|")) for signature in signatures]
-    shared = set.intersection(*parts) if parts else set()
-    if "unit:share" in shared:
-        return Look(f"{words}, % of items", 1, 100, "")
-    if "better:less" in shared:  # of a metric of `evaluate.neural`
-        return Look(f"{words} (less is better)", 3, 1, "min")
-    return Look(words, 3, 1, "max" if "better:more" in shared else "")
-
-
-def sort_metrics(names: Iterable[str]) -> list[str]:
-    """Metrics in the order of `METRICS`, then the others by name."""
-    return in_order(names, METRICS)

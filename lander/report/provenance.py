@@ -7,8 +7,9 @@ from pathlib import Path
 from sacrebleu.metrics import BLEU
 
 from lander.evaluate.collect import MEANS
+from lander.evaluate.metrics import look, sort_metrics
 from lander.report.inputs import Inputs
-from lander.report.labels import ORDER, look, method_of, run_label, sort_directions, sort_metrics
+from lander.report.labels import ORDER, method_of, run_label, sort_directions
 from lander.report.tables import MISSING, Table, first, quantity
 from lander.shared.runs import Model
 

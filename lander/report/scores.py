@@ -10,9 +10,10 @@ from pathlib import Path
 import pandas as pd
 
 from lander.evaluate.collect import MEANS
+from lander.evaluate.metrics import Look, look, sort_metrics
 from lander.report import charts, labels
 from lander.report.inputs import Inputs, read_scores_table
-from lander.report.labels import MEAN_LABELS, Look, Method, look, method_key, run_label, sort_directions, sort_metrics
+from lander.report.labels import MEAN_LABELS, Method, method_key, run_label, sort_directions
 from lander.report.significance import SIGNIFICANT, Outcome, Significance, read_significance
 from lander.report.svg import Drawn
 from lander.report.tables import MISSING, Cell, Table, markdown, signed

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lander.evaluate.collect import MEANS
-from lander.report.labels import Look, Method, look, run_label
+from lander.evaluate.metrics import Look, look
+from lander.report.labels import Method, run_label
 from lander.shared.csvfile import read_csv, to_numbers
 
 LEVEL = 0.05

@@ -7,16 +7,7 @@ from lander.evaluate.collect import MEANS
 from lander.report.detection import NEURON, chosen_layers, foreign_masks
 from lander.report.document import listed
 from lander.report.inputs import Inputs
-from lander.report.labels import (
-    MEAN_LABELS,
-    SIDES,
-    Method,
-    in_order,
-    method_key,
-    method_of,
-    run_label,
-    sort_directions,
-)
+from lander.report.labels import MEAN_LABELS, SIDES, Method, in_order, method_key, method_of, run_label, sort_directions
 from lander.report.scores import score_columns
 from lander.report.significance import SIGNIFICANT
 from lander.report.tables import MISSING, Cell, Table, counted, duration, first, measured, quantity, signed, size

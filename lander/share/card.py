@@ -17,11 +17,11 @@ from huggingface_hub import ModelCard, ModelCardData
 
 import lander
 from lander.config.base import HUB_NAME
+from lander.evaluate.metrics import look, sort_metrics
 from lander.finetune import saved
 from lander.finetune.delta import Delta
 from lander.models import loading
 from lander.report.inputs import read_scores_table
-from lander.report.labels import look, sort_metrics
 from lander.shared.errors import UserError
 from lander.shared.files import read_json, write_text
 from lander.shared.languages import language_name, parse_direction

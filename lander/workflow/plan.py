@@ -1,4 +1,4 @@
-"""A run: its texts, models and experiments, the digests of its code, and the machine that it runs on."""
+"""What a run needs, from its config: texts, models, experiments, digests of code. (`lander plan` is in `planning/`.)"""
 
 import hashlib
 import json

@@ -71,7 +71,6 @@ REFUSED = [
     ({"languages": [False, "en"]}, "languages[0]: false given, wanted text; YAML reads a bare no or off as false"),
     ({"data": {"train": [{"files": {False: "a.no", "en": "a.en"}}]}}, "data.train[0].files: the key false is not text"),
     # types and ranges
-    ({"finetune": {"steps": "many"}}, "finetune.steps: 'many' given, wanted a whole number or null"),
     ({"finetune": {"learning_rate": "fast"}}, "finetune.learning_rate: 'fast' given, wanted a number"),
     ({"layers": {"k": "1:30"}}, "layers.k: '1:30' given, wanted a whole number"),
     ({"seeds": []}, "seeds: [] given, wanted at least 1 value"),
@@ -80,7 +79,6 @@ REFUSED = [
     ({"neurons": {"general_share": 1.5}}, "neurons.general_share: 1.5 given, wanted at most 1"),
     ({"neurons": {"general_share": -0.1}}, "neurons.general_share: -0.1 given, wanted at least 0"),
     ({"layers": {"side": "uper"}}, "layers.side: 'uper' given, wanted 'lower' or 'upper'; did you mean upper?"),
-    ({"readings": "papre"}, "readings: 'papre' given, wanted 'repaired' or 'paper'; did you mean paper?"),
     ({"run": "../x"}, "run: '../x' given, wanted letters and digits"),
     ({"run": "README.md"}, "run: README.md: results/README.md is a file, and a run is a folder; choose another name"),
     ({"run": "slurm-logs"}, "run: slurm-logs: results/slurm-logs is where the profile slurm puts SLURM's logs; choose"),
@@ -94,7 +92,6 @@ REFUSED = [
     ({"directions": ["en-cs"]}, "directions: en-cs: cs is not in `languages` (en, de, it, fr, ar, zh); add it there"),
     ({"directions": ["en-de", "de-en", "en-de"]}, "directions: en-de is there twice; remove one"),
     ({"methods": ["lorra"]}, "methods[0]: 'lorra' given, wanted 'zero-shot', 'in-context'"),
-    ({"methods": ["qqq"]}, "methods[0]: 'qqq' given, wanted 'zero-shot', 'in-context', 'full', "),
     ({"methods": ["lora", "lora"]}, "methods: lora is there twice"),
     ({"seeds": [1, 1]}, "seeds: 1 is there twice"),
     ({"awareness": {"estimator": "ablation", "neurons": 8}}, "awareness.neurons: 8 of each layer are scored"),
@@ -122,10 +119,7 @@ REFUSED = [
     ({"data": {"train": [{**CLDR, **FILES}]}}, "data.train[0]: a source is exactly one of builtin, files, tsv, hf, tm"),
     ({"data": {"train": [{**FILES, "split": "train"}]}}, "data.train[0]: split belongs to a source of the kind hf"),
     ({"data": {"train": [{"files": {"en": "a.en", "de": "b.de"}}]}}, "data.train[0]: b.de: no such file (paths are"),
-    (
-        {"data": {"train": [{"tsv": "a", "columns": 3}]}},
-        "columns: 3 given, wanted a list or a mapping of keys",
-    ),
+    ({"data": {"train": [{"tsv": "a", "columns": 3}]}}, "columns: 3 given, wanted a list or a mapping of keys"),
     ({"data": {"train": [{"tsv": "a", "columns": {"en": 3}}]}}, "data.train[0].columns.en: 3 given, wanted text"),
     ({"data": {"train": [{"tsv": "a.en"}]}}, "data.train[0]: a tsv source needs the languages of its columns"),
     ({"data": {"train": [{"hf": "owner/name"}]}}, "data.train[0]: its languages are not known; add `config: en-de`"),
@@ -139,10 +133,7 @@ REFUSED = [
     ({"data": {"dev": []}}, "data.dev: no source has text for en-de"),
     ({"data": {"test": [{**FILES, "name": "x"}]}}, "data.test: no source has text for en-it"),
     ({"data": {"test": [CLDR]}}, "data.test[0]: a test source needs a name; add `name: news`, for example"),
-    (
-        {"data": {"test": [{**X, "lines": [9000, 9001]}, {**X, "lines": [9001, 9002]}]}},
-        "data.test: two sources named",
-    ),
+    ({"data": {"test": [{**X, "lines": [9000, 9001]}, {**X, "lines": [9001, 9002]}]}}, "data.test: two sources named"),
     ({"data": {"test": [{**X, "lines": [0, 10]}]}}, "data.test: lines [0, 10] of cldr"),
     ({"data": {"templates": "none.yaml"}}, "none.yaml: no such file"),
     ({"neurons": {"masks": "none"}}, "neurons.masks: none: no such folder"),
@@ -209,19 +200,10 @@ def test_words_that_yaml_reads_otherwise(folder: Path) -> None:
 
 def two_languages(**changes: Any) -> dict[str, Any]:
     """A config for cs-uk alone, on files."""
-    files = {"cs": "a.cs", "uk": "a.uk", "en": "a.en"}
-    raw = {
-        "languages": ["cs", "uk"],
-        "directions": ["cs-uk"],
-        "model": {"path": "base"},
-        "layers": {"k": 1},
-        "data": {
-            "train": [{"files": files, "lines": [0, 1]}],
-            "dev": [{"files": files, "lines": [1, 2]}],
-            "test": [{"files": files, "lines": [1, 2], "name": "t"}],
-        },
-    }
-    return config.merge(raw, changes)
+    text = {"files": {"cs": "a.cs", "uk": "a.uk", "en": "a.en"}, "lines": [1, 2]}
+    data = {"train": [{**text, "lines": [0, 1]}], "dev": [text], "test": [{**text, "name": "t"}]}
+    raw = {"languages": ["cs", "uk"], "directions": ["cs-uk"], "model": {"path": "base"}, "layers": {"k": 1}}
+    return config.merge(raw | {"data": data}, changes)
 
 
 def test_nothing_is_tied_to_english(folder: Path, capsys: pytest.CaptureFixture) -> None:
@@ -270,13 +252,8 @@ def test_paths_that_begin_with_a_dash_are_no_flags(folder: Path) -> None:
     (folder / "-t.yaml").write_text('- {name: plain, text: "{source}\\n"}\n')
     metric = {"name": "own", "model": "-x.ckpt", "command": ["true"]}
     (folder / "-x.ckpt").touch()
-    raw = demo(
-        model={"path": "-base"},
-        neurons={"masks": "-m"},
-        data={"templates": "-t.yaml"},
-        translate={"template": "plain"},
-        evaluate={"neural": [metric]},
-    )
+    paths = {"model": {"path": "-base"}, "neurons": {"masks": "-m"}, "data": {"templates": "-t.yaml"}}
+    raw = demo(**paths, translate={"template": "plain"}, evaluate={"neural": [metric]})
     loaded = config.load(raw)
     found = [loaded.model.path, loaded.neurons.masks, loaded.data.templates, loaded.evaluate.neural[0].model]
     assert found == ["./-base", "./-m", "./-t.yaml", "./-x.ckpt"]
@@ -288,15 +265,9 @@ def test_names_of_sources(folder: Path) -> None:
     (folder / "news").mkdir()
     for code in ("en", "de"):
         (folder / "news" / f"{code}.txt").write_text("x\n")
-    sources = [
-        CLDR,
-        {**CLDR, "lines": [50, 60]},
-        {"files": {"en": "news/en.txt", "de": "news/de.txt"}},
-        {"files": {"en": "a.en", "de": "a.de"}},
-        {"tsv": "a.en", "columns": ["en", "de"]},
-        {"hf": "owner/opus-100", "config": "de-en"},
-        {"hf": "owner/opus-100", "config": "de-en", "name": "opus"},
-    ]
+    news, opus = {"files": {"en": "news/en.txt", "de": "news/de.txt"}}, {"hf": "owner/opus-100", "config": "de-en"}
+    sources = [CLDR, {**CLDR, "lines": [50, 60]}, news, FILES, {"tsv": "a.en", "columns": ["en", "de"]}]
+    sources += [opus, {**opus, "name": "opus"}]
     parsed = check_sources([validate(Source, source) for source in sources], "data.train")
     assert [source.name for source in parsed] == ["cldr", "cldr-2", "news", "files", "a.en", "opus-100-de-en", "opus"]
     assert all(source.json["name"] == source.name for source in parsed)
@@ -307,11 +278,8 @@ def test_names_of_sources(folder: Path) -> None:
 
 def test_a_test_set_in_parts(folder: Path) -> None:
     (folder / "b.it").write_text("x\n")
-    parts = [
-        {"name": "t", "files": {"en": "a.en", "de": "a.de"}, "directions": ["en-de"]},
-        {"name": "t", "files": {"en": "a.en", "de": "b.it"}, "directions": ["de-en"]},
-        {"name": "u", "files": {"en": "a.en", "de": "a.de"}},
-    ]
+    other = {"name": "t", "files": {"en": "a.en", "de": "b.it"}, "directions": ["de-en"]}
+    parts = [{**FILES, "name": "t", "directions": ["en-de"]}, other, {**FILES, "name": "u"}]
     settings_ = config.load(demo(layers={"k": 2}, directions=["en-de", "de-en"], data={"test": parts}))
     served = {name: list(map(str, directions)) for name, directions in settings_.tested(settings_.directions).items()}
     assert served == {"t": ["en-de", "de-en"], "u": ["en-de", "de-en"]}

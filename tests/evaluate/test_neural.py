@@ -43,8 +43,7 @@ def test_flags_of_comet_and_of_another_metric(tmp_path):
     for less, flags in ((None, []), (True, ["--better", "less"]), (False, ["--better", "more"])):
         one = {"name": "metricx", "model": str(tmp_path / "model.ckpt"), "command": ["sh"], "less_is_better": less}
         assert Plan(settings(one)).neural_flags(SimpleNamespace(metric="metricx"))[6:] == flags
-    again = config.load(config.effective(found))
-    assert again.evaluate == found.evaluate
+    assert config.load(config.effective(found)).evaluate == found.evaluate
 
 
 @pytest.mark.parametrize(
@@ -104,15 +103,13 @@ def comet(tmp_path):
     for method, outputs in (("lora", ["gut\u2028so", "eins\rzwei"]), ("full", ["gut\u2028so", ""])):
         path = tmp_path / method / "news/en-de.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
-        rows = [
-            {"source": f"$(s{n})", "reference": "é", "raw": text, "hypothesis": text} for n, text in enumerate(outputs)
-        ]
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        for number, text in enumerate(outputs):
+            row = {"source": f"$(s{number})", "reference": "é", "raw": text, "hypothesis": text}
+            with path.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(row) + "\n")
 
-    places = ("{source}", "{hypothesis}", "{reference}", "{scores}")
-
-    def run(mode="json", signature="wmt22|v1", arguments=places, better=None):
-        command = json.dumps([str(script), *arguments, mode, str(log)])
+    def run(mode="json", signature="wmt22|v1", better=None):
+        command = json.dumps([str(script), "{source}", "{hypothesis}", "{reference}", "{scores}", mode, str(log)])
         flags = ["neural", "--metric", "comet", "--signature", signature, "--command", command]
         flags += ["--models", f"lora/main/s0={tmp_path}/lora", f"full/main/s0={tmp_path}/full"]
         flags += ["--tests", '["news"]', "--directions", "en-de", *(["--better", better] if better else [])]
@@ -129,13 +126,12 @@ def test_neural_scores(comet, tmp_path):
     assert comet.log() == [[["$(s0)", "gut so", "é"], ["$(s1)", "eins zwei", "é"], ["$(s1)", "", "é"]]]
     found = tables.read(comet.out / "lora/main/s0/news/en-de.comet.segments.parquet", "segments")
     assert found["score"].tolist() == [0.6, 0.9]
-    assert (comet.out / "full/main/s0/news/en-de.comet.csv").read_text().splitlines()[1] == (
-        "full,main,0,news,en-de,comet,0.300000,wmt22|v1"
-    )
+    scored = comet.out / "full/main/s0/news/en-de.comet.csv"
+    assert scored.read_text().splitlines()[1] == "full,main,0,news,en-de,comet,0.300000,wmt22|v1"
     comet("fail")  # everything is cached: not started again
     assert len(comet.log()) == 1
     comet("fail", better="less")  # which scores are better changes none of them
-    assert (comet.out / "full/main/s0/news/en-de.comet.csv").read_text().endswith(",wmt22|v1|better:less\n")
+    assert scored.read_text().endswith(",wmt22|v1|better:less\n")
     comet("lines", signature="wmt22|v2")  # another checkpoint
     assert len(comet.log()) == 2
     files = [comet.out / f"{method}/main/s0/news/en-de.comet.segments.parquet" for method in ("lora", "full")]

@@ -52,9 +52,6 @@ def rows_of(files, baselines, resamples=1000, **filters):
     return table
 
 
-# ---------------------------------------------------------------- scores from sums
-
-
 def test_scores_of_sums_are_those_of_sacrebleu():
     references = [*sentences(30, 1), "", "ein", "Haus!"]
     hypotheses = [*damaged(references[:30], 0.3, 2), "etwas", "", "Haus!"]
@@ -85,9 +82,6 @@ def test_loss_is_tested_as_a_ratio_of_sums(tmp_path):
     assert (row["score"], row["difference"]) == pytest.approx((1, -1))
     assert row["p_randomisation"] < 0.01
     assert row["low"] == row["high"] == pytest.approx(1)  # every sentence costs the same by character
-
-
-# ---------------------------------------------------------------- against PairedTest
 
 
 @pytest.mark.parametrize("other_share", [0.28, 0.35])
@@ -138,10 +132,8 @@ def test_identical_systems_do_not_differ(tmp_path):
 
 
 def test_one_sentence_and_all_empty(tmp_path):
-    one = [
-        write_segments(tmp_path, "a", ["das Haus"], ["das Haus"]),
-        write_segments(tmp_path, "b", ["nein"], ["das Haus"]),
-    ]
+    texts = (("a", ["das Haus"]), ("b", ["nein"]))
+    one = [write_segments(tmp_path, name, hypotheses, ["das Haus"]) for name, hypotheses in texts]
     rows = rows_of(one, ["b", "b"], 200, method="a", baseline="b", metric="chrf2++")
     assert rows["direction"].tolist() == ["en-de", "mean", "mean-out-of-en"]
     assert (rows[["score", "low", "high"]] == 100).all(axis=None)
@@ -165,9 +157,6 @@ def test_a_difference_that_never_varies_is_as_sure_as_it_can_be(tmp_path, monkey
     _, theirs = PairedTest(systems, {"chrf": CHRF(word_order=2)}, [references], "bs", 200)()
     assert rows["p_bootstrap"].tolist() == pytest.approx([theirs["chrF2++"][1].p_value] * 3)
     assert rows["p_bootstrap"].tolist() == pytest.approx([1 / 201] * 3)
-
-
-# ---------------------------------------------------------------- numbers by hand
 
 
 def test_ps_and_intervals_by_hand():
@@ -194,13 +183,12 @@ def test_hierarchical_bootstrap_has_the_variance_of_the_mean_of_seeds():
 
 def segment_csv(path, scores, direction="en-de", metric="comet"):
     """`scores`: (method, seed) -> segment scores."""
-    rows = [
-        (method, "main", seed, "news", direction, metric, line, value)
+    place = {"variant": "main", "test": "news", "direction": direction, "metric": metric}
+    parts = [
+        pd.DataFrame({"method": method, "seed": seed, **place, "line": range(len(values)), "score": values})
         for (method, seed), values in scores.items()
-        for line, value in enumerate(values)
     ]
-    names = ["method", "variant", "seed", "test", "direction", "metric", "line", "score"]
-    pd.DataFrame(rows, columns=names).to_csv(path, index=False)
+    pd.concat(parts).to_csv(path, index=False)
     return path
 
 
@@ -292,9 +280,8 @@ def test_without_baselines_there_are_intervals_and_spreads(tmp_path):
     main(["significance", "--segments", str(file), "--baselines", "--out", str(tmp_path / "out.csv")])
     table = pd.read_csv(tmp_path / "out.csv").query("direction == 'en-de'").set_index("method")
     assert table["baseline"].isna().all()
-    assert table.loc["a", ["score", "spread", "seeds"]].tolist() == pytest.approx(
-        [0.45, 0.3 / math.sqrt(2), 2], abs=1e-6
-    )
+    found = table.loc["a", ["score", "spread", "seeds"]].tolist()
+    assert found == pytest.approx([0.45, 0.3 / math.sqrt(2), 2], abs=1e-6)
     assert (table.loc["b", "low"], table.loc["b", "high"]) == (0.2, 0.2)
 
 

@@ -10,9 +10,9 @@ import pytest
 from report_runs import table_of, texts, write_significance
 
 from lander.evaluate.collect import COLUMNS
+from lander.evaluate.metrics import look
 from lander.report import summary, training
 from lander.report.inputs import Inputs, read_prompts
-from lander.report.labels import look
 from lander.report.paper import beside
 from lander.report.scores import baseline_tables, prompt_table, score_table, terminal
 from lander.report.significance import Outcome, Significance, read_significance

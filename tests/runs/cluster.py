@@ -91,11 +91,7 @@ class Cluster:
         self.environment = {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": path}
 
     def start(self) -> None:
-        """Start all daemons and wait until both nodes take jobs.
-
-        Raises:
-            RuntimeError: they do not within a minute; has the ends of their logs.
-        """
+        """Start all daemons and wait until both nodes take jobs; a RuntimeError has the ends of their logs."""
         for name in ("state", "spool.node1", "spool.node2", "bin"):
             (self.folder / name).mkdir(parents=True)
         self.folder.chmod(0o755)
@@ -125,12 +121,9 @@ class Cluster:
 
     def _daemon(self, name: str, *flags: str) -> None:
         with open(self.folder / f"{name}.out", "ab") as out:
-            daemon = subprocess.Popen(
-                [find(name) or name, *flags],
-                **{"stdout": out, "stderr": out, "stdin": subprocess.DEVNULL, "start_new_session": True},
-                env=os.environ | self.environment,
-            )
-        self.daemons.append(daemon)
+            pipes = {"stdout": out, "stderr": out, "stdin": subprocess.DEVNULL, "start_new_session": True}
+            command = [find(name) or name, *flags]
+            self.daemons.append(subprocess.Popen(command, **pipes, env=os.environ | self.environment))
 
     def _wait(self, ready, what: str) -> None:
         end = time.monotonic() + 60

@@ -50,23 +50,10 @@ class There(torch.Tensor):
     def __torch_dispatch__(cls, operation, _types, args=(), kwargs=None):
         return run(operation, args, kwargs or {})
 
-    # What PyTorch does not ask a wrapper for: numbers, and what safetensors knows shared weights by.
 
-    def tolist(self) -> Any:
-        """Its numbers."""
-        return self.here.tolist()
-
-    def storage(self) -> torch.TypedStorage:
-        """Its memory."""
-        return self.here.storage()
-
-    def untyped_storage(self) -> torch.UntypedStorage:
-        """Its memory."""
-        return self.here.untyped_storage()
-
-    def data_ptr(self) -> int:
-        """Its place in memory."""
-        return self.here.data_ptr()
+# What PyTorch does not ask a wrapper for: numbers, and what safetensors knows shared weights by.
+for name in ("tolist", "storage", "untyped_storage", "data_ptr"):
+    setattr(There, name, lambda self, name=name: getattr(self.here, name)())
 
 
 class Elsewhere(TorchDispatchMode):
@@ -84,8 +71,7 @@ def here(value: Any) -> Any:
 def run(operation: Any, args: tuple, kwargs: dict) -> Any:
     """An operation of PyTorch, done on the CPU; what it makes is where its inputs are, or where it is asked for.
 
-    Raises:
-        RuntimeError: inputs are in both places (numbers without a dimension may be).
+    RuntimeError if inputs are in both places (numbers without a dimension may be).
     """
     global operations
     if torch._C._dispatch_has_kernel_for_dispatch_key(operation.name(), "CompositeImplicitAutograd"):

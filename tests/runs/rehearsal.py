@@ -37,18 +37,14 @@ def pretend(_rule, _input, output, _params, _wildcards, _threads, _resources, _l
 
 def told(dag) -> list[dict]:
     """The jobs of a plan, and whether they have to run."""
-    jobs = list(dag.jobs)
-    number = {job: index for index, job in enumerate(jobs)}
-    return [
-        {
-            "rule": job.rule.name,
-            "wildcards": dict(job.wildcards_dict),
-            "before": sorted(number[other] for other in dag.dependencies[job]),
-            "runs": dag.needrun(job),
-            "why": str(dag.reason(job)),
-        }
-        for job in jobs
-    ]
+    number = {job: index for index, job in enumerate(dag.jobs)}
+
+    def facts(job) -> dict:
+        before = sorted(number[other] for other in dag.dependencies[job])
+        plan = {"before": before, "runs": dag.needrun(job), "why": str(dag.reason(job))}
+        return {"rule": job.rule.name, "wildcards": dict(job.wildcards_dict), **plan}
+
+    return list(map(facts, number))
 
 
 def answer(arguments: list[str]) -> dict:

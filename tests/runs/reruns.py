@@ -42,30 +42,30 @@ BASE: dict[str, Any] = {
 TARGETS = ["all", "sweep_k", "clusters", "figures_layers", "figures_awareness"]  # losses too, and analyses
 SCRATCH: dict[str, Any] = {"run": "p", "model": {"path": "pretrain"}, "methods": ["zero-shot"]}  # over BASE
 
-MASKED_TRAININGS = [f"finetune method={name} " for name in MASKED]
+GATED_TRAININGS = [f"finetune method={name} " for name in MASKED if name != "layers"]
+MASKED_TRAININGS = ["finetune method=layers ", *GATED_TRAININGS]
 BASE_READERS = ["activations", "awareness", "finetune", "translate", "best_prompt", "loss", "clusters"]
 PROMPTED = ["activations", "finetune", "translate", "best_prompt", "loss"]
 UNTRAINED_DECODERS = ["translate method=zero-shot", "translate method=in-context", "best_prompt"]
 DECODERS = ["translate", "best_prompt"]
 GROUPED = ["neurons variant=main", "neurons variant=random", "neurons variant=k2"]
 GROUPED_MASKS = ["masks variant=main", "masks variant=landermt-l", "masks variant=random", "masks variant=k2"]
+COMET = {"name": "comet", "model": "base/model.safetensors", "command": ["true"], "signature": "s"}
 EXPERIMENT = ["experiment_sweep_k"]  # its title has the base's name and the text's
 CLEANING = ["clean", "sample"]
+SIZED = ["finetune method=adapter", "finetune method=lora-matched"]  # as the chosen layers are
 
 KEYS: dict[str, tuple[Any, list[str]]] = {
     "run": ("other", ["*"]),
     "languages": ({"en": "English", "de": "Deutsch", "fr": "French"}, PROMPTED),
     "directions": (
         ["de-en", "en-de", "en-fr"],  # the order counts: of sums over directions, and of turns in training
-        ["layers", "masks", "finetune", "translate", "best_prompt", "loss", "score", *EXPERIMENT],
+        ["layers", "masks", "finetune", *DECODERS, "loss", "score", *EXPERIMENT],
     ),
     "methods": (["zero-shot", "full", "landermt"], ["scores", "significance", "report"]),
     "seeds": ([0, 1], ["scores", "significance", "report", "* seed=1*"]),
     "threads": (2, BASE_READERS),
-    "readings": (
-        "paper",
-        ["activations", "layers", "neurons", "masks", *MASKED_TRAININGS, "score"],
-    ),
+    "readings": ("paper", ["activations", "layers", "neurons", "masks", *MASKED_TRAININGS, "score"]),
     "model.path": ("base2", [*BASE_READERS, *EXPERIMENT]),
     "model.revision": ("v1", [*BASE_READERS]),
     "model.dtype": ("float32", BASE_READERS),
@@ -80,25 +80,10 @@ KEYS: dict[str, tuple[Any, list[str]]] = {
     "data.cleaning.max_line": (50, CLEANING),
     "data.cleaning.candidates": (["de", "en"], CLEANING),
     "data.cleaning.languages": ({"de": {"length": {"max": 30}}}, CLEANING),
-    "pretrain.text": ([train(2)], []),
-    "pretrain.parallel": ([train(2)], []),
-    "pretrain.tokens": (1000, []),
-    "pretrain.d_model": (64, []),
-    "pretrain.n_layer": (3, []),
-    "pretrain.n_head": (2, []),
-    "pretrain.vocabulary": (500, []),
-    "pretrain.context": (64, []),
-    "pretrain.bilingual": (0.5, []),
-    "pretrain.batch_tokens": (1024, []),
-    "pretrain.learning_rate": (0.001, []),
-    "pretrain.seed": (1, []),
     "activations.text": ("prompt", ["activations"]),
     "activations.sentences": (10, ["activations"]),
     "activations.batch_size": (4, ["activations"]),
-    "layers.k": (
-        2,
-        ["layers", "* variant=k1 *", "finetune method=adapter", "finetune method=lora-matched", *EXPERIMENT],
-    ),
+    "layers.k": (2, ["layers", "* variant=k1 *", *SIZED, *EXPERIMENT]),
     "layers.difference": ("scalar", ["layers"]),
     "layers.side": ("lower", ["layers"]),
     "layers.selection": ("per_direction", ["layers"]),
@@ -107,7 +92,6 @@ KEYS: dict[str, tuple[Any, list[str]]] = {
     "awareness.sentences": (10, ["text", "kept"]),
     "awareness.batch_size": (4, ["awareness"]),
     "awareness.estimator": ("summed", ["awareness", "neurons"]),
-    "awareness.neurons": (3, []),  # of the estimator ablation alone
     "awareness.site": ("pre", ["awareness"]),
     "awareness.text": ("translation", ["awareness"]),
     "neurons.general_share": (0.5, GROUPED),
@@ -119,25 +103,7 @@ KEYS: dict[str, tuple[Any, list[str]]] = {
     "routing.share": ("literal", ["masks"]),
     "routing.pool": ("mean", ["masks"]),
     "routing.scale": ("input", MASKED_TRAININGS),
-    "routing.gate": (
-        "static",
-        [*GROUPED_MASKS, *(name for name in MASKED_TRAININGS if name != "finetune method=layers ")],
-    ),
-    "finetune.steps": (5, ["finetune"]),
-    "finetune.epochs": (2, []),  # steps win
-    "finetune.batch_size": (4, ["finetune"]),
-    "finetune.accumulate": (4, ["finetune"]),
-    "finetune.learning_rate": (0.1, ["finetune"]),
-    "finetune.schedule": ("cosine", ["finetune"]),
-    "finetune.warmup": (1, ["finetune"]),
-    "finetune.weight_decay": (0.1, ["finetune"]),
-    "finetune.clip": (0.5, ["finetune"]),
-    "finetune.max_length": (64, ["finetune"]),
-    "finetune.precision": ("float32", ["finetune"]),
-    "finetune.zero_stage": (2, []),
-    "finetune.recompute": (True, []),
-    "finetune.ranks": (3, []),
-    "finetune.checkpoint_minutes": (3, []),
+    "routing.gate": ("static", [*GROUPED_MASKS, *GATED_TRAININGS]),
     "finetune.scope": ("ffn", [*MASKED_TRAININGS, "finetune method=lora-matched"]),
     "finetune.lora.rank": (4, ["finetune method=lora "]),
     "finetune.lora.alpha": (4, ["finetune method=lora "]),
@@ -155,53 +121,53 @@ KEYS: dict[str, tuple[Any, list[str]]] = {
     "translate.shots": (2, ["translate method=in-context"]),
     "evaluate.baselines": (["full"], ["significance"]),
     "evaluate.metrics": (["bleu_13a"], ["score"]),
-    "evaluate.neural": (
-        [{"name": "comet", "model": "base/model.safetensors", "command": ["true"], "signature": "s"}],
-        ["neural", "scores", "significance"],
-    ),
-    "experiments.draws": (1, []),
+    "evaluate.neural": ([COMET], ["neural", "scores", "significance"]),
     "experiments.sweep_k": ([1], ["experiment_sweep_k"]),
-    "experiments.sweep_epsilon": ([0.5], []),
-    "experiments.transfer": (["full"], []),
-    "experiments.untrained": (
-        ["fr-en", "de-fr"],
-        ["test test=news direction=de-fr", "loss method=landermt variant=main"],
-    ),
+    "experiments.untrained": (["fr-en", "de-fr"], ["test * direction=de-fr", "loss method=landermt variant=main"]),
     "experiments.text": ([train(2)], ["kept"]),
-    "experiments.mixes": ([0.5], []),
-    "experiments.estimators": (["taylor"], []),
-    "experiments.tune_share": (0.5, []),
-    "experiments.tune_factor": (3, []),
-    "workflow.code_triggers": (False, []),
+}
+
+
+def rows(changes: dict[str, dict[str, Any]], roots: list[str], above: str = "") -> dict[str, tuple[Any, list[str]]]:
+    """Rows of keys that rerun the same jobs; `changes`: section -> key -> what it is changed to."""
+    return {f"{above}{name}.{key}": (value, roots) for name, keys in changes.items() for key, value in keys.items()}
+
+
+IDLE = {  # keys that rerun nothing; finetune.steps wins over finetune.epochs
+    "awareness": {"neurons": 3},  # of the estimator ablation alone
+    "finetune": {"epochs": 2, "zero_stage": 2, "recompute": True, "ranks": 3, "checkpoint_minutes": 3},
+    "experiments": {
+        **{"draws": 1, "sweep_epsilon": [0.5], "transfer": ["full"], "mixes": [0.5], "estimators": ["taylor"]},
+        **{"tune_share": 0.5, "tune_factor": 3},
+    },
+    "workflow": {"code_triggers": False},
+}
+TRAINING = {
+    **{"steps": 5, "batch_size": 4, "accumulate": 4, "learning_rate": 0.1, "schedule": "cosine", "warmup": 1},
+    **{"weight_decay": 0.1, "clip": 0.5, "max_length": 64, "precision": "float32"},
+}
+PRETRAIN = {  # these rerun nothing of a run with a base of the user's
+    **{"text": [train(2)], "parallel": [train(2)], "tokens": 1000, "d_model": 64, "n_layer": 3, "n_head": 2, "seed": 1},
+    **{"vocabulary": 500, "context": 64, "bilingual": 0.5, "batch_tokens": 1024, "learning_rate": 0.001},
 }
 THRESHOLDS = {  # data.cleaning.default.<step>.<threshold>
-    "repair.form": "NFKC",
-    "repair.encoding": False,
-    "length.unit": "characters",
-    "length.min": 2,
-    "length.max": 100,
-    "length_ratio.weight": 2.0,
-    "length_ratio.slack": 5,
-    "length_ratio.max": 2.0,
-    "long_word.max": 30,
-    "markup.max": 1,
-    "markup.links": "any",
-    "alphabet.letters": 0.5,
-    "alphabet.script": 0.5,
-    "numbers.max": 0.5,
-    "copied.letters": 10,
-    "language.letters": 10,
-    "language.probability": 0.5,
-    "near_excluded.similarity": 0.7,
-    "duplicates.pair": False,
-    "duplicates.source": True,
-    "duplicates.target": True,
+    "repair": {"form": "NFKC", "encoding": False},
+    "length": {"unit": "characters", "min": 2, "max": 100},
+    "length_ratio": {"weight": 2.0, "slack": 5, "max": 2.0},
+    "long_word": {"max": 30},
+    "markup": {"max": 1, "links": "any"},
+    "alphabet": {"letters": 0.5, "script": 0.5},
+    "numbers": {"max": 0.5},
+    "copied": {"letters": 10},
+    "language": {"letters": 10, "probability": 0.5},
+    "near_excluded": {"similarity": 0.7},
+    "duplicates": {"pair": False, "source": True, "target": True},
 }
-KEYS |= {f"data.cleaning.default.{name}": (value, CLEANING) for name, value in THRESHOLDS.items()}
+KEYS |= rows(IDLE, []) | rows({"pretrain": PRETRAIN}, []) | rows({"finetune": TRAINING}, ["finetune"])
+KEYS |= rows(THRESHOLDS, CLEANING, "data.cleaning.default.")
 KEYS |= {f"finetune.{name}.learning_rate": (0.3, [f"finetune method={name} "]) for name in TRAINED}
 UNRECORDED = ("workflow.code_triggers",)  # results/<run>/config.yaml has every other key
-
-SCRATCH_KEYS = {key: value for key, (value, _) in KEYS.items() if key.startswith("pretrain.")}
+SCRATCH_KEYS = {f"pretrain.{name}": value for name, value in PRETRAIN.items()}
 
 CODE = {  # a module of each stage, and the jobs that it is the code of
     "lander/data/cleaning.py": ["clean", "sample", "counts", "dev", "test", "kept", "text"],
@@ -213,14 +179,8 @@ CODE = {  # a module of each stage, and the jobs that it is the code of
     "lander/finetune/trainer.py": ["finetune"],
     "lander/translate/__main__.py": [*DECODERS, "loss"],  # both read test sets
     "lander/translate/loss.py": ["loss"],
-    "lander/evaluate/metrics.py": ["score", "scores"],
-    "lander/evaluate/contamination.py": [
-        "seen",
-        "score",
-        "scores",
-        *DECODERS,
-        "loss",
-    ],  # no example of in-context is a test item
+    "lander/evaluate/metrics.py": ["score", "scores", "figures_layers", "figures_awareness"],  # their labels
+    "lander/evaluate/contamination.py": ["seen", "score", "scores", *DECODERS, "loss"],  # decoding draws examples
     "lander/evaluate/resampling.py": ["significance", "score", "scores"],
     "lander/experiments/varied.py": ["experiment_sweep_k"],
     "lander/experiments/clusters.py": ["clusters"],

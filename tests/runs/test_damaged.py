@@ -1,7 +1,7 @@
 """A stage that reads a damaged file names the file and the command that makes it again.
 
 Tables are cut, emptied, or have a changed byte, another column or type, or a score that is not a number. Also: the disk
-is full while a file is written. `test_damaged_models.py` has the stages that load a model.
+is full while a file is written, and models are damaged.
 """
 
 import importlib
@@ -19,8 +19,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
+import trained
 from made import write_table
 
+from lander.finetune import saved
+from lander.models import loading
 from lander.shared import tables
 from lander.shared.errors import UserError
 from lander.shared.files import whole_file, whole_folder, write_json
@@ -49,32 +53,23 @@ TABLES = {  # file, which is named as its schema -> content
     "neurons": grid(kind="general"),
     "masks": grid(role="general", trained=True, scale=0.5),
 }
-COMMANDS = {  # stage: what reads a table -> module, its command line, the tables that it names
-    "sample": (
-        "lander.data.__main__",
-        'sample --direction en-de --clean {clean} --counts {counts} --origins ["text"] --max-pairs 2 --seed 0 '
-        "--cleaning {{}} --out {out} --counts-out {out2}",
-        ["clean", "counts"],
-    ),
-    "counts": ("lander.data.__main__", "counts --counts {counts} --out {out} --csv {out2}", ["counts"]),
-    "layers": (
-        "lander.detect.layers",
-        "--activations {activations} --directions en-de --k 1 --out {out}",
-        ["activations"],
-    ),
-    "neurons": (
-        "lander.detect.neurons",
-        "--awareness {awareness} --awareness-languages en --layers {layers} --general-share 0.5 --out {out}",
-        ["awareness", "layers"],
-    ),
-    "masks": (
-        "lander.detect.masks",
-        "--neurons {neurons} --layers {layers} --awareness {awareness} {awareness} --awareness-languages en de "
-        "--directions en-de --out-dir {out}",
-        ["neurons", "layers", "awareness"],
-    ),
+COMMANDS = {  # stage: the module that reads tables, and its command line
+    "sample": 'lander.data.__main__ sample --direction en-de --clean {clean} --counts {counts} --origins ["text"] '
+    "--max-pairs 2 --seed 0 --cleaning {{}} --out {out} --counts-out {out2}",
+    "counts": "lander.data.__main__ counts --counts {counts} --out {out} --csv {out2}",
+    "layers": "lander.detect.layers --activations {activations} --directions en-de --k 1 --out {out}",
+    "neurons": "lander.detect.neurons --awareness {awareness} --awareness-languages en --layers {layers} "
+    "--general-share 0.5 --out {out}",
+    "masks": "lander.detect.masks --neurons {neurons} --layers {layers} --awareness {awareness} {awareness} "
+    "--awareness-languages en de --directions en-de --out-dir {out}",
+    "activations": "lander.detect.activations --model {base} --data {train} --direction en-de --languages {names} "
+    "--out {out}",
+    "awareness": "lander.detect.awareness --model {base} --language en --text {text} --out {out}",
+    "translate": "lander.translate.__main__ --model {base} --languages {names} --template sentence "
+    "--test t:en-de:{heldout} --out-dir {out}",
+    "loss": "lander.translate.loss --model {base} --languages {names} --template sentence --dev en-de:{heldout} "
+    "--text en:{text} --method zero-shot --out {out}",
 }
-CASES = [(stage, name) for stage, (_, _, names) in COMMANDS.items() for name in names]
 
 
 def cut(path: Path) -> None:
@@ -115,67 +110,58 @@ def no_number(path: Path) -> None:
 
 
 def rows_lost(path: Path) -> None:
-    """Remove the last row. Only tables with a fixed number of rows can show that."""
+    """Remove the last row. Only the tables in `WHOLE`, with a fixed number of rows, can show that."""
     table = pq.read_table(path)
     pq.write_table(table.slice(0, len(table) - 1), path)
 
 
 DAMAGES: list[Callable[[Path], None]] = [cut, emptied, one_byte, other_column, other_type, no_number]
+WHOLE = [("layers", "activations"), ("neurons", "awareness"), ("masks", "neurons"), ("masks", "layers")]
+READ = [(stage, name) for stage, line in COMMANDS.items() for name in TABLES if f"{{{name}}}" in line]
+CASES = [(*read, damage) for read in READ for damage in DAMAGES] + [(stage, name, rows_lost) for stage, name in WHOLE]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained.base(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> dict[str, Path]:
+def files(base: Path, tmp_path: Path) -> dict[str, Path]:
     """What the command lines name, as the workflow would have made it."""
     results = tmp_path / "results" / "r"
     for name, content in TABLES.items():
         write_table(results / f"{name}.parquet", name, content)
     made = {name: results / f"{name}.parquet" for name in TABLES}
-    return made | {"out": tmp_path / "out", "out2": tmp_path / "out2"}
+    return made | {"base": base, "out": tmp_path / "out", "out2": tmp_path / "out2"}
 
 
-def run(command: tuple[str, str, list[str]], files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def run(stage: str, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Run a stage in this process."""
-    module, line, _ = command
-    arguments = [part.format(**files, names=NAMES) for part in line.split()]
-    monkeypatch.setattr(sys, "argv", [module, *arguments])
-    importlib.import_module(module).main()
-
-
-def refused_with_its_command(command, files: dict[str, Path], name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stage refuses a file, names it and the command that makes it again, and writes nothing."""
-    with pytest.raises(UserError) as told:
-        run(command, files, monkeypatch)
-    assert str(files[name]) in str(told.value)
-    assert f"`rm {files[name]} && snakemake --cores 1 -- {files[name]}`" in str(told.value)
-    assert not files["out"].exists()
+    command = [part.format(**files, names=NAMES) for part in COMMANDS[stage].split()]
+    monkeypatch.setattr(sys, "argv", command)
+    importlib.import_module(command[0]).main()
 
 
 @pytest.mark.parametrize("stage", COMMANDS)
 def test_whole_files_are_read(stage: str, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    run(COMMANDS[stage], files, monkeypatch)
+    run(stage, files, monkeypatch)
     assert files["out"].exists()
 
 
-@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
-@pytest.mark.parametrize(("stage", "name"), CASES)
+@pytest.mark.parametrize(("stage", "name", "damage"), CASES, ids=lambda value: getattr(value, "__name__", value))
 def test_a_damaged_table(stage, name, damage, files, monkeypatch) -> None:
     damage(files[name])
-    refused_with_its_command(COMMANDS[stage], files, name, monkeypatch)
-
-
-@pytest.mark.parametrize(
-    ("stage", "name"),
-    [("layers", "activations"), ("neurons", "awareness"), ("masks", "neurons"), ("masks", "layers")],
-)
-def test_a_lost_row(stage, name, files, monkeypatch) -> None:
-    rows_lost(files[name])
-    refused_with_its_command(COMMANDS[stage], files, name, monkeypatch)
+    with pytest.raises(UserError) as told:
+        run(stage, files, monkeypatch)
+    assert f"`rm {files[name]} && snakemake --cores 1 -- {files[name]}`" in str(told.value)
+    assert not files["out"].exists()
 
 
 def test_a_missing_table_has_the_command_that_makes_it(files, monkeypatch) -> None:
     files["activations"].unlink()
     with pytest.raises(UserError, match=f"`snakemake --cores 1 -- {files['activations']}`"):
-        run(COMMANDS["layers"], files, monkeypatch)
+        run("layers", files, monkeypatch)
 
 
 def test_a_table_of_the_users_own_is_not_to_be_removed(files, tmp_path) -> None:
@@ -184,6 +170,40 @@ def test_a_table_of_the_users_own_is_not_to_be_removed(files, tmp_path) -> None:
     with pytest.raises(UserError, match=r"mine\.parquet") as told:
         tables.read(mine, "masks")
     assert "rm " not in str(told.value)
+
+
+# ------------------------------------------------------------ models
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_a_damaged_mask(damage, files) -> None:
+    folder = files["masks"].parent / "masks"
+    folder.mkdir()
+    mask = files["masks"].rename(folder / "en-de.parquet")
+    damage(mask)
+    with pytest.raises(UserError, match=rf"{mask}: .*snakemake --cores 1 -- {mask}"):
+        saved.read_masks(folder, ["en-de"])
+
+
+@pytest.mark.parametrize("damage", [cut, emptied])
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_a_damaged_base(damage, file, base, tmp_path) -> None:
+    folder = Path(shutil.copytree(base, tmp_path / "results" / "r" / "pretrain"))
+    damage(folder / file)
+    with pytest.raises(UserError) as told:
+        loading.load(str(folder), dtype="float32")
+    assert str(folder) in str(told.value)
+    no_model = file == "config.json" or (file, damage) == ("model.safetensors", emptied)  # not one that a run has made
+    assert no_model or f"snakemake --cores 1 -- {folder}/lander.json" in str(told.value)
+
+
+@pytest.mark.parametrize("damage", [cut, emptied, Path.unlink])
+@pytest.mark.parametrize("file", ["lander.json", "trained.safetensors", "masks/en-de.parquet"])
+def test_a_damaged_trained_model(damage, file, tmp_path) -> None:
+    made = trained.make(tmp_path / "results" / "r", "landermt").path
+    damage(made / file)
+    with pytest.raises(UserError, match=f"{made}.*{file}"):
+        saved.Trained(made)
 
 
 # ------------------------------------------------------------ a full disk
@@ -214,7 +234,11 @@ def write_folder(path: Path) -> None:
         (folder / "new").write_bytes(bytes(50_000))
 
 
-WRITERS = [write_parquet, write_chunks, write_plain, write_by_hand, write_folder]
+def write_tensors(path: Path) -> None:
+    saved.Named(path.name).save(path.parent, {"a": torch.zeros(50_000)}, {})
+
+
+WRITERS = [write_parquet, write_chunks, write_plain, write_by_hand, write_folder, write_tensors]
 
 
 def limited(write: Callable[[Path], None], path: Path) -> tuple[str, str]:

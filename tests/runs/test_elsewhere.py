@@ -1,7 +1,4 @@
-"""A whole run on a device that is not the CPU, where there is no GPU: elsewhere.py says what it is.
-
-pytest -m workflow tests/runs/test_elsewhere.py
-"""
+"""A whole run on a device that is not the CPU, where there is no GPU: elsewhere.py says what it is."""
 
 import re
 import shutil
@@ -33,17 +30,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     with machine.open("a", encoding="utf-8") as stream:
         stream.write("\n\nimport elsewhere\n\ndevice = lambda: elsewhere.DEVICE\n")
     made.edit(
-        "lander/finetune/engine.py",
-        "    return deepspeed\n",
-        "    elsewhere.serve_deepspeed()\n    return deepspeed\n",
+        "lander/finetune/engine.py", "    return deepspeed\n", "    elsewhere.serve_deepspeed()\n    return deepspeed\n"
     )
     made.edit("lander/finetune/engine.py", "import torch\n", "import elsewhere\nimport torch\n")
     return made
 
 
 def test_every_stage_keeps_its_tensors_on_the_device(project: Project) -> None:
-    result = project.snakemake("--cores", "2", "--", *TARGETS, **CONFIG)
-    assert result.returncode == 0, result.stdout + result.stderr
+    project.snakemake("--cores", "2", "--", *TARGETS, **CONFIG)
     logs = project.work / "results/tiny/logs"
     said = {path.relative_to(logs).as_posix(): path.read_text("utf-8") for path in logs.rglob("*.log")}
     for stage in STAGES:
@@ -54,7 +48,6 @@ def test_every_stage_keeps_its_tensors_on_the_device(project: Project) -> None:
 
 
 def test_a_tensor_left_on_the_cpu_is_found(project: Project) -> None:
-    project.edit("lander/detect/activations.py", "batch = batch.to(sums.device)", "pass")
-    result = project.snakemake("--forcerun", "activations", "--until", "activations", "--", "all", **CONFIG)
-    assert result.returncode != 0
-    assert "tensors elsewhere and on the CPU" in result.stdout + result.stderr
+    project.edit("lander/detect/activations.py", "batch = batch.to(device)", "pass")
+    flags = ("--forcerun", "activations", "--until", "activations", "--", "all")
+    assert "tensors elsewhere and on the CPU" in project.snakemake(*flags, fails=True, **CONFIG)

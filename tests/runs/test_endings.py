@@ -4,6 +4,7 @@ import gc
 import os
 import signal
 import weakref
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -114,26 +115,18 @@ def test_a_stopped_training_goes_on_from_its_checkpoint_with_one_parameter_in_me
     stopped(tmp_path, 1, monkeypatch, stage=stage, dtype=dtype)
     opened, read, most = checkpoint.safe_open, [], []
 
-    class Watched:
+    @contextmanager
+    def watched(*args):
         """A file of tensors that counts how many of those that it gave are still there."""
+        with opened(*args) as file:
+            yield SimpleNamespace(get_tensor=lambda name: watch(file.get_tensor(name)))
 
-        def __init__(self, *args) -> None:
-            self.file = opened(*args)
+    def watch(tensor: torch.Tensor) -> torch.Tensor:
+        most.append(sum(one() is not None for one in read))
+        read.append(weakref.ref(tensor))
+        return tensor
 
-        def __enter__(self):
-            self.file.__enter__()
-            return self
-
-        def __exit__(self, *error) -> None:
-            self.file.__exit__(*error)
-
-        def get_tensor(self, name: str) -> torch.Tensor:
-            tensor = self.file.get_tensor(name)
-            most.append(sum(one() is not None for one in read))
-            read.append(weakref.ref(tensor))
-            return tensor
-
-    monkeypatch.setattr(checkpoint, "safe_open", Watched)
+    monkeypatch.setattr(checkpoint, "safe_open", watched)
     resumed, again = train(tmp_path, stage=stage, dtype=dtype)
     assert "resuming at update 1 of 4" in capsys.readouterr().err
     assert len(read) == 3 * len(straight)
@@ -158,14 +151,10 @@ def test_checkpoints_are_written_by_time(tmp_path, monkeypatch):
     now, written = iter(range(0, 10_000, 100)), []
     monkeypatch.setattr(checkpoint, "time", SimpleNamespace(monotonic=lambda: next(now)))
     monkeypatch.setattr(checkpoint, "save", lambda folder, engine, update, *rest: written.append(update))
-    train(tmp_path, checkpoint_minutes=5)
-    assert written == [3]
-    written.clear()
-    train(tmp_path, checkpoint_minutes=1)
-    assert written == [1, 2, 3]
-    written.clear()
-    train(tmp_path)
-    assert written == []
+    for minutes, updates in ((5, [3]), (1, [1, 2, 3]), (0, [])):
+        written.clear()
+        train(tmp_path, checkpoint_minutes=minutes)
+        assert written == updates
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -200,18 +189,7 @@ def test_a_damaged_checkpoint_is_named(name, tmp_path, monkeypatch):
 
 
 def test_a_model_that_another_process_makes_is_left_alone(tmp_path, monkeypatch):
-    flags = [
-        "--method",
-        "full",
-        "--model",
-        "no-such",
-        "--train",
-        "no-such",
-        "--directions",
-        "en-de",
-        "--languages",
-        "{}",
-    ]
-    monkeypatch.setattr("sys.argv", ["finetune", *flags, "--out", str(tmp_path / "m")])
+    flags = f"--method full --model no --train no --directions en-de --languages {{}} --out {tmp_path}/m"
+    monkeypatch.setattr("sys.argv", ["finetune", *flags.split()])
     with guard.output_held(tmp_path / "m"), pytest.raises(UserError, match=r"m: process \d+"):
         stage.main()

@@ -48,7 +48,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-def windows() -> list[list[tuple[str, Batch]]]:
+def windows() -> reference.Windows:
     """The batches of every update, in the order of the schedule (tests/finetune/test_finetune.py)."""
     codec, templates, texts, pairs = Codec(toys.bloom_tokenizer()), load_templates(None), {}, {}
     for direction in DIRECTIONS:

@@ -1,18 +1,15 @@
-"""A finetune on a hub id whose files are in the cache, without a network: trained, exported, loaded elsewhere.
-
-pytest -m workflow tests/runs/test_hub_finetune.py
-"""
+"""A finetune on a hub id whose files are in the cache, without a network: trained, exported, loaded elsewhere."""
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
 import toys
+from test_run import said
+from trainings import pairs
 
 import lander
 from lander.shared import tables
@@ -26,9 +23,7 @@ pytestmark = pytest.mark.workflow
 def run(folder: Path, *arguments: str) -> None:
     """Run Python in a folder that has the cache, offline."""
     environment = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(folder / "cache")}
-    command = [sys.executable, *arguments]
-    done = subprocess.run(command, cwd=folder, env=os.environ | environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    said(args=[sys.executable, *arguments], cwd=folder, env=os.environ | environment)
 
 
 def test_a_model_trained_on_a_hub_id_is_exported_and_runs_on_a_copy_of_the_base(tmp_path: Path) -> None:
@@ -38,9 +33,7 @@ def test_a_model_trained_on_a_hub_id_is_exported_and_runs_on_a_copy_of_the_base(
     toys.bloom_tokenizer().save_pretrained(snapshot)
     (entry / "refs").mkdir()
     (entry / "refs" / "main").write_text(COMMIT)
-    rows = [("one", "eins", 0, "toy", line) for line in range(4)]
-    columns = ["source", "target", "template", "origin", "line"]
-    tables.write(tmp_path / "en-de.parquet", pd.DataFrame(rows, columns=columns), "train")
+    tables.write(tmp_path / "en-de.parquet", pairs("en-de"), "train")
     flags = ["--method", "lora", "--lora-rank", "2", "--model", "big/base", "--train", "en-de.parquet"]
     flags += ["--directions", "en-de", "--languages", json.dumps({"en": "English", "de": "German"}), "--steps", "2"]
     run(tmp_path, "-m", "lander.finetune", *flags, "--learning-rate", "0.1", "--out", "trained")

@@ -22,10 +22,7 @@ from typing import Any
 
 import pytest
 import trained
-import yaml
-from test_run import CONFIG, ROOT, Project
-
-from lander.config import config
+from test_run import Project, said
 
 SOAK = bool(os.environ.get("LANDER_SOAK"))
 KILLS = int(os.environ.get("LANDER_KILLS", 40 if SOAK else 2))
@@ -55,13 +52,9 @@ class Attempt:
     def __init__(self, project: Project) -> None:
         self.project, self.mark = project, f"LANDER_ATTEMPT={uuid.uuid4()}"
         self.began = time.time()
-        environment = {**os.environ, "PYTHONPATH": str(project.code), "OMP_NUM_THREADS": "1"}
-        name, value = self.mark.split("=")
+        command = arguments(project, env=dict([self.mark.split("=")]))
         self.log = open(project.work / "attempt.log", "w", encoding="utf-8")  # noqa: SIM115 (closed by `wait`)
-        self.process = subprocess.Popen(
-            command(project), cwd=project.work, env={**environment, name: value},
-            stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
+        self.process = subprocess.Popen(**command, stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True)
 
     def wait_for(self, log: Path, seconds: float) -> bool:
         """Wait until a job has run for some seconds, by its log; False if the run has ended before."""
@@ -99,17 +92,14 @@ class Attempt:
         return (self.project.work / "attempt.log").read_text(encoding="utf-8")
 
 
-def command(project: Project, *flags: str) -> list[str]:
-    """The command line that is repeated after each kill."""
-    snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(project.code / "workflow" / "Snakefile")]
-    return [*snakemake, "--cores", "2", "--configfile", "my.yaml", *flags, "--", *TARGETS]
+def arguments(project: Project, *flags: str, env: dict[str, str]) -> dict[str, Any]:
+    """Of `subprocess.run`: the command that is repeated after each kill."""
+    return project.command(sys.executable, "--cores", "2", *flags, "--", *TARGETS, changes=CHANGES, env=env)
 
 
-def snakemake(project: Project, *flags: str) -> subprocess.CompletedProcess[str]:
-    """Run it to its end."""
-    environment = {**os.environ, "PYTHONPATH": str(project.code), "OMP_NUM_THREADS": "1"}
-    options = {"cwd": project.work, "env": environment, "timeout": 3600, "capture_output": True, "text": True}
-    return subprocess.run(command(project, *flags), **options)
+def snakemake(project: Project, *flags: str, fails: bool = False) -> str:
+    """What it prints when it is run to its end."""
+    return said(fails, **arguments(project, *flags, env={}), timeout=3600)
 
 
 def artifacts(results: Path) -> dict[str, bytes | str]:
@@ -141,29 +131,25 @@ def moments(results: Path, kills: int, seed: int) -> list[tuple[str, float]]:
 
 def second_run_is_refused(project: Project) -> None:
     """Snakemake's lock refuses it; if another run in the folder has removed that lock on ending, ours does."""
-    refused = snakemake(project)
-    assert refused.returncode != 0
-    assert "cannot be locked" in refused.stdout + refused.stderr
-    assert "--unlock" in refused.stdout + refused.stderr  # what to do where no other run is there
+    refused = snakemake(project, fails=True)
+    assert "cannot be locked" in refused
+    assert "--unlock" in refused  # what to do where no other run is there
     shutil.rmtree(project.work / ".snakemake" / "locks")
-    refused = snakemake(project)
-    assert refused.returncode != 0
-    assert "results/tiny: process" in refused.stdout + refused.stderr
+    assert "results/tiny: process" in snakemake(project, fails=True)
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     made = Project(tmp_path)
     trained.base(made.work / "base")
-    (made.work / "my.yaml").write_text(yaml.safe_dump(config.merge(CONFIG, CHANGES)), encoding="utf-8")
     return made
 
 
 def test_a_killed_run_ends_as_an_undisturbed_one(project: Project) -> None:
     results, undisturbed = project.work / "results" / "tiny", project.work / "undisturbed"
     whole = Attempt(project)
-    said = whole.wait()
-    assert whole.process.returncode == 0, said
+    output = whole.wait()
+    assert whole.process.returncode == 0, output
     plan = moments(results, KILLS, SEED)
     wanted = artifacts(results)
     results.rename(undisturbed)
@@ -175,8 +161,8 @@ def test_a_killed_run_ends_as_an_undisturbed_one(project: Project) -> None:
             continue
         attempt = Attempt(project)
         if not attempt.wait_for(results / "logs" / log, seconds):  # it was quicker this time
-            said = attempt.wait()
-            assert attempt.process.returncode == 0, said
+            output = attempt.wait()
+            assert attempt.process.returncode == 0, output
             break
         if not kills:
             os.killpg(attempt.process.pid, signal.SIGSTOP)  # it must not end meanwhile
@@ -185,15 +171,10 @@ def test_a_killed_run_ends_as_an_undisturbed_one(project: Project) -> None:
             attempt.kill()
             kills += 1
         if (project.work / ".snakemake" / "locks").is_dir():
-            assert snakemake(project, "--unlock").returncode == 0
+            snakemake(project, "--unlock")
     assert kills
-    last = snakemake(project)
-    assert last.returncode == 0, last.stdout + last.stderr
+    snakemake(project)
     made = artifacts(results)
     assert sorted(made) == sorted(wanted)
     assert [name for name in wanted if made[name] != wanted[name]] == []
     assert not list((results / "checkpoints").rglob("*.safetensors"))
-
-
-def test_the_documents_say_how_to_go_on() -> None:
-    assert "snakemake --unlock" in (ROOT / "docs" / "resuming.md").read_text(encoding="utf-8")

@@ -1,11 +1,7 @@
-"""The optional rule for neural metrics on given translations: what it passes to the metric, and what follows.
-
-pytest -m workflow tests/runs/test_neural_rule.py
-"""
+"""The optional rule for neural metrics on given translations: what it passes to the metric, and what follows."""
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,8 +9,8 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from test_run import ROOT, said
 
-ROOT = Path(__file__).parent.parent.parent
 RESULTS = "results/tiny"
 MODELS = ("zero-shot/main/s0", "zero-shot/best-prompt/s0", "in-context/main/s0")
 STAND_IN = """#!{python}
@@ -50,8 +46,8 @@ def work(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def snakemake(work: Path, neural: list[dict[str, Any]], *flags: str) -> subprocess.CompletedProcess[str]:
-    """Run the rules that score, on translations as they are."""
+def snakemake(work: Path, metric: dict[str, Any], *flags: str, fails: bool = False) -> str:
+    """What the rules print that score, on translations as they are."""
     files = {"files": {"en": "text.en", "de": "text.de"}}
     settings = {
         **{"run": "tiny", "languages": ["en", "de"], "directions": ["en-de"], "methods": ["zero-shot", "in-context"]},
@@ -60,14 +56,14 @@ def snakemake(work: Path, neural: list[dict[str, Any]], *flags: str) -> subproce
             **{"train": [{**files, "lines": [1, 2]}], "dev": [{**files, "lines": [0, 1]}], "exclude": []},
             "test": [{"name": "news", **files, "lines": [0, 1]}],
         },
-        "evaluate": {"neural": neural, "baselines": ["zero-shot/main"]},
+        "evaluate": {"neural": [metric], "baselines": ["zero-shot/main"]},
     }
     (work / "my.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "workflow/Snakefile"), "--cores", "1"]
     command += ["--directory", str(work), "--configfile", str(work / "my.yaml")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     environment.pop("HF_HUB_OFFLINE", None)
-    return subprocess.run([*command, *flags], cwd=work, env=environment, capture_output=True, text=True)
+    return said(fails, args=[*command, *flags], cwd=work, env=environment)
 
 
 def test_scores_of_a_local_checkpoint_are_tested_with_the_others(work: Path) -> None:
@@ -75,8 +71,7 @@ def test_scores_of_a_local_checkpoint_are_tested_with_the_others(work: Path) -> 
     metric["command"] = [str(work / "bin/metric"), "{model}", "{source}", "{hypothesis}", "{reference}", "{scores}"]
     targets = [f"{RESULTS}/evaluate/{name}" for name in ("significance.csv", "scores.csv")]
     rules = ["neural", "score", "significance", "scores"]
-    result = snakemake(work, [metric], "--allowed-rules", *rules, "--", *targets)
-    assert result.returncode == 0, result.stdout + result.stderr
+    snakemake(work, metric, "--allowed-rules", *rules, "--", *targets)
     (handed,) = [json.loads(line) for line in (work / "bin/log").read_text().splitlines()]  # one start for all models
     (source, hypothesis, reference), offline = handed
     assert offline == "1"  # nothing of the config is on the hub
@@ -96,10 +91,8 @@ def test_scores_of_a_local_checkpoint_are_tested_with_the_others(work: Path) -> 
 
 def test_comet_of_the_hub_is_installed_in_an_environment_of_its_own(work: Path) -> None:
     metric = {"name": "comet", "model": "Unbabel/wmt22-comet-da"}
-    result = snakemake(work, [metric], "--dry-run", "--allowed-rules", "comet_environment", "neural", "--",
-                       f"{RESULTS}/evaluate/in-context/main/s0/news/en-de.comet.csv")  # fmt: skip
-    text = result.stdout + result.stderr
-    assert result.returncode == 0, text
+    target = f"{RESULTS}/evaluate/in-context/main/s0/news/en-de.comet.csv"
+    text = snakemake(work, metric, "--dry-run", "--allowed-rules", "comet_environment", "neural", "--", target)
     assert "results/.environments/comet/bin/comet-score" in text
-    result = snakemake(work, [{"name": "comet", "model": "/no/model.ckpt"}], "--dry-run")
-    assert "evaluate.neural: comet: /no/model.ckpt" in result.stdout + result.stderr
+    absent = {"name": "comet", "model": "/no/model.ckpt"}
+    assert "evaluate.neural: comet: /no/model.ckpt" in snakemake(work, absent, "--dry-run", fails=True)

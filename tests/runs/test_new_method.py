@@ -1,17 +1,13 @@
-"""docs/new-method.md, followed exactly: its code goes into two files, its test passes, the workflow trains its methods.
-
-pytest -m workflow tests/runs/test_new_method.py
-"""
+"""docs/new-method.md, followed exactly: its code goes into two files, its test passes, its methods are trained."""
 
 import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from test_run import ROOT, Project
+from test_run import ROOT, Project, said
 
 pytestmark = pytest.mark.workflow
 PAGE = (ROOT / "docs" / "new-method.md").read_text(encoding="utf-8")
@@ -41,16 +37,13 @@ def test_the_test_of_the_page_passes(project: Project) -> None:
     (folder / "test_lora_ffn.py").write_text(block("import torch"), encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_lora_ffn.py"]
     environment = {**os.environ, "PYTHONPATH": f"{project.code}{os.pathsep}{folder}", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=project.code, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 passed" in done.stdout
+    assert "2 passed" in said(args=command, cwd=project.code, env=environment, timeout=300)
 
 
 def test_a_run_trains_and_compares_them(project: Project) -> None:
-    listed = project.snakemake("--dry-run", "--", "table1").stdout
+    listed = project.snakemake("--dry-run", "--", "table1")
     for method in ("lora-ffn", "landermt-half"):
         assert Path("results/tiny/finetune", method, "main/s0/lander.json").as_posix() in listed
-    result = project.snakemake("--", "results/tiny/finetune/lora-ffn/main/s0/lander.json")
-    assert result.returncode == 0, result.stdout + result.stderr
+    project.snakemake("--", "results/tiny/finetune/lora-ffn/main/s0/lander.json")
     saved = project.work / "results/tiny/finetune/lora-ffn/main/s0"
     assert (saved / "adapter_model.safetensors").is_file()

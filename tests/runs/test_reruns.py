@@ -10,7 +10,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -18,22 +19,17 @@ from typing import Any
 import pytest
 import yaml
 from reruns import BASE, CODE, INPUTS, KEYS, LANGUAGES, SCRATCH, SCRATCH_KEYS, TARGETS, UNRECORDED
+from test_run import ROOT, copy_code
 
 from lander.config import config
 from lander.shared.section import keys
 from lander.workflow import Plan
 
-ROOT = Path(__file__).parent.parent.parent
-HERE = Path(__file__).parent
 LEAVES = [key.name for key in keys(config.Config) if not key.section]
 SOAK = bool(os.environ.get("LANDER_SOAK"))
 IDLE = [key for key, (_, roots) in KEYS.items() if not roots and key not in UNRECORDED]
 SAMPLED = ("data.cleaning.default.length.max", "finetune.lora.learning_rate")
-ALIKE = [
-    key
-    for key in KEYS
-    if key.startswith("data.cleaning.default.") or (key.count(".learning_rate") and key.count(".") > 1)
-]
+ALIKE = [key for key in KEYS if fnmatchcase(key, "data.cleaning.default.*") or fnmatchcase(key, "*.*.learning_rate")]
 TRIED = [key for key in LEAVES if SOAK or key in SAMPLED or key not in (*ALIKE, *IDLE)]
 
 pytestmark = pytest.mark.workflow
@@ -43,12 +39,7 @@ class Rehearsed:
     """A run that has been rehearsed, in a folder with a copy of the project's code."""
 
     def __init__(self, folder: Path) -> None:
-        self.code, self.work = folder / "project", folder / "work"
-        shutil.copytree(
-            ROOT / "lander", self.code / "lander", ignore=shutil.ignore_patterns("__pycache__", "*.safetensors")
-        )
-        shutil.copytree(ROOT / "workflow", self.code / "workflow")
-        shutil.copy(ROOT / "config.yaml", self.code)
+        self.code, self.work = copy_code(folder / "project"), folder / "work"
         (self.work / "mine").mkdir(parents=True)
         for name in ("train", "dev", "test", "scoring"):
             for code in (*LANGUAGES, "it"):
@@ -60,7 +51,7 @@ class Rehearsed:
             (self.work / name).mkdir()
             (self.work / name / "config.json").write_text('{"num_hidden_layers": 3}', encoding="utf-8")
             (self.work / name / "model.safetensors").write_text(name, encoding="utf-8")
-        command = [sys.executable, str(HERE / "rehearsal.py")]
+        command = [sys.executable, str(Path(__file__).with_name("rehearsal.py"))]
         environment = {**os.environ, "PYTHONPATH": str(self.code), "OMP_NUM_THREADS": "1"}
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         self.process = subprocess.Popen(command, cwd=self.work, env=environment, **pipes)
@@ -80,8 +71,24 @@ class Rehearsed:
         return [answer["jobs"] for answer in answers]
 
     def plan(self, *targets: str, **changes: Any) -> list[dict[str, Any]]:
-        """The jobs of one dry run."""
-        return self.plans([(["--dry-run", "--", *targets], changes)])[0]
+        """The jobs of one dry run, of all targets unless some are named."""
+        return self.plans([(["--dry-run", "--", *(targets or TARGETS)], changes)])[0]
+
+    def path(self, file: str) -> Path:
+        """Where a file of the tables is."""
+        return (self.code if file.startswith("lander/") else self.work) / file
+
+    @contextmanager
+    def edited(self, files: Iterable[str], edit: Callable[[str], str]) -> Iterator[None]:
+        """Files of the tables, changed for a while."""
+        texts = {file: self.path(file).read_text(encoding="utf-8") for file in files}
+        try:
+            for file, text in texts.items():
+                self.path(file).write_text(edit(text), encoding="utf-8")
+            yield
+        finally:
+            for file, text in texts.items():
+                self.path(file).write_text(text, encoding="utf-8")
 
 
 def check(jobs: list[dict[str, Any]], roots: list[str]) -> None:
@@ -140,7 +147,7 @@ def test_every_key_has_a_row() -> None:
 
 
 def test_nothing_changed_reruns_nothing(run: Rehearsed) -> None:
-    check(run.plan(*TARGETS), [])
+    check(run.plan(), [])
 
 
 @pytest.mark.parametrize("key", TRIED)
@@ -154,7 +161,7 @@ def test_keys_that_rerun_nothing(run: Rehearsed) -> None:
     changes: dict[str, Any] = {}
     for key in IDLE:
         changes = config.merge(changes, nested(key, KEYS[key][0]))
-    check(run.plan(*TARGETS, **changes), ["effective_config"])
+    check(run.plan(**changes), ["effective_config"])
 
 
 def test_each_threshold_is_in_what_cleaning_is_told(run: Rehearsed, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,54 +181,33 @@ def test_a_key_of_a_base_from_scratch(run: Rehearsed, key: str) -> None:
     check(run.plan("all", **changes), ["pretrain", "effective_config"])
 
 
+def with_code(text: str) -> str:
+    return f"{text}\nREHEARSED = True\n"
+
+
 @pytest.mark.parametrize("file", CODE)
 def test_code(run: Rehearsed, file: str) -> None:
-    path = run.code / file
-    text = path.read_text(encoding="utf-8")
-    try:
-        path.write_text(text + "\nREHEARSED = True\n", encoding="utf-8")
-        check(run.plan(*TARGETS), CODE[file])
-    finally:
-        path.write_text(text, encoding="utf-8")
+    with run.edited([file], with_code):
+        check(run.plan(), CODE[file])
 
 
 def test_code_without_triggers(run: Rehearsed) -> None:
-    texts = {file: (run.code / file).read_text(encoding="utf-8") for file in CODE}
-    try:
-        for file, text in texts.items():
-            (run.code / file).write_text(text + "\nREHEARSED = True\n", encoding="utf-8")
-        check(run.plan(*TARGETS, workflow={"code_triggers": False}), [])
-    finally:
-        for file, text in texts.items():
-            (run.code / file).write_text(text, encoding="utf-8")
+    with run.edited(CODE, with_code):
+        check(run.plan(workflow={"code_triggers": False}), [])
 
 
 def test_comments_layout_and_docstrings(run: Rehearsed) -> None:
-    texts = {file: (run.code / file).read_text(encoding="utf-8") for file in CODE}
-    try:
-        for file, text in texts.items():
-            changed = text.replace('"""', '"""Put otherwise: ', 1) + "\n\n\n# a comment\n"
-            (run.code / file).write_text(changed, encoding="utf-8")
-        check(run.plan(*TARGETS), [])
-    finally:
-        for file, text in texts.items():
-            (run.code / file).write_text(text, encoding="utf-8")
+    with run.edited(CODE, lambda text: text.replace('"""', '"""Put otherwise: ', 1) + "\n\n\n# a comment\n"):
+        check(run.plan(), [])
 
 
 @pytest.mark.parametrize("file", INPUTS)
 def test_an_input(run: Rehearsed, file: str) -> None:
-    path = (run.code if file.startswith("lander/") else run.work) / file
-    content = path.read_bytes()
-    try:
-        path.write_bytes(content + b"\n")
-        check(run.plan(*TARGETS), INPUTS[file])
-    finally:
-        path.write_bytes(content)
+    with run.edited([file], lambda text: f"{text}\n"):
+        check(run.plan(), INPUTS[file])
 
 
 def test_times_of_files(run: Rehearsed) -> None:
-    for file in INPUTS:
-        ((run.code if file.startswith("lander/") else run.work) / file).touch()
-    for file in sorted((run.work / "results").rglob("*.parquet")):
+    for file in (*map(run.path, INPUTS), *(run.work / "results").rglob("*.parquet")):
         file.touch()
-    check(run.plan(*TARGETS), [])
+    check(run.plan(), [])

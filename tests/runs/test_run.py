@@ -1,16 +1,14 @@
 """A tiny run of the whole workflow, from text to report, on a base that it pretrains, in another directory.
 
-Then what a second run does and what kinds of changes rerun, by dry runs. `test_reruns.py` has every key of the config.
-
-    pytest -m workflow
+Then what a second run does, by dry runs. `test_reruns.py` has what each change of config, code or input reruns.
 """
 
 import csv
 import json
+import os
 import re
 import shutil
 import subprocess
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -47,41 +45,60 @@ CONFIG: dict[str, Any] = {
     "translate": {"max_new_tokens": 12, "dev_sentences": 2},
     "experiments": {"draws": 2},
 }
-SCORING = {"score": 5, "scores": 1, "significance": 1, "report": 1, "all": 1}
-DECODING = {"best_prompt": 1, "translate": 4, **SCORING}
-ONE_METHOD = {"finetune": 1, "translate": 1, "score": 1, "scores": 1, "significance": 1, "report": 1, "all": 1}
 
 pytestmark = pytest.mark.workflow
+
+
+def copy_code(folder: Path) -> Path:
+    """A copy of the project's code, which can be edited."""
+    ignored = shutil.ignore_patterns("__pycache__", "lander-tiny")
+    for name in ("lander", "workflow"):
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    shutil.copy(ROOT / "config.yaml", folder)
+    return folder
+
+
+def rows_of(table: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file."""
+    with open(table, encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def said(fails: bool = False, **command: Any) -> str:
+    """What a command prints, given as to `subprocess.run`; it succeeds unless it `fails`."""
+    done = subprocess.run(**command, capture_output=True, text=True)
+    output = done.stdout + done.stderr
+    assert bool(done.returncode) == fails, output
+    return output
 
 
 class Project:
     """A copy of the project, whose code can be edited, and a working directory beside it."""
 
     def __init__(self, folder: Path) -> None:
-        self.code, self.work = folder / "project", folder / "work"
+        self.code, self.work = copy_code(folder / "project"), folder / "work"
         self.work.mkdir()
-        shutil.copytree(
-            ROOT / "lander", self.code / "lander", ignore=shutil.ignore_patterns("__pycache__", "lander-tiny")
-        )
-        shutil.copytree(ROOT / "workflow", self.code / "workflow")
-        shutil.copy(ROOT / "config.yaml", self.code)
         for name, start, stop in (("train", 0, 204), ("test", 300, 305)):
             for code, lines in cldr.lines(LANGUAGES, start, stop).items():
                 (self.work / f"{name}.{code}").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
-    def snakemake(self, *flags: str, **changes: Any) -> subprocess.CompletedProcess[str]:
-        """Run Snakemake with changes over the tiny config."""
+    def command(self, python: str, *flags: str, changes: dict[str, Any], env: dict[str, str]) -> dict[str, Any]:
+        """Arguments of `subprocess.run`: Snakemake with changes over the tiny config and the environment."""
         (self.work / "my.yaml").write_text(yaml.safe_dump(config.merge(CONFIG, changes)), encoding="utf-8")
-        command = [warm.python(), "-m", "snakemake", "--snakefile", str(self.code / "workflow" / "Snakefile")]
-        command += ["--directory", str(self.work), "--cores", "1", "--configfile", str(self.work / "my.yaml")]
-        options = {"cwd": self.work, "env": warm.environment(self.code), "timeout": 600}
-        return subprocess.run([*command, *flags], **options, capture_output=True, text=True)
+        command = [python, "-m", "snakemake", "--snakefile", str(self.code / "workflow" / "Snakefile")]
+        command += ["--directory", str(self.work), "--configfile", str(self.work / "my.yaml"), *flags]
+        env = os.environ | {"PYTHONPATH": str(self.code), "OMP_NUM_THREADS": "1"} | env
+        return {"args": command, "cwd": self.work, "env": env}
+
+    def snakemake(self, *flags: str, fails: bool = False, **changes: Any) -> str:
+        """What a run prints, on one core unless the flags say otherwise."""
+        flags = ("--cores", "1", *flags)
+        command = self.command(warm.python(), *flags, changes=changes, env=warm.environment(self.code))
+        return said(fails, **command, timeout=600)
 
     def jobs(self, **changes: Any) -> dict[str, int]:
         """What a run with these changes would do: how many jobs of each rule, the total left out."""
-        result = self.snakemake("--dry-run", **changes)
-        assert result.returncode == 0, result.stderr
-        return job_counts(result.stdout + result.stderr)
+        return job_counts(self.snakemake("--dry-run", **changes))
 
     def edit(self, file: str, old: str, new: str) -> None:
         """Replace text in the copy's code."""
@@ -104,24 +121,16 @@ def job_counts(output: str) -> dict[str, int]:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The project after a whole run."""
     made = Project(tmp_path_factory.mktemp("run"))
-    result = made.snakemake()
-    assert result.returncode == 0, result.stdout + result.stderr
+    made.snakemake()
     return made
 
 
 def test_the_run_is_complete(project: Project) -> None:
     results = project.work / "results" / "tiny"
-    with open(results / "evaluate" / "scores.csv", encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = rows_of(results / "evaluate" / "scores.csv")
     assert all(row["signature"] for row in rows)
     scored = {(row["method"], row["variant"], row["direction"]) for row in rows if row["metric"] == "bleu"}
-    models = [
-        ("zero-shot", "main"),
-        ("zero-shot", "best-prompt"),
-        ("full", "main"),
-        ("lora", "main"),
-        ("landermt", "main"),
-    ]
+    models = [("zero-shot", "best-prompt"), *((method, "main") for method in CONFIG["methods"])]
     assert scored >= {(*model, direction) for model in models for direction in ("en-de", "de-en", "mean")}
     assert {row["metric"] for row in rows} >= {"bleu", "chrf2++", "bleu_raw", "loss_per_character"}
     lines = (results / "translate/landermt/main/s0/news/en-de.jsonl").read_text(encoding="utf-8").splitlines()
@@ -135,65 +144,28 @@ def test_the_run_is_complete(project: Project) -> None:
 
 
 def test_a_second_run_does_nothing(project: Project) -> None:
-    result = project.snakemake()
-    assert "Nothing to be done" in result.stdout + result.stderr
+    assert "Nothing to be done" in project.snakemake()
 
 
-def test_touched_files_rerun_nothing(project: Project) -> None:
-    for name in (
-        "train.en",
-        "test.de",
-        "results/tiny/data/s0/train/en-de.parquet",
-        "results/tiny/pretrain/model.safetensors",
-    ):
-        (project.work / name).touch()
-    assert project.jobs() == {}
-
-
-CHANGES = [
-    ({"layers": {"k": 2}}, {"layers": 1, "neurons": 1, "masks": 1, **ONE_METHOD}),
-    ({"finetune": {"steps": 5}}, {"finetune": 3, **DECODING, "best_prompt": 0, "translate": 3, "score": 3}),
-    ({"finetune": {"checkpoint_minutes": 3, "zero_stage": 2, "ranks": 2}}, {"report": 1, "all": 1}),
-    ({"methods": ["zero-shot", "landermt"]}, {"scores": 1, "significance": 1, "report": 1, "all": 1}),
-    ({"workflow": {"code_triggers": False}}, {}),
-]
-
-
-@pytest.mark.parametrize(("changes", "jobs"), CHANGES, ids=[json.dumps(changes) for changes, _ in CHANGES])
-def test_a_changed_key_reruns_what_it_touches(project: Project, changes: dict[str, Any], jobs: dict[str, int]) -> None:
-    wanted = Counter(jobs) + Counter({"effective_config": int("workflow" not in changes)})
-    assert project.jobs(**changes) == dict(wanted)
-
-
-ZERO_SHOT = {"pretrain": 1, "dev": 2, "test": 2, "translate": 1, "best_prompt": 1}
-FEW_SCORES = {"scores": 1, "report": 1, "effective_config": 1, "all": 1}
+SCORED = {"scores": 1, "significance": 1, "report": 1, "effective_config": 1, "all": 1}
+ZERO_SHOT = {"pretrain": 1, "dev": 2, "test": 2, "translate": 1, "best_prompt": 1, "score": 2, **SCORED}
+TRAINED = {
+    **{"pretrain": 1, "clean": 1, "sample": 2, "counts": 1, "test": 2, "finetune": 1, "translate": 1, "seen": 1},
+    **{"score": 1, **SCORED},
+}
+MASKS = {"masks": "results/tiny/masks/main/s0"}
 SHAPES = [
-    ({"methods": ["zero-shot"]}, {**ZERO_SHOT, "score": 2, "significance": 1}),
-    (
-        {"methods": ["lora"], "seeds": [0, 1]},
-        {
-            **{"pretrain": 1, "clean": 1, "sample": 4, "counts": 1, "test": 2, "finetune": 2, "translate": 2},
-            **{"seen": 2, "score": 2, "significance": 1},
-        },
-    ),
-    (
-        {"methods": ["landermt"], "neurons": {"masks": "results/tiny/masks/main/s0"}},
-        {
-            **{"pretrain": 1, "clean": 1, "sample": 2, "counts": 1, "test": 2, "finetune": 1, "translate": 1},
-            **{"seen": 1, "score": 1, "significance": 1},
-        },
-    ),
-    (
-        {"methods": ["random"], "neurons": {"masks": "results/tiny/masks/main/s0"}},
-        {
-            **{"pretrain": 1, "clean": 1, "sample": 2, "counts": 1, "test": 2, "permuted_masks": 1, "finetune": 1},
-            **{"translate": 1, "seen": 1, "score": 1, "significance": 1},
-        },
-    ),
+    ({"methods": ["zero-shot"]}, ZERO_SHOT),
     (
         {"methods": ["zero-shot"], "directions": ["en-de"], "data": {"dev": CONFIG["data"]["test"]}},
-        {"pretrain": 1, "dev": 1, "test": 1, "translate": 1, "best_prompt": 1, "score": 2, "significance": 1},
+        ZERO_SHOT | {"dev": 1, "test": 1},
     ),
+    (
+        {"methods": ["lora"], "seeds": [0, 1]},
+        TRAINED | {"sample": 4, "finetune": 2, "translate": 2, "seen": 2, "score": 2},
+    ),
+    ({"methods": ["landermt"], "neurons": MASKS}, TRAINED),
+    ({"methods": ["random"], "neurons": MASKS}, TRAINED | {"permuted_masks": 1}),
 ]
 
 
@@ -201,7 +173,7 @@ SHAPES = [
 def test_runs_of_other_shapes_do_what_they_need(
     project: Project, changes: dict[str, Any], jobs: dict[str, int]
 ) -> None:
-    assert project.jobs(run="other", **changes) == {**jobs, **FEW_SCORES}
+    assert project.jobs(run="other", **changes) == jobs
 
 
 EXPERIMENTS = ["table1", "table2", "transfer", "forgetting", "readings", "sweep_k", "sweep_epsilon", "estimators"]
@@ -209,63 +181,32 @@ ANALYSES = ["second_model", "clusters", "claims", "agreement", "figures_layers",
 
 
 def test_every_experiment_can_be_planned(project: Project) -> None:
-    result = project.snakemake("--dry-run", *EXPERIMENTS, *ANALYSES, directions=["en-de"])  # de-en is not trained
-    assert result.returncode == 0, result.stderr
-    jobs = job_counts(result.stdout + result.stderr)
+    planned = project.snakemake("--dry-run", *EXPERIMENTS, *ANALYSES, directions=["en-de"])  # de-en is not trained
+    jobs = job_counts(planned)
     assert all(jobs[name] == 1 for name in EXPERIMENTS + ANALYSES)
     assert jobs["mix"] == 3
-    refused = project.snakemake("--dry-run", "--", "forgetting")
-    assert refused.returncode != 0
-    assert "experiments.untrained: forgetting" in refused.stdout + refused.stderr
-
-
-def test_an_edited_test_set_retrains_nothing(project: Project) -> None:
-    file = project.work / "test.en"
-    text = file.read_text(encoding="utf-8")
-    file.write_text(text.replace("\n", " x\n", 1), encoding="utf-8")
-    try:
-        assert project.jobs() == {"test": 2, "seen": 1, **DECODING}
-    finally:
-        file.write_text(text, encoding="utf-8")
-    assert project.jobs() == {}
-
-
-def test_edited_code_reruns_its_stage_and_what_follows(project: Project) -> None:
-    project.edit("lander/detect/layers.py", "def change(", "# a comment\n\n\ndef change(")
-    assert project.jobs() == {}
-    project.edit("lander/detect/layers.py", "def main() -> None:\n", "def main() -> None:\n    int(1)\n")
-    assert project.jobs() == {"layers": 1, "neurons": 1, "masks": 1, **ONE_METHOD}
-    assert project.jobs(workflow={"code_triggers": False}) == {}
-    project.edit("lander/detect/layers.py", "    int(1)\n", "")
-    assert project.jobs() == {}
+    assert "experiments.untrained: forgetting" in project.snakemake("--dry-run", "--", "forgetting", fails=True)
 
 
 def test_bad_text_is_one_line_and_leaves_nothing(project: Project) -> None:
     (project.work / "short.de").write_text("eins\n", encoding="utf-8")
     source = {"name": "short", "files": {"en": "test.en", "de": "short.de"}}
-    result = project.snakemake(data={"test": [source]})
-    output = result.stdout + result.stderr
-    assert result.returncode != 0
+    output = project.snakemake(fails=True, data={"test": [source]})
     assert re.search(r"lander data: error: .*test\.en.*short\.de|lander data: error: .*short\.de.*test\.en", output)
     assert "Traceback" not in output
     assert not list((project.work / "results/tiny/data/test").glob("short/*"))
 
 
 def test_a_bad_config_starts_nothing(project: Project) -> None:
-    result = project.snakemake(layers={"kk": 3})
-    assert result.returncode == 1
-    assert result.stderr.strip().splitlines()[-1].startswith("lander config: error: layers.kk: ")
+    output = project.snakemake(fails=True, layers={"kk": 3})
+    assert output.strip().splitlines()[-1].startswith("lander config: error: layers.kk: ")
 
 
 def test_another_run_takes_over_what_is_the_same(project: Project) -> None:
-    result = project.snakemake("--until", "neurons", run="again", neurons={"general_share": 0.5})
-    assert result.returncode == 0, result.stdout + result.stderr
+    project.snakemake("--until", "neurons", run="again", neurons={"general_share": 0.5})
     first, again = (project.work / "results" / run for run in ("tiny", "again"))
-    shared = [
-        file
-        for name in ("data/clean", "data/s0", "activations", "awareness")
-        for file in (again / name).rglob("*.parquet")
-    ]
+    folders = ("data/clean", "data/s0", "activations", "awareness")
+    shared = [file for name in folders for file in (again / name).rglob("*.parquet")]
     assert len(shared) > 10
     for file in shared:
         assert file.read_bytes() == (first / file.relative_to(again)).read_bytes()
@@ -276,24 +217,21 @@ def test_another_run_takes_over_what_is_the_same(project: Project) -> None:
 
 
 def test_an_experiment_trains_what_is_missing(project: Project) -> None:
-    result = project.snakemake("--", "sweep_epsilon", experiments={"sweep_epsilon": [0.5, 0.9]})
-    assert result.returncode == 0, result.stdout + result.stderr
+    project.snakemake("--", "sweep_epsilon", experiments={"sweep_epsilon": [0.5, 0.9]})
     text = (project.work / "results/tiny/experiments/sweep_epsilon.md").read_text(encoding="utf-8")
     assert "0.5" in text
     assert "0.9" in text
     assert project.jobs() == {"report": 1, "all": 1}  # which shows it now; nothing of it is brought up to date
-    assert project.snakemake().returncode == 0
+    project.snakemake()
     assert "sweep_epsilon" in (project.work / "results/tiny/report/index.html").read_text(encoding="utf-8")
 
 
 def test_an_untrained_direction_has_the_prompt_that_is_best_for_the_base(project: Project) -> None:
     scores = "results/other/evaluate/zero-shot/best-prompt/s0/news/de-en.csv"
     base = {"model": {"path": "results/tiny/pretrain"}, "methods": ["zero-shot"], "directions": ["en-de"]}
-    result = project.snakemake("--", scores, run="other", **base)
-    assert result.returncode == 0, result.stdout + result.stderr
+    project.snakemake("--", scores, run="other", **base)
     folder = project.work / "results/other/translate/zero-shot/best-prompt/s0"
-    with open(folder / "prompts-untrained.csv", encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = rows_of(folder / "prompts-untrained.csv")
     assert {row["direction"] for row in rows} == {"de-en"}
     assert [row["chosen"] for row in rows].count("True") == 1
     assert len((folder / "news/de-en.jsonl").read_text(encoding="utf-8").splitlines()) == 5
@@ -306,17 +244,14 @@ def test_tables_claims_and_analyses_are_made(project: Project) -> None:
     """The rules between experiments: `claims` reads what six others have written."""
     small = {"adapter-lora": {"rank": 2}}  # as much as the adapter's budget leaves room for
     targets = ("claims", "table1", "agreement", "figures_layers")
-    result = project.snakemake("--cores", "2", "--", *targets, experiments=FEW, finetune=small)
-    assert result.returncode == 0, result.stdout + result.stderr
+    project.snakemake("--cores", "2", "--", *targets, experiments=FEW, finetune=small)
     made = project.work / "results/tiny/experiments"
     names = ("table1", "transfer", "sweep_k", "sweep_epsilon", "clusters", "claims", "agreement", "layers")
     assert all((made / f"{name}.md").read_text(encoding="utf-8").startswith("# ") for name in names)
-    with open(made / "claims.csv", encoding="utf-8", newline="") as stream:
-        claims = {row["claim"]: row for row in csv.DictReader(stream)}
+    claims = {row["claim"]: row for row in rows_of(made / "claims.csv")}
     control = claims["(control, not in the paper) detected neurons are better than random ones"]
     assert "(1 seed, 2 draws)" in control["statistic"]
     assert control["value"]
     assert control["verdict"] == "not testable here"
     assert claims["LANDeRMT is better than training whole layers"]["value"]  # of table 2
-    with open(made / "agreement.csv", encoding="utf-8", newline="") as stream:
-        assert {row["kind"] for row in csv.DictReader(stream)} >= {"estimators_overlap", "halves_overlap"}
+    assert {row["kind"] for row in rows_of(made / "agreement.csv")} >= {"estimators_overlap", "halves_overlap"}

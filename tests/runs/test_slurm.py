@@ -4,11 +4,8 @@ Two ranks train on one node, then on two. A training is cancelled in the middle.
 less time than it needs is started again by SLURM. Skipped if SLURM's programs or Snakemake's plugin are not installed;
 `LANDER_SLURM=install` installs both (Debian's packages munge and slurm-wlm, as root; the plugin into a temporary
 folder).
-
-    pytest -m workflow tests/runs/test_slurm.py
 """
 
-import csv
 import importlib.util
 import json
 import os
@@ -27,7 +24,7 @@ from typing import Any
 import cluster as slurm
 import pytest
 import yaml
-from test_run import CONFIG, ROOT, Project
+from test_run import ROOT, Project, rows_of, said
 
 from lander.config import config
 
@@ -91,18 +88,14 @@ class Run:
 
     @property
     def environment(self) -> dict[str, str]:
-        path = f"{self.project.code}{os.pathsep}{self.plugins}"
-        return os.environ | self.cluster.environment | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+        return self.cluster.environment | {"PYTHONPATH": f"{self.project.code}{os.pathsep}{self.plugins}"}
 
-    def snakemake(self, *flags: str, **changes: Any) -> subprocess.CompletedProcess[str]:
-        """Run the workflow through the profile; a cluster is not given --cores."""
-        text = yaml.safe_dump(config.merge(config.merge(CONFIG, CHANGES), changes))
-        (self.project.work / "my.yaml").write_text(text, encoding="utf-8")
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(self.project.code / "workflow" / "Snakefile")]
-        command += ["--configfile", str(self.project.work / "my.yaml"), *FLAGS]
-        command += ["--profile", str(self.project.code / "workflow" / "profiles" / "slurm"), *flags]
-        options = {"cwd": self.project.work, "env": self.environment, "timeout": 1800}
-        return subprocess.run(command, **options, capture_output=True, text=True)
+    def snakemake(self, *flags: str, **changes: Any) -> str:
+        """What the workflow prints when it runs through the profile; a cluster is not given --cores."""
+        flags = (*FLAGS, "--profile", str(self.project.code / "workflow" / "profiles" / "slurm"), *flags)
+        changes = config.merge(CHANGES, changes)
+        command = self.project.command(sys.executable, *flags, changes=changes, env=self.environment)
+        return said(**command, timeout=1800)
 
     def interrupt(self, done: threading.Event) -> None:
         """Cancel the training at its first checkpoint, and put its next job back into the queue at a later one."""
@@ -132,20 +125,16 @@ def run(project: Project, cluster: slurm.Cluster, plugins: Path) -> Run:
     killer = threading.Thread(target=made.interrupt, args=[done])
     killer.start()
     try:
-        result = made.snakemake()
+        made.output = made.snakemake()
     finally:
         done.set()
         killer.join()
-    made.output = result.stdout + result.stderr
-    assert result.returncode == 0, made.output
     return made
 
 
 def test_the_run_is_complete(run: Run) -> None:
     results = run.project.work / "results" / "tiny"
-    with open(results / "evaluate" / "scores.csv", encoding="utf-8", newline="") as stream:
-        methods = {row["method"] for row in csv.DictReader(stream)}
-    assert methods == {"landermt"}
+    assert {row["method"] for row in rows_of(results / "evaluate" / "scores.csv")} == {"landermt"}
     assert (results / "report" / "index.html").is_file()
     waiting = run.cluster.run("squeue", "-h", "--states=PENDING,RUNNING,COMPLETING").stdout
     assert waiting == ""
@@ -181,9 +170,7 @@ def test_what_slurm_says_of_a_failed_job_is_kept(run: Run) -> None:
 
 
 def test_a_second_run_submits_nothing(run: Run) -> None:
-    result = run.snakemake()
-    assert result.returncode == 0, result.stderr
-    assert "Nothing to be done" in result.stdout + result.stderr
+    assert "Nothing to be done" in run.snakemake()
 
 
 def test_the_profile_knows_the_rules() -> None:
@@ -206,9 +193,8 @@ def test_the_profile_knows_the_rules() -> None:
 def losses(folder: Path) -> dict[int, float]:
     """Update -> loss summed over directions."""
     found: dict[int, float] = {}
-    with open(folder / "loss.csv", encoding="utf-8", newline="") as stream:
-        for row in csv.DictReader(stream):
-            found[int(row["update"])] = found.get(int(row["update"]), 0.0) + float(row["loss"])
+    for row in rows_of(folder / "loss.csv"):
+        found[int(row["update"])] = found.get(int(row["update"]), 0.0) + float(row["loss"])
     return found
 
 
@@ -220,24 +206,21 @@ def test_two_nodes_train_as_two_ranks_of_one_node_do(run: Run) -> None:
     flags += ["--train", *(f"{data}/{name}.parquet" for name in directions), "--directions", *directions]
     flags += ["--languages", json.dumps({"en": "English", "de": "German"}), "--batch-size", "4", "--zero-stage", "2"]
     flags += ["--precision", "float32", "--learning-rate", "0.001"]
-    options = {"cwd": run.project.work, "env": run.environment, "capture_output": True, "text": True, "timeout": 600}
+    env = os.environ | run.environment | {"OMP_NUM_THREADS": "1"}
+    options = {"cwd": run.project.work, "env": env, "timeout": 600}
     torchrun = [sys.executable, "-m", "torch.distributed.run"]
 
-    one = [*torchrun, "--nproc_per_node", "2", *flags, "--out", "one"]
-    done = subprocess.run(one, **options)
-    assert done.returncode == 0, done.stderr
-
+    said(args=[*torchrun, "--nproc_per_node", "2", *flags, "--out", "one"], **options)
     port = slurm.free_ports(1)[0]
     nodes = ["srun", "--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--mem=8000", *torchrun, "--nnodes", "2"]
     nodes += ["--nproc_per_node", "1", "--rdzv_backend", "c10d", "--rdzv_endpoint", f"localhost:{port}"]
     nodes += ["--rdzv_id", str(time.time_ns())]
-    done = subprocess.run([*nodes, *flags, "--out", "two"], **options)
-    assert done.returncode == 0, done.stderr
+    said(args=[*nodes, *flags, "--out", "two"], **options)
     assert losses(run.project.work / "two") == pytest.approx(losses(run.project.work / "one"), abs=1e-5)
 
 
 @pytest.mark.skipif(
-    not os.environ.get("LANDER_SOAK"), reason="make soak: two minutes; test_time_limit.py has the same without SLURM"
+    not os.environ.get("LANDER_SOAK"), reason="make soak: two minutes; test_trainings.py has the same without SLURM"
 )
 def test_a_training_that_nears_its_limit_comes_back(project: Project, cluster: slurm.Cluster, plugins: Path) -> None:
     """60 updates of over a second, in jobs of a minute (SLURM's shortest): one job, which SLURM starts again.
@@ -248,8 +231,7 @@ def test_a_training_that_nears_its_limit_comes_back(project: Project, cluster: s
     project.edit("lander/finetune/trainer.py", "log.extend(rows)\n", "log.extend(rows); time.sleep(1)\n")
     finetune = {"steps": updates, "checkpoint_minutes": 0}
     flags = ["--set-resources", "finetune:runtime=1", "--", "results/tiny/finetune/full/main/s0/lander.json"]
-    result = made.snakemake(*flags, methods=["full"], finetune=finetune)
-    assert result.returncode == 0, result.stdout + result.stderr
+    made.snakemake(*flags, methods=["full"], finetune=finetune)
     (job,) = cluster.jobs("finetune_wildcards_full", "all")
     record = cluster.record(job)
     assert (record["JobState"], record["TimeLimit"]) == ("COMPLETED", "00:01:00")

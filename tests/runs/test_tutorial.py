@@ -2,8 +2,6 @@
 
 Only config.yaml differs in the copy: it asks for a few lines of text and four updates. `LANDER_TUTORIAL=whole` keeps
 the original, which takes a quarter of an hour on two idle cores.
-
-    pytest -m workflow tests/runs/test_tutorial.py
 """
 
 import os
@@ -41,12 +39,8 @@ SMALL = {
     "translate": {"max_new_tokens": 12, "dev_sentences": 2},
 }
 
-pytestmark = [
-    pytest.mark.workflow,
-    pytest.mark.skipif(
-        not (Path(sys.prefix) / "bin" / "activate").is_file(), reason="the tutorial is for a virtual environment"
-    ),
-]
+VIRTUAL = (Path(sys.prefix) / "bin" / "activate").is_file()
+pytestmark = [pytest.mark.workflow, pytest.mark.skipif(not VIRTUAL, reason="it is for a virtual environment")]
 
 
 def blocks(page: str, kind: str) -> list[str]:

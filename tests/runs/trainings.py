@@ -15,14 +15,8 @@ from lander.shared import tables
 
 ROOT = Path(__file__).parent.parent.parent
 DIRECTIONS = ("en-de", "de-en", "en-fr")
-WORDS = {
-    "en": ["one", "two", "six"],
-    "de": ["eins", "zwei", "sechs"],
-    "fr": ["un", "deux", "six"],
-    "it": ["uno", "due", "sei"],
-}
+WORDS = {"en": "one two six", "de": "eins zwei sechs", "fr": "un deux six", "it": "uno due sei"}
 NAMES = {"en": "English", "de": "German", "fr": "French", "it": "Italian"}
-LIMIT = 900  # seconds that a training may take
 KEPT = (str(Path(__file__).with_name("kept_finetune.py")),)
 
 
@@ -42,8 +36,8 @@ def prepare(folder: Path, directions: Iterable[str], masks: dict[str, pd.DataFra
 
 def pairs(direction: str) -> pd.DataFrame:
     """Twelve pairs of a direction, each template once."""
-    source, target = direction.split("-")
-    rows = [(WORDS[source][i % 3], WORDS[target][i % 3], i % 10, "toy", i) for i in range(12)]
+    source, target = (WORDS[code].split() for code in direction.split("-"))
+    rows = [(source[i % 3], target[i % 3], i % 10, "toy", i) for i in range(12)]
     return pd.DataFrame(rows, columns=["source", "target", "template", "origin", "line"])
 
 
@@ -66,7 +60,7 @@ def finetune(
     options = {"cwd": folder, "env": warm.environment(ROOT), "text": True}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options) as process:
         try:
-            said, told = process.communicate(timeout=LIMIT)
+            said, told = process.communicate(timeout=900)
         except subprocess.TimeoutExpired:
             process.terminate()  # torchrun passes it on to its ranks
             raise

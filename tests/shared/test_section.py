@@ -67,11 +67,13 @@ def test_flags_have_the_limits_of_the_fields(given, capsys):
 
 
 def test_plain_words_become_values():
-    raw = {"number": "7", "share": "1e-1", "gate": False, "quick": "true", "stage": 1.0, "inner-one": {"rate": "5e-5"}}
+    raw = {"number": "1e3", "share": "1e-1", "gate": False, "quick": "true", "stage": 1.0}
+    raw["inner-one"] = {"rate": "5e-5"}
     outer = validate(Outer, raw)
-    assert (outer.number, outer.share, outer.gate, outer.quick, outer.stage) == (7, 0.1, "off", True, 1)
+    assert (outer.number, outer.share, outer.gate, outer.quick, outer.stage) == (1000, 0.1, "off", True, 1)
     assert outer.inner_one.rate == 5e-5
     assert validate(Outer, {"number": "null"}).number is None
+    assert str(validate(Outer, {"number": 5.0}).number) == "5"
 
 
 @pytest.mark.parametrize(

@@ -12,16 +12,13 @@ from lander.translate.decoding import SPARE, greedy, similar
 from lander.translate.translator import Decoding, Translator
 
 PROMPTS = [[5, 9, 13, 7], [6], [8, 11], [12, 5, 6, 31, 40, 33], [41, 42, 43], [50]]
-STEPS = 12
-NEVER = 999  # no token
 
 
 def generate(network, ends: list[int], **more) -> list[list[int]]:
-    """New tokens of each prompt up to its end; repetitions are punished, so that they vary."""
+    """At most 12 new tokens of each prompt up to its end; repetitions are punished, so that they vary."""
     batch = Codec(toys.bloom_tokenizer()).pad_left(PROMPTS)
-    config = GenerationConfig(
-        max_new_tokens=STEPS, do_sample=False, eos_token_id=ends, pad_token_id=3, repetition_penalty=3.0
-    )
+    options = {"eos_token_id": ends, "pad_token_id": 3, "repetition_penalty": 3.0}
+    config = GenerationConfig(max_new_tokens=12, do_sample=False, **options)
     inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "generation_config": config}
     with torch.inference_mode():
         rows = network.generate(**inputs, **more)
@@ -37,7 +34,7 @@ def cut(row: list[int], ends: list[int]) -> list[int]:
 
 def ends_of(network) -> list[int]:
     """Two tokens which, as end tokens, end the rows at as many different steps as can be."""
-    free = generate(network, [NEVER])
+    free = generate(network, [999])  # no token
     written = sorted({token for row in free for token in row})
     return list(max(combinations(written, 2), key=lambda ends: len({len(cut(row, ends)) for row in free})))
 
@@ -59,11 +56,9 @@ def test_tokens_are_those_of_the_librarys_loop(family):
 def test_no_row_is_computed_after_its_end():
     network, rows = toys.bloom(), []
     ends = ends_of(network)
-    hook = network.register_forward_pre_hook(
-        lambda _m, _a, given: rows.append(len(given["input_ids"])), with_kwargs=True
-    )
+    count = lambda _module, _args, given: rows.append(len(given["input_ids"]))  # noqa: E731
+    network.register_forward_pre_hook(count, with_kwargs=True)
     outputs = generate(network, ends, custom_generate=greedy)
-    hook.remove()
     first = [len(part) for part in similar([len(prompt) for prompt in PROMPTS])]
     assert rows[: len(first)] == first
     assert sum(rows) == sum(map(len, outputs))

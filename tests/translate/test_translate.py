@@ -15,14 +15,7 @@ from lander.models.tokens import Codec
 from lander.shared import tables
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction, language_name, parse_direction
-from lander.translate.__main__ import (
-    Examples,
-    choose_prompts,
-    few_shot,
-    main,
-    parse_test,
-    write_translations,
-)
+from lander.translate.__main__ import Examples, choose_prompts, few_shot, main, parse_test, write_translations
 from lander.translate.translator import Decoding, Output, Translator, by_length, first_line
 
 
@@ -30,9 +23,8 @@ from lander.translate.translator import Decoding, Output, Translator, by_length,
 def translator() -> Translator:
     templates = [Template("plain", "{source}\n"), Template("long", "{source_language} {target_language} {source}\n")]
     languages = {"en": "English", "de": "German"}
-    return Translator(
-        toys.bloom(vocabulary=300), Codec(toys.bloom_tokenizer()), languages=languages, templates=templates
-    )
+    network, codec = toys.bloom(vocabulary=300), Codec(toys.bloom_tokenizer())
+    return Translator(network, codec, languages=languages, templates=templates)
 
 
 @pytest.mark.parametrize(
@@ -76,12 +68,6 @@ def test_an_empty_sentence_stays_empty_and_what_is_no_list_of_texts_is_refused(t
             translator.translate(sentences, "en-de")
 
 
-def test_greedy_decoding_does_not_depend_on_the_batch(translator):
-    sentences = ["a", "a much longer sentence than the others", "bb", ""]
-    alone = translator.outputs(sentences, "en-de", max_new_tokens=8, batch_size=1)
-    assert translator.outputs(sentences, "en-de", max_new_tokens=8, batch_size=3) == alone
-
-
 def test_the_prompt_names_the_languages(translator):
     prompt = translator.prompt("Hi\nthere", Direction("en", "de"), translator.templates[1])
     assert prompt == "English German Hi there\n"
@@ -94,7 +80,7 @@ def test_choosing_prompts_takes_the_best_per_direction_and_the_best_in_the_mean(
     written = {"en-de": {"a": whole, "b": most, "c": ""}, "fr-de": {"a": "", "b": most, "c": whole}}
 
     def translate(_self, sentences, direction, *, template, **decoding):
-        assert decoding == {"beams": 2, "max_new_tokens": 256, "batch_size": 32}
+        assert decoding["beams"] == 2
         return [written[str(direction)][template.name]] * len(sentences)
 
     monkeypatch.setattr(Translator, "translate", translate)
@@ -197,21 +183,17 @@ def test_too_few_examples_are_told():
 
 def test_in_context_on_the_command_line(translator, tmp_path, monkeypatch):
     """Whatever the batch size; the first line is the translation, and what was left out is counted."""
-    table = pd.DataFrame([("x", "y", 0, "toy", i) for i in range(3)], columns=tables.SCHEMAS["train"].names)
-    tables.write(tmp_path / "train.parquet", table.assign(source=["one", "two", "a"]), "train")
-    test = pd.DataFrame(
-        [(s, "r", "toy", i) for i, s in enumerate(["a", "b c"])], columns=tables.SCHEMAS["heldout"].names
-    )
+    place = {"target": "y", "template": 0, "origin": "toy", "line": range(3)}
+    tables.write(tmp_path / "train.parquet", pd.DataFrame({"source": ["one", "two", "a"], **place}), "train")
+    test = pd.DataFrame({"source": ["a", "b c"], "target": "r", "origin": "toy", "line": range(2)})
     tables.write(tmp_path / "test.parquet", test, "heldout")
     monkeypatch.setattr("lander.translate.__main__.load", lambda *_, **__: translator)
     monkeypatch.setattr(Translator, "generate", lambda _self, prompts, *_: prompts)  # it writes its prompt again
 
     def run(name: str, *flags: str) -> str:
-        command = (
-            f"translate --model toy --template labels --test t:en-de:{tmp_path}/test.parquet --out-dir {tmp_path}/"
-        )
-        names = ["--languages", '{"en": "English", "de": "German"}', "--max-new-tokens", "4"]
-        monkeypatch.setattr(sys, "argv", [*(command + name).split(), *names, *flags])
+        command = f"translate --model toy --template labels --max-new-tokens 4 --out-dir {tmp_path}/{name}"
+        names = ["--languages", '{"en": "English", "de": "German"}', "--test", f"t:en-de:{tmp_path}/test.parquet"]
+        monkeypatch.setattr(sys, "argv", [*command.split(), *names, *flags])
         main()
         return (tmp_path / name / "t" / "en-de.jsonl").read_text()
 

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from lander.evaluate.metrics import look, sort_metrics
 from lander.report.compare.runs import MAIN, bases, common, methods, paired, read_runs, scores_of
 from lander.report.inputs import Inputs
-from lander.report.labels import MEAN_LABELS, look, run_label, sort_metrics
+from lander.report.labels import MEAN_LABELS, run_label
 from lander.report.provenance import versions
 from lander.report.scores import OPEN, Pair, difference_cell, difference_table, score_figure, score_table
 from lander.report.significance import SIGNIFICANT, Significance

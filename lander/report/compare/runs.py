@@ -19,11 +19,12 @@ import pandas as pd
 
 from lander.evaluate import segments, translations
 from lander.evaluate.collect import MEANS, belongs, means
+from lander.evaluate.metrics import look
 from lander.evaluate.resampling import TOLERANCE, Design, holm, interval, resampled
 from lander.evaluate.segments import Compared, Place
 from lander.evaluate.significance import enough, families
 from lander.report.inputs import Inputs, read_benchmarks, read_object, read_scores_table
-from lander.report.labels import Method, look, method_key, sort_directions
+from lander.report.labels import Method, method_key, sort_directions
 from lander.report.significance import Outcome, Significance
 from lander.report.tables import first
 from lander.shared.errors import UserError
