@@ -27,6 +27,7 @@ from lander.shared.files import whole_folder
 
 @machine.on_cpu()
 def main() -> None:
+    """Read the model, average its weights with the base's, write the result as a model."""
     parser = argparse.ArgumentParser(prog="lander.finetune.mix", description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, required=True, help="folder of a model of the method `full`")
     parser.add_argument("--share", type=float, required=True, help="of the tuned weights, 0 to 1")

@@ -59,6 +59,7 @@ def tokenizer_choice(signed: str) -> str:
 
 
 def signature_table(inputs: Inputs) -> Table:
+    """The signatures of each metric, with the directions that have them."""
     rows = inputs.scores[~inputs.scores["direction"].isin(MEANS)]
     table = []
     for metric in sort_metrics(rows["metric"]):
