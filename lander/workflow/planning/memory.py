@@ -73,7 +73,7 @@ def training(
 
     `halved` are the bytes that the weights give back (`lander.finetune.halves`). `activations` are bytes of a
     micro-batch without gradients of weights. `copy` are the parameters of the base that is loaded again, in main
-    memory, to write the model (`full`). `file` are the bytes of the base's file, which are in a CPU's memory while it is
+    memory, to write the model (`full`). `file` are the bytes of the base, which are in a CPU's memory while it is
     read.
     """
     stage = effective_stage(dtype, stage)
