@@ -18,7 +18,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from lander.config import checks
 from lander.config.activations import Activations
 from lander.config.awareness import Awareness
-from lander.config.base import BUILT_IN, PRETRAIN, Base, depth, find_folder
+from lander.config.base import BUILT_IN, PRETRAIN, Base, check_cached, depth, find_folder
 from lander.config.data import Data
 from lander.config.evaluate import Evaluate
 from lander.config.experiments import Experiments, Workflow
@@ -110,6 +110,7 @@ class Config(Section):
             return Base("pretrain", None, self.pretrain.n_layer)
         folder = find_folder(self.model.path)
         if folder is None:
+            check_cached(self.model.path, self.model.revision)
             return Base("hub", None, None)
         return Base("built-in" if folder.parent == BUILT_IN else "local", folder, depth(folder / "config.json"))
 

@@ -93,6 +93,7 @@ class Named:
         if start:
             return network
         tensors = self.read(trained.path)
+        loading.check_numbers(tensors, str(trained.path / self.file))
         parameters = {name_in_file(name): value for name, value in network.named_parameters()}
         own = [name for name in parameters if self.mark and self.mark in name]
         for name in dict.fromkeys([*own, *tensors]):

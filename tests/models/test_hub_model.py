@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import huggingface_hub
+import peft
 import pytest
 import torch
 import toys
@@ -52,6 +53,12 @@ def test_a_snapshot_has_the_digest_of_a_copy(tmp_path: Path, cache: Path) -> Non
     assert loading.place(str(folder)) == {"path": str(folder), "revision": None}
 
 
+def test_an_adapter_names_the_id_of_its_base(tmp_path: Path, cache: Path) -> None:
+    put(trained.base(tmp_path / "base"), cache)
+    network = peft.get_peft_model(loading.load_model(NAME), peft.LoraConfig(target_modules=["query_key_value"]))
+    assert network.peft_config["default"].base_model_name_or_path == NAME
+
+
 def test_a_model_trained_on_a_hub_id(tmp_path: Path, cache: Path) -> None:
     """It is loaded, exported and sent, with its base in the cache, in a folder, and where the hub has a newer one."""
     made = trained.make(tmp_path, "landermt")
@@ -76,9 +83,11 @@ def test_a_model_trained_on_a_hub_id(tmp_path: Path, cache: Path) -> None:
 
 
 def test_a_model_that_is_not_there(tmp_path: Path, cache: Path) -> None:
-    with pytest.raises(UserError, match=r"^model\.path: big/base: cannot be fetched from the hub \(.*\)$"):
+    with pytest.raises(
+        UserError, match=r"^model\.path: big/base: no such folder, and cannot be fetched from the hub \(.*\)$"
+    ):
         loading.digest(NAME)
     (cache / "snapshots" / COMMIT).mkdir(parents=True)
     (cache / "refs" / "main").write_text(COMMIT)
-    with pytest.raises(UserError, match="has no weights"):
+    with pytest.raises(UserError, match=r"has no config\.json"):
         loading.digest(NAME)

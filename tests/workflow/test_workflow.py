@@ -22,7 +22,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for name in ("a.en", "a.de", "a.cs", "a.uk", "b.en", "b.de", "c.tsv"):
         (tmp_path / name).write_text("one\ntwo\n")
     (tmp_path / "base").mkdir()
-    (tmp_path / "base" / "config.json").write_text('{"num_hidden_layers": 3}')
+    (tmp_path / "base" / "config.json").write_text('{"model_type": "llama", "num_hidden_layers": 3}')
     (tmp_path / "base" / "model.safetensors").write_bytes(bytes(3_000_000))
     monkeypatch.chdir(tmp_path)
 
