@@ -79,10 +79,9 @@ def find_folder(path: str) -> Path | None:
     there = f"{folder.parent} has {', '.join(beside[:5])}" if below and beside else f"built in: {', '.join(known)}"
     advice = nearest(folder.name, [*beside, *known], there)
     if HUB_NAME.fullmatch(path):
-        what, advice = "no such folder", f"{advice}; for a model of the hub: `hf download {path}` first"
-    else:
-        what = "no such folder, and not a model on the hub (owner/name)"
-    raise UserError(f"model.path: {path}: {what}; {advice}")
+        more = "" if folder.parts[0] == "results" else f"; for a model of the hub: `hf download {path}` first"
+        raise UserError(f"model.path: {path}: no such folder; {advice}{more}")
+    raise UserError(f"model.path: {path}: no such folder, and not a model on the hub (owner/name); {advice}")
 
 
 def check_cached(path: str, revision: str | None) -> bool:
