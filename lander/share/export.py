@@ -29,7 +29,7 @@ from lander.shared import machine
 from lander.shared.errors import UserError
 from lander.shared.files import sha256, whole_folder, write_json
 from lander.shared.languages import language_name, parse_direction
-from lander.translate.translator import Model, Translator, load, open_trained
+from lander.translate.translator import Decoding, Model, Translator, load, open_trained
 
 SHARED, OWN = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 EXAMPLE = "Good morning."
@@ -112,7 +112,7 @@ def _write_all(
 def _write(
     folder: Path, direction: str, translator: Translator, trained: Model | None, base: str | None, dtype: str
 ) -> None:
-    """The plain model of a direction; `generate` ends where the translator ends."""
+    """The plain model of a direction; `generate` decodes by default as the translator does."""
     translator.route(direction)
     network = translator.network
     if hasattr(network, "merge_and_unload"):
@@ -121,9 +121,7 @@ def _write(
         where, revision = base or trained.manifest["base"]["path"], trained.manifest["base"].get("revision")
         network = loading.load_model(where, revision, "float32")
         blocks.fold(translator.network, network)
-    ends = translator.codec.ends
-    network.generation_config.eos_token_id = ends if len(ends) > 1 else ends[0]
-    network.generation_config.pad_token_id = translator.codec.pad
+    network.generation_config = translator.generation_config(Decoding())
     network.to(getattr(torch, dtype)).save_pretrained(folder)
     translator.codec.tokenizer.save_pretrained(folder)
 

@@ -124,7 +124,7 @@ def test_the_cards_own_code_translates_without_lander(tmp_path: Path, monkeypatc
         export.export(made.path, "en-de", out)
         code = (out / "README.md").read_text().split("```python\n")[1].split("```")[0]
         assert ("apply_chat_template" in code) == chat
-        Path(f"{name}.py").write_text(code.replace("256", "8"))
+        Path(f"{name}.py").write_text(code.replace("512", "8"))
         expected.append(lander.load(str(made.path)).outputs([export.EXAMPLE], "en-de", max_new_tokens=8)[0].text)
         codec = lander.load(str(out)).codec
         ends = json.loads((out / "generation_config.json").read_text())["eos_token_id"]

@@ -52,6 +52,22 @@ def test_outputs_keep_their_order_whatever_the_batch_size(translator, monkeypatc
     assert translator.outputs([], "en-de") == []
 
 
+def test_an_output_is_cut_if_it_has_no_end_token_of_the_turn_or_of_the_tokenizer(monkeypatch):
+    codec = Codec(toys.chat_tokenizer("qwen"), "chat")
+    assert codec.ends == [2, 0]  # <|im_end|>, <|endoftext|>
+    network = toys.bloom(vocabulary=300)
+    network.generation_config.eos_token_id = [0, 7]  # 7: the base lists one more
+    translator = Translator(network, codec, templates=[Template("plain", "{source}\n")])
+    written = [[50, 2], [50, 0], [50, 7], [50, 51]]
+    monkeypatch.setattr(Translator, "generate", lambda *_: written)
+    outputs = translator.complete([[1]] * 4, "en-de", Decoding())
+    assert [output.cut for output in outputs] == [False, False, False, True]
+    assert [output.text for output in outputs] == [
+        *[codec.tokenizer.decode([50])] * 3,
+        codec.tokenizer.decode([50, 51]),
+    ]
+
+
 def test_an_empty_sentence_stays_empty_and_what_is_no_list_of_texts_is_refused(translator):
     texts = translator.translate(["", "a", " \n"], "en-de", max_new_tokens=4)
     assert texts == ["", *translator.translate(iter(["a"]), "en-de", max_new_tokens=4), ""]
