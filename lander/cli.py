@@ -123,6 +123,10 @@ def check(args: argparse.Namespace) -> None:
     raw = config.merged(*args.configfile)
     settings = config.load(raw)
     base = settings.base
+    if settings.finetune.lora.targets and "lora" in settings.methods and base.kind != "hub":
+        from lander.workflow.planning import networks
+
+        networks.made_ready(settings, "lora", networks.make_network(networks.read_config(settings)))  # are they there?
     layers = "" if base.n_layer is None else f", {base.n_layer} layers"
     rates = (f"{method} {settings.finetune.method(method).learning_rate:g}" for method in config.trained(settings))
     length = f"{settings.finetune.steps} updates" if settings.finetune.steps else f"{settings.finetune.epochs:g} epochs"

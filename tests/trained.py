@@ -41,12 +41,21 @@ def base(folder: Path, family: str = "bloom", tokenizer=None) -> Path:
     return folder
 
 
-def make(folder: Path, method: str, *, family: str = "bloom", partly: bool = False, chat: bool = False) -> Trained:
+def make(
+    folder: Path,
+    method: str,
+    *,
+    family: str = "bloom",
+    partly: bool = False,
+    chat: bool = False,
+    targets: tuple[str, ...] = (),
+) -> Trained:
     """A trained model in folder/model, its base in folder/base.
 
     Args:
         partly: en-fr has not chosen layer 2.
         chat: trained on turns of a chat.
+        targets: of LoRA.
     """
     where = base(folder / "base", family, toys.chat_tokenizer("qwen") if chat else None)
     network = loading.load_model(str(where), dtype="float32")
@@ -56,7 +65,9 @@ def make(folder: Path, method: str, *, family: str = "bloom", partly: bool = Fal
         changed = masks["en-fr"]
         untouched = {"role": "base", "owner": None, "trained": False, "scale": 1.0}
         masks["en-fr"] = changed.mask(changed["layer"] == 2, changed.assign(**untouched))
-    prepared = prepare(method, network, masks=masks, routing=Routing(), lora=Lora(rank=2), budget_layers=2)
+    prepared = prepare(
+        method, network, masks=masks, routing=Routing(), lora=Lora(rank=2, targets=targets), budget_layers=2
+    )
     torch.manual_seed(3)
     for parameter in prepared.trained().values():
         parameter.data.normal_()

@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch import nn
 
 from lander.finetune import blocks, delta
 from lander.finetune.adapters import base_of
@@ -116,6 +117,7 @@ def _write(
     translator.route(direction)
     network = translator.network
     if hasattr(network, "merge_and_unload"):
+        untie(base_of(network))
         network = network.merge_and_unload()
     elif translator.ffns:
         where, revision = base or trained.manifest["base"]["path"], trained.manifest["base"].get("revision")
@@ -124,6 +126,14 @@ def _write(
     network.generation_config = translator.generation_config(Decoding())
     network.to(getattr(torch, dtype)).save_pretrained(folder)
     translator.codec.tokenizer.save_pretrained(folder)
+
+
+def untie(network: nn.Module) -> None:
+    """Give a head that has a LoRA weights of its own: merged into those of the embedding, it would change that too."""
+    head, embedding = network.get_output_embeddings(), network.get_input_embeddings()
+    if hasattr(head, "base_layer") and head.base_layer.weight is embedding.weight:
+        head.base_layer.weight = nn.Parameter(embedding.weight.detach().clone(), requires_grad=False)
+        network.config.tie_word_embeddings = False
 
 
 def _split(folder: Path, prefixes: tuple[str, ...]) -> None:

@@ -73,6 +73,33 @@ def test_all_directions_equal_the_routed_model_and_share_what_is_the_same(method
     assert torch.equal(plain_logits(single), plain_logits(tmp_path / "out" / "en-fr"))
 
 
+@pytest.mark.parametrize("family", ["bloom", "gemma", "llama"])
+def test_lora_on_a_head_that_is_the_embedding_leaves_the_embedding_alone(family: str, tmp_path: Path) -> None:
+    """The heads of the first two are tied. Export, delta and PEFT alone all have the logits of the training."""
+    made = trained.make(tmp_path, "lora", family=family, targets=("lm_head",))
+    base = plain(made.base)
+    tied = base.get_output_embeddings().weight is base.get_input_embeddings().weight
+    assert tied == (family != "llama")
+    expected = made.logits("en-de")
+    assert (expected - base(toys.ids()).logits).abs().max() > 0.5 * expected.abs().max()
+    limit = 5e-6 * expected.abs().max()
+
+    cli.main(["export", str(made.path), "--all", "--out", str(tmp_path / "out")])
+    exported = plain(tmp_path / "out" / "en-fr")
+    assert (exported(toys.ids()).logits - expected).abs().max() <= limit
+    assert torch.equal(exported.get_input_embeddings().weight, base.get_input_embeddings().weight)
+    assert torch.equal(greedy(exported), greedy(made.network))
+    assert json.loads((tmp_path / "out" / "en-de" / "config.json").read_text())["tie_word_embeddings"] is False
+
+    cli.main(["delta", str(made.path), "--out", str(tmp_path / "head.safetensors")])
+    loaded = lander.load(str(tmp_path / "head.safetensors"))
+    assert (loaded.logits(toys.ids(), MASK, "en-de") - expected).abs().max() <= limit
+    from peft import PeftModel
+
+    alone = PeftModel.from_pretrained(plain(made.base), str(made.path)).eval()
+    assert (alone(toys.ids()).logits - expected).abs().max() <= limit
+
+
 def test_without_hard_links_files_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = trained.make(tmp_path, "lora")
     monkeypatch.setattr(os, "link", mock.Mock(side_effect=PermissionError))
