@@ -69,13 +69,15 @@ class Translator:
     def route(self, direction: str | Direction | None) -> None:
         """Make the model run a direction; None is the base's graph.
 
-        A direction that was not trained uses the neurons of its languages; UserError if a language has none.
+        A direction that was not trained runs the neurons of its languages, with the mean of their directions' gates;
+        UserError if a language has no neurons.
         """
         wanted = None if direction is None else parse_direction(str(direction))
         if wanted and wanted not in self.directions:
             for ffn in self.ffns.values():
                 if str(wanted) not in ffn.directions:  # it has no masks
                     ffn.add_direction(wanted)
+                ffn.borrow_gates(wanted, self.directions)
         self.router.direction = str(wanted) if wanted else None
 
     def prompt(self, sentence: str, direction: Direction, template: Template | None = None) -> str:

@@ -73,6 +73,17 @@ def test_all_directions_equal_the_routed_model_and_share_what_is_the_same(method
     assert torch.equal(plain_logits(single), plain_logits(tmp_path / "out" / "en-fr"))
 
 
+def test_an_untrained_direction_is_exported_with_the_gates_of_its_languages(tmp_path: Path) -> None:
+    made = trained.make(tmp_path, "landermt")
+    export.export(made.path, "de-fr", tmp_path / "out")
+    translator = lander.load(str(made.path))
+    expected = translator.logits(toys.ids(), MASK, "de-fr")
+    assert (plain_logits(tmp_path / "out") - expected).abs().max() <= 2e-6 * expected.abs().max()
+    for ffn in translator.ffns.values():
+        learned = [ffn.gates[name].shift for name in ("en-de", "de-en", "en-fr")]
+        assert torch.equal(ffn.shifts()["de-fr"], sum(learned) / 3)
+
+
 @pytest.mark.parametrize("family", ["bloom", "gemma", "llama"])
 def test_lora_on_a_head_that_is_the_embedding_leaves_the_embedding_alone(family: str, tmp_path: Path) -> None:
     """The heads of the first two are tied. Export, delta and PEFT alone all have the logits of the training."""
