@@ -28,7 +28,7 @@ class Upper:
 def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture, text: bytes, *flags: str) -> str:
     """What `lander translate` writes for a text."""
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(text)))
-    monkeypatch.setattr(lander, "load", lambda path, dtype, base: Upper())
+    monkeypatch.setattr(lander, "load", lambda path, **asked: Upper())
     cli.main(["translate", "model", "--direction", "en-de", "--beams", "2", *flags])
     return capfd.readouterr().out
 

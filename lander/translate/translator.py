@@ -201,20 +201,25 @@ def load(
         base: where the base is now, if it has moved since the training.
         start: the blocks as their training began: routed, with the base's weights.
         prompt: how instructions are put to a base (`model.prompt`); a trained model knows how it was trained.
+        revision: of a base on the hub; a trained model knows that of its own.
     """
     path = str(path)
     trained = open_trained(path)
     if trained is None:
         network, codec = loading.load(path, revision, dtype, prompt)
         return Translator(network, codec, templates=own_templates(path))
+    if revision:
+        raise UserError(f"revision: {revision}, but {path} is a trained model and knows that of its base; leave it out")
     if isinstance(trained, delta.Delta):
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:  # a network disk keeps open files
             delta.apply(path, Path(temporary, "model"), base)
-            return load(Path(temporary, "model"), dtype, start=start)
-    manifest = trained.manifest
+            return load(Path(temporary, "model"), dtype, start=start, prompt=prompt)
+    manifest, codec = trained.manifest, loading.load_codec(path)
+    if prompt not in (None, "auto", codec.style):
+        raise UserError(f"prompt: {prompt}, but {path} was trained with {codec.style} prompts; leave it out")
     return Translator(
         saved.load_network(trained, dtype, base, start=start),
-        loading.load_codec(path),
+        codec,
         directions=[parse_direction(direction) for direction in manifest["directions"]],
         languages=manifest["languages"],
         templates=[Template(f"trained {index}", text) for index, text in enumerate(manifest["templates"])],
