@@ -49,6 +49,7 @@ def make(
     partly: bool = False,
     chat: bool = False,
     targets: tuple[str, ...] = (),
+    generation: dict | None = None,
 ) -> Trained:
     """A trained model in folder/model, its base in folder/base.
 
@@ -56,8 +57,11 @@ def make(
         partly: en-fr has not chosen layer 2.
         chat: trained on turns of a chat.
         targets: of LoRA.
+        generation: the base's generation_config.json.
     """
     where = base(folder / "base", family, toys.chat_tokenizer("qwen") if chat else None)
+    if generation:
+        (where / "generation_config.json").write_text(json.dumps(generation))
     network = loading.load_model(str(where), dtype="float32")
     neurons = {"bloom": 64}.get(family, 24)
     masks = toys.masks([1, 2], neurons, DIRECTIONS) if method in MASKED else {}

@@ -74,7 +74,10 @@ def load_model(path: str, revision: str | None = None, dtype: str = "auto") -> n
     # Decoding gives the head a slice of its positions. Torch multiplies such a strided matrix row by row; in
     # bfloat16 on a CPU it copies the whole head for each row.
     model.get_output_embeddings().register_forward_pre_hook(lambda _head, inputs: (inputs[0].contiguous(),))
-    rows = model.get_output_embeddings().weight.shape[0]
+    head = model.get_output_embeddings().weight
+    if head is not model.get_input_embeddings().weight:  # the file has both, whatever config.json says
+        model.config.tie_word_embeddings = False
+    rows = head.shape[0]
     model.generation_config.eos_token_id = [token for token in end_tokens(where, revision) if token < rows] or None
     return model.eval().requires_grad_(False).to(machine.device())
 

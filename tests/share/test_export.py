@@ -13,7 +13,7 @@ import torch
 import toys
 import trained
 import yaml
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoModelForCausalLM
 
@@ -109,6 +109,31 @@ def test_lora_on_a_head_that_is_the_embedding_leaves_the_embedding_alone(family:
 
     alone = PeftModel.from_pretrained(plain(made.base), str(made.path)).eval()
     assert (alone(toys.ids()).logits - expected).abs().max() <= limit
+
+
+def test_a_head_of_its_own_is_exported_as_one_whatever_the_config_says(tmp_path: Path) -> None:
+    """Merging PEFT's `modules_to_save` leaves such folders; an older library ties the two again, and loses one."""
+    folder = trained.base(tmp_path / "base")
+    weights = load_file(folder / "model.safetensors")
+    weights["lm_head.weight"] = torch.randn_like(weights["transformer.word_embeddings.weight"])
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    expected = lander.load(folder).logits(toys.ids(), MASK, None)
+    export.export(folder, "en-de", tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["tie_word_embeddings"] is False
+    assert (plain_logits(tmp_path / "out") - expected).abs().max() <= 2e-6 * expected.abs().max()
+    exported = load_file(tmp_path / "out" / "model.safetensors")
+    assert torch.equal(exported["lm_head.weight"], weights["lm_head.weight"])
+
+
+@pytest.mark.parametrize("method", ["full", "landermt", "lora"])
+def test_settings_of_a_base_that_the_library_refuses_to_save(method: str, tmp_path: Path) -> None:
+    """`do_sample` is false and a temperature is set, as in many chat models: after a training, that was the end."""
+    changed = {"do_sample": False, "temperature": 1e-6, "top_p": 0.6, "eos_token_id": [2, 9]}
+    made = trained.make(tmp_path, method, generation=changed)
+    export.export(made.path, "en-de", tmp_path / "out")
+    found = json.loads((tmp_path / "out" / "generation_config.json").read_text())
+    assert (found["eos_token_id"], found["do_sample"]) == ([2, 9], False)
+    assert not found.keys() & {"temperature", "top_p"}
 
 
 def test_without_hard_links_files_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
