@@ -32,7 +32,7 @@ def read(
 
     Args:
         max_line: refuse texts of more characters than this (0: accept any).
-        skipped: its entry `units` counts segments without one of the languages, which only a tmx source has.
+        skipped: counts units of a tmx source that are left out, by reason (`tmx.LEFT_OUT`).
     """
     held = source.files or source.columns
     if held and (missing := [language for language in languages if language not in held]):
@@ -65,7 +65,8 @@ def every_text(source: Source, languages: Sequence[str]) -> Iterator[tuple[str, 
         for _, _, unit, _ in islice(tmx.units(source.tmx), *source.range):
             for code, text in unit.items():
                 served = (own for own in languages if f"{code}-".startswith(f"{own.lower()}-"))
-                yield named.get(code) or next(served, code), text
+                if tmx.BAD not in text:
+                    yield named.get(code) or next(served, code), text
         return
     for group in _groups(source):
         held = [language for language in group if not source.builtin or language in languages]
