@@ -38,7 +38,7 @@ def write_segments(folder, method, hypotheses, references, direction="en-de", se
     found = []
     for name in ("bleu", "chrf2++"):
         metric = METRICS[name].make("de")
-        counts = counter(metric, references)(hypotheses)
+        counts = counter(metric, [[one] if isinstance(one, str) else one for one in references])(hypotheses)
         found.append(Measured(name, str(metric.get_signature()), counts))
     path = folder / f"{method}-{variant}-{seed}-{test}-{direction}.parquet"
     tables.write(path, segments(place, found), "segments")
@@ -57,7 +57,7 @@ def test_scores_of_sums_are_those_of_sacrebleu():
     hypotheses = [*damaged(references[:30], 0.3, 2), "etwas", "", "Haus!"]
     for name in ("bleu", "chrf2++"):
         metric = METRICS[name].make("de")
-        measured = Measured(name, "s", counter(metric, references)(hypotheses))
+        measured = Measured(name, "s", counter(metric, [[one] for one in references])(hypotheses))
         whole = metric.corpus_score(hypotheses, [references]).score
         assert measured.score().value == pytest.approx(whole, abs=1e-10)
         part = [0, 5, 30, 31, 32]
