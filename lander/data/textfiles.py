@@ -53,6 +53,11 @@ PEEKED = 512  # bytes
 DAMAGE = (gzip.BadGzipFile, zlib.error, lzma.LZMAError, zipfile.BadZipFile, ValueError)
 
 
+def bare(name: str) -> str:
+    """A file's name without the end that says how it is packed."""
+    return name.removesuffix(next(filter(name.endswith, ENDS), ""))
+
+
 class TextFile:
     """One text file as a stream of lines, with errors that name the file and the line."""
 
