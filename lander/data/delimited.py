@@ -22,7 +22,7 @@ def layout(path: str, sep: str, names: Sequence[str] = ()) -> Layout:
 
     UserError names the first line whose quotes or number of fields are wrong.
     """
-    quoting = csv.QUOTE_MINIMAL if sep == "," or _quoted(path, sep) else csv.QUOTE_NONE
+    quoting = csv.QUOTE_MINIMAL if sep != "\t" or _quoted(path, sep) else csv.QUOTE_NONE
     columns = list(names)
     with _opened(path) as stream:
         lines = csv.reader(stream, delimiter=sep, quoting=quoting, strict=True)
@@ -35,7 +35,7 @@ def layout(path: str, sep: str, names: Sequence[str] = ()) -> Layout:
                         "is a quote or a separator in the text?"
                     )
         except csv.Error as error:
-            advice = "; in CSV, text with quotes stands in quotes, with each of its own doubled" if sep == "," else ""
+            advice = "; in CSV, text with quotes stands in quotes, with each of its own doubled" if sep != "\t" else ""
             raise UserError(f"{path}, line {lines.line_num}: {error}{advice}") from None
         except UnicodeDecodeError as error:
             raise UserError(f"{path}: not valid UTF-8 ({error.reason}); save the file as UTF-8") from None
@@ -43,23 +43,27 @@ def layout(path: str, sep: str, names: Sequence[str] = ()) -> Layout:
 
 
 def _quoted(path: str, sep: str) -> bool:
-    """Whether quotes stand as a CSV writer sets them: around each text that needs them, or around every text."""
+    """Whether quotes stand as a CSV writer sets them: around each text that needs them, or around every text.
+
+    If texts would span lines, but each line has its columns without that, quotes are text.
+    """
     raw: list[str] = []  # the lines of a row
-    columns = 0
-    some, ways = False, [csv.QUOTE_MINIMAL, csv.QUOTE_ALL]
+    columns, some, spans, plain = 0, False, False, True
+    ways = [csv.QUOTE_MINIMAL, csv.QUOTE_ALL]
     with _opened(path) as stream:
         try:
             for row in csv.reader((raw.append(line) or line for line in stream), delimiter=sep, strict=True):
-                text = "".join(raw).rstrip("\r\n")
-                raw.clear()
-                some |= '"' in text
                 columns = columns or len(row)
-                if row and len(row) != columns:
+                ways = [way for way in ways if not row or _written(row, sep, way) == "".join(raw).rstrip("\r\n")]
+                if not ways or (row and len(row) != columns):
                     return False
-                ways = [way for way in ways if not row or _written(row, sep, way) == text]
+                some |= any('"' in line for line in raw)
+                spans |= len(raw) > 1
+                plain &= not row or all(line.count(sep) == columns - 1 for line in raw)
+                raw.clear()
         except (csv.Error, UnicodeDecodeError):
             return False
-    return some and bool(ways)
+    return some and not (spans and plain)
 
 
 def _written(row: list[str], sep: str, quoting: int) -> str:

@@ -148,6 +148,7 @@ def test_quotes_of_a_csv_writer_are_taken_off(tmp_path, offline, name, sep, quot
     [
         ['"We waited, she said.\t„Wir', "a\tb", '"Nobody came.\t„Niemand'],  # would swallow what is between
         ['"Hello."\t"Hallo."', "a\tb"],
+        ['a\t"', 'b\t"'],  # a CSV reader finds a text of two lines
         ['"Hello."\t"Hallo."'],  # a sentence in quotes, as the header shows: it has none
         ['5" pipe\t5-Zoll-Rohr "x"'],
         ['"He said ""hi"".\tx', 'a\t"'],
