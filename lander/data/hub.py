@@ -47,7 +47,9 @@ SPLITS = {
 }
 Row = dict[str, Any]
 _SHARD = re.compile(r"(.*)-\d{5}-of-(\d{5})(\..*)")  # a file that counts itself: -00000-of-00002.parquet
-_OTHER = re.compile(r"(^|/)\.|(^|/)(dataset_infos?|config|package|state)\.json$")  # files that hold no rows
+_OTHER = re.compile(  # files that hold no rows, and what `map` has cached beside them
+    r"(^|/)\.|(^|/)(dataset_infos?|config|package|dataset_dict|state)\.json$|(^|/)cache-[^/]*\.arrow$"
+)
 
 
 def rows(

@@ -7,6 +7,7 @@ import io
 import json
 import lzma
 
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -214,6 +215,26 @@ def test_what_the_card_says_of_the_rows(tmp_path, offline, name, option, content
 def test_lines_of_json_end_at_a_line_feed_alone(tmp_path, offline):
     source = table(tmp_path / "d", "test.jsonl", '{"en": "a\u2028b\x85", "de": "c"}\r\n{"en": "d", "de": "e"}')
     assert rows(source) == [(0, ("a\u2028b\x85", "c")), (1, ("d", "e"))]
+
+
+def test_a_folder_of_save_to_disk(tmp_path, offline):
+    """`load_dataset` refuses it, and other programs read its state.json as rows."""
+    one = datasets.Dataset.from_dict({"en": ["a", "NA"], "de": ["b", "007"]})
+    one.save_to_disk(tmp_path / "one")
+    datasets.DatasetDict({"train": one, "test": one.select([1])}).save_to_disk(tmp_path / "two")
+    for folder in (tmp_path / "one", tmp_path / "two/train"):
+        (folder / "cache-0123.arrow").write_bytes((folder / "data-00000-of-00001.arrow").read_bytes())
+    assert rows({"hf": str(tmp_path / "one"), "directions": ["en-de"]}) == [(0, ("a", "b")), (1, ("NA", "007"))]
+    source = {"hf": str(tmp_path / "two"), "directions": ["en-de"]}
+    assert rows({**source, "split": "test"}) == [(0, ("NA", "007"))]
+    assert len(rows(source)) == 2
+
+
+def test_later_rows_may_have_what_the_first_lack(tmp_path, offline):
+    """`datasets` takes the columns of the first 10 MB, and a later date for an error."""
+    part = "".join(json.dumps({"en": f"{n} {'x' * 2000}", "de": "y", "closed": None}) + "\n" for n in range(6000))
+    last = json.dumps({"en": "a", "de": "b", "closed": "2024-01-01T00:00:00", "more": 1})
+    assert rows(table(tmp_path / "d", "test.jsonl", part + last))[-1] == (6000, ("a", "b"))
 
 
 def test_two_files_of_other_columns_and_a_file_that_is_no_row(tmp_path, offline):
