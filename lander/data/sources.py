@@ -237,11 +237,13 @@ def check_sources(
             if not os.path.isfile(path):
                 where = "" if os.path.isabs(path) else f" (paths are relative to {os.getcwd()})"
                 raise UserError(f"{place}: {path}: no such file{where}")
-        if files or not source.tmx:  # the languages of a memory are in its file
-            try:
+        try:
+            for path in paths if not source.tmx else ():
+                textfiles.begins(path)
+            if files or not source.tmx:  # the languages of a memory are in its file
                 source.languages  # noqa: B018  (read once, and kept)
-            except UserError as error:
-                raise UserError(f"{place}: {error}") from None
+        except UserError as error:
+            raise UserError(f"{place}: {error}") from None
     given = Counter(source.name for source in sources if source.name)
     for name, count in given.items():
         if count > 1 and not named:

@@ -183,6 +183,12 @@ class TextFile:
             raise UserError(f"{self.path}: cannot be read ({reason})") from None
 
 
+def begins(path: str | Path) -> None:
+    """UserError if the first line of a file cannot be read: an archive, another encoding, a damaged file."""
+    with TextFile(path) as file:
+        file.read_line()
+
+
 def read_aligned(
     paths: list[str | Path], start: int = 0, stop: int | None = None
 ) -> Iterator[tuple[int, tuple[str, ...], float]]:

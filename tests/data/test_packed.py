@@ -10,6 +10,9 @@ import pyarrow as pa
 import pytest
 from test_sources import complaint, parse, rows, write
 
+from lander.data.sources import Source, check_sources
+from lander.shared.errors import UserError
+
 
 def zipped(*names: str, content: bytes = b"one\ntwo\n") -> bytes:
     stream = io.BytesIO()
@@ -87,3 +90,5 @@ def test_formats_that_are_not_read_are_named(tmp_path, content, expected):
     path = tmp_path / "packed"
     path.write_bytes(content)
     assert expected in complaint({"files": {"en": str(path)}}, ("en",))
+    with pytest.raises(UserError, match=r"data\.train\[0\]: .*packed"):  # before a run
+        check_sources([Source(files={"en": str(path)})], "data.train")
