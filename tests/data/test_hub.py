@@ -15,6 +15,7 @@ from test_layout import CARD
 from test_sources import complaint, parse, rows
 
 from lander.data.overlap import Excluded
+from lander.data.sources import Source
 
 
 def write_rows(path, rows):
@@ -215,6 +216,32 @@ def test_what_the_card_says_of_the_rows(tmp_path, offline, name, option, content
 def test_lines_of_json_end_at_a_line_feed_alone(tmp_path, offline):
     source = table(tmp_path / "d", "test.jsonl", '{"en": "a\u2028b\x85", "de": "c"}\r\n{"en": "d", "de": "e"}')
     assert rows(source) == [(0, ("a\u2028b\x85", "c")), (1, ("d", "e"))]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "option"),
+    [
+        ("test.csv", "en,de\nNA,007\n", ""),
+        ("test.csv", "en;de\nNA;007\n", 'sep: ";"'),
+        ("test.tsv", 'NA\t007\n"a\tb\n', "column_names: [en, de]"),
+        ("test.jsonl", '{"en": "NA", "de": "007"}\n', ""),
+        ("test.json", '{"data": [{"en": "NA", "de": "007"}]}', "field: data"),
+        ("test.parquet", None, ""),
+    ],
+)
+def test_a_data_set_of_the_hub_is_read_alike(tmp_path, monkeypatch, name, content, option):
+    """Its files are found by `datasets`; here, a folder stands for the hub."""
+    folder = tmp_path / "d"
+    write_rows(folder / name, [{"en": "NA", "de": "007"}])
+    if content:
+        (folder / name).write_text(content)
+    card = f"---\nconfigs:\n- config_name: x\n  {option}\n  data_files: [{{split: test, path: {name}}}]\n---\n"
+    (folder / "README.md").write_text(card)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr(Source, "remote", True)
+    found = rows({"hf": str(folder), "config": "x", "split": "test", "directions": ["en-de"]})
+    assert found[0] == (0, ("NA", "007"))
+    assert found[1:] == ([(1, ('"a', "b"))] if name == "test.tsv" else [])
 
 
 def test_a_folder_of_save_to_disk(tmp_path, offline):
