@@ -61,7 +61,9 @@ class Source(Section):
     files: dict[str, PathText] | None = Field(
         None, min_length=1, description="Line-aligned text files, plain or packed, as code to path."
     )
-    tsv: PathText | None = Field(None, description="Tab-separated file, plain or packed, of the languages in `columns`.")
+    tsv: PathText | None = Field(
+        None, description="Tab-separated file, plain or packed, languages as in `columns`."
+    )
     columns: Annotated[tuple[Text, ...], Field(min_length=2)] | dict[str, Text] | None = Field(
         None,
         description="For tsv: the languages of the columns, first to last. For hf: code to column, if the columns are "
