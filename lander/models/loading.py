@@ -70,9 +70,29 @@ def load_model(path: str, revision: str | None = None, dtype: str = "auto") -> n
     # Decoding gives the head a slice of its positions. Torch multiplies such a strided matrix row by row; in
     # bfloat16 on a CPU it copies the whole head for each row.
     model.get_output_embeddings().register_forward_pre_hook(lambda _head, inputs: (inputs[0].contiguous(),))
+    head = model.get_output_embeddings().weight
+    if head is not model.get_input_embeddings().weight:  # the file has both, whatever config.json says
+        model.config.tie_word_embeddings = False
+    rows = head.shape[0]
+    model.generation_config.eos_token_id = [token for token in end_tokens(where) if token < rows] or None
     model = model.eval().requires_grad_(False).to(machine.device())
     check_numbers(dict(model.named_parameters()), f"model.path: {where}")
     return model
+
+
+def end_tokens(where: Path) -> list[int]:
+    """End tokens that a model's own files list.
+
+    Nothing else of its settings for decoding is used: a penalty, a limit or a forbidden token is chosen for a purpose
+    of its own, and would make another output than the model's most likely tokens.
+    """
+    found: list[Any] = []
+    for name in ("generation_config.json", "config.json"):
+        if (where / name).is_file():
+            content = read_json(where / name)
+            listed = content.get("eos_token_id") if isinstance(content, dict) else None
+            found += listed if isinstance(listed, list) else [listed]
+    return [token for token in dict.fromkeys(found) if type(token) is int and token >= 0]
 
 
 def load_codec(path: str, revision: str | None = None, prompt: str | None = None) -> Codec:
@@ -110,12 +130,14 @@ def _network(where: Path, **options: Any) -> nn.Module:
     """A model whose weights are those that its config.json describes, no more and no less."""
     import warnings
 
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, GenerationConfig
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # libraries, about each other
     options |= {"output_loading_info": True, "ignore_mismatched_sizes": True, "trust_remote_code": False}
+    options["generation_config"] = GenerationConfig()  # instead of the base's own: see `end_tokens`
+    options |= {"use_cache": True, "return_dict": True}  # a trainer may have left them off in config.json
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # no table of missing weights: the error below names them
     try:
@@ -128,12 +150,12 @@ def _network(where: Path, **options: Any) -> nn.Module:
         raise UserError(f"model.path: {where}: {what}: {reason}; {again(Path(where))}") from None
     finally:
         logging.set_verbosity(verbosity)
-    if fault := _fault(model, report):
+    if fault := _fault(report):
         raise UserError(f"model.path: {where}: {fault}")
     return model
 
 
-def _fault(model: nn.Module, report: dict[str, Any]) -> str | None:
+def _fault(report: dict[str, Any]) -> str | None:
     """How the weights in the files differ from those of config.json. transformers would only warn.
 
     Its report has no keys that are known to be harmless: buffers that a model computes, heads that are tied.
@@ -156,13 +178,6 @@ def _fault(model: nn.Module, report: dict[str, Any]) -> str | None:
         return (
             f"{len(more):,} of its weights have no place in the model that config.json describes ({names}), so it "
             "would run without them; take the config.json that belongs to these weights, or remove them"
-        )
-    embedding, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
-    tied = getattr(model.config, "tie_word_embeddings", False)
-    if tied and head is not embedding and not head.is_meta:
-        return (
-            "config.json says that the head is the embeddings (tie_word_embeddings), and the files have another head; "
-            "set tie_word_embeddings to false in config.json, or remove the head from the files"
         )
     return None
 

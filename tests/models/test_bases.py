@@ -335,11 +335,12 @@ def _told(action) -> str:
 
 
 def test_a_head_of_its_own_where_config_json_ties_it(sound, tmp_path):
+    """As PEFT leaves it (its issue 2777): the file has both, so the model has, and what is saved of it."""
     where = shutil.copytree(sound["bloom"], tmp_path / "base")
     spoil(where, lambda t: t.update({"lm_head.weight": t["transformer.word_embeddings.weight"] + 1}))
-    assert "tie_word_embeddings" in _told(lambda: loading.load(str(where)))
-    set_keys(where / "config.json", tie_word_embeddings=False)
-    assert loading.load(str(where))
+    network, _ = loading.load(str(where))
+    assert torch.equal(network.lm_head.weight, network.transformer.word_embeddings.weight + 1)
+    assert network.config.tie_word_embeddings is False
 
 
 # ---------------------------------------------------------------- numbers
