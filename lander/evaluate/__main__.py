@@ -31,14 +31,21 @@ def score_all(
     out: Path,
     tokenizer: str | None = None,
     extras: Sequence[str] = (),
+    heldout: Path | None = None,
 ) -> None:
-    """Score every test set in its directions, and contamination if it is known which texts training has `seen`."""
+    """Score every test set in its directions, and contamination if it is known which texts training has `seen`.
+
+    `heldout`: folder with the tables of the test sets, whose sentences the translations must have.
+    """
     directions = {name: parse_direction(name) for served in tests.values() for name in served}
     for target in {direction.target for direction in directions.values()}:  # refused before anything is read
         bleu_for(target, tokenizer)
     check_files(extras)
     places = [(test, name) for test, served in tests.items() for name in served]
     items = {(test, name): translations.read(folder / test / f"{name}.jsonl") for test, name in places}
+    for (test, name), one in items.items() if heldout else ():
+        sources = tables.read(heldout / test / f"{name}.parquet", "heldout", ["source"])["source"].tolist()
+        translations.check_items(folder / test / f"{name}.jsonl", one, sources)
     for (test, name), one in items.items():
         flagged = flags(one, directions[name], seen)
         place = {**model.columns, "test": test, "direction": name}
@@ -99,6 +106,11 @@ def _parser() -> argparse.ArgumentParser:
     what = "score the translations of one model"
     one = commands.add_parser("score", help=what, parents=[served]).add_argument
     one("--translations", type=Path, required=True, help="folder with <test>/<direction>.jsonl")
+    one(
+        "--heldout",
+        type=Path,
+        help="folder with <test>/<direction>.parquet, whose sentences these must be",
+    )
     one("--train", nargs="*", type=Path, default=[], help="training tables, to flag test items seen there")
     one("--seen", type=Path, help="instead of --train: what `seen` has found there, once for all models")
     one("--tokenizer", choices=CHOICES, help="of BLEU (default: by target language); what cannot be right is refused")
@@ -150,7 +162,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = _parser().parse_args(argv)
     if args.command == "score":
         model, tests = Model(args.method, args.variant, args.seed), parse_tests(args)
-        score_all(args.translations, tests, read_seen(args, tests), model, args.out_dir, args.tokenizer, args.extra)
+        seen = read_seen(args, tests)
+        score_all(args.translations, tests, seen, model, args.out_dir, args.tokenizer, args.extra, args.heldout)
     elif args.command == "seen":
         heldout = (tables.read(path, "heldout", ["source", "target"]) for path in args.heldout)
         texts = (text for one in heldout for text in (*one["source"], *one["target"]))

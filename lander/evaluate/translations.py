@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lander.shared.errors import UserError
+from lander.shared.files import check
 
 FIELDS = ("source", "reference", "raw", "hypothesis")
 MOST = 1e6  # nats of a reference; a model with more has diverged, and its loss is no number
@@ -36,6 +37,7 @@ class Translations:
 def read(path: str | Path) -> Translations:
     """Read a file of translations. UserError names a damaged line by its number."""
     path = Path(path)
+    check(path)
     rows = []
     try:
         # split at line feeds only: a JSON string may hold U+2028 and other things that `splitlines` takes for line ends
@@ -52,6 +54,17 @@ def read(path: str | Path) -> Translations:
         raise UserError(f"{path}: no translations in it, the test set is empty; give it at least one line")
     *texts, cut, loss = (list(column) for column in zip(*rows, strict=True))
     return Translations(*texts, cut=None if None in cut else cut, loss=None if None in loss else loss)
+
+
+def check_items(path: str | Path, items: Translations, sources: list[str]) -> None:
+    """Check that a file of translations has all sentences of its test set, in their order. It may be a user's own."""
+    if len(items) != len(sources):
+        wrong = f"{len(items):,} translations, and the test set has {len(sources):,} sentences"
+    elif other := [line for line, pair in enumerate(zip(items.source, sources, strict=True)) if len(set(pair)) > 1]:
+        wrong = f"line {other[0] + 1} has another source than that line of the test set"
+    else:
+        return
+    raise UserError(f"{path}: {wrong}; every line of the test set needs its translation, or {REMEDY}")
 
 
 def _fields(place: str, line: str) -> tuple[str | bool | float | None, ...]:

@@ -12,6 +12,7 @@ update, and the largest reason counts.
 """
 
 import contextlib
+import json
 import shutil
 import signal
 import sys
@@ -96,7 +97,7 @@ def save(folder: Path, engine: Engine, update: int, log: list[dict], fingerprint
     if dist.get_rank() == 0:
         with whole_folder(written) as temporary:
             for kind, tensors in states.items():
-                save_file(tensors, temporary / f"{kind}.safetensors")
+                save_file(tensors, temporary / f"{kind}.safetensors", _mark(fingerprint, update))
             state = {"fingerprint": fingerprint, "update": update, "updates": engine.updates, "log": log}
             write_json(temporary / "state.json", state)
         for other in set(folder.glob("update-*")) - {written}:  # a later one may be left of a run with other settings
@@ -138,11 +139,19 @@ def resume(folder: Path, engine: Engine, fingerprint: dict[str, str], updates: i
     try:
         with contextlib.ExitStack() as stack:
             files = {kind: stack.enter_context(safe_open(path / f"{kind}.safetensors", "pt")) for kind in KINDS}
+            for kind, file in files.items():
+                if file.metadata() != _mark(fingerprint, record["update"]):
+                    raise UserError(f"{path}/{kind}.safetensors: of another training or update; {_remedy(path)}")
             engine.put(lambda kind, name: files[kind].get_tensor(name), record["updates"])
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: the checkpoint is damaged ({error}); {_remedy(path)}") from None
     say(f"resuming at update {record['update']} of {updates}")
     return record["update"], record["log"]
+
+
+def _mark(fingerprint: dict[str, str], update: int) -> dict[str, str]:
+    """What the files of a checkpoint say about themselves: tensors of two trainings have the same names and shapes."""
+    return {"format": "pt", "training": json.dumps(fingerprint), "update": str(update)}
 
 
 def _record(path: Path) -> dict:

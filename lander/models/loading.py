@@ -13,7 +13,7 @@ from lander.models.families import fuse_activations
 from lander.models.tokens import IGNORED, Batch, Codec
 from lander.shared import machine
 from lander.shared.errors import UserError, one_line
-from lander.shared.files import read_json, remedy, sha256
+from lander.shared.files import check, read_json, remedy, sha256
 
 # oneDNN and its wrapper in torch (ideep) keep a program for each shape of a matrix product that they have met: 1,024 of
 # about a megabyte each, which is more than a small model takes if batches have many lengths. CPU products in bfloat16
@@ -108,6 +108,9 @@ def check_config(where: str) -> None:
     file = Path(where) / "config.json"
     if not file.is_file():
         return  # of the hub
+    for one in sorted(Path(where).iterdir()):
+        if one.suffix in (".json", ".safetensors"):  # of a base that a run has made
+            check(one, Path(where, "lander.json"))
     depth(file)
     found = read_json(file)
     for key in (key for key, value in found.items() if "dropout" in key and isinstance(value, int | float)):

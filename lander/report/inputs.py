@@ -16,7 +16,7 @@ from lander.report.significance import Significance
 from lander.shared import tables
 from lander.shared.csvfile import read_csv
 from lander.shared.errors import UserError
-from lander.shared.files import read_json
+from lander.shared.files import check, read_json
 from lander.shared.languages import language_name, parse_direction
 from lander.shared.runs import Model
 
@@ -124,6 +124,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 def read_config(path: Path) -> str:
     """The text of the config; it may be broken."""
+    check(path)
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -135,6 +136,7 @@ def read_dropped(files: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
     found = {}
     for path in files:
         pair, examples = str(parse_direction(path.name.split(".")[0])), {}  # by filter
+        check(path)
         try:
             with open(path, encoding="utf-8", newline="\n") as stream:
                 for line in stream:

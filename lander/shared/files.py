@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lander.shared import seals
 from lander.shared.errors import FULL, UserError, brief
 
 PACKAGE = Path(__file__).parents[1]
@@ -57,9 +58,13 @@ def _whole(path: Path, folder: bool) -> Iterator[Path]:
             with open(file, "rb") as stream:
                 os.fsync(stream.fileno())
         public(temporary)
+        for file in _files(path):
+            seals.unseal(file)
         if path.is_dir():  # moved away first: a kill during the removal must not leave half of it under its name
             os.replace(path, old)
         os.replace(temporary, path)
+        for file in _files(path):
+            seals.seal(file)
     except Exception as error:
         if getattr(error, "errno", None) not in FULL and not FULL_TEXT.search(str(error)):
             raise
@@ -111,12 +116,20 @@ def write_json(path: str | Path, value: Any) -> None:
 
 def read_json(path: str | Path) -> Any:
     """Read JSON."""
+    check(path)
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (ValueError, OSError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read as JSON ({brief(error)}); {remedy(path)}") from None
+
+
+def check(path: str | Path, made_with: str | Path | None = None) -> None:
+    """Refuse a file of a run that is not as it was written (`lander.shared.seals`). All readers begin with this."""
+    if why := seals.broken(path):
+        own = f"or, if the change is yours, keep it: `rm {shlex.quote(str(seals.seal_of(path)))}`"
+        raise UserError(f"{path}: cut, exchanged or changed: {why}; {remedy(path, made_with)}, {own}")
 
 
 def remedy(path: str | Path, made_with: str | Path | None = None) -> str:

@@ -119,7 +119,7 @@ def test_a_stopped_training_goes_on_from_its_checkpoint_with_one_parameter_in_me
     def watched(*args):
         """A file of tensors that counts how many of those that it gave are still there."""
         with opened(*args) as file:
-            yield SimpleNamespace(get_tensor=lambda name: watch(file.get_tensor(name)))
+            yield SimpleNamespace(get_tensor=lambda name: watch(file.get_tensor(name)), metadata=file.metadata)
 
     def watch(tensor: torch.Tensor) -> torch.Tensor:
         most.append(sum(one() is not None for one in read))
@@ -186,6 +186,16 @@ def test_a_damaged_checkpoint_is_named(name, tmp_path, monkeypatch):
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(UserError, match=r"update-00000001: .*`rm -r .*`"):
         train(tmp_path)
+
+
+def test_weights_of_another_training_are_refused(tmp_path, monkeypatch):
+    for name, update in (("a", 1), ("b", 2)):
+        stopped(tmp_path / name, update, monkeypatch)
+    other, mine = tmp_path / "b/update-00000002/exp_avg.safetensors", tmp_path / "a/update-00000001/exp_avg.safetensors"
+    assert other.stat().st_size == mine.stat().st_size  # the same names and shapes
+    mine.write_bytes(other.read_bytes())
+    with pytest.raises(UserError, match=rf"{mine}: of another training or update; `rm -r {mine.parent}`"):
+        train(tmp_path / "a")
 
 
 def test_a_model_that_another_process_makes_is_left_alone(tmp_path, monkeypatch):

@@ -43,6 +43,7 @@ for heldout in plan.heldout:
                 "<results>/translate/{{method}}/{{variant}}/s{{seed}}/{item}.jsonl",
                 item=heldout.items,
             ),
+            heldout=heldout.tables,
             seen=f"<results>/evaluate/seen{heldout.after('-')}-s{{seed}}.json" if plan.trained else [],
         output:
             expand(
@@ -60,6 +61,7 @@ for heldout in plan.heldout:
             runtime=60,
         params:
             translations=subpath(input[0], ancestor=2),
+            heldout=f"{plan.results}/data/test",
             folder=subpath(output[0], ancestor=2),
             method="{method}",
             variant="{variant}",
@@ -73,6 +75,7 @@ for heldout in plan.heldout:
             python -m lander.evaluate score \
                 --translations {params.translations:q} \
                 --tests {params.tests:q} \
+                --heldout {params.heldout:q} \
                 {params.seen:q} \
                 --extra {params.metrics:q} \
                 --method {params.method} \
