@@ -128,7 +128,8 @@ def read_json(path: str | Path) -> Any:
 def check(path: str | Path, made_with: str | Path | None = None) -> None:
     """Refuse a file of a run that is not as it was written (`lander.shared.seals`). All readers begin with this."""
     if why := seals.broken(path):
-        own = f"or, if the change is yours, keep it: `rm {shlex.quote(str(seals.seal_of(path)))}`"
+        seal = shlex.quote(os.path.relpath(seals.seal_of(path)))
+        own = f"or keep it, if the change is yours: `rm {seal}`"
         raise UserError(f"{path}: cut, exchanged or changed: {why}; {remedy(path, made_with)}, {own}")
 
 
