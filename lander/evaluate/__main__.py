@@ -31,11 +31,11 @@ def score_all(
     out: Path,
     tokenizer: str | None = None,
     extras: Sequence[str] = (),
-    heldout: Path | None = None,
+    heldout: Sequence[Path] = (),
 ) -> None:
     """Score every test set in its directions, and contamination if it is known which texts training has `seen`.
 
-    `heldout`: folder with the tables of the test sets, whose sentences the translations must have.
+    `heldout`: tables of the test sets, <test>/<direction>.parquet, whose sentences the translations must have.
     """
     directions = {name: parse_direction(name) for served in tests.values() for name in served}
     for target in {direction.target for direction in directions.values()}:  # refused before anything is read
@@ -43,9 +43,12 @@ def score_all(
     check_files(extras)
     places = [(test, name) for test, served in tests.items() for name in served]
     items = {(test, name): translations.read(folder / test / f"{name}.jsonl") for test, name in places}
-    for (test, name), one in items.items() if heldout else ():
-        sources = tables.read(heldout / test / f"{name}.parquet", "heldout", ["source"])["source"].tolist()
-        translations.check_items(folder / test / f"{name}.jsonl", one, sources)
+    for path in heldout:
+        test, name = path.parent.name, path.stem
+        if (test, name) not in items:
+            raise UserError(f"--heldout {path}: not of --tests; give <test>/<direction>.parquet")
+        sources = tables.read(path, "heldout", ["source"])["source"].tolist()
+        translations.check_items(folder / test / f"{name}.jsonl", items[test, name], sources)
     for (test, name), one in items.items():
         flagged = flags(one, directions[name], seen)
         place = {**model.columns, "test": test, "direction": name}
@@ -106,11 +109,8 @@ def _parser() -> argparse.ArgumentParser:
     what = "score the translations of one model"
     one = commands.add_parser("score", help=what, parents=[served]).add_argument
     one("--translations", type=Path, required=True, help="folder with <test>/<direction>.jsonl")
-    one(
-        "--heldout",
-        type=Path,
-        help="folder with <test>/<direction>.parquet, whose sentences these must be",
-    )
+    what = "<test>/<direction>.parquet, whose sentences the translations must have"
+    one("--heldout", nargs="*", type=Path, default=[], help=what)
     one("--train", nargs="*", type=Path, default=[], help="training tables, to flag test items seen there")
     one("--seen", type=Path, help="instead of --train: what `seen` has found there, once for all models")
     one("--tokenizer", choices=CHOICES, help="of BLEU (default: by target language); what cannot be right is refused")

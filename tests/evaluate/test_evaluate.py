@@ -396,14 +396,15 @@ def test_translations_have_the_sentences_of_their_test_set(tmp_path):
     for direction, sources in test.items():
         write_table(tmp_path / f"test/news/{direction}.parquet", "heldout", {"source": sources, "target": "x"})
         write_translations(tmp_path / f"in/news/{direction}.jsonl", [(source, "x", "y", "y") for source in sources])
-    run_score(tmp_path, "--heldout", tmp_path / "test")
+    heldout = ["--heldout", *(tmp_path / f"test/news/{direction}.parquet" for direction in test)]
+    run_score(tmp_path, *heldout)
     path = tmp_path / "in/news/en-de.jsonl"
     write_translations(path, [("a", "x", "y", "y")])
     with pytest.raises(UserError, match=f"{path}: 1 translations, and the test set has 2 sentences"):
-        run_score(tmp_path, "--heldout", tmp_path / "test")
+        run_score(tmp_path, *heldout)
     path.write_bytes((tmp_path / "in/news/de-en.jsonl").read_bytes())
     with pytest.raises(UserError, match=f"{path}: line 1 has another source"):
-        run_score(tmp_path, "--heldout", tmp_path / "test")
+        run_score(tmp_path, *heldout)
 
 
 def row(direction, value, metric="bleu", signature="tok:13a|version:1", seed="0"):

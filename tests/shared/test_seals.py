@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from made import write_table
 from lander.evaluate.collect import read_scores, write_scores
 from lander.shared import seals, tables
 from lander.shared.errors import UserError
-from lander.shared.files import check, read_json, whole_file, whole_folder, write_json, write_text
+from lander.shared.files import PACKAGE, check, read_json, whole_file, whole_folder, write_json, write_text
 
 SCORE = {"method": "full", "variant": "main", "seed": "0", "test": "news", "direction": "en-de", "metric": "bleu"}
 
@@ -162,3 +163,10 @@ def test_only_the_ends_of_a_large_file_are_read(run: Path, monkeypatch: pytest.M
 def test_the_seal_is_beside_the_run(run: Path) -> None:
     write_json(run / "a.json", [1])
     assert json.loads((run / ".seals/a.json").read_text())["bytes"] == (run / "a.json").stat().st_size
+
+
+def test_no_other_module_reads_tables_by_itself() -> None:
+    """What pandas, pyarrow or json read from a file directly would not be compared with its seal."""
+    direct = re.compile(r"\bpd\.read_\w+\((?!io\.StringIO)|\bpq\.(read_|ParquetFile)|\bjson\.load\(")
+    readers = {path.name for path in PACKAGE.rglob("*.py") if direct.search(path.read_text(encoding="utf-8"))}
+    assert readers == {"csvfile.py", "tables.py"}

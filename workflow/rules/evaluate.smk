@@ -61,7 +61,6 @@ for heldout in plan.heldout:
             runtime=60,
         params:
             translations=subpath(input[0], ancestor=2),
-            heldout=f"{plan.results}/data/test",
             folder=subpath(output[0], ancestor=2),
             method="{method}",
             variant="{variant}",
@@ -75,7 +74,7 @@ for heldout in plan.heldout:
             python -m lander.evaluate score \
                 --translations {params.translations:q} \
                 --tests {params.tests:q} \
-                --heldout {params.heldout:q} \
+                --heldout {input.heldout:q} \
                 {params.seen:q} \
                 --extra {params.metrics:q} \
                 --method {params.method} \
