@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 import toys
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from lander.config.finetune import Training
 from lander.config.masks import Routing
@@ -189,14 +191,17 @@ def test_a_damaged_checkpoint_is_named(name, tmp_path, monkeypatch):
         train(tmp_path)
 
 
-def test_weights_of_another_training_are_refused(tmp_path, monkeypatch):
-    for name, update in (("a", 1), ("b", 2)):
-        stopped(tmp_path / name, update, monkeypatch)
-    other, mine = tmp_path / "b/update-00000002/exp_avg.safetensors", tmp_path / "a/update-00000001/exp_avg.safetensors"
-    assert other.stat().st_size == mine.stat().st_size  # the same names and shapes
-    mine.write_bytes(other.read_bytes())
-    with pytest.raises(UserError, match=rf"{mine}: of another training or update; `rm -r {mine.parent}`"):
-        train(tmp_path / "a")
+@pytest.mark.parametrize("mark", [{"training": '{"code": "other"}', "update": "1"}, {"update": "2"}, {}])
+def test_weights_of_another_training_are_refused(mark, tmp_path, monkeypatch):
+    """Their names and shapes are the same."""
+    stopped(tmp_path, 1, monkeypatch)
+    path = tmp_path / "update-00000001" / "exp_avg.safetensors"
+    with safe_open(path, "pt") as file:
+        own = file.metadata()
+    assert own["update"] == "1"
+    save_file(load_file(path), path, {**own, **mark} if mark else {"format": "pt"})
+    with pytest.raises(UserError, match=rf"{path}: of another training or update; `rm -r {path.parent}`"):
+        train(tmp_path)
 
 
 def test_a_model_that_another_process_makes_is_left_alone(tmp_path, monkeypatch):
