@@ -27,7 +27,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, mo
 from lander.data import testsets, tmx
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction, parse_direction
-from lander.shared.section import Section, Text
+from lander.shared.section import PathText, Section, Text, unusable
 from lander.shared.validation import validate
 
 DirectionValue = Annotated[
@@ -58,19 +58,19 @@ class Source(Section):
         None,
         description="Which part of cldr: known (the easy part, whose translations the built-in base has read) or all.",
     )
-    files: dict[str, Text] | None = Field(
+    files: dict[str, PathText] | None = Field(
         None, min_length=1, description="Line-aligned plain or .gz text files, as code to path."
     )
-    tsv: Text | None = Field(None, description="Tab-separated file, plain or .gz, with the languages of `columns`.")
+    tsv: PathText | None = Field(None, description="Tab-separated file, plain or .gz, with the languages of `columns`.")
     columns: Annotated[tuple[Text, ...], Field(min_length=2)] | dict[str, Text] | None = Field(
         None,
         description="For tsv: the languages of the columns, first to last. For hf: code to column, if the columns are "
         "not called by their codes. For tmx: code to the file's xml:lang, if one has to be chosen (zh to zh-CN).",
     )
-    hf: Text | None = Field(
+    hf: PathText | None = Field(
         None, description="Data set on the Hugging Face hub, or a local folder with the layout of one."
     )
-    tmx: Text | None = Field(
+    tmx: PathText | None = Field(
         None, description="Translation memory, plain, .gz or .zip with one memory in it; en-US serves en."
     )
     sacrebleu: Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9._/-]*$")] | None = Field(
@@ -230,6 +230,8 @@ def check_sources(
             raise UserError(f"{place}: a test source needs a name; add `name: news`, for example: results go by it")
         if source.hf and not os.path.isdir(source.hf) and not HUB_ID.fullmatch(source.hf):
             raise UserError(f"{place}.hf: {source.hf}: no such folder, and a data set on the hub is written owner/name")
+        if fault := next(filter(None, map(unusable, source.paths() if files else [])), None):  # of a file in a folder
+            raise UserError(f"{place}: {fault}")
         paths = source.paths() if files and not source.hf else []
         for path in paths:
             if paths.count(path) > 1:

@@ -11,7 +11,7 @@ from lander.config.config import effective, load
 from lander.shared.errors import UserError
 from lander.shared.files import read_json
 from lander.shared.yamlfile import read_yaml
-from lander.workflow import Plan, sources_json
+from lander.workflow import Plan, as_it_is, sources_json
 from lander.workflow.models import refuse
 
 try:
