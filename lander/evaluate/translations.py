@@ -58,7 +58,7 @@ def _fields(place: str, line: str) -> tuple[str | bool | float | None, ...]:
     """The four texts of a line, and `cut` and `loss`, which translations of other tools do not have."""
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UserError(f"{place} is not JSON (cut off or damaged); {REMEDY}") from None
     row = row if isinstance(row, dict) else {}
     if wrong := [name for name in FIELDS if not isinstance(row.get(name), str)]:

@@ -144,7 +144,7 @@ def read_dropped(files: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
                         own.append({**row, "first": str(row["first"]), "second": str(row["second"])})
         except FileNotFoundError:
             raise UserError(f"{path}: no such file; `python -m lander.data` makes it") from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(f"{path}: not a list of dropped pairs ({error}); remove it and run snakemake") from None
         found[pair] = [row for rows in examples.values() for row in rows]
     return found
