@@ -20,7 +20,6 @@ import argparse
 import contextlib
 import hashlib
 import json
-import shutil
 import time
 from array import array
 from collections.abc import Iterable, Mapping
@@ -49,7 +48,7 @@ from lander.models.tokens import Codec
 from lander.shared import guard, machine, provenance, tables
 from lander.shared.digest import code_digest
 from lander.shared.errors import UserError, run_main
-from lander.shared.files import sweep, whole_file, write_json
+from lander.shared.files import whole_file, write_json
 from lander.shared.languages import parse_direction
 from lander.shared.section import add_flags, names_of, settings
 
@@ -134,15 +133,6 @@ def write_record(args: argparse.Namespace, pairs: dict[str, Pairs], log: pd.Data
     write_json(args.out / "run.json", record | facts)
 
 
-def sweep_output(args: argparse.Namespace) -> None:
-    """Remove what an earlier process was writing here when it was killed."""
-    names = ["loss.csv", "run.json", "lander.json", *(part.file for part in saved.PARTS.values())]
-    names += [f"masks/{direction}.parquet" for direction in args.routes or args.directions]
-    sweep(*(args.out / name for name in names))
-    for path in args.checkpoints.glob(".update-*") if args.checkpoints else ():
-        shutil.rmtree(path)
-
-
 def main() -> None:
     """Train in all processes; the first one writes, and keeps others out of the model's folder."""
     parser = argparse.ArgumentParser(prog="lander.finetune", description=__doc__.splitlines()[0])
@@ -177,8 +167,6 @@ def main() -> None:
 
 def finetune(args: argparse.Namespace, spent: Spent) -> None:
     """Read the base, the masks and the pairs; prepare the method; train; write the model."""
-    if dist.get_rank() == 0:
-        sweep_output(args)
     torch.manual_seed(args.seed)
     network, codec = loading.load(args.model, args.revision, args.dtype, args.prompt)
     masked = args.method in MASKED

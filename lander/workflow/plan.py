@@ -19,6 +19,7 @@ from lander.evaluate.metrics import check_files
 from lander.shared import guard
 from lander.shared.digest import code_digest, record_digests, recorded_digest
 from lander.shared.errors import ERRORS, UserError
+from lander.shared.files import sweep
 from lander.shared.languages import Direction
 from lander.shared.runs import Model
 from lander.workflow.experiments import BEST_PROMPT, Experiments
@@ -204,6 +205,8 @@ class Plan:
             self.guard = guard.hold_run(Path(self.results))
         except UserError as error:
             refuse(error)
+        for folder, _, _ in os.walk(self.results):
+            sweep(folder)
         self.errors.unlink(missing_ok=True)
         limit = workflow.scheduling_settings.max_jobs_per_timespan
         if limit and (limit.max_jobs, limit.timespan) == USUAL_RATE:
