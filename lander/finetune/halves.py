@@ -10,13 +10,17 @@ import torch
 from torch import nn
 
 
-def halve(network: nn.Module) -> None:
-    """Round the frozen matrices of a network to bfloat16, in place; a frozen head that is tied gets its own copy."""
+def halve(network: nn.Module, lossless: bool | None = None) -> None:
+    """Round the frozen matrices of a network to bfloat16, in place; a frozen head that is tied gets its own copy.
+
+    `lossless`: whether rounding changes no number of the embedding, if that is known (a plan has no numbers).
+    """
     embedding, head = network.get_input_embeddings(), network.get_output_embeddings()
     weight = embedding.weight
     if not weight.requires_grad and weight.dtype == torch.float32:
         half = weight.detach().to(torch.bfloat16)
-        lossless = all(torch.equal(a.float(), b) for a, b in zip(half.split(8192), weight.split(8192), strict=True))
+        if lossless is None:
+            lossless = all(torch.equal(a.float(), b) for a, b in zip(half.split(8192), weight.split(8192), strict=True))
         if lossless:
             embedding.weight = _frozen(half)
             embedding.register_forward_hook(lambda _module, _inputs, rows: rows.float())

@@ -57,6 +57,13 @@ class Heldout:
         return f"{sign}{self.ending}" if self.ending else ""
 
 
+def stop(*_signal: object) -> None:
+    """On SIGINT, end the jobs too. Ctrl-C reaches them by itself; `kill -INT` reaches Snakemake alone, which would then
+    wait for them, for hours. Those that have had it and are ending get it only if they take over a second."""
+    threading.Timer(1.0, interrupt_jobs).start()
+    raise KeyboardInterrupt
+
+
 def interrupt_jobs() -> None:
     """Send SIGINT to the stages that this process has started; torchrun ends when its ranks do."""
     import psutil  # Snakemake needs it, other users of this module do not
@@ -212,14 +219,8 @@ class Plan:
         if limit and (limit.max_jobs, limit.timespan) == USUAL_RATE:
             workflow.scheduler.job_rate_limiter = None
         with suppress(ValueError):  # not in the main thread
-            signal.signal(signal.SIGINT, self._stop)
+            signal.signal(signal.SIGINT, stop)
         self._record_code(keep=True)
-
-    def _stop(self, *_signal: object) -> None:
-        """On SIGINT, end the jobs too. Ctrl-C reaches them by itself, `kill -INT` reaches Snakemake alone, which would
-        then wait for them, for hours. Those that have had it and are ending get it only if they take over a second."""
-        threading.Timer(1.0, interrupt_jobs).start()
-        raise KeyboardInterrupt
 
     def keep_finished(self, workflow: Any) -> None:
         """Note jobs that have succeeded after SIGINT: Snakemake waits for them, but would make their files again."""

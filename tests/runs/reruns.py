@@ -100,7 +100,7 @@ KEYS: dict[str, tuple[Any, list[str]]] = {
     "neurons.masks": ("mine", ["finetune method=landermt ", "permuted_masks"]),
     "neurons.normalize": ("none", ["neurons", "masks"]),
     "neurons.threshold": ("literal", GROUPED),
-    "neurons.statistic": ("relative", GROUPED),
+    "neurons.statistic": ("relative", ["neurons"]),
     "routing.share": ("literal", ["masks"]),
     "routing.others": ("base", ["masks"]),
     "routing.start": ("identity", ["masks"]),

@@ -3,10 +3,16 @@
 import inspect
 import json
 import os
+import shlex
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 from snakemake.scheduling.job_scheduler import JobScheduler
 from snakemake.settings.types import MaxJobsPerTimespan, SchedulingSettings
@@ -14,6 +20,7 @@ from snakemake.settings.types import MaxJobsPerTimespan, SchedulingSettings
 from lander.config import config
 from lander.shared.errors import UserError, run_main
 from lander.workflow import Plan
+from lander.workflow.plan import stop
 
 
 @pytest.fixture
@@ -276,6 +283,24 @@ def test_errors_of_jobs_are_shown_once_more(make, capsys, monkeypatch: pytest.Mo
     plan.begin(SimpleNamespace(scheduling_settings=SchedulingSettings()))
     plan.end(done=False)
     assert capsys.readouterr().err == ""
+
+
+def test_sigint_reaches_the_stages_and_nothing_else(monkeypatch) -> None:
+    """Snakemake's own process and the shells around the stages do not pass it on."""
+    waiting = [sys.executable, "-m", "lander.cli", "translate", "lander-tiny", "--direction", "en-de"]
+    other = [sys.executable, "-c", "print('here', flush=True); input()", "-m", "lander"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    with subprocess.Popen([*other, "lander.cli"], **pipes) as bystander:
+        assert bystander.stdout.readline() == "here\n"
+        with subprocess.Popen(["sh", "-c", f"{shlex.join(waiting)}; echo $?"], **pipes) as shell:
+            while not any("lander.cli" in child.cmdline() for child in psutil.Process(shell.pid).children()):
+                time.sleep(0.02)
+            monkeypatch.setattr(threading, "Timer", lambda _seconds, call: SimpleNamespace(start=call))
+            with pytest.raises(KeyboardInterrupt):
+                stop()
+            assert shell.stdout.readline() == "130\n"
+        assert bystander.poll() is None
+        bystander.communicate("\n")
 
 
 def test_the_usual_limit_on_starts_of_jobs_is_lifted(make) -> None:

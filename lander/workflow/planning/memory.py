@@ -57,18 +57,32 @@ def effective_stage(dtype: str, stage: int) -> int:
 
 
 def training(
-    *, gpu: bool, dtype: str, stage: int, ranks: int, parameters: int, trained: int, activations: float, copy: int = 0
+    *,
+    gpu: bool,
+    dtype: str,
+    stage: int,
+    ranks: int,
+    parameters: int,
+    trained: int,
+    activations: float,
+    halved: float = 0,
+    copy: int = 0,
+    file: float = 0,
 ) -> float:
     """Peak of one rank, in bytes, without its imports.
 
-    `activations` are bytes of a micro-batch without gradients of weights. `copy` are the parameters of the base that
-    is loaded again, in main memory, to write the model (`full`).
+    `halved` are the bytes that the weights give back (`lander.finetune.halves`). `activations` are bytes of a
+    micro-batch without gradients of weights. `copy` are the parameters of the base that is loaded again, in main
+    memory, to write the model (`full`). `file` are the bytes of the base, which are in a CPU's memory while it is
+    read.
     """
     stage = effective_stage(dtype, stage)
     whole, shared = (GPU if gpu else CPU)[dtype, stage]
-    weights = parameters * SIZE[dtype] / (ranks if stage == 3 else 1)
+    loaded = parameters * SIZE[dtype]
+    weights = loaded / ranks if stage == 3 else loaded - halved
     more = min(trained, BUCKET) * SIZE[dtype] if gpu else copy * SIZE[dtype]
-    return weights + trained * (whole + shared / ranks) + activations + more
+    peak = weights + trained * (whole + shared / ranks) + activations + more
+    return peak if gpu else max(loaded + file, peak)
 
 
 def beyond_tensors(gpu: bool, autocast: bool, peak: float) -> float:
