@@ -282,11 +282,12 @@ def test_errors_of_jobs_are_shown_once_more(make, capsys, monkeypatch: pytest.Mo
     assert capsys.readouterr().err == ""
 
 
-def test_sigint_reaches_the_stages_and_nothing_else(monkeypatch) -> None:
+def test_sigint_reaches_the_stages_and_nothing_else(monkeypatch, tmp_path) -> None:
     """Snakemake does not pass it on to them, torchrun (whose ranks are stages) would not wait for them."""
     waits = "try: print('here', flush=True); input()\nexcept KeyboardInterrupt: raise SystemExit(130)"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    others = [["-c", waits, "torchrun.py"], ["-c", waits, "-c", "lander.finetune"]]
+    (tmp_path / "torchrun").write_text(waits)
+    others = [[str(tmp_path / "torchrun"), "-m", "lander.finetune"], ["-c", waits, "-c", "lander.finetune"]]
     stages = [["-c", waits, "-m", "lander.finetune"], ["-c", waits, "-u", "-m", "lander.data", "clean"]]
     started = [subprocess.Popen([sys.executable, *words], **pipes) for words in stages + others]
     assert [process.stdout.readline() for process in started] == ["here\n"] * 4
