@@ -72,8 +72,8 @@ def run_main(main: Callable[[], None], name: str) -> None:
         sys.exit(0)
     except KeyboardInterrupt:
         sys.exit(130)
-    except Exception as error:
-        if (message := _told(error)) is None:
+    except BaseException as error:  # a panic of a library in Rust is no Exception
+        if isinstance(error, SystemExit) or (message := _told(error)) is None:
             raise
         _fail(name, message)
 
@@ -89,7 +89,7 @@ def open_streams() -> None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))  # the lowest free number
 
 
-def _told(error: Exception) -> str | None:
+def _told(error: BaseException) -> str | None:
     """The line for an error of the user or of the machine; None for a bug of ours."""
     if isinstance(error, UserError):
         return str(error)

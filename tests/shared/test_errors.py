@@ -68,6 +68,15 @@ def test_a_lack_is_not_a_damaged_file(error, said, deep, capsys):
         assert "rm x" not in told
 
 
+def test_a_panic_for_lack_of_memory_is_told_and_any_other_is_ours(capsys):
+    """What a library in Rust raises is no Exception."""
+    panic = type("PanicException", (BaseException,), {})
+    for said, ends in (("Cannot allocate memory (os error 12)", SystemExit), ("index out of bounds", panic)):
+        with pytest.raises(ends):
+            run_main(lambda said=said: (_ for _ in ()).throw(panic(said)), "x")
+    assert capsys.readouterr().err.startswith("lander x: error: not enough memory (Cannot allocate")
+
+
 @pytest.mark.parametrize("error", [ValueError("bad"), OSError(errno.EIO, "Input/output error"), KeyError("memory")])
 def test_a_damaged_file_is_still_one(error):
     assert lacking(error) is None
