@@ -130,6 +130,10 @@ def check(args: argparse.Namespace) -> None:
     raw = config.merged(*args.configfile)
     settings = config.load(raw)
     base = settings.base
+    if settings.finetune.lora.targets and "lora" in settings.methods and base.kind != "hub":
+        from lander.workflow.planning import networks
+
+        networks.made_ready(settings, "lora", networks.make_network(networks.read_config(settings)))  # are they there?
     layers = "" if base.n_layer is None else f", {base.n_layer} layers"
     rates = (f"{method} {settings.finetune.method(method).learning_rate:g}" for method in config.trained(settings))
     length = f"{settings.finetune.steps} updates" if settings.finetune.steps else f"{settings.finetune.epochs:g} epochs"
@@ -218,7 +222,8 @@ def compare(args: argparse.Namespace) -> None:
     flag("model", metavar="MODEL", help=f"{ANY}; a base works too"),
     BASE,
     flag("--direction", required=True, help="as in en-de, or zh-Hant--en"),
-    flags_of(Model, "dtype"),
+    flags_of(Model, "dtype", "revision", "prompt"),
+    lambda parser: parser.set_defaults(prompt=None),  # a trained model knows its own
     flags_of(Translate, "beams", "max_new_tokens", "batch_size"),
     flags_of(Numbers, "threads"),
 )
@@ -230,7 +235,8 @@ def translate(args: argparse.Namespace) -> None:
     from lander.shared import machine
 
     machine.prepare(args.threads)
-    translator = lander.load(args.model, dtype=args.dtype, base=args.base)
+    asked = {name: getattr(args, name) for name in ("dtype", "base", "prompt", "revision")}
+    translator = lander.load(args.model, **asked)
     decoding = {name: getattr(args, name) for name in ("beams", "max_new_tokens", "batch_size")}
     outputs = translator.translate(sentences, args.direction, **decoding)
     with open(sys.stdout.fileno(), "w", encoding="utf-8", newline="\n", closefd=False) as out:
@@ -347,7 +353,7 @@ def convert(args: argparse.Namespace) -> None:
         action="append",
         required=True,
         metavar="LANGUAGE=FILE",
-        help="one sentence a line, plain or .gz; once for each language, best the same sentences in all: a line "
+        help="one sentence a line, plain or packed; once for each language, best the same sentences in all: a line "
         "that is empty in one is left out of all",
     ),
     flags_of(Numbers, "sentences"),

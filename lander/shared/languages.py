@@ -7,7 +7,7 @@ from babel import Locale, UnknownLocaleError
 
 from lander.shared.errors import UserError
 
-CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")  # a language's code becomes part of file names
+CODE = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*")  # a language's code becomes part of file names
 
 
 @dataclass(frozen=True, order=True)

@@ -11,13 +11,14 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
 
 from lander.data.templates import Template, load_templates
 from lander.finetune import blocks, delta, saved
+from lander.finetune.adapters import base_of
 from lander.finetune.switch import Router
 from lander.models import loading
 from lander.models.losses import piece, token_losses
@@ -27,12 +28,15 @@ from lander.shared.languages import Direction, language_name, parse_direction
 from lander.shared.progress import progress
 from lander.translate.decoding import greedy
 
+if TYPE_CHECKING:
+    from transformers import GenerationConfig
+
 Model = saved.Trained | delta.Delta  # a trained model, as a folder or as a file
 LONG = 1024  # tokens: of sequences that are longer, a batch has fewer
 
 
 class Output(NamedTuple):
-    """What a model wrote; `cut`: it had not come to its end token when it was stopped."""
+    """What a model wrote; `cut`: it had not come to an end token when it was stopped."""
 
     text: str
     cut: bool
@@ -43,7 +47,7 @@ class Decoding:
     """How outputs are written."""
 
     beams: int = 1  # 1 is greedy
-    max_new_tokens: int = 256
+    max_new_tokens: int = 512
     batch_size: int = 32  # sentences at a time
 
 
@@ -60,17 +64,22 @@ class Translator:
     def __post_init__(self) -> None:
         self.ffns = blocks.installed(self.network)
         self.router = next((ffn.router for ffn in self.ffns.values()), Router())
+        listed = base_of(self.network).generation_config.eos_token_id or []
+        listed = listed if isinstance(listed, list) else [listed]
+        self.codec.ends = list(dict.fromkeys([*self.codec.ends, *listed]))
 
     def route(self, direction: str | Direction | None) -> None:
         """Make the model run a direction; None is the base's graph.
 
-        A direction that was not trained uses the neurons of its languages; UserError if a language has none.
+        A direction that was not trained runs the neurons of its languages, with the mean of their directions' gates;
+        UserError if a language has no neurons.
         """
         wanted = None if direction is None else parse_direction(str(direction))
         if wanted and wanted not in self.directions:
             for ffn in self.ffns.values():
                 if str(wanted) not in ffn.directions:  # it has no masks
                     ffn.add_direction(wanted)
+                ffn.borrow_gates(wanted, self.directions)
         self.router.direction = str(wanted) if wanted else None
 
     def prompt(self, sentence: str, direction: Direction, template: Template | None = None) -> str:
@@ -127,7 +136,7 @@ class Translator:
             for places in by_length(prompts, decoding.batch_size):
                 generated = self.generate([prompts[place] for place in places], decoding)
                 for place, tokens in zip(places, generated, strict=True):
-                    outputs[place] = Output(self.codec.decode(tokens), self.codec.end not in tokens)
+                    outputs[place] = Output(self.codec.decode(tokens), not set(self.codec.ends) & set(tokens))
                 bar.update(len(places))
         return outputs
 
@@ -135,23 +144,27 @@ class Translator:
     def generate(self, prompts: list[list[int]], how: Decoding) -> list[list[int]]:
         """New tokens for each prompt of a batch. Rows leave the batch as they end, except in the library's beam search:
         there, padding behind the end token is still in the output."""
-        from transformers import GenerationConfig
-
         batch = self.codec.pad_left(prompts).to(self.network.device)
-        config = GenerationConfig(
-            max_new_tokens=how.max_new_tokens,
-            num_beams=how.beams,
-            do_sample=False,
-            eos_token_id=self.codec.ends,
-            pad_token_id=self.codec.pad,
-            bos_token_id=self.codec.tokenizer.bos_token_id,
-            cache_implementation="dynamic",  # its rows can be dropped
-            prefill_chunk_size=piece(len(prompts) * how.beams, batch.input_ids.shape[1]),
-        )
+        config = self.generation_config(how)
+        config.prefill_chunk_size = piece(len(prompts) * how.beams, batch.input_ids.shape[1])
         inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "generation_config": config}
         if how.beams == 1:
             return self.network.generate(**inputs, custom_generate=greedy)
         return self.network.generate(**inputs)[:, batch.input_ids.shape[1] :].tolist()
+
+    def generation_config(self, how: Decoding) -> "GenerationConfig":
+        """The library's settings for decoding. What they leave open is open in a loaded base too, so the library's
+        defaults fill it: no sampling, no penalty."""
+        from transformers import GenerationConfig
+
+        return GenerationConfig(
+            max_new_tokens=how.max_new_tokens,
+            num_beams=how.beams,
+            do_sample=False,
+            eos_token_id=self.codec.ends if len(self.codec.ends) > 1 else self.codec.ends[0],
+            pad_token_id=self.codec.pad,
+            bos_token_id=self.codec.tokenizer.bos_token_id,
+        )
 
     @torch.inference_mode()
     def losses(
@@ -204,20 +217,25 @@ def load(
         base: where the base is now, if it has moved since the training.
         start: the blocks as their training began: routed, with the base's weights.
         prompt: how instructions are put to a base (`model.prompt`); a trained model knows how it was trained.
+        revision: of a base on the hub; a trained model knows that of its own.
     """
     path = str(path)
     trained = open_trained(path)
     if trained is None:
         network, codec = loading.load(path, revision, dtype, prompt)
         return Translator(network, codec, templates=own_templates(path))
+    if revision:
+        raise UserError(f"revision: {revision}, but {path} is a trained model and knows that of its base; leave it out")
     if isinstance(trained, delta.Delta):
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:  # a network disk keeps open files
             delta.apply(path, Path(temporary, "model"), base)
-            return load(Path(temporary, "model"), dtype, start=start)
-    manifest = trained.manifest
+            return load(Path(temporary, "model"), dtype, start=start, prompt=prompt)
+    manifest, codec = trained.manifest, loading.load_codec(path)
+    if prompt not in (None, "auto", codec.style):
+        raise UserError(f"prompt: {prompt}, but {path} was trained with {codec.style} prompts; leave it out")
     return Translator(
         saved.load_network(trained, dtype, base, start=start),
-        loading.load_codec(path),
+        codec,
         directions=[parse_direction(direction) for direction in manifest["directions"]],
         languages=manifest["languages"],
         templates=[Template(f"trained {index}", text) for index, text in enumerate(manifest["templates"])],

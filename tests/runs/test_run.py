@@ -156,6 +156,7 @@ TRAINED = {
 MASKS = {"masks": "results/tiny/masks/main/s0"}
 SHAPES = [
     ({"methods": ["zero-shot"]}, ZERO_SHOT),
+    ({"methods": ["zero-shot"], "languages": {"en": "{input}", "de": "<x> {direction}"}}, ZERO_SHOT),
     (
         {"methods": ["zero-shot"], "directions": ["en-de"], "data": {"dev": CONFIG["data"]["test"]}},
         ZERO_SHOT | {"dev": 1, "test": 1},

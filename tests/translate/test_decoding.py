@@ -1,17 +1,23 @@
 """Decoding in a batch that shrinks: the tokens of Hugging Face's own loop, and no row that waits."""
 
+import json
+import shutil
 from itertools import combinations
+from pathlib import Path
 
 import pytest
 import torch
 import toys
-from transformers import GenerationConfig
+from transformers import AutoModelForCausalLM, GenerationConfig
 
 from lander.data.templates import Template
 from lander.models import loading, losses
+from lander.models.loading import BUILT_IN, end_tokens, load_model
 from lander.models.tokens import Codec
+from lander.share.export import export
+from lander.shared.languages import Direction
 from lander.translate.decoding import SPARE, greedy, similar
-from lander.translate.translator import Decoding, Translator
+from lander.translate.translator import Decoding, Translator, load
 
 PROMPTS = [[5, 9, 13, 7], [6], [8, 11], [12, 5, 6, 31, 40, 33], [41, 42, 43], [50]]
 
@@ -122,3 +128,99 @@ def test_a_long_prompt_is_read_in_pieces(beams, monkeypatch, capsys):
         capsys.readouterr().err.count("warning: sentence 2: 201 tokens with the prompt, and the model is made for 100")
         == 1
     )
+
+
+SALT = "salt, salt, and salt"
+
+
+def set_keys(file: Path, **keys) -> None:
+    found = json.loads(file.read_text()) if file.is_file() else {}
+    file.write_text(json.dumps(found | keys))
+
+
+@pytest.fixture
+def base(tmp_path):
+    return Path(shutil.copytree(BUILT_IN / "lander-tiny", tmp_path / "base"))
+
+
+@pytest.fixture(scope="module")
+def salt():
+    """A prompt for lander-tiny and the most likely tokens behind it, one forward pass each, up to the end token."""
+    translator = load("lander-tiny")
+    [prompt] = translator.prompts([SALT], Direction("en", "de"))
+    network, tokens = AutoModelForCausalLM.from_pretrained(BUILT_IN / "lander-tiny").eval(), list(prompt)
+    with torch.inference_mode():
+        while tokens[-1] != translator.codec.end:
+            tokens.append(int(network(input_ids=torch.tensor([tokens])).logits[0, -1].argmax()))
+    written = tokens[len(prompt) :]
+    assert translator.codec.decode(written).split() == ["schlange,", "schlange", "und", "schlange"]
+    return prompt, written
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"repetition_penalty": 1.8},
+        {"no_repeat_ngram_size": 2, "encoder_no_repeat_ngram_size": 1},
+        {"suppress_tokens": list(range(5, 2000))},
+        {"bad_words_ids": [[token] for token in range(5, 2000)]},
+        {"sequence_bias": [[[50], 90.0]]},
+        {"min_new_tokens": 40, "forced_eos_token_id": 7},
+        {"exponential_decay_length_penalty": [1, 9.0]},
+        {"max_time": 1e-9},
+        {"stop_strings": ["a", "e"]},
+        {"guidance_scale": 3.0},
+        {"watermarking_config": {"greenlist_ratio": 0.5, "bias": 9.0}},
+        {"num_return_sequences": 3},
+        {"do_sample": True, "temperature": 9.0, "top_k": 0},
+        {"return_dict_in_generate": True, "output_scores": True},
+        {"use_cache": False},
+        {"max_length": 9, "max_new_tokens": 1},
+    ],
+    ids=lambda keys: next(iter(keys)),
+)
+@pytest.mark.parametrize("file", ["generation_config.json", "config.json"])
+def test_greedy_is_argmax_whatever_a_base_says_of_decoding(keys, file, base, salt, tmp_path):
+    """Also by default in what an export writes, read by the library alone."""
+    prompt, expected = salt
+    if file == "config.json":  # without the other one, the library reads these
+        (base / "generation_config.json").unlink()
+    set_keys(base / file, **keys)
+    assert load(base).generate([prompt], Decoding()) == [expected]
+    export(base, "en-de", tmp_path / "out")
+    network = AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()
+    assert network.generate(torch.tensor([prompt]))[0, len(prompt) :].tolist() == expected
+
+
+def test_a_config_that_asks_for_tuples(base, salt):
+    set_keys(base / "config.json", return_dict=False)
+    assert load(base).generate([salt[0]], Decoding()) == [salt[1]]
+
+
+@pytest.mark.parametrize("file", ["generation_config.json", "config.json"])
+def test_end_tokens_that_a_base_lists_end_an_output_and_stay_listed(file, base, salt, tmp_path):
+    prompt, written = salt
+    more = max(written[:-1], key=written.index)  # a late one
+    expected = written[: written.index(more) + 1]
+    none = [] if file == "config.json" else [9999, -1, "</s>", None]  # no tokens; in a config the library refuses them
+    set_keys(base / file, eos_token_id=[2, more, *none])
+    translator = load(base)
+    assert translator.codec.ends == [2, more]
+    assert translator.generate([prompt], Decoding()) == [expected]
+    [output] = translator.complete([prompt], "en-de", Decoding())
+    assert output == (translator.codec.tokenizer.decode(expected[:-1]), False)
+    export(base, "en-de", tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "generation_config.json").read_text())["eos_token_id"] == [2, more]
+    network = AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()
+    assert network.generate(torch.tensor([prompt]))[0, len(prompt) :].tolist() == expected
+
+
+def test_an_end_token_that_only_the_library_supposes_ends_nothing(tmp_path):
+    """LLaMA's config.json without an end token means 2 to the library; in this vocabulary that is text."""
+    toys.FAMILIES["llama"]().save_pretrained(tmp_path)
+    (tmp_path / "generation_config.json").unlink()
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k != "eos_token_id"}))
+    assert AutoModelForCausalLM.from_pretrained(tmp_path).config.eos_token_id == 2
+    assert end_tokens(str(tmp_path)) == []
+    assert load_model(str(tmp_path)).generation_config.eos_token_id is None

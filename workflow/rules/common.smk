@@ -10,7 +10,7 @@ import sys
 from lander.config.config import effective, load
 from lander.shared.errors import UserError
 from lander.shared.yamlfile import read_yaml
-from lander.workflow import Plan, sources_json
+from lander.workflow import Plan, as_it_is, sources_json
 
 try:
     for file in workflow.configfiles:  # Snakemake takes the last of two equal keys without a word
