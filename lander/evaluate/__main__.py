@@ -83,7 +83,7 @@ def parse_tests(args: argparse.Namespace) -> Tests:
     """Test set -> its directions, from a JSON mapping, or from a JSON list of names that all serve --directions."""
     try:
         tests = json.loads(args.tests)
-    except ValueError:
+    except (ValueError, RecursionError):
         tests = None
     if isinstance(tests, list) and all(isinstance(name, str) for name in tests):
         tests = dict.fromkeys(tests, args.directions)

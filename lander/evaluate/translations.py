@@ -85,7 +85,7 @@ def _fields(place: str, line: str) -> tuple[str | bool | float | list[str] | Non
     """The four texts of a line, and `cut`, `loss` and further references, which need not be there."""
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UserError(f"{place} is not JSON (cut off or damaged); {REMEDY}") from None
     row = row if isinstance(row, dict) else {}
     if wrong := [name for name in FIELDS if not isinstance(row.get(name), str)]:

@@ -20,6 +20,7 @@ from lander.shared.files import check, read_json, remedy, sha256
 for _name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
     os.environ.setdefault(_name, "64")
 
+ALIBI = 2048  # tokens that BLOOM was trained on at a time: more are no error, but nothing that it has seen
 REASONS = {  # words in a library's message -> what they mean
     "ignore_mismatched_sizes": "weights of other shapes than config.json says",
     "Weights only load failed": "a pickle that holds more than tensors; it is not loaded, since it could run code",
@@ -128,6 +129,11 @@ def load(
             f"model.path: {path}: its tokenizer has {tokens:,} tokens and the model {rows:,}: files of different models"
         )
     return network, codec
+
+
+def positions(network: nn.Module) -> int | None:
+    """How many tokens a model is made for; None if its config names no number (see `ALIBI`)."""
+    return getattr(network.config, "max_position_embeddings", None) or getattr(network.config, "seq_length", None)
 
 
 def check_config(where: str) -> None:

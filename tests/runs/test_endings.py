@@ -1,6 +1,7 @@
 """How trainings end and continue, in one process: NaN, no time to write the model, signals, a damaged checkpoint."""
 
 import gc
+import json
 import os
 import signal
 import weakref
@@ -18,7 +19,8 @@ from safetensors.torch import load_file, save_file
 from lander.config.finetune import Training
 from lander.config.masks import Routing
 from lander.finetune import __main__ as stage
-from lander.finetune import checkpoint, engine, trainer
+from lander.finetune import checkpoint, cost, engine, trainer
+from lander.finetune.cost import Spent
 from lander.finetune.methods import prepare
 from lander.finetune.schedule import Pairs, Schedule
 from lander.finetune.trainer import Diverged
@@ -49,7 +51,7 @@ def no_job(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
 
 
-def train(folder: Path | None = None, stage: int = 0, dtype=torch.float32, keep_diverged=False, **settings):
+def train(folder: Path | None = None, stage: int = 0, dtype=torch.float32, keep_diverged=False, spent=None, **settings):
     """A tiny routed training of two directions."""
     network = toys.bloom(2, vocabulary=300).to(dtype)
     torch.manual_seed(0)
@@ -60,7 +62,7 @@ def train(folder: Path | None = None, stage: int = 0, dtype=torch.float32, keep_
     given = {"steps": UPDATES, "accumulate": 2, "learning_rate": 0.01, "zero_stage": stage, "checkpoint_minutes": 0}
     options = Training(**given | {"precision": "float32"} | settings)
     codec = Codec(toys.bloom_tokenizer())
-    return trainer.train(prepared, schedule, codec, options, folder, {"code": "same"}, keep_diverged)
+    return trainer.train(prepared, schedule, codec, options, folder, {"code": "same"}, spent or Spent(0), keep_diverged)
 
 
 @pytest.fixture
@@ -180,6 +182,36 @@ def test_a_signal_saves_the_state_and_ends_the_training_with_its_status(number, 
     masters, again, _ = train(tmp_path)
     assert log.equals(again)
     assert all(torch.equal(value, straight[name]) for name, value in masters.items())
+
+
+def test_a_resumed_training_has_the_time_and_the_memory_of_all_its_processes(tmp_path, monkeypatch):
+    """100 s and then 1000 s: what `run.json` says of the cost is not that of the last process alone."""
+    clock = [0.0]
+    monkeypatch.setattr(cost, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    ends = iter([100.0, 1100.0])
+    is_up = deadline.Timer.is_up
+
+    def later(self, last):
+        if not last:
+            clock[0] = next(ends)
+        return is_up(self, last)
+
+    monkeypatch.setattr(deadline.Timer, "is_up", later)
+    monkeypatch.setenv(deadline.VARIABLE, "1")
+    for first, seconds in ((1, 100.0), (2, 100.0 + 1000.0)):  # the second process begins at 100 s
+        with pytest.raises(UserError, match=f"after update {first} of"):
+            train(tmp_path, spent=Spent(clock[0]), checkpoint_minutes=0)
+        state = tmp_path / f"update-{first:08d}" / "state.json"
+        record = json.loads(state.read_text())
+        assert record["spent"]["seconds"] == seconds
+        state.write_text(json.dumps(record | {"spent": {"seconds": seconds, "peak_memory_bytes": 1 << 50}}))
+    monkeypatch.delenv(deadline.VARIABLE)
+    monkeypatch.setattr(deadline.Timer, "is_up", is_up)
+    spent = Spent(clock[0])
+    train(tmp_path, spent=spent)
+    clock[0] += 10
+    assert spent.record() == {"seconds": 1110.0, "peak_memory_bytes": 1 << 50}
+    assert Spent(clock[0]).record()["peak_memory_bytes"] < 1 << 50
 
 
 @pytest.mark.parametrize("name", ["weights", "exp_avg_sq"])
