@@ -76,7 +76,14 @@ def flags_of(section: type[Section], *names: str) -> Flags:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command; a fault in the input is one line on standard error, with exit status 1."""
     args = PARSER.parse_args(argv)
-    run_main(lambda: args.action(args), args.command)
+    closed = sys.stdout is None  # told before hours of work
+
+    def act() -> None:
+        if closed:
+            raise UserError("standard output is closed; give it a file or a pipe, as in `> out.txt`")
+        args.action(args)
+
+    run_main(act, args.command)
 
 
 # ---------------------------------------------------------------- values and flags that commands share
@@ -89,7 +96,7 @@ class Numbers(Section):
     memory: FiniteFloat | None = Field(None, gt=0, description="GB of a device; by default this machine's or GPU's.")
     resamples: int = Field(0, ge=0, description="Of the tests; 0 is 10,000 or as many as needed.")
     sentences: int | None = Field(None, ge=1, description="How many of each file are read; by default all.")
-    threads: int = Field(1, ge=1, description="Threads of torch.")
+    threads: int = Field(1, ge=1, le=1024, description="Threads of torch.")
     seed: int = Field(0, ge=0, description="Of random scores, and of the neurons drawn.")
 
 

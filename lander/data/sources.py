@@ -236,6 +236,8 @@ def check_sources(
                 raise UserError(f"{place}: {path} is named for two languages; each needs its own file")
             if os.path.isdir(path):
                 raise UserError(f"{place}: {path}: is a folder; name the file in it")
+            if os.path.exists(path) and not os.path.isfile(path):
+                raise UserError(f"{place}: {path}: a pipe or device, which can be read only once; write it to a file")
             if not os.path.isfile(path):
                 where = "" if os.path.isabs(path) else f" (paths are relative to {os.getcwd()})"
                 raise UserError(f"{place}: {path}: no such file{where}")

@@ -24,6 +24,7 @@ from lander.models.families import fuse_activations
 from lander.models.tokens import Codec
 from lander.shared import machine
 from lander.shared.errors import UserError, one_line
+from lander.shared.files import check as check_seal
 from lander.shared.files import read_json, sha256
 
 # oneDNN and its wrapper in torch (ideep) keep a program for each shape of a matrix product that they have met: 1,024 of
@@ -32,6 +33,7 @@ from lander.shared.files import read_json, sha256
 for _name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
     os.environ.setdefault(_name, "64")
 
+ALIBI = 2048  # tokens that BLOOM was trained on at a time: more are no error, but nothing that it has seen
 REASONS = {  # words in a library's message -> what they mean
     "Weights only load failed": "a pickle that holds more than tensors; it is not loaded, since it could run code",
     "trust_remote_code": "it needs code of its own, which Lander does not run",
@@ -61,6 +63,7 @@ def load_model(path: str, revision: str | None = None, dtype: str = "auto") -> n
         dtype: of the weights: float32, bfloat16 or auto.
     """
     where = resolve(path, revision)
+    _check_seals(where, ".json", ".safetensors")
     if "auto_map" in read_json(where / "config.json"):
         what = "names its own code (auto_map), which Lander does not run"
         print(f"warning: {where}/config.json: {what}; transformers' own model of this type is used", file=sys.stderr)
@@ -115,6 +118,7 @@ def load_codec(path: str, revision: str | None = None, prompt: str | None = None
 def _fitting_codec(path: str, revision: str | None, prompt: str | None) -> Codec:
     """The tokenizer of a base, each of whose tokens that a text can have has a row in the embeddings."""
     where = resolve(path, revision)
+    _check_seals(where, ".json")
     codec = load_codec(str(where), prompt=prompt)
     rows = read_json(where / "config.json").get("vocab_size")
     if missing := codec.without_row(rows) if isinstance(rows, int) else []:
@@ -191,6 +195,18 @@ def check_numbers(tensors: dict[str, torch.Tensor], where: str) -> None:
                 f"{where}: {name}: {wrong:,} of its {finite.numel():,} numbers are infinite or no numbers (inf, nan): "
                 "its training has failed, or the file is damaged; copy it again, or take an earlier one"
             )
+
+
+def positions(network: nn.Module) -> int | None:
+    """How many tokens a model is made for; None if its config names no number (see `ALIBI`)."""
+    return getattr(network.config, "max_position_embeddings", None) or getattr(network.config, "seq_length", None)
+
+
+def _check_seals(where: Path, *endings: str) -> None:
+    """UserError if a file of a base that a run has made is not as it was written."""
+    for file in sorted(where.iterdir()):
+        if file.suffix in endings:
+            check_seal(file, where / "lander.json")
 
 
 def facts(path: str) -> dict[str, Any]:

@@ -6,8 +6,9 @@ model.translate(["Good morning."], "en-de")
 `lander.share.export` writes one as a plain model folder, `lander.finetune.delta` as one file.
 """
 
+import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,7 +21,7 @@ from lander.finetune import blocks, delta, saved
 from lander.finetune.adapters import base_of
 from lander.finetune.switch import Router
 from lander.models import loading
-from lander.models.losses import token_losses
+from lander.models.losses import piece, token_losses
 from lander.models.tokens import IGNORED, Codec
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction, language_name, parse_direction
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from transformers import GenerationConfig
 
 Model = saved.Trained | delta.Delta  # a trained model, as a folder or as a file
+LONG = 1024  # tokens: of sequences that are longer, a batch has fewer
 
 
 class Output(NamedTuple):
@@ -109,9 +111,22 @@ class Translator:
             if not isinstance(one, str):
                 raise UserError(f"translate: sentence {number} of the list is {one!r:.40}, not text; leave it out")
         direction = parse_direction(str(direction))
-        full = [sentence for sentence in sentences if sentence.strip()]
-        written = iter(self.complete(self.prompts(full, direction, template), direction, Decoding(**decoding)))
-        return [next(written) if sentence.strip() else Output("", False) for sentence in sentences]
+        full = [place for place, sentence in enumerate(sentences) if sentence.strip()]
+        prompts = self.prompts([sentences[place] for place in full], direction, template)
+        self.warn_of_long(dict(zip(full, prompts, strict=True)), "sentence")
+        outputs = [Output("", False)] * len(sentences)
+        for place, output in zip(full, self.complete(prompts, direction, Decoding(**decoding)), strict=True):
+            outputs[place] = output
+        return outputs
+
+    def warn_of_long(self, prompts: Mapping[int, list[int]], what: str) -> None:
+        """Name the first of the prompts (by place, from 0) that are too long for the model."""
+        most = loading.positions(self.network) or loading.ALIBI
+        if long := [place for place, prompt in prompts.items() if len(prompt) >= most]:
+            others = f" (and {len(long) - 1:,} more)" if len(long) > 1 else ""
+            length = f"{len(prompts[long[0]]):,} tokens with the prompt, and the model is made for {most:,}"
+            advice = "do not trust the translation, and split the text"
+            print(f"warning: {what} {long[0] + 1:,}{others}: {length}; {advice}", file=sys.stderr)
 
     def complete(self, prompts: list[list[int]], direction: str | Direction, decoding: Decoding) -> list[Output]:
         """Everything that the model writes behind each prompt (tokens), up to its end token or `max_new_tokens`."""
@@ -131,6 +146,7 @@ class Translator:
         there, padding behind the end token is still in the output."""
         batch = self.codec.pad_left(prompts).to(self.network.device)
         config = self.generation_config(how)
+        config.prefill_chunk_size = piece(len(prompts) * how.beams, batch.input_ids.shape[1])
         inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "generation_config": config}
         if how.beams == 1:
             return self.network.generate(**inputs, custom_generate=greedy)
@@ -254,6 +270,12 @@ def first_line(output: str) -> str:
 
 
 def by_length(sequences: list[list[int]], batch_size: int) -> Iterator[list[int]]:
-    """Places of sequences, in batches of similar length, the longest first (a lack of memory shows at once)."""
+    """Places of sequences, in batches of similar length, the longest first (a lack of memory shows at once).
+
+    A batch has at most `batch_size` sequences, and no more tokens than so many of `LONG` tokens.
+    """
     order = sorted(range(len(sequences)), key=lambda place: -len(sequences[place]))
-    yield from (order[start : start + batch_size] for start in range(0, len(order), batch_size))
+    while order:
+        size = min(batch_size, max(1, batch_size * LONG // max(len(sequences[order[0]]), 1)))
+        yield order[:size]
+        order = order[size:]

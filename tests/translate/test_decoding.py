@@ -10,6 +10,8 @@ import torch
 import toys
 from transformers import AutoModelForCausalLM, GenerationConfig
 
+from lander.data.templates import Template
+from lander.models import loading, losses
 from lander.models.loading import BUILT_IN, end_tokens, load_model
 from lander.models.tokens import Codec
 from lander.share.export import export
@@ -20,10 +22,11 @@ from lander.translate.translator import Decoding, Translator, load
 PROMPTS = [[5, 9, 13, 7], [6], [8, 11], [12, 5, 6, 31, 40, 33], [41, 42, 43], [50]]
 
 
-def generate(network, ends: list[int], **more) -> list[list[int]]:
+def generate(network, ends: list[int], prefill_chunk_size: int | None = None, **more) -> list[list[int]]:
     """At most 12 new tokens of each prompt up to its end; repetitions are punished, so that they vary."""
     batch = Codec(toys.bloom_tokenizer()).pad_left(PROMPTS)
     options = {"eos_token_id": ends, "pad_token_id": 3, "repetition_penalty": 3.0}
+    options |= {"prefill_chunk_size": prefill_chunk_size}
     config = GenerationConfig(max_new_tokens=12, do_sample=False, **options)
     inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "generation_config": config}
     with torch.inference_mode():
@@ -59,6 +62,18 @@ def test_tokens_are_those_of_the_librarys_loop(family):
     assert len({len(row) for row in ours}) > 2  # otherwise nothing has been tried
 
 
+@pytest.mark.parametrize("family", [*toys.FAMILIES, "sliding"])
+def test_prompts_that_are_read_in_pieces_are_continued_as_before(family):
+    network = sliding() if family == "sliding" else toys.FAMILIES[family]()
+    widths = []
+    whole = generate(network, [999], custom_generate=greedy)
+    network.register_forward_pre_hook(
+        lambda _m, _a, given: widths.append(given["input_ids"].shape[1]), with_kwargs=True
+    )
+    assert generate(network, [999], custom_generate=greedy, prefill_chunk_size=2) == whole
+    assert max(widths) == 2
+
+
 def test_no_row_is_computed_after_its_end():
     network, rows = toys.bloom(), []
     ends = ends_of(network)
@@ -92,6 +107,27 @@ def test_the_translator_writes_what_the_library_writes(beams):
         options = {"num_beams": beams, "do_sample": False, "max_new_tokens": 8, "eos_token_id": codec.ends}
         alone = network.generate(ids, attention_mask=torch.ones_like(ids), pad_token_id=codec.pad, **options)
         assert text == codec.decode(alone[0, len(prompt) :].tolist())
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_a_long_prompt_is_read_in_pieces(beams, monkeypatch, capsys):
+    """Attention over 10,000 tokens at once took 9 GB. The size of a piece bounds what it needs."""
+    assert losses.piece(32, 362) is None  # 32 x 362^2 pairs, just below the bound
+    assert losses.piece(1, 10_000) == 419  # 2^22 / 10,000
+    codec = Codec(toys.bloom_tokenizer())
+    translator = Translator(toys.bloom(vocabulary=300), codec, templates=[Template("t", "{source}\n")])
+    whole = translator.outputs(["", "a" * 200], "en-de", beams=beams, max_new_tokens=8)
+    widths = []
+    count = lambda _m, _a, given: widths.append(given["input_ids"].shape[1])  # noqa: E731
+    translator.network.register_forward_pre_hook(count, with_kwargs=True)
+    monkeypatch.setattr(losses, "PAIRS_AT_ONCE", 4000)
+    monkeypatch.setattr(loading, "ALIBI", 100)
+    assert translator.outputs(["", "a" * 200], "en-de", beams=beams, max_new_tokens=8) == whole
+    assert max(widths) == 19 if beams == 1 else 16  # 4,000 / 201, or / 603, and at least 16
+    assert (
+        capsys.readouterr().err.count("warning: sentence 2: 201 tokens with the prompt, and the model is made for 100")
+        == 1
+    )
 
 
 SALT = "salt, salt, and salt"

@@ -42,6 +42,8 @@ def test_batches_are_of_similar_length_and_hold_every_place_once():
     prompts = [[0] * n for n in (3, 9, 1, 7, 5)]
     batches = list(by_length(prompts, 2))
     assert batches == [[1, 3], [4, 0], [2]]
+    long = [[0] * n for n in (10, 2048, 1365, 20, 9000)]  # at most 4 x 1,024 tokens, if it is not a single sequence
+    assert list(by_length(long, 4)) == [[4], [1, 2], [3, 0]]
 
 
 def test_outputs_keep_their_order_whatever_the_batch_size(translator, monkeypatch):
