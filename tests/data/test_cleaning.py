@@ -76,6 +76,27 @@ def test_repair_known_results(text, expected):
     assert repair(text) == expected
 
 
+# what may follow a word in capitals, so that its last two characters are UTF-8 of another letter
+AFTER_CAPITALS = ("»", "”", "“", "’", "›", "…", "—", " — ", "–", "™", "®", "°", "º", "²", "\u00a0:", "\u00a0», ", "—E")
+
+
+@pytest.mark.parametrize("word", ["MAÇÃ", "IRMÃ", "GUARANÍ", "TIGRÉ", "KARELÎ", "BANGLADEŠ", "AZIË", "HÉRITÉ", "SKOTTILÂŠ"])
+def test_clean_capitals_stay(word):
+    texts = [f"A {before}{word}{after}." for before in ("", "«", "“", "(") for after in AFTER_CAPITALS]
+    assert [repair(text) for text in texts] == texts
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "schön", "Über", "GRÖSSE", "MÜNCHEN", "ÉTÉ", "CAFÉ.", "ESPAÑA", "CAMIÓN", "BIENTÔT", "FENÊTRE", "Привет", "ПРИВЕТ",
+        "Ελλάδα", "it’s", "20 °C", "« Bonjour »", "été", "łódź", "AMANHÃ", "à la carte", "Ça va", "«MAÇÃ» não", "中文",
+    ],
+)  # fmt: skip
+def test_mojibake_is_undone_in_capitals_too(text):
+    assert repair(text.encode().decode("latin-1")) == text
+
+
 def test_repair_forms():
     assert repair("ＡＢＣ ﬁ", form="NFKC") == "ABC fi"
     assert repair("e\u0301", form="none") == "e\u0301"
@@ -93,8 +114,8 @@ def test_repair_leaves_no_line_breaks_controls_or_edges(text):
 
 @given(st.text(alphabet="äöüßéèçñłžиαש中’“€ a", min_size=1, max_size=20))
 def test_the_fast_way_misses_no_mojibake(text):
-    """What ftfy would repair is repaired: nothing is let through too early."""
-    broken = text.strip().encode().decode("cp1252", errors="ignore")
+    """What ftfy would repair is repaired: nothing is let through too early. (`a`: a pair alone is no evidence.)"""
+    broken = f"a{text.strip()}a".encode().decode("cp1252", errors="ignore")
     if fix_encoding(broken) != broken:
         assert repair(broken) == repair(fix_encoding(broken))
 
@@ -350,6 +371,21 @@ def test_what_is_written(tmp_path):
     assert set(counts["direction"]) == {"de-en"}
     assert Counter(example["reason"] for example in examples) == {"empty": EXAMPLES, "duplicates": 1}
     assert examples[0] == {"reason": "empty", "score": 0.0, "first": "", "second": EN, "origin": "web", "line": 1}
+
+
+def test_what_is_repaired_is_counted_apart(tmp_path):
+    """Mojibake, entities and escapes count, once a pair; white space, form and clean capitals do not."""
+    good, tidy = "Die MAÇÃ» ist hier.", "  Zwei\u0308  "
+    german = ["SchÃ¶n &amp; gut.", good, tidy, "Drei", "", "Vier &gt; drei."]
+    table, counts, _ = run(tmp_path, german, ["Nice &amp; good.", "It is here.", "Two", "\x1b[1mThree", "&amp;", "Four > 3."])
+    numbers = dict(zip(counts["reason"], counts["pairs"], strict=True))
+    assert list(table["first"]) == ["Schön & gut.", good, "Zweï", "Drei", "Vier > drei."]
+    assert {name: number for name, number in numbers.items() if number} == {
+        "read": 6, "repaired": 4, "empty": 1, "kept": 5
+    }  # fmt: skip
+    for off in ({"order": ["empty"]}, {"default": {"repair": {"encoding": False}}}):
+        _, counts, _ = run(tmp_path, german[:2], ["Nice.", "Here."], cleaning=off)
+        assert "repaired" not in set(counts["reason"])
 
 
 @pytest.mark.parametrize("language", ["en", "de", "fr"])

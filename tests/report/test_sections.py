@@ -129,6 +129,13 @@ def test_data_table_says_whether_it_adds_up(tmp_path):
     assert table.notes[1] == "Read = kept + dropped."
     counts.loc[counts["reason"].eq("kept") & counts["direction"].eq("de-en"), "pairs"] = 1
     assert "de-en do not add up" in data.count_tables(Inputs("x", counts, counts=counts))[0].notes[-1]
+    make_counts(tmp_path / "c.parquet", ["en-de", "de-en"])
+    counts = tables.read(tmp_path / "c.parquet", "counts")
+    repaired = counts[counts["reason"] == "copied"].assign(reason="repaired", pairs=7)
+    (table,) = data.count_tables(Inputs("x", counts, counts=pd.concat([counts, repaired])))
+    assert [head.text for head in table.heads][:3] == ["read", "repaired", "kept"]
+    assert texts(table)["all"][:3] == ["2,000", "14", "1,600"]
+    assert "Read = kept + dropped." in table.notes
     more = counts[counts["direction"] == "en-de"].assign(origin="news")
     _, by_source = data.count_tables(Inputs("x", counts, counts=pd.concat([counts, more])))
     assert {label: cells[0] for label, cells in texts(by_source).items()} == {
