@@ -17,8 +17,8 @@ _PLAIN = re.compile(r"[!-%'-~]+(?: [!-%'-~]+)*")
 # UTF-8 read as another encoding has at least two of these characters side by side (or a lead byte before a lost
 # no-break space); looking for them first avoids ftfy's own, much slower test for nearly every line
 _MOJIBAKE = re.compile("[\x80-\u052f\u2000-\u2bff\ufb00-\ufb06]{2}|[ÂÃ] ")
-# A capital as clean text has it at the end of a word in capitals, before what may follow a word: «MAÇÃ», CAFÉ™, 1 É… All
-# of these pairs are UTF-8 read as another encoding too, so such a pair is no evidence. (ÂŠ would be a control character.)
+# A capital as clean text has it at the end of a word in capitals, before what may follow a word: «MAÇÃ», CAFÉ™, É…
+# These pairs are UTF-8 read as another encoding too, so one is no evidence. (ÂŠ would be a control character.)
 _CLEAN_CAPITAL = regex.compile(
     r"(?:(?<=[\p{Lu}\p{Lt}\p{Pi}\p{Ps}\p{Pf}'’-])(?=[^\x00-\x7f])\p{Lu}|(?<!\w)(?=[^\x00-\x7fÂÃ])\p{Lu})"
     r"(?=[\u00a0—]|[\p{Pi}\p{Pf}\p{Pd}\p{Ps}…™®©°ºª²³¹·´‚„](?!\w))|Â(?=\p{L})"
