@@ -36,12 +36,14 @@ def hold_out(direction: Direction, sources: Sequence[Source], out: Path) -> None
     if not sources:
         raise UserError(f"direction {direction}: no dev or test source holds a line of it")
     languages = (direction.source, direction.target)
-    lines = (
-        (text, reference, source.name, line)
-        for source in sources
-        for line, (text, reference) in read(source, languages, max_line=MAX_LINE)
-    )
-    tables.write_rows(out, lines, "heldout")
+
+    def rows() -> Iterator[tuple[str, str, str, int, list[str] | None]]:
+        for source in sources:
+            for line, texts in read(source, languages, max_line=MAX_LINE, several=True):
+                (text, *_), (reference, *others) = ([one] if isinstance(one, str) else one for one in texts)
+                yield text, reference, source.name, line, others or None
+
+    tables.write_rows(out, rows(), "heldout")
 
 
 def write_text(

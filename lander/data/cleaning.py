@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from lander.data import tmx
 from lander.data.filters import build
 from lander.data.overlap import Excluded
 from lander.data.reading import read
@@ -29,7 +30,6 @@ EXAMPLE_CHARACTERS = 500
 BATCH = 64  # pairs that a filter looks at together
 BATCH_CHARACTERS = 1_000_000  # of a batch without its last pair
 REPAIRED = "repaired"  # counted, not dropped: pairs with mojibake, entities or escapes that were undone
-UNTRANSLATED = "untranslated"  # reason of segments without one of the two languages (tmx)
 
 
 class Cleaner:
@@ -110,7 +110,7 @@ def clean_pair(
             skipped: Counter[str] = Counter()
             lines = read(source, languages, max_line=settings["max_line"], progress=True, skipped=skipped)
             yield from cleaner.clean(source.name, lines)
-            cleaner.counts[source.name].update({"read": skipped["units"], UNTRANSLATED: skipped["units"]})
+            cleaner.counts[source.name].update({"read": skipped.total(), **skipped})
         totals = sum(cleaner.counts.values(), Counter())
         if not totals["kept"]:
             most = totals.most_common(4)
@@ -128,6 +128,6 @@ def clean_pair(
     counted = [
         (str(pair), origin, reason, number[reason])
         for origin, number in cleaner.counts.items()
-        for reason in ("read", *(name for name in (REPAIRED, UNTRANSLATED) if number[name]), *reasons, "kept")
+        for reason in ("read", *filter(number.get, (REPAIRED, *tmx.LEFT_OUT)), *reasons, "kept")
     ]
     tables.write(counts, pd.DataFrame(counted, columns=tables.SCHEMAS["counts"].names), "counts")

@@ -1,63 +1,68 @@
 """Datasets in the layout of the Hugging Face hub: from the hub, or from a local folder, through `datasets`.
 
 With HF_HUB_OFFLINE, a dataset of the hub is read from the hub's cache, where `lander prefetch` puts it. Rows are
-streamed: no copy is cached that would be stale after a change of a local folder. A row is either `{"translation":
-{"en": ..., "de": ...}}`, as in opus-100, or has a column per language, named by its code or by the source's `columns`
-(which also names the keys of `translation`: `columns: {zh-Hant: zh, en: en}`).
+streamed: no copy is cached that would be stale after a change of a local folder.
+
+A row has a column per language, named by its code or by the source's `columns`. The columns are in the row itself or
+together in a mapping inside it, as in `{"translation": {"en": ..., "de": ...}}` or `{"de-en": {...}}`; `columns` may
+also give the whole path (`translation.en`). A list of texts is several translations.
+
+Texts stay as they are written. CSV, TSV and JSON are read as text: `datasets` would make numbers, dates and missing
+values (`None`, `NA`, `null`) of it. Quotes of a TSV file are text, unless a CSV writer has made the file.
 
 `files_of` finds the files of a split as `datasets` does. `datasets` cannot look for itself when only these files are to
-be fetched, or when there is no network.
+be fetched, or when there is no network, and it refuses folders in which other files lie.
 """
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from fnmatch import fnmatch
+from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import datasets
 
+from lander.data import delimited, textfiles
+from lander.data.reading import Texts
 from lander.data.sources import Source
 from lander.data.testsets import offline
 from lander.shared.errors import UserError, brief
 from lander.shared.yamlfile import parse_yaml
 
-BUILDERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv", ".tsv": "csv"}
-ENDS = (*BUILDERS, *(f"{end}.gz" for end in BUILDERS))
+BUILDERS = {
+    ".parquet": "parquet", ".jsonl": "json", ".ndjson": "json", ".json": "json", ".csv": "csv", ".tsv": "csv",
+    ".arrow": "arrow",
+}  # fmt: skip
+ENDS = (*BUILDERS, *(end + packed for end in BUILDERS for packed in textfiles.ENDS))
 SPLITS = {
     "train": ("train", "training"),
     "validation": ("validation", "valid", "dev", "val"),
     "test": ("test", "testing", "eval", "evaluation"),
 }
+Row = dict[str, Any]
 _SHARD = re.compile(r"(.*)-\d{5}-of-(\d{5})(\..*)")  # a file that counts itself: -00000-of-00002.parquet
-_OTHER = re.compile(r"(^|/)\.|(^|/)(dataset_infos?|config|package)\.json$")  # files that hold no rows
+_OTHER = re.compile(r"(^|/)\.|(^|/)(dataset_infos?|config|package|state)\.json$")  # files that hold no rows
 
 
 def rows(
     source: Source, languages: Sequence[str], start: int = 0, *, cached: bool = False
-) -> Iterator[tuple[str, ...]]:
+) -> Iterator[tuple[Texts, ...]]:
     """Yield the texts of `languages` for each row from `start` on; a missing value is an empty text.
 
     With `cached`, a dataset of the hub is read from the hub's cache, as offline.
     """
     columns = {language: (source.columns or {}).get(language, language) for language in languages}
-    place = f"dataset {source.hf}"
+    place, split = f"dataset {source.hf}", source.split or "train"
     try:
-        from_cache = cached or (source.remote and offline())
-        dataset = _open_cached(source, languages) if from_cache else _open(source, languages)
-        for number, row in enumerate(dataset.skip(start) if start else dataset):
-            translation = row.get("translation")
-            texts = translation if isinstance(translation, dict) else row
-            for language, column in columns.items():
-                if number == 0 and column not in texts:
-                    raise UserError(
-                        f"{place}: no column {column!r} for {language}; there are: {', '.join(texts)} "
-                        "(`columns` maps languages to columns)"
-                    )
-                if not isinstance(value := texts.get(column), str | None):
-                    raise UserError(f"{place}: a value of a language's column is not text but {value!r:.80}")
-            yield tuple(texts.get(column) or "" for column in columns.values())
+        prefix = None
+        for row in islice(_open(source, languages, split, cached), start, None):
+            flat = _flat(row)
+            prefix = _prefix(flat, columns, place) if prefix is None else prefix
+            yield tuple(_texts(flat.get(prefix + column), place) for column in columns.values())
     except UserError:
         raise
     except (ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
@@ -65,21 +70,70 @@ def rows(
             f"{place}: there is no folder of that name, and the hub does not have it ({brief(error)})"
         ) from None
     except Exception as error:  # nearly anything, from readers of many formats
-        raise UserError(f"{place}, split {source.split or 'train'}: {brief(error)}") from None
+        raise UserError(f"{place}, split {split}: {brief(error)}") from None
 
 
-def _open(source: Source, languages: Sequence[str]) -> datasets.IterableDataset:
-    """A dataset of the hub, or a local folder."""
-    place = source.hf
-    names = datasets.get_dataset_config_names(place, revision=source.revision)
-    name = _pick_config(source, names, languages)
-    if name not in names:  # a folder per config, without `configs:` in README.md
-        place, name = str(Path(place) / name), None
-    return datasets.load_dataset(place, name, split=source.split or "train", streaming=True, revision=source.revision)
+def _flat(row: Row, prefix: str = "") -> Row:
+    """The values of a row by path: {"translation": {"en": "a"}} is also {"translation.en": "a"}.
+
+    {"language": ["en", "de"], "translation": ["a", "b"]} is such a mapping too, as in `datasets`.
+    """
+    found: Row = {}
+    for name, value in row.items():
+        if (
+            isinstance(value, dict)
+            and set(value) == {"language", "translation"}
+            and isinstance(value["language"], list)
+        ):
+            pairs, value = zip(value["language"], value["translation"], strict=True), {}
+            for language, text in pairs:
+                value.setdefault(language, []).append(text)
+        found[prefix + name] = value
+        if isinstance(value, dict):
+            found |= _flat(value, f"{prefix}{name}.")
+    return found
 
 
-def _open_cached(source: Source, languages: Sequence[str]) -> datasets.IterableDataset:
-    """A dataset of the hub from the hub's cache."""
+def _prefix(flat: Row, columns: dict[str, str], place: str) -> str:
+    """The path of what holds all the columns: `translation` if it does, else the row, else the first that does."""
+    holders = ["translation.", "", *(f"{path}." for path, value in flat.items() if isinstance(value, dict))]
+    for holder in holders:
+        if all(holder + column in flat for column in columns.values()):
+            return holder
+    missing = [(code, name) for code, name in columns.items() if not any(holder + name in flat for holder in holders)]
+    language, column = (missing or list(columns.items()))[0]
+    there = ", ".join(path for path, value in flat.items() if not isinstance(value, dict))
+    raise UserError(
+        f"{place}: no column {column!r} for {language}; there are: {there:.300} (`columns` maps languages to columns)"
+    )
+
+
+def _texts(value: Any, place: str) -> Texts:
+    """A text, or the texts of a list that has several."""
+    if isinstance(value, list) and all(isinstance(text, str | None) for text in value):
+        texts = [text for text in value if text]
+        return texts if len(texts) > 1 else "".join(texts)
+    if not isinstance(value, str | None):
+        raise UserError(f"{place}: a value of a language's column is not text but {value!r:.80}; write it as text")
+    return value or ""
+
+
+def _open(source: Source, languages: Sequence[str], split: str, cached: bool) -> Iterable[Row]:
+    """The rows of a local folder, of the hub's cache, or of the hub."""
+    if not source.remote:
+        return _read(*_chosen(source, languages, Path(source.hf)))
+    if cached or offline():
+        return _read(*_open_cached(source, languages))
+    name = _pick_config(source, datasets.get_dataset_config_names(source.hf, revision=source.revision), languages)
+    builder = datasets.load_dataset_builder(source.hf, name, revision=source.revision)
+    files = (builder.config.data_files or {}).get(split)
+    if files and builder.name in ("csv", "json"):
+        return _read(builder.name, list(files))
+    return builder.as_streaming_dataset(split)
+
+
+def _open_cached(source: Source, languages: Sequence[str]) -> tuple[str, list[str]]:
+    """Kind and files of a dataset of the hub in the hub's cache."""
     import huggingface_hub
 
     try:
@@ -90,16 +144,51 @@ def _open_cached(source: Source, languages: Sequence[str]) -> datasets.IterableD
             local_files_only=True,
             allow_patterns=["README.md"],  # without it, all files of the repository would have to be there
         )
-        files = [str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file()]
-        chosen = files_of(source, languages, files, read_card(Path(folder)))
+        return _chosen(source, languages, Path(folder))
     except (OSError, ValueError, UserError) as error:
         raise UserError(
             f"dataset {source.hf}: HF_HUB_OFFLINE is set and it is not in the cache ({brief(error)}); run `lander "
             "prefetch` with the same config on a machine with a network"
         ) from None
-    paths = [str(Path(folder) / name) for name in chosen]
-    options = {"sep": "\t"} if chosen[0].removesuffix(".gz").endswith(".tsv") else {}
-    return datasets.load_dataset(_builder(chosen[0]), data_files=paths, split="train", streaming=True, **options)
+
+
+def _chosen(source: Source, languages: Sequence[str], folder: Path) -> tuple[str, list[str]]:
+    """Kind and files that a source reads of a folder."""
+    files = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
+    chosen = files_of(source, languages, files, read_card(folder))
+    return _builder(chosen[0]), [str(folder / name) for name in chosen]
+
+
+def _read(kind: str, files: list[str]) -> Iterable[Row]:
+    """The rows of files of one kind, by `datasets`."""
+
+    def load(kind: str, **options: Any) -> Iterable[Row]:
+        return datasets.load_dataset(kind, data_files=files, split="train", streaming=True, **options)
+
+    if kind == "csv":
+        layouts = {delimited.layout(file, "\t" if _bare(file).endswith(".tsv") else ",") for file in files}
+        if len(layouts) > 1:
+            raise UserError(f"{files[0]} and {files[-1]}: other columns or quotes; write all files of a split alike")
+        ((sep, quoting, names),) = layouts
+        features = datasets.Features(dict.fromkeys(names, datasets.Value("string")))
+        return load("csv", sep=sep, quoting=quoting, keep_default_na=False, na_filter=False, features=features)
+    if kind == "json":
+        lines = (line for row in load("text") if (line := row["text"].lstrip("\ufeff")).strip())
+        first = next(lines, "")
+        if first.lstrip().startswith("["):  # one list of rows
+            documents = load("text", sample_by="document")
+            return (row for file in documents for row in json.loads(file["text"].lstrip("\ufeff")))
+        return (_parsed(line, number) for number, line in enumerate(chain([first] if first else [], lines), start=1))
+    return load(kind)
+
+
+def _parsed(line: str, number: int) -> Row:
+    try:
+        row = json.loads(line)
+        line.encode() if "\\u" not in line else str(row).encode()  # half of a pair of surrogates is no character
+    except ValueError as error:
+        raise ValueError(f"row {number}: not JSON in one line ({error})") from None
+    return row if isinstance(row, dict) else {}
 
 
 def files_of(source: Source, languages: Sequence[str], files: list[str], card: str) -> list[str]:
@@ -130,8 +219,10 @@ def files_of(source: Source, languages: Sequence[str], files: list[str], card: s
     place = f"dataset {source.hf}: "
     if not found:
         raise UserError(f"{place}no file of the split {split!r}{f' of {config}' if config else ''}")
-    if len(set(map(_builder, found))) > 1:
+    if len({(_builder(name), _bare(name).endswith(".tsv")) for name in found}) > 1:
         raise UserError(f"{place}the split {split!r} is in files of several kinds ({', '.join(found[:5])})")
+    if zstd := next((name for name in found if name.endswith(".zst")), None):
+        raise UserError(f"{place}{zstd}: zstd is not read in a data set's folder; unpack it: zstd -d {zstd}")
     parts = Counter(match.groups() for name in found if (match := _SHARD.fullmatch(name)))
     for (name, total, end), number in parts.items():
         if number < int(total):
@@ -146,7 +237,12 @@ def _names_split(path: str, splits: Iterable[str]) -> bool:
 
 def _builder(name: str) -> str:
     """What `datasets` calls the format of a file."""
-    return BUILDERS["." + name.removesuffix(".gz").rsplit(".", 1)[-1]]
+    return BUILDERS[Path(_bare(name)).suffix]
+
+
+def _bare(name: str) -> str:
+    """A file's name without the end that says how it is packed."""
+    return name.removesuffix(next(filter(name.endswith, textfiles.ENDS), ""))
 
 
 def _configs(card: str) -> list[dict]:

@@ -2,7 +2,8 @@
 
 The cache is the folder named by the environment variable SACREBLEU, else ~/.sacrebleu. It holds a set as line-aligned
 text, `wmt16/wmt16.en-de.src` and `.ref`. A test set belongs to a direction: `en-de` is not `de-en` read backwards,
-unless `config` says so. Of several references, the first is used.
+unless `config` says so. Of the references in the cache those count that sacreBLEU scores the set with: of wmt21/B
+reference B, of wmt21/AB both.
 """
 
 import os
@@ -14,8 +15,11 @@ from lander.shared.errors import UserError, brief, nearest
 from lander.shared.languages import Direction
 
 
-def files(name: str, pairs: Sequence[Direction], languages: tuple[str, ...]) -> list[str]:
-    """The text files, fetched if need be, of one or two languages of one of `pairs` (the directions that are read)."""
+def files(name: str, pairs: Sequence[Direction], languages: tuple[str, ...]) -> list[list[str]]:
+    """The text files of each language, fetched if need be, in one of `pairs` (the directions that are read).
+
+    A language is the source, with one file, or the target, with a file for each reference.
+    """
     held = [pair for pair in pairs if set(languages) <= {pair.source, pair.target}]
     if not held:
         raise UserError(
@@ -23,22 +27,31 @@ def files(name: str, pairs: Sequence[Direction], languages: tuple[str, ...]) -> 
             f"({', '.join(map(str, pairs))}); see its `directions` or `config`"
         )
     pair = max(held, key=lambda pair: (pair.source, pair.target) == languages)  # rather than the set read backwards
-    found = cached(name, pair) or fetch(name, pair)
-    return [found[language == pair.target] for language in languages]
+    source, *references = cached(name, pair) or fetch(name, pair)
+    return [references if language == pair.target else [source] for language in languages]
 
 
-def cached(name: str, pair: Direction) -> tuple[str, str] | None:
-    """Files of source and first reference in the cache; None if they are not there. sacreBLEU is not imported."""
-    stem = Path(folder(), name, f"{name.replace('/', '_')}.{pair.source}-{pair.target}.src")
-    if not stem.is_file():
+def cached(name: str, pair: Direction) -> tuple[str, ...] | None:
+    """Files of the source and of the references in the cache; None if they are not there. Nothing is fetched."""
+    import sacrebleu
+
+    langpair = f"{pair.source}-{pair.target}"
+    dataset = sacrebleu.DATASETS.get(name)
+    if not dataset or langpair not in dataset.langpairs:
         return None
-    references = sorted(path for path in stem.parent.glob(f"{stem.stem}.ref*") if path.is_file())
-    return (str(stem), str(references[0])) if references else None
+    # `get_reference_files` names them too, but of sets since wmt21 only after it has read the archive that they came in
+    if allowed := getattr(dataset, "_get_langpair_allowed_refs", None):
+        fields = allowed(langpair)
+    else:
+        fields = [field for field in dataset.fieldnames(langpair) if field.startswith("ref")]
+    names = [Path(dataset._get_txt_file_path(langpair, field)).name for field in ("src", *fields)]
+    there = [str(path) for file in names if (path := Path(folder(), name, file)).is_file()]
+    whole = len(there) > 1 and there[0].endswith(".src") and (allowed or len(there) == len(names))
+    return tuple(there) if whole else None
 
 
-def fetch(name: str, pair: Direction) -> tuple[str, str]:
-    """Files of source and first reference, fetched through sacreBLEU into its cache."""
-
+def fetch(name: str, pair: Direction) -> tuple[str, ...]:
+    """Files of the source and of the references, fetched through sacreBLEU into its cache."""
     import sacrebleu
 
     if name not in sacrebleu.DATASETS:

@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
@@ -64,7 +65,8 @@ def read_seen(args: argparse.Namespace, tests: Tests) -> set[str] | None:
         return None
     files = [args.translations / test / f"{name}.jsonl" for test, served in tests.items() for name in served]
     items = (translations.read(path) for path in files)
-    return seen_in_training((text for one in items for text in (*one.source, *one.reference)), args.train)
+    texts = (text for one in items for text in (*one.source, *chain.from_iterable(one.references)))
+    return seen_in_training(texts, args.train)
 
 
 def parse_tests(args: argparse.Namespace) -> Tests:
@@ -152,8 +154,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         model, tests = Model(args.method, args.variant, args.seed), parse_tests(args)
         score_all(args.translations, tests, read_seen(args, tests), model, args.out_dir, args.tokenizer, args.extra)
     elif args.command == "seen":
-        heldout = (tables.read(path, "heldout", ["source", "target"]) for path in args.heldout)
-        texts = (text for one in heldout for text in (*one["source"], *one["target"]))
+        heldout = (tables.read(path, "heldout") for path in args.heldout)
+        texts = (text for one in heldout for text in (*one["source"], *chain.from_iterable(tables.references_of(one))))
         write_json(args.out, sorted(seen_in_training(texts, args.train)))
     elif args.command == "collect":
         rows = collect([path for path in args.scores if not path.name.endswith(".flags.csv")])

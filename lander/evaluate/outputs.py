@@ -43,11 +43,11 @@ class Flags:
 
 def flags(items: Translations, direction: Direction, seen: set[str] | None) -> Flags:
     """All flags of the items that are known (`lander.evaluate.scoring`); `seen`: normalised texts of training."""
-    triples = zip(items.source, items.reference, items.hypothesis, strict=True)
-    same = [tuple(map(normalise, texts)) for texts in triples]
+    triples = zip(items.source, items.references, items.hypothesis, strict=True)
+    same = [(normalise(one), set(map(normalise, wanted)), normalise(written)) for one, wanted, written in triples]
     marks = {
         "empty": [not text.strip() for text in items.hypothesis],
-        "copied": [bool(hypothesis) and hypothesis == source != reference for source, reference, hypothesis in same],
+        "copied": [bool(written) and written == one and one not in wanted for one, wanted, written in same],
     }
     if items.cut is not None:
         marks["cut"] = [cut and unfinished(raw) for cut, raw in zip(items.cut, items.raw, strict=True)]
@@ -63,7 +63,7 @@ def flags(items: Translations, direction: Direction, seen: set[str] | None) -> F
             if mark
         }
     if seen is not None:
-        marks["contaminated"] = [source in seen or reference in seen for source, reference, _ in same]
+        marks["contaminated"] = [one in seen or not wanted.isdisjoint(seen) for one, wanted, _ in same]
     return Flags(marks, found)
 
 

@@ -18,7 +18,7 @@ from lander.evaluate import metrics
 from lander.evaluate.bleu import bleu_for
 from lander.evaluate.metrics import LOSS, METRICS
 from lander.evaluate.outputs import Flags, repeated_share
-from lander.evaluate.translations import Translations
+from lander.evaluate.translations import Translations, streams
 
 
 class Score(NamedTuple):
@@ -49,9 +49,12 @@ class Measured:
         return (metric.sentence or metric.score)(self.statistics.T.astype(np.float64))
 
 
-def counter(metric: Metric, references: Sequence[str]) -> Callable[[Sequence[str]], np.ndarray]:
-    """A function from hypotheses to their statistics (sentences, width), int32. The references are read once."""
-    known = metric._cache_references([list(references)])
+def counter(metric: Metric, references: Sequence[Sequence[str]]) -> Callable[[Sequence[str]], np.ndarray]:
+    """A function from hypotheses to their statistics (sentences, width), int32.
+
+    The references of each sentence are read once; several are scored as sacreBLEU does.
+    """
+    known = metric._cache_references(streams(references))
 
     @cache  # most raw outputs are the hypotheses themselves
     def count(line: int, hypothesis: str) -> list[int]:
@@ -70,7 +73,7 @@ def score(
     """
     bleu = bleu_for(target, tokenizer)
     made = {"bleu": bleu} | {name: METRICS[name].make(target) for name in ("chrf2++", *extras)}
-    counters = {name: counter(metric, items.reference) for name, metric in made.items()}
+    counters = {name: counter(metric, items.references) for name, metric in made.items()}
     signatures = {name: str(metric.get_signature()) for name, metric in made.items()}
     measured = [Measured(name, signatures[name], count(items.hypothesis)) for name, count in counters.items()]
     raw = Measured("bleu", signatures["bleu"], counters["bleu"](items.raw))

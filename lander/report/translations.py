@@ -43,7 +43,7 @@ class Sentence(NamedTuple):
 
     line: int
     source: str
-    reference: str
+    references: list[str]
     outputs: list[Output]
     flags: list[Flag]
 
@@ -118,7 +118,7 @@ def read_browser(
             items = {index: translations.read(path) for index, path in files.items()}
             one, first = next(iter(items.items()))
             for index, own in items.items():
-                if (own.source, own.reference) != (first.source, first.reference):
+                if (own.source, own.references) != (first.source, first.references):
                     other = f"{files[index]}: other sentences than {labels[one]} has"
                     raise UserError(f"{other}; the test set has changed, translate again")
             scored = {index: flagged.get(models[index]) for index in items}
@@ -156,6 +156,7 @@ def _group(
 ) -> Group:
     """Some sentences of a test set in a direction, with the outputs of all models that have translated them."""
     first, scorer, shown = next(iter(items.values())), CHRF(word_order=2), []
+    references = first.references
     for line in spread(len(first), sentences):
         outputs = []
         for model, own in items.items():
@@ -163,10 +164,10 @@ def _group(
             if found.get("off_target") == "":
                 found["off_target"] = f"not {direction.target}"
             flags = [(FLAGS.get(flag, flag.replace("_", " ")), detail) for flag, detail in sorted(found.items())]
-            score = scorer.sentence_score(own.hypothesis[line], [first.reference[line]]).score
+            score = scorer.sentence_score(own.hypothesis[line], references[line]).score
             outputs.append(Output(model, own.hypothesis[line], score, flags))
         common = [("in the training data", "")] if any(SHARED in one.get(line, ()) for one in marks.values()) else []
-        shown.append(Sentence(line, first.source[line], first.reference[line], outputs, common))
+        shown.append(Sentence(line, first.source[line], references[line], outputs, common))
     return Group(test, direction, len(first), shown)
 
 
@@ -177,10 +178,11 @@ def _flags(path: Path | None, items: translations.Translations) -> dict[int, dic
         for flag, line, detail in read_csv(path, FLAG_COLUMNS, ["line"])[FLAG_COLUMNS].itertuples(index=False):
             found.setdefault(int(line), {})[flag] = detail
         return found
-    for line, (text, source) in enumerate(zip(items.hypothesis, items.source, strict=True)):
+    texts = zip(items.hypothesis, items.source, items.references, strict=True)
+    for line, (text, source, references) in enumerate(texts):
         if not text.strip():
             found[line] = {"empty": ""}
-        elif text.strip() == source.strip() != items.reference[line]:
+        elif text.strip() == source.strip() and source.strip() not in references:
             found[line] = {"copied": ""}
     return found
 

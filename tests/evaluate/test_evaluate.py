@@ -288,6 +288,56 @@ def write_translations(path, rows):
     path.write_text("".join(lines), encoding="utf-8")
 
 
+OTHERS = [["the cat sat on the mat today", "a cat sat on a mat today"], ["it rains"], ["hello there", "hi there", "hi"]]
+OUTPUTS = ["a cat sat on the mat", "it rains again", "hi there"]
+
+
+def write_several(path, references, outputs):
+    """Translations of items with several references; the sources are a, b, c ..."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", encoding="utf-8") as stream:
+        for source, (first, *others), output in zip("abc", references, outputs, strict=False):
+            row = {"source": source, "reference": first, "raw": output, "hypothesis": output, "loss": 2.0}
+            stream.write(json.dumps(row | ({"other_references": others} if others else {})) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("references", "number"), [(OTHERS, "var"), (OTHERS[:1], "2"), ([one[:1] for one in OTHERS], "1")]
+)
+def test_several_references_are_scored_as_sacrebleu_scores_them(tmp_path, references, number):
+    """By its own API, with None where an item has fewer; TER is none of Lander's metrics."""
+    from sacrebleu.metrics import BLEU, CHRF
+
+    outputs = OUTPUTS[: len(references)]
+    write_several(tmp_path / "in/news/de-en.jsonl", references, outputs)
+    write_train(tmp_path / "train.parquet", [("Hi, THERE!", "x")])
+    command = (
+        f"score --translations {tmp_path}/in --out-dir {tmp_path}/out --method lora --train {tmp_path}/train.parquet"
+    )
+    main([*command.split(), "--tests", '{"news": ["de-en"]}'])
+    found = {row["metric"]: row for row in read_scores(tmp_path / "out/news/de-en.csv")}
+    streams = [[one[place] if place < len(one) else None for one in references] for place in range(3)]
+    streams = [stream for stream in streams if any(stream)]
+    segments = tables.read(tmp_path / "out/news/de-en.segments.parquet", "segments")
+    for name, metric, single in (
+        ("bleu", BLEU(force=True), BLEU(force=True, effective_order=True)),
+        ("chrf2++", CHRF(word_order=2), CHRF(word_order=2)),
+    ):
+        assert float(found[name]["score"]) == pytest.approx(metric.corpus_score(outputs, streams).score, abs=1e-5)
+        assert found[name]["signature"] == str(metric.get_signature())
+        assert f"nrefs:{number}|" in found[name]["signature"]
+        wanted = [single.sentence_score(text, one).score for text, one in zip(outputs, references, strict=True)]
+        assert segments[segments["metric"] == name]["score"].tolist() == pytest.approx(wanted)
+    assert float(found["contaminated"]["score"]) == (0.333333 if number == "var" else 0)  # its second reference
+
+
+def test_a_line_with_other_references_that_are_no_texts(tmp_path):
+    row = {"source": "a", "reference": "b", "raw": "c", "hypothesis": "c", "other_references": "d"}
+    (tmp_path / "x.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(UserError, match="line 1: other_references is not a list of texts"):
+        translations.read(tmp_path / "x.jsonl")
+
+
 def run_score(tmp_path, *extra):
     command = f"score --translations {tmp_path}/in --out-dir {tmp_path}/out --method lora --seed 3"
     main([*command.split(), "--directions", "en-de", "de-en", "--tests", '["news"]', *map(str, extra)])

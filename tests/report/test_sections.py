@@ -209,7 +209,7 @@ def test_translations_are_read_scored_and_marked(tmp_path):
     assert sentence.line == 5  # from 0
     zero, lora = sentence.outputs
     assert (zero.flags, lora.flags) == ([("off-target", "en")], [])
-    assert lora.chrf == pytest.approx(sentence_chrf(lora.text, [sentence.reference], word_order=2).score)
+    assert lora.chrf == pytest.approx(sentence_chrf(lora.text, sentence.references, word_order=2).score)
     assert zero.chrf < 30 < lora.chrf
     path = flagged[Model("zero-shot", "main", 0)] / "cldr/en-de.flags.csv"
     path.write_text(path.read_text().replace("off_target,en", "off_target,"))  # too short to identify

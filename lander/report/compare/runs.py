@@ -100,7 +100,7 @@ def sentences(folder: Path, test: str, direction: str) -> str | None:
     pattern = f"translate/*/*/*/{escape(test)}/{escape(direction)}.jsonl"
     for path in sorted(folder.glob(pattern)):
         found = translations.read(path)
-        return hashlib.sha256(json.dumps([found.source, found.reference]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([found.source, found.references]).encode()).hexdigest()
     return None
 
 
