@@ -4,7 +4,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from lander.data.sources import Source
 from lander.data.templates import load_templates
 from lander.evaluate.metrics import METRICS
 from lander.shared.errors import UserError, nearest
+from lander.shared.languages import find_language, parse_language
 
 if TYPE_CHECKING:
     from lander.config.config import Config
@@ -37,6 +38,9 @@ def _keys(config: "Config") -> Iterator[str]:
             for code in (direction.source, direction.target):
                 if code not in config.languages:
                     yield f"{key}: {direction}: {code} is not in `languages` ({known}); add it there"
+    for one, other in combinations(awareness.languages, 2):
+        if parse_language(one) == parse_language(other):
+            yield f"awareness.languages: {one} and {other} are the same language; keep one code for it everywhere"
     for direction in config.experiments.untrained:
         if direction in config.directions:
             yield f"experiments.untrained: {direction} is in `directions`, so it is trained; remove it"
@@ -89,7 +93,7 @@ def _sources(config: "Config") -> Iterator[str]:
             from lander.data.cldr import LANGUAGES
 
             wanted = config.awareness.languages if key == "awareness.data" else config.languages
-            if missing := [code for code in wanted if code not in LANGUAGES]:
+            if missing := [code for code in wanted if find_language(code, LANGUAGES) is None]:
                 yield (
                     f"{key}: the built-in corpus cldr has no {', '.join(missing)} (it has {', '.join(LANGUAGES)}); "
                     "name a source of your own"
@@ -105,7 +109,7 @@ def _sources(config: "Config") -> Iterator[str]:
         for name in (name for name, count in names.items() if count > 1):
             yield f"data.test: two sources named {name} have text for {direction}; give each its own name"
     for code in config.awareness.languages if scores else ():
-        if not any(source.languages is None or code in source.languages for source in config.awareness.data):
+        if not any(source.languages is None or None not in source.own([code]) for source in config.awareness.data):
             yield f"awareness.data: no source has text in {code}; add one, or remove the language"
     for key in ("data.dev", "data.test"):
         for train, held in product(config.data.train, lists[key]):

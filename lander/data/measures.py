@@ -4,7 +4,6 @@ import re
 from functools import cache, lru_cache
 
 import regex
-from babel.core import get_global
 
 from lander.data.overlap import normalise
 
@@ -92,13 +91,6 @@ def script_share(text: str, script: str) -> float:
     if not found or (script == "Latn" and found.isascii()):
         return 1.0
     return len(_outside_script(script).sub("", found)) / len(found)
-
-
-def script_of(language: str) -> str | None:
-    """Code of a language's script, from CLDR: `de` -> `Latn`, `zh` -> `Hans`; None if it is not known."""
-    parts = language.replace("_", "-").split("-")
-    parts += get_global("likely_subtags").get(parts[0], "").split("_")
-    return next((part.title() for part in parts[1:] if len(part) == 4), None)
 
 
 def number_mismatch(first: str, second: str) -> float:

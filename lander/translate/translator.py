@@ -22,7 +22,7 @@ from lander.finetune.switch import Router
 from lander.models import loading
 from lander.models.tokens import IGNORED, Codec
 from lander.shared.errors import UserError
-from lander.shared.languages import Direction, language_name, parse_direction
+from lander.shared.languages import Direction, language_name, parse_direction, parse_language
 from lander.shared.progress import progress
 from lander.translate.decoding import greedy
 
@@ -72,6 +72,11 @@ class Translator:
                     ffn.add_direction(wanted)
         self.router.direction = str(wanted) if wanted else None
 
+    def known(self, direction: Direction) -> Direction:
+        """A direction in the codes of the model, where it has the languages under other ones: `eng-deu` is `en-de`."""
+        own = {parse_language(code): code for code in self.languages}
+        return Direction(*(own.get(parse_language(code), code) for code in (direction.source, direction.target)))
+
     def prompt(self, sentence: str, direction: Direction, template: Template | None = None) -> str:
         """The instruction to translate a sentence, by default from the first template of the model's training."""
         names = [self.languages.get(code) or language_name(code) for code in (direction.source, direction.target)]
@@ -100,7 +105,7 @@ class Translator:
         for number, one in enumerate(sentences):
             if not isinstance(one, str):
                 raise UserError(f"translate: sentence {number} of the list is {one!r:.40}, not text; leave it out")
-        direction = parse_direction(str(direction))
+        direction = self.known(parse_direction(str(direction)))
         full = [sentence for sentence in sentences if sentence.strip()]
         written = iter(self.complete(self.prompts(full, direction, template), direction, Decoding(**decoding)))
         return [next(written) if sentence.strip() else Output("", False) for sentence in sentences]

@@ -14,6 +14,7 @@ from snakemake.utils import update_config
 
 from lander.config import checks, config, schema
 from lander.config.config import Config
+from lander.data.reading import aligned, read
 from lander.data.sources import Source, check_sources
 from lander.shared.errors import UserError
 from lander.shared.section import keys
@@ -139,6 +140,8 @@ REFUSED = [
     ({"neurons": {"masks": "none"}}, "neurons.masks: none: no such folder"),
     ({"neurons": {"masks": "masks"}}, "neurons.masks: masks: has no <direction>.parquet for any of `directions`"),
     ({"languages": ["en", "cs"], "directions": ["en-cs"]}, "data.train: the built-in corpus cldr has no cs (it has ar"),
+    ({"languages": ["en", "zh-TW"], "directions": [["en", "zh-TW"]]}, "data.train: the built-in corpus cldr has no"),
+    ({"languages": ["en", "de", "ger"], "directions": ["en-de"]}, "awareness.languages: de and ger are the same langu"),
     ({"awareness": {"data": [FILES]}}, "awareness.data: no source has text in it; add one, or remove the language"),
 ]
 
@@ -225,6 +228,16 @@ def test_languages_as_a_mapping_and_codes_with_hyphens(folder: Path) -> None:
     settings_ = config.load(raw)
     assert [str(direction) for direction in settings_.directions] == ["zh-Hant--en"]
     assert settings_.languages["zh-Hant"] == "Chinese (Traditional)"
+
+
+def test_three_letter_codes_are_the_same_languages(folder: Path) -> None:
+    raw = demo(languages=["eng", "zho", "por-BR"], directions=["eng-zho", "zho-eng"])
+    settings_ = config.load(raw)
+    assert settings_.languages == {"eng": "English", "zho": "Chinese", "por-BR": "Portuguese (Brazil)"}
+    (source,) = settings_.data.train
+    codes = ("zho", "por-BR")
+    assert next(read(source, codes)) == next(read(source, ("zh", "pt")))
+    assert aligned(source, codes)
 
 
 def test_what_is_not_needed_may_be_missing(folder: Path) -> None:

@@ -21,10 +21,10 @@ from lander.data.filters import LARGER, Seen
 from lander.data.langid import Judge
 from lander.data.overlap import Excluded, normalise
 from lander.data.repair import repair
-from lander.data.settings import DEFAULTS, ORDER, resolve
+from lander.data.settings import DEFAULTS, ORDER, resolve, thresholds
 from lander.shared import tables
 from lander.shared.errors import UserError
-from lander.shared.languages import parse_direction
+from lander.shared.languages import parse_direction, script_of
 
 EN = "The quick brown fox jumps over the lazy dog, and nobody minds."
 DE = "Der schnelle braune Fuchs springt über den faulen Hund, und niemanden stört es."
@@ -153,7 +153,7 @@ def test_numbers_of_any_digits_and_separators():
 
 def test_scripts():
     codes = ("en", "zh", "zh-Hant", "ja", "sr", "sr-Latn", "tlh")
-    assert [measures.script_of(code) for code in codes] == ["Latn", "Hans", "Hant", "Jpan", "Cyrl", "Latn", None]
+    assert [script_of(code) for code in codes] == ["Latn", "Hans", "Hant", "Jpan", "Cyrl", "Latn", None]
     known = {("使用 git", "Hans"): 0.4, ("日本語ひらカタ", "Jpan"): 1, ("über", "Latn"): 1, ("123", "Latn"): 1}
     assert {key: measures.script_share(*key) for key in known} == known
 
@@ -331,6 +331,27 @@ def test_settings_that_are_resolved_stay_as_they_are():
 
 
 # ---------------------------------------------------------------- language identification
+
+
+def test_a_script_that_the_model_has_not_learnt():
+    """The languages of the script stand for the language, even where its nearest one is the other of the pair."""
+    latin = ["Odbor je odlučio da će se sastanak održati sutra.", "Nova škola biće otvorena u septembru ove godine."]
+    croatian = ["Odbor je odlučio da će se sastanak održati sutra.", "Nova škola bit će otvorena u rujnu ove godine."]
+    english = ["The committee has decided to meet tomorrow.", "The new school will be opened in September."]
+    for pair, first, second in (("en sr-Latn", english, latin), ("hr sr-Latn", croatian, latin)):
+        pairs = list(zip(first, second, strict=True))
+        assert verdicts(pairs, tuple(pair.split()), {"order": ["alphabet", "language"]}) == pairs
+    wrong = [(text, other) for text in english for other in (EN, DE, FR)]
+    assert verdicts(wrong, ("en", "sr-Latn"), {"order": ["alphabet", "language"]}) == ["language"] * 6
+    assert verdicts([(latin[0], EN)], ("sr-Cyrl", "en"), {"order": ["language"]}) == ["language"]
+
+
+@pytest.mark.parametrize("code", ["zho", "cmn", "chi", "zh-CN", "zh-Hant", "zho-Hant-TW", "ZH"])
+def test_thresholds_are_those_of_the_language(code):
+    stated = {"languages": {"zho": {"length": {"max": 7}}, "zh-Hant": {"length": {"min": 2}}}}
+    own = thresholds(resolve(stated), code, "length")
+    assert (own["unit"], own["max"], own["min"]) == ("characters", 7, 2 if "Hant" in code else 1)
+    assert thresholds(DEFAULTS, code, "length_ratio") == thresholds(DEFAULTS, "zh", "length_ratio")
 
 
 def test_languages_are_told_apart():

@@ -13,6 +13,7 @@ from test_layout import CARD
 from lander.data.reading import aligned, read
 from lander.data.sources import parse_sources
 from lander.shared.errors import UserError
+from lander.shared.languages import Direction
 
 
 def write(path, text):
@@ -212,6 +213,19 @@ def test_dataset_config_of_the_pair_and_codes_that_are_not_ours(hub):
     assert rows({"hf": str(hub), "directions": ["en-de"]})[0] == (0, ("en 0", "de 0"))
     source = {"hf": str(hub), "config": "de-en", "columns": {"en": "en", "de-AT": "de"}}
     assert rows(source, ("de-AT", "en"))[0] == (0, ("de 0", "en 0"))
+
+
+def test_dataset_columns_and_configs_under_other_codes(tmp_path):
+    folder = tmp_path / "flores"
+    for config, row in (("eng_Latn-srp_Latn", {"eng_Latn": "a", "srp_Latn": "b"}), ("en-srp_Cyrl", {"en": "c"})):
+        (folder / config).mkdir(parents=True)
+        write_rows(folder / config / "test.parquet", [row])
+    source = {"hf": str(folder), "config": "eng_Latn-srp_Latn", "split": "test"}
+    assert rows(source, ("en", "sr-Latn")) == [(0, ("a", "b"))]
+    by_pair = {"hf": str(folder), "directions": [["en", "sr-Latn"]], "split": "test"}
+    assert rows(by_pair, ("en", "sr-Latn")) == [(0, ("a", "b"))]
+    assert parse(source)[0].serves(Direction("sr-Latn", "eng"))
+    assert not parse(source)[0].serves(Direction("sr", "eng"))
 
 
 def test_dataset_that_changed_is_read_anew(tmp_path, hub):

@@ -49,7 +49,7 @@ def scores_of(one, target, seen=None, **options):
         ("de", GERMAN, 40.016016, 73.424508, "13a"),  # sacrebleu ref -i hyp -l en-de -w 6 (-m chrf --chrf-word-order 2)
         ("zh", CHINESE, 60.931201, 40.836168, "zh"),  # sacrebleu ref -i hyp -l en-zh -w 6
         ("zh-Hant", CHINESE, 60.931201, 40.836168, "zh"),
-        ("yue", CHINESE, 60.931201, 40.836168, "zh"),
+        *((code, CHINESE, 60.931201, 40.836168, "zh") for code in ("yue", "zho", "cmn-Hant", "chi", "zh-TW")),
         ("it", CHINESE, 0.0, 40.836168, "13a"),  # what the wrong tokenizer would say of the same text
     ],
 )
@@ -189,6 +189,32 @@ def test_language_of_outputs(target, text, language):
     assert target_judge(Direction("en" if target != "en" else "de", target))(text) == language
 
 
+SCRIPTS = {  # code -> text of the language in a script that the identifier has not learnt it in
+    "sr-Latn": "Odbor je odlučio da će se sastanak održati sutra ujutru u novoj zgradi.",
+    "srp-Latn-RS": "Odbor je odlučio da će se sastanak održati sutra ujutru u novoj zgradi.",
+    "az-Cyrl": "Бүтүн инсанлар ләјагәт вә һүгугларына ҝөрә азад вә бәрабәр доғулурлар.",
+    "kk-Latn": "Barlyq adamdar týmysynan azat jáne qadir-qasıeti men quqyqtary teń bolyp dúnıege keledi.",
+    "pa-Arab": "سارے انسان آزاد تے حقوق تے عزت دے لحاظ نال برابر پیدا ہوندے نیں۔",
+    "bs-Cyrl": "Одбор је одлучио да ће се састанак одржати сутра ујутру у новој згради.",
+}
+
+
+@pytest.mark.parametrize("target", SCRIPTS)
+def test_outputs_in_another_script_than_the_usual_one(target):
+    judge = target_judge(Direction("en", target))
+    foreign = "Комитет решил, что заседание состоится завтра утром в новом здании." if "Cyrl" in target else ENGLISH
+    assert [judge(SCRIPTS[target]), judge(ENGLISH), judge(foreign) == target] == [target, "en", False]
+
+
+def test_codes_of_one_language_give_the_same_scores():
+    texts = (["The same sentence.", ENGLISH, GERMAN_TEXT], ["The very same sentence.", ENGLISH, GERMAN_TEXT])
+    wanted = scores_of(items(*texts), "de")
+    for code in ("deu", "ger", "de-DE", "deu-Latn"):
+        assert scores_of(items(*texts), code) == wanted
+    assert target_judge(Direction("de", "eng"))(ENGLISH) == "eng"
+    assert target_judge(Direction("deu", "fra"))(GERMAN_TEXT) == "deu"
+
+
 def test_off_target_outputs_are_told_apart_from_short_ones(tmp_path):
     one = items([ENGLISH, GERMAN_TEXT, "Ja.", ENGLISH], ["x"] * 4)
     found = scores_of(one, "de")
@@ -250,6 +276,9 @@ def test_segments_keep_scores_and_statistics(tmp_path):
 def test_languages_without_spaces_get_a_note(capsys):
     bleu_for("th")
     assert "chrF2++" in capsys.readouterr().err
+    for code in ("tha", "mya", "bo", "km-KH"):
+        bleu_for(code)
+        assert "chrF2++" in capsys.readouterr().err
     bleu_for("ar")
     assert capsys.readouterr().err == ""
 

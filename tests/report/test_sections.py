@@ -190,8 +190,8 @@ def test_gain_against_cost_by_hand():
 def test_translations_small_helpers():
     spread, text_direction = translations.spread, translations.text_direction
     assert [spread(3, 5), spread(10, 4), spread(5, 0)] == [[0, 1, 2], [0, 2, 5, 7], []]
-    languages = [("", "ar"), ("", "ar-EG"), ("", "az-Arab"), ("", "de"), ("", "zh-Hant")]
-    assert [text_direction(*one) for one in languages] == ["rtl", "rtl", "rtl", "ltr", "ltr"]
+    languages = ["ar", "ar-EG", "az-Arab", "de", "zh-Hant", "heb", "pa-Arab", "pa"]
+    assert [text_direction("", one) for one in languages] == [*["rtl"] * 3, *["ltr"] * 2, "rtl", "rtl", "ltr"]
     mixed = [("Hello", "ar"), ("12.5", "ar"), ("مرحبا", "de"), ("BLEU هو مقياس", "ar"), ("das Wort مرحبا", "de")]
     assert [text_direction(*one) for one in mixed] == ["ltr", "rtl", "rtl", "rtl", "ltr"]
     assert translations.visible("a\x00\x7f\x85\r\n\t\udc80\ufffe\u200f\U0001f600") == "a␀␡�␍\n\t��\u200f😀"

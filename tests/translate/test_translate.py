@@ -54,6 +54,14 @@ def test_outputs_keep_their_order_whatever_the_batch_size(translator, monkeypatc
     assert translator.outputs([], "en-de") == []
 
 
+def test_other_codes_of_the_models_languages(translator):
+    assert translator.known(Direction("eng", "ger")) == Direction("en", "de")
+    assert translator.known(Direction("eng", "de-AT")) == Direction("en", "de-AT")
+    assert translator.translate(["a"], "eng-deu", max_new_tokens=4) == translator.translate(
+        ["a"], "en-de", max_new_tokens=4
+    )
+
+
 def test_an_empty_sentence_stays_empty_and_what_is_no_list_of_texts_is_refused(translator):
     texts = translator.translate(["", "a", " \n"], "en-de", max_new_tokens=4)
     assert texts == ["", *translator.translate(iter(["a"]), "en-de", max_new_tokens=4), ""]
