@@ -12,6 +12,7 @@ from lander.config.base import HUB_NAME, PRETRAIN
 from lander.config.methods import MASKED, METHODS, TRAINED
 from lander.data.sources import Source
 from lander.data.templates import load_templates
+from lander.evaluate.bleu import missing_tokenizer
 from lander.evaluate.metrics import METRICS
 from lander.shared.errors import UserError, nearest
 from lander.shared.languages import find_language, parse_language
@@ -136,6 +137,9 @@ def _places(config: "Config") -> Iterator[str]:
             yield f"neurons.masks: {masks}: no such folder"
         if len(_without_mask(config)) == len(config.directions):
             yield f"neurons.masks: {masks}: has no <direction>.parquet for any of `directions`"
+    for direction in config.directions:
+        if missing := missing_tokenizer(direction.target):
+            yield f"directions: {direction}: {missing}"
     for metric in config.evaluate.neural:
         place = f"evaluate.neural: {metric.name}"
         if metric.remote and (metric.model.endswith(".ckpt") or not HUB_NAME.fullmatch(metric.model)):

@@ -52,6 +52,11 @@ def repair(text: str, form: str = "NFC", encoding: bool = True) -> str:
     return _SPACE.sub(" ", text).strip()
 
 
+def composed(text: str) -> str:
+    """The text in NFC without invisible characters, as training text is by default; nothing else changes."""
+    return text if text.isascii() and text.isprintable() else unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
+
+
 def decode(text: str) -> str:
     """The text without mojibake, HTML entities and escapes of a terminal; clean capitals stay as they are."""
     if "&" in text and "<" not in text:  # with "<" it is markup, which the filter of that name judges

@@ -46,6 +46,17 @@ def bleu_for(language: str, tokenizer: str | None = None) -> "BLEU":
     return bleu_with(tokenizer or own)
 
 
+def missing_tokenizer(language: str) -> str | None:
+    """Why BLEU into a language cannot be computed here: its tokenizer is not installed."""
+    own = TOKENIZER.get(script_of(language), "13a")
+    try:
+        if own.endswith("-mecab"):  # the others come with sacreBLEU, which takes a while to import
+            bleu_with(own)
+    except UserError as error:
+        return str(error)
+    return None
+
+
 def bleu_with(tokenizer: str) -> "BLEU":
     """BLEU with a tokenizer of sacreBLEU, for any language; UserError if its package is not installed."""
     from sacrebleu.metrics import BLEU

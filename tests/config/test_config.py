@@ -240,6 +240,20 @@ def test_three_letter_codes_are_the_same_languages(folder: Path) -> None:
     assert aligned(source, codes)
 
 
+@pytest.mark.parametrize(("code", "extra"), [("ja", "ja"), ("jpn", "ja"), ("ko-KR", "ko"), ("kor", "ko")])
+def test_a_tokenizer_that_is_not_installed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, code: str, extra: str
+) -> None:
+    """Only where the language is a target; it would be missed after all trainings."""
+    from sacrebleu.tokenizers import tokenizer_ja_mecab, tokenizer_ko_mecab
+
+    monkeypatch.setattr(tokenizer_ja_mecab, "MeCab", None)
+    monkeypatch.setattr(tokenizer_ko_mecab, "MeCab", None)
+    one = {"languages": ["en", code], "directions": [["en", code]]}
+    assert f'run `pip install "sacrebleu[{extra}]"`' in error(demo(**one))
+    assert config.load(demo(**one | {"directions": [[code, "en"]]}))
+
+
 def test_what_is_not_needed_may_be_missing(folder: Path) -> None:
     data = {**two_languages()["data"], "train": [], "dev": []}
     assert config.load({**two_languages(methods=["zero-shot"]), "data": {**data, "dev": data["test"]}})

@@ -2,12 +2,14 @@
 
 import csv
 import json
+import unicodedata
 
 import pandas as pd
 import pytest
+from sacrebleu.metrics import BLEU
 
 from lander.evaluate import significance, translations
-from lander.evaluate.__main__ import main
+from lander.evaluate.__main__ import main, score_all
 from lander.evaluate.bleu import bleu_for, flores
 from lander.evaluate.collect import COLUMNS, collect, means, merge_signatures, read_scores, write_scores
 from lander.evaluate.contamination import normalise, seen_in_training
@@ -19,6 +21,7 @@ from lander.evaluate.translations import Translations
 from lander.shared import tables
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction
+from lander.shared.runs import Model
 
 GERMAN = (
     ["Der Hund läuft schnell nach Hause.", "Ich habe 3 Äpfel gekauft."],
@@ -72,6 +75,35 @@ def test_raw_output_is_scored_apart():
     assert found["bleu_raw"].value == pytest.approx(100 * (11 / 20 * 7 / 18 * 3 / 16 * 1 / 14) ** 0.25, abs=1e-6)
     assert found["length_ratio"].value == pytest.approx((34 + 25) / (34 + 28))
     assert found["length_ratio_raw"].value == pytest.approx((34 + 1 + 34 + 25) / (34 + 28))
+
+
+NFC = ["Les élèves ont mangé près de l’école.", "Il fait très chaud là-bas, n’est-ce pas ?"]
+NFD = [unicodedata.normalize("NFD", text) for text in NFC]
+MARKED = [f"\u200f{text}\u200e" for text in NFC]
+
+
+@pytest.mark.parametrize(("outputs", "references"), [(NFC, NFD), (NFC, MARKED), (NFD, NFC), (NFC, [NFC[0], NFD[1]])])
+def test_texts_in_another_form_are_scored_in_both(outputs, references):
+    found = scores_of(items(outputs, references), "fr")
+    assert found["bleu"].value == pytest.approx(BLEU().corpus_score(outputs, [references]).score)
+    assert found["bleu"].value < 99
+    assert found["bleu_nfc"].value == found["chrf2++_nfc"].value == pytest.approx(100)
+    assert found["bleu_nfc"].signature != found["bleu"].signature
+    alike = scores_of(items(references, references), "fr")
+    assert "bleu_nfc" not in alike
+    assert "bleu_nfc" not in scores_of(items(NFC, ["Autre chose.", NFC[1]]), "fr")
+
+
+def test_references_in_another_form_are_warned_of(tmp_path, capsys):
+    for reference, said in ((NFD, "t en-fr: references of 2 of 2 items are not in NFC"), (NFC, None)):
+        write_translations(
+            tmp_path / "t/en-fr.jsonl", [("?", one, text, text) for one, text in zip(reference, NFC, strict=True)]
+        )
+        score_all(tmp_path, {"t": ["en-fr"]}, None, Model("m", "main", 0), tmp_path / "out")
+        warning = capsys.readouterr().err
+        assert said in warning if said else not warning
+        if said:
+            assert "bleu_nfc 100.0" in warning
 
 
 def test_empty_hypotheses():
