@@ -80,8 +80,10 @@ def test_repair_known_results(text, expected):
 AFTER_CAPITALS = ("»", "”", "“", "’", "›", "…", "—", " — ", "–", "™", "®", "°", "º", "²", "\u00a0:", "\u00a0», ", "—E")
 
 
-@pytest.mark.parametrize("word", ["MAÇÃ", "GUARANÍ", "TIGRÉ", "KARELÎ", "BANGLADEŠ", "AZIË", "HÉRITÉ", "SKOTTILÂŠ"])
-def test_clean_capitals_stay(word):
+@pytest.mark.parametrize(
+    "word", ["MAÇÃ", "GUARANÍ", "TIGRÉ", "KARELÎ", "BANGLADEŠ", "AZIË", "HÉRITÉ", "SKOTTILÂŠ", "HÂLÂ", "ĐÃ"]
+)
+def test_clean_capitals_stay(word):  # MemPalace/mempalace#2193 has more of them
     texts = [f"A {before}{word}{after}." for before in ("", "«", "“", "(") for after in AFTER_CAPITALS]
     assert [repair(text) for text in texts] == texts
 
@@ -180,6 +182,8 @@ def test_normalise():
         ("ΤΑΪ\u0301ΖΩ", "ταΐζω", True),
         ("İzmir", "izmir", True),
         ("می\u200cخواهم", "میخواهم", True),
+        ("राम", "रामा", False),
+        ("\u0929", "\u0928\u093c", True),  # one letter, as one character and as two
         ("I ❤️ it", "I ❤ it!", True),
     ],
 )
