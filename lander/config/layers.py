@@ -12,8 +12,9 @@ class Layers(Section):
 
     k: int = Field(4, ge=0)
     """How many layers are chosen; 0 is the base itself, the model's number of layers is all."""
-    difference: Literal["scalar", "vector"] = switch(repaired="vector", paper="scalar")
-    """Change between two layers: of their scalar means, or the mean change over neurons."""
+    difference: Literal["scalar", "distribution", "vector"] = switch(repaired="distribution", paper="scalar")
+    """Change between two layers: of their scalar means; of the sorted means of their neurons (Wasserstein-1 distance);
+    or neuron by neuron, which depends on how the neurons are numbered."""
     side: Literal["lower", "upper"] = switch(repaired="upper", paper="lower")
     """Which of two neighbouring layers the change between them chooses."""
     selection: Literal["shared", "per_direction"] = switch(repaired="shared", paper="shared")

@@ -28,8 +28,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from lander.models import families
-from lander.models.loading import predictions
+from lander.models import families, losses
 from lander.models.tokens import IGNORED, Batch
 from lander.shared.progress import progress
 
@@ -140,8 +139,7 @@ def sum_scores(
 def summed_loss(network: nn.Module, batch: Batch) -> torch.Tensor:
     """L, the sum of the token losses, with a graph from the embeddings on although all parameters are frozen."""
     embedded = network.get_input_embeddings()(batch.input_ids).detach().requires_grad_(True)
-    logits, tokens = predictions(network, batch, inputs_embeds=embedded)
-    return cross_entropy(logits, tokens, reduction="sum")
+    return losses.summed_loss(network, batch, inputs_embeds=embedded)
 
 
 def predicting(batch: Batch) -> torch.Tensor:

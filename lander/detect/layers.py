@@ -27,14 +27,16 @@ def delta(means: np.ndarray, difference: str, side: str) -> np.ndarray:
 
     Args:
         means: (n_layer, p) mean activations.
-        difference: of the layers' means over neurons (`scalar`), or the mean over neurons of the differences.
+        difference: of the layers' means over neurons (`scalar`); or the mean over neurons of the differences, the
+            neurons of each layer sorted by their means (`distribution`) or as they are numbered (`vector`).
     Returns:
         (n_layer,), NaN for the layer without such a neighbour: the last (`lower`) or the first (`upper`).
     """
     if difference == "scalar":
-        changes = np.abs(np.diff(means.mean(axis=1)))
-    else:
-        changes = np.abs(np.diff(means, axis=0)).mean(axis=1)
+        means = means.mean(axis=1, keepdims=True)
+    elif difference == "distribution":
+        means = np.sort(means, axis=1)
+    changes = np.abs(np.diff(means, axis=0)).mean(axis=1)
     return np.append(changes, np.nan) if side == "lower" else np.insert(changes, 0, np.nan)
 
 

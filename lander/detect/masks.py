@@ -1,8 +1,8 @@
 """Per direction: which neurons of the chosen layers take part, in which group, and at which scale.
 
 Paper: end of section 3.2 and equation 6. The neurons of a direction are the general ones and those owned by its
-source or its target; those of other languages are absent. The awareness shares of the two groups (CAR, eq. 6) scale
-them; they are constants of a layer and a direction.
+source or its target; those of other languages are absent, or run as the base has them (`routing.others`). The awareness
+shares of the two groups (CAR, eq. 6) scale them; they are constants of a layer and a direction.
 
 A layer that is chosen for other directions only runs untouched in this one: its rows have the role `base`.
 
@@ -39,7 +39,17 @@ from lander.shared.languages import Direction, parse_direction
 from lander.shared.section import add_flags, settings
 from lander.shared.tables import ABSENT, BASE, GENERAL, SOURCE, SPECIFIC, TARGET, UNACTIVATED
 
-FLAGS = ("normalize", "unactivated_role", "share", "pool", "gate", "train", "untrained")  # of the Rules
+FLAGS = (
+    "normalize",
+    "unactivated_role",
+    "share",
+    "pool",
+    "start",
+    "others",
+    "gate",
+    "train",
+    "untrained",
+)  # of the Rules
 
 
 class Rules(Neurons, Routing, Ablation):
@@ -128,12 +138,16 @@ def direction_mask(
         owner = rows["language"].to_numpy()
         role = roles(rows["kind"].to_numpy(), owner, direction, rules.unactivated_role)
         factor = general_scale(phi[layer], role, rules.share, rules.pool)
-        scale = np.ones(len(role)) if rules.gate == "off" else np.where(role == GENERAL, factor, 1 - factor)
+        ones = rules.gate == "off" or rules.start == "identity"
+        scale = np.ones(len(role)) if ones else np.where(role == GENERAL, factor, 1 - factor)
+        foreign = (role == ABSENT) & (rows["kind"].to_numpy() == SPECIFIC)
         left = {"both": role == ABSENT, GENERAL: role != GENERAL, SPECIFIC: role == GENERAL}[rules.train]  # not trained
         if rules.train != "both" and rules.untrained == ABSENT:
             role, scale = np.where(left, ABSENT, role), np.ones(len(role))
-        scale = np.where(role == ABSENT, 0.0, scale)
-        parts.append(part.assign(role=role, owner=owner, trained=(role != ABSENT) & ~left, scale=scale))
+        trained, scale = (role != ABSENT) & ~left, np.where(role == ABSENT, 0.0, scale)
+        if rules.others == BASE:
+            role, scale = np.where(foreign, BASE, role), np.where(foreign, 1.0, scale)
+        parts.append(part.assign(role=role, owner=owner, trained=trained, scale=scale))
     return pd.concat(parts, ignore_index=True) if parts else tables.empty("masks")  # k = 0: the base model
 
 

@@ -43,7 +43,15 @@ from lander.shared.files import remedy
 from lander.shared.section import add_flags, settings
 from lander.shared.tables import GENERAL, SPECIFIC, UNACTIVATED
 
-SPLIT = ("rule", "general_share", "normalize", "threshold", "owner_share", "activation_quantile")  # flags of a Split
+SPLIT = (
+    "rule",
+    "general_share",
+    "normalize",
+    "statistic",
+    "threshold",
+    "owner_share",
+    "activation_quantile",
+)  # flags of a Split
 
 
 class Split(Neurons):
@@ -114,7 +122,11 @@ def by_variance(phi: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray]:
     """Equation 5; `threshold` is how epsilon is read. On a tie the first language is the owner."""
     divide = {"general_share": general_by_share, "literal": general_by_threshold}[split.threshold]
     owned = np.arange(len(phi))[:, None] == phi.argmax(axis=0)
-    return divide(phi.var(axis=0), split.general_share), owned
+    varies = phi.var(axis=0)
+    if split.statistic == "relative":
+        mean = phi.mean(axis=0)
+        varies = np.divide(varies, mean**2, out=np.zeros_like(varies), where=mean > 0)
+    return divide(varies, split.general_share), owned
 
 
 def by_sum(phi: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray]:

@@ -8,6 +8,8 @@ A block is the neurons of a layer that have one owner and, in each direction, th
 paper, one general block (G below) and one specific block (S) per language. Each block has its own parameters; routing
 means choosing which blocks run. Nothing is masked or multiplied by zero, and what must not move is not in the
 optimizer. If a layer is chosen for some directions only, the others run the base's layer (`lander.finetune.switch`).
+A direction can also run single neurons as the base has them (role `base`, see `routing.others`). Such neurons have a
+second, frozen block beside the one that other directions train, so training these cannot change what it runs.
 
 Paper: equations 7-9, FFN_G(c_G x) + FFN_S(c_S x), or c_G FFN_G(x) + c_S FFN_S(x) where the *output* is scaled.
 """
@@ -35,8 +37,9 @@ class Group:
 
     neurons: np.ndarray  # indices in the dense FFN
     owner: str | None  # several are joined by `+`
-    routes: dict[str, tuple[str, float]]  # direction -> (role, scale); where it is absent or base it is left out
+    routes: dict[str, tuple[str, float]]  # direction -> (role, scale); where it is absent it is left out
     trained_in: frozenset[str]  # directions whose batches train it
+    copy: bool = False  # the base's neurons, beside another block of the same ones
 
     @property
     def owners(self) -> frozenset[str]:
@@ -48,7 +51,7 @@ def partition(masks: dict[str, pd.DataFrame], layer: int, n_neurons: int) -> lis
 
     UserError if a mask does not name each neuron of the layer once, or says what cannot be done.
     """
-    columns = {}
+    columns, whole = {}, set()  # whole: directions that run the base's layer
     for direction, mask in masks.items():
         rows, where = mask[mask["layer"] == layer].sort_values("neuron"), f"masks: {direction}, layer {layer}"
         if rows.empty:
@@ -60,22 +63,21 @@ def partition(masks: dict[str, pd.DataFrame], layer: int, n_neurons: int) -> lis
         if unknown := sorted(used - {GENERAL, SOURCE, TARGET, ABSENT, BASE}):
             roles = f"{GENERAL}, {SOURCE}, {TARGET}, {ABSENT} or {BASE}"
             raise UserError(f"{where}: role {unknown[0]!r}; a role is {roles}")
-        if BASE in used and (len(used) > 1 or rows["trained"].any()):
-            raise UserError(
-                f"{where}: role {BASE} for some of the neurons or trained; a direction runs the base's layer as a "
-                "whole and untrained, so either all neurons have it or none"
-            )
+        if rows.loc[rows["role"] == BASE, "trained"].any():
+            raise UserError(f"{where}: role {BASE}, but trained; a neuron that runs as the base has it is not trained")
         if not np.array_equal(rows["neuron"], np.arange(n_neurons)):
             raise UserError(
                 f"{where}: {len(rows)} rows, but the layer has {n_neurons} neurons and each needs one row; make the "
                 "masks again for this model"
             )
+        whole |= {direction} if used == {BASE} else set()
         for name in ("role", "owner", "trained", "scale"):
             columns[direction, name] = rows[name].to_numpy()
     groups = []
     for _, rows in pd.DataFrame(columns).groupby(list(columns), dropna=False, sort=False):
         neurons, row = rows.index.to_numpy().copy(), rows.iloc[0]
         routes = {name: (row[name, "role"], float(row[name, "scale"])) for name in masks}
+        untouched = {name: (BASE, 1.0) for name, (role, _) in routes.items() if role == BASE and name not in whole}
         routes = {name: route for name, route in routes.items() if route[0] not in (ABSENT, BASE)}
         trained_in = frozenset(name for name in masks if row[name, "trained"])
         if trained_in and trained_in != frozenset(routes):
@@ -84,7 +86,10 @@ def partition(masks: dict[str, pd.DataFrame], layer: int, n_neurons: int) -> lis
                 f"but is trained in {', '.join(sorted(trained_in))}; train it wherever it takes part, or nowhere"
             )
         owner = next((row[name, "owner"] for name in masks if isinstance(row[name, "owner"], str)), None)
-        groups.append(Group(neurons, owner, routes, trained_in))
+        if routes or not untouched:
+            groups.append(Group(neurons, owner, routes, trained_in))
+        if untouched:
+            groups.append(Group(neurons, owner, untouched, frozenset(), copy=bool(routes)))
     return groups
 
 
@@ -145,8 +150,8 @@ class BlockFFN(nn.Module):
     def __init__(self, ffn: families.FFN, layer: int, masks: dict[str, pd.DataFrame], router: Router, routing: Routing):
         super().__init__()
         self.router, self.routing, self.groups = router, routing, partition(masks, layer, ffn.n_neurons)
-        # Directions that run the base's layer instead
-        self.untouched_in = {name for name, mask in masks.items() if BASE in set(mask["role"][mask["layer"] == layer])}
+        roles = {name: set(mask["role"][mask["layer"] == layer]) for name, mask in masks.items()}
+        self.untouched_in = {name for name, found in roles.items() if found == {BASE}}  # these run the base's layer
         self.masked = frozenset(masks)
         self.chosen_by = self.masked - self.untouched_in
         self.directions = set(masks)  # `add_direction` adds to them, and to `untouched_in`
@@ -163,12 +168,13 @@ class BlockFFN(nn.Module):
         """
         direction = self.router.direction
         if direction not in self.directions:
-            return [1.0] * len(self.groups)
+            return [None if group.copy else 1.0 for group in self.groups]
         shift = shifts.get(direction, 0.0)
         factors = []
         for group in self.groups:
             role, scale = group.routes.get(direction, (ABSENT, None))
-            factors.append(None if role == ABSENT else scale + shift if role == GENERAL else scale - shift)
+            moved = {GENERAL: shift, BASE: 0.0}.get(role, -shift)
+            factors.append(None if role == ABSENT else scale + moved)
         return factors
 
     def shifts(self) -> dict[str, torch.Tensor]:
@@ -179,10 +185,10 @@ class BlockFFN(nn.Module):
     def add_direction(self, direction: Direction) -> None:
         """Route a direction that was not trained: the general blocks and those that its two languages own.
 
-        A block's scale is the mean of its scales in the trained directions; a block that none of them runs gets the
-        mean of the other owned blocks. There is no gate. If an ablation removed owned blocks, they stay removed for
-        the new direction. A layer that only some trained directions have chosen runs untouched
-        unless one of these has one of the two languages.
+        Neurons of other languages are absent, or the base's if a trained direction has them so. A block's scale is the
+        mean of its scales in the trained directions; a block that none of them runs gets the mean of the other owned
+        blocks. There is no gate. If an ablation removed owned blocks, they stay removed for the new direction. A layer
+        that only some trained directions have chosen runs untouched unless one of these has one of the two languages.
 
         UserError for a language that owns no neuron of the layer and is in no trained direction.
         """
@@ -200,9 +206,13 @@ class BlockFFN(nn.Module):
         owned = [scale for part in routes for role, scale in part if role in (SOURCE, TARGET)]
         read = set().union(*(languages[chooser] for chooser in self.chosen_by))
         left_out = not owned and any(group.owners & read for group in self.groups)
-        for group, part in zip(self.groups, routes, strict=True):
+        for group, part, beside in zip(self.groups, routes, [None, *self.groups], strict=False):
             if any(role == GENERAL for role, _ in part):
                 role = GENERAL
+            elif group.copy and (name in beside.routes or (group.owners & codes and left_out)):
+                continue
+            elif any(role == BASE for role, _ in part):
+                role = BASE
             elif group.owners & codes and not left_out:
                 role = SOURCE if direction.source in group.owners else TARGET
             else:

@@ -155,7 +155,10 @@ class Engine:
             "data_types": {"grad_accum_dtype": "fp32"},
             "communication_data_type": "fp32",  # between ranks too: gradients are summed as they are kept
         }
-        self.deepspeed, *_ = import_deepspeed().initialize(
+        deepspeed = import_deepspeed()
+        # It wants every parameter in float32 if the trained ones are, though it never touches the frozen ones.
+        deepspeed.DeepSpeedEngine._DeepSpeedEngine__check_params = lambda *_: None
+        self.deepspeed, *_ = deepspeed.initialize(
             model=loss, optimizer=self.optimizer, config=config, dist_init_required=False
         )
         self.device = self.deepspeed.device
@@ -174,8 +177,7 @@ class Engine:
         for options in self.optimizer.param_groups:
             options.update(lr=0.0, weight_decay=0.0, idle=False)
         for _ in range(self.micro_batches):
-            self.deepspeed.backward(self.deepspeed(batch) * 0)
-            self.deepspeed.step()
+            self.backward(batch, 0)
         if self.overflow:
             what = "before any update the loss or its gradient is not finite"
             raise UserError(f"finetune: {what}; use another base, or model.dtype: float32")
@@ -193,11 +195,11 @@ class Engine:
             options.update(lr=rate, idle=idle, updates=self.updates[number])
             self.updates[number] += not idle
 
-    def backward(self, batch: Any) -> float:
+    def backward(self, batch: Any, factor: float = 1.0) -> float:
         """Forward and backward pass of one micro-batch; the last one of an update steps. Returns the loss."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             loss = self.deepspeed(batch)
-        self.deepspeed.backward(loss)
+        self.deepspeed.backward(loss * factor)
         self.deepspeed.step()
         return loss.item()
 

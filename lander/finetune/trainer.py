@@ -14,15 +14,16 @@ import pandas as pd
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.nn.functional import cross_entropy
 
 from lander.config.finetune import Training
 from lander.finetune import checkpoint, frozen
 from lander.finetune.engine import MASTERS, Engine, say
+from lander.finetune.halves import halve
 from lander.finetune.methods import Prepared
 from lander.finetune.schedule import Schedule
-from lander.models.loading import predictions
+from lander.models.losses import summed_loss
 from lander.models.tokens import Batch, Codec
+from lander.shared import machine
 from lander.shared.errors import UserError
 from lander.shared.progress import progress
 
@@ -35,7 +36,7 @@ class Diverged(UserError):
 
 
 class TranslationLoss(nn.Module):
-    """Mean cross-entropy of the predicted tokens. The output head runs on their positions only."""
+    """Mean loss of the predicted tokens."""
 
     def __init__(self, network: nn.Module):
         super().__init__()
@@ -43,7 +44,7 @@ class TranslationLoss(nn.Module):
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Loss of a batch in nats per token, a scalar."""
-        return cross_entropy(*predictions(self.network, batch, input_ids=batch.input_ids))
+        return summed_loss(self.network, batch, input_ids=batch.input_ids) / batch.predicted
 
 
 class Trainer:
@@ -107,6 +108,8 @@ def train(
     if not prepared.groups:
         say("no layer is chosen (layers.k: 0), so there is nothing to train: the model is the base")
         return {}, pd.DataFrame(columns=LOG_COLUMNS)
+    if machine.autocasts(settings.precision) and settings.zero_stage < 3:  # stage 3 gathers parameters of one type
+        halve(prepared.network)
     before = frozen.digests(prepared.network)
     if settings.recompute:
         prepared.network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

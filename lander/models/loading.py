@@ -5,12 +5,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from lander.config.base import BUILT_IN, WEIGHT_FILES, depth, find_folder, weights
 from lander.models.families import fuse_activations
-from lander.models.tokens import IGNORED, Batch, Codec
+from lander.models.tokens import Codec
 from lander.shared import machine
 from lander.shared.errors import UserError, one_line
 from lander.shared.files import read_json, remedy, sha256
@@ -70,6 +69,9 @@ def load_model(path: str, revision: str | None = None, dtype: str = "auto") -> n
             f"model.path: {where}: {len(missing):,} of the weights that config.json names are missing, "
             f"{missing[0]} first; {_remedy(where)}"
         )
+    # Decoding gives the head a slice of its positions. Torch multiplies such a strided matrix row by row; in
+    # bfloat16 on a CPU it copies the whole head for each row.
+    model.get_output_embeddings().register_forward_pre_hook(lambda _head, inputs: (inputs[0].contiguous(),))
     return model.eval().requires_grad_(False).to(machine.device())
 
 
@@ -116,24 +118,6 @@ def check_config(where: str) -> None:
     if "auto_map" in found:
         what = "names its own code (auto_map), which Lander does not run"
         print(f"warning: {file}: {what}; transformers' model of this type is used, if there is one", file=sys.stderr)
-
-
-def predictions(network: nn.Module, batch: Batch, **inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits and ids of the tokens with a loss. The output head runs on their positions only.
-
-    Args:
-        inputs: input_ids (batch, tokens) or inputs_embeds (batch, tokens, d_model).
-    Returns:
-        logits (predicted, vocabulary), float32 or finer, and the ids (predicted).
-    """
-    network = network.get_base_model() if hasattr(network, "get_base_model") else network  # behind peft's LoRA
-    hidden = network.base_model(**inputs, attention_mask=batch.attention_mask, use_cache=False)[0]
-    labels = batch.labels[:, 1:]  # the token at t is predicted at t - 1
-    predicted = labels != IGNORED
-    logits = network.get_output_embeddings()(hidden[:, :-1][predicted])
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    cap = getattr(network.config, "final_logit_softcapping", None)  # Gemma 2
-    return (cap * torch.tanh(logits / cap) if cap else logits), labels[predicted]
 
 
 def facts(path: str) -> dict[str, Any]:

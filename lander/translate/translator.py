@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
 
 from lander.data.templates import Template, load_templates
 from lander.finetune import blocks, delta, saved
 from lander.finetune.switch import Router
 from lander.models import loading
+from lander.models.losses import token_losses
 from lander.models.tokens import IGNORED, Codec
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction, language_name, parse_direction, parse_language
@@ -27,7 +27,6 @@ from lander.shared.progress import progress
 from lander.translate.decoding import greedy
 
 Model = saved.Trained | delta.Delta  # a trained model, as a folder or as a file
-LOGITS = 2**27  # of one batch of `losses`, in numbers: half a gigabyte
 
 
 class Output(NamedTuple):
@@ -151,22 +150,17 @@ class Translator:
         direction: str | Direction | None,
         batch_size: int = 32,
     ) -> list[float]:
-        """The summed loss (nats) of each target (tokens) behind its prompt. The first token of all is not predicted.
-
-        Batches are smaller where the vocabulary is large.
-        """
+        """The summed loss (nats) of each target (tokens) behind its prompt. The first token of all is not predicted."""
         self.route(direction)
         sequences = [prompt + target for prompt, target in zip(prompts, targets, strict=True)]
         found = [0.0] * len(sequences)
-        most = LOGITS // self.network.config.get_text_config().vocab_size
-        for places in by_length(sequences, batch_size, most):
+        for places in by_length(sequences, batch_size):
             skipped = [len(prompts[place]) for place in places]
             batch = self.codec.pad_right([sequences[place] for place in places], skipped).to(self.network.device)
             if not batch.predicted:
                 continue
-            logits, labels = loading.predictions(self.network, batch, input_ids=batch.input_ids)
             rows = (batch.labels[:, 1:] != IGNORED).nonzero()[:, 0]
-            losses = cross_entropy(logits, labels, reduction="none").double()
+            losses = token_losses(self.network, batch, input_ids=batch.input_ids).double()
             sums = torch.zeros(len(places), dtype=losses.dtype, device=losses.device).index_add_(0, rows, losses)
             for place, nats in zip(places, sums.tolist(), strict=True):
                 found[place] = nats
@@ -246,15 +240,7 @@ def first_line(output: str) -> str:
     return next((line.strip() for line in output.splitlines() if line.strip()), "")
 
 
-def by_length(sequences: list[list[int]], batch_size: int, tokens: int | None = None) -> Iterator[list[int]]:
-    """Places of sequences, in batches of similar length, the longest first (a lack of memory shows at once).
-
-    A batch of more than one sequence has at most so many `tokens`, padding included.
-    """
+def by_length(sequences: list[list[int]], batch_size: int) -> Iterator[list[int]]:
+    """Places of sequences, in batches of similar length, the longest first (a lack of memory shows at once)."""
     order = sorted(range(len(sequences)), key=lambda place: -len(sequences[place]))
-    start = 0
-    while start < len(order):
-        longest = max(len(sequences[order[start]]), 1)
-        size = batch_size if tokens is None else max(1, min(batch_size, tokens // longest))
-        yield order[start : start + size]
-        start += size
+    yield from (order[start : start + batch_size] for start in range(0, len(order), batch_size))

@@ -25,7 +25,13 @@ STAGE_MB = 2_500  # of a job that loads torch, transformers and deepspeed, witho
 HUB_MODEL_MB = 16_000  # a guess at the weights of a model that is not on this machine
 READ = ("text",)  # keys of `activations` that variants change and that its tables depend on
 SCORED = ("estimator", "site", "text")  # the same of `awareness`
-CLASSES = ("general_share", "normalize", "threshold", "unactivated")  # keys of `neurons` that decide their classes
+CLASSES = (
+    "general_share",
+    "normalize",
+    "statistic",
+    "threshold",
+    "unactivated",
+)  # keys of `neurons` that decide their classes
 MACHINE = ("zero_stage", "recompute", "checkpoint_minutes")  # keys of `finetune` that change no result
 TRAINING = names_of(Training, *MACHINE, "ranks", "steps", "epochs", "learning_rate", "scope")
 DECODING = names_of(Translate, "dev_sentences", "shots")
@@ -175,7 +181,7 @@ class Models:
         method, _variant, settings = self._of(wildcards)
         train = MASKED[method].train
         found = flags(settings.neurons, "normalize", "unactivated_role")
-        found += flags(settings.routing, "share", "pool", "gate")
+        found += flags(settings.routing, "share", "pool", "start", "others", "gate")
         return found if train == "both" else [*found, "--train", train, *flags(settings.ablation)]
 
     @property

@@ -19,10 +19,23 @@ ONE = Layers(k=1, difference="scalar", side="upper")
         ("scalar", "lower", [1, 3, np.nan]),
         ("scalar", "upper", [np.nan, 1, 3]),
         ("vector", "lower", [2, 3, np.nan]),  # (3 + 1) / 2 and (1 + 5) / 2
+        ("distribution", "lower", [1, 3, np.nan]),  # sorted: (1 + 1) / 2 and (3 + 3) / 2
     ],
 )
 def test_changes_and_the_side_that_they_choose(difference, side, expected):
     np.testing.assert_array_equal(delta(MEANS, difference, side), expected)
+
+
+def test_only_the_change_neuron_by_neuron_depends_on_how_neurons_are_numbered():
+    """Renaming the neurons of a layer changes nothing that the model computes."""
+    dice = np.random.default_rng(0)
+    means = dice.normal(size=(6, 50)) * dice.gamma(1, size=(6, 1))
+    renamed = np.array([dice.permutation(layer) for layer in means])
+    for difference in ("scalar", "distribution", "vector"):
+        found = [delta(one, difference, "upper")[1:] for one in (means, renamed)]
+        assert np.allclose(*found, rtol=1e-12) == (difference != "vector")
+    spread = np.array([[-1.0, 1.0], [-3.0, 3.0]])  # of equal means
+    assert delta(spread, "distribution", "upper")[1] == 2 > delta(spread, "scalar", "upper")[1] == 0
 
 
 def test_top_k_with_ties_missing_values_and_both_ends():

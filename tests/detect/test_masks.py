@@ -50,6 +50,15 @@ def test_mask_of_a_direction():
     assert len(direction_mask(NEURONS, PHI, [], EN_DE, Rules())) == 0  # no layer is chosen
 
 
+def test_a_training_can_start_at_the_base():
+    """The neurons of other languages run untrained, all at scale 1; an unactivated neuron that is absent stays so."""
+    mask = direction_mask(NEURONS, PHI, [1], EN_DE, Rules(others="base", start="identity", unactivated_role="absent"))
+    assert mask["role"].tolist() == ["general", "source", "target", "base", "absent"]
+    assert mask["scale"].tolist() == [1, 1, 1, 1, 0]
+    assert mask["trained"].tolist() == [True, True, True, False, False]
+    assert mask["owner"].tolist()[3] == "fr"
+
+
 @pytest.mark.parametrize(
     ("train", "trained"),
     [("general", [True, False, False, False, True]), ("specific", [False, True, True, False, False])],

@@ -45,6 +45,14 @@ def test_variance_and_owner_by_hand():
     assert table["owner"].tolist() == [-1, 0, 2, 1]
 
 
+def test_relative_variance_does_not_grow_with_the_score():
+    """The first neuron varies most, by a tenth of its mean; the second one by all of its small mean. No score is 0."""
+    phi = np.array([[[110.0, 2.0, 0.0]], [[90.0, 0.0, 0.0]]])
+    for statistic, specific in (("variance", 0), ("relative", 1)):
+        split = Split(general_share=2 / 3, normalize="none", statistic=statistic)
+        assert np.flatnonzero(neurons.classify(phi, split).kind[0] == "specific").tolist() == [specific]
+
+
 def test_general_share_at_both_ends():
     assert set(kinds(classify(PHI, 1.0))) == {"general"}
     assert set(kinds(classify(PHI, 0.0))) == {"specific"}

@@ -37,8 +37,7 @@ def test_partition_by_role_and_owner():
     [
         (lambda mask: mask.iloc[1:], "en-de, layer 1: 63 rows, but the layer has 64 neurons"),
         (lambda mask: mask.assign(role="generall"), "en-de, layer 1: role 'generall'"),
-        (lambda mask: mask.assign(role=["base"] + ["absent"] * 63), "en-de, layer 1: role base for some"),
-        (lambda mask: mask.assign(role="base", trained=True), "en-de, layer 1: role base for .* or trained"),
+        (lambda mask: mask.assign(role=["base"] + ["general"] * 63), "en-de, layer 1: role base, but trained"),
         (lambda mask: mask.assign(layer=0), "en-de, layer 1: missing, though other directions have it"),
         (lambda mask: mask.assign(trained=False), "train it wherever it takes part, or nowhere"),
     ],
@@ -71,6 +70,53 @@ def test_gate_moves_weight_from_the_specific_group_to_the_general_one():
     assert routed.scales(routed.shifts()) == pytest.approx([0.9, 0.1, 0.1, None, None])
     router.direction = "de-en"  # its own gate has not moved
     assert routed.scales(routed.shifts()) == pytest.approx([0.8, 0.2, 0.2, None, None])
+
+
+def others_as_the_base():
+    """The toy's masks, in which a direction runs what it would leave out as the base has it, all at scale 1."""
+    masks = toys.masks([1], P)
+    for mask in masks.values():
+        mask.loc[mask["role"] == "absent", "role"] = "base"
+        mask["scale"] = 1.0
+    return masks
+
+
+@pytest.mark.parametrize("gate", ["off", "learned"])
+def test_neurons_of_others_run_as_the_base_has_them_no_matter_who_trains_them(gate):
+    model = toys.bloom().double()
+    expected = model(toys.ids()).logits
+    prepared = prepare("landermt", model, masks=others_as_the_base(), routing=Routing(gate=gate), scope="ffn")
+    router, network = prepared.router, prepared.network.eval()
+    for direction in (None, "en-de", "de-en", "en-fr", "fr-de"):
+        router.direction = direction
+        torch.testing.assert_close(network(toys.ids()).logits, expected, rtol=0, atol=1e-12)
+    (routed,) = (part for part in network.modules() if isinstance(part, BlockFFN))
+    kinds = [(group.owner, group.copy, set(group.routes)) for group in routed.groups]
+    assert kinds == [
+        (None, False, {"en-de", "de-en", "en-fr"}),
+        ("en", False, {"en-de", "de-en", "en-fr"}),
+        ("de", False, {"en-de", "de-en"}),
+        ("de", True, {"en-fr"}),
+        ("fr", False, {"en-fr"}),
+        ("fr", True, {"en-de", "de-en"}),
+        ("it", False, {"en-de", "de-en", "en-fr"}),  # nobody trains it: one block is enough
+    ]
+    before = {}
+    for direction in ("en-de", "de-en"):
+        router.direction = direction
+        before[direction] = network(toys.ids()).logits
+    for parameter in routed.blocks[4].parameters():  # French is trained
+        parameter.data.normal_()
+    for direction, logits in before.items():
+        router.direction = direction
+        assert torch.equal(network(toys.ids()).logits, logits)
+        fold(network, plain := toys.bloom().double())
+        torch.testing.assert_close(plain(toys.ids()).logits, logits, rtol=0, atol=1e-12)
+    router.direction = "en-fr"
+    assert not torch.allclose(network(toys.ids()).logits, expected, atol=1e-3)
+    routed.add_direction(Direction("fr", "de"))
+    router.direction = "fr-de"
+    assert [scale is not None for scale in routed.scales({})] == [True, False, True, False, True, False, True]
 
 
 def test_an_untrained_direction_runs_the_neurons_of_its_languages():

@@ -14,7 +14,6 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
-from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -22,9 +21,8 @@ from lander.config import config
 from lander.detect.estimators import sum_scores
 from lander.finetune.methods import Prepared
 from lander.finetune.trainer import TranslationLoss
-from lander.models.loading import predictions
+from lander.models.losses import token_losses
 from lander.models.tokens import IGNORED, Batch
-from lander.translate.translator import LOGITS
 
 STAGES = (0, 1, 2, 3)
 SIZE = {"float32": 4, "bfloat16": 2}
@@ -59,18 +57,32 @@ def effective_stage(dtype: str, stage: int) -> int:
 
 
 def training(
-    *, gpu: bool, dtype: str, stage: int, ranks: int, parameters: int, trained: int, activations: float, copy: int = 0
+    *,
+    gpu: bool,
+    dtype: str,
+    stage: int,
+    ranks: int,
+    parameters: int,
+    trained: int,
+    activations: float,
+    halved: float = 0,
+    copy: int = 0,
+    file: float = 0,
 ) -> float:
     """Peak of one rank, in bytes, without its imports.
 
-    `activations` are bytes of a micro-batch without gradients of weights. `copy` are the parameters of the base that
-    is loaded again, in main memory, to write the model (`full`).
+    `halved` are the bytes that the weights give back (`lander.finetune.halves`). `activations` are bytes of a
+    micro-batch without gradients of weights. `copy` are the parameters of the base that is loaded again, in main
+    memory, to write the model (`full`). `file` are the bytes of the base, which are in a CPU's memory while it is
+    read.
     """
     stage = effective_stage(dtype, stage)
     whole, shared = (GPU if gpu else CPU)[dtype, stage]
-    weights = parameters * SIZE[dtype] / (ranks if stage == 3 else 1)
+    loaded = parameters * SIZE[dtype]
+    weights = loaded / ranks if stage == 3 else loaded - halved
     more = min(trained, BUCKET) * SIZE[dtype] if gpu else copy * SIZE[dtype]
-    return weights + trained * (whole + shared / ranks) + activations + more
+    peak = weights + trained * (whole + shared / ranks) + activations + more
+    return peak if gpu else max(loaded + file, peak)
 
 
 def beyond_tensors(gpu: bool, autocast: bool, peak: float) -> float:
@@ -189,11 +201,11 @@ def stages(
     lengths = (predicted, predicted - 1) if awareness.text == "monolingual" else (longest, predicted)
     scored = batch_of(awareness.batch_size, *lengths)
     found["awareness"] = peak(network := make(), lambda: sum_scores(network, iter([scored])))
-    # The stage translate takes the losses of the references (`Translator.losses` cuts batches to so many logits) and
-    # decodes. The caches of parts of the prompts are put together, so keys and values are there twice.
+    # The stage translate takes the losses of the references and decodes. The caches of parts of the prompts are put
+    # together, so keys and values are there twice.
     network, text = make(), make().config.get_text_config()
-    rows, sequences = LOGITS // text.vocab_size // round(longest), translate.batch_size * translate.beams
-    references = batch_of(max(1, min(translate.batch_size, rows)), longest, predicted)
+    sequences = translate.batch_size * translate.beams
+    references = batch_of(translate.batch_size, longest, predicted)
     prompts = batch_of(sequences, longest - predicted, 1)
     inputs = {"input_ids": prompts.input_ids, "attention_mask": prompts.attention_mask, "logits_to_keep": 1}
     heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
@@ -201,7 +213,7 @@ def stages(
     cache = 2 * text.num_hidden_layers * width * (longest - predicted + translate.max_new_tokens)
     size = next(network.parameters()).element_size()
     with torch.no_grad():
-        losses = peak(network, lambda: cross_entropy(*predictions(network, references, input_ids=references.input_ids)))
+        losses = peak(network, lambda: token_losses(network, references, input_ids=references.input_ids))
         network = make()
         reading = peak(network, lambda: network(**inputs, use_cache=True))
     found["translate"] = max(losses, reading, sequences * (2 * size * cache + 2 * 4 * text.vocab_size))

@@ -36,11 +36,17 @@ class Base:
     n_neurons: int
     head: int  # parameters of the output head
     inside: int  # parameters of the layers
+    saved_in_bfloat16: bool
+
+    @property
+    def file_bytes(self) -> int:
+        return self.parameters * (2 if self.saved_in_bfloat16 else 4)
 
 
 def base_of_run(settings: config.Config) -> Base:
     """The base of a config. UserError if its config.json is not on this machine or no model can be made of it."""
     read = read_config(settings)
+    saved_in_bfloat16 = str(read.dtype).endswith("bfloat16")  # a network made of the config changes this
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # of libraries, about each other
     try:
         network = make_network(read)
@@ -55,6 +61,7 @@ def base_of_run(settings: config.Config) -> Base:
         n_neurons=n_neurons,
         head=network.get_output_embeddings().weight.numel(),
         inside=sum(parameter.numel() for parameter in layers.parameters()),
+        saved_in_bfloat16=saved_in_bfloat16,
     )
 
 
@@ -89,6 +96,11 @@ def make_network(read: Any, dtype: str = "float32", device: str = "meta") -> nn.
         network = AutoModelForCausalLM.from_config(read, dtype=getattr(torch, dtype))
     families.fuse_activations(network)
     return network.eval().requires_grad_(False)
+
+
+def weight_bytes(network: nn.Module) -> int:
+    """Bytes of a network's parameters; a tied one counts once."""
+    return sum(parameter.nbytes for parameter in network.parameters())
 
 
 def made_ready(settings: config.Config, method: str, network: nn.Module) -> Prepared:

@@ -10,6 +10,7 @@ from typing import Any
 
 from lander.config import config
 from lander.config.methods import METHODS
+from lander.finetune.halves import halve
 from lander.finetune.methods import count
 from lander.report.tables import MISSING, Table, duration, markdown, quantity
 from lander.shared.languages import parse_direction
@@ -75,8 +76,13 @@ class _Run:
         steps = networks.updates(self.settings, self.texts) if trained else 0
         work = networks.training_flops(self.settings, prepared, self.texts, steps)
         batch, half = memory.batch_of(finetune.batch_size, *self.longest), not gpu and autocasts(finetune.precision)
+        loaded = networks.weight_bytes(prepared.network)
+        if half:
+            halve(prepared.network, lossless=self.base.saved_in_bfloat16)
         kept = memory.micro_batch(prepared, next(iter(self.texts)), batch, autocast=half, again=finetune.recompute)
         sizes = {"parameters": total, "trained": trained, "activations": memory.beyond_tensors(gpu, half, kept)}
+        sizes["halved"] = loaded - networks.weight_bytes(prepared.network)
+        sizes["file"] = self.base.file_bytes
         sizes["copy"] = self.base.parameters if "model" in METHODS[name].parts else 0
         together = 1 if gpu else finetune.ranks  # processes that share the device
         peaks = {
@@ -104,7 +110,8 @@ class _Run:
         seeds, models, everything = len(settings.seeds), len(self.plan.compared), base.inside + base.head
 
         def add(stage: str, number: int, peak: float, flops: float | None, rate: str = "full") -> None:
-            peak = memory.beyond_tensors(self.of.gpu, False, peak) + base.parameters * memory.SIZE[self.dtype]
+            peak = memory.beyond_tensors(self.of.gpu, False, peak)
+            peak = max(peak, 0 if self.of.gpu else base.file_bytes) + base.parameters * memory.SIZE[self.dtype]
             memory_gb = (self.of.imports + peak) / GIGA
             rows.append({"stage": stage, "jobs": number, "memory_gb": memory_gb, "hours": self.hours(flops, rate)})
 

@@ -1,0 +1,97 @@
+"""The loss of a batch's tokens, without ever holding the logits of all of them.
+
+The head of a large vocabulary makes more numbers than the rest of the model: 8 x 75 tokens have 157 million logits over
+Gemma's 262,144 tokens, and logits, softmax and their gradients are 2.5 GB in float32. A position's loss depends on its
+own logits only. So the head runs on a few positions at a time, and their gradients are computed while their logits
+exist (as in Liger-Kernel's fused linear cross-entropy, Hsu et al. 2024):
+
+    L = sum over positions of (log sum_v exp z_v) - z_label,   z = head(hidden), capped in Gemma 2
+    dL/dz_v = softmax(z)_v - [v is the label]
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from lander.models.tokens import IGNORED, Batch
+
+LOGITS_AT_ONCE = 2**24  # numbers; 64 positions of Gemma
+
+
+def summed_loss(network: nn.Module, batch: Batch, **inputs: torch.Tensor) -> torch.Tensor:
+    """The sum of the losses of a batch's predicted tokens, in nats: a scalar with gradients.
+
+    Args:
+        inputs: input_ids (batch, tokens) or inputs_embeds (batch, tokens, d_model).
+    """
+    if not torch.is_grad_enabled():
+        return token_losses(network, batch, **inputs).sum()
+    hidden, labels, head, cap = _predicting(network, batch, inputs)
+    trained = [parameter for parameter in head.parameters() if parameter.requires_grad]
+    if any(hasattr(parameter, "ds_id") for parameter in trained):  # ZeRO 3 scatters them again before the gradient
+        return cross_entropy(_capped(head(hidden), cap), labels, reduction="sum")
+    return _SummedLoss.apply(hidden, labels, head, cap, *trained)
+
+
+def token_losses(network: nn.Module, batch: Batch, **inputs: torch.Tensor) -> torch.Tensor:
+    """The loss of each predicted token, in nats: (predicted), row by row, without gradients."""
+    with torch.no_grad():
+        hidden, labels, head, cap = _predicting(network, batch, inputs)
+        parts = zip(*_chunks(hidden, labels, head), strict=True)
+        return torch.cat([cross_entropy(_capped(head(h), cap), chosen, reduction="none") for h, chosen in parts])
+
+
+class _SummedLoss(torch.autograd.Function):
+    """Gradients of the hidden states and of the head's trained parameters are computed in the forward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: torch.Tensor, labels: torch.Tensor, head: nn.Module, cap: float | None, *trained):
+        total = torch.zeros((), dtype=torch.promote_types(hidden.dtype, torch.float32), device=hidden.device)
+        gradient = torch.empty_like(hidden)
+        gradients = [torch.zeros_like(parameter) for parameter in trained]
+        for states, chosen, out in zip(*_chunks(hidden, labels, head), _chunks(gradient, labels, head)[0], strict=True):
+            with torch.enable_grad():
+                states = states.detach().requires_grad_(True)
+                raw = head(states)
+            z = _capped(raw.detach(), cap)
+            top = z.amax(-1, keepdim=True)
+            own = z.gather(-1, chosen[:, None])
+            slope = 1 - (z / cap).square() if cap else None  # of the cap, tanh' = 1 - tanh^2
+            exps = z.sub_(top).exp_().sum(-1, keepdim=True)  # in place: the head's gradient does not read its output
+            total += (exps.log() + top - own).sum()
+            z.div_(exps).scatter_add_(-1, chosen[:, None], torch.full_like(own, -1.0))  # dL/dz
+            z = z * slope if cap else z
+            first, *others = torch.autograd.grad(raw, [states, *trained], z.to(raw.dtype))
+            out.copy_(first)
+            for held, one in zip(gradients, others, strict=True):
+                held += one
+        ctx.save_for_backward(gradient, *gradients)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *above: torch.Tensor):
+        gradient, *gradients = (one * above[0].to(one.dtype) for one in ctx.saved_tensors)
+        return gradient, None, None, None, *gradients
+
+
+def _predicting(network: nn.Module, batch: Batch, inputs: dict[str, torch.Tensor]) -> tuple[Any, ...]:
+    """Hidden states (predicted, d_model) of the positions with a loss, their labels, the head and its cap."""
+    network = network.get_base_model() if hasattr(network, "get_base_model") else network  # behind peft's LoRA
+    hidden = network.base_model(**inputs, attention_mask=batch.attention_mask, use_cache=False)[0]
+    labels = batch.labels[:, 1:]  # the token at t is predicted at t - 1
+    predicted = labels != IGNORED
+    cap = getattr(network.config, "final_logit_softcapping", None)  # Gemma 2
+    return hidden[:, :-1][predicted], labels[predicted], network.get_output_embeddings(), cap
+
+
+def _chunks(hidden: torch.Tensor, labels: torch.Tensor, head: nn.Module) -> tuple[Any, Any]:
+    size = max(1, LOGITS_AT_ONCE // head.weight.shape[0])
+    return hidden.split(size), labels.split(size)
+
+
+def _capped(logits: torch.Tensor, cap: float | None) -> torch.Tensor:
+    """Logits in float32 or finer: a new tensor, unless they are so already."""
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return cap * torch.tanh(logits / cap) if cap else logits

@@ -1,0 +1,39 @@
+"""The loss that never holds all logits: equal to plain cross-entropy, with its gradients."""
+
+import pytest
+import torch
+import toys
+from torch.nn.functional import cross_entropy
+
+from lander.models import losses
+from lander.models.tokens import Batch
+
+
+def plain(network, batch, embedded, cap):
+    """Sum of the token losses, from all logits at once; this family's own model does not cap them."""
+    logits = network(inputs_embeds=embedded, attention_mask=batch.attention_mask).logits[:, :-1]
+    logits = cap * torch.tanh(logits / cap) if cap else logits
+    return cross_entropy(logits.flatten(0, 1), batch.labels[:, 1:].flatten(), reduction="sum")
+
+
+@pytest.mark.parametrize("trained", [False, True])
+@pytest.mark.parametrize("cap", [None, 2.0])
+def test_loss_and_gradients_are_those_of_plain_cross_entropy(trained, cap, monkeypatch):
+    network = toys.FAMILIES["gemma"]().double().requires_grad_(trained)
+    network.config.final_logit_softcapping = cap
+    ids = torch.randint(5, network.config.vocab_size, (3, 9), generator=torch.Generator().manual_seed(0))
+    batch = Batch(ids, torch.ones_like(ids), ids.where(torch.arange(9) > 3, -100))
+    embedded = network.get_input_embeddings()(ids).detach().requires_grad_(True)
+    monkeypatch.setattr(losses, "LOGITS_AT_ONCE", 4 * network.config.vocab_size)  # 15 positions: 4, 4, 4 and 3
+    inputs = [embedded, *(parameter for parameter in network.parameters() if trained)]
+    expected = plain(network, batch, embedded, cap)
+    found = losses.summed_loss(network, batch, inputs_embeds=embedded)
+    torch.testing.assert_close(found, expected)
+    gradients = (torch.autograd.grad(2 * one, inputs, allow_unused=True) for one in (found, expected))
+    for ours, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, theirs)
+    rows = losses.token_losses(network, batch, inputs_embeds=embedded)
+    assert rows.shape == (15,)
+    torch.testing.assert_close(rows.sum(), expected.detach())
+    with torch.no_grad():
+        torch.testing.assert_close(losses.summed_loss(network, batch, inputs_embeds=embedded), expected.detach())
