@@ -117,14 +117,23 @@ def copied(first: str, second: str) -> int:
 
 
 LAST_LETTER = 0x32400  # end of the last block of letters in Unicode, CJK extension H
-SCRIPT_PARTS = {"Jpan": ("Han", "Hiragana", "Katakana"), "Kore": ("Hangul", "Han"), "Hans": ("Han",), "Hant": ("Han",)}
+SCRIPT_PARTS = {
+    "Jpan": ("Han", "Hiragana", "Katakana"), "Kore": ("Hangul", "Han"), "Hans": ("Han",), "Hant": ("Han",),
+    "Hanb": ("Han", "Bopomofo"), "Hrkt": ("Hiragana", "Katakana"),
+}  # fmt: skip
 
 
 @cache
 def _outside_script(script: str) -> re.Pattern[str]:
-    """All characters but the letters of a script, as ranges for `re`, which is much faster on them than `regex`."""
-    names = SCRIPT_PARTS.get(script, (script,))
-    inside = regex.compile("[" + "".join(rf"\p{{Script={name}}}" for name in (*names, "Common", "Inherited")) + "]+")
+    """All characters but the letters of a script, as ranges for `re`, which is much faster on them than `regex`.
+
+    Nothing, if Unicode has no letters of the script: a code may name any.
+    """
+    names = (*SCRIPT_PARTS.get(script, (script,)), "Common", "Inherited")
+    try:
+        inside = regex.compile("[" + "".join(rf"\p{{Script={name}}}" for name in names) + "]+")
+    except regex.error:
+        return re.compile("(?!)")
     ranges = ""
     for begin, end in ((0, 0xD800), (0xE000, LAST_LETTER)):  # without surrogates
         for run in inside.finditer("".join(map(chr, range(begin, end)))):

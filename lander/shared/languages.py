@@ -19,6 +19,11 @@ CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")  # a language's code becomes part
 
 PARTS = {"pbt": "ps", "quy": "qu", "quz": "qu"}  # of languages, as in FLORES; CLDR has the others
 
+STYLES = {  # of a script, which has the same characters
+    "Aran": "Arab", "Cyrs": "Cyrl", "Geok": "Geor", "Jamo": "Hang", "Latf": "Latn", "Latg": "Latn", "Syre": "Syrc",
+    "Syrj": "Syrc", "Syrn": "Syrc",
+}  # fmt: skip
+
 
 class Language(NamedTuple):
     """What a code means, in BCP 47's shortest codes."""
@@ -42,7 +47,7 @@ def parse_language(code: str) -> Language:
     variants = []
     for part in (*rest, *implied):
         if re.fullmatch("[A-Za-z]{4}", part):
-            subtags["script"] = subtags["script"] or part.title()
+            subtags["script"] = subtags["script"] or STYLES.get(part.title(), part.title())
         elif re.fullmatch("[A-Za-z]{2}|[0-9]{3}", part):
             subtags["region"] = subtags["region"] or part.upper()
         else:

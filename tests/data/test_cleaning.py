@@ -156,6 +156,7 @@ def test_numbers_of_any_digits_and_separators():
 def test_scripts():
     codes = ("en", "zh", "zh-Hant", "ja", "sr", "sr-Latn", "tlh")
     assert [script_of(code) for code in codes] == ["Latn", "Hans", "Hant", "Jpan", "Cyrl", "Latn", None]
+    assert [measures.script_share("abc", script) for script in ("Latn", "Hanb", "Abcd", "Zxxx")] == [1, 0, 1, 1]
     known = {("使用 git", "Hans"): 0.4, ("日本語ひらカタ", "Jpan"): 1, ("über", "Latn"): 1, ("123", "Latn"): 1}
     assert {key: measures.script_share(*key) for key in known} == known
 

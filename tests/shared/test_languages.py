@@ -27,6 +27,7 @@ FORMS = [  # forms of a code, language, script, name
     (["sw", "swh"], "sw", "Latn", "Swahili"),
     (["fil", "tl", "tgl"], "fil", "Latn", "Filipino"),
     (["ps", "pbt_Arab"], "ps", "Arab", "Pashto"),
+    (["ur", "urd", "ur-Aran", "urd-Arab"], "ur", "Arab", "Urdu"),
     (["es-419"], "es", "Latn", "Spanish (Latin America)"),
     (["ca-valencia"], "ca", "Latn", "Catalan (Valencian)"),
     (["tlh"], "tlh", None, "Klingon"),
