@@ -63,6 +63,11 @@ def usual_script(base: str, region: str | None = None) -> str | None:
     return next((part for part in found.split("_")[1:] if len(part) == 4), None)
 
 
+def main_language(script: str | None) -> str | None:
+    """The language that a script most likely stands for, from CLDR: `Hant` -> `zh`, `Thai` -> `th`."""
+    return get_global("likely_subtags").get(f"und_{script}", "").split("_")[0] or None
+
+
 def base_language(code: str) -> str:
     """The language of a code without script and region: `zh-Hant` -> `zh`, `deu` -> `de`."""
     return parse_language(code).base

@@ -359,6 +359,14 @@ def test_thresholds_are_those_of_the_language(code):
     assert thresholds(DEFAULTS, code, "length_ratio") == thresholds(DEFAULTS, "zh", "length_ratio")
 
 
+def test_scripts_without_spaces_have_thresholds_whatever_the_language():
+    for code, main in {"yue": "zh", "wuu": "zh", "tts": "th", "shn": "my", "ur": "de", "zh-Latn": "zh"}.items():
+        assert thresholds(DEFAULTS, code, "length_ratio") == thresholds(DEFAULTS, main, "length_ratio"), code
+        assert thresholds(DEFAULTS, code, "length") == thresholds(DEFAULTS, main, "length"), code
+    stated = thresholds(resolve({"languages": {"yue": {"length": {"min": 3}}}}), "yue", "length")
+    assert stated == {"unit": "characters", "min": 3, "max": 400}
+
+
 def test_languages_are_told_apart():
     for language in TEXTS:
         judge = Judge(language, TEXTS)
