@@ -29,6 +29,7 @@ Tested = Mapping[tuple[Run, Run, str], Outcome]  # best, other, mean over direct
 COSTS = {  # cost -> heading and how it is printed
     "parameters_trained": ("parameters trained", quantity),
     "learning_rate": ("learning rate", lambda value: f"{value:g}"),
+    "damage_at_start": ("damage at step 0", lambda value: f"{value:.2f}"),
     "tokens": ("tokens", quantity),
     "seconds": ("time", duration),
     "flops": ("FLOPs", quantity),

@@ -30,7 +30,7 @@ SUMMARY = ["mean", "spread", "number", "over"]
 LOSS_COLUMNS = [*KEYS, "state", "kind", "name", "direction", "loss", "tokens", "characters", LOSS]
 COSTS = (
     "parameters_trained", "parameters_total", "tokens", "seconds", "flops", "peak_memory_bytes", "updates",
-    "learning_rate",
+    "learning_rate", "damage_at_start",
 )  # fmt: skip
 Run = tuple[str, str]  # method and variant
 

@@ -5,8 +5,9 @@ Paper: sections 3.3 and 4.2.
 Reads:  <run>/data/s<seed>/train/<direction>.parquet, <run>/masks/<variant>/s<seed>/<direction>.parquet, the base
 Writes: <run>/finetune/<method>/<variant>/s<seed>/   the model (see `lander.finetune.saved`; lander.json comes last)
             loss.csv   update, direction, loss, tokens, learning_rate
-            run.json   settings, versions, parameters trained, sizes of adapters, peak memory, and the cost: seconds,
-                       tokens predicted (`tokens`) and read (`tokens_read`), `flops` (see `lander.finetune.cost`)
+            run.json   settings, versions, parameters trained, sizes of adapters, peak memory, what routing does to the
+                       base before training (`damage_at_start`, nats per token), and the cost: seconds, tokens
+                       predicted (`tokens`) and read (`tokens_read`), `flops` (see `lander.finetune.cost`)
         <run>/checkpoints/...   while training
 
 Example:
@@ -226,9 +227,11 @@ def finetune(args: argparse.Namespace, started: float) -> None:
         "sizes": prepared.sizes,
     }
     same = fingerprint(args, digest, pairs, masks)
-    masters, log = train(prepared, schedule, codec, training, args.checkpoints, same, args.keep_diverged)
+    masters, log, damage = train(prepared, schedule, codec, training, args.checkpoints, same, args.keep_diverged)
     if dist.get_rank() == 0:
-        write_record(args, pairs, log, facts | {"seconds": round(time.monotonic() - started, 1)})
+        write_record(
+            args, pairs, log, facts | {"damage_at_start": damage, "seconds": round(time.monotonic() - started, 1)}
+        )
         saved.save(args.out, prepared, masters, codec, masks, manifest)
         if args.checkpoints:
             checkpoint.remove(args.checkpoints)

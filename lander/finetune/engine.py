@@ -203,6 +203,11 @@ class Engine:
         self.deepspeed.step()
         return loss.item()
 
+    def loss(self, batch: Any) -> float:
+        """The loss of a micro-batch, without a gradient."""
+        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            return self.deepspeed(batch).item()
+
     @property
     def overflow(self) -> bool:
         """Whether the gradient of the last update was not finite. No ZeRO stage has moved anything then."""

@@ -14,7 +14,7 @@ from torch import nn
 from lander.config.masks import Routing
 from lander.config.methods import METHODS, TRAINED, Lora
 from lander.finetune import adapters
-from lander.finetune.blocks import install
+from lander.finetune.blocks import BlockFFN, install
 from lander.finetune.switch import Router, switches
 from lander.models import families
 from lander.shared.errors import UserError
@@ -60,6 +60,10 @@ class Prepared:
     groups: list[ParameterGroup]
     sizes: dict[str, int] = field(default_factory=dict)  # of what was added: lora_rank, bottleneck
     router: Router = field(default_factory=Router)  # of a network with blocks
+
+    @property
+    def routed(self) -> bool:
+        return any(isinstance(module, BlockFFN) for module in self.network.modules())
 
     def trained(self) -> dict[str, nn.Parameter]:
         """All trained parameters by their names in the network."""

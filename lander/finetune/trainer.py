@@ -8,6 +8,7 @@ but the order of summation. What DeepSpeed needs to do this exactly is in `lande
 import contextlib
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -28,6 +29,7 @@ from lander.shared.errors import UserError
 from lander.shared.progress import progress
 
 LOG_COLUMNS = ["update", "direction", "loss", "tokens", "learning_rate"]
+DAMAGE = 0.1  # nats per token, of which the user is warned
 REMEDY = "lower finetune.learning_rate"
 
 
@@ -68,26 +70,36 @@ class Trainer:
         numbers = range(update * s.accumulate, (update + 1) * s.accumulate)  # of the micro-batches, over all ranks
         directions = [self.schedule.direction(number) for number in numbers]
         self.engine.begin(set(directions), rate)
-        losses = torch.zeros(s.accumulate, 2, dtype=torch.float64)  # loss and predicted tokens of each micro-batch
-        for place in range(dist.get_rank(), s.accumulate, dist.get_world_size()):
-            losses[place] = torch.tensor(self.micro_batch(numbers[place]), dtype=torch.float64)
-        if dist.get_world_size() > 1:
-            losses = losses.to(self.engine.device)
-            dist.all_reduce(losses)
-            losses = losses.cpu()
-        rows = loss_rows(losses, directions, update, rate)
+        rows = loss_rows(self.losses(numbers, self.engine.backward), directions, update, rate)
         if self.engine.overflow:
             raise Diverged(f"finetune: the gradient is not finite at update {update}; {REMEDY}")
         return rows
 
-    def micro_batch(self, number: int) -> tuple[float, int]:
-        """Forward and backward pass of one micro-batch. Returns its loss and its predicted tokens."""
-        torch.manual_seed(self.schedule.seed + 7919 * number)  # dropout depends on the micro-batch alone
-        self.prepared.router.direction = self.schedule.direction(number)
-        pairs = self.schedule.pairs[self.prepared.router.direction]
-        sequences, skips = zip(*(pairs[index] for index in self.schedule.indices(number)), strict=True)
-        batch = self.codec.pad_right(list(sequences), list(skips))
-        return self.engine.backward(batch.to(self.engine.device)), batch.predicted
+    def base_loss(self) -> float:
+        """The base's loss on the pairs of the first update, in nats per token. To call before any update."""
+        losses = self.losses(range(self.settings.accumulate), self.engine.loss, routed=False)
+        return float((losses[:, 0] * losses[:, 1]).sum() / losses[:, 1].sum())
+
+    def losses(self, numbers: range, run: Callable[[Batch], float], routed: bool = True) -> torch.Tensor:
+        """Loss and predicted tokens of each micro-batch, over all ranks: float64 (micro-batches, 2).
+
+        `routed`: whether a micro-batch runs its direction's blocks; else it runs all, as text without a direction does.
+        """
+        found = torch.zeros(len(numbers), 2, dtype=torch.float64)
+        for place in range(dist.get_rank(), len(numbers), dist.get_world_size()):
+            number = numbers[place]
+            torch.manual_seed(self.schedule.seed + 7919 * number)  # dropout depends on the micro-batch alone
+            direction = self.schedule.direction(number)
+            self.prepared.router.direction = direction if routed else None
+            pairs = self.schedule.pairs[direction]
+            sequences, skips = zip(*(pairs[index] for index in self.schedule.indices(number)), strict=True)
+            batch = self.codec.pad_right(list(sequences), list(skips))
+            found[place] = torch.tensor([run(batch.to(self.engine.device)), batch.predicted], dtype=torch.float64)
+        if dist.get_world_size() > 1:
+            found = found.to(self.engine.device)
+            dist.all_reduce(found)
+            found = found.cpu()
+        return found
 
 
 def train(
@@ -98,22 +110,24 @@ def train(
     checkpoints: Path | None,
     fingerprint: dict[str, str],
     keep_diverged: bool = False,
-) -> tuple[dict[str, torch.Tensor], pd.DataFrame]:
+) -> tuple[dict[str, torch.Tensor], pd.DataFrame, float]:
     """Run all updates, from the last checkpoint with the same fingerprint if there is one.
 
-    Returns the trained parameters by name, float32 masters, on the CPU (rank 0; empty elsewhere), and the loss log:
-    update, direction, loss (nats per token), tokens, learning_rate. With `keep_diverged`, a training that diverges
-    ends there, with NaN as weights; else it raises `Diverged`. Without `checkpoints`, their folder, nothing is saved.
+    Returns the trained parameters by name, float32 masters, on the CPU (rank 0; empty elsewhere); the loss log:
+    update, direction, loss (nats per token), tokens, learning_rate; and the damage at step 0, what routing adds to the
+    base's loss on the pairs of the first update. With `keep_diverged`, a training that diverges ends there, with NaN as
+    weights; else it raises `Diverged`. Without `checkpoints`, their folder, nothing is saved.
     """
     if not prepared.groups:
         say("no layer is chosen (layers.k: 0), so there is nothing to train: the model is the base")
-        return {}, pd.DataFrame(columns=LOG_COLUMNS)
+        return {}, pd.DataFrame(columns=LOG_COLUMNS), 0.0
     if machine.autocasts(settings.precision) and settings.zero_stage < 3:  # stage 3 gathers parameters of one type
         halve(prepared.network)
     before = frozen.digests(prepared.network)
     if settings.recompute:
         prepared.network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     trainer, updates = Trainer(prepared, schedule, codec, settings), settings.steps
+    base = trainer.base_loss() if prepared.routed else None  # before a checkpoint is read
     first, log, clock = 0, [], None
     if checkpoints:
         first, log = checkpoint.resume(checkpoints, trainer.engine, fingerprint, updates)
@@ -145,7 +159,8 @@ def train(
         masters = {name: torch.full_like(value, torch.nan) for name, value in masters.items()}
     elif bad := [] if keep_diverged else [name for name, value in masters.items() if not value.isfinite().all()]:
         raise Diverged(f"finetune: {bad[0]} is not finite after the last update; nothing was written; {REMEDY}")
-    return masters, pd.DataFrame(log, columns=LOG_COLUMNS)
+    log = pd.DataFrame(log, columns=LOG_COLUMNS)
+    return masters, log, damage_at_start(log, base)
 
 
 def learning_rate(update: int, updates: int, peak: float, warmup: int, schedule: str) -> float:
@@ -155,6 +170,20 @@ def learning_rate(update: int, updates: int, peak: float, warmup: int, schedule:
     progress = (update - warmup) / max(updates - warmup, 1)
     cosine = 0.5 * (1 + float(torch.cos(torch.tensor(progress * torch.pi))))
     return peak * {"constant": 1.0, "linear": 1 - progress, "cosine": cosine}[schedule]
+
+
+def damage_at_start(log: pd.DataFrame, base: float | None) -> float:
+    """Nats per token by which the first update's loss was above the base's; 0 without routing, NaN if it diverged."""
+    first = log[log["update"] == 0]
+    if base is None or first.empty:
+        return 0.0 if base is None else math.nan
+    damage = float((first["loss"] * first["tokens"]).sum() / first["tokens"].sum()) - base
+    if damage > DAMAGE:
+        say(
+            f"warning: before training, routing adds {damage:.2f} nats per token to the loss of the base "
+            f"({base:.2f}); routing.others: base with routing.start: identity starts at the base"
+        )
+    return damage
 
 
 def loss_rows(losses: torch.Tensor, directions: list[str], update: int, rate: float) -> list[dict]:

@@ -142,6 +142,7 @@ def glance_table(inputs: Inputs, tests: list[str]) -> Table:
                 "time": measured(average(inputs, run, "seconds"), duration),
                 "tokens": measured(average(inputs, run, "tokens"), quantity),
                 "memory": measured(average(inputs, run, "peak_memory_bytes"), size),
+                "damage at step 0": measured(average(inputs, run, "damage_at_start"), lambda nats: f"{nats:.2f}"),
             }
             cells += [(("training", heading), cell) for heading, cell in costs.items()]
         columns = [column for column, _ in cells]
@@ -149,6 +150,7 @@ def glance_table(inputs: Inputs, tests: list[str]) -> Table:
     notes = ["Means over directions. Gain: BLEU above the better zero-shot prompt."]
     if inputs.runs:
         notes.append("Trained: parameters; share: of all parameters of the model. Memory: the peak of one process.")
+        notes.append("Damage: nats per token that routing adds to the loss of the base before training.")
     return Table.of("Methods at a glance", "method", columns, rows, notes=notes)
 
 

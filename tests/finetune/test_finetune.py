@@ -18,7 +18,7 @@ from lander.finetune import checkpoint
 from lander.finetune.__main__ import fingerprint
 from lander.finetune.engine import BlockAdamW
 from lander.finetune.schedule import Pairs, Schedule
-from lander.finetune.trainer import Diverged, learning_rate, loss_rows
+from lander.finetune.trainer import LOG_COLUMNS, Diverged, damage_at_start, learning_rate, loss_rows
 from lander.shared.errors import UserError
 from lander.shared.files import whole_folder, write_json
 from lander.shared.languages import parse_direction
@@ -109,6 +109,17 @@ def test_a_loss_that_is_not_finite_is_told_with_its_direction():
         losses[1, 0] = value
         with pytest.raises(Diverged, match=f"loss of b is {value} at update 7; lower finetune.learning_rate"):
             loss_rows(losses, ["a", "b", "a"], 7, 0.1)
+
+
+def test_damage_is_what_the_first_update_loses_against_the_base(capsys, monkeypatch):
+    monkeypatch.setattr("torch.distributed.get_rank", lambda: 0)
+    rows = [(0, "a", 4.0, 3, 0.1), (0, "b", 2.0, 1, 0.1), (1, "a", 9.0, 3, 0.1)]
+    log = pd.DataFrame(rows, columns=LOG_COLUMNS)
+    assert damage_at_start(log, 3.25) == 0.25  # (4 * 3 + 2 * 1) / 4
+    assert "routing adds 0.25 nats" in capsys.readouterr().err
+    assert damage_at_start(log, 3.45) == pytest.approx(0.05)
+    assert damage_at_start(log, None) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_what_a_checkpoint_must_share_is_known_part_by_part(monkeypatch):

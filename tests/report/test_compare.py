@@ -157,7 +157,7 @@ def test_tables_by_hand(made):
     assert software_table(found) is None
     full = dict(cost_table(found).rows)["full · b"]
     assert [(cell.text, cell.spread) for cell in full] == [
-        ("1k", "×1.00"), ("25 s", "×2.50"), ("–", ""), ("2 GB", "×1.00"),
+        ("1k", "×1.00"), ("25 s", "×2.50"), ("–", ""), ("2 GB", "×1.00"), ("–", ""),
     ]  # fmt: skip
     assert stage_table(found).rows[0][0] == "report"
     assert [cell.text for cell in stage_table(found).rows[0][1]] == ["10 s", "25 s", "1.05 MB", "1.05 MB"]

@@ -84,7 +84,7 @@ def test_a_gradient_that_is_not_finite_ends_the_training_at_every_stage(stage, d
 @pytest.mark.parametrize("stage", [0, 2])
 def test_a_trial_that_diverges_has_no_numbers_at_any_stage(stage, burst):
     """It saves NaN, so that it ranks last, although the step that failed has moved nothing."""
-    masters, log = train(stage=stage, keep_diverged=True)
+    masters, log, _ = train(stage=stage, keep_diverged=True)
     assert all(value.isnan().all() for value in masters.values())
     assert log["update"].max() == 1
 
@@ -94,7 +94,7 @@ def test_weights_that_the_last_update_has_spoilt_are_not_written():
     huge = {"learning_rate": 1e38, "schedule": "constant", "weight_decay": 100.0, "steps": 1}
     with pytest.raises(Diverged, match=r"finetune: \S+ is not finite after the last update"):
         train(**huge)
-    masters, _ = train(keep_diverged=True, **huge)
+    masters, *_ = train(keep_diverged=True, **huge)
     assert not all(value.isfinite().all() for value in masters.values())
 
 
@@ -111,7 +111,7 @@ def stopped(folder: Path, update: int, monkeypatch: pytest.MonkeyPatch, **settin
 def test_a_stopped_training_goes_on_from_its_checkpoint_with_one_parameter_in_memory(
     stage, dtype, tmp_path, monkeypatch, capsys
 ):
-    straight, log = train(stage=stage, dtype=dtype)
+    straight, log, damage = train(stage=stage, dtype=dtype)
     stopped(tmp_path, 1, monkeypatch, stage=stage, dtype=dtype)
     opened, read, most = checkpoint.safe_open, [], []
 
@@ -127,21 +127,22 @@ def test_a_stopped_training_goes_on_from_its_checkpoint_with_one_parameter_in_me
         return tensor
 
     monkeypatch.setattr(checkpoint, "safe_open", watched)
-    resumed, again = train(tmp_path, stage=stage, dtype=dtype)
+    resumed, again, same = train(tmp_path, stage=stage, dtype=dtype)
     assert "resuming at update 1 of 4" in capsys.readouterr().err
     assert len(read) == 3 * len(straight)
     assert max(most) <= 2
     assert log.equals(again)
+    assert same == damage != 0
     assert resumed.keys() == straight.keys()
     assert all(torch.equal(value, straight[name]) for name, value in resumed.items())
 
 
 def test_a_training_without_time_to_write_its_model_only_writes_then(tmp_path, monkeypatch):
-    straight, log = train()
+    straight, log, _ = train()
     stopped(tmp_path, UPDATES, monkeypatch)
     monkeypatch.setattr(trainer.Trainer, "update", None)
     monkeypatch.setenv(deadline.VARIABLE, "1")  # whose time is as short goes on all the same
-    masters, again = train(tmp_path)
+    masters, again, _ = train(tmp_path)
     assert log.equals(again)
     assert all(torch.equal(value, straight[name]) for name, value in masters.items())
 
@@ -159,7 +160,7 @@ def test_checkpoints_are_written_by_time(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_the_state_and_ends_the_training_with_its_status(number, tmp_path, monkeypatch):
-    straight, log = train()
+    straight, log, _ = train()
     update, before = trainer.Trainer.update, signal.getsignal(number)
 
     def signalled(self, at):
@@ -174,7 +175,7 @@ def test_a_signal_saves_the_state_and_ends_the_training_with_its_status(number, 
     assert end.value.code == 128 + number
     assert signal.getsignal(number) == before
     assert [path.name for path in tmp_path.iterdir()] == ["update-00000002"]
-    masters, again = train(tmp_path)
+    masters, again, _ = train(tmp_path)
     assert log.equals(again)
     assert all(torch.equal(value, straight[name]) for name, value in masters.items())
 

@@ -30,6 +30,7 @@ COSTS = {  # heading -> key of run.json, how it is shown
     "time": ("seconds", duration),
     "tokens": ("tokens", quantity),
     "memory": ("peak_memory_bytes", size),
+    "damage at step 0": ("damage_at_start", lambda nats: f"{nats:.2f}"),
 }
 
 
