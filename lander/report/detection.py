@@ -115,7 +115,27 @@ def owners_table(inputs: Inputs) -> Table | None:
     kinds = inputs.neurons.drop_duplicates(NEURON)["kind"].value_counts()
     notes = [f"All neurons: {', '.join(f'{number:,} {kind}' for kind, number in kinds.items())}."]
     notes += [SHARED] if len(specific) > len(once) else []
+    notes += importance(inputs)
     return Table.of("Specific neurons by owner", "language", columns, rows, notes=notes, total=True)
+
+
+def importance(inputs: Inputs) -> list[str]:
+    """A sentence on whether specific neurons are the important ones; none where not every neuron has a score."""
+    neurons = inputs.neurons.drop_duplicates(NEURON).set_index(NEURON)["kind"]
+    scores = pd.DataFrame({code: one.set_index(NEURON)["score"] for code, one in inputs.awareness.items()})
+    scores = scores.reindex(neurons.index)
+    if scores.empty or scores.isna().any(axis=None):
+        return []
+    scores /= scores.groupby("layer").transform("mean")  # as `neurons.normalize: language_mean`
+    measures = pd.DataFrame({"mean": scores.mean(axis=1), "variance": scores.var(axis=1, ddof=0)})
+    measures["relative"] = measures["variance"] / measures["mean"] ** 2
+    ranks = measures.rank().corr()["mean"]
+    of = measures["mean"].groupby(neurons).mean()
+    return [
+        f"Rank correlation of a neuron's mean awareness over the languages with its variance: {ranks['variance']:.2f}; "
+        f"with the variance divided by the squared mean: {ranks['relative']:.2f}. Specific neurons have "
+        f"{of.get('specific', np.nan) / of.get('general', np.nan):.2f} times the mean awareness of general ones."
+    ]
 
 
 def _specific(inputs: Inputs) -> pd.DataFrame:

@@ -72,6 +72,23 @@ def test_answers_about_layers_and_neurons():
     assert found.notes[1:] == [detection.SHARED]
 
 
+def test_whether_specific_neurons_are_the_important_ones():
+    rows = {"layer": [0] * 4, "neuron": [0, 1, 2, 3]}
+    kind = ["general", "general", "specific", "specific"]
+    inputs = Inputs("x", table_of([]), neurons=pd.DataFrame({**rows, "kind": kind, "language": None, "selected": True}))
+    # by their means: .1 .2 .4 3.3 and 1 .8 1.2 1; means .55 .5 .8 2.15, variances .2025 .09 .16 1.3225
+    inputs.awareness = {
+        "de": pd.DataFrame({**rows, "score": [1.0, 2.0, 4.0, 33.0]}),
+        "en": pd.DataFrame({**rows, "score": [1.0, 0.8, 1.2, 1.0]}),
+    }
+    (note,) = detection.importance(inputs)  # ranks of the means 2 1 3 4, of the variances 3 1 2 4: 1 - 6 * 2 / 60
+    assert "with its variance: 0.80" in note
+    assert "squared mean: -0.60" in note  # .669 .36 .25 .286, ranks 4 3 1 2: 1 - 6 * 16 / 60
+    assert "2.81 times" in note  # 1.475 / .525
+    inputs.awareness["en"] = inputs.awareness["en"][:3]  # ablation of a sample
+    assert detection.importance(inputs) == []
+
+
 def test_masks_from_elsewhere_are_named():
     scores = table_of([("landermt", "main", "0", "en-de", 1.0)])
     inputs = Inputs("x", scores, config="neurons: {masks: lape-masks}")
