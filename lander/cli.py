@@ -340,7 +340,7 @@ def convert(args: argparse.Namespace) -> None:
         action="append",
         required=True,
         metavar="LANGUAGE=FILE",
-        help="one sentence a line, plain or .gz; once for each language, best the same sentences in all: a line "
+        help="one sentence a line, plain or packed; once for each language, best the same sentences in all: a line "
         "that is empty in one is left out of all",
     ),
     flags_of(Numbers, "sentences"),

@@ -26,10 +26,12 @@ from typing import Any
 
 import datasets
 
-from lander.data import delimited, textfiles
+from lander.data import delimited
 from lander.data.reading import Texts
 from lander.data.sources import Source
 from lander.data.testsets import offline
+from lander.data.textfiles import ENDS as PACKED
+from lander.data.textfiles import bare
 from lander.shared.errors import UserError, brief
 from lander.shared.languages import find_language, parse_language
 from lander.shared.yamlfile import parse_yaml
@@ -38,7 +40,7 @@ BUILDERS = {
     ".parquet": "parquet", ".jsonl": "json", ".ndjson": "json", ".json": "json", ".csv": "csv", ".tsv": "csv",
     ".arrow": "arrow",
 }  # fmt: skip
-ENDS = (*BUILDERS, *(end + packed for end in BUILDERS for packed in textfiles.ENDS))
+ENDS = (*BUILDERS, *(end + packed for end in BUILDERS for packed in PACKED))
 SPLITS = {
     "train": ("train", "training"),
     "validation": ("validation", "valid", "dev", "val"),
@@ -46,7 +48,9 @@ SPLITS = {
 }
 Row = dict[str, Any]
 _SHARD = re.compile(r"(.*)-\d{5}-of-(\d{5})(\..*)")  # a file that counts itself: -00000-of-00002.parquet
-_OTHER = re.compile(r"(^|/)\.|(^|/)(dataset_infos?|config|package|state)\.json$")  # files that hold no rows
+_OTHER = re.compile(  # files that hold no rows, and what `map` has cached beside them
+    r"(^|/)\.|(^|/)(dataset_infos?|config|package|dataset_dict|state)\.json$|(^|/)cache-[^/]*\.arrow$"
+)
 
 
 def rows(
@@ -61,7 +65,7 @@ def rows(
     try:
         prefix = None
         for row in islice(_open(source, languages, split, cached), start, None):
-            flat = _flat(row)
+            flat = _flat(row if isinstance(row, dict) else {})
             if prefix is None:
                 prefix, columns = _prefix(flat, columns, place)
             yield tuple(_texts(flat.get(prefix + column), place) for column in columns.values())
@@ -125,6 +129,7 @@ def _texts(value: Any, place: str) -> Texts:
         return texts if len(texts) > 1 else "".join(texts)
     if not isinstance(value, str | None):
         raise UserError(f"{place}: a value of a language's column is not text but {value!r:.80}; write it as text")
+    (value or "").encode()  # half of a pair of surrogates, which JSON may hold, is no character
     return value or ""
 
 
@@ -138,12 +143,12 @@ def _open(source: Source, languages: Sequence[str], split: str, cached: bool) ->
     builder = datasets.load_dataset_builder(source.hf, name, revision=source.revision)
     files = (builder.config.data_files or {}).get(split)
     if files and builder.name in ("csv", "json"):
-        return _read(builder.name, list(files))
+        return _read(builder.name, list(files), vars(builder.config))
     return builder.as_streaming_dataset(split)
 
 
-def _open_cached(source: Source, languages: Sequence[str]) -> tuple[str, list[str]]:
-    """Kind and files of a dataset of the hub in the hub's cache."""
+def _open_cached(source: Source, languages: Sequence[str]) -> tuple[str, list[str], Row]:
+    """Kind, files and options of a dataset of the hub in the hub's cache."""
     import huggingface_hub
 
     try:
@@ -162,43 +167,50 @@ def _open_cached(source: Source, languages: Sequence[str]) -> tuple[str, list[st
         ) from None
 
 
-def _chosen(source: Source, languages: Sequence[str], folder: Path) -> tuple[str, list[str]]:
-    """Kind and files that a source reads of a folder."""
-    files = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
-    chosen = files_of(source, languages, files, read_card(folder))
-    return _builder(chosen[0]), [str(folder / name) for name in chosen]
+def _chosen(source: Source, languages: Sequence[str], folder: Path) -> tuple[str, list[str], Row]:
+    """Kind and files that a source reads of a folder, and the options of its configuration in the card."""
+    files, card = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()], read_card(folder)
+    chosen = files_of(source, languages, files, card)
+    _, options = _entry(source, languages, files, card)
+    return _builder(chosen[0]), [str(folder / name) for name in chosen], options
 
 
-def _read(kind: str, files: list[str]) -> Iterable[Row]:
-    """The rows of files of one kind, by `datasets`."""
+def _read(kind: str, files: list[str], options: Row) -> Iterable[Row]:
+    """The rows of files of one kind, by `datasets`.
+
+    Of its options those count that say what the rows are: the separator and the names of columns of CSV, and the field
+    of a JSON file that has the rows.
+    """
 
     def load(kind: str, **options: Any) -> Iterable[Row]:
         return datasets.load_dataset(kind, data_files=files, split="train", streaming=True, **options)
 
     if kind == "csv":
-        layouts = {delimited.layout(file, "\t" if _bare(file).endswith(".tsv") else ",") for file in files}
+        sep = options.get("delimiter") or options.get("sep") or ("\t" if bare(files[0]).endswith(".tsv") else ",")
+        names = options.get("column_names") or options.get("names") or ()
+        layouts = {delimited.layout(file, sep, names) for file in files}
         if len(layouts) > 1:
             raise UserError(f"{files[0]} and {files[-1]}: other columns or quotes; write all files of a split alike")
-        ((sep, quoting, names),) = layouts
-        features = datasets.Features(dict.fromkeys(names, datasets.Value("string")))
-        return load("csv", sep=sep, quoting=quoting, keep_default_na=False, na_filter=False, features=features)
+        ((quoting, columns),) = layouts
+        text = datasets.Features(dict.fromkeys(columns, datasets.Value("string")))
+        found = {"sep": sep, "quoting": quoting, "names": list(names) or None, "features": text}
+        return load("csv", **found, keep_default_na=False, na_filter=False)
     if kind == "json":
         lines = (line for row in load("text") if (line := row["text"].lstrip("\ufeff")).strip())
         first = next(lines, "")
-        if first.lstrip().startswith("["):  # one list of rows
-            documents = load("text", sample_by="document")
-            return (row for file in documents for row in json.loads(file["text"].lstrip("\ufeff")))
+        field = options.get("field")
+        if field or first.lstrip().startswith("["):  # one list of rows
+            documents = (json.loads(file["text"].lstrip("\ufeff")) for file in load("text", sample_by="document"))
+            return (row for document in documents for row in (document[field] if field else document))
         return (_parsed(line, number) for number, line in enumerate(chain([first] if first else [], lines), start=1))
     return load(kind)
 
 
-def _parsed(line: str, number: int) -> Row:
+def _parsed(line: str, number: int) -> Any:
     try:
-        row = json.loads(line)
-        line.encode() if "\\u" not in line else str(row).encode()  # half of a pair of surrogates is no character
+        return json.loads(line)
     except ValueError as error:
         raise ValueError(f"row {number}: not JSON in one line ({error})") from None
-    return row if isinstance(row, dict) else {}
 
 
 def files_of(source: Source, languages: Sequence[str], files: list[str], card: str) -> list[str]:
@@ -208,12 +220,9 @@ def files_of(source: Source, languages: Sequence[str], files: list[str], card: s
     UserError if there is no file, files are of several kinds, or parts of a file are missing. `files` are all files of
     the dataset, `card` is the text of its README.md.
     """
-    data = [name for name in files if name.endswith(ENDS) and not _OTHER.search(name)]
-    entries = {str(entry.get("config_name", "default")): entry for entry in _configs(card)}
-    folders = {name.split("/")[0] for name in data if "/" in name}
-    names = list(entries) or sorted(folder for folder in folders if not _names_split(folder, SPLITS))
-    config = _pick_config(source, names, languages) if source.config or names else None
-    entry, split = entries.get(config, {}), source.split or "train"
+    data = _data(files)
+    config, entry = _entry(source, languages, files, card)
+    split = source.split or "train"
     if "data_files" in entry:
         patterns = []
         for one in entry["data_files"] if isinstance(entry["data_files"], list) else [entry["data_files"]]:
@@ -229,7 +238,7 @@ def files_of(source: Source, languages: Sequence[str], files: list[str], card: s
     place = f"dataset {source.hf}: "
     if not found:
         raise UserError(f"{place}no file of the split {split!r}{f' of {config}' if config else ''}")
-    if len({(_builder(name), _bare(name).endswith(".tsv")) for name in found}) > 1:
+    if len({(_builder(name), bare(name).endswith(".tsv")) for name in found}) > 1:
         raise UserError(f"{place}the split {split!r} is in files of several kinds ({', '.join(found[:5])})")
     if zstd := next((name for name in found if name.endswith(".zst")), None):
         raise UserError(f"{place}{zstd}: zstd is not read in a data set's folder; unpack it: zstd -d {zstd}")
@@ -240,6 +249,20 @@ def files_of(source: Source, languages: Sequence[str], files: list[str], card: s
     return sorted(found)
 
 
+def _data(files: Iterable[str]) -> list[str]:
+    """Files that may hold rows."""
+    return [name for name in files if name.endswith(ENDS) and not _OTHER.search(name)]
+
+
+def _entry(source: Source, languages: Sequence[str], files: list[str], card: str) -> tuple[str | None, Row]:
+    """The configuration that a source reads, None if the dataset has none, and its entry in the card, if it has one."""
+    entries = {str(entry.get("config_name", "default")): entry for entry in _configs(card)}
+    folders = {name.split("/")[0] for name in _data(files) if "/" in name}
+    names = list(entries) or sorted(folder for folder in folders if not _names_split(folder, SPLITS))
+    config = _pick_config(source, names, languages) if source.config or names else None
+    return config, entries.get(config, {})
+
+
 def _names_split(path: str, splits: Iterable[str]) -> bool:
     words = [word for split in splits for word in SPLITS.get(split, (split,))]
     return any(re.search(rf"(^|[^a-z]){re.escape(word)}($|[^a-z])", path.lower()) for word in words)
@@ -247,15 +270,10 @@ def _names_split(path: str, splits: Iterable[str]) -> bool:
 
 def _builder(name: str) -> str:
     """What `datasets` calls the format of a file."""
-    return BUILDERS[Path(_bare(name)).suffix]
+    return BUILDERS[Path(bare(name)).suffix]
 
 
-def _bare(name: str) -> str:
-    """A file's name without the end that says how it is packed."""
-    return name.removesuffix(next(filter(name.endswith, textfiles.ENDS), ""))
-
-
-def _configs(card: str) -> list[dict]:
+def _configs(card: str) -> list[Row]:
     """The entries of `configs:` in the card's front matter; none if it has no valid one."""
     front = None
     if card.startswith("---"):

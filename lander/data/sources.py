@@ -3,7 +3,7 @@
 A source is exactly one of the kinds below. `lander.data.reading` reads all of them as one stream of aligned lines.
 
     {"builtin": "cldr", "vocabulary": "all"}                        generated from the Unicode CLDR (lander.data.cldr)
-    {"files": {"en": "a.txt.gz", "de": "b.txt"}}                    line-aligned, plain or gzip
+    {"files": {"en": "a.txt.gz", "de": "b.txt"}}                    line-aligned, plain or packed
     {"tsv": "f.tsv", "columns": ["en", "de"]}                       no header, quotes are plain text
     {"hf": "Helsinki-NLP/opus-100", "config": "en-it", "split": "train", "columns": {"en": "english", "it": "italian"}}
                                                                     the hub, or a folder of its layout (lander.data.hub)
@@ -24,7 +24,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
-from lander.data import testsets, tmx
+from lander.data import testsets, textfiles, tmx
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction, base_language, find_language, parse_direction
 from lander.shared.section import Section, Text
@@ -59,9 +59,9 @@ class Source(Section):
         description="Which part of cldr: known (the easy part, whose translations the built-in base has read) or all.",
     )
     files: dict[str, Text] | None = Field(
-        None, min_length=1, description="Line-aligned plain or .gz text files, as code to path."
+        None, min_length=1, description="Line-aligned text files, plain or packed, as code to path."
     )
-    tsv: Text | None = Field(None, description="Tab-separated file, plain or .gz, with the languages of `columns`.")
+    tsv: Text | None = Field(None, description="Tab-separated file, plain or packed, with the languages of `columns`.")
     columns: Annotated[tuple[Text, ...], Field(min_length=2)] | dict[str, Text] | None = Field(
         None,
         description="For tsv: the languages of the columns, first to last. For hf: code to column, if the columns are "
@@ -70,9 +70,7 @@ class Source(Section):
     hf: Text | None = Field(
         None, description="Data set on the Hugging Face hub, or a local folder with the layout of one."
     )
-    tmx: Text | None = Field(
-        None, description="Translation memory, plain, .gz or .zip with one memory in it; en-US serves en."
-    )
+    tmx: Text | None = Field(None, description="Translation memory, plain or packed; en-US serves en.")
     sacrebleu: Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9._/-]*$")] | None = Field(
         None,
         description="Test set of sacreBLEU, as wmt16, with the languages of `directions` or `config`; read from its "
@@ -244,11 +242,13 @@ def check_sources(
             if not os.path.isfile(path):
                 where = "" if os.path.isabs(path) else f" (paths are relative to {os.getcwd()})"
                 raise UserError(f"{place}: {path}: no such file{where}")
-        if files or not source.tmx:  # the languages of a memory are in its file
-            try:
+        try:
+            for path in paths if not source.tmx else ():
+                textfiles.begins(path)
+            if files or not source.tmx:  # the languages of a memory are in its file
                 source.languages  # noqa: B018  (read once, and kept)
-            except UserError as error:
-                raise UserError(f"{place}: {error}") from None
+        except UserError as error:
+            raise UserError(f"{place}: {error}") from None
     given = Counter(source.name for source in sources if source.name)
     for name, count in given.items():
         if count > 1 and not named:
@@ -270,7 +270,7 @@ def _derived_name(source: Source) -> str:
         name = os.path.commonprefix([Path(path).name for path in paths]).rstrip(".-_")  # noqa: RUF071 (characters)
         name = name if len(name) > 2 else Path(paths[0]).parent.name
     elif source.tsv or source.tmx:
-        name = Path(source.paths()[0]).name.removesuffix(".gz").removesuffix(".zip").removesuffix(f".{source.kind}")
+        name = textfiles.bare(Path(source.paths()[0]).name).removesuffix(f".{source.kind}")
     else:
         name = source.builtin or source.sacrebleu or Path(source.hf).name
         name = f"{name}-{source.config}" if source.config else name

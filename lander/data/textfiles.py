@@ -53,6 +53,11 @@ PEEKED = 512  # bytes
 DAMAGE = (gzip.BadGzipFile, zlib.error, lzma.LZMAError, zipfile.BadZipFile, ValueError)
 
 
+def bare(name: str) -> str:
+    """A file's name without the end that says how it is packed."""
+    return name.removesuffix(next(filter(name.endswith, ENDS), ""))
+
+
 class TextFile:
     """One text file as a stream of lines, with errors that name the file and the line."""
 
@@ -176,6 +181,12 @@ class TextFile:
                 raise UserError(f"{self.path}: the {packed} file is damaged ({error}); get it again") from None
             reason = getattr(error, "strerror", None) or error
             raise UserError(f"{self.path}: cannot be read ({reason})") from None
+
+
+def begins(path: str | Path) -> None:
+    """UserError if the first line of a file cannot be read: an archive, another encoding, a damaged file."""
+    with TextFile(path) as file:
+        file.read_line()
 
 
 def read_aligned(

@@ -51,10 +51,10 @@ _GAP_CODE = re.compile(  # a code itself: of HTML and Office, of RTF, an escape,
     re.IGNORECASE,
 )
 _DECLARED = re.compile(rb"""<\?xml[^>]*?encoding\s*=\s*["']([\w.:-]+)""")
-_NO_CHARACTER = r"[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]"
-_ILLEGAL = re.compile(
-    rf"{_NO_CHARACTER}|<!\[CDATA\[|\]\]>"
-    r"|&(?!(?:amp|lt|gt|quot|apos);)(?:#(?:\d{1,8}|x[\da-fA-F]{1,8});|\w{1,32};)?|<(?![^\W\d]|[:/!?])"
+_NO_CHARACTER = r"\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff"
+_ILLEGAL = re.compile(  # one set of first characters, which is fast to look for; then what has to follow each
+    rf"[&<\]{_NO_CHARACTER}](?:(?<=[{_NO_CHARACTER}])|(?<=<)(?:!\[CDATA\[|(?![^\W\d]|[:/!?]))|(?<=\])\]>"
+    r"|(?<=&)(?!(?:amp|lt|gt|quot|apos);)(?:#(?:\d{1,8}|x[\da-fA-F]{1,8});|\w{1,32};)?)"
 )
 _UNFINISHED = re.compile(r"(?:\]{1,2}|[&<][^>;\s]{0,34})\Z")  # at the end of a chunk
 
@@ -181,7 +181,8 @@ class _Parser:
     def feed(self, text: str, last: bool) -> list[tuple[int, Unit]]:
         """Parse the next part. Returns (line, unit) of the units that end here."""
         text = self._rest + text
-        whole = text if last else _UNFINISHED.sub("", text)
+        open_end = None if last else _UNFINISHED.search(text, max(len(text) - 40, 0))
+        whole = text[: open_end.start()] if open_end else text
         self._rest = text[len(whole) :]
         data = _ILLEGAL.sub(self._legal, whole).encode()
         try:
@@ -206,7 +207,7 @@ class _Parser:
             return token
         if token.startswith("&#") and token.endswith(";"):
             number = int(f"0{token[2:-1]}", 16) if token[2] == "x" else int(token[2:-1])
-            return token if number < 0x110000 and not re.match(_NO_CHARACTER, chr(number)) else BAD
+            return token if number < 0x110000 and not re.match(f"[{_NO_CHARACTER}]", chr(number)) else BAD
         return BAD
 
     def _refuse(self, message: str) -> NoReturn:

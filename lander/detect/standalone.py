@@ -83,7 +83,7 @@ def run(
 
 
 def read_texts(files: dict[str, Path], most: int | None = None) -> dict[str, list[str]]:
-    """The lines of text files, plain or .gz, by language, without the empty ones.
+    """The lines of text files, plain or packed, by language, without the empty ones.
 
     If the files have equally many lines, a line that is empty in one file is left out of all, so that the lines stay
     the same sentences. Otherwise it is left out of its file only. Lines beyond what is asked for are not read.

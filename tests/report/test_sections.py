@@ -267,6 +267,19 @@ def test_the_first_two_models_are_the_better_zero_shot_and_landermt():
 # ---------------------------------------------------------------- provenance
 
 
+def test_every_reference_of_a_sentence_is_shown_and_counts(tmp_path):
+    row = {"source": "a", "reference": "rain <b>", "raw": "it rains", "hypothesis": "it rains"}
+    row["other_references"] = ["it rains"]
+    put(tmp_path / "lora/news/de-en.jsonl", json.dumps(row) + "\n")
+    browser = read_browser({Model("lora", "main", 0): tmp_path / "lora"}, {}, 10)
+    assert browser.groups[0].sentences[0].references == ["rain <b>", "it rains"]
+    assert browser.groups[0].sentences[0].outputs[0].chrf == pytest.approx(100)
+    put(tmp_path / "full/news/de-en.jsonl", json.dumps({**row, "other_references": ["rain"]}) + "\n")
+    folders = {Model(name, "main", 0): tmp_path / name for name in ("lora", "full")}
+    with pytest.raises(UserError, match="other sentences than"):
+        read_browser(folders, {}, 10)
+
+
 def test_commands_that_reproduce_a_number(tmp_path, monkeypatch):
     """The last one prints the score that it says; `python` and `sacrebleu` are those of the tests."""
     scores = table_of([("zero-shot", "main", "0", "en-zh", 1.0), ("full", "main", "0", "en-zh", 0.0)])
@@ -276,15 +289,30 @@ def test_commands_that_reproduce_a_number(tmp_path, monkeypatch):
     assert [first, second] == [config, f"{config} -- table1 tune"]
     assert third == f"{config} -- results/demo/evaluate/full/main/s0/news/en-zh.csv"
     assert "full, seed 0, en-zh on news" in what
-    lines = [("委员会于5月开会", "委员会于5月开会"), ("“猫”", "“狗”")]
-    texts_of = [{"reference": reference, "hypothesis": hypothesis} for reference, hypothesis in lines]
+    assert score_printed(tmp_path, monkeypatch, last, [("委员会于5月开会", "委员会于5月开会"), ("“猫”", "“狗”")])
+
+
+def score_printed(tmp_path, monkeypatch, command, lines, **more) -> bool:
+    """Whether a command prints sacreBLEU's score of (reference, hypothesis) and of further references."""
+    texts_of = [{"reference": reference, "hypothesis": hypothesis, **more} for reference, hypothesis in lines]
     path = tmp_path / "results/demo/translate/full/main/s0/news/en-zh.jsonl"
     put(path, "\n".join(map(json.dumps, texts_of)) + "\n")
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
-    done = subprocess.run(last, shell=True, cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=True)
     references, hypotheses = zip(*lines, strict=True)
-    wanted = BLEU(tokenize="zh").corpus_score(hypotheses, [references])
-    assert done.stdout.strip() == f"{wanted.score:.1f}"
+    others = [[other] * len(lines) for other in more.get("other_references", [])]
+    wanted = BLEU(tokenize="zh").corpus_score(hypotheses, [references, *others])
+    return done.stdout.strip() == f"{wanted.score:.1f}"
+
+
+def test_commands_that_reproduce_a_number_of_several_references(tmp_path, monkeypatch):
+    scores = table_of([("full", "main", "0", "en-zh", 0.0)])
+    scores["signature"] = "nrefs:2|tok:zh"
+    inputs = Inputs("demo", scores, config_path="results/demo/config.yaml")
+    lines, more = [("委员会于5月开会", "委员会于6月开会"), ("“猫”", "“猫”")], {"other_references": ["委员会于6月"]}
+    assert score_printed(tmp_path, monkeypatch, provenance.commands(inputs, [])[-1][1], lines, **more)
+    scores["signature"] = "nrefs:var|tok:zh"
+    assert "sacrebleu" not in provenance.commands(inputs, [])[-1][1]
 
 
 def test_what_the_numbers_were_made_with():
