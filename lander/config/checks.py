@@ -16,6 +16,7 @@ from lander.evaluate.bleu import missing_tokenizer
 from lander.evaluate.metrics import METRICS
 from lander.shared.errors import UserError, nearest
 from lander.shared.languages import find_language, parse_language
+from lander.shared.section import unusable
 
 if TYPE_CHECKING:
     from lander.config.config import Config
@@ -128,6 +129,7 @@ def _places(config: "Config") -> Iterator[str]:
         yield f"run: {config.run}: {folder} is where the profile slurm puts SLURM's logs; choose another name"
     if os.path.lexists(folder) and not os.path.isdir(folder):
         yield f"run: {config.run}: {folder} is a file, and a run is a folder; choose another name"
+    yield from (f"model.path: {fault}" for fault in map(unusable, config.base.files()) if fault)
     template, templates = config.translate.template, [one.name for one in load_templates(config.data.templates)]
     if template not in templates:
         remedy = nearest(template, templates, f"there are: {', '.join(templates)}")

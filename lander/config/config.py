@@ -86,7 +86,7 @@ class Config(Section):
     does best on the dev set."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Distinct] = Field((0,), min_length=1)
     """Seeds of sampling and training; methods that train nothing use the first."""
-    threads: int = Field(1, ge=1)
+    threads: int = Field(1, ge=1, le=1024)
     """Torch threads of each job; part of the result, because the order of sums depends on it."""
     readings: Literal["repaired", "paper"] = "repaired"
     """Which reading is used where the paper can be understood in two ways (docs/method.md)."""

@@ -25,7 +25,7 @@ from lander.data.settings import resolve
 from lander.data.templates import load_templates
 from lander.shared import tables
 from lander.shared.errors import UserError
-from lander.shared.files import remedy
+from lander.shared.files import prefix, remedy
 from lander.shared.languages import Direction
 
 BLOCK = 200_000  # rows in memory at once while the output is written
@@ -64,7 +64,7 @@ def sample(
         raise UserError(f"{counts}: does not count the pairs of {clean}; {remedy(counts)}")
     numbers = (hashes["template"].to_numpy()[order] % len(load_templates(templates))).tolist()
     # named like temporary files of `out`, so that `files.sweep` finds what a killed job has left
-    with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
+    with TemporaryDirectory(prefix=prefix(out), dir=out.parent) as folder:
         found = zip(numbers, _rows(clean, (*sides, "origin", "line"), order, len(hashes), Path(folder)), strict=True)
         rows = ((source, target, template, *place) for template, (source, target, *place) in found)
         tables.write_rows(out, rows, "train")

@@ -27,7 +27,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, mo
 from lander.data import testsets, textfiles, tmx
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction, base_language, find_language, parse_direction
-from lander.shared.section import Section, Text
+from lander.shared.section import PathText, Section, Text, unusable
 from lander.shared.validation import validate
 
 DirectionValue = Annotated[
@@ -58,19 +58,19 @@ class Source(Section):
         None,
         description="Which part of cldr: known (the easy part, whose translations the built-in base has read) or all.",
     )
-    files: dict[str, Text] | None = Field(
+    files: dict[str, PathText] | None = Field(
         None, min_length=1, description="Line-aligned text files, plain or packed, as code to path."
     )
-    tsv: Text | None = Field(None, description="Tab-separated file, plain or packed, with the languages of `columns`.")
+    tsv: PathText | None = Field(None, description="Tab-separated file, plain or packed, languages as in `columns`.")
     columns: Annotated[tuple[Text, ...], Field(min_length=2)] | dict[str, Text] | None = Field(
         None,
         description="For tsv: the languages of the columns, first to last. For hf: code to column, if the columns are "
         "not called by their codes. For tmx: code to the file's xml:lang, if one has to be chosen (zh to zh-CN).",
     )
-    hf: Text | None = Field(
+    hf: PathText | None = Field(
         None, description="Data set on the Hugging Face hub, or a local folder with the layout of one."
     )
-    tmx: Text | None = Field(None, description="Translation memory, plain or packed; en-US serves en.")
+    tmx: PathText | None = Field(None, description="Translation memory, plain or packed; en-US serves en.")
     sacrebleu: Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9._/-]*$")] | None = Field(
         None,
         description="Test set of sacreBLEU, as wmt16, with the languages of `directions` or `config`; read from its "
@@ -233,12 +233,16 @@ def check_sources(
             raise UserError(f"{place}: a test source needs a name; add `name: news`, for example: results go by it")
         if source.hf and not os.path.isdir(source.hf) and not HUB_ID.fullmatch(source.hf):
             raise UserError(f"{place}.hf: {source.hf}: no such folder, and a data set on the hub is written owner/name")
+        if fault := next(filter(None, map(unusable, source.paths() if files else [])), None):  # of a file in a folder
+            raise UserError(f"{place}: {fault}")
         paths = source.paths() if files and not source.hf else []
         for path in paths:
             if paths.count(path) > 1:
                 raise UserError(f"{place}: {path} is named for two languages; each needs its own file")
             if os.path.isdir(path):
                 raise UserError(f"{place}: {path}: is a folder; name the file in it")
+            if os.path.exists(path) and not os.path.isfile(path):
+                raise UserError(f"{place}: {path}: a pipe or device, which can be read only once; write it to a file")
             if not os.path.isfile(path):
                 where = "" if os.path.isabs(path) else f" (paths are relative to {os.getcwd()})"
                 raise UserError(f"{place}: {path}: no such file{where}")

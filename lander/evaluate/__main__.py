@@ -33,14 +33,24 @@ def score_all(
     out: Path,
     tokenizer: str | None = None,
     extras: Sequence[str] = (),
+    heldout: Sequence[Path] = (),
 ) -> None:
-    """Score every test set in its directions, and contamination if it is known which texts training has `seen`."""
+    """Score every test set in its directions, and contamination if it is known which texts training has `seen`.
+
+    `heldout`: tables of the test sets, <test>/<direction>.parquet, whose sentences the translations must have.
+    """
     directions = {name: parse_direction(name) for served in tests.values() for name in served}
     for target in {direction.target for direction in directions.values()}:  # refused before anything is read
         bleu_for(target, tokenizer)
     check_files(extras)
     places = [(test, name) for test, served in tests.items() for name in served]
     items = {(test, name): translations.read(folder / test / f"{name}.jsonl") for test, name in places}
+    for path in heldout:
+        test, name = path.parent.name, path.stem
+        if (test, name) not in items:
+            raise UserError(f"--heldout {path}: not of --tests; give <test>/<direction>.parquet")
+        sources = tables.read(path, "heldout", ["source"])["source"].tolist()
+        translations.check_items(folder / test / f"{name}.jsonl", items[test, name], sources)
     for (test, name), one in items.items():
         flagged = flags(one, directions[name], seen)
         place = {**model.columns, "test": test, "direction": name}
@@ -88,7 +98,7 @@ def parse_tests(args: argparse.Namespace) -> Tests:
     """Test set -> its directions, from a JSON mapping, or from a JSON list of names that all serve --directions."""
     try:
         tests = json.loads(args.tests)
-    except ValueError:
+    except (ValueError, RecursionError):
         tests = None
     if isinstance(tests, list) and all(isinstance(name, str) for name in tests):
         tests = dict.fromkeys(tests, args.directions)
@@ -116,6 +126,8 @@ def _parser() -> argparse.ArgumentParser:
     what = "score the translations of one model"
     one = commands.add_parser("score", help=what, parents=[served]).add_argument
     one("--translations", type=Path, required=True, help="folder with <test>/<direction>.jsonl")
+    what = "<test>/<direction>.parquet, whose sentences the translations must have"
+    one("--heldout", nargs="*", type=Path, default=[], help=what)
     one("--train", nargs="*", type=Path, default=[], help="training tables, to flag test items seen there")
     one("--seen", type=Path, help="instead of --train: what `seen` has found there, once for all models")
     one("--tokenizer", choices=CHOICES, help="of BLEU (default: by target language); what cannot be right is refused")
@@ -167,7 +179,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = _parser().parse_args(argv)
     if args.command == "score":
         model, tests = Model(args.method, args.variant, args.seed), parse_tests(args)
-        score_all(args.translations, tests, read_seen(args, tests), model, args.out_dir, args.tokenizer, args.extra)
+        seen = read_seen(args, tests)
+        score_all(args.translations, tests, seen, model, args.out_dir, args.tokenizer, args.extra, args.heldout)
     elif args.command == "seen":
         heldout = (tables.read(path, "heldout") for path in args.heldout)
         texts = (text for one in heldout for text in (*one["source"], *chain.from_iterable(tables.references_of(one))))

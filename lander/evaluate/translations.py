@@ -8,6 +8,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from lander.shared.errors import UserError
+from lander.shared.files import check
 
 FIELDS = ("source", "reference", "raw", "hypothesis")
 OTHERS = "other_references"  # of a line whose test item has several
@@ -50,6 +51,7 @@ def streams(references: Iterable[Sequence[str]]) -> list[list[str | None]]:
 def read(path: str | Path) -> Translations:
     """Read a file of translations. UserError names a damaged line by its number."""
     path = Path(path)
+    check(path)
     rows = []
     try:
         # split at line feeds only: a JSON string may hold U+2028 and other things that `splitlines` takes for line ends
@@ -68,11 +70,22 @@ def read(path: str | Path) -> Translations:
     return Translations(*texts, None if None in cut else cut, None if None in loss else loss, others)
 
 
+def check_items(path: str | Path, items: Translations, sources: list[str]) -> None:
+    """Check that a file of translations has all sentences of its test set, in their order. It may be a user's own."""
+    if len(items) != len(sources):
+        wrong = f"{len(items):,} translations, and the test set has {len(sources):,} sentences"
+    elif other := [line for line, pair in enumerate(zip(items.source, sources, strict=True)) if len(set(pair)) > 1]:
+        wrong = f"line {other[0] + 1} has another source than that line of the test set"
+    else:
+        return
+    raise UserError(f"{path}: {wrong}; every line of the test set needs its translation, or {REMEDY}")
+
+
 def _fields(place: str, line: str) -> tuple[str | bool | float | list[str] | None, ...]:
     """The four texts of a line, and `cut`, `loss` and further references, which need not be there."""
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UserError(f"{place} is not JSON (cut off or damaged); {REMEDY}") from None
     row = row if isinstance(row, dict) else {}
     if wrong := [name for name in FIELDS if not isinstance(row.get(name), str)]:

@@ -12,7 +12,7 @@ from lander.models.families import fuse_activations
 from lander.models.tokens import Codec
 from lander.shared import machine
 from lander.shared.errors import UserError, one_line
-from lander.shared.files import read_json, remedy, sha256
+from lander.shared.files import check, read_json, remedy, sha256
 
 # oneDNN and its wrapper in torch (ideep) keep a program for each shape of a matrix product that they have met: 1,024 of
 # about a megabyte each, which is more than a small model takes if batches have many lengths. CPU products in bfloat16
@@ -20,6 +20,7 @@ from lander.shared.files import read_json, remedy, sha256
 for _name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
     os.environ.setdefault(_name, "64")
 
+ALIBI = 2048  # tokens that BLOOM was trained on at a time: more are no error, but nothing that it has seen
 REASONS = {  # words in a library's message -> what they mean
     "ignore_mismatched_sizes": "weights of other shapes than config.json says",
     "Weights only load failed": "a pickle that holds more than tensors; it is not loaded, since it could run code",
@@ -42,7 +43,7 @@ def load_model(path: str, revision: str | None = None, dtype: str = "auto") -> n
     """
     import warnings
 
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, GenerationConfig
     from transformers.utils import logging
 
     logging.disable_progress_bar()
@@ -50,6 +51,8 @@ def load_model(path: str, revision: str | None = None, dtype: str = "auto") -> n
     where = resolve(path)
     check_config(where)
     options = {"revision": revision or None, "dtype": machine.weight_type(dtype), "trust_remote_code": False}
+    options["generation_config"] = GenerationConfig()  # instead of the base's own: see `end_tokens`
+    options |= {"use_cache": True, "return_dict": True}  # a trainer may have left them off in config.json
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # no table of missing weights: the error below names them
     try:
@@ -72,7 +75,30 @@ def load_model(path: str, revision: str | None = None, dtype: str = "auto") -> n
     # Decoding gives the head a slice of its positions. Torch multiplies such a strided matrix row by row; in
     # bfloat16 on a CPU it copies the whole head for each row.
     model.get_output_embeddings().register_forward_pre_hook(lambda _head, inputs: (inputs[0].contiguous(),))
+    head = model.get_output_embeddings().weight
+    if head is not model.get_input_embeddings().weight:  # the file has both, whatever config.json says
+        model.config.tie_word_embeddings = False
+    rows = head.shape[0]
+    model.generation_config.eos_token_id = [token for token in end_tokens(where, revision) if token < rows] or None
     return model.eval().requires_grad_(False).to(machine.device())
+
+
+def end_tokens(where: str, revision: str | None = None) -> list[int]:
+    """End tokens that a model's own files list.
+
+    Nothing else of its settings for decoding is used: a penalty, a limit or a forbidden token is chosen for a purpose
+    of its own, and would make another output than the model's most likely tokens.
+    """
+    from transformers.utils import cached_file
+
+    found: list[Any] = []
+    for name in ("generation_config.json", "config.json"):
+        quiet = {f"_raise_exceptions_for_{what}": False for what in ("missing_entries", "connection_errors")}
+        if file := cached_file(where, name, revision=revision or None, **quiet):
+            content = read_json(file)
+            listed = content.get("eos_token_id") if isinstance(content, dict) else None
+            found += listed if isinstance(listed, list) else [listed]
+    return [token for token in dict.fromkeys(found) if type(token) is int and token >= 0]
 
 
 def load_codec(path: str, revision: str | None = None, prompt: str | None = None) -> Codec:
@@ -105,11 +131,19 @@ def load(
     return network, codec
 
 
+def positions(network: nn.Module) -> int | None:
+    """How many tokens a model is made for; None if its config names no number (see `ALIBI`)."""
+    return getattr(network.config, "max_position_embeddings", None) or getattr(network.config, "seq_length", None)
+
+
 def check_config(where: str) -> None:
     """Check the config.json of a local model before transformers reads it; warns about code of the model's own."""
     file = Path(where) / "config.json"
     if not file.is_file():
         return  # of the hub
+    for one in sorted(Path(where).iterdir()):
+        if one.suffix in (".json", ".safetensors"):  # of a base that a run has made
+            check(one, Path(where, "lander.json"))
     depth(file)
     found = read_json(file)
     for key in (key for key, value in found.items() if "dropout" in key and isinstance(value, int | float)):

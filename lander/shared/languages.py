@@ -15,7 +15,7 @@ from babel.core import get_global
 
 from lander.shared.errors import UserError
 
-CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")  # a language's code becomes part of file names
+CODE = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*")  # a language's code becomes part of file names
 
 PARTS = {"pbt": "ps", "quy": "qu", "quz": "qu"}  # of languages, as in FLORES; CLDR has the others
 

@@ -17,7 +17,7 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 
 from lander.shared.errors import UserError, brief
-from lander.shared.files import remedy, whole_file
+from lander.shared.files import check, remedy, whole_file
 
 NEVER_EMPTY = ("train", "activations", "layers", "awareness", "neurons")  # without rows such a table is damaged
 COUNTED = ("layer", "neuron", "line", "tokens", "sentences", "pairs", "part", "template")  # columns never below 0
@@ -179,6 +179,8 @@ def head(path: str | Path, schema: str, rows: int) -> pd.DataFrame:
 @contextmanager
 def _opened(path: str | Path | BinaryIO, name: str) -> Iterator[pq.ParquetFile]:
     """Yield a Parquet file to read from in the block; what is wrong with it becomes a `UserError`."""
+    if isinstance(path, str | Path):
+        check(path)
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             yield file

@@ -39,13 +39,22 @@ from lander.config.translate import Translate
 from lander.data.templates import Template, load_templates
 from lander.evaluate.contamination import normalise
 from lander.evaluate.translations import OTHERS, streams
+from lander.models import loading
 from lander.models.flags import add_model_flags, add_prompt_flags
 from lander.shared import machine, tables
 from lander.shared.errors import UserError, run_main
 from lander.shared.files import whole_file, write_json
 from lander.shared.languages import Direction, parse_direction
 from lander.shared.section import add_flags
-from lander.translate.translator import Decoding, Output, Translator, first_line, load, own_templates, template_of
+from lander.translate.translator import (
+    Decoding,
+    Output,
+    Translator,
+    first_line,
+    load,
+    own_templates,
+    template_of,
+)
 
 
 class TestSet(NamedTuple):
@@ -99,9 +108,7 @@ def few_shot(
     A prompt that leaves no room for `max_new_tokens` loses its first demonstrations. A model whose config names no
     number of positions (ALiBi) has room for all.
     """
-    config = translator.network.config
-    positions = getattr(config, "max_position_embeddings", None) or getattr(config, "seq_length", None) or math.inf
-    room = positions - max_new_tokens
+    room = (loading.positions(translator.network) or math.inf) - max_new_tokens
     prompts, kept = [], []
     for source, references in zip(items["source"], tables.references_of(items), strict=True):
         parts = [
@@ -211,6 +218,7 @@ def decode(
         prompts, kept = few_shot(translator, items, template, examples, decoding.max_new_tokens)
         lost = [examples.shots - count for count in kept]
         facts |= {"shots_dropped": sum(lost), "sentences_with_fewer_shots": sum(count > 0 for count in lost)}
+    translator.warn_of_long(dict(enumerate(prompts)), f"{test.path}, sentence")
     outputs = translator.complete(prompts, test.direction, decoding)
     references = translator.codec.targets(items["target"].tolist())
     losses = translator.losses(prompts, references, test.direction, decoding.batch_size)

@@ -6,6 +6,7 @@ import unicodedata
 
 import pandas as pd
 import pytest
+from made import write_table
 from sacrebleu.metrics import BLEU
 
 from lander.evaluate import significance, translations
@@ -498,6 +499,23 @@ def test_a_missing_direction_leaves_nothing_behind(tmp_path):
     metrics = {row["metric"] for row in read_scores(tmp_path / "out/news/en-de.csv")}
     assert "bleu" in metrics
     assert "contaminated" not in metrics  # without training texts
+
+
+def test_translations_have_the_sentences_of_their_test_set(tmp_path):
+    """Those of the user's own system, too: they have no seal."""
+    test = {"en-de": ["a", "c"], "de-en": ["b", "d"]}
+    for direction, sources in test.items():
+        write_table(tmp_path / f"test/news/{direction}.parquet", "heldout", {"source": sources, "target": "x"})
+        write_translations(tmp_path / f"in/news/{direction}.jsonl", [(source, "x", "y", "y") for source in sources])
+    heldout = ["--heldout", *(tmp_path / f"test/news/{direction}.parquet" for direction in test)]
+    run_score(tmp_path, *heldout)
+    path = tmp_path / "in/news/en-de.jsonl"
+    write_translations(path, [("a", "x", "y", "y")])
+    with pytest.raises(UserError, match=f"{path}: 1 translations, and the test set has 2 sentences"):
+        run_score(tmp_path, *heldout)
+    path.write_bytes((tmp_path / "in/news/de-en.jsonl").read_bytes())
+    with pytest.raises(UserError, match=f"{path}: line 1 has another source"):
+        run_score(tmp_path, *heldout)
 
 
 def row(direction, value, metric="bleu", signature="tok:13a|version:1", seed="0"):

@@ -188,6 +188,14 @@ def test_copied_jobs_cost_nothing(tmp_path):
     assert training.stages(inputs).data["stage"].tolist() == ["data"]
 
 
+def test_a_training_that_was_stopped_took_the_time_of_all_its_processes(tmp_path):
+    """The benchmark of Snakemake is that of the last one, 4 s; the other training was never stopped."""
+    for name, seconds, whole in (("full/main/s0", 4, 60.0), ("lora/main/s0", 5, 4.5)):
+        put(tmp_path / f"benchmarks/finetune/{name}.tsv", f"s\tmax_rss\n{seconds}\t100\n")
+        put(tmp_path / f"finetune/{name}/run.json", json.dumps({"seconds": whole}))
+    assert read_benchmarks(tmp_path / "benchmarks")["seconds"].tolist() == [60, 5]
+
+
 def test_gain_against_cost_by_hand():
     mean = {"zero-shot": 10.0, "full": 30.0, "lora": 25.0, "layers": 24.0, "adapter": 30.0}
     inputs = Inputs("x", table_of([(method, "main", "0", "mean", value) for method, value in mean.items()]))
