@@ -6,6 +6,7 @@ declarations (`lander.config.schema`). `load` takes the merged mapping of the co
     config.read("mine.yaml").layers.k  ->  4
 """
 
+import re
 import sys
 from collections.abc import Mapping
 from itertools import permutations
@@ -59,7 +60,8 @@ def _names(value: Any) -> Any:
         if not isinstance(code, str):
             raise UserError(not_text(f"languages[{index}]", code))
         if not CODE.fullmatch(code):  # it becomes part of the names of files
-            raise UserError(f"languages: {code!r} is no code; use letters, digits and - in between, as in zh-Hant")
+            example = re.sub("[^A-Za-z0-9]+", "-", code).strip("-") if CODE.match(code) else "zh-Hant"
+            raise UserError(f"languages: {code!r} is no code; use letters, digits and - in between, as in {example}")
     return dict(value) if isinstance(value, Mapping) else {code: language_name(code) for code in value}
 
 

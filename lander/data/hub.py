@@ -33,6 +33,7 @@ from lander.data.testsets import offline
 from lander.data.textfiles import ENDS as PACKED
 from lander.data.textfiles import bare
 from lander.shared.errors import UserError, brief
+from lander.shared.languages import find_language, parse_language
 from lander.shared.yamlfile import parse_yaml
 
 BUILDERS = {
@@ -65,7 +66,8 @@ def rows(
         prefix = None
         for row in islice(_open(source, languages, split, cached), start, None):
             flat = _flat(row if isinstance(row, dict) else {})
-            prefix = _prefix(flat, columns, place) if prefix is None else prefix
+            if prefix is None:
+                prefix, columns = _prefix(flat, columns, place)
             yield tuple(_texts(flat.get(prefix + column), place) for column in columns.values())
     except UserError:
         raise
@@ -98,12 +100,20 @@ def _flat(row: Row, prefix: str = "") -> Row:
     return found
 
 
-def _prefix(flat: Row, columns: dict[str, str], place: str) -> str:
-    """The path of what holds all the columns: `translation` if it does, else the row, else the first that does."""
+def _prefix(flat: Row, columns: dict[str, str], place: str) -> tuple[str, dict[str, str]]:
+    """The path of what holds all the columns: `translation` if it does, else the row, else the first that does.
+
+    The columns too: named by another code of the language (`eng` for `en`) if none has the wanted name.
+    """
     holders = ["translation.", "", *(f"{path}." for path, value in flat.items() if isinstance(value, dict))]
     for holder in holders:
         if all(holder + column in flat for column in columns.values()):
-            return holder
+            return holder, columns
+    for holder in holders:
+        names = [path.removeprefix(holder) for path in flat if path.startswith(holder)]
+        own = {language: find_language(column, names) for language, column in columns.items()}
+        if None not in own.values():
+            return holder, own
     missing = [(code, name) for code, name in columns.items() if not any(holder + name in flat for holder in holders)]
     language, column = (missing or list(columns.items()))[0]
     there = ", ".join(path for path, value in flat.items() if not isinstance(value, dict))
@@ -291,4 +301,8 @@ def _pick_config(source: Source, names: list[str], languages: Sequence[str]) -> 
     for candidate in (config, "-".join(reversed(config.split("-")))):
         if candidate in names or (Path(source.hf) / candidate).is_dir():
             return candidate
+    wanted = set(map(parse_language, config.split("-") if source.config else languages))
+    for name in names:
+        if set(map(parse_language, name.split("-"))) == wanted:
+            return name
     raise UserError(f"dataset {source.hf}: no config {config!r}; there are: {known}")

@@ -11,6 +11,7 @@ from lander.data import testsets, tmx
 from lander.data.sources import Source
 from lander.data.textfiles import read_aligned
 from lander.shared.errors import UserError
+from lander.shared.languages import find_language
 from lander.shared.progress import progress as progress_bar
 
 Texts = str | list[str]  # a text, or a list of several translations
@@ -37,9 +38,12 @@ def read(
         skipped: counts units of a tmx source that are left out, by reason (`tmx.LEFT_OUT`).
         several: several translations of a line (references of a test set) stay a list; otherwise the first counts.
     """
-    held = source.files or source.columns
-    if held and (missing := [language for language in languages if language not in held]):
-        raise UserError(f"source {source.name!r}: has no {', '.join(missing)}, only {', '.join(held)}")
+    if held := source.files or source.columns or (source.sacrebleu and source.languages):
+        own = source.own(languages)
+        missing = [language for language, code in zip(languages, own, strict=True) if code is None]
+        if missing and not source.sacrebleu:
+            raise UserError(f"source {source.name!r}: has no {', '.join(missing)}, only {', '.join(held)}")
+        languages = languages if missing else own
     start, stop = source.range
     with progress_bar(f"lander data: {source.name}", 1, shown=progress) as bar:
         for line, texts, share in _rows(source, languages, Counter() if skipped is None else skipped):
@@ -62,7 +66,7 @@ def _all(texts: Texts) -> list[str]:
 
 def aligned(source: Source, languages: Sequence[str]) -> bool:
     """Whether each row of the source holds all of some languages."""
-    return any(set(languages) <= set(group) for group in _groups(source))
+    return any(all(find_language(language, group) for language in languages) for group in _groups(source))
 
 
 def every_text(source: Source, languages: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -71,14 +75,16 @@ def every_text(source: Source, languages: Sequence[str]) -> Iterator[tuple[str, 
         named = {tmx.normal(code): language for language, code in (source.columns or {}).items()}
         for _, _, unit, _ in islice(tmx.units(source.tmx), *source.range):
             for code, text in unit.items():
-                served = (own for own in languages if f"{code}-".startswith(f"{own.lower()}-"))
+                served = (own for own in languages if f"{code}-".startswith(f"{tmx.normal(own)}-"))
                 if tmx.BAD not in text:
                     yield named.get(code) or next(served, code), text
         return
     for group in _groups(source):
-        held = [language for language in group if not source.builtin or language in languages]
+        wanted = {code: language for language in languages if (code := find_language(language, group))}
+        held = list(wanted) if source.builtin else group
         for _, texts in read(source, held, several=True) if held else ():
-            yield from ((language, text) for language, one in zip(held, texts, strict=True) for text in _all(one))
+            for code, one in zip(held, texts, strict=True):
+                yield from ((wanted.get(code, code), text) for text in _all(one))
 
 
 def _groups(source: Source) -> list[tuple[str, ...]]:

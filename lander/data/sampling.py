@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from lander.data.cleaning import REPAIRED
 from lander.data.overlap import digest
 from lander.data.settings import resolve
 from lander.data.templates import load_templates
@@ -150,7 +151,7 @@ def _count(direction: Direction, of_pair: pd.DataFrame, dropped: pd.DataFrame) -
         more = {reason: int(number) for reason, number in dropped.loc[origin].items() if number}
         kept = pairs.pop("kept", -1) - sum(more.values())
         pairs |= {**more, "kept": kept}
-        if kept < 0 or pairs.get("read", 0) * 2 != sum(pairs.values()):
+        if kept < 0 or pairs.get("read", 0) * 2 != sum(pairs.values()) - pairs.get(REPAIRED, 0):
             return None
         rows += [(str(direction), origin, reason, number) for reason, number in pairs.items()]
     return pd.DataFrame(rows, columns=tables.SCHEMAS["counts"].names)

@@ -26,7 +26,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, mo
 
 from lander.data import testsets, textfiles, tmx
 from lander.shared.errors import UserError
-from lander.shared.languages import Direction, parse_direction
+from lander.shared.languages import Direction, base_language, find_language, parse_direction
 from lander.shared.section import PathText, Section, Text, unusable
 from lander.shared.validation import validate
 
@@ -155,12 +155,16 @@ class Source(Section):
         """Whether the source has text of both languages and is not kept for other directions."""
         if self.directions is not None and direction not in self.directions:
             return False
-        return self.languages is None or {direction.source, direction.target} <= set(self.languages)
+        return self.languages is None or None not in self.own([direction.source, direction.target])
+
+    def own(self, languages: Iterable[str]) -> tuple[str | None, ...]:
+        """The source's own codes of some languages: `de` of `deu`; None where it has none."""
+        return tuple(find_language(language, self.languages) for language in languages)
 
     def paths(self, languages: Iterable[str] | None = None) -> list[str]:
         """Local files that hold the text (of some languages); empty for text that is built in or on the hub."""
         if self.files:
-            wanted = set(self.files if languages is None else languages)
+            wanted = set(self.files if languages is None else self.own(languages))
             return [path for code, path in self.files.items() if code in wanted]
         if self.hf and os.path.isdir(self.hf):
             return sorted(str(path) for path in Path(self.hf).rglob("*") if path.is_file())
@@ -177,7 +181,8 @@ class Source(Section):
     def origins(self) -> set[str]:
         """What the source reads from, as strings that are equal for equal text."""
         if self.sacrebleu:
-            return {f"{self.sacrebleu} {'-'.join(sorted((pair.source, pair.target)))}" for pair in self.pairs}
+            bases = (sorted(map(base_language, (pair.source, pair.target))) for pair in self.pairs)
+            return {f"{self.sacrebleu} {'-'.join(pair)}" for pair in bases}
         if self.hf:
             place = str(Path(self.hf).resolve()) if os.path.exists(self.hf) else self.hf
             return {" ".join(filter(None, (place, self.config, self.split or "train")))}

@@ -8,11 +8,11 @@ reference B, of wmt21/AB both.
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lander.shared.errors import UserError, brief, nearest
-from lander.shared.languages import Direction
+from lander.shared.languages import Direction, find_language
 
 
 def files(name: str, pairs: Sequence[Direction], languages: tuple[str, ...]) -> list[list[str]]:
@@ -35,9 +35,8 @@ def cached(name: str, pair: Direction) -> tuple[str, ...] | None:
     """Files of the source and of the references in the cache; None if they are not there. Nothing is fetched."""
     import sacrebleu
 
-    langpair = f"{pair.source}-{pair.target}"
     dataset = sacrebleu.DATASETS.get(name)
-    if not dataset or langpair not in dataset.langpairs:
+    if not dataset or not (langpair := _langpair(dataset.langpairs, pair)):
         return None
     # `get_reference_files` names them too, but of sets since wmt21 only after it has read the archive that they came in
     if allowed := getattr(dataset, "_get_langpair_allowed_refs", None):
@@ -58,9 +57,8 @@ def fetch(name: str, pair: Direction) -> tuple[str, ...]:
         advice = nearest(name, sacrebleu.DATASETS, "`sacrebleu --list` names them")
         raise UserError(f"sacrebleu {name}: no such test set; {advice}")
     known = sorted(sacrebleu.DATASETS[name].langpairs)
-    langpair = f"{pair.source}-{pair.target}"
-    if langpair not in known:
-        raise UserError(f"sacrebleu {name}: has no {langpair}; there are: {', '.join(known)}")
+    if not (langpair := _langpair(known, pair)):
+        raise UserError(f"sacrebleu {name}: has no {pair.source}-{pair.target}; there are: {', '.join(known)}")
     reason = "HF_HUB_OFFLINE is set"
     if not offline():
         print(f"lander data: sacrebleu {name}: fetching {langpair} into {folder()}", file=sys.stderr)
@@ -75,6 +73,15 @@ def fetch(name: str, pair: Direction) -> tuple[str, ...]:
         f"sacrebleu {name} {langpair}: not in the cache {folder()}, and cannot be fetched ({reason}); run `lander "
         "prefetch` with the same config on a machine with a network, or set SACREBLEU to a folder that has it"
     )
+
+
+def _langpair(known: Iterable[str], pair: Direction) -> str | None:
+    """sacreBLEU's name of a direction, whatever codes the config has for its languages."""
+    for name in known:
+        source, _, target = name.partition("-")
+        if find_language(pair.source, [source]) and find_language(pair.target, [target]):
+            return name
+    return None
 
 
 def folder() -> str:

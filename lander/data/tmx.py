@@ -25,6 +25,7 @@ from xml.parsers import expat
 
 from lander.data.textfiles import TextFile
 from lander.shared.errors import UserError
+from lander.shared.languages import base_language
 
 CHUNK = 1 << 16  # bytes read at a time
 LONGEST_TOKEN = 1 << 22  # bytes of one tag or comment: the parser holds all of it in memory
@@ -275,5 +276,6 @@ def _text_of(unit: Unit, code: str, path: str, line: int) -> str | None:
 
 
 def normal(code: str) -> str:
-    """A code as in `Unit`."""
-    return code.strip().replace("_", "-").lower()
+    """A code as in `Unit`: the shortest one of the language (`eng-US` is `en-us`)."""
+    base, *rest = code.strip().replace("_", "-").split("-")
+    return "-".join([base_language(base), *rest]).lower()

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -14,7 +15,7 @@ from lander.evaluate.collect import COLUMNS, collect, number, write_scores
 from lander.evaluate.contamination import seen_in_training
 from lander.evaluate.metrics import OPTIONAL, check_files
 from lander.evaluate.outputs import flags
-from lander.evaluate.scoring import score, segments
+from lander.evaluate.scoring import other_form, score, segments
 from lander.shared import tables
 from lander.shared.errors import UserError, run_main
 from lander.shared.files import read_json, whole_file, write_json
@@ -54,12 +55,26 @@ def score_all(
         flagged = flags(one, directions[name], seen)
         place = {**model.columns, "test": test, "direction": name}
         scores, measured = score(one, directions[name].target, flagged, tokenizer, extras)
+        if count := other_form(one):
+            warn_of_form(f"{test} {name}", count, len(one), {found.metric: found.value for found in scores})
         rows = [{**place, "metric": s.metric, "score": number(s.value), "signature": s.signature} for s in scores]
         marked = pd.DataFrame(flagged.rows(), columns=["line", "flag", "detail"])
         with whole_file(out / test / f"{name}.flags.csv") as temporary:
             marked.to_csv(temporary, index=False, lineterminator="\n")
         tables.write(out / test / f"{name}.segments.parquet", segments(place, measured), "segments")
         write_scores(out / test / f"{name}.csv", rows)
+
+
+def warn_of_form(place: str, count: int, items: int, scores: Mapping[str, float]) -> None:
+    """Say that references are in another Unicode form than training text, and what that does to the scores."""
+    pairs = ((name, f"{name}_nfc") for name in ("bleu", "chrf2++"))
+    both = [f"{name} {scores[name]:.1f}, {other} {scores[other]:.1f}" for name, other in pairs if other in scores]
+    change = "; ".join(both) or "the scores are the same in one form"
+    print(
+        f"lander evaluate: warning: {place}: references of {count:,} of {items:,} items are not in NFC, or hold "
+        f"invisible characters such as direction marks; training text does not by default: {change}",
+        file=sys.stderr,
+    )
 
 
 def read_seen(args: argparse.Namespace, tests: Tests) -> set[str] | None:

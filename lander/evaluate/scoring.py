@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from sacrebleu.metrics.base import Metric
 
+from lander.data.repair import composed
 from lander.evaluate import metrics
 from lander.evaluate.bleu import bleu_for
 from lander.evaluate.metrics import LOSS, METRICS
@@ -97,7 +98,26 @@ def score(
     unseen = [line for line, mark in enumerate(flagged.marks.get("contaminated", [])) if not mark]
     if unseen:
         found += [one.score(unseen)._replace(metric=f"{one.metric}_unseen") for one in measured[:2]]
-    return found, measured
+    return found + _composed_scores(items, made, found), measured
+
+
+def _composed_scores(items: Translations, made: Mapping[str, Metric], found: Sequence[Score]) -> list[Score]:
+    """BLEU and chrF2++ of texts in one Unicode form, as far as they differ from those of the texts as they are."""
+    references = [list(map(composed, texts)) for texts in items.references]
+    hypotheses = list(map(composed, items.hypothesis))
+    if references == items.references and hypotheses == items.hypothesis:
+        return []
+    plain, other = {score.metric: score for score in found}, []
+    for name in ("bleu", "chrf2++"):
+        measured = Measured(name, plain[name].signature, counter(made[name], references)(hypotheses))
+        if (value := measured.score().value) != plain[name].value:
+            other.append(Score(f"{name}_nfc", value, f"{plain[name].signature}|form:nfc"))
+    return other
+
+
+def other_form(items: Translations) -> int:
+    """How many items have a reference that is not in NFC, or holds invisible characters such as direction marks."""
+    return sum(any(composed(text) != text for text in texts) for texts in items.references)
 
 
 def _length_ratio(hypotheses: list[str], references: list[str]) -> float:

@@ -16,15 +16,14 @@ from lander.evaluate import translations
 from lander.report.labels import in_order, method_key, method_of, run_label, sort_directions
 from lander.shared.csvfile import read_csv
 from lander.shared.errors import UserError
-from lander.shared.languages import Direction, parse_direction
+from lander.shared.languages import Direction, parse_direction, script_of
 from lander.shared.runs import Model
 
 FLAGS = {"off_target": "off-target", "cut": "cut off"}
 SHARED = "contaminated"  # a flag of the item: it does not depend on the method
 NOT_SHOWN = (SHARED, "language_unknown", "cut_raw")
 FLAG_COLUMNS = ["flag", "line", "detail"]
-RIGHT_TO_LEFT = {"ar", "arc", "ckb", "dv", "fa", "he", "iw", "ks", "ps", "sd", "syr", "ug", "ur", "yi"}
-RIGHT_TO_LEFT_SCRIPTS = {"Arab", "Hebr", "Thaa", "Syrc", "Nkoo", "Adlm"}
+RIGHT_TO_LEFT = {"Arab", "Hebr", "Thaa", "Syrc", "Nkoo", "Adlm", "Rohg", "Samr", "Mand"}  # scripts
 LONG = 1500  # characters of a text that are shown
 Flag = tuple[str, str]  # a fault of an output, and its detail: the language that the output is in, or `not de`
 
@@ -198,8 +197,7 @@ def spread(total: int, number: int) -> list[int]:
 
 def text_direction(text: str, language: str) -> str:
     """`rtl` or `ltr`: that of the language, or of the letters if all of them run the other way (off-target)."""
-    parts = language.replace("_", "-").split("-")
-    own = "rtl" if parts[0].lower() in RIGHT_TO_LEFT or RIGHT_TO_LEFT_SCRIPTS.intersection(parts[1:]) else "ltr"
+    own = "rtl" if script_of(language) in RIGHT_TO_LEFT else "ltr"
     kinds = {unicodedata.bidirectional(letter) for letter in text}
     right, left = bool(kinds & {"R", "AL"}), "L" in kinds
     return ("rtl" if right else "ltr") if right != left else own

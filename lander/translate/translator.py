@@ -24,7 +24,7 @@ from lander.models import loading
 from lander.models.losses import piece, token_losses
 from lander.models.tokens import IGNORED, Codec
 from lander.shared.errors import UserError
-from lander.shared.languages import Direction, language_name, parse_direction
+from lander.shared.languages import Direction, language_name, parse_direction, parse_language
 from lander.shared.progress import progress
 from lander.translate.decoding import greedy
 
@@ -82,6 +82,11 @@ class Translator:
                 ffn.borrow_gates(wanted, self.directions)
         self.router.direction = str(wanted) if wanted else None
 
+    def known(self, direction: Direction) -> Direction:
+        """A direction in the codes of the model, where it has the languages under other ones: `eng-deu` is `en-de`."""
+        own = {parse_language(code): code for code in self.languages}
+        return Direction(*(own.get(parse_language(code), code) for code in (direction.source, direction.target)))
+
     def prompt(self, sentence: str, direction: Direction, template: Template | None = None) -> str:
         """The instruction to translate a sentence, by default from the first template of the model's training."""
         names = [self.languages.get(code) or language_name(code) for code in (direction.source, direction.target)]
@@ -110,7 +115,7 @@ class Translator:
         for number, one in enumerate(sentences):
             if not isinstance(one, str):
                 raise UserError(f"translate: sentence {number} of the list is {one!r:.40}, not text; leave it out")
-        direction = parse_direction(str(direction))
+        direction = self.known(parse_direction(str(direction)))
         full = [place for place, sentence in enumerate(sentences) if sentence.strip()]
         prompts = self.prompts([sentences[place] for place in full], direction, template)
         self.warn_of_long(dict(zip(full, prompts, strict=True)), "sentence")

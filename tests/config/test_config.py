@@ -14,6 +14,7 @@ from snakemake.utils import update_config
 
 from lander.config import checks, config, schema
 from lander.config.config import Config
+from lander.data.reading import aligned, read
 from lander.data.sources import Source, check_sources
 from lander.shared.errors import UserError
 from lander.shared.section import keys
@@ -155,6 +156,8 @@ REFUSED = [
     ({"neurons": {"masks": "none"}}, "neurons.masks: none: no such folder"),
     ({"neurons": {"masks": "masks"}}, "neurons.masks: masks: has no <direction>.parquet for any of `directions`"),
     ({"languages": ["en", "cs"], "directions": ["en-cs"]}, "data.train: the built-in corpus cldr has no cs (it has ar"),
+    ({"languages": ["en", "zh-TW"], "directions": [["en", "zh-TW"]]}, "data.train: the built-in corpus cldr has no"),
+    ({"languages": ["en", "de", "ger"], "directions": ["en-de"]}, "awareness.languages: de and ger are the same langu"),
     ({"awareness": {"data": [FILES]}}, "awareness.data: no source has text in it; add one, or remove the language"),
 ]
 
@@ -241,6 +244,30 @@ def test_languages_as_a_mapping_and_codes_with_hyphens(folder: Path) -> None:
     settings_ = config.load(raw)
     assert [str(direction) for direction in settings_.directions] == ["zh-Hant--en"]
     assert settings_.languages["zh-Hant"] == "Chinese (Traditional)"
+
+
+def test_three_letter_codes_are_the_same_languages(folder: Path) -> None:
+    raw = demo(languages=["eng", "zho", "por-BR"], directions=["eng-zho", "zho-eng"])
+    settings_ = config.load(raw)
+    assert settings_.languages == {"eng": "English", "zho": "Chinese", "por-BR": "Portuguese (Brazil)"}
+    (source,) = settings_.data.train
+    codes = ("zho", "por-BR")
+    assert next(read(source, codes)) == next(read(source, ("zh", "pt")))
+    assert aligned(source, codes)
+
+
+@pytest.mark.parametrize(("code", "extra"), [("ja", "ja"), ("jpn", "ja"), ("ko-KR", "ko"), ("kor", "ko")])
+def test_a_tokenizer_that_is_not_installed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, code: str, extra: str
+) -> None:
+    """Only where the language is a target; it would be missed after all trainings."""
+    from sacrebleu.tokenizers import tokenizer_ja_mecab, tokenizer_ko_mecab
+
+    monkeypatch.setattr(tokenizer_ja_mecab, "MeCab", None)
+    monkeypatch.setattr(tokenizer_ko_mecab, "MeCab", None)
+    one = {"languages": ["en", code], "directions": [["en", code]]}
+    assert f'run `pip install "sacrebleu[{extra}]"`' in error(demo(**one))
+    assert config.load(demo(**one | {"directions": [[code, "en"]]}))
 
 
 def test_what_is_not_needed_may_be_missing(folder: Path) -> None:

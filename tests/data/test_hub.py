@@ -16,6 +16,7 @@ from test_sources import complaint, parse, rows
 
 from lander.data.overlap import Excluded
 from lander.data.sources import Source
+from lander.shared.languages import Direction
 
 
 def write_rows(path, rows):
@@ -60,6 +61,18 @@ def test_dataset_config_of_the_pair_and_codes_that_are_not_ours(hub):
     assert rows({"hf": str(hub), "directions": ["en-de"]})[0] == (0, ("en 0", "de 0"))
     source = {"hf": str(hub), "config": "de-en", "columns": {"en": "en", "de-AT": "de"}}
     assert rows(source, ("de-AT", "en"))[0] == (0, ("de 0", "en 0"))
+
+
+def test_dataset_columns_and_configs_under_other_codes(tmp_path):
+    folder = tmp_path / "flores"
+    for config, row in (("eng_Latn-srp_Latn", {"eng_Latn": "a", "srp_Latn": "b"}), ("en-srp_Cyrl", {"en": "c"})):
+        write_rows(folder / config / "test.parquet", [row])
+    source = {"hf": str(folder), "config": "eng_Latn-srp_Latn", "split": "test"}
+    assert rows(source, ("en", "sr-Latn")) == [(0, ("a", "b"))]
+    by_pair = {"hf": str(folder), "directions": [["en", "sr-Latn"]], "split": "test"}
+    assert rows(by_pair, ("en", "sr-Latn")) == [(0, ("a", "b"))]
+    assert parse(source)[0].serves(Direction("sr-Latn", "eng"))
+    assert not parse(source)[0].serves(Direction("sr", "eng"))
 
 
 def test_dataset_that_changed_is_read_anew(tmp_path, hub):

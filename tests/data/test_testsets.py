@@ -42,6 +42,16 @@ def test_each_direction_has_a_set_of_its_own(cache):
     assert rows({**BOTH, "lines": [1, 2]}, ("en", "de")) == [(1, ("two", "zwei"))]
 
 
+@pytest.mark.parametrize("codes", [("eng", "deu"), ("en", "ger"), ("eng", "de-DE")])
+def test_other_codes_of_the_languages(cache, codes):
+    source = {"sacrebleu": "wmt16", "directions": [list(codes)]}
+    assert rows(source, codes) == rows(source, ("en", "de")) == rows(BOTH, ("en", "de"))
+    one, other = parse(source)[0], parse({"sacrebleu": "wmt16", "config": "en-de"})[0]
+    assert other.serves(Direction(*codes))
+    assert one.shared(other)
+    assert not one.remote
+
+
 def test_one_direction_read_backwards_only_where_it_is_asked_for(cache):
     source = {"sacrebleu": "wmt16", "config": "de-en"}
     assert rows(source, ("en", "de")) == [(0, ("four", "vier")), (1, ("five", "fünf"))]

@@ -64,6 +64,13 @@ def test_lines_count_units(memory):
         assert "the file has 4 translation units" in complaint({**memory, "lines": lines})
 
 
+def test_other_codes_of_the_languages(tmp_path):
+    source = write(tmp_path / "m.tmx", unit(**{"ENG": "good", "deu-DE": "gut", "srp-Latn": "dobro"}))
+    assert rows(source, ("en", "de")) == rows(source, ("eng", "ger")) == [(0, ("good", "gut"))]
+    assert rows(source, ("en", "sr-Latn")) == [(0, ("good", "dobro"))]
+    assert parse(source)[0].serves(parse_direction("en-ger"))
+
+
 def test_languages_of_the_file(memory):
     [source] = parse(memory)
     assert source.languages == ("en", "en-US", "de", "zh", "zh-CN")

@@ -146,6 +146,13 @@ def test_data_table_says_whether_it_adds_up(tmp_path):
     assert table.notes[1] == "Read = kept + dropped."
     counts.loc[counts["reason"].eq("kept") & counts["direction"].eq("de-en"), "pairs"] = 1
     assert "de-en do not add up" in data.count_tables(Inputs("x", counts, counts=counts))[0].notes[-1]
+    make_counts(tmp_path / "c.parquet", ["en-de", "de-en"])
+    counts = tables.read(tmp_path / "c.parquet", "counts")
+    repaired = counts[counts["reason"] == "copied"].assign(reason="repaired", pairs=7)
+    (table,) = data.count_tables(Inputs("x", counts, counts=pd.concat([counts, repaired])))
+    assert [head.text for head in table.heads][:3] == ["read", "repaired", "kept"]
+    assert texts(table)["all"][:3] == ["2,000", "14", "1,600"]
+    assert "Read = kept + dropped." in table.notes
     more = counts[counts["direction"] == "en-de"].assign(origin="news")
     _, by_source = data.count_tables(Inputs("x", counts, counts=pd.concat([counts, more])))
     assert {label: cells[0] for label, cells in texts(by_source).items()} == {
@@ -208,8 +215,8 @@ def test_gain_against_cost_by_hand():
 def test_translations_small_helpers():
     spread, text_direction = translations.spread, translations.text_direction
     assert [spread(3, 5), spread(10, 4), spread(5, 0)] == [[0, 1, 2], [0, 2, 5, 7], []]
-    languages = [("", "ar"), ("", "ar-EG"), ("", "az-Arab"), ("", "de"), ("", "zh-Hant")]
-    assert [text_direction(*one) for one in languages] == ["rtl", "rtl", "rtl", "ltr", "ltr"]
+    languages = ["ar", "ar-EG", "az-Arab", "de", "zh-Hant", "heb", "pa-Arab", "pa"]
+    assert [text_direction("", one) for one in languages] == [*["rtl"] * 3, *["ltr"] * 2, "rtl", "rtl", "ltr"]
     mixed = [("Hello", "ar"), ("12.5", "ar"), ("مرحبا", "de"), ("BLEU هو مقياس", "ar"), ("das Wort مرحبا", "de")]
     assert [text_direction(*one) for one in mixed] == ["ltr", "rtl", "rtl", "rtl", "ltr"]
     assert translations.visible("a\x00\x7f\x85\r\n\t\udc80\ufffe\u200f\U0001f600") == "a␀␡�␍\n\t��\u200f😀"

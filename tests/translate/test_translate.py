@@ -57,6 +57,14 @@ def test_outputs_keep_their_order_whatever_the_batch_size(translator, monkeypatc
     assert translator.outputs([], "en-de") == []
 
 
+def test_other_codes_of_the_models_languages(translator):
+    assert translator.known(Direction("eng", "ger")) == Direction("en", "de")
+    assert translator.known(Direction("eng", "de-AT")) == Direction("en", "de-AT")
+    assert translator.translate(["a"], "eng-deu", max_new_tokens=4) == translator.translate(
+        ["a"], "en-de", max_new_tokens=4
+    )
+
+
 def test_an_output_is_cut_if_it_has_no_end_token_of_the_turn_or_of_the_tokenizer(monkeypatch):
     codec = Codec(toys.chat_tokenizer("qwen"), "chat")
     assert codec.ends == [2, 0]  # <|im_end|>, <|endoftext|>
