@@ -8,7 +8,7 @@ the neurons that vary most over the languages (their tenth in each layer), and h
 the text. Text: a folder of <code>.txt files whose line n is the same sentence. Lander counts the first token in
 equations 3-4, not in equation 1 (docs/decisions.md).
 
-Bound: 1.0 for agreement and overlap.
+Bound: 1.0 for overlaps. Peer: none that we know measures this.
 JSON: `layers` (reading -> chosen with, without), `delta_ratio` (the largest ratio of D with and without), `phi_share`
 (the largest share of a layer's scores), `overlap` (of the specific tenth with and without), `halves` (with, without).
 """
@@ -44,7 +44,8 @@ def over_text(
     total, tokens = np.zeros((2, *families.shape_of(network))), np.zeros(2)
     for batch in samples.batches(sorted(samples.monolingual(text, codec), key=len), codec, 8):
         values: list[torch.Tensor] = [torch.empty(0)] * total.shape[1]
-        read(batch, values)
+        with torch.autocast("cpu", torch.bfloat16, enabled=machine.autocasts("auto")):
+            read(batch, values)
         total += [np.stack([one[:, start:].sum((0, 1)).double().numpy() for one in values]) for start in (0, 1)]
         tokens += [int(batch.attention_mask[:, start:].sum()) for start in (0, 1)]
     return total, tokens
@@ -100,16 +101,15 @@ def main() -> None:
     network, codec = loading.load(args.model, dtype="float32", prompt="plain")
     files = sorted(args.text.glob("??.txt"))
     text = {file.stem: file.read_text(encoding="utf-8").splitlines()[: 2 * args.sentences] for file in files}
-    with torch.autocast("cpu", torch.bfloat16, enabled=machine.autocasts("auto")):
-        pairs = {
-            code: [f"{a}\n{b}" for a, b in zip(text["en"], lines, strict=True)][: args.sentences]
-            for code, lines in text.items()
-            if code != "en"
-        }
-        means = [activations(network, codec, lines) for lines in pairs.values()]
-        halves = [
-            np.stack([scores(network, codec, lines[half::2]) for lines in text.values()], axis=1) for half in (0, 1)
-        ]  # (2, language, n_layer, p) each
+    pairs = {
+        code: [f"{a}\n{b}" for a, b in zip(text["en"], lines, strict=True)][: args.sentences]
+        for code, lines in text.items()
+        if code != "en"
+    }
+    means = [activations(network, codec, lines) for lines in pairs.values()]
+    halves = [
+        np.stack([scores(network, codec, lines[half::2]) for lines in text.values()], axis=1) for half in (0, 1)
+    ]  # (2, language, n_layer, p) each
     chosen, ratios = {}, []
     for difference in ("scalar", "distribution"):
         with_, without = (
