@@ -143,9 +143,9 @@ def test_memory_by_hand() -> None:
     assert memory.training(**on, stage=2, ranks=4) == 2000 + 450 + 7 + 200
     assert memory.training(**on, stage=3, ranks=4) == 500 + 450 + 7 + 200
     assert memory.training(**on, stage=0, ranks=1) == memory.training(**on, stage=1, ranks=1)
-    on = {"gpu": False, "dtype": "float32", "parameters": 1000, "trained": 100, "activations": 7.0, "halved": 1800}
-    assert memory.training(**on, stage=0, ranks=1) == 2200 + 1600 + 7
-    assert memory.training(**on, stage=3, ranks=1, file=2000) == 4000 + 2800 + 7  # nothing is halved
+    on = {"gpu": False, "dtype": "float32", "parameters": 1000, "trained": 100, "activations": 700.0, "halved": 1800}
+    assert memory.training(**on, stage=0, ranks=1) == 2200 + 1600 + 700
+    assert memory.training(**on, stage=3, ranks=1, file=2000) == 4000 + 2800 + 700  # nothing is halved
     assert memory.training(**on, stage=0, ranks=1, file=2000) == 4000 + 2000  # while the base is read
 
 
