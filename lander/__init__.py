@@ -8,8 +8,20 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def load(path: str, dtype: str = "float32", base: str | None = None) -> "Translator":
-    """Load a trained model's folder, a delta file or a base (`lander.translate.translator.load`)."""
+def load(
+    path: str,
+    dtype: str = "float32",
+    base: str | None = None,
+    *,
+    prompt: str | None = None,
+    revision: str | None = None,
+) -> "Translator":
+    """Load a trained model's folder, a delta file or a base (`lander.translate.translator.load`).
+
+    Args:
+        base: where the base of a trained model is now, if it has moved.
+        prompt, revision: of a base, as `model.prompt` and `model.revision`; a trained model knows its own.
+    """
     from lander.translate.translator import load  # torch and transformers take seconds: only when needed
 
-    return load(path, dtype, base=base)
+    return load(path, dtype, revision, base, prompt=prompt)

@@ -76,7 +76,14 @@ def flags_of(section: type[Section], *names: str) -> Flags:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command; a fault in the input is one line on standard error, with exit status 1."""
     args = PARSER.parse_args(argv)
-    run_main(lambda: args.action(args), args.command)
+    closed = sys.stdout is None  # told before hours of work
+
+    def act() -> None:
+        if closed:
+            raise UserError("standard output is closed; give it a file or a pipe, as in `> out.txt`")
+        args.action(args)
+
+    run_main(act, args.command)
 
 
 # ---------------------------------------------------------------- values and flags that commands share
@@ -89,7 +96,7 @@ class Numbers(Section):
     memory: FiniteFloat | None = Field(None, gt=0, description="GB of a device; by default this machine's or GPU's.")
     resamples: int = Field(0, ge=0, description="Of the tests; 0 is 10,000 or as many as needed.")
     sentences: int | None = Field(None, ge=1, description="How many of each file are read; by default all.")
-    threads: int = Field(1, ge=1, description="Threads of torch.")
+    threads: int = Field(1, ge=1, le=1024, description="Threads of torch.")
     seed: int = Field(0, ge=0, description="Of random scores, and of the neurons drawn.")
 
 
@@ -123,6 +130,14 @@ def check(args: argparse.Namespace) -> None:
     raw = config.merged(*args.configfile)
     settings = config.load(raw)
     base = settings.base
+    if base.folder:
+        from lander.models import loading
+
+        loading.check(str(base.folder), prompt=settings.model.prompt)
+    if settings.finetune.lora.targets and "lora" in settings.methods and base.kind != "hub":
+        from lander.workflow.planning import networks
+
+        networks.made_ready(settings, "lora", networks.make_network(networks.read_config(settings)))  # are they there?
     layers = "" if base.n_layer is None else f", {base.n_layer} layers"
     rates = (f"{method} {settings.finetune.method(method).learning_rate:g}" for method in config.trained(settings))
     length = f"{settings.finetune.steps} updates" if settings.finetune.steps else f"{settings.finetune.epochs:g} epochs"
@@ -211,7 +226,8 @@ def compare(args: argparse.Namespace) -> None:
     flag("model", metavar="MODEL", help=f"{ANY}; a base works too"),
     BASE,
     flag("--direction", required=True, help="as in en-de, or zh-Hant--en"),
-    flags_of(Model, "dtype"),
+    flags_of(Model, "dtype", "revision", "prompt"),
+    lambda parser: parser.set_defaults(prompt=None),  # a trained model knows its own
     flags_of(Translate, "beams", "max_new_tokens", "batch_size"),
     flags_of(Numbers, "threads"),
 )
@@ -223,7 +239,8 @@ def translate(args: argparse.Namespace) -> None:
     from lander.shared import machine
 
     machine.prepare(args.threads)
-    translator = lander.load(args.model, dtype=args.dtype, base=args.base)
+    asked = {name: getattr(args, name) for name in ("dtype", "base", "prompt", "revision")}
+    translator = lander.load(args.model, **asked)
     decoding = {name: getattr(args, name) for name in ("beams", "max_new_tokens", "batch_size")}
     outputs = translator.translate(sentences, args.direction, **decoding)
     with open(sys.stdout.fileno(), "w", encoding="utf-8", newline="\n", closefd=False) as out:
@@ -340,7 +357,7 @@ def convert(args: argparse.Namespace) -> None:
         action="append",
         required=True,
         metavar="LANGUAGE=FILE",
-        help="one sentence a line, plain or .gz; once for each language, best the same sentences in all: a line "
+        help="one sentence a line, plain or packed; once for each language, best the same sentences in all: a line "
         "that is empty in one is left out of all",
     ),
     flags_of(Numbers, "sentences"),

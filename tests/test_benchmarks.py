@@ -42,6 +42,7 @@ TINY = {  # flags that make a benchmark small; {text} has lines in two languages
     "awareness": DETECTION,
     "clean": "--text {text} --pairs 6 --sizes 8 --rounds 1 --opusfilter=",
     "finetune": f"{STEP} --rounds 1 --chosen 1,3 0,3 --systems full lora-default ffn",
+    "first_token": "--text {text} --sentences 1",
     "gpu": f"{NETWORK} --batch 2 --rounds 2 --lengths {{text}}/lengths --systems ffn --peak 1",
     "memory": f"{STEP} --chosen 1,3 --systems full ffn --loops plain --steps 1",
     "padding": "--directions en-de --pairs 8 --sentences 4 --max-new-tokens 3 --text {text}",

@@ -1,5 +1,6 @@
 """The command `lander`: check, translate, export, awareness."""
 
+import contextlib
 import gzip
 import io
 import json
@@ -27,7 +28,7 @@ class Upper:
 def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture, text: bytes, *flags: str) -> str:
     """What `lander translate` writes for a text."""
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(text)))
-    monkeypatch.setattr(lander, "load", lambda path, dtype, base: Upper())
+    monkeypatch.setattr(lander, "load", lambda path, **asked: Upper())
     cli.main(["translate", "model", "--direction", "en-de", "--beams", "2", *flags])
     return capfd.readouterr().out
 
@@ -66,6 +67,16 @@ def test_check_says_what_a_run_would_do(tmp_path: Path, capsys: pytest.CaptureFi
         cli.main(["check", "--configfile", str(mine)])
     assert stopped.value.code == 1
     assert capsys.readouterr().err == "lander check: error: finetune.stepz: no such key; did you mean finetune.steps?\n"
+
+
+@pytest.mark.parametrize("target", ["all-linear", ".*dense", "word_embeddings", "lm_head"])
+def test_check_knows_the_targets_of_lora(target: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(f"finetune: {{lora: {{targets: [{target}]}}}}\n")
+    with contextlib.nullcontext() if target == "lm_head" else pytest.raises(SystemExit):
+        cli.main(["check", "--configfile", "config.yaml", str(mine)])
+    refused = f"lander check: error: finetune.lora.targets: no linear map is called {target}; a layer has dense, "
+    assert capsys.readouterr().err.startswith(refused) == (target != "lm_head")
 
 
 def test_scores_of_other_metrics_and_of_tests_in_other_directions(

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import gzip
 import importlib.util
 import io
 import re
@@ -263,7 +264,7 @@ def test_configs_are_accepted(page, example, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for path in named_files(example):
         Path(path).parent.mkdir(exist_ok=True)
-        Path(path).write_text("a\tb\n", encoding="utf-8")
+        Path(path).write_bytes(gzip.compress(b"a\tb\n") if path.endswith(".gz") else b"a\tb\n")
     shipped = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
     validate(Config, config.merge(shipped, example))
     if {"languages", "directions", "model", "data"} <= example.keys():

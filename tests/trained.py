@@ -41,14 +41,27 @@ def base(folder: Path, family: str = "bloom", tokenizer=None) -> Path:
     return folder
 
 
-def make(folder: Path, method: str, *, family: str = "bloom", partly: bool = False, chat: bool = False) -> Trained:
+def make(
+    folder: Path,
+    method: str,
+    *,
+    family: str = "bloom",
+    partly: bool = False,
+    chat: bool = False,
+    targets: tuple[str, ...] = (),
+    generation: dict | None = None,
+) -> Trained:
     """A trained model in folder/model, its base in folder/base.
 
     Args:
         partly: en-fr has not chosen layer 2.
         chat: trained on turns of a chat.
+        targets: of LoRA.
+        generation: the base's generation_config.json.
     """
     where = base(folder / "base", family, toys.chat_tokenizer("qwen") if chat else None)
+    if generation:
+        (where / "generation_config.json").write_text(json.dumps(generation))
     network = loading.load_model(str(where), dtype="float32")
     neurons = {"bloom": 64}.get(family, 24)
     masks = toys.masks([1, 2], neurons, DIRECTIONS) if method in MASKED else {}
@@ -56,7 +69,9 @@ def make(folder: Path, method: str, *, family: str = "bloom", partly: bool = Fal
         changed = masks["en-fr"]
         untouched = {"role": "base", "owner": None, "trained": False, "scale": 1.0}
         masks["en-fr"] = changed.mask(changed["layer"] == 2, changed.assign(**untouched))
-    prepared = prepare(method, network, masks=masks, routing=Routing(), lora=Lora(rank=2), budget_layers=2)
+    prepared = prepare(
+        method, network, masks=masks, routing=Routing(), lora=Lora(rank=2, targets=targets), budget_layers=2
+    )
     torch.manual_seed(3)
     for parameter in prepared.trained().values():
         parameter.data.normal_()

@@ -4,7 +4,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +12,11 @@ from lander.config.base import HUB_NAME, PRETRAIN
 from lander.config.methods import MASKED, METHODS, TRAINED
 from lander.data.sources import Source
 from lander.data.templates import load_templates
+from lander.evaluate.bleu import missing_tokenizer
 from lander.evaluate.metrics import METRICS
 from lander.shared.errors import UserError, nearest
+from lander.shared.languages import find_language, parse_language
+from lander.shared.section import unusable
 
 if TYPE_CHECKING:
     from lander.config.config import Config
@@ -37,6 +40,9 @@ def _keys(config: "Config") -> Iterator[str]:
             for code in (direction.source, direction.target):
                 if code not in config.languages:
                     yield f"{key}: {direction}: {code} is not in `languages` ({known}); add it there"
+    for one, other in combinations(awareness.languages, 2):
+        if parse_language(one) == parse_language(other):
+            yield f"awareness.languages: {one} and {other} are the same language; keep one code for it everywhere"
     for direction in config.experiments.untrained:
         if direction in config.directions:
             yield f"experiments.untrained: {direction} is in `directions`, so it is trained; remove it"
@@ -89,7 +95,7 @@ def _sources(config: "Config") -> Iterator[str]:
             from lander.data.cldr import LANGUAGES
 
             wanted = config.awareness.languages if key == "awareness.data" else config.languages
-            if missing := [code for code in wanted if code not in LANGUAGES]:
+            if missing := [code for code in wanted if find_language(code, LANGUAGES) is None]:
                 yield (
                     f"{key}: the built-in corpus cldr has no {', '.join(missing)} (it has {', '.join(LANGUAGES)}); "
                     "name a source of your own"
@@ -105,7 +111,7 @@ def _sources(config: "Config") -> Iterator[str]:
         for name in (name for name, count in names.items() if count > 1):
             yield f"data.test: two sources named {name} have text for {direction}; give each its own name"
     for code in config.awareness.languages if scores else ():
-        if not any(source.languages is None or code in source.languages for source in config.awareness.data):
+        if not any(source.languages is None or None not in source.own([code]) for source in config.awareness.data):
             yield f"awareness.data: no source has text in {code}; add one, or remove the language"
     for key in ("data.dev", "data.test"):
         for train, held in product(config.data.train, lists[key]):
@@ -123,6 +129,7 @@ def _places(config: "Config") -> Iterator[str]:
         yield f"run: {config.run}: {folder} is where the profile slurm puts SLURM's logs; choose another name"
     if os.path.lexists(folder) and not os.path.isdir(folder):
         yield f"run: {config.run}: {folder} is a file, and a run is a folder; choose another name"
+    yield from (f"model.path: {fault}" for fault in map(unusable, config.base.files()) if fault)
     template, templates = config.translate.template, [one.name for one in load_templates(config.data.templates)]
     if template not in templates:
         remedy = nearest(template, templates, f"there are: {', '.join(templates)}")
@@ -132,6 +139,9 @@ def _places(config: "Config") -> Iterator[str]:
             yield f"neurons.masks: {masks}: no such folder"
         if len(_without_mask(config)) == len(config.directions):
             yield f"neurons.masks: {masks}: has no <direction>.parquet for any of `directions`"
+    for direction in config.directions:
+        if missing := missing_tokenizer(direction.target):
+            yield f"directions: {direction}: {missing}"
     for metric in config.evaluate.neural:
         place = f"evaluate.neural: {metric.name}"
         if metric.remote and (metric.model.endswith(".ckpt") or not HUB_NAME.fullmatch(metric.model)):

@@ -6,6 +6,7 @@ declarations (`lander.config.schema`). `load` takes the merged mapping of the co
     config.read("mine.yaml").layers.k  ->  4
 """
 
+import re
 import sys
 from collections.abc import Mapping
 from itertools import permutations
@@ -18,7 +19,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from lander.config import checks
 from lander.config.activations import Activations
 from lander.config.awareness import Awareness
-from lander.config.base import BUILT_IN, PRETRAIN, Base, depth, find_folder
+from lander.config.base import BUILT_IN, PRETRAIN, Base, check_cached, depth, find_folder
 from lander.config.data import Data
 from lander.config.evaluate import Evaluate
 from lander.config.experiments import Experiments, Workflow
@@ -59,7 +60,8 @@ def _names(value: Any) -> Any:
         if not isinstance(code, str):
             raise UserError(not_text(f"languages[{index}]", code))
         if not CODE.fullmatch(code):  # it becomes part of the names of files
-            raise UserError(f"languages: {code!r} is no code; use letters, digits and - in between, as in zh-Hant")
+            example = re.sub("[^A-Za-z0-9]+", "-", code).strip("-") if CODE.match(code) else "zh-Hant"
+            raise UserError(f"languages: {code!r} is no code; use letters, digits and - in between, as in {example}")
     return dict(value) if isinstance(value, Mapping) else {code: language_name(code) for code in value}
 
 
@@ -84,7 +86,7 @@ class Config(Section):
     does best on the dev set."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Distinct] = Field((0,), min_length=1)
     """Seeds of sampling and training; methods that train nothing use the first."""
-    threads: int = Field(1, ge=1)
+    threads: int = Field(1, ge=1, le=1024)
     """Torch threads of each job; part of the result, because the order of sums depends on it."""
     readings: Literal["repaired", "paper"] = "repaired"
     """Which reading is used where the paper can be understood in two ways (docs/method.md)."""
@@ -110,6 +112,7 @@ class Config(Section):
             return Base("pretrain", None, self.pretrain.n_layer)
         folder = find_folder(self.model.path)
         if folder is None:
+            check_cached(self.model.path, self.model.revision)
             return Base("hub", None, None)
         return Base("built-in" if folder.parent == BUILT_IN else "local", folder, depth(folder / "config.json"))
 

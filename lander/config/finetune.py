@@ -41,7 +41,7 @@ class Training(Section):
     """Stage of DeepSpeed ZeRO."""
     recompute: bool = False
     """Gradient checkpointing: less memory for a third more time; changes no result."""
-    ranks: int = Field(1, ge=1)
+    ranks: int = Field(1, ge=1, le=1024)
     """Processes (GPUs) that train one model together; never changes the result."""
     checkpoint_minutes: float = Field(5, ge=0)
     """Minutes of training between the checkpoints that a killed training resumes from; 0 is none."""

@@ -12,6 +12,7 @@ Reads sources (see `lander.data.sources`), given as JSON. Writes Parquet tables,
 import argparse
 import heapq
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from hashlib import blake2b
@@ -21,7 +22,7 @@ import pandas as pd
 
 from lander.data.cleaning import clean_pair
 from lander.data.reading import MAX_LINE, aligned, read
-from lander.data.repair import repair
+from lander.data.repair import composed, repair
 from lander.data.sampling import sample
 from lander.data.sources import Source, parse_json, parse_sources
 from lander.shared import files, tables
@@ -36,12 +37,23 @@ def hold_out(direction: Direction, sources: Sequence[Source], out: Path) -> None
     if not sources:
         raise UserError(f"direction {direction}: no dev or test source holds a line of it")
     languages = (direction.source, direction.target)
-    lines = (
-        (text, reference, source.name, line)
-        for source in sources
-        for line, (text, reference) in read(source, languages, max_line=MAX_LINE)
-    )
-    tables.write_rows(out, lines, "heldout")
+
+    uncomposed: Counter[str] = Counter()
+
+    def rows() -> Iterator[tuple[str, str, str, int, list[str] | None]]:
+        for source in sources:
+            for line, texts in read(source, languages, max_line=MAX_LINE, several=True):
+                (text, *_), (reference, *others) = ([one] if isinstance(one, str) else one for one in texts)
+                uncomposed[source.name] += any(composed(one) != one for one in (text, reference, *others))
+                yield text, reference, source.name, line, others or None
+
+    tables.write_rows(out, rows(), "heldout")
+    for name, count in (+uncomposed).items():
+        print(
+            f"lander data: warning: {name}, {direction}: {count:,} lines are not in NFC, or hold invisible characters "
+            "such as direction marks; they stay as they are, but training text is repaired by default",
+            file=sys.stderr,
+        )
 
 
 def write_text(

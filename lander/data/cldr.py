@@ -29,6 +29,7 @@ from babel.numbers import format_currency, format_percent
 from babel.units import format_unit
 
 from lander.shared.errors import UserError
+from lander.shared.languages import find_language
 from lander.shared.yamlfile import read_yaml
 
 LANGUAGES = ("ar", "de", "en", "es", "fa", "fr", "id", "it", "ja", "ko", "pt", "ru", "tr", "zh")
@@ -52,13 +53,14 @@ Tree = tuple  # (kind, arguments...), the same in every language; `_write` and `
 
 def lines(languages: Sequence[str], start: int, stop: int, vocabulary: str = "all") -> dict[str, list[str]]:
     """Lines `start` <= n < `stop` in each language, in order. UserError if the corpus does not have a language."""
-    if unserved := [language for language in languages if language not in LANGUAGES]:
+    own = {language: find_language(language, LANGUAGES) for language in languages}
+    if unserved := [language for language, code in own.items() if code is None]:
         raise UserError(
             f"builtin corpus cldr: it has no language {', '.join(unserved)}, only {' '.join(LANGUAGES)}; "
             "take another source for it"
         )
     trees = [_draw_line(_Dice(f"{vocabulary} {number}"), vocabulary == "all") for number in range(start, stop)]
-    return {language: [_write(language, tree).translate(_PLAIN) for tree in trees] for language in languages}
+    return {language: [_write(code, tree).translate(_PLAIN) for tree in trees] for language, code in own.items()}
 
 
 @cache

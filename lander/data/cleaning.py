@@ -8,16 +8,16 @@ texts, and 8 bytes for each kept pair (16 for short times, see `lander.data.filt
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from lander.data import tmx
 from lander.data.filters import build
 from lander.data.overlap import Excluded
 from lander.data.reading import read
-from lander.data.repair import repair
+from lander.data.repair import decode, repair
 from lander.data.settings import resolve, thresholds
 from lander.data.sources import Source
 from lander.shared import tables
@@ -29,7 +29,7 @@ EXAMPLES = 10  # kept per origin and reason
 EXAMPLE_CHARACTERS = 500
 BATCH = 64  # pairs that a filter looks at together
 BATCH_CHARACTERS = 1_000_000  # of a batch without its last pair
-UNTRANSLATED = "untranslated"  # reason of segments without one of the two languages (tmx)
+REPAIRED = "repaired"  # counted, not dropped: pairs with mojibake, entities or escapes that were undone
 
 
 class Cleaner:
@@ -39,9 +39,8 @@ class Cleaner:
         if "repair" in settings["order"][1:]:
             raise UserError("data.cleaning.order: `repair` must come first, the filters look at repaired text")
         self.filters = build(settings, languages, excluded)
-        self.repairers = [partial(repair, **thresholds(settings, language, "repair")) for language in languages]
-        if "repair" not in settings["order"]:
-            self.repairers = [str, str]
+        repairs = "repair" in settings["order"]
+        self.repairs = [thresholds(settings, language, "repair") if repairs else None for language in languages]
         self.counts: dict[str, Counter[str]] = {}
         self.examples: list[dict[str, Any]] = []
 
@@ -50,8 +49,7 @@ class Cleaner:
         counts = self.counts.setdefault(origin, Counter())
         for batch in _batches(rows):
             counts["read"] += len(batch)
-            first_side, second_side = self.repairers
-            batch = [(line, first_side(first), second_side(second)) for line, first, second in batch]
+            batch = [self._repaired(counts, *row) for row in batch]
             for reason, check in self.filters:
                 scores = list(check([first for _, first, _ in batch], [second for _, _, second in batch]))
                 dropped = [(score, *row) for row, score in zip(batch, scores, strict=True) if score is not None]
@@ -64,6 +62,15 @@ class Cleaner:
             counts["kept"] += len(batch)
             for line, first, second in batch:
                 yield first, second, origin, line
+
+    def _repaired(self, counts: Counter[str], line: int, *texts: str) -> tuple[int, str, str]:
+        """A row with repaired texts; counted if more than their form and white space changes."""
+        found, decoded = [], False
+        for options, text in zip(self.repairs, texts, strict=True):
+            found.append(text if options is None else repair(text, **options))
+            decoded |= found[-1] != text and options["encoding"] and decode(text) != text
+        counts[REPAIRED] += decoded
+        return line, *found
 
 
 def _batches(rows: Iterable[tuple[int, tuple[str, str]]]) -> Iterator[list[tuple[int, str, str]]]:
@@ -103,11 +110,11 @@ def clean_pair(
             skipped: Counter[str] = Counter()
             lines = read(source, languages, max_line=settings["max_line"], progress=True, skipped=skipped)
             yield from cleaner.clean(source.name, lines)
-            cleaner.counts[source.name].update({"read": skipped["units"], UNTRANSLATED: skipped["units"]})
+            cleaner.counts[source.name].update({"read": skipped.total(), **skipped})
         totals = sum(cleaner.counts.values(), Counter())
         if not totals["kept"]:
             most = totals.most_common(4)
-            reasons = ", ".join(f"{reason} {pairs:,}" for reason, pairs in most if reason != "read")
+            reasons = ", ".join(f"{reason} {pairs:,}" for reason, pairs in most if reason not in ("read", REPAIRED))
             raise UserError(
                 f"pair {pair}: none of {totals['read']:,} pairs is left after cleaning ({reasons}); see data.cleaning"
             )
@@ -121,6 +128,6 @@ def clean_pair(
     counted = [
         (str(pair), origin, reason, number[reason])
         for origin, number in cleaner.counts.items()
-        for reason in ("read", *[UNTRANSLATED] * (number[UNTRANSLATED] > 0), *reasons, "kept")
+        for reason in ("read", *filter(number.get, (REPAIRED, *tmx.LEFT_OUT)), *reasons, "kept")
     ]
     tables.write(counts, pd.DataFrame(counted, columns=tables.SCHEMAS["counts"].names), "counts")

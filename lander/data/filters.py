@@ -15,6 +15,7 @@ import numpy as np
 from lander.data import measures
 from lander.data.overlap import Excluded, digest
 from lander.data.settings import pair_threshold, thresholds
+from lander.shared.languages import script_of
 
 Score = float | str
 Check = Callable[[str, str], Score | None]
@@ -73,7 +74,7 @@ def _each_side(
 ) -> Check:
     """Neither side has a fault, by the thresholds of its language."""
     of_first, of_second = (
-        {**thresholds(settings, language, step), "own": measures.script_of(language)} for language in languages
+        {**thresholds(settings, language, step), "own": script_of(language)} for language in languages
     )
 
     def check(first: str, second: str) -> Score | None:
@@ -132,8 +133,7 @@ def _language(settings: Settings, languages: Languages) -> Filter:
     """Both sides are probably in their language, as far as that can be judged."""
     from lander.data.langid import Judge  # loading the model takes a quarter of a second
 
-    candidates = (*languages, *settings["candidates"])
-    judges = [Judge(language, candidates) for language in languages]
+    judges = [Judge(language, settings["candidates"], languages) for language in languages]
     if unknown := [language for language, judge in zip(languages, judges, strict=True) if not judge.knows]:
         print(
             f"lander data: warning: the language identifier does not know {', '.join(unknown)}; "

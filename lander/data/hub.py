@@ -1,63 +1,74 @@
 """Datasets in the layout of the Hugging Face hub: from the hub, or from a local folder, through `datasets`.
 
 With HF_HUB_OFFLINE, a dataset of the hub is read from the hub's cache, where `lander prefetch` puts it. Rows are
-streamed: no copy is cached that would be stale after a change of a local folder. A row is either `{"translation":
-{"en": ..., "de": ...}}`, as in opus-100, or has a column per language, named by its code or by the source's `columns`
-(which also names the keys of `translation`: `columns: {zh-Hant: zh, en: en}`).
+streamed: no copy is cached that would be stale after a change of a local folder.
+
+A row has a column per language, named by its code or by the source's `columns`. The columns are in the row itself or
+together in a mapping inside it, as in `{"translation": {"en": ..., "de": ...}}` or `{"de-en": {...}}`; `columns` may
+also give the whole path (`translation.en`). A list of texts is several translations.
+
+Texts stay as they are written. CSV, TSV and JSON are read as text: `datasets` would make numbers, dates and missing
+values (`None`, `NA`, `null`) of it. Quotes of a TSV file are text, unless a CSV writer has made the file.
 
 `files_of` finds the files of a split as `datasets` does. `datasets` cannot look for itself when only these files are to
-be fetched, or when there is no network.
+be fetched, or when there is no network, and it refuses folders in which other files lie.
 """
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from fnmatch import fnmatch
+from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import datasets
 
+from lander.data import delimited
+from lander.data.reading import Texts
 from lander.data.sources import Source
 from lander.data.testsets import offline
+from lander.data.textfiles import ENDS as PACKED
+from lander.data.textfiles import bare
 from lander.shared.errors import UserError, brief
+from lander.shared.languages import find_language, parse_language
 from lander.shared.yamlfile import parse_yaml
 
-BUILDERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv", ".tsv": "csv"}
-ENDS = (*BUILDERS, *(f"{end}.gz" for end in BUILDERS))
+BUILDERS = {
+    ".parquet": "parquet", ".jsonl": "json", ".ndjson": "json", ".json": "json", ".csv": "csv", ".tsv": "csv",
+    ".arrow": "arrow",
+}  # fmt: skip
+ENDS = (*BUILDERS, *(end + packed for end in BUILDERS for packed in PACKED))
 SPLITS = {
     "train": ("train", "training"),
     "validation": ("validation", "valid", "dev", "val"),
     "test": ("test", "testing", "eval", "evaluation"),
 }
+Row = dict[str, Any]
 _SHARD = re.compile(r"(.*)-\d{5}-of-(\d{5})(\..*)")  # a file that counts itself: -00000-of-00002.parquet
-_OTHER = re.compile(r"(^|/)\.|(^|/)(dataset_infos?|config|package)\.json$")  # files that hold no rows
+_OTHER = re.compile(  # files that hold no rows, and what `map` has cached beside them
+    r"(^|/)\.|(^|/)(dataset_infos?|config|package|dataset_dict|state)\.json$|(^|/)cache-[^/]*\.arrow$"
+)
 
 
 def rows(
     source: Source, languages: Sequence[str], start: int = 0, *, cached: bool = False
-) -> Iterator[tuple[str, ...]]:
+) -> Iterator[tuple[Texts, ...]]:
     """Yield the texts of `languages` for each row from `start` on; a missing value is an empty text.
 
     With `cached`, a dataset of the hub is read from the hub's cache, as offline.
     """
     columns = {language: (source.columns or {}).get(language, language) for language in languages}
-    place = f"dataset {source.hf}"
+    place, split = f"dataset {source.hf}", source.split or "train"
     try:
-        from_cache = cached or (source.remote and offline())
-        dataset = _open_cached(source, languages) if from_cache else _open(source, languages)
-        for number, row in enumerate(dataset.skip(start) if start else dataset):
-            translation = row.get("translation")
-            texts = translation if isinstance(translation, dict) else row
-            for language, column in columns.items():
-                if number == 0 and column not in texts:
-                    raise UserError(
-                        f"{place}: no column {column!r} for {language}; there are: {', '.join(texts)} "
-                        "(`columns` maps languages to columns)"
-                    )
-                if not isinstance(value := texts.get(column), str | None):
-                    raise UserError(f"{place}: a value of a language's column is not text but {value!r:.80}")
-            yield tuple(texts.get(column) or "" for column in columns.values())
+        prefix = None
+        for row in islice(_open(source, languages, split, cached), start, None):
+            flat = _flat(row if isinstance(row, dict) else {})
+            if prefix is None:
+                prefix, columns = _prefix(flat, columns, place)
+            yield tuple(_texts(flat.get(prefix + column), place) for column in columns.values())
     except UserError:
         raise
     except (ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
@@ -65,21 +76,79 @@ def rows(
             f"{place}: there is no folder of that name, and the hub does not have it ({brief(error)})"
         ) from None
     except Exception as error:  # nearly anything, from readers of many formats
-        raise UserError(f"{place}, split {source.split or 'train'}: {brief(error)}") from None
+        raise UserError(f"{place}, split {split}: {brief(error)}") from None
 
 
-def _open(source: Source, languages: Sequence[str]) -> datasets.IterableDataset:
-    """A dataset of the hub, or a local folder."""
-    place = source.hf
-    names = datasets.get_dataset_config_names(place, revision=source.revision)
-    name = _pick_config(source, names, languages)
-    if name not in names:  # a folder per config, without `configs:` in README.md
-        place, name = str(Path(place) / name), None
-    return datasets.load_dataset(place, name, split=source.split or "train", streaming=True, revision=source.revision)
+def _flat(row: Row, prefix: str = "") -> Row:
+    """The values of a row by path: {"translation": {"en": "a"}} is also {"translation.en": "a"}.
+
+    {"language": ["en", "de"], "translation": ["a", "b"]} is such a mapping too, as in `datasets`.
+    """
+    found: Row = {}
+    for name, value in row.items():
+        if (
+            isinstance(value, dict)
+            and set(value) == {"language", "translation"}
+            and isinstance(value["language"], list)
+        ):
+            pairs, value = zip(value["language"], value["translation"], strict=True), {}
+            for language, text in pairs:
+                value.setdefault(language, []).append(text)
+        found[prefix + name] = value
+        if isinstance(value, dict):
+            found |= _flat(value, f"{prefix}{name}.")
+    return found
 
 
-def _open_cached(source: Source, languages: Sequence[str]) -> datasets.IterableDataset:
-    """A dataset of the hub from the hub's cache."""
+def _prefix(flat: Row, columns: dict[str, str], place: str) -> tuple[str, dict[str, str]]:
+    """The path of what holds all the columns: `translation` if it does, else the row, else the first that does.
+
+    The columns too: named by another code of the language (`eng` for `en`) if none has the wanted name.
+    """
+    holders = ["translation.", "", *(f"{path}." for path, value in flat.items() if isinstance(value, dict))]
+    for holder in holders:
+        if all(holder + column in flat for column in columns.values()):
+            return holder, columns
+    for holder in holders:
+        names = [path.removeprefix(holder) for path in flat if path.startswith(holder)]
+        own = {language: find_language(column, names) for language, column in columns.items()}
+        if None not in own.values():
+            return holder, own
+    missing = [(code, name) for code, name in columns.items() if not any(holder + name in flat for holder in holders)]
+    language, column = (missing or list(columns.items()))[0]
+    there = ", ".join(path for path, value in flat.items() if not isinstance(value, dict))
+    raise UserError(
+        f"{place}: no column {column!r} for {language}; there are: {there:.300} (`columns` maps languages to columns)"
+    )
+
+
+def _texts(value: Any, place: str) -> Texts:
+    """A text, or the texts of a list that has several."""
+    if isinstance(value, list) and all(isinstance(text, str | None) for text in value):
+        texts = [text for text in value if text]
+        return texts if len(texts) > 1 else "".join(texts)
+    if not isinstance(value, str | None):
+        raise UserError(f"{place}: a value of a language's column is not text but {value!r:.80}; write it as text")
+    (value or "").encode()  # half of a pair of surrogates, which JSON may hold, is no character
+    return value or ""
+
+
+def _open(source: Source, languages: Sequence[str], split: str, cached: bool) -> Iterable[Row]:
+    """The rows of a local folder, of the hub's cache, or of the hub."""
+    if not source.remote:
+        return _read(*_chosen(source, languages, Path(source.hf)))
+    if cached or offline():
+        return _read(*_open_cached(source, languages))
+    name = _pick_config(source, datasets.get_dataset_config_names(source.hf, revision=source.revision), languages)
+    builder = datasets.load_dataset_builder(source.hf, name, revision=source.revision)
+    files = (builder.config.data_files or {}).get(split)
+    if files and builder.name in ("csv", "json"):
+        return _read(builder.name, list(files), vars(builder.config))
+    return builder.as_streaming_dataset(split)
+
+
+def _open_cached(source: Source, languages: Sequence[str]) -> tuple[str, list[str], Row]:
+    """Kind, files and options of a dataset of the hub in the hub's cache."""
     import huggingface_hub
 
     try:
@@ -90,16 +159,58 @@ def _open_cached(source: Source, languages: Sequence[str]) -> datasets.IterableD
             local_files_only=True,
             allow_patterns=["README.md"],  # without it, all files of the repository would have to be there
         )
-        files = [str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file()]
-        chosen = files_of(source, languages, files, read_card(Path(folder)))
+        return _chosen(source, languages, Path(folder))
     except (OSError, ValueError, UserError) as error:
         raise UserError(
             f"dataset {source.hf}: HF_HUB_OFFLINE is set and it is not in the cache ({brief(error)}); run `lander "
             "prefetch` with the same config on a machine with a network"
         ) from None
-    paths = [str(Path(folder) / name) for name in chosen]
-    options = {"sep": "\t"} if chosen[0].removesuffix(".gz").endswith(".tsv") else {}
-    return datasets.load_dataset(_builder(chosen[0]), data_files=paths, split="train", streaming=True, **options)
+
+
+def _chosen(source: Source, languages: Sequence[str], folder: Path) -> tuple[str, list[str], Row]:
+    """Kind and files that a source reads of a folder, and the options of its configuration in the card."""
+    files, card = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()], read_card(folder)
+    chosen = files_of(source, languages, files, card)
+    _, options = _entry(source, languages, files, card)
+    return _builder(chosen[0]), [str(folder / name) for name in chosen], options
+
+
+def _read(kind: str, files: list[str], options: Row) -> Iterable[Row]:
+    """The rows of files of one kind, by `datasets`.
+
+    Of its options those count that say what the rows are: the separator and the names of columns of CSV, and the field
+    of a JSON file that has the rows.
+    """
+
+    def load(kind: str, **options: Any) -> Iterable[Row]:
+        return datasets.load_dataset(kind, data_files=files, split="train", streaming=True, **options)
+
+    if kind == "csv":
+        sep = options.get("delimiter") or options.get("sep") or ("\t" if bare(files[0]).endswith(".tsv") else ",")
+        names = options.get("column_names") or options.get("names") or ()
+        layouts = {delimited.layout(file, sep, names) for file in files}
+        if len(layouts) > 1:
+            raise UserError(f"{files[0]} and {files[-1]}: other columns or quotes; write all files of a split alike")
+        ((quoting, columns),) = layouts
+        text = datasets.Features(dict.fromkeys(columns, datasets.Value("string")))
+        found = {"sep": sep, "quoting": quoting, "names": list(names) or None, "features": text}
+        return load("csv", **found, keep_default_na=False, na_filter=False)
+    if kind == "json":
+        lines = (line for row in load("text") if (line := row["text"].lstrip("\ufeff")).strip())
+        first = next(lines, "")
+        field = options.get("field")
+        if field or first.lstrip().startswith("["):  # one list of rows
+            documents = (json.loads(file["text"].lstrip("\ufeff")) for file in load("text", sample_by="document"))
+            return (row for document in documents for row in (document[field] if field else document))
+        return (_parsed(line, number) for number, line in enumerate(chain([first] if first else [], lines), start=1))
+    return load(kind)
+
+
+def _parsed(line: str, number: int) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"row {number}: not JSON in one line ({error})") from None
 
 
 def files_of(source: Source, languages: Sequence[str], files: list[str], card: str) -> list[str]:
@@ -109,12 +220,9 @@ def files_of(source: Source, languages: Sequence[str], files: list[str], card: s
     UserError if there is no file, files are of several kinds, or parts of a file are missing. `files` are all files of
     the dataset, `card` is the text of its README.md.
     """
-    data = [name for name in files if name.endswith(ENDS) and not _OTHER.search(name)]
-    entries = {str(entry.get("config_name", "default")): entry for entry in _configs(card)}
-    folders = {name.split("/")[0] for name in data if "/" in name}
-    names = list(entries) or sorted(folder for folder in folders if not _names_split(folder, SPLITS))
-    config = _pick_config(source, names, languages) if source.config or names else None
-    entry, split = entries.get(config, {}), source.split or "train"
+    data = _data(files)
+    config, entry = _entry(source, languages, files, card)
+    split = source.split or "train"
     if "data_files" in entry:
         patterns = []
         for one in entry["data_files"] if isinstance(entry["data_files"], list) else [entry["data_files"]]:
@@ -130,13 +238,29 @@ def files_of(source: Source, languages: Sequence[str], files: list[str], card: s
     place = f"dataset {source.hf}: "
     if not found:
         raise UserError(f"{place}no file of the split {split!r}{f' of {config}' if config else ''}")
-    if len(set(map(_builder, found))) > 1:
+    if len({(_builder(name), bare(name).endswith(".tsv")) for name in found}) > 1:
         raise UserError(f"{place}the split {split!r} is in files of several kinds ({', '.join(found[:5])})")
+    if zstd := next((name for name in found if name.endswith(".zst")), None):
+        raise UserError(f"{place}{zstd}: zstd is not read in a data set's folder; unpack it: zstd -d {zstd}")
     parts = Counter(match.groups() for name in found if (match := _SHARD.fullmatch(name)))
     for (name, total, end), number in parts.items():
         if number < int(total):
             raise UserError(f"{place}{name}*{end}: {number} of its {int(total)} parts are there")
     return sorted(found)
+
+
+def _data(files: Iterable[str]) -> list[str]:
+    """Files that may hold rows."""
+    return [name for name in files if name.endswith(ENDS) and not _OTHER.search(name)]
+
+
+def _entry(source: Source, languages: Sequence[str], files: list[str], card: str) -> tuple[str | None, Row]:
+    """The configuration that a source reads, None if the dataset has none, and its entry in the card, if it has one."""
+    entries = {str(entry.get("config_name", "default")): entry for entry in _configs(card)}
+    folders = {name.split("/")[0] for name in _data(files) if "/" in name}
+    names = list(entries) or sorted(folder for folder in folders if not _names_split(folder, SPLITS))
+    config = _pick_config(source, names, languages) if source.config or names else None
+    return config, entries.get(config, {})
 
 
 def _names_split(path: str, splits: Iterable[str]) -> bool:
@@ -146,10 +270,10 @@ def _names_split(path: str, splits: Iterable[str]) -> bool:
 
 def _builder(name: str) -> str:
     """What `datasets` calls the format of a file."""
-    return BUILDERS["." + name.removesuffix(".gz").rsplit(".", 1)[-1]]
+    return BUILDERS[Path(bare(name)).suffix]
 
 
-def _configs(card: str) -> list[dict]:
+def _configs(card: str) -> list[Row]:
     """The entries of `configs:` in the card's front matter; none if it has no valid one."""
     front = None
     if card.startswith("---"):
@@ -177,4 +301,8 @@ def _pick_config(source: Source, names: list[str], languages: Sequence[str]) -> 
     for candidate in (config, "-".join(reversed(config.split("-")))):
         if candidate in names or (Path(source.hf) / candidate).is_dir():
             return candidate
+    wanted = set(map(parse_language, config.split("-") if source.config else languages))
+    for name in names:
+        if set(map(parse_language, name.split("-"))) == wanted:
+            return name
     raise UserError(f"dataset {source.hf}: no config {config!r}; there are: {known}")

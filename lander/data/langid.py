@@ -11,7 +11,8 @@ from itertools import chain
 
 import numpy as np
 
-from lander.data.measures import letters, script_of, script_share
+from lander.data.measures import letters, script_share
+from lander.shared.languages import base_language, script_of
 
 OWN_SCRIPT = 0.1  # least share of a text's letters; names and terms in another script are normal
 CHINESE = {"Hans", "Hant", "Hani", "Jpan"}  # texts in these scripts may be confused with one another
@@ -20,20 +21,27 @@ RESET = b"\xff"  # in no text and no feature: leads from any state to the first 
 
 
 class Judge:
-    """Judges whether texts are in `language` rather than in one of the `candidates`.
+    """Judges whether texts are in `language` rather than in one of the `candidates` or of its `partners` in the pair.
 
-    `knows` is False if the model does not know the language: then every text passes.
+    `knows` is False if the model does not know the language: then every text passes. If it knows the language in
+    another script (`sr` in Cyrillic for `sr-Latn`), all languages of the script that are no candidates stand for it.
+    A partner is no candidate then: it may be the one that is most like it, as Croatian is.
     """
 
-    def __init__(self, language: str, candidates: Iterable[str]) -> None:
-        model = _model()
-        code = language.split("-")[0]
-        self.knows = code in model.nb_classes
-        known = {candidate.split("-")[0] for candidate in candidates} & set(model.nb_classes) | {code}
+    def __init__(self, language: str, candidates: Iterable[str], partners: Iterable[str] = ()) -> None:
+        model, classes = _model(), _classes()
+        code = classes.get(base_language(language))
+        self.knows = code is not None
         self._script = script_of(language)
-        confused = {None} | (CHINESE if self._script in CHINESE else {self._script})  # an unknown script is like any
-        rivals = [other for other in sorted(known) if other == code or not self._script or script_of(other) in confused]
-        self._alone = rivals == [code]
+        alike = CHINESE if self._script in CHINESE else {self._script}
+        stands = self.knows and script_of(language) != script_of(code) not in alike
+        rivals = (*candidates, *(() if stands else partners))
+        others = {classes[base] for base in map(base_language, rivals) if base in classes} - {code}
+        # an unknown script is like any
+        others = {one for one in others if not self._script or script_of(one) in {None, *alike}}
+        own = {one for one in model.nb_classes if script_of(one) in alike} - others if stands else {code}
+        rivals = sorted(own | others) if self.knows else []
+        self._alone = not others or not own
         if self.knows and not self._alone:
             places = [model.nb_classes.index(other) for other in rivals]
             weights = np.asarray(model.nb_ptc[:, places], dtype=np.float64)  # (features, rivals)
@@ -43,7 +51,7 @@ class Judge:
             np.add.at(by_state, ends, weights[list(chain.from_iterable(model.tk_output.values()))])
             self._weights = np.ascontiguousarray(by_state.T)  # (rivals, states)
             self._priors = np.asarray(model.nb_pc, dtype=np.float64)[places, None]  # (rivals, 1)
-            self._place = rivals.index(code)
+            self._own = [rivals.index(one) for one in sorted(own)]
 
     def probabilities(self, texts: Sequence[str], min_letters: int = 0) -> list[float]:
         """Probability of the language among the candidates, for each text.
@@ -63,7 +71,8 @@ class Judge:
         if asked:
             states, starts = _states([texts[place] for place in asked])
             scores = np.add.reduceat(self._weights.take(states, axis=1), starts, axis=1) + self._priors
-            own = 1 / np.exp(np.minimum(scores - scores[self._place], 700)).sum(axis=0)
+            shares = np.exp(np.minimum(scores - scores[self._own].max(axis=0), 700))
+            own = shares[self._own].sum(axis=0) / shares.sum(axis=0)
             for place, probability in zip(asked, own.tolist(), strict=True):
                 found[place] = probability
         return found
@@ -74,6 +83,12 @@ def _model() -> object:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     return LanguageIdentifier.from_pickled_model(MODEL_FILE)
+
+
+@cache
+def _classes() -> dict[str, str]:
+    """Language -> the model's code for it: `fil` -> `tl`."""
+    return {base_language(code): code for code in _model().nb_classes}
 
 
 @cache

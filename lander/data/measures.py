@@ -4,7 +4,6 @@ import re
 from functools import cache, lru_cache
 
 import regex
-from babel.core import get_global
 
 from lander.data.overlap import normalise
 
@@ -94,13 +93,6 @@ def script_share(text: str, script: str) -> float:
     return len(_outside_script(script).sub("", found)) / len(found)
 
 
-def script_of(language: str) -> str | None:
-    """Code of a language's script, from CLDR: `de` -> `Latn`, `zh` -> `Hans`; None if it is not known."""
-    parts = language.replace("_", "-").split("-")
-    parts += get_global("likely_subtags").get(parts[0], "").split("_")
-    return next((part.title() for part in parts[1:] if len(part) == 4), None)
-
-
 def number_mismatch(first: str, second: str) -> float:
     """Of the side with fewer numbers, the share that the other side lacks; 0 if a side has none.
 
@@ -125,14 +117,23 @@ def copied(first: str, second: str) -> int:
 
 
 LAST_LETTER = 0x32400  # end of the last block of letters in Unicode, CJK extension H
-SCRIPT_PARTS = {"Jpan": ("Han", "Hiragana", "Katakana"), "Kore": ("Hangul", "Han"), "Hans": ("Han",), "Hant": ("Han",)}
+SCRIPT_PARTS = {
+    "Jpan": ("Han", "Hiragana", "Katakana"), "Kore": ("Hangul", "Han"), "Hans": ("Han",), "Hant": ("Han",),
+    "Hanb": ("Han", "Bopomofo"), "Hrkt": ("Hiragana", "Katakana"),
+}  # fmt: skip
 
 
 @cache
 def _outside_script(script: str) -> re.Pattern[str]:
-    """All characters but the letters of a script, as ranges for `re`, which is much faster on them than `regex`."""
-    names = SCRIPT_PARTS.get(script, (script,))
-    inside = regex.compile("[" + "".join(rf"\p{{Script={name}}}" for name in (*names, "Common", "Inherited")) + "]+")
+    """All characters but the letters of a script, as ranges for `re`, which is much faster on them than `regex`.
+
+    Nothing, if Unicode has no letters of the script: a code may name any.
+    """
+    names = (*SCRIPT_PARTS.get(script, (script,)), "Common", "Inherited")
+    try:
+        inside = regex.compile("[" + "".join(rf"\p{{Script={name}}}" for name in names) + "]+")
+    except regex.error:
+        return re.compile("(?!)")
     ranges = ""
     for begin, end in ((0, 0xD800), (0xE000, LAST_LETTER)):  # without surrogates
         for run in inside.finditer("".join(map(chr, range(begin, end)))):

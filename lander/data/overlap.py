@@ -26,7 +26,13 @@ from lander.data.sources import Source
 GRAM = 5  # letters: about a word
 GRAM_IDEOGRAPHS = 2  # an ideograph says what nearly three letters do
 
-_NO_WORD = re.compile(r"[\W_]+")
+# Marks belong to the word: without vowel signs, Hindi or Thai words become other words. Variation selectors do not.
+_MARKS = "".join(
+    chr(code)
+    for code in range(0x300, 0x20000)
+    if unicodedata.category(chr(code)) in ("Mn", "Mc") and not 0xFE00 <= code <= 0xFE0F
+)
+_NO_WORD = re.compile(rf"(?:[^\w{_MARKS}]|_)[\W_]*")  # a mark on what is no letter or digit goes with it
 _ASCII_NO_WORD = bytes(code for code in range(128) if not chr(code).isalnum())
 _IDEOGRAPH = re.compile("[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 
@@ -115,11 +121,16 @@ def least_shared(threshold: float, size: int) -> int:
 
 
 def normalise(text: str) -> str:
-    """Letters and digits only, in compatibility form and without case: equal results are the same text."""
+    """Letters with their marks, and digits, in compatibility form and without case: equal results are the same text."""
     ascii_only = text.isascii()
-    folded = text.lower() if ascii_only else unicodedata.normalize("NFKC", text).casefold()
+    folded = text.lower() if ascii_only else _fold(text)
     found = folded.encode("utf-8", "surrogatepass").translate(None, _ASCII_NO_WORD).decode("utf-8", "surrogatepass")
     return found if ascii_only else _NO_WORD.sub("", found)
+
+
+def _fold(text: str) -> str:
+    """Composed again, because folding takes letters and marks apart; the i of `İ` is the one of `i`."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).replace("i\u0307", "i")
 
 
 def digest(text: str) -> int:

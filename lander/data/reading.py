@@ -11,9 +11,11 @@ from lander.data import testsets, tmx
 from lander.data.sources import Source
 from lander.data.textfiles import read_aligned
 from lander.shared.errors import UserError
+from lander.shared.languages import find_language
 from lander.shared.progress import progress as progress_bar
 
-Row = tuple[int, tuple[str, ...], float]  # line, texts, share of the file read (0 if not known)
+Texts = str | list[str]  # a text, or a list of several translations
+Row = tuple[int, tuple[Texts, ...], float]  # line, texts, share of the file read (0 if not known)
 BUILTIN_CHUNK = 2_000  # lines generated at a time
 MAX_LINE = 100_000  # characters; a longer line means that the file is not text by lines
 
@@ -25,37 +27,46 @@ def read(
     max_line: int = 0,
     progress: bool = False,
     skipped: Counter[str] | None = None,
-) -> Iterator[tuple[int, tuple[str, ...]]]:
+    several: bool = False,
+) -> Iterator[tuple[int, tuple[Texts, ...]]]:
     """Yield (line, one text per language): the text as in the source, neither filtered nor repaired.
 
     UserError if the source is missing, damaged, not aligned, empty, shorter than `lines`, or without a language.
 
     Args:
         max_line: refuse texts of more characters than this (0: accept any).
-        skipped: its entry `units` counts segments without one of the languages, which only a tmx source has.
+        skipped: counts units of a tmx source that are left out, by reason (`tmx.LEFT_OUT`).
+        several: several translations of a line (references of a test set) stay a list; otherwise the first counts.
     """
-    held = source.files or source.columns
-    if held and (missing := [language for language in languages if language not in held]):
-        raise UserError(f"source {source.name!r}: has no {', '.join(missing)}, only {', '.join(held)}")
+    if held := source.files or source.columns or (source.sacrebleu and source.languages):
+        own = source.own(languages)
+        missing = [language for language, code in zip(languages, own, strict=True) if code is None]
+        if missing and not source.sacrebleu:
+            raise UserError(f"source {source.name!r}: has no {', '.join(missing)}, only {', '.join(held)}")
+        languages = languages if missing else own
     start, stop = source.range
     with progress_bar(f"lander data: {source.name}", 1, shown=progress) as bar:
         for line, texts, share in _rows(source, languages, Counter() if skipped is None else skipped):
             for language, text in zip(languages, texts, strict=True):
-                if max_line and len(text) > max_line:
+                if max_line and (length := max(map(len, _all(text)), default=0)) > max_line:
                     file = source.files[language] if source.files else source.tsv or source.tmx or source.name
                     raise UserError(
-                        f"{file}, line {line + 1}: {len(text):,} characters ({language}); more than {max_line:,} in a "
+                        f"{file}, line {line + 1}: {length:,} characters ({language}); more than {max_line:,} in a "
                         "line is refused (is every sentence on a line of its own?)"
                     )
             if line % 1000 == 0:
                 bar.set_postfix_str(f"{line - start:,} lines", refresh=False)
                 bar.update((share if stop is None else (line - start) / (stop - start)) - bar.n)
-            yield line, texts
+            yield line, texts if several else tuple(_all(text)[0] for text in texts)
+
+
+def _all(texts: Texts) -> list[str]:
+    return [texts] if isinstance(texts, str) else texts
 
 
 def aligned(source: Source, languages: Sequence[str]) -> bool:
     """Whether each row of the source holds all of some languages."""
-    return any(set(languages) <= set(group) for group in _groups(source))
+    return any(all(find_language(language, group) for language in languages) for group in _groups(source))
 
 
 def every_text(source: Source, languages: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -64,13 +75,16 @@ def every_text(source: Source, languages: Sequence[str]) -> Iterator[tuple[str, 
         named = {tmx.normal(code): language for language, code in (source.columns or {}).items()}
         for _, _, unit, _ in islice(tmx.units(source.tmx), *source.range):
             for code, text in unit.items():
-                served = (own for own in languages if f"{code}-".startswith(f"{own.lower()}-"))
-                yield named.get(code) or next(served, code), text
+                served = (own for own in languages if f"{code}-".startswith(f"{tmx.normal(own)}-"))
+                if tmx.BAD not in text:
+                    yield named.get(code) or next(served, code), text
         return
     for group in _groups(source):
-        held = [language for language in group if not source.builtin or language in languages]
-        for _, texts in read(source, held) if held else ():
-            yield from zip(held, texts, strict=True)
+        wanted = {code: language for language in languages if (code := find_language(language, group))}
+        held = list(wanted) if source.builtin else group
+        for _, texts in read(source, held, several=True) if held else ():
+            for code, one in zip(held, texts, strict=True):
+                yield from ((wanted.get(code, code), text) for text in _all(one))
 
 
 def _groups(source: Source) -> list[tuple[str, ...]]:
@@ -88,7 +102,11 @@ def _rows(source: Source, languages: Sequence[str], skipped: Counter[str]) -> It
         case "files":
             yield from read_aligned([source.files[language] for language in languages], start, stop)
         case "sacrebleu":
-            yield from read_aligned(testsets.files(source.sacrebleu, source.pairs, tuple(languages)), start, stop)
+            groups = testsets.files(source.sacrebleu, source.pairs, tuple(languages))
+            for line, texts, share in read_aligned([path for group in groups for path in group], start, stop):
+                left = iter(texts)
+                parts = [sorted(islice(left, len(group)), key=lambda text: not text) for group in groups]
+                yield line, tuple(part if len(part) > 1 else part[0] for part in parts), share
         case "tmx":
             codes = [source.columns[language] for language in languages] if source.columns else languages
             yield from tmx.rows(source.tmx, codes, start, stop, skipped)

@@ -8,7 +8,8 @@ control character. Most lines need no repair and pass a single regular expressio
 import re
 import unicodedata
 
-from ftfy import fix_encoding, fixes
+import regex
+from ftfy import apply_plan, fix_encoding_and_explain, fixes
 from ftfy.badness import is_bad
 
 # ASCII without controls, "&" or needless spaces: nothing to do
@@ -16,6 +17,12 @@ _PLAIN = re.compile(r"[!-%'-~]+(?: [!-%'-~]+)*")
 # UTF-8 read as another encoding has at least two of these characters side by side (or a lead byte before a lost
 # no-break space); looking for them first avoids ftfy's own, much slower test for nearly every line
 _MOJIBAKE = re.compile("[\x80-\u052f\u2000-\u2bff\ufb00-\ufb06]{2}|[ÂÃ] ")
+# A capital as clean text has it at the end of a word in capitals, before what may follow a word: «MAÇÃ», CAFÉ™, É…
+# These pairs are UTF-8 read as another encoding too, so one is no evidence. (ÂŠ would be a control character.)
+_CLEAN_CAPITAL = regex.compile(
+    r"(?:(?<=[\p{Lu}\p{Lt}\p{Pi}\p{Ps}\p{Pf}'’-])(?=[^\x00-\x7f])\p{Lu}|(?<!\w)(?=[^\x00-\x7fÂÃ])\p{Lu})"
+    r"(?=[\u00a0—]|[\p{Pi}\p{Pf}\p{Pd}\p{Ps}…™®©°ºª²³¹·´‚„](?!\w))|Â(?=\p{L})"
+)
 _C1 = re.compile("[\x80-\x9f]")
 # controls without white space, soft hyphen, zero-width space and joiner signs, direction marks, byte order mark
 _HIDDEN = (
@@ -38,15 +45,28 @@ def repair(text: str, form: str = "NFC", encoding: bool = True) -> str:
     elif _TIDY.fullmatch(text) and not (encoding and _MOJIBAKE.search(text)):
         return text if form == "none" else unicodedata.normalize(form, text)
     if encoding:
-        if "&" in text and "<" not in text:  # with "<" it is markup, which the filter of that name judges
-            text = fixes.unescape_html(text)
-        if "\x1b" in text:
-            text = fixes.remove_terminal_escapes(text)
-        if not text.isascii() and _MOJIBAKE.search(text) and is_bad(text):
-            text = fix_encoding(text)
-        if _C1.search(text):
-            text = fixes.fix_c1_controls(text)
+        text = decode(text)
     text = _INVISIBLE.sub("", text)
     if form != "none" and not text.isascii():
         text = unicodedata.normalize(form, text)
     return _SPACE.sub(" ", text).strip()
+
+
+def composed(text: str) -> str:
+    """The text in NFC without invisible characters, as training text is by default; nothing else changes."""
+    return text if text.isascii() and text.isprintable() else unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
+
+
+def decode(text: str) -> str:
+    """The text without mojibake, HTML entities and escapes of a terminal; clean capitals stay as they are."""
+    if "&" in text and "<" not in text:  # with "<" it is markup, which the filter of that name judges
+        text = fixes.unescape_html(text)
+    if "\x1b" in text:
+        text = fixes.remove_terminal_escapes(text)
+    before = None
+    while text != before and _MOJIBAKE.search(text) and is_bad(_CLEAN_CAPITAL.sub("A", text)):
+        plan, before = fix_encoding_and_explain(text).explanation or [], text
+        # one decoding at a time: what ftfy sees in its result may be clean capitals
+        end = next((place for place, step in enumerate(plan, 1) if step.action in ("decode", "apply")), len(plan))
+        text = apply_plan(text, plan[:end])
+    return fixes.fix_c1_controls(text) if _C1.search(text) else text

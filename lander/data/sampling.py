@@ -19,12 +19,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from lander.data.cleaning import REPAIRED
 from lander.data.overlap import digest
 from lander.data.settings import resolve
 from lander.data.templates import load_templates
 from lander.shared import tables
 from lander.shared.errors import UserError
-from lander.shared.files import remedy
+from lander.shared.files import prefix, remedy
 from lander.shared.languages import Direction
 
 BLOCK = 200_000  # rows in memory at once while the output is written
@@ -63,7 +64,7 @@ def sample(
         raise UserError(f"{counts}: does not count the pairs of {clean}; {remedy(counts)}")
     numbers = (hashes["template"].to_numpy()[order] % len(load_templates(templates))).tolist()
     # named like temporary files of `out`, so that `files.sweep` finds what a killed job has left
-    with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
+    with TemporaryDirectory(prefix=prefix(out), dir=out.parent) as folder:
         found = zip(numbers, _rows(clean, (*sides, "origin", "line"), order, len(hashes), Path(folder)), strict=True)
         rows = ((source, target, template, *place) for template, (source, target, *place) in found)
         tables.write_rows(out, rows, "train")
@@ -150,7 +151,7 @@ def _count(direction: Direction, of_pair: pd.DataFrame, dropped: pd.DataFrame) -
         more = {reason: int(number) for reason, number in dropped.loc[origin].items() if number}
         kept = pairs.pop("kept", -1) - sum(more.values())
         pairs |= {**more, "kept": kept}
-        if kept < 0 or pairs.get("read", 0) * 2 != sum(pairs.values()):
+        if kept < 0 or pairs.get("read", 0) * 2 != sum(pairs.values()) - pairs.get(REPAIRED, 0):
             return None
         rows += [(str(direction), origin, reason, number) for reason, number in pairs.items()]
     return pd.DataFrame(rows, columns=tables.SCHEMAS["counts"].names)

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_serializer
 
 from lander.shared.errors import UserError
+from lander.shared.languages import main_language, parse_language
 from lander.shared.section import Distinct, Section
 from lander.shared.validation import validate
 from lander.shared.yamlfile import read_yaml
@@ -201,6 +202,16 @@ def pair_threshold(settings: dict[str, Any], languages: tuple[str, str], step: s
 
 
 def _own(settings: dict[str, Any], language: str, step: str) -> dict[str, Any]:
-    """What is stated for a language; for `zh-Hant`, over what is stated for `zh`."""
-    stated = settings["languages"]
-    return stated.get(language.split("-")[0], {}).get(step, {}) | stated.get(language, {}).get(step, {})
+    """What is stated for a language, under any of its codes; for `zh-Hant`, over what is stated for `zh`.
+
+    In a script without spaces, it is stated over that of the script's main language, for `yue` over that of `zh`.
+    """
+    own, found, stated = parse_language(language), {}, settings["languages"]
+    wider = [parse_language(own.base), own._replace(region=None, variants=()), own]
+    main = main_language(own.script)
+    if stated.get(main, {}).get("length", {}).get("unit") == "characters":
+        wider.insert(0, parse_language(main))
+    for wanted in dict.fromkeys(wider):
+        for code, steps in stated.items():
+            found |= steps.get(step, {}) if parse_language(code) == wanted else {}
+    return found

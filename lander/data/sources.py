@@ -3,7 +3,7 @@
 A source is exactly one of the kinds below. `lander.data.reading` reads all of them as one stream of aligned lines.
 
     {"builtin": "cldr", "vocabulary": "all"}                        generated from the Unicode CLDR (lander.data.cldr)
-    {"files": {"en": "a.txt.gz", "de": "b.txt"}}                    line-aligned, plain or gzip
+    {"files": {"en": "a.txt.gz", "de": "b.txt"}}                    line-aligned, plain or packed
     {"tsv": "f.tsv", "columns": ["en", "de"]}                       no header, quotes are plain text
     {"hf": "Helsinki-NLP/opus-100", "config": "en-it", "split": "train", "columns": {"en": "english", "it": "italian"}}
                                                                     the hub, or a folder of its layout (lander.data.hub)
@@ -24,10 +24,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
-from lander.data import testsets, tmx
+from lander.data import testsets, textfiles, tmx
 from lander.shared.errors import UserError
-from lander.shared.languages import Direction, parse_direction
-from lander.shared.section import Section, Text
+from lander.shared.languages import Direction, base_language, find_language, parse_direction
+from lander.shared.section import PathText, Section, Text, unusable
 from lander.shared.validation import validate
 
 DirectionValue = Annotated[
@@ -58,21 +58,19 @@ class Source(Section):
         None,
         description="Which part of cldr: known (the easy part, whose translations the built-in base has read) or all.",
     )
-    files: dict[str, Text] | None = Field(
-        None, min_length=1, description="Line-aligned plain or .gz text files, as code to path."
+    files: dict[str, PathText] | None = Field(
+        None, min_length=1, description="Line-aligned text files, plain or packed, as code to path."
     )
-    tsv: Text | None = Field(None, description="Tab-separated file, plain or .gz, with the languages of `columns`.")
+    tsv: PathText | None = Field(None, description="Tab-separated file, plain or packed, languages as in `columns`.")
     columns: Annotated[tuple[Text, ...], Field(min_length=2)] | dict[str, Text] | None = Field(
         None,
         description="For tsv: the languages of the columns, first to last. For hf: code to column, if the columns are "
         "not called by their codes. For tmx: code to the file's xml:lang, if one has to be chosen (zh to zh-CN).",
     )
-    hf: Text | None = Field(
+    hf: PathText | None = Field(
         None, description="Data set on the Hugging Face hub, or a local folder with the layout of one."
     )
-    tmx: Text | None = Field(
-        None, description="Translation memory, plain, .gz or .zip with one memory in it; en-US serves en."
-    )
+    tmx: PathText | None = Field(None, description="Translation memory, plain or packed; en-US serves en.")
     sacrebleu: Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9._/-]*$")] | None = Field(
         None,
         description="Test set of sacreBLEU, as wmt16, with the languages of `directions` or `config`; read from its "
@@ -157,12 +155,16 @@ class Source(Section):
         """Whether the source has text of both languages and is not kept for other directions."""
         if self.directions is not None and direction not in self.directions:
             return False
-        return self.languages is None or {direction.source, direction.target} <= set(self.languages)
+        return self.languages is None or None not in self.own([direction.source, direction.target])
+
+    def own(self, languages: Iterable[str]) -> tuple[str | None, ...]:
+        """The source's own codes of some languages: `de` of `deu`; None where it has none."""
+        return tuple(find_language(language, self.languages) for language in languages)
 
     def paths(self, languages: Iterable[str] | None = None) -> list[str]:
         """Local files that hold the text (of some languages); empty for text that is built in or on the hub."""
         if self.files:
-            wanted = set(self.files if languages is None else languages)
+            wanted = set(self.files if languages is None else self.own(languages))
             return [path for code, path in self.files.items() if code in wanted]
         if self.hf and os.path.isdir(self.hf):
             return sorted(str(path) for path in Path(self.hf).rglob("*") if path.is_file())
@@ -179,7 +181,8 @@ class Source(Section):
     def origins(self) -> set[str]:
         """What the source reads from, as strings that are equal for equal text."""
         if self.sacrebleu:
-            return {f"{self.sacrebleu} {'-'.join(sorted((pair.source, pair.target)))}" for pair in self.pairs}
+            bases = (sorted(map(base_language, (pair.source, pair.target))) for pair in self.pairs)
+            return {f"{self.sacrebleu} {'-'.join(pair)}" for pair in bases}
         if self.hf:
             place = str(Path(self.hf).resolve()) if os.path.exists(self.hf) else self.hf
             return {" ".join(filter(None, (place, self.config, self.split or "train")))}
@@ -230,20 +233,26 @@ def check_sources(
             raise UserError(f"{place}: a test source needs a name; add `name: news`, for example: results go by it")
         if source.hf and not os.path.isdir(source.hf) and not HUB_ID.fullmatch(source.hf):
             raise UserError(f"{place}.hf: {source.hf}: no such folder, and a data set on the hub is written owner/name")
+        if fault := next(filter(None, map(unusable, source.paths() if files else [])), None):  # of a file in a folder
+            raise UserError(f"{place}: {fault}")
         paths = source.paths() if files and not source.hf else []
         for path in paths:
             if paths.count(path) > 1:
                 raise UserError(f"{place}: {path} is named for two languages; each needs its own file")
             if os.path.isdir(path):
                 raise UserError(f"{place}: {path}: is a folder; name the file in it")
+            if os.path.exists(path) and not os.path.isfile(path):
+                raise UserError(f"{place}: {path}: a pipe or device, which can be read only once; write it to a file")
             if not os.path.isfile(path):
                 where = "" if os.path.isabs(path) else f" (paths are relative to {os.getcwd()})"
                 raise UserError(f"{place}: {path}: no such file{where}")
-        if files or not source.tmx:  # the languages of a memory are in its file
-            try:
+        try:
+            for path in paths if not source.tmx else ():
+                textfiles.begins(path)
+            if files or not source.tmx:  # the languages of a memory are in its file
                 source.languages  # noqa: B018  (read once, and kept)
-            except UserError as error:
-                raise UserError(f"{place}: {error}") from None
+        except UserError as error:
+            raise UserError(f"{place}: {error}") from None
     given = Counter(source.name for source in sources if source.name)
     for name, count in given.items():
         if count > 1 and not named:
@@ -265,7 +274,7 @@ def _derived_name(source: Source) -> str:
         name = os.path.commonprefix([Path(path).name for path in paths]).rstrip(".-_")  # noqa: RUF071 (characters)
         name = name if len(name) > 2 else Path(paths[0]).parent.name
     elif source.tsv or source.tmx:
-        name = Path(source.paths()[0]).name.removesuffix(".gz").removesuffix(".zip").removesuffix(f".{source.kind}")
+        name = textfiles.bare(Path(source.paths()[0]).name).removesuffix(f".{source.kind}")
     else:
         name = source.builtin or source.sacrebleu or Path(source.hf).name
         name = f"{name}-{source.config}" if source.config else name

@@ -1,30 +1,68 @@
-r"""Line-aligned text files, plain or gzip, read line by line, so files may have any size.
+r"""Line-aligned text files, plain or packed (gzip, xz, bzip2, zstd, zip), read line by line, so they may have any size.
+
+A format is known by the first bytes of the file. Nothing is unpacked to the disk.
 
 Only "\n" ends a line ("\r\n" is accepted too); characters such as U+2028 or U+0085 are part of the text. A file is read
 to its end even if only some lines are wanted: files of different lengths are not aligned, and that must not pass
 unnoticed.
 """
 
+import bz2
 import gzip
+import io
+import lzma
+import re
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import count
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
 from lander.shared.errors import UserError
 
 BOM = b"\xef\xbb\xbf"
-GZIP_MAGIC = b"\x1f\x8b"
 LONGEST_SENTENCE = 10_000  # characters that a model is asked to read at once
 LONGEST_LINE = 1 << 26  # bytes; a line must fit into memory, and a packed file can hold an endless one
+
+
+def _zstd(raw: BinaryIO) -> BinaryIO:
+    import pyarrow  # Python has no zstd before 3.14
+
+    return io.BufferedReader(pyarrow.CompressedInputStream(raw, "zstd"))
+
+
+PACKED = {  # format -> how the file begins, what unpacks it
+    "gzip": (rb"\x1f\x8b", lambda raw: gzip.GzipFile(fileobj=raw)),
+    "xz": (rb"\xfd7zXZ\0", lzma.LZMAFile),
+    "bzip2": (rb"BZh[1-9](1AY&SY|\x17\x72\x45\x38\x50\x90)", bz2.BZ2File),
+    "zstd": (rb"\x28\xb5\x2f\xfd", _zstd),
+    "zip": (rb"PK(\x03\x04|\x05\x06)", None),  # the second: an empty archive
+}
+ENDS = {".gz": "gzip", ".xz": "xz", ".bz2": "bzip2", ".zst": "zstd", ".zip": "zip"}
+FOREIGN = {  # what is not read -> how the file, unpacked, begins
+    "a 7z archive": rb"7z\xbc\xaf\x27\x1c",
+    "a rar archive": rb"Rar!\x1a\x07",
+    "an lz4 file": rb"\x04\x22\x4d\x18",
+    "a tar archive": rb"(?s).{257}ustar",
+    "a Parquet file (name its folder as an hf source)": rb"PAR1",
+    "a PDF": rb"%PDF-",
+}
+PEEKED = 512  # bytes
+DAMAGE = (gzip.BadGzipFile, zlib.error, lzma.LZMAError, zipfile.BadZipFile, ValueError)
+
+
+def bare(name: str) -> str:
+    """A file's name without the end that says how it is packed."""
+    return name.removesuffix(next(filter(name.endswith, ENDS), ""))
 
 
 class TextFile:
     """One text file as a stream of lines, with errors that name the file and the line."""
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, end: str = "") -> None:
+        """`end`: of the names of the files in a zip archive that count; exactly one must."""
         self.path = Path(path)
         self.lines = 0  # lines read so far
         try:
@@ -34,14 +72,20 @@ class TextFile:
             known = {FileNotFoundError: "no such file", IsADirectoryError: "is a folder, not a text file"}
             reason = known.get(type(error)) or f"cannot be opened ({getattr(error, 'strerror', None) or error})"
             raise UserError(f"{path}: {reason}") from None
-        zipped = self.path.suffix == ".gz" or self.starts_with(GZIP_MAGIC)
-        self._stream = gzip.GzipFile(fileobj=self.raw) if zipped else self.raw
+        begin = self.begin()
+        found = (name for name, (magic, _) in PACKED.items() if re.match(magic, begin))
+        self.packed = next(found, ENDS.get(self.path.suffix.lower()) if begin else None)  # an empty file is empty
+        if self.packed == "zip":
+            self._stream = self._call(self._open_member, end)
+        else:
+            self._stream = PACKED[self.packed][1](self.raw) if self.packed else self.raw
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stream.close()
+        with suppress(OSError):  # of damaged zstd
+            self._stream.close()
         self.raw.close()
 
     def read_line(self) -> str | None:
@@ -51,6 +95,8 @@ class TextFile:
             return None
         if self.lines == 1:
             data = data.removeprefix(BOM)
+            if foreign := next((name for name, magic in FOREIGN.items() if re.match(magic, data)), None):
+                raise UserError(f"{self.path}: is {foreign}, not text; unpack or convert it, and name the text")
         try:
             text = data.decode()
         except UnicodeDecodeError as error:
@@ -73,9 +119,9 @@ class TextFile:
         """The next bytes, unpacked if the file is packed, for formats other than text by lines."""
         return self._call(self._stream.read, size)
 
-    def starts_with(self, magic: bytes) -> bool:
-        """Whether the file on the disk begins with these bytes."""
-        return self._call(self.raw.peek, len(magic))[: len(magic)] == magic
+    def begin(self) -> bytes:
+        """The first bytes of the file on the disk, before anything is read."""
+        return self._call(self.raw.peek, PEEKED)[:PEEKED]
 
     def skip(self, lines: int) -> None:
         """Skip the first lines (fewer at the end of the file) without looking at their content."""
@@ -105,15 +151,42 @@ class TextFile:
         self.lines += bool(data)
         return data
 
-    def _call(self, read: Callable[[int], bytes], size: int) -> bytes:
+    def _open_member(self, end: str) -> BinaryIO:
+        """The one file of a zip archive whose name ends so."""
+        archive = zipfile.ZipFile(self.raw)
+        members = [item for item in archive.infolist() if not item.is_dir()]
+        fitting = [item for item in members if item.filename.lower().endswith(end)]
+        if len(fitting) != 1:
+            names = ", ".join(item.filename[:60] for item in members[:5]) or "nothing"
+            wanted = f"one {end} file" if end else "one file"
+            raise UserError(
+                f"{self.path}: must hold exactly {wanted}, found {len(fitting)} (in it: {names}); "
+                "unpack it, and name the files in it"
+            )
+        return archive.open(fitting[0])
+
+    def _call(self, action: Callable[[Any], Any], argument: Any) -> Any:
+        """`action(argument)`, which reads; what is wrong with the file becomes a UserError."""
+        packed = getattr(self, "packed", None)
         try:
-            return read(size)
+            return action(argument)
+        except (RuntimeError, NotImplementedError) as error:  # a password, or an unknown compression
+            raise UserError(f"{self.path}: cannot be unpacked ({error}); unpack it by hand") from None
         except EOFError:
-            raise UserError(f"{self.path}: the gzip file is cut short after line {self.lines}; get it again") from None
-        except (gzip.BadGzipFile, zlib.error) as error:
-            raise UserError(f"{self.path}: the gzip file is damaged ({error}); get it again") from None
-        except OSError as error:
-            raise UserError(f"{self.path}: cannot be read ({error.strerror or error})") from None
+            raise UserError(
+                f"{self.path}: the {packed} file is cut short after line {self.lines}; get it again"
+            ) from None
+        except (*DAMAGE, OSError) as error:
+            if packed and getattr(error, "errno", None) is None:  # bzip2 and zstd raise OSErrors without one
+                raise UserError(f"{self.path}: the {packed} file is damaged ({error}); get it again") from None
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"{self.path}: cannot be read ({reason})") from None
+
+
+def begins(path: str | Path) -> None:
+    """UserError if the first line of a file cannot be read: an archive, another encoding, a damaged file."""
+    with TextFile(path) as file:
+        file.read_line()
 
 
 def read_aligned(

@@ -1,30 +1,31 @@
-"""TMX translation memories, read unit by unit, so they may have any size: plain, .gz, or .zip with one memory in it.
+"""TMX translation memories, read unit by unit, so they may have any size: plain or packed, one memory in a zip file.
 
     <tu><tuv xml:lang="en-US"><seg>Good <bpt i="1">&lt;b></bpt>morning</seg></tuv><tuv xml:lang="de">...</tuv></tu>
 
 - A wanted language is served by its own code, otherwise by a longer one: `en` by en-US, `zh` by zh-CN. If a unit has
   two such codes (zh-CN and zh-TW), the choice is unclear: an error, and `columns` names one of them.
 - The text of a segment stays. Codes of a format (<bpt>, <ept>, <it>, <ph>, <ut>) are removed with their content; of
-  <hi> and unknown tags only the tag is removed. Line breaks become spaces. Of two variants in one language the first
-  counts.
+  <hi> and unknown tags only the tag is removed. What stands for a break or a space leaves a space: <ph type="lb"/>,
+  <ph>&lt;br/></ph>, <br/>. Line breaks become spaces. Of two variants in one language the first counts.
+- What XML does not allow (control characters, bytes that are no text, a lone `&`, `&nbsp;`) becomes `BAD`. A unit with
+  it in a wanted language is left out and counted. Tags that do not fit together are an error.
 - Nothing outside the file is read: files that declare entities are refused, because entities allow expansion and
   file-reading attacks; an external DTD is not opened. Units are numbered by their place in the file, from 0, whichever
   languages they hold.
 """
 
+import codecs
 import re
 import sys
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from itertools import islice
 from typing import NoReturn
 from xml.parsers import expat
 
 from lander.data.textfiles import TextFile
 from lander.shared.errors import UserError
+from lander.shared.languages import base_language
 
 CHUNK = 1 << 16  # bytes read at a time
 LONGEST_TOKEN = 1 << 22  # bytes of one tag or comment: the parser holds all of it in memory
@@ -32,10 +33,30 @@ LONGEST_SEGMENT = 1_000_000  # characters
 DEEPEST = 100  # elements inside each other
 MOST_LANGUAGES = 1_000  # of one unit
 PEEKED_UNITS = 1_000  # from which the languages of a file are taken
-ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")  # the second: an empty archive
 CODES = frozenset({"bpt", "ept", "it", "ph", "ut"})
+LEFT_OUT = UNTRANSLATED, UNREADABLE = "untranslated", "unreadable"  # reasons why a unit is
+BAD = "\ufdd0"  # stands for what XML does not allow; no character itself
 
 _BREAK = re.compile(r"[ \t]*[\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]\s*")
+_GAP = "\x1f"  # stands for a code that was a break or a space; XML has no such character
+_GAPS = re.compile(rf"\s?(?:{_GAP}\s?)+")
+_GAP_TYPE = re.compile(  # the type of a code, or the name of a tag
+    r"(?:x-)?(?:html-)?(?:lb|pb|cb|br|cr|lf|crlf|tab|(?:line|page|column|paragraph|soft|hard)?[-_ ]?(?:break|return)"
+    r"|new[-_ ]?line|nbsp|(?:(?:non|no)[-_ ]?break(?:ing)?[-_ ]?|hard[-_ ]?)?space)",
+    re.IGNORECASE,
+)
+_GAP_CODE = re.compile(  # a code itself: of HTML and Office, of RTF, an escape, white space
+    r"<\s*/?\s*(?:\w+:)?(?:br|cr|hr|tab|p|div|li|tr|td|th|h[1-6])\b|\\(?:par|line|page|tab|n|r|t|~)(?![A-Za-z])"
+    r"|&(?:nbsp|ensp|emsp|thinsp|#160|#xa0);|[\[{](?:br|lb|tab|nbsp)/?[\]}]|^\s+$",
+    re.IGNORECASE,
+)
+_DECLARED = re.compile(rb"""<\?xml[^>]*?encoding\s*=\s*["']([\w.:-]+)""")
+_NO_CHARACTER = r"\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff"
+_ILLEGAL = re.compile(  # one set of first characters, which is fast to look for; then what has to follow each
+    rf"[&<\]{_NO_CHARACTER}](?:(?<=[{_NO_CHARACTER}])|(?<=<)(?:!\[CDATA\[|(?![^\W\d]|[:/!?]))|(?<=\])\]>"
+    r"|(?<=&)(?!(?:amp|lt|gt|quot|apos);)(?:#(?:\d{1,8}|x[\da-fA-F]{1,8});|\w{1,32};)?)"
+)
+_UNFINISHED = re.compile(r"(?:\]{1,2}|[&<][^>;\s]{0,34})\Z")  # at the end of a chunk
 
 Unit = dict[str, str]  # xml:lang of the file, in lower case and with hyphens -> text
 
@@ -45,8 +66,8 @@ def rows(
 ) -> Iterator[tuple[int, tuple[str, ...], float]]:
     """Yield (number of the unit, a text per code, share of the file read) for the units that hold all codes.
 
-    UserError if the file is missing, damaged or no TMX, ends before `stop`, or holds no unit with all codes. The entry
-    `units` of `skipped` counts the units without one of the codes; a note on stderr says how many.
+    UserError if the file is missing, damaged or no TMX, ends before `stop`, or holds no unit with all codes. `skipped`
+    counts the units that are left out, by reason; notes on stderr say how many.
     """
     wanted = [normal(code) for code in codes]
     count, seen = 0, Counter()
@@ -57,17 +78,21 @@ def rows(
         texts = tuple(_text_of(unit, code, path, line) for code in wanted)
         if None in texts:
             seen.update(unit.keys())
-            skipped["units"] += 1
+            skipped[UNTRANSLATED] += 1
+        elif BAD in "".join(texts):
+            skipped[UNREADABLE] += 1
         else:
             yield number, texts, share
     if count <= start or (stop is not None and count < stop):
         raise UserError(f"{path}: `lines` asks for [{start}, {stop}] but the file has {count:,} translation units")
-    if skipped["units"] == count - start:
+    damage = "with characters that XML does not allow"
+    if skipped.total() == count - start:
         there = ", ".join(f"{code} ({units:,})" for code, units in seen.most_common(20)) or "none"
-        raise UserError(f"{path}: no translation unit has all of {', '.join(codes)}; its languages are: {there}")
-    if skipped["units"]:
-        left_out = f"{skipped['units']:,} translation units without {' or '.join(codes)} are left out"
-        print(f"lander data: {path}: {left_out}", file=sys.stderr)
+        bad = f"; {skipped[UNREADABLE]:,} units have them, {damage}" if skipped[UNREADABLE] else ""
+        raise UserError(f"{path}: no translation unit has all of {', '.join(codes)}; its languages are: {there}{bad}")
+    for reason, what in ((UNTRANSLATED, f"without {' or '.join(codes)}"), (UNREADABLE, damage)):
+        if skipped[reason]:
+            print(f"lander data: {path}: {skipped[reason]:,} translation units {what} are left out", file=sys.stderr)
 
 
 def languages(path: str) -> tuple[str, ...]:
@@ -88,50 +113,52 @@ def units(path: str) -> Iterator[tuple[int, int, Unit, float]]:
     """
     number = 0
     parser = _Parser(str(path))
-    with TextFile(path) as file:
-        for chunk in _chunks(file):
-            for line, unit in parser.feed(chunk):
+    with TextFile(path, ".tmx") as file:
+        for text, last in _texts(file):
+            for line, unit in parser.feed(text, last):
                 yield number, line, unit, file.share_read
                 number += 1
     if not number:
         raise UserError(f"{path}: holds no translation unit (<tu>); is it a TMX file?")
 
 
-def _chunks(file: TextFile) -> Iterator[bytes]:
-    """The bytes of a memory, which may be packed; the last chunk is empty. A .zip is never unpacked to the disk."""
-    with ExitStack() as stack:
-        read, zipped = file.read_bytes, any(map(file.starts_with, ZIP_MAGICS))
-        try:
-            if zipped:
-                archive = stack.enter_context(zipfile.ZipFile(file.raw))
-                members = [item for item in archive.infolist() if not item.is_dir()]
-                memories = [item for item in members if item.filename.lower().endswith(".tmx")]
-                if len(memories) != 1:
-                    names = ", ".join(item.filename[:60] for item in members[:5]) or "nothing"
-                    raise UserError(
-                        f"{file.path}: must hold exactly one .tmx file, found {len(memories)} (in it: {names})"
-                    )
-                read = stack.enter_context(archive.open(memories[0])).read
-            chunk = read(CHUNK)
-            if not chunk:
-                raise UserError(f"{file.path}: there is nothing in it; is it the right file?")
-            while chunk:
-                yield chunk
-                chunk = read(CHUNK)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
-            raise UserError(f"{file.path}: the zip file is damaged ({error}); get it again") from None
-        except (RuntimeError, NotImplementedError) as error:  # a password, or an unknown compression
-            raise UserError(f"{file.path}: cannot be unpacked ({error}); unpack it by hand") from None
-    yield b""
+def _texts(file: TextFile) -> Iterator[tuple[str, bool]]:
+    """Parts of the file, decoded, and whether it is the last one; bytes that are no text become `BAD`."""
+    chunk = file.read_bytes(CHUNK)
+    if not chunk:
+        raise UserError(f"{file.path}: there is nothing in it; is it the right file?")
+    if chunk.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "utf-16"
+    elif chunk[:2] in (b"<\0", b"\0<"):
+        encoding = "utf-16-le" if chunk[1] == 0 else "utf-16-be"
+    else:
+        declared = _DECLARED.match(chunk)
+        encoding = declared[1].decode() if declared else "utf-8"
+        if re.fullmatch("utf-?(8|16)", encoding, re.IGNORECASE):  # of UTF-16, this could not have been read
+            encoding = "utf-8-sig"
+    try:
+        b"x".decode(encoding, "ignore")  # refuses what is no encoding of text
+        decoder = codecs.getincrementaldecoder(encoding)("lander.bad")
+        while chunk:
+            yield decoder.decode(chunk), False
+            chunk = file.read_bytes(CHUNK)
+        yield decoder.decode(b"", final=True), True
+    except (ValueError, LookupError) as error:
+        raise UserError(f"{file.path}, line 1: cannot be decoded ({error}); save the file as UTF-8") from None
+
+
+codecs.register_error("lander.bad", lambda error: (BAD, error.end))
 
 
 class _Parser:
-    """Feeds bytes to expat and collects whole units."""
+    """Feeds text to expat and collects whole units."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self._units: list[tuple[int, Unit]] = []
         self._fed = 0  # bytes
+        self._rest = ""  # of the last text: what its next character may change
+        self._verbatim = False  # inside CDATA
         self._open: list[str] = []  # elements, outermost first
         self._unit: Unit | None = None
         self._line = 0
@@ -139,7 +166,8 @@ class _Parser:
         self._segment: list[str] | None = None
         self._length = 0  # characters of the segment
         self._codes = 0  # open elements of the segment that hold a format's code
-        self._expat = parser = expat.ParserCreate()
+        self._code: list[str] = []  # its content
+        self._expat = parser = expat.ParserCreate("utf-8")  # whatever the file declares: it is decoded
         parser.buffer_text = True
         parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
         parser.StartElementHandler = self._start
@@ -148,25 +176,39 @@ class _Parser:
         parser.EntityDeclHandler = lambda name, *_: self._refuse(
             f"declares the entity {name[:40]!r}; a TMX file needs none, and such files are refused"
         )
-        parser.SkippedEntityHandler = lambda name, *_: self._refuse(
-            f"the entity &{name[:40]}; is not defined; write the character itself"
-        )
         parser.ExternalEntityRefHandler = lambda *_: 0
 
-    def feed(self, chunk: bytes) -> list[tuple[int, Unit]]:
-        """Parse the next bytes; no bytes are the end of the file. Returns (line, unit) of the units that end here."""
+    def feed(self, text: str, last: bool) -> list[tuple[int, Unit]]:
+        """Parse the next part. Returns (line, unit) of the units that end here."""
+        text = self._rest + text
+        open_end = None if last else _UNFINISHED.search(text, max(len(text) - 40, 0))
+        whole = text[: open_end.start()] if open_end else text
+        self._rest = text[len(whole) :]
+        data = _ILLEGAL.sub(self._legal, whole).encode()
         try:
-            self._expat.Parse(chunk, not chunk)
+            self._expat.Parse(data, last)
         except expat.ExpatError as error:
             reason = expat.ErrorString(error.code)
             raise UserError(f"{self.path}, line {error.lineno}: not well-formed XML ({reason})") from None
-        except (ValueError, LookupError) as error:  # an encoding that Python does not know or cannot give to expat
-            self._refuse(f"cannot be decoded ({error}); save the file as UTF-8")
-        self._fed += len(chunk)
+        self._fed += len(data)
         if self._fed - self._expat.CurrentByteIndex > LONGEST_TOKEN + CHUNK:
             self._refuse(f"a tag or comment of more than {LONGEST_TOKEN:,} bytes; the file is damaged")
         found, self._units = self._units, []
         return found
+
+    def _legal(self, match: re.Match[str]) -> str:
+        """What XML may not allow, or `BAD` instead of it."""
+        token = match[0]
+        if token in ("<![CDATA[", "]]>"):
+            begins, inside = token != "]]>", self._verbatim
+            self._verbatim = begins
+            return token if begins or inside else BAD
+        if self._verbatim and token[0] in "&<":
+            return token
+        if token.startswith("&#") and token.endswith(";"):
+            number = int(f"0{token[2:-1]}", 16) if token[2] == "x" else int(token[2:-1])
+            return token if number < 0x110000 and not re.match(f"[{_NO_CHARACTER}]", chr(number)) else BAD
+        return BAD
 
     def _refuse(self, message: str) -> NoReturn:
         raise UserError(f"{self.path}, line {self._expat.CurrentLineNumber}: {message}") from None
@@ -178,6 +220,10 @@ class _Parser:
         if len(self._open) > DEEPEST:
             self._refuse(f"more than {DEEPEST} elements inside each other; the file is damaged")
         if self._segment is not None:
+            if not self._codes:
+                self._code = []
+                if any(map(_GAP_TYPE.fullmatch, (name, attributes.get("type", "")))):
+                    self._segment.append(_GAP)
             self._codes += self._codes > 0 or name in CODES
         elif name == "tu":
             if self._unit is not None:
@@ -196,10 +242,14 @@ class _Parser:
     def _end(self, name: str) -> None:
         self._open.pop()
         if self._segment is not None and name == "seg" and not self._codes:
-            self._unit.setdefault(self._language, _BREAK.sub(" ", "".join(self._segment)).strip())
+            text = _GAPS.sub(" ", "".join(self._segment))
+            self._unit.setdefault(self._language, _BREAK.sub(" ", text).strip())
             self._segment = None
         elif self._segment is not None:
             self._codes -= self._codes > 0
+            if not self._codes and _GAP_CODE.search("".join(self._code)):
+                self._segment.append(_GAP)
+                self._code = []
         elif name == "tuv":
             self._language = None
         elif name == "tu" and self._unit is not None:
@@ -207,8 +257,8 @@ class _Parser:
             self._unit = None
 
     def _characters(self, text: str) -> None:
-        if self._segment is not None and not self._codes:
-            self._segment.append(text)
+        if self._segment is not None:
+            (self._code if self._codes else self._segment).append(text)
             self._length += len(text)
             if self._length > LONGEST_SEGMENT:
                 self._refuse(f"a segment of more than {LONGEST_SEGMENT:,} characters; the file is damaged")
@@ -226,5 +276,6 @@ def _text_of(unit: Unit, code: str, path: str, line: int) -> str | None:
 
 
 def normal(code: str) -> str:
-    """A code as in `Unit`."""
-    return code.strip().replace("_", "-").lower()
+    """A code as in `Unit`: the shortest one of the language (`eng-US` is `en-us`)."""
+    base, *rest = code.strip().replace("_", "-").split("-")
+    return "-".join([base_language(base), *rest]).lower()

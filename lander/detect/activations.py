@@ -1,6 +1,7 @@
 """Mean activation of every FFN neuron of every layer, while the model reads one direction's translations.
 
-Paper: section 3.1, A of equation 1.
+Paper: section 3.1, A of equation 1. The first token of a text is left out. It sees itself alone, and many models have
+massive activations there, which say nothing of the translation (docs/decisions.md).
 
 Reads:  <run>/data/s<seed>/train/<direction>.parquet, the model
 Writes: <run>/activations/s<seed>/<direction>.parquet   layer, neuron, mean, tokens
@@ -31,7 +32,7 @@ from lander.shared.section import add_flags
 
 
 def mean_activations(network: nn.Module, batches: Iterator[Batch]) -> tuple[np.ndarray, int]:
-    """Mean over tokens and sentences of h, the input of each FFN's output projection.
+    """Mean over tokens but the first, and over sentences, of h, the input of each FFN's output projection.
 
     Sums run in float64 over batches; within a batch they are one matrix product in float32.
 
@@ -40,7 +41,7 @@ def mean_activations(network: nn.Module, batches: Iterator[Batch]) -> tuple[np.n
     """
     device = network.get_input_embeddings().weight.device
     sums = torch.zeros(families.shape_of(network), dtype=torch.float64, device=device)
-    mask: torch.Tensor | None = None  # float32 (batch * tokens), 1 for tokens, 0 for padding
+    mask: torch.Tensor | None = None  # float32 (batch * tokens), 1 for tokens that count, 0 for first ones and padding
     tokens = 0
 
     def add(layer: int, h: torch.Tensor) -> None:
@@ -49,7 +50,9 @@ def mean_activations(network: nn.Module, batches: Iterator[Batch]) -> tuple[np.n
     with families.watched(network, "post", add), torch.inference_mode():
         for batch in batches:
             batch = batch.to(device)
-            mask = batch.attention_mask.reshape(-1).float()
+            counted = batch.attention_mask.clone()
+            counted[:, 0] = 0
+            mask = counted.reshape(-1).float()
             network.base_model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
             tokens += int(mask.sum())
     return (sums / max(tokens, 1)).cpu().numpy(), tokens

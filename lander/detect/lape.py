@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from lander.config.base import find_folder
 from lander.detect import masks, neurons
-from lander.models import families, loading
+from lander.models import families
 from lander.shared import tables
 from lander.shared.errors import UserError, brief
 from lander.shared.languages import Direction
@@ -68,8 +69,7 @@ def shape_of(base: str) -> tuple[int, int]:
     """(n_layer, p) of a model, from its config alone."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    where = loading.resolve(base)
-    loading.check_config(where)
+    where = str(find_folder(base) or base)  # of a model on the hub the config alone is fetched
     try:
         config = AutoConfig.from_pretrained(where, trust_remote_code=False)
         with torch.device("meta"):

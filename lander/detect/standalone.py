@@ -60,15 +60,19 @@ def run(
     neurons_file = out / "neurons.parquet"
     if sampled and neurons_file.exists():
         raise UserError(f"{neurons_file}: of other scores; a sample has no such table: give another --out")
-    scores = []
+    scores, most = [], loading.positions(network) or loading.ALIBI
     for language, lines in texts.items():
         began, file = time.monotonic(), out / "awareness" / f"{language}.parquet"
-        samples = monolingual(lines, codec)
+        samples = [sample for sample in monolingual(lines, codec) if len(sample) <= most]
+        if len(samples) < len(lines):
+            _say(f"{language}: {len(lines) - len(samples):,} lines of more than {most:,} tokens are left out")
+        if not samples:
+            raise UserError(f"{files[language]}: no line is left; give one sentence a line")
         table, _sums = score(network, codec, samples, estimator, neurons=sample, language=language, **options)
         tables.write(file, table, "awareness")
         scores.append(table)
         tokens = table["tokens"].iloc[0]
-        _say(f"{language}: {len(lines):,} sentences, {tokens:,} tokens, {time.monotonic() - began:.0f} s: {file}")
+        _say(f"{language}: {len(samples):,} sentences, {tokens:,} tokens, {time.monotonic() - began:.0f} s: {file}")
     if sampled:
         _say(f"{sample} neurons of each layer are scored, and not divided into groups: that takes all of them")
         return
@@ -83,7 +87,7 @@ def run(
 
 
 def read_texts(files: dict[str, Path], most: int | None = None) -> dict[str, list[str]]:
-    """The lines of text files, plain or .gz, by language, without the empty ones.
+    """The lines of text files, plain or packed, by language, without the empty ones.
 
     If the files have equally many lines, a line that is empty in one file is left out of all, so that the lines stay
     the same sentences. Otherwise it is left out of its file only. Lines beyond what is asked for are not read.

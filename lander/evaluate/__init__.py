@@ -3,7 +3,8 @@
 Paper: section 4.3 (BLEU by sacreBLEU). Every score carries the signature that makes it comparable.
 
 Reads:
-    <translations>/<test>/<direction>.jsonl   one JSON object a line: source, reference, raw, hypothesis (cut, loss)
+    <translations>/<test>/<direction>.jsonl   one JSON object a line: source, reference, raw, hypothesis
+                                              (cut, loss, other_references)
     <train>/<direction>.parquet               table "train": to tell which test items training has seen
 Writes:
     score:   <out-dir>/<test>/<direction>.csv        columns `method,variant,seed,test,direction,metric,score,signature`

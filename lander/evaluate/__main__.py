@@ -2,7 +2,9 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +15,7 @@ from lander.evaluate.collect import COLUMNS, collect, number, write_scores
 from lander.evaluate.contamination import seen_in_training
 from lander.evaluate.metrics import OPTIONAL, check_files
 from lander.evaluate.outputs import flags
-from lander.evaluate.scoring import score, segments
+from lander.evaluate.scoring import other_form, score, segments
 from lander.shared import tables
 from lander.shared.errors import UserError, run_main
 from lander.shared.files import read_json, whole_file, write_json
@@ -31,24 +33,48 @@ def score_all(
     out: Path,
     tokenizer: str | None = None,
     extras: Sequence[str] = (),
+    heldout: Sequence[Path] = (),
 ) -> None:
-    """Score every test set in its directions, and contamination if it is known which texts training has `seen`."""
+    """Score every test set in its directions, and contamination if it is known which texts training has `seen`.
+
+    `heldout`: tables of the test sets, <test>/<direction>.parquet, whose sentences the translations must have.
+    """
     directions = {name: parse_direction(name) for served in tests.values() for name in served}
     for target in {direction.target for direction in directions.values()}:  # refused before anything is read
         bleu_for(target, tokenizer)
     check_files(extras)
     places = [(test, name) for test, served in tests.items() for name in served]
     items = {(test, name): translations.read(folder / test / f"{name}.jsonl") for test, name in places}
+    for path in heldout:
+        test, name = path.parent.name, path.stem
+        if (test, name) not in items:
+            raise UserError(f"--heldout {path}: not of --tests; give <test>/<direction>.parquet")
+        sources = tables.read(path, "heldout", ["source"])["source"].tolist()
+        translations.check_items(folder / test / f"{name}.jsonl", items[test, name], sources)
     for (test, name), one in items.items():
         flagged = flags(one, directions[name], seen)
         place = {**model.columns, "test": test, "direction": name}
         scores, measured = score(one, directions[name].target, flagged, tokenizer, extras)
+        if count := other_form(one):
+            warn_of_form(f"{test} {name}", count, len(one), {found.metric: found.value for found in scores})
         rows = [{**place, "metric": s.metric, "score": number(s.value), "signature": s.signature} for s in scores]
         marked = pd.DataFrame(flagged.rows(), columns=["line", "flag", "detail"])
         with whole_file(out / test / f"{name}.flags.csv") as temporary:
             marked.to_csv(temporary, index=False, lineterminator="\n")
         tables.write(out / test / f"{name}.segments.parquet", segments(place, measured), "segments")
         write_scores(out / test / f"{name}.csv", rows)
+
+
+def warn_of_form(place: str, count: int, items: int, scores: Mapping[str, float]) -> None:
+    """Say that references are in another Unicode form than training text, and what that does to the scores."""
+    pairs = ((name, f"{name}_nfc") for name in ("bleu", "chrf2++"))
+    both = [f"{name} {scores[name]:.1f}, {other} {scores[other]:.1f}" for name, other in pairs if other in scores]
+    change = "; ".join(both) or "the scores are the same in one form"
+    print(
+        f"lander evaluate: warning: {place}: references of {count:,} of {items:,} items are not in NFC, or hold "
+        f"invisible characters such as direction marks; training text does not by default: {change}",
+        file=sys.stderr,
+    )
 
 
 def read_seen(args: argparse.Namespace, tests: Tests) -> set[str] | None:
@@ -64,14 +90,15 @@ def read_seen(args: argparse.Namespace, tests: Tests) -> set[str] | None:
         return None
     files = [args.translations / test / f"{name}.jsonl" for test, served in tests.items() for name in served]
     items = (translations.read(path) for path in files)
-    return seen_in_training((text for one in items for text in (*one.source, *one.reference)), args.train)
+    texts = (text for one in items for text in (*one.source, *chain.from_iterable(one.references)))
+    return seen_in_training(texts, args.train)
 
 
 def parse_tests(args: argparse.Namespace) -> Tests:
     """Test set -> its directions, from a JSON mapping, or from a JSON list of names that all serve --directions."""
     try:
         tests = json.loads(args.tests)
-    except ValueError:
+    except (ValueError, RecursionError):
         tests = None
     if isinstance(tests, list) and all(isinstance(name, str) for name in tests):
         tests = dict.fromkeys(tests, args.directions)
@@ -99,6 +126,8 @@ def _parser() -> argparse.ArgumentParser:
     what = "score the translations of one model"
     one = commands.add_parser("score", help=what, parents=[served]).add_argument
     one("--translations", type=Path, required=True, help="folder with <test>/<direction>.jsonl")
+    what = "<test>/<direction>.parquet, whose sentences the translations must have"
+    one("--heldout", nargs="*", type=Path, default=[], help=what)
     one("--train", nargs="*", type=Path, default=[], help="training tables, to flag test items seen there")
     one("--seen", type=Path, help="instead of --train: what `seen` has found there, once for all models")
     one("--tokenizer", choices=CHOICES, help="of BLEU (default: by target language); what cannot be right is refused")
@@ -150,10 +179,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = _parser().parse_args(argv)
     if args.command == "score":
         model, tests = Model(args.method, args.variant, args.seed), parse_tests(args)
-        score_all(args.translations, tests, read_seen(args, tests), model, args.out_dir, args.tokenizer, args.extra)
+        seen = read_seen(args, tests)
+        score_all(args.translations, tests, seen, model, args.out_dir, args.tokenizer, args.extra, args.heldout)
     elif args.command == "seen":
-        heldout = (tables.read(path, "heldout", ["source", "target"]) for path in args.heldout)
-        texts = (text for one in heldout for text in (*one["source"], *one["target"]))
+        heldout = (tables.read(path, "heldout") for path in args.heldout)
+        texts = (text for one in heldout for text in (*one["source"], *chain.from_iterable(tables.references_of(one))))
         write_json(args.out, sorted(seen_in_training(texts, args.train)))
     elif args.command == "collect":
         rows = collect([path for path in args.scores if not path.name.endswith(".flags.csv")])

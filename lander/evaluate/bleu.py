@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lander.shared.errors import UserError
+from lander.shared.languages import script_of
 
 if TYPE_CHECKING:
     from sacrebleu.metrics import BLEU
 
-# of languages that sacreBLEU does not split by 13a, under all their codes
-TOKENIZER = dict.fromkeys(("zh", "zho", "chi", "cmn", "yue", "wuu", "nan", "hak", "lzh"), "zh")
-TOKENIZER |= {"ja": "ja-mecab", "jpn": "ja-mecab", "ko": "ko-mecab", "kor": "ko-mecab"}
-UNSPACED = {"th", "tha", "lo", "lao", "km", "khm", "my", "mya", "bo", "bod", "dz", "dzo"}
+# of scripts that sacreBLEU does not split by 13a
+TOKENIZER = {"Hans": "zh", "Hant": "zh", "Hani": "zh", "Jpan": "ja-mecab", "Kore": "ko-mecab", "Hang": "ko-mecab"}
+UNSPACED = ("Thai", "Laoo", "Khmr", "Mymr", "Tibt")
 AT_SPACES = ("13a", "intl", "none")  # tokenizers that split at spaces and punctuation only
 CHOICES = (*AT_SPACES, "char", "zh", "ja-mecab", "ko-mecab")
 FLORES = "flores200"
@@ -30,21 +30,31 @@ def bleu_for(language: str, tokenizer: str | None = None) -> "BLEU":
 
     UserError if the tokenizer cannot split the language into words, or if its package is not installed.
     """
-    code = base_language(language)
-    own = TOKENIZER.get(code, "13a")
+    own = TOKENIZER.get(script_of(language), "13a")
     if tokenizer in AT_SPACES and own in ("zh", "ja-mecab"):
         raise UserError(
             f"--tokenizer {tokenizer}: refused for {language}, which is written without spaces: whole phrases would "
             f"count as words, and BLEU can be 20 points off; leave it out (then it is {own}), or ask for the separate "
             "metric bleu_13a"
         )
-    if not tokenizer and code in UNSPACED:
+    if not tokenizer and script_of(language) in UNSPACED:
         print(
             f"lander evaluate: note: {language} is written without spaces and sacreBLEU has no tokenizer for it; "
             "BLEU counts whole phrases as words, read chrF2++ instead",
             file=sys.stderr,
         )
     return bleu_with(tokenizer or own)
+
+
+def missing_tokenizer(language: str) -> str | None:
+    """Why BLEU into a language cannot be computed here: its tokenizer is not installed."""
+    own = TOKENIZER.get(script_of(language), "13a")
+    try:
+        if own.endswith("-mecab"):  # the others come with sacreBLEU, which takes a while to import
+            bleu_with(own)
+    except UserError as error:
+        return str(error)
+    return None
 
 
 def bleu_with(tokenizer: str) -> "BLEU":
@@ -65,8 +75,3 @@ def flores() -> tuple[Path, str]:
 
     url = tokenizer_spm.SPM_MODELS[FLORES]["url"]
     return Path(tokenizer_spm.SACREBLEU_DIR, "models", Path(url).name), url
-
-
-def base_language(code: str) -> str:
-    """The language of a code without script and region: `zh-Hant` -> `zh`."""
-    return code.replace("_", "-").split("-")[0].lower()

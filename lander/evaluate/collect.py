@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from lander.evaluate.bleu import base_language
 from lander.shared.csvfile import AGAIN, read_csv, to_numbers
 from lander.shared.errors import UserError
 from lander.shared.files import whole_file
-from lander.shared.languages import parse_direction
+from lander.shared.languages import base_language, parse_direction
 
 COLUMNS = ("method", "variant", "seed", "test", "direction", "metric", "score", "signature")
 MEANS = ("mean", "mean-into-en", "mean-out-of-en")

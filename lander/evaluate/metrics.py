@@ -122,6 +122,8 @@ METRICS = {
     "chrf2++": Metric(Look("chrF2++", best="max"), make_chrf, chrf, fixed=range(1, 24, 3)),
     "bleu_unseen": Metric(Look("BLEU on the items that are not in the training data", best="max")),
     "chrf2++_unseen": Metric(Look("chrF2++ on the items that are not in the training data", best="max")),
+    "bleu_nfc": Metric(Look("BLEU of outputs and references in NFC, without invisible characters", best="max")),
+    "chrf2++_nfc": Metric(Look("chrF2++ of outputs and references in NFC, without invisible characters", best="max")),
     "spbleu": _bleu("spBLEU", lambda _target: bleu_with(FLORES), optional=True, file=flores),
     "comet": Metric(Look("COMET", 3, best="max"), neural=True),
     LOSS: Metric(  # statistics: thousandths of a nat, characters of the reference; of an empty one, its end alone

@@ -76,7 +76,7 @@ def parse_command(text: str) -> list[str]:
     if text.lstrip().startswith("["):
         try:
             parts = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             parts = []
     if not all(isinstance(part, str) for part in parts) or not "".join(parts[:1]):
         raise UserError(f'--command {text}: write a JSON list, for example \'["comet-score", "-s", "{{source}}"]\'')
@@ -206,7 +206,7 @@ def _read_scores(what: str, path: Path, wanted: int) -> list[float]:
         else:
             lines = json.loads(content) if content.lstrip().startswith("[") else content.splitlines()
             values = [float(value) for value in lines]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise UserError(f"{what}: the scores are neither a number a line, nor a JSON list, nor comet-score's") from None
     if len(values) != wanted:
         raise UserError(f"{what}: {len(values)} scores came back for {wanted} sentences; it must score each line once")

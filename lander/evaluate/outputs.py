@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 from lander.data import settings
 from lander.data.langid import OWN_SCRIPT, Judge
-from lander.data.measures import letters, script_of, script_share
+from lander.data.measures import letters, script_share
 from lander.evaluate.contamination import normalise
 from lander.evaluate.translations import Translations
-from lander.shared.languages import Direction
+from lander.shared.languages import Direction, find_language, script_of
 
 SCRIPT_LETTERS = 8  # letters that settle a script; the language within a script takes more (see lander.data.settings)
 SURE = 0.5  # probability among the candidates from which on another language is named
@@ -43,11 +43,11 @@ class Flags:
 
 def flags(items: Translations, direction: Direction, seen: set[str] | None) -> Flags:
     """All flags of the items that are known (`lander.evaluate.scoring`); `seen`: normalised texts of training."""
-    triples = zip(items.source, items.reference, items.hypothesis, strict=True)
-    same = [tuple(map(normalise, texts)) for texts in triples]
+    triples = zip(items.source, items.references, items.hypothesis, strict=True)
+    same = [(normalise(one), set(map(normalise, wanted)), normalise(written)) for one, wanted, written in triples]
     marks = {
         "empty": [not text.strip() for text in items.hypothesis],
-        "copied": [bool(hypothesis) and hypothesis == source != reference for source, reference, hypothesis in same],
+        "copied": [bool(written) and written == one and one not in wanted for one, wanted, written in same],
     }
     if items.cut is not None:
         marks["cut"] = [cut and unfinished(raw) for cut, raw in zip(items.cut, items.raw, strict=True)]
@@ -63,7 +63,7 @@ def flags(items: Translations, direction: Direction, seen: set[str] | None) -> F
             if mark
         }
     if seen is not None:
-        marks["contaminated"] = [source in seen or reference in seen for source, reference, _ in same]
+        marks["contaminated"] = [one in seen or not wanted.isdisjoint(seen) for one, wanted, _ in same]
     return Flags(marks, found)
 
 
@@ -78,9 +78,10 @@ def target_judge(direction: Direction) -> Callable[[str], str | None] | None:
 
     It gives None for a text with too few letters. If the identifier does not know the target, there is no function.
     """
-    target = direction.target
-    candidates = sorted({direction.source, target, *settings.DEFAULTS["candidates"]})
-    judge = Judge(target, candidates)
+    target, partners = direction.target, (direction.source, direction.target)
+    usual = [code for code in settings.DEFAULTS["candidates"] if not find_language(code, partners)]
+    candidates = sorted({*partners, *usual})
+    judge = Judge(target, settings.DEFAULTS["candidates"], partners)
     if not judge.knows:
         note = f"the language identifier does not know {target}; off-target outputs are not counted"
         print(f"lander evaluate: note: {note}", file=sys.stderr)

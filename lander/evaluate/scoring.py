@@ -14,11 +14,12 @@ import numpy as np
 import pyarrow as pa
 from sacrebleu.metrics.base import Metric
 
+from lander.data.repair import composed
 from lander.evaluate import metrics
 from lander.evaluate.bleu import bleu_for
 from lander.evaluate.metrics import LOSS, METRICS
 from lander.evaluate.outputs import Flags, repeated_share
-from lander.evaluate.translations import Translations
+from lander.evaluate.translations import Translations, streams
 
 
 class Score(NamedTuple):
@@ -49,9 +50,12 @@ class Measured:
         return (metric.sentence or metric.score)(self.statistics.T.astype(np.float64))
 
 
-def counter(metric: Metric, references: Sequence[str]) -> Callable[[Sequence[str]], np.ndarray]:
-    """A function from hypotheses to their statistics (sentences, width), int32. The references are read once."""
-    known = metric._cache_references([list(references)])
+def counter(metric: Metric, references: Sequence[Sequence[str]]) -> Callable[[Sequence[str]], np.ndarray]:
+    """A function from hypotheses to their statistics (sentences, width), int32.
+
+    The references of each sentence are read once; several are scored as sacreBLEU does.
+    """
+    known = metric._cache_references(streams(references))
 
     @cache  # most raw outputs are the hypotheses themselves
     def count(line: int, hypothesis: str) -> list[int]:
@@ -70,7 +74,7 @@ def score(
     """
     bleu = bleu_for(target, tokenizer)
     made = {"bleu": bleu} | {name: METRICS[name].make(target) for name in ("chrf2++", *extras)}
-    counters = {name: counter(metric, items.reference) for name, metric in made.items()}
+    counters = {name: counter(metric, items.references) for name, metric in made.items()}
     signatures = {name: str(metric.get_signature()) for name, metric in made.items()}
     measured = [Measured(name, signatures[name], count(items.hypothesis)) for name, count in counters.items()]
     raw = Measured("bleu", signatures["bleu"], counters["bleu"](items.raw))
@@ -94,7 +98,26 @@ def score(
     unseen = [line for line, mark in enumerate(flagged.marks.get("contaminated", [])) if not mark]
     if unseen:
         found += [one.score(unseen)._replace(metric=f"{one.metric}_unseen") for one in measured[:2]]
-    return found, measured
+    return found + _composed_scores(items, made, found), measured
+
+
+def _composed_scores(items: Translations, made: Mapping[str, Metric], found: Sequence[Score]) -> list[Score]:
+    """BLEU and chrF2++ of texts in one Unicode form, as far as they differ from those of the texts as they are."""
+    references = [list(map(composed, texts)) for texts in items.references]
+    hypotheses = list(map(composed, items.hypothesis))
+    if references == items.references and hypotheses == items.hypothesis:
+        return []
+    plain, other = {score.metric: score for score in found}, []
+    for name in ("bleu", "chrf2++"):
+        measured = Measured(name, plain[name].signature, counter(made[name], references)(hypotheses))
+        if (value := measured.score().value) != plain[name].value:
+            other.append(Score(f"{name}_nfc", value, f"{plain[name].signature}|form:nfc"))
+    return other
+
+
+def other_form(items: Translations) -> int:
+    """How many items have a reference that is not in NFC, or holds invisible characters such as direction marks."""
+    return sum(any(composed(text) != text for text in texts) for texts in items.references)
 
 
 def _length_ratio(hypotheses: list[str], references: list[str]) -> float:

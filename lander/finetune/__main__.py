@@ -6,8 +6,9 @@ Reads:  <run>/data/s<seed>/train/<direction>.parquet, <run>/masks/<variant>/s<se
 Writes: <run>/finetune/<method>/<variant>/s<seed>/   the model (see `lander.finetune.saved`; lander.json comes last)
             loss.csv   update, direction, loss, tokens, learning_rate
             run.json   settings, versions, parameters trained, sizes of adapters, peak memory, what routing does to the
-                       base before training (`damage_at_start`, nats per token), and the cost: seconds, tokens
-                       predicted (`tokens`) and read (`tokens_read`), `flops` (see `lander.finetune.cost`)
+                        base before training (`damage_at_start`, nats per token), and the cost: seconds (of all
+                        processes, if it was stopped: up to the checkpoint from which the next went on), tokens
+                        predicted (`tokens`) and read (`tokens_read`), `flops` (see `lander.finetune.cost`)
         <run>/checkpoints/...   while training
 
 Example:
@@ -20,9 +21,6 @@ import argparse
 import contextlib
 import hashlib
 import json
-import resource
-import shutil
-import sys
 import time
 from array import array
 from collections.abc import Iterable, Mapping
@@ -40,7 +38,7 @@ from lander.config.masks import Routing
 from lander.config.methods import MASKED, METHODS, TRAINED, Adapter, Lora
 from lander.data.templates import Template, load_templates
 from lander.finetune import checkpoint, saved
-from lander.finetune.cost import training_cost
+from lander.finetune.cost import Spent, training_cost
 from lander.finetune.engine import end_processes, start_processes
 from lander.finetune.methods import count, prepare
 from lander.finetune.schedule import Pairs, Schedule
@@ -51,7 +49,7 @@ from lander.models.tokens import Codec
 from lander.shared import guard, machine, provenance, tables
 from lander.shared.digest import code_digest
 from lander.shared.errors import UserError, run_main
-from lander.shared.files import sweep, whole_file, write_json
+from lander.shared.files import whole_file, write_json
 from lander.shared.languages import parse_direction
 from lander.shared.section import add_flags, names_of, settings
 
@@ -123,14 +121,10 @@ def fingerprint(
 
 def write_record(args: argparse.Namespace, pairs: dict[str, Pairs], log: pd.DataFrame, facts: dict[str, Any]) -> None:
     """Write loss.csv and run.json: settings, code, machine, versions, cost, and the given facts."""
-    device, peak = "cpu", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    if torch.cuda.is_available():
-        device, peak = torch.cuda.get_device_name(), torch.cuda.max_memory_allocated()
     record = {
         "settings": json.loads(json.dumps(vars(args), default=str)),  # paths and directions as text
-        "device": device,
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "tokens": int(log["tokens"].sum()) if len(log) else 0,
-        "peak_memory_bytes": int(peak),
         "pairs": {name: {"used": len(value), "too_long": value.too_long} for name, value in pairs.items()},
         **provenance.collect(),
     }
@@ -138,15 +132,6 @@ def write_record(args: argparse.Namespace, pairs: dict[str, Pairs], log: pd.Data
     with whole_file(args.out / "loss.csv") as temporary:
         log.to_csv(temporary, index=False, lineterminator="\n")
     write_json(args.out / "run.json", record | facts)
-
-
-def sweep_output(args: argparse.Namespace) -> None:
-    """Remove what an earlier process was writing here when it was killed."""
-    names = ["loss.csv", "run.json", "lander.json", *(part.file for part in saved.PARTS.values())]
-    names += [f"masks/{direction}.parquet" for direction in args.routes or args.directions]
-    sweep(*(args.out / name for name in names))
-    for path in args.checkpoints.glob(".update-*") if args.checkpoints else ():
-        shutil.rmtree(path)
 
 
 def main() -> None:
@@ -173,18 +158,16 @@ def main() -> None:
     args.learning_rate = args.learning_rate or METHODS[args.method].rate
     if args.method in MASKED and args.masks is None:
         raise UserError(f"--masks: {args.method} needs a folder of masks")
-    started = time.monotonic()
+    spent = Spent(time.monotonic())
     machine.prepare(args.threads)
     start_processes()
     with guard.output_held(args.out) if dist.get_rank() == 0 else contextlib.nullcontext():
-        finetune(args, started)
+        finetune(args, spent)
     end_processes()
 
 
-def finetune(args: argparse.Namespace, started: float) -> None:
+def finetune(args: argparse.Namespace, spent: Spent) -> None:
     """Read the base, the masks and the pairs; prepare the method; train; write the model."""
-    if dist.get_rank() == 0:
-        sweep_output(args)
     torch.manual_seed(args.seed)
     network, codec = loading.load(args.model, args.revision, args.dtype, args.prompt)
     masked = args.method in MASKED
@@ -227,11 +210,9 @@ def finetune(args: argparse.Namespace, started: float) -> None:
         "sizes": prepared.sizes,
     }
     same = fingerprint(args, digest, pairs, masks)
-    masters, log, damage = train(prepared, schedule, codec, training, args.checkpoints, same, args.keep_diverged)
+    masters, log, damage = train(prepared, schedule, codec, training, args.checkpoints, same, spent, args.keep_diverged)
     if dist.get_rank() == 0:
-        write_record(
-            args, pairs, log, facts | {"damage_at_start": damage, "seconds": round(time.monotonic() - started, 1)}
-        )
+        write_record(args, pairs, log, facts | {"damage_at_start": damage} | spent.record())
         saved.save(args.out, prepared, masters, codec, masks, manifest)
         if args.checkpoints:
             checkpoint.remove(args.checkpoints)

@@ -14,6 +14,7 @@ second, frozen block beside the one that other directions train, so training the
 Paper: equations 7-9, FFN_G(c_G x) + FFN_S(c_S x), or c_G FFN_G(x) + c_S FFN_S(x) where the *output* is scaled.
 """
 
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 
 import numpy as np
@@ -160,6 +161,7 @@ class BlockFFN(nn.Module):
         self.bias = nn.Parameter(bias.detach().clone(), requires_grad=False) if bias is not None else None
         gated = [name for name in masks if name in self.chosen_by] if routing.gate == "learned" else []
         self.gates = nn.ModuleDict({name: Gate(ffn.down.weight) for name in gated})
+        self.gates_of = {name: [name] for name in gated}  # direction -> gates, of which it runs the mean
 
     def scales(self, shifts: dict[str, torch.Tensor]) -> list[float | torch.Tensor | None]:
         """The mask's factor of each block in the current direction, shifted by its gate; None where it is absent.
@@ -178,17 +180,20 @@ class BlockFFN(nn.Module):
         return factors
 
     def shifts(self) -> dict[str, torch.Tensor]:
-        """The gates of all directions, (1,) each; while training all of them run: see `forward`."""
-        names = list(self.gates) if self.training else [name for name in self.gates if name == self.router.direction]
-        return {name: self.gates[name]() for name in names}
+        """The shift (1,) of the current direction; while training those of all: see `forward`."""
+        if self.training:
+            return {name: gate() for name, gate in self.gates.items()}
+        used = [self.gates[name]() for name in self.gates_of.get(self.router.direction, ())]
+        return {self.router.direction: sum(used) / len(used)} if used else {}
 
     def add_direction(self, direction: Direction) -> None:
         """Route a direction that was not trained: the general blocks and those that its two languages own.
 
         Neurons of other languages are absent, or the base's if a trained direction has them so. A block's scale is the
         mean of its scales in the trained directions; a block that none of them runs gets the mean of the other owned
-        blocks. There is no gate. If an ablation removed owned blocks, they stay removed for the new direction. A layer
-        that only some trained directions have chosen runs untouched unless one of these has one of the two languages.
+        blocks. Its shift is that of `borrow_gates`. If an ablation removed owned blocks, they stay removed for the new
+        direction. A layer that only some trained directions have chosen runs untouched unless one of these has one of
+        the two languages.
 
         UserError for a language that owns no neuron of the layer and is in no trained direction.
         """
@@ -218,6 +223,13 @@ class BlockFFN(nn.Module):
             else:
                 continue
             group.routes[name] = (role, float(np.mean([scale for _, scale in part] or owned or [1.0])))
+
+    def borrow_gates(self, direction: Direction, trained: Iterable[Direction]) -> None:
+        """Shift a direction that was not trained by the mean of the trained directions that have one of its languages,
+        or of all if none has."""
+        learned = [one for one in trained if str(one) in self.gates]
+        near = [one for one in learned if set(astuple(one)) & set(astuple(direction))]
+        self.gates_of[str(direction)] = [str(one) for one in near or learned]
 
     def forward(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
         """The routed FFN. While training every gate and block runs in its place, the idle ones on `no_rows`.

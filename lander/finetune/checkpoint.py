@@ -4,7 +4,7 @@ A checkpoint holds master weights and moments by name, in safetensors, independe
 own need pickle and the same number of ranks.) It is a folder that appears whole; only the last one is kept:
 
     update-<number>/   weights.safetensors, exp_avg.safetensors, exp_avg_sq.safetensors
-                       state.json: fingerprint, update, updates of each group, loss log
+                       state.json: fingerprint, update, updates of each group, loss log, seconds and memory so far
 
 One is written every few minutes, when the job's time is nearly up (`lander.shared.deadline`), and on SIGINT or SIGTERM;
 the last two then end the training. All ranks write at the same update: they compare what each has to say after every
@@ -12,6 +12,7 @@ update, and the largest reason counts.
 """
 
 import contextlib
+import json
 import shutil
 import signal
 import sys
@@ -23,6 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from lander.finetune.cost import Spent
 from lander.finetune.engine import KINDS, Engine, full_shape, largest, say
 from lander.shared import deadline
 from lander.shared.errors import UserError
@@ -89,15 +91,16 @@ class Clock:
             raise deadline.stopped(update, updates)
 
 
-def save(folder: Path, engine: Engine, update: int, log: list[dict], fingerprint: dict[str, str]) -> None:
+def save(folder: Path, engine: Engine, update: int, log: list[dict], fingerprint: dict[str, str], spent: Spent) -> None:
     """Write a checkpoint after `update` updates and remove all others. All ranks must call it."""
     written = folder / f"update-{update:08d}"
     states = {kind: engine.state(kind) for kind in KINDS}
     if dist.get_rank() == 0:
         with whole_folder(written) as temporary:
             for kind, tensors in states.items():
-                save_file(tensors, temporary / f"{kind}.safetensors")
+                save_file(tensors, temporary / f"{kind}.safetensors", _mark(fingerprint, update))
             state = {"fingerprint": fingerprint, "update": update, "updates": engine.updates, "log": log}
+            state["spent"] = spent.record()
             write_json(temporary / "state.json", state)
         for other in set(folder.glob("update-*")) - {written}:  # a later one may be left of a run with other settings
             (other / "state.json").unlink(missing_ok=True)  # first: without it, what a kill leaves is no checkpoint
@@ -127,8 +130,13 @@ def remove(folder: Path) -> None:
         folder.parent.parent.rmdir()
 
 
-def resume(folder: Path, engine: Engine, fingerprint: dict[str, str], updates: int) -> tuple[int, list[dict]]:
-    """Load the last checkpoint into the engine, if there is one. Returns the next update and the loss log so far."""
+def resume(
+    folder: Path, engine: Engine, fingerprint: dict[str, str], updates: int, spent: Spent
+) -> tuple[int, list[dict]]:
+    """Load the last checkpoint, if there is one, into the engine and what is spent.
+
+    Returns the next update and the loss log so far.
+    """
     path, why = latest(folder, fingerprint)
     if path is None:
         if why:
@@ -138,11 +146,20 @@ def resume(folder: Path, engine: Engine, fingerprint: dict[str, str], updates: i
     try:
         with contextlib.ExitStack() as stack:
             files = {kind: stack.enter_context(safe_open(path / f"{kind}.safetensors", "pt")) for kind in KINDS}
+            for kind, file in files.items():
+                if file.metadata() != _mark(fingerprint, record["update"]):
+                    raise UserError(f"{path}/{kind}.safetensors: of another training or update; {_remedy(path)}")
             engine.put(lambda kind, name: files[kind].get_tensor(name), record["updates"])
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: the checkpoint is damaged ({error}); {_remedy(path)}") from None
+    spent.add(**record["spent"])
     say(f"resuming at update {record['update']} of {updates}")
     return record["update"], record["log"]
+
+
+def _mark(fingerprint: dict[str, str], update: int) -> dict[str, str]:
+    """What the files of a checkpoint say about themselves: tensors of two trainings have the same names and shapes."""
+    return {"format": "pt", "training": json.dumps(fingerprint), "update": str(update)}
 
 
 def _record(path: Path) -> dict:

@@ -14,8 +14,12 @@ Left out: products of queries, keys and values, norms, the optimizer, padding, a
 twice; a few percent together for sentences on a large model, more on a tiny one.
 """
 
+import resource
+import sys
+import time
 from collections import defaultdict
 
+import torch
 from torch import nn
 
 from lander.finetune.adapters import base_of
@@ -24,6 +28,26 @@ from lander.finetune.methods import Prepared
 from lander.finetune.schedule import Schedule
 from lander.finetune.switch import switches
 from lander.models import families
+
+
+class Spent:
+    """Time and memory of a training. It may have been stopped: those of its earlier processes are in its checkpoint."""
+
+    def __init__(self, started: float):
+        """`started`: of this process, by `time.monotonic`."""
+        self.started, self.seconds, self.peak = started, 0.0, 0
+
+    def add(self, seconds: float, peak_memory_bytes: int) -> None:
+        """Count earlier processes too, up to the checkpoint from which this one goes on."""
+        self.seconds, self.peak = seconds, peak_memory_bytes
+
+    def record(self) -> dict[str, float | int]:
+        """The sum of the seconds and the largest memory so far, as in run.json."""
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        if torch.cuda.is_available():
+            peak = torch.cuda.max_memory_allocated()
+        seconds = round(self.seconds + time.monotonic() - self.started, 1)
+        return {"seconds": seconds, "peak_memory_bytes": max(self.peak, int(peak))}
 
 
 def training_cost(prepared: Prepared, schedule: Schedule, micro_batches: int) -> dict[str, int]:

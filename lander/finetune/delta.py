@@ -54,7 +54,7 @@ class Delta:
             self.manifest, self.adapter_config, self.provenance = (
                 json.loads(metadata[key]) for key in ("manifest", "adapter_config", "provenance")
             )
-        except (LookupError, ValueError) as error:
+        except (LookupError, ValueError, RecursionError) as error:
             raise UserError(f"{path}: its metadata is damaged ({brief(error)}); make the file again") from None
         self.parts = saved.check_manifest(self.manifest, self.path)
         saved.check_record(self.provenance, self.path)

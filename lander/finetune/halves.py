@@ -16,6 +16,7 @@ def halve(network: nn.Module, lossless: bool | None = None) -> None:
     `lossless`: whether rounding changes no number of the embedding, if that is known (a plan has no numbers).
     """
     embedding, head = network.get_input_embeddings(), network.get_output_embeddings()
+    head = getattr(head, "base_layer", head)  # behind a LoRA
     weight = embedding.weight
     if not weight.requires_grad and weight.dtype == torch.float32:
         half = weight.detach().to(torch.bfloat16)

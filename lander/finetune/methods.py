@@ -3,6 +3,7 @@
 A method is a function here and an entry in `lander/config/methods.py`.
 """
 
+import warnings
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from pkgutil import resolve_name
@@ -167,7 +168,9 @@ def with_lora(network: nn.Module, lora: Lora) -> nn.Module:
         raise UserError(f"finetune.lora.targets: {what}")
     targets = list(lora.targets) or list(linear_maps(network))
     config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=targets, task_type="CAUSAL_LM")
-    return get_peft_model(network, config, autocast_adapter_dtype=False)
+    with warnings.catch_warnings():  # that merging changes a tied embedding too; an export unties it
+        warnings.filterwarnings("ignore", message="Model has `tie_word_embeddings=True`")
+        return get_peft_model(network, config, autocast_adapter_dtype=False)
 
 
 def routed_unshared(network: nn.Module, options: Options) -> Prepared:

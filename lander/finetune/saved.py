@@ -40,6 +40,7 @@ from lander.shared.languages import parse_direction
 from lander.shared.section import Text
 
 FORMAT = "lander-model-1"
+DIGESTED = ("*.safetensors", "*.parquet", "config.json", "adapter_config.json", "tokenizer*.json", "*.jinja")
 Tensors = dict[str, torch.Tensor]
 
 
@@ -93,6 +94,7 @@ class Named:
         if start:
             return network
         tensors = self.read(trained.path)
+        loading.check_numbers(tensors, str(trained.path / self.file))
         parameters = {name_in_file(name): value for name, value in network.named_parameters()}
         own = [name for name in parameters if self.mark and self.mark in name]
         for name in dict.fromkeys([*own, *tensors]):
@@ -200,7 +202,7 @@ def save(
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     """Write the manifest of a folder that is complete, with the digests of its files."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in (".safetensors", ".parquet"))
+    files = sorted(path for pattern in DIGESTED for path in folder.rglob(pattern))
     digests = {str(path.relative_to(folder)): sha256(path) for path in files}
     write_json(folder / "lander.json", {"format": FORMAT} | manifest | {"files": digests})
 

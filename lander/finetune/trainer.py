@@ -18,6 +18,7 @@ from torch import nn
 
 from lander.config.finetune import Training
 from lander.finetune import checkpoint, frozen
+from lander.finetune.cost import Spent
 from lander.finetune.engine import MASTERS, Engine, say
 from lander.finetune.halves import halve
 from lander.finetune.methods import Prepared
@@ -109,6 +110,7 @@ def train(
     settings: Training,
     checkpoints: Path | None,
     fingerprint: dict[str, str],
+    spent: Spent,
     keep_diverged: bool = False,
 ) -> tuple[dict[str, torch.Tensor], pd.DataFrame, float]:
     """Run all updates, from the last checkpoint with the same fingerprint if there is one.
@@ -130,7 +132,7 @@ def train(
     base = trainer.base_loss() if prepared.routed else None  # before a checkpoint is read
     first, log, clock = 0, [], None
     if checkpoints:
-        first, log = checkpoint.resume(checkpoints, trainer.engine, fingerprint, updates)
+        first, log = checkpoint.resume(checkpoints, trainer.engine, fingerprint, updates, spent)
         clock = checkpoint.Clock(trainer.engine, prepared.network, settings.checkpoint_minutes)
     diverged, tokens, began = False, 0, time.monotonic()
     bar = progress("finetune", updates, first, shown=dist.get_rank() == 0)
@@ -151,7 +153,7 @@ def train(
             bar.set_postfix_str(f"update {update + 1}/{updates}, loss {loss:.3f}, {speed}", refresh=False)
             bar.update()
             if clock and clock.is_due(last=update + 1 == updates):
-                checkpoint.save(checkpoints, trainer.engine, update + 1, log, fingerprint)
+                checkpoint.save(checkpoints, trainer.engine, update + 1, log, fingerprint, spent)
                 clock.restart(update + 1, updates)
     frozen.check(prepared.network, before)
     masters = trainer.engine.state(MASTERS)

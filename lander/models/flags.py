@@ -21,7 +21,7 @@ def add_model_flags(parser: argparse.ArgumentParser, *, trained: bool = False, p
     add_flags(parser, Model, "revision", "dtype", *(["prompt"] if prompt else []))
     if trained:
         parser.set_defaults(prompt=None)
-    parser.add_argument("--threads", type=int, default=1, help="torch threads (default: 1)")
+    parser.add_argument("--threads", type=int, default=1, help="torch threads, up to 1024 (default: 1)")
 
 
 def add_prompt_flags(parser: argparse.ArgumentParser, *, required: bool = True) -> None:

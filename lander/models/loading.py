@@ -5,14 +5,27 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
-from lander.config.base import BUILT_IN, WEIGHT_FILES, depth, find_folder, weights
+from lander.config.base import (
+    BUILT_IN,
+    TEXT_FILES,
+    WEIGHT_FILES,
+    again,
+    check_config,
+    check_folder,
+    find_folder,
+    is_model,
+    shards,
+    weights,
+)
 from lander.models.families import fuse_activations
 from lander.models.tokens import Codec
 from lander.shared import machine
 from lander.shared.errors import UserError, one_line
-from lander.shared.files import read_json, remedy, sha256
+from lander.shared.files import check as check_seal
+from lander.shared.files import read_json, sha256
 
 # oneDNN and its wrapper in torch (ideep) keep a program for each shape of a matrix product that they have met: 1,024 of
 # about a megabyte each, which is more than a small model takes if batches have many lengths. CPU products in bfloat16
@@ -20,17 +33,26 @@ from lander.shared.files import read_json, remedy, sha256
 for _name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
     os.environ.setdefault(_name, "64")
 
+ALIBI = 2048  # tokens that BLOOM was trained on at a time: more are no error, but nothing that it has seen
 REASONS = {  # words in a library's message -> what they mean
-    "ignore_mismatched_sizes": "weights of other shapes than config.json says",
     "Weights only load failed": "a pickle that holds more than tensors; it is not loaded, since it could run code",
     "trust_remote_code": "it needs code of its own, which Lander does not run",
     "contains custom code": "it needs code of its own, which Lander does not run",
 }
 
 
-def resolve(path: str) -> str:
-    """A model's local folder, or the hub id itself."""
-    return str(find_folder(path) or path)
+def load(
+    path: str, revision: str | None = None, dtype: str = "auto", prompt: str | None = None
+) -> tuple[nn.Module, Codec]:
+    """A base model and its tokenizer; see `load_model` and `load_codec`. UserError if they do not fit together."""
+    codec = _fitting_codec(path, revision, prompt)
+    return load_model(path, revision, dtype), codec
+
+
+def check(path: str, revision: str | None = None, prompt: str | None = None) -> None:
+    """UserError for all that `load` refuses, except for what the numbers show; no weights are loaded."""
+    _fitting_codec(path, revision, prompt)
+    _network(resolve(path, revision), device_map="meta")
 
 
 def load_model(path: str, revision: str | None = None, dtype: str = "auto") -> nn.Module:
@@ -40,39 +62,40 @@ def load_model(path: str, revision: str | None = None, dtype: str = "auto") -> n
         revision: of a hub id.
         dtype: of the weights: float32, bfloat16 or auto.
     """
-    import warnings
-
-    from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # libraries, about each other
-    where = resolve(path)
-    check_config(where)
-    options = {"revision": revision or None, "dtype": machine.weight_type(dtype), "trust_remote_code": False}
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # no table of missing weights: the error below names them
-    try:
-        model, report = AutoModelForCausalLM.from_pretrained(where, output_loading_info=True, **options)
-        fuse_activations(model)
-    except UserError:
-        raise
-    except Exception as error:  # readers of many formats, each with its own errors
-        damaged = type(error).__name__ == "SafetensorError"
-        what = "its weights are damaged" if damaged else "the model cannot be loaded"
-        reason = next((meaning for words, meaning in REASONS.items() if words in str(error)), _first_line(error))
-        raise UserError(f"model.path: {where}: {what}: {reason}; {_remedy(where)}") from None
-    finally:
-        logging.set_verbosity(verbosity)
-    if missing := sorted(report["missing_keys"]):  # transformers would give them random values
-        raise UserError(
-            f"model.path: {where}: {len(missing):,} of the weights that config.json names are missing, "
-            f"{missing[0]} first; {_remedy(where)}"
-        )
+    where = resolve(path, revision)
+    _check_seals(where, ".json", ".safetensors")
+    if "auto_map" in read_json(where / "config.json"):
+        what = "names its own code (auto_map), which Lander does not run"
+        print(f"warning: {where}/config.json: {what}; transformers' own model of this type is used", file=sys.stderr)
+    model = _network(where, dtype=machine.weight_type(dtype))
+    if find_folder(path) is None:
+        model.name_or_path = path  # PEFT writes it beside an adapter: the id, not the place in this machine's cache
     # Decoding gives the head a slice of its positions. Torch multiplies such a strided matrix row by row; in
     # bfloat16 on a CPU it copies the whole head for each row.
     model.get_output_embeddings().register_forward_pre_hook(lambda _head, inputs: (inputs[0].contiguous(),))
-    return model.eval().requires_grad_(False).to(machine.device())
+    head = model.get_output_embeddings().weight
+    if head is not model.get_input_embeddings().weight:  # the file has both, whatever config.json says
+        model.config.tie_word_embeddings = False
+    rows = head.shape[0]
+    model.generation_config.eos_token_id = [token for token in end_tokens(where) if token < rows] or None
+    model = model.eval().requires_grad_(False).to(machine.device())
+    check_numbers(dict(model.named_parameters()), f"model.path: {where}")
+    return model
+
+
+def end_tokens(where: Path) -> list[int]:
+    """End tokens that a model's own files list.
+
+    Nothing else of its settings for decoding is used: a penalty, a limit or a forbidden token is chosen for a purpose
+    of its own, and would make another output than the model's most likely tokens.
+    """
+    found: list[Any] = []
+    for name in ("generation_config.json", "config.json"):
+        if (where / name).is_file():
+            content = read_json(where / name)
+            listed = content.get("eos_token_id") if isinstance(content, dict) else None
+            found += listed if isinstance(listed, list) else [listed]
+    return [token for token in dict.fromkeys(found) if type(token) is int and token >= 0]
 
 
 def load_codec(path: str, revision: str | None = None, prompt: str | None = None) -> Codec:
@@ -83,47 +106,114 @@ def load_codec(path: str, revision: str | None = None, prompt: str | None = None
     """
     from transformers import AutoTokenizer
 
-    where = path if (Path(path) / "tokenizer_config.json").is_file() else resolve(path)
+    where = path if (Path(path) / "tokenizer_config.json").is_file() else resolve(path, revision)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(where, revision=revision or None, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
     except Exception as error:  # the tokenizers' library raises plain ones
         reason = f"no tokenizer can be loaded: {_first_line(error)}"
-        raise UserError(f"model.path: {where}: {reason}; {_remedy(where)}") from None
+        raise UserError(f"model.path: {where}: {reason}; {again(Path(where))}") from None
     return Codec(tokenizer, prompt)
 
 
-def load(
-    path: str, revision: str | None = None, dtype: str = "auto", prompt: str | None = None
-) -> tuple[nn.Module, Codec]:
-    """A base model and its tokenizer; see `load_model` and `load_codec`. UserError if they do not fit together."""
-    network, codec = load_model(path, revision, dtype), load_codec(path, revision, prompt)
-    tokens, rows = codec.tokenizer.vocab_size, network.get_input_embeddings().weight.shape[0]
-    if max(tokens - 1, codec.end, codec.pad) >= rows:
+def _fitting_codec(path: str, revision: str | None, prompt: str | None) -> Codec:
+    """The tokenizer of a base, each of whose tokens that a text can have has a row in the embeddings."""
+    where = resolve(path, revision)
+    _check_seals(where, ".json")
+    codec = load_codec(str(where), prompt=prompt)
+    rows = read_json(where / "config.json").get("vocab_size")
+    if missing := codec.without_row(rows) if isinstance(rows, int) else []:
         raise UserError(
-            f"model.path: {path}: its tokenizer has {tokens:,} tokens and the model {rows:,}: files of different models"
+            f"model.path: {where}: the model has rows for {rows:,} tokens, and {len(missing):,} of its tokenizer have "
+            f"none, as {missing[0]!r}: files of different models, or tokens added to the tokenizer alone; take the "
+            "tokenizer of the model"
         )
-    return network, codec
+    return codec
 
 
-def check_config(where: str) -> None:
-    """Check the config.json of a local model before transformers reads it; warns about code of the model's own."""
-    file = Path(where) / "config.json"
-    if not file.is_file():
-        return  # of the hub
-    depth(file)
-    found = read_json(file)
-    for key in (key for key, value in found.items() if "dropout" in key and isinstance(value, int | float)):
-        if not 0 <= found[key] <= 1:  # torch would fail in the middle of a pass
-            raise UserError(f"model.path: {file}: {key} is {found[key]}, no probability; {_remedy(where)}")
-    if "auto_map" in found:
-        what = "names its own code (auto_map), which Lander does not run"
-        print(f"warning: {file}: {what}; transformers' model of this type is used, if there is one", file=sys.stderr)
+def _network(where: Path, **options: Any) -> nn.Module:
+    """A model whose weights are those that its config.json describes, no more and no less."""
+    import warnings
+
+    from transformers import AutoModelForCausalLM, GenerationConfig
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # libraries, about each other
+    options |= {"output_loading_info": True, "ignore_mismatched_sizes": True, "trust_remote_code": False}
+    options["generation_config"] = GenerationConfig()  # instead of the base's own: see `end_tokens`
+    options |= {"use_cache": True, "return_dict": True}  # a trainer may have left them off in config.json
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # no table of missing weights: the error below names them
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(where, **options)
+        fuse_activations(model)
+    except Exception as error:  # readers of many formats, each with its own errors
+        damaged = type(error).__name__ == "SafetensorError"
+        what = "its weights are damaged" if damaged else "the model cannot be loaded"
+        reason = next((meaning for words, meaning in REASONS.items() if words in str(error)), _first_line(error))
+        raise UserError(f"model.path: {where}: {what}: {reason}; {again(Path(where))}") from None
+    finally:
+        logging.set_verbosity(verbosity)
+    if fault := _fault(report):
+        raise UserError(f"model.path: {where}: {fault}")
+    return model
+
+
+def _fault(report: dict[str, Any]) -> str | None:
+    """How the weights in the files differ from those of config.json. transformers would only warn.
+
+    Its report has no keys that are known to be harmless: buffers that a model computes, heads that are tied.
+    """
+    missing, more = sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
+    if mismatched := sorted(report["mismatched_keys"]):
+        name, found, wanted = mismatched[0]
+        return (
+            f"{len(mismatched):,} of its weights have other shapes than config.json says, as {name}: {tuple(found)} "
+            f"and not {tuple(wanted)}; take the config.json that belongs to these weights"
+        )
+    if missing:  # transformers gives them random values
+        instead = f", where the files have {more[0]}" if more else ""
+        return (
+            f"{len(missing):,} of the weights that config.json names are missing, as {missing[0]}{instead}; take the "
+            "config.json that belongs to these weights, or copy the model again"
+        )
+    if more:  # transformers drops them
+        names = ", ".join(more[:3]) + (", ..." if more[3:] else "")
+        return (
+            f"{len(more):,} of its weights have no place in the model that config.json describes ({names}), so it "
+            "would run without them; take the config.json that belongs to these weights, or remove them"
+        )
+    return None
+
+
+def check_numbers(tensors: dict[str, torch.Tensor], where: str) -> None:
+    """UserError if a number is infinite or none. A sum reads the weights once, and shows both."""
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor.sum()) and not (finite := torch.isfinite(tensor)).all():
+            wrong = finite.numel() - int(finite.sum())
+            raise UserError(
+                f"{where}: {name}: {wrong:,} of its {finite.numel():,} numbers are infinite or no numbers (inf, nan): "
+                "its training has failed, or the file is damaged; copy it again, or take an earlier one"
+            )
+
+
+def positions(network: nn.Module) -> int | None:
+    """How many tokens a model is made for; None if its config names no number (see `ALIBI`)."""
+    return getattr(network.config, "max_position_embeddings", None) or getattr(network.config, "seq_length", None)
+
+
+def _check_seals(where: Path, *endings: str) -> None:
+    """UserError if a file of a base that a run has made is not as it was written."""
+    for file in sorted(where.iterdir()):
+        if file.suffix in endings:
+            check_seal(file, where / "lander.json")
 
 
 def facts(path: str) -> dict[str, Any]:
     """What Lander wrote beside a model's weights (lander.json); empty for models that it did not make."""
-    file = Path(resolve(path)) / "lander.json"
-    found = read_json(file) if file.is_file() else {}
+    folder = find_folder(path)
+    file = Path(folder or "", "lander.json")
+    found = read_json(file) if folder and file.is_file() else {}
     if not isinstance(found, dict) or not isinstance(found.get("prompt"), str | None):
         raise UserError(f"{file}: not what Lander writes beside a model; remove it, or copy the model again")
     return found
@@ -131,9 +221,8 @@ def facts(path: str) -> dict[str, Any]:
 
 def digest(path: str, revision: str | None = None) -> str:
     """Identity of a base, wherever it is: SHA-256 of its config and weights."""
-    folder = snapshot(path, revision)
-    names = weights(file.name for file in folder.iterdir())
-    return "sha256:" + sha256(folder / "config.json", *(folder / name for name in names))
+    folder = resolve(path, revision)
+    return "sha256:" + sha256(folder / "config.json", *(folder / name for name in weights(folder)))
 
 
 def place(path: str, revision: str | None = None) -> dict[str, str | None]:
@@ -144,32 +233,40 @@ def place(path: str, revision: str | None = None) -> dict[str, str | None]:
     """
     folder = find_folder(path)
     if folder is None:
-        return {"path": path, "revision": snapshot(path, revision).name}
+        return {"path": path, "revision": resolve(path, revision).name}
     return {"path": path if folder.parent == BUILT_IN else str(folder.resolve()), "revision": revision or None}
 
 
-def snapshot(path: str, revision: str | None = None) -> Path:
-    """The folder of a model's config and weights; for a hub id in the hub's cache, named by its commit.
+def resolve(path: str, revision: str | None = None) -> Path:
+    """The folder of a model, checked; for a hub id in the hub's cache, named by its commit.
 
-    What the cache lacks is fetched, if there is a network.
+    What the cache lacks is fetched, if there is a network: the weights only if the rest is that of a usable model.
     """
     if folder := find_folder(path):
         return folder
     import huggingface_hub
 
+    def fetch(*patterns: str) -> Path:
+        return Path(huggingface_hub.snapshot_download(path, revision=revision or None, allow_patterns=patterns))
+
     try:
-        for kind in WEIGHT_FILES:
-            wanted = {"allow_patterns": ["config.json", kind], "revision": revision or None}
-            folder = Path(huggingface_hub.snapshot_download(path, **wanted))
-            if any(folder.glob(kind)):
-                return folder
+        folder = fetch(*TEXT_FILES)
+        if is_model(folder):
+            check_config(folder / "config.json")
+        for name in WEIGHT_FILES:
+            folder, index = fetch(name), folder / f"{name}.index.json"
+            if not weights(folder):
+                continue
+            if not (folder / name).is_file():
+                folder = fetch(*shards(index))
+            break
+    except UserError:
+        raise
     except Exception as error:  # of the hub, the libraries below it, the disk
-        raise UserError(f"model.path: {path}: cannot be fetched from the hub ({_first_line(error)})") from None
-    raise UserError(f"model.path: {path}: {folder} has no weights ({', '.join(WEIGHT_FILES)})")
-
-
-def _remedy(where: str) -> str:
-    return remedy(where, Path(where, "lander.json"))
+        what = f"no such folder, and cannot be fetched from the hub ({_first_line(error)})"
+        raise UserError(f"model.path: {path}: {what}") from None
+    check_folder(folder)
+    return folder
 
 
 def _first_line(error: Exception) -> str:

@@ -18,6 +18,7 @@ from torch.nn.functional import cross_entropy
 from lander.models.tokens import IGNORED, Batch
 
 LOGITS_AT_ONCE = 2**24  # numbers; 64 positions of Gemma
+PAIRS_AT_ONCE = 2**22  # of tokens that look at each other; BLOOM holds a few numbers for each and each head
 
 
 def summed_loss(network: nn.Module, batch: Batch, **inputs: torch.Tensor) -> torch.Tensor:
@@ -41,6 +42,11 @@ def token_losses(network: nn.Module, batch: Batch, **inputs: torch.Tensor) -> to
         hidden, labels, head, cap = _predicting(network, batch, inputs)
         parts = zip(*_chunks(hidden, labels, head), strict=True)
         return torch.cat([cross_entropy(_capped(head(h), cap), chosen, reduction="none") for h, chosen in parts])
+
+
+def piece(rows: int, width: int) -> int | None:
+    """How many tokens of a batch (rows, width) are read at a time, by a cache; None: all. Bounds attention's memory."""
+    return None if rows * width**2 <= PAIRS_AT_ONCE else max(16, PAIRS_AT_ONCE // (rows * width))
 
 
 class _SummedLoss(torch.autograd.Function):
@@ -79,11 +85,24 @@ class _SummedLoss(torch.autograd.Function):
 def _predicting(network: nn.Module, batch: Batch, inputs: dict[str, torch.Tensor]) -> tuple[Any, ...]:
     """Hidden states (predicted, d_model) of the positions with a loss, their labels, the head and its cap."""
     network = network.get_base_model() if hasattr(network, "get_base_model") else network  # behind peft's LoRA
-    hidden = network.base_model(**inputs, attention_mask=batch.attention_mask, use_cache=False)[0]
+    hidden = _hidden(network.base_model, batch.attention_mask, inputs)
     labels = batch.labels[:, 1:]  # the token at t is predicted at t - 1
     predicted = labels != IGNORED
     cap = getattr(network.config, "final_logit_softcapping", None)  # Gemma 2
     return hidden[:, :-1][predicted], labels[predicted], network.get_output_embeddings(), cap
+
+
+def _hidden(body: nn.Module, mask: torch.Tensor, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Hidden states (batch, tokens, d_model); without gradients, long sequences are read in pieces."""
+    size = None if torch.is_grad_enabled() else piece(*mask.shape)
+    if size is None:
+        return body(**inputs, attention_mask=mask, use_cache=False)[0]
+    parts, cache = [], None
+    for start in range(0, mask.shape[1], size):
+        here = {name: value[:, start : start + size] for name, value in inputs.items()}
+        read = body(**here, attention_mask=mask[:, : start + size], past_key_values=cache, use_cache=True)
+        parts, cache = [*parts, read.last_hidden_state], read.past_key_values
+    return torch.cat(parts, 1)
 
 
 def _chunks(hidden: torch.Tensor, labels: torch.Tensor, head: nn.Module) -> tuple[Any, Any]:

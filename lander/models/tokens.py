@@ -83,6 +83,16 @@ class Codec:
             return []
         return self.tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
 
+    def without_row(self, rows: int) -> list[str]:
+        """Tokens that a text can have and a model with so many rows in its embeddings has not.
+
+        Special tokens that are spelled out stay text, so one without a row does no harm outside prefix and frame.
+        """
+        special = {index for index, token in self.tokenizer.added_tokens_decoder.items() if token.special}
+        used = {*self.ends, self.pad, *self.prompt("a")}
+        found = sorted((index, token) for token, index in self.tokenizer.get_vocab().items() if index >= rows)
+        return [token for index, token in found if index in used or index not in special]
+
     def prompt(self, text: str) -> list[int]:
         """Tokens of a prompt: the convention's prefix first, or in the frame of the chat template."""
         return self.prompts([text])[0]

@@ -29,17 +29,19 @@ def count_tables(inputs: Inputs) -> list[Table]:
 
 def _counted(counts: pd.DataFrame, by: str, corner: str, order: list[str], title: str) -> Table:
     sums = counts.groupby([by, "reason"], sort=False)["pairs"].sum().unstack(fill_value=0).loc[order]
-    reasons = [name for name in counts["reason"].unique() if name not in ("read", "kept")]
+    reasons = [name for name in counts["reason"].unique() if name not in ("read", "repaired", "kept")]
     used = [name for name in reasons if sums[name].any()]
-    columns = {name: ("pairs", name) for name in ("read", "kept") if name in sums}
+    columns = {name: ("pairs", name) for name in ("read", "repaired", "kept") if name in sums}
     columns |= {name: ("dropped because of", name.replace("_", " ")) for name in used}
     notes = []
     if idle := [name.replace("_", " ") for name in reasons if name not in used]:
         notes.append(f"Filters that dropped nothing: {', '.join(idle)}.")
     if {"read", "kept"} <= set(sums):
-        off = sums.index[2 * sums["read"] != sums.sum(axis="columns")]
+        off = sums.index[2 * sums["read"] != sums.drop(columns="repaired", errors="ignore").sum(axis="columns")]
         wrong = f"The numbers of {', '.join(off)} do not add up: read is not kept + dropped."
         notes.append(wrong if len(off) else "Read = kept + dropped.")
+    if "repaired" in sums:
+        notes.append("Repaired: mojibake, HTML entities or escapes of a terminal were undone. These pairs went on.")
     sums.loc["all"] = sums.sum()
     rows = [(name, [f"{number:,}" for number in numbers]) for name, numbers in sums[list(columns)].iterrows()]
     return Table.of(title, corner, columns.values(), rows, notes=notes, total=True)

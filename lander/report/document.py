@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from lander.report.labels import in_order
 from lander.report.tables import MISSING, Cell, Table, markdown
 from lander.shared.errors import UserError
-from lander.shared.files import write_text
+from lander.shared.files import check, write_text
 
 PICTURE_FIRST = "forgetting"  # gain, forgetting and cost: the first figure of the page
 ORDER = (
@@ -111,6 +111,7 @@ def read_all(paths: Sequence[Path]) -> list[Document]:
 
 
 def _text(path: Path) -> str:
+    check(path)
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

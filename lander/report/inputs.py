@@ -16,7 +16,7 @@ from lander.report.significance import Significance
 from lander.shared import tables
 from lander.shared.csvfile import read_csv
 from lander.shared.errors import UserError
-from lander.shared.files import read_json
+from lander.shared.files import check, read_json
 from lander.shared.languages import language_name, parse_direction
 from lander.shared.runs import Model
 
@@ -124,6 +124,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 def read_config(path: Path) -> str:
     """The text of the config; it may be broken."""
+    check(path)
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -135,6 +136,7 @@ def read_dropped(files: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
     found = {}
     for path in files:
         pair, examples = str(parse_direction(path.name.split(".")[0])), {}  # by filter
+        check(path)
         try:
             with open(path, encoding="utf-8", newline="\n") as stream:
                 for line in stream:
@@ -144,7 +146,7 @@ def read_dropped(files: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
                         own.append({**row, "first": str(row["first"]), "second": str(row["second"])})
         except FileNotFoundError:
             raise UserError(f"{path}: no such file; `python -m lander.data` makes it") from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(f"{path}: not a list of dropped pairs ({error}); remove it and run snakemake") from None
         found[pair] = [row for rows in examples.values() for row in rows]
     return found
@@ -153,6 +155,7 @@ def read_dropped(files: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
 def read_benchmarks(folder: Path) -> pd.DataFrame:
     """Time and memory of every job, from Snakemake's benchmark files <folder>/<stage>/**.tsv or <stage>.tsv.
 
+    A training that was stopped has a benchmark of its last process; its own record has the time of all.
     `copied` marks jobs whose outputs come from another run: `lander.workflow.reuse` left a record at the path of the
     benchmark, in the folder `.copied` beside this one.
     """
@@ -165,6 +168,9 @@ def read_benchmarks(folder: Path) -> pd.DataFrame:
         name = path.relative_to(folder)
         stage = name.parts[0].removesuffix(".tsv")
         copied = (folder.parent / ".copied" / name.with_suffix(".json")).is_file()
+        if stage == "finetune" and (record := folder.parent / name.with_suffix("") / "run.json").is_file():
+            whole = read_object(record).get("seconds", 0)
+            found["s"] = found["s"].clip(lower=whole if isinstance(whole, int | float) else 0)
         rows += [(stage, seconds, size * 2**20, copied) for seconds, size in found.itertuples(index=False, name=None)]
     return pd.DataFrame(rows, columns=["stage", "seconds", "memory", "copied"])
 

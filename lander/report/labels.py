@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 
 from lander.config.methods import METHODS
-from lander.evaluate.bleu import base_language
 from lander.evaluate.collect import MEANS
-from lander.shared.languages import parse_direction
+from lander.shared.languages import base_language, parse_direction
 from lander.shared.runs import Model
 
 Method = tuple[str, str]  # method, variant

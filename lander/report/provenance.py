@@ -15,6 +15,10 @@ from lander.shared.runs import Model
 
 MACHINE = ("processor", "cores", "system", "python")
 READ = "import json, sys; [print(json.loads(line)[sys.argv[1]]) for line in sys.stdin]"  # a column of JSON lines
+READ_ALL = (  # all references of each line, with tabs between them
+    "import json, sys; rows = map(json.loads, sys.stdin); "
+    "[print(row['reference'], *row['other_references'], sep='\t') for row in rows]"
+)
 
 
 def run_command(inputs: Inputs) -> str:
@@ -44,10 +48,15 @@ def commands(inputs: Inputs, experiments: Iterable[str]) -> list[tuple[str, str]
     found.append((f"The scores of one model, with its training ({what})", f"{base} -- {score}"))
     signature = dict(part.partition(":")[::2] for part in row["signature"].split("|"))
     file = shlex.quote(f"{results}/translate/{model}/{item}.jsonl")
-    read = f"python -c {shlex.quote(READ)}"
+    number = signature.get("nrefs", "1")
+    if number == "var":  # sacreBLEU's command line wants equally many references of each sentence
+        return found
+    read, several = f"python -c {shlex.quote(READ)}", "" if number == "1" else f" --num-refs {number}"
     lines = [f"{read} {column} < {file} > {column}.txt" for column in ("reference", "hypothesis")]
+    if several:
+        lines[0] = f"python -c {shlex.quote(READ_ALL)} < {file} > reference.txt"
     tokenizer = tokenizer_choice(signature.get("tok", "13a"))
-    lines.append(f"sacrebleu reference.txt -i hypothesis.txt -m bleu --tokenize {tokenizer} -b")
+    lines.append(f"sacrebleu reference.txt{several} -i hypothesis.txt -m bleu --tokenize {tokenizer} -b")
     found.append((f"The same BLEU from the translations, with sacreBLEU alone: {row['score']:.1f}", "\n".join(lines)))
     return found
 

@@ -238,6 +238,14 @@ def _test_cautions(scores: pd.DataFrame, test: str) -> list[str]:
             f"up to {100 * worst['score']:.1f}% of the test items are in the training data ({worst['direction']}). "
             "The scores without them are under “Other measurements”."
         )
+    if "bleu_nfc" in values:
+        keys = ["method", "variant", "seed", "direction"]
+        plain, one = (values[metric].set_index(keys)["score"] for metric in ("bleu", "bleu_nfc"))
+        place = (one - plain).abs().idxmax()
+        found.append(
+            f"texts are in different Unicode forms. In one form, BLEU of {run_label(place[:2])} is {one[place]:.1f} "
+            f"instead of {plain[place]:.1f} ({place[-1]}). The other scores are under “Other measurements”."
+        )
     for metric, limit, text in (("empty", 0.01, "is empty"), ("copied", 0.05, "repeats the source")):
         if metric in values:
             means = (

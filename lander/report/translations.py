@@ -16,15 +16,14 @@ from lander.evaluate import translations
 from lander.report.labels import in_order, method_key, method_of, run_label, sort_directions
 from lander.shared.csvfile import read_csv
 from lander.shared.errors import UserError
-from lander.shared.languages import Direction, parse_direction
+from lander.shared.languages import Direction, parse_direction, script_of
 from lander.shared.runs import Model
 
 FLAGS = {"off_target": "off-target", "cut": "cut off"}
 SHARED = "contaminated"  # a flag of the item: it does not depend on the method
 NOT_SHOWN = (SHARED, "language_unknown", "cut_raw")
 FLAG_COLUMNS = ["flag", "line", "detail"]
-RIGHT_TO_LEFT = {"ar", "arc", "ckb", "dv", "fa", "he", "iw", "ks", "ps", "sd", "syr", "ug", "ur", "yi"}
-RIGHT_TO_LEFT_SCRIPTS = {"Arab", "Hebr", "Thaa", "Syrc", "Nkoo", "Adlm"}
+RIGHT_TO_LEFT = {"Arab", "Hebr", "Thaa", "Syrc", "Nkoo", "Adlm", "Rohg", "Samr", "Mand"}  # scripts
 LONG = 1500  # characters of a text that are shown
 Flag = tuple[str, str]  # a fault of an output, and its detail: the language that the output is in, or `not de`
 
@@ -43,7 +42,7 @@ class Sentence(NamedTuple):
 
     line: int
     source: str
-    reference: str
+    references: list[str]
     outputs: list[Output]
     flags: list[Flag]
 
@@ -118,7 +117,7 @@ def read_browser(
             items = {index: translations.read(path) for index, path in files.items()}
             one, first = next(iter(items.items()))
             for index, own in items.items():
-                if (own.source, own.reference) != (first.source, first.reference):
+                if (own.source, own.references) != (first.source, first.references):
                     other = f"{files[index]}: other sentences than {labels[one]} has"
                     raise UserError(f"{other}; the test set has changed, translate again")
             scored = {index: flagged.get(models[index]) for index in items}
@@ -156,6 +155,7 @@ def _group(
 ) -> Group:
     """Some sentences of a test set in a direction, with the outputs of all models that have translated them."""
     first, scorer, shown = next(iter(items.values())), CHRF(word_order=2), []
+    references = first.references
     for line in spread(len(first), sentences):
         outputs = []
         for model, own in items.items():
@@ -163,10 +163,10 @@ def _group(
             if found.get("off_target") == "":
                 found["off_target"] = f"not {direction.target}"
             flags = [(FLAGS.get(flag, flag.replace("_", " ")), detail) for flag, detail in sorted(found.items())]
-            score = scorer.sentence_score(own.hypothesis[line], [first.reference[line]]).score
+            score = scorer.sentence_score(own.hypothesis[line], references[line]).score
             outputs.append(Output(model, own.hypothesis[line], score, flags))
         common = [("in the training data", "")] if any(SHARED in one.get(line, ()) for one in marks.values()) else []
-        shown.append(Sentence(line, first.source[line], first.reference[line], outputs, common))
+        shown.append(Sentence(line, first.source[line], references[line], outputs, common))
     return Group(test, direction, len(first), shown)
 
 
@@ -177,10 +177,11 @@ def _flags(path: Path | None, items: translations.Translations) -> dict[int, dic
         for flag, line, detail in read_csv(path, FLAG_COLUMNS, ["line"])[FLAG_COLUMNS].itertuples(index=False):
             found.setdefault(int(line), {})[flag] = detail
         return found
-    for line, (text, source) in enumerate(zip(items.hypothesis, items.source, strict=True)):
+    texts = zip(items.hypothesis, items.source, items.references, strict=True)
+    for line, (text, source, references) in enumerate(texts):
         if not text.strip():
             found[line] = {"empty": ""}
-        elif text.strip() == source.strip() != items.reference[line]:
+        elif text.strip() == source.strip() and source.strip() not in references:
             found[line] = {"copied": ""}
     return found
 
@@ -196,8 +197,7 @@ def spread(total: int, number: int) -> list[int]:
 
 def text_direction(text: str, language: str) -> str:
     """`rtl` or `ltr`: that of the language, or of the letters if all of them run the other way (off-target)."""
-    parts = language.replace("_", "-").split("-")
-    own = "rtl" if parts[0].lower() in RIGHT_TO_LEFT or RIGHT_TO_LEFT_SCRIPTS.intersection(parts[1:]) else "ltr"
+    own = "rtl" if script_of(language) in RIGHT_TO_LEFT else "ltr"
     kinds = {unicodedata.bidirectional(letter) for letter in text}
     right, left = bool(kinds & {"R", "AL"}), "L" in kinds
     return ("rtl" if right else "ltr") if right != left else own

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
 from huggingface_hub import ModelCard, ModelCardData
 
@@ -22,6 +20,7 @@ from lander.finetune import saved
 from lander.finetune.delta import Delta
 from lander.models import loading
 from lander.report.inputs import read_scores_table
+from lander.shared import tables
 from lander.shared.errors import UserError
 from lander.shared.files import read_json, write_text
 from lander.shared.languages import language_name, parse_direction
@@ -156,8 +155,8 @@ def provenance(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     found["commit"] = str((record.get("git") or {}).get("commit") or "")
     sources: set[str] = set()
     for path in settings.get("train", []):
-        with suppress(OSError, ValueError, KeyError, pa.ArrowException):  # the table is gone or damaged
-            sources.update(pq.read_table(path, columns=["origin"])["origin"].unique().to_pylist())
+        with suppress(UserError):  # the table is gone or damaged
+            sources.update(tables.read(path, "train", ["origin"])["origin"])
     found["sources"] = sorted(sources)
     return {key: value for key, value in found.items() if value not in (None, "", {}, [])}
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch import nn
 
 from lander.finetune import blocks, delta
 from lander.finetune.adapters import base_of
@@ -29,7 +30,7 @@ from lander.shared import machine
 from lander.shared.errors import UserError
 from lander.shared.files import sha256, whole_folder, write_json
 from lander.shared.languages import language_name, parse_direction
-from lander.translate.translator import Model, Translator, load, open_trained
+from lander.translate.translator import Decoding, Model, Translator, load, open_trained
 
 SHARED, OWN = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 EXAMPLE = "Good morning."
@@ -112,20 +113,27 @@ def _write_all(
 def _write(
     folder: Path, direction: str, translator: Translator, trained: Model | None, base: str | None, dtype: str
 ) -> None:
-    """The plain model of a direction; `generate` ends where the translator ends."""
+    """The plain model of a direction; `generate` decodes by default as the translator does."""
     translator.route(direction)
     network = translator.network
     if hasattr(network, "merge_and_unload"):
+        untie(base_of(network))
         network = network.merge_and_unload()
     elif translator.ffns:
         where, revision = base or trained.manifest["base"]["path"], trained.manifest["base"].get("revision")
         network = loading.load_model(where, revision, "float32")
         blocks.fold(translator.network, network)
-    ends = translator.codec.ends
-    network.generation_config.eos_token_id = ends if len(ends) > 1 else ends[0]
-    network.generation_config.pad_token_id = translator.codec.pad
+    network.generation_config = translator.generation_config(Decoding())
     network.to(getattr(torch, dtype)).save_pretrained(folder)
     translator.codec.tokenizer.save_pretrained(folder)
+
+
+def untie(network: nn.Module) -> None:
+    """Give a head that has a LoRA weights of its own: merged into those of the embedding, it would change that too."""
+    head, embedding = network.get_output_embeddings(), network.get_input_embeddings()
+    if hasattr(head, "base_layer") and head.base_layer.weight is embedding.weight:
+        head.base_layer.weight = nn.Parameter(embedding.weight.detach().clone(), requires_grad=False)
+        network.config.tie_word_embeddings = False
 
 
 def _split(folder: Path, prefixes: tuple[str, ...]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from lander.shared.errors import UserError, brief
+from lander.shared.files import check
 
 AGAIN = "remove it and run snakemake again"
 
@@ -29,6 +30,7 @@ def read_csv(
         remedy: what to do about any other fault.
         options: of `pandas.read_csv`, such as `dtype=None` to let pandas guess the types.
     """
+    check(path)
     options = {"dtype": str, "keep_default_na": False, "index_col": False} | options
     try:
         table = pd.read_csv(path, **options)

@@ -1,20 +1,36 @@
 """Files that are written whole or not at all, and digests of files."""
 
+import contextlib
 import hashlib
 import json
 import os
+import platform
 import re
 import shlex
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lander.shared import seals
 from lander.shared.errors import FULL, UserError, brief
 
 PACKAGE = Path(__file__).parents[1]
+A_DAY = 24 * 3600.0  # seconds
+
+
+def _here() -> str:
+    """The machine, or the container: where the numbers of processes mean the same."""
+    with contextlib.suppress(OSError):  # only Linux has it
+        return platform.node() + os.readlink("/proc/self/ns/pid")
+    return platform.node()
+
+
+HERE = hashlib.sha256(_here().encode()).hexdigest()[:8]
+TEMPORARY = re.compile(r"\..+\.(?P<place>[0-9a-f]{8})-(?P<pid>\d{1,9})-[a-z0-9_]{8}(\.old)?")
 FULL_TEXT = re.compile(r"os error (?:{}|{}|{})\b".format(*FULL))  # the words of safetensors and tokenizers
 
 
@@ -44,10 +60,11 @@ def whole_folder(path: str | Path, *, new: bool = False) -> Iterator[Path]:
 def _whole(path: Path, folder: bool) -> Iterator[Path]:
     """A full disk, however a library reports it, becomes a `UserError`. Network disks report it only when flushed."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    sweep(path.parent)
     if folder:
-        temporary = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=prefix(path), dir=path.parent))
     else:
-        handle, name = tempfile.mkstemp(prefix=_prefix(path), dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=prefix(path), dir=path.parent)
         os.close(handle)
         temporary = Path(name)
     old = temporary.with_name(f"{temporary.name}.old")
@@ -57,9 +74,13 @@ def _whole(path: Path, folder: bool) -> Iterator[Path]:
             with open(file, "rb") as stream:
                 os.fsync(stream.fileno())
         public(temporary)
+        for file in _files(path):
+            seals.unseal(file)
         if path.is_dir():  # moved away first: a kill during the removal must not leave half of it under its name
             os.replace(path, old)
         os.replace(temporary, path)
+        for file in _files(path):
+            seals.seal(file)
     except Exception as error:
         if getattr(error, "errno", None) not in FULL and not FULL_TEXT.search(str(error)):
             raise
@@ -86,16 +107,23 @@ def public(path: Path) -> None:
             os.chmod(file, 0o666 & ~umask)
 
 
-def sweep(*paths: str | Path) -> None:
-    """Remove the temporary files that killed writers of these files and folders left beside them.
+def prefix(path: Path) -> str:
+    """Beginning of a temporary name beside `path`: it says who writes. Cut so that a file system accepts the whole."""
+    return f".{path.name.encode('utf-8', 'replace')[:100].decode('utf-8', 'ignore')}.{HERE}-{os.getpid()}-"
 
-    Only for the sole writer (`lander.shared.guard`): the files of a writer at work look the same.
+
+def sweep(folder: str | Path) -> None:
+    """Remove temporary files and folders whose writers were killed.
+
+    Writers of this machine are looked up. Of those elsewhere (in a cluster, in containers) it is not known; what they
+    have not touched for a day is removed.
     """
-    for path in map(Path, paths):
-        left = re.compile(re.escape(_prefix(path)) + r"[a-z0-9_]{8}(\.old)?")
-        for name in os.listdir(path.parent) if path.parent.is_dir() else ():
-            if left.fullmatch(name):
-                _remove(path.with_name(name))
+    left = {}
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        left = {entry.path: found for entry in entries if (found := TEMPORARY.fullmatch(entry.name))}
+    for path, found in left.items():
+        if not _runs(int(found["pid"])) if found["place"] == HERE else time.time() - _touched(Path(path)) > A_DAY:
+            _remove(Path(path))
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -111,12 +139,21 @@ def write_json(path: str | Path, value: Any) -> None:
 
 def read_json(path: str | Path) -> Any:
     """Read JSON."""
+    check(path)
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (ValueError, OSError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read as JSON ({brief(error)}); {remedy(path)}") from None
+
+
+def check(path: str | Path, made_with: str | Path | None = None) -> None:
+    """Refuse a file of a run that is not as it was written (`lander.shared.seals`). All readers begin with this."""
+    if why := seals.broken(path):
+        seal = shlex.quote(os.path.relpath(seals.seal_of(path)))
+        own = f"or keep it, if the change is yours: `rm {seal}`"
+        raise UserError(f"{path}: cut, exchanged or changed: {why}; {remedy(path, made_with)}, {own}")
 
 
 def remedy(path: str | Path, made_with: str | Path | None = None) -> str:
@@ -155,6 +192,19 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _prefix(path: Path) -> str:
-    """Beginning of a temporary name: the file's name, cut so that a file system accepts the whole."""
-    return f".{path.name.encode('utf-8', 'replace')[:100].decode('utf-8', 'ignore')}."
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of another user
+        pass
+    return True
+
+
+def _touched(path: Path) -> float:
+    """When a file, or something in a folder, was written last; now, if it is gone meanwhile."""
+    try:
+        return max(one.lstat().st_mtime for one in (path, *path.rglob("*")))
+    except OSError:
+        return time.time()

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 import torch
 
 from lander.shared import gpus
+from lander.shared.errors import UserError
 
 # Set before anything imports DeepSpeed (transformers does): which device to use, and no messages on the terminal.
 os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
@@ -21,6 +22,8 @@ def prepare(threads: int) -> None:
     Asking the kernel for large tensors again and again takes up to a third of the time on a CPU. With a GPU, glibc
     would keep the memory that the model needed on its way there.
     """
+    if not 1 <= threads <= 1024:  # the system runs out of them before torch says anything
+        raise UserError(f"--threads: {threads} given, wanted 1 to 1,024; more than the machine has cores are no faster")
     torch.set_num_threads(threads)
     if torch.cuda.is_available():
         if "LOCAL_RANK" not in os.environ and (free := gpus.claim(1)):

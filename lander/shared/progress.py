@@ -37,7 +37,8 @@ def progress(name: str, total: float, done: float = 0, *, shown: bool = True, pa
         shown: False prints nothing (other ranks of a training).
         patience: seconds before the first line, by default as between lines: short work is silent.
     """
-    terminal = sys.stderr.isatty()
+    shown = shown and sys.stderr is not None  # a program without a console may use the Python API
+    terminal = shown and sys.stderr.isatty()
     patience = EVERY if patience is None else patience
     tqdm.monitor_interval = 0  # its thread would print between updates; a process with threads forks badly
     return tqdm(

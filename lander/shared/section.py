@@ -13,6 +13,8 @@ in the docstring below it, a description. From these follow
 """
 
 import argparse
+import os
+import re
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,8 +26,25 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 Text = Annotated[str, Field(min_length=1)]
-# A path that begins with a dash would be a flag on a stage's command line.
-PathText = Annotated[Text, AfterValidator(lambda path: f"./{path}" if path.startswith("-") else path)]
+PLACEHOLDER = re.compile(r"\{\s*\w+\s*[,}]|<\w+>")  # in the path of a rule's file, Snakemake puts a value in its place
+
+
+def unusable(path: str) -> str:
+    """Why Snakemake would not take a path as it is; empty if it does."""
+    found = PLACEHOLDER.search(path)
+    what = f"{path}: Snakemake would put a value in place of {found[0]}" if found else ""
+    return what and f"{what}; rename it, or make a link to it under another name"
+
+
+def _as_path(path: str) -> str:
+    """A path that begins with ~ is in a home directory; one that begins with a dash would be a stage's flag."""
+    if fault := unusable(path):
+        raise ValueError(fault)
+    path = os.path.expanduser(path)
+    return f"./{path}" if path.startswith("-") else path
+
+
+PathText = Annotated[Text, AfterValidator(_as_path)]
 
 
 def _distinct(values: tuple) -> tuple:

@@ -17,7 +17,7 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 
 from lander.shared.errors import UserError, brief
-from lander.shared.files import remedy, whole_file
+from lander.shared.files import check, remedy, whole_file
 
 NEVER_EMPTY = ("train", "activations", "layers", "awareness", "neurons")  # without rows such a table is damaged
 COUNTED = ("layer", "neuron", "line", "tokens", "sentences", "pairs", "part", "template")  # columns never below 0
@@ -29,7 +29,7 @@ SOURCE, TARGET, ABSENT, BASE = "source", "target", "absent", "base"  # with GENE
 _TABLES = {  # table -> its columns; `?` after those that may be null
     "clean": "first second origin line",  # data: a cleaned pair of languages, both directions
     "train": "source target template origin line",
-    "heldout": "source target origin line",  # dev and test sets: never filtered, dropped or reordered
+    "heldout": "source target origin line other_references?",  # dev and test sets: never filtered, dropped or reordered
     "text": "text origin line",
     "counts": "direction origin reason pairs",
     "activations": "layer neuron mean tokens",
@@ -55,6 +55,7 @@ _COLUMNS = {  # column, or table.column -> type and meaning; a meaning is writte
     "train.target": (TEXT, "its translation"),
     "train.template": (pa.int16(), "index of the instruction template, from 0"),
     "heldout.target": (TEXT, "reference translation"),
+    "heldout.other_references": (pa.list_(TEXT), "further references that are allowed; null where there are none"),
     "text.text": (TEXT, "sentence that scores the neurons"),
     "counts.reason": (TEXT, "`read`, `kept`, or why pairs were dropped, in the order of the filters"),
     "counts.pairs": (WHOLE, "number of pairs; read = kept + all dropped"),
@@ -107,8 +108,12 @@ _OPTIONS = {"compression": "zstd", "write_page_checksum": True}
 
 
 def write(path: str | Path, table: pd.DataFrame | pa.Table, schema: str) -> None:
-    """Write a table whole or not at all, in the columns, order and types of `SCHEMAS[schema]`, values checked."""
+    """Write a table whole or not at all, in the columns, order and types of `SCHEMAS[schema]`, values checked.
+
+    A column that may be null may be left out of a data frame.
+    """
     if isinstance(table, pd.DataFrame):
+        table = table.assign(**{one.name: None for one in SCHEMAS[schema] if one.nullable and one.name not in table})
         table = pa.Table.from_pandas(table, schema=SCHEMAS[schema], preserve_index=False)
     table = table.select(SCHEMAS[schema].names).cast(SCHEMAS[schema])
     _check(path, table, schema)
@@ -174,6 +179,8 @@ def head(path: str | Path, schema: str, rows: int) -> pd.DataFrame:
 @contextmanager
 def _opened(path: str | Path | BinaryIO, name: str) -> Iterator[pq.ParquetFile]:
     """Yield a Parquet file to read from in the block; what is wrong with it becomes a `UserError`."""
+    if isinstance(path, str | Path):
+        check(path)
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             yield file
@@ -199,6 +206,12 @@ def _conform(table: pa.Table, wanted: pa.Schema, schema: str, name: str) -> pa.T
 def empty(schema: str) -> pd.DataFrame:
     """A table of a schema without rows."""
     return SCHEMAS[schema].empty_table().to_pandas()
+
+
+def references_of(heldout: pd.DataFrame) -> list[list[str]]:
+    """All references of each item of a table `heldout`, the first one first."""
+    rows = zip(heldout["target"], heldout.get("other_references", [None] * len(heldout)), strict=True)
+    return [[first] if others is None else [first, *others] for first, others in rows]
 
 
 def is_whole(table: pd.DataFrame) -> bool:

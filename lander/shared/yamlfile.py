@@ -22,6 +22,8 @@ LARGEST = 20_000_000  # bytes
 def read_yaml(path: str | Path, absent: str = "no such file") -> Any:
     """The value in a YAML file. UserError for any fault; `absent` is what to say if there is no file."""
     try:
+        if Path(path).is_fifo():  # Snakemake and Lander both read a config; the second would wait for ever
+            raise UserError(f"{path}: a pipe, which can be read only once; write it to a file")
         with open(path, "rb") as stream:
             data = stream.read(LARGEST + 1)
     except FileNotFoundError:

@@ -10,7 +10,8 @@ direction and the sentence alone. Pairs with the test item's source or reference
 Reads:  <run>/data/test/<test>/<direction>.parquet, a trained model's folder or a base,
         <run>/data/s<seed>/train/<direction>.parquet with --examples
 Writes: <run>/translate/<method>/<variant>/s<seed>/<test>/<direction>.jsonl   source, reference, raw, hypothesis,
-                          cut (it had not come to an end), loss (of the reference behind the same prompt, nats)
+                          cut (it had not come to an end), loss (of the reference behind the same prompt, nats),
+                          other_references of an item that has several
         .../run.json      seconds and sentences per test and direction; with --examples also shots_dropped (they did not
                           fit into the model's positions) and sentences_with_fewer_shots
         .../prompts.csv   with --choose-prompt: direction, prompt, bleu, chrf2++ on the dev set, chosen; a direction
@@ -37,13 +38,23 @@ import pandas as pd
 from lander.config.translate import Translate
 from lander.data.templates import Template, load_templates
 from lander.evaluate.contamination import normalise
+from lander.evaluate.translations import OTHERS, streams
+from lander.models import loading
 from lander.models.flags import add_model_flags, add_prompt_flags
 from lander.shared import machine, tables
 from lander.shared.errors import UserError, run_main
 from lander.shared.files import whole_file, write_json
 from lander.shared.languages import Direction, parse_direction
 from lander.shared.section import add_flags
-from lander.translate.translator import Decoding, Output, Translator, first_line, load, own_templates, template_of
+from lander.translate.translator import (
+    Decoding,
+    Output,
+    Translator,
+    first_line,
+    load,
+    own_templates,
+    template_of,
+)
 
 
 class TestSet(NamedTuple):
@@ -76,13 +87,13 @@ class Examples:
         self.sources, self.targets = pairs["source"].tolist(), pairs["target"].tolist()
         self.direction, self.shots, self.seed = direction, shots, seed
 
-    def draw(self, source: str, reference: str) -> list[tuple[str, str]]:
-        """Random pairs for a test item, none of them with its source or its reference; fewer where there are fewer."""
+    def draw(self, source: str, *references: str) -> list[tuple[str, str]]:
+        """Random pairs for a test item, none of them with its source or a reference; fewer where there are fewer."""
         key = [self.seed, zlib.crc32(str(self.direction).encode()), zlib.crc32(source.encode())]
-        item, drawn = (normalise(source), normalise(reference)), []
+        item, wanted, drawn = normalise(source), set(map(normalise, references)), []
         for place in np.random.default_rng(key).permutation(len(self.sources)):
             pair = self.sources[place], self.targets[place]
-            if normalise(pair[0]) != item[0] and normalise(pair[1]) != item[1]:
+            if normalise(pair[0]) != item and normalise(pair[1]) not in wanted:
                 drawn.append(pair)
             if len(drawn) == self.shots:
                 break
@@ -97,14 +108,12 @@ def few_shot(
     A prompt that leaves no room for `max_new_tokens` loses its first demonstrations. A model whose config names no
     number of positions (ALiBi) has room for all.
     """
-    config = translator.network.config
-    positions = getattr(config, "max_position_embeddings", None) or getattr(config, "seq_length", None) or math.inf
-    room = positions - max_new_tokens
+    room = (loading.positions(translator.network) or math.inf) - max_new_tokens
     prompts, kept = [], []
-    for source, reference in zip(items["source"], items["target"], strict=True):
+    for source, references in zip(items["source"], tables.references_of(items), strict=True):
         parts = [
             translator.prompt(example, examples.direction, template) + " ".join(translation.splitlines()) + "\n\n"
-            for example, translation in examples.draw(source, reference)
+            for example, translation in examples.draw(source, *references)
         ]
         parts.append(translator.prompt(source, examples.direction, template))
         while len(prompt := translator.codec.prompt("".join(parts))) > room and len(parts) > 1:
@@ -117,8 +126,10 @@ def few_shot(
 def write_translations(path: Path, items: pd.DataFrame, outputs: Sequence[Output], losses: Sequence[float]) -> None:
     """One JSON object a line, as in the module's header; the loss of a model that has diverged is null."""
     with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as stream:
-        for source, reference, output, loss in zip(items["source"], items["target"], outputs, losses, strict=True):
+        rows = zip(items["source"], tables.references_of(items), outputs, losses, strict=True)
+        for source, (reference, *others), output, loss in rows:
             row = {"source": source, "reference": reference, "raw": output.text, "hypothesis": first_line(output.text)}
+            row |= {OTHERS: others} if others else {}
             row |= {"cut": output.cut, "loss": round(loss, 4) if math.isfinite(loss) else None}
             stream.write(json.dumps(row, ensure_ascii=False) + "\n")
 
@@ -134,7 +145,7 @@ def choose_prompts(
 
     chosen, rows = {}, []
     for direction, items in dev.items():
-        references = [items["target"].tolist()]
+        references = streams(tables.references_of(items))
         scores = []
         for template in candidates:
             outputs = translator.translate(items["source"].tolist(), direction, template=template, **asdict(decoding))
@@ -207,6 +218,7 @@ def decode(
         prompts, kept = few_shot(translator, items, template, examples, decoding.max_new_tokens)
         lost = [examples.shots - count for count in kept]
         facts |= {"shots_dropped": sum(lost), "sentences_with_fewer_shots": sum(count > 0 for count in lost)}
+    translator.warn_of_long(dict(enumerate(prompts)), f"{test.path}, sentence")
     outputs = translator.complete(prompts, test.direction, decoding)
     references = translator.codec.targets(items["target"].tolist())
     losses = translator.losses(prompts, references, test.direction, decoding.batch_size)

@@ -34,7 +34,8 @@ def greedy(
     state = {name: inputs[name] for name in NEXT if inputs.get(name) is not None}
     constant = {name: inputs[name] for name in ("logits_to_keep",) if name in inputs} | {"use_cache": True}
     filler, width = inputs["generation_config"].pad_token_id, input_ids.shape[1]
-    rows, logits = read(network, input_ids, cache, state, constant)  # rows: those that have not ended
+    size = inputs["generation_config"].prefill_chunk_size or width  # of the pieces in which long prompts are read
+    rows, logits = read(network, input_ids, cache, state, constant, size)  # rows: those that have not ended
     state = {name: value[rows] for name, value in state.items()}
     tokens, lengths = input_ids, torch.zeros_like(rows)  # of all rows, as processors and criteria know them
     while True:
@@ -59,9 +60,17 @@ def greedy(
 
 
 def read(
-    network: nn.Module, input_ids: torch.Tensor, cache: Any, state: dict[str, torch.Tensor], constant: dict[str, Any]
+    network: nn.Module,
+    input_ids: torch.Tensor,
+    cache: Any,
+    state: dict[str, torch.Tensor],
+    constant: dict[str, Any],
+    size: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Fill the cache with the prompts. Returns the rows in the cache's order, and their last token's logits."""
+    """Fill the cache with the prompts, `size` tokens at a time.
+
+    Returns the rows in the cache's order, and their last token's logits.
+    """
     mask = state.get("attention_mask")
     lengths = [input_ids.shape[1]] * len(input_ids) if mask is None else mask.sum(1).tolist()
     parts = similar(lengths)
@@ -72,7 +81,12 @@ def read(
         width = input_ids.shape[1] if len(parts) == 1 else lengths[part[0]]
         own = {name: value[part, -width:] for name, value in state.items()}
         caches.append(cache if len(parts) == 1 else copy.deepcopy(cache))
-        output = network(input_ids=input_ids[part, -width:], past_key_values=caches[-1], **own, **constant)
+        for start in range(0, width, size):
+            here = {name: value[:, start : start + size] for name, value in own.items()}
+            if mask is not None:
+                here["attention_mask"] = own["attention_mask"][:, : start + size]
+            tokens = input_ids[part, -width:][:, start : start + size]
+            output = network(input_ids=tokens, past_key_values=caches[-1], **here, **constant)
         logits.append(output.logits[:, -1].float())
     for layer in range(len(caches[0].layers) if len(parts) > 1 else 0):  # padded on the left; the mask hides it
         states = []

@@ -6,31 +6,37 @@ model.translate(["Good morning."], "en-de")
 `lander.share.export` writes one as a plain model folder, `lander.finetune.delta` as one file.
 """
 
+import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
 
 from lander.data.templates import Template, load_templates
 from lander.finetune import blocks, delta, saved
+from lander.finetune.adapters import base_of
 from lander.finetune.switch import Router
 from lander.models import loading
-from lander.models.losses import token_losses
+from lander.models.losses import piece, token_losses
 from lander.models.tokens import IGNORED, Codec
 from lander.shared.errors import UserError
-from lander.shared.languages import Direction, language_name, parse_direction
+from lander.shared.languages import Direction, language_name, parse_direction, parse_language
 from lander.shared.progress import progress
 from lander.translate.decoding import greedy
 
+if TYPE_CHECKING:
+    from transformers import GenerationConfig
+
 Model = saved.Trained | delta.Delta  # a trained model, as a folder or as a file
+LONG = 1024  # tokens: of sequences that are longer, a batch has fewer
 
 
 class Output(NamedTuple):
-    """What a model wrote; `cut`: it had not come to its end token when it was stopped."""
+    """What a model wrote; `cut`: it had not come to an end token when it was stopped."""
 
     text: str
     cut: bool
@@ -41,7 +47,7 @@ class Decoding:
     """How outputs are written."""
 
     beams: int = 1  # 1 is greedy
-    max_new_tokens: int = 256
+    max_new_tokens: int = 512
     batch_size: int = 32  # sentences at a time
 
 
@@ -58,18 +64,28 @@ class Translator:
     def __post_init__(self) -> None:
         self.ffns = blocks.installed(self.network)
         self.router = next((ffn.router for ffn in self.ffns.values()), Router())
+        listed = base_of(self.network).generation_config.eos_token_id or []
+        listed = listed if isinstance(listed, list) else [listed]
+        self.codec.ends = list(dict.fromkeys([*self.codec.ends, *listed]))
 
     def route(self, direction: str | Direction | None) -> None:
         """Make the model run a direction; None is the base's graph.
 
-        A direction that was not trained uses the neurons of its languages; UserError if a language has none.
+        A direction that was not trained runs the neurons of its languages, with the mean of their directions' gates;
+        UserError if a language has no neurons.
         """
         wanted = None if direction is None else parse_direction(str(direction))
         if wanted and wanted not in self.directions:
             for ffn in self.ffns.values():
                 if str(wanted) not in ffn.directions:  # it has no masks
                     ffn.add_direction(wanted)
+                ffn.borrow_gates(wanted, self.directions)
         self.router.direction = str(wanted) if wanted else None
+
+    def known(self, direction: Direction) -> Direction:
+        """A direction in the codes of the model, where it has the languages under other ones: `eng-deu` is `en-de`."""
+        own = {parse_language(code): code for code in self.languages}
+        return Direction(*(own.get(parse_language(code), code) for code in (direction.source, direction.target)))
 
     def prompt(self, sentence: str, direction: Direction, template: Template | None = None) -> str:
         """The instruction to translate a sentence, by default from the first template of the model's training."""
@@ -99,10 +115,23 @@ class Translator:
         for number, one in enumerate(sentences):
             if not isinstance(one, str):
                 raise UserError(f"translate: sentence {number} of the list is {one!r:.40}, not text; leave it out")
-        direction = parse_direction(str(direction))
-        full = [sentence for sentence in sentences if sentence.strip()]
-        written = iter(self.complete(self.prompts(full, direction, template), direction, Decoding(**decoding)))
-        return [next(written) if sentence.strip() else Output("", False) for sentence in sentences]
+        direction = self.known(parse_direction(str(direction)))
+        full = [place for place, sentence in enumerate(sentences) if sentence.strip()]
+        prompts = self.prompts([sentences[place] for place in full], direction, template)
+        self.warn_of_long(dict(zip(full, prompts, strict=True)), "sentence")
+        outputs = [Output("", False)] * len(sentences)
+        for place, output in zip(full, self.complete(prompts, direction, Decoding(**decoding)), strict=True):
+            outputs[place] = output
+        return outputs
+
+    def warn_of_long(self, prompts: Mapping[int, list[int]], what: str) -> None:
+        """Name the first of the prompts (by place, from 0) that are too long for the model."""
+        most = loading.positions(self.network) or loading.ALIBI
+        if long := [place for place, prompt in prompts.items() if len(prompt) >= most]:
+            others = f" (and {len(long) - 1:,} more)" if len(long) > 1 else ""
+            length = f"{len(prompts[long[0]]):,} tokens with the prompt, and the model is made for {most:,}"
+            advice = "do not trust the translation, and split the text"
+            print(f"warning: {what} {long[0] + 1:,}{others}: {length}; {advice}", file=sys.stderr)
 
     def complete(self, prompts: list[list[int]], direction: str | Direction, decoding: Decoding) -> list[Output]:
         """Everything that the model writes behind each prompt (tokens), up to its end token or `max_new_tokens`."""
@@ -112,7 +141,7 @@ class Translator:
             for places in by_length(prompts, decoding.batch_size):
                 generated = self.generate([prompts[place] for place in places], decoding)
                 for place, tokens in zip(places, generated, strict=True):
-                    outputs[place] = Output(self.codec.decode(tokens), self.codec.end not in tokens)
+                    outputs[place] = Output(self.codec.decode(tokens), not set(self.codec.ends) & set(tokens))
                 bar.update(len(places))
         return outputs
 
@@ -120,22 +149,27 @@ class Translator:
     def generate(self, prompts: list[list[int]], how: Decoding) -> list[list[int]]:
         """New tokens for each prompt of a batch. Rows leave the batch as they end, except in the library's beam search:
         there, padding behind the end token is still in the output."""
-        from transformers import GenerationConfig
-
         batch = self.codec.pad_left(prompts).to(self.network.device)
-        config = GenerationConfig(
-            max_new_tokens=how.max_new_tokens,
-            num_beams=how.beams,
-            do_sample=False,
-            eos_token_id=self.codec.ends,
-            pad_token_id=self.codec.pad,
-            bos_token_id=self.codec.tokenizer.bos_token_id,
-            cache_implementation="dynamic",  # its rows can be dropped
-        )
+        config = self.generation_config(how)
+        config.prefill_chunk_size = piece(len(prompts) * how.beams, batch.input_ids.shape[1])
         inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "generation_config": config}
         if how.beams == 1:
             return self.network.generate(**inputs, custom_generate=greedy)
         return self.network.generate(**inputs)[:, batch.input_ids.shape[1] :].tolist()
+
+    def generation_config(self, how: Decoding) -> "GenerationConfig":
+        """The library's settings for decoding. What they leave open is open in a loaded base too, so the library's
+        defaults fill it: no sampling, no penalty."""
+        from transformers import GenerationConfig
+
+        return GenerationConfig(
+            max_new_tokens=how.max_new_tokens,
+            num_beams=how.beams,
+            do_sample=False,
+            eos_token_id=self.codec.ends if len(self.codec.ends) > 1 else self.codec.ends[0],
+            pad_token_id=self.codec.pad,
+            bos_token_id=self.codec.tokenizer.bos_token_id,
+        )
 
     @torch.inference_mode()
     def losses(
@@ -188,20 +222,25 @@ def load(
         base: where the base is now, if it has moved since the training.
         start: the blocks as their training began: routed, with the base's weights.
         prompt: how instructions are put to a base (`model.prompt`); a trained model knows how it was trained.
+        revision: of a base on the hub; a trained model knows that of its own.
     """
     path = str(path)
     trained = open_trained(path)
     if trained is None:
         network, codec = loading.load(path, revision, dtype, prompt)
         return Translator(network, codec, templates=own_templates(path))
+    if revision:
+        raise UserError(f"revision: {revision}, but {path} is a trained model and knows that of its base; leave it out")
     if isinstance(trained, delta.Delta):
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:  # a network disk keeps open files
             delta.apply(path, Path(temporary, "model"), base)
-            return load(Path(temporary, "model"), dtype, start=start)
-    manifest = trained.manifest
+            return load(Path(temporary, "model"), dtype, start=start, prompt=prompt)
+    manifest, codec = trained.manifest, loading.load_codec(path)
+    if prompt not in (None, "auto", codec.style):
+        raise UserError(f"prompt: {prompt}, but {path} was trained with {codec.style} prompts; leave it out")
     return Translator(
         saved.load_network(trained, dtype, base, start=start),
-        loading.load_codec(path),
+        codec,
         directions=[parse_direction(direction) for direction in manifest["directions"]],
         languages=manifest["languages"],
         templates=[Template(f"trained {index}", text) for index, text in enumerate(manifest["templates"])],
@@ -236,6 +275,12 @@ def first_line(output: str) -> str:
 
 
 def by_length(sequences: list[list[int]], batch_size: int) -> Iterator[list[int]]:
-    """Places of sequences, in batches of similar length, the longest first (a lack of memory shows at once)."""
+    """Places of sequences, in batches of similar length, the longest first (a lack of memory shows at once).
+
+    A batch has at most `batch_size` sequences, and no more tokens than so many of `LONG` tokens.
+    """
     order = sorted(range(len(sequences)), key=lambda place: -len(sequences[place]))
-    yield from (order[start : start + batch_size] for start in range(0, len(order), batch_size))
+    while order:
+        size = min(batch_size, max(1, batch_size * LONG // max(len(sequences[order[0]]), 1)))
+        yield order[:size]
+        order = order[size:]

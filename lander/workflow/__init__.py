@@ -8,6 +8,6 @@ is Snakemake's object with the values in a job's path.
 """
 
 from lander.workflow.plan import Plan
-from lander.workflow.texts import sources_json
+from lander.workflow.texts import as_it_is, sources_json
 
-__all__ = ["Plan", "sources_json"]
+__all__ = ["Plan", "as_it_is", "sources_json"]

@@ -13,6 +13,7 @@ from lander.config.awareness import RULES
 from lander.config.config import READINGS, Config, trained
 from lander.config.methods import SECOND_MODEL, TABLE1, TABLE2, TRAINING_FREE
 from lander.config.variants import MAIN, Variant, Variants
+from lander.evaluate.bleu import missing_tokenizer
 from lander.experiments import MEASURED
 from lander.experiments.rates import rate_name
 from lander.shared.runs import Model
@@ -160,6 +161,9 @@ class Experiments:
                 "experiments.untrained: forgetting compares directions that are not trained, and data.test has no "
                 "text of any; add a source that has (the same sentences in several languages, as NTREX-128 or FLORES)"
             )
+        missing = (missing_tokenizer(direction.target) for direction in self.settings.experiments.untrained)
+        if name == "forgetting" and (why := next(filter(None, missing), None)):
+            return f"experiments.untrained: {why}"
         return None
 
     def refused(self, name: str) -> Callable[[Any], list[str]]:

@@ -3,8 +3,12 @@
 import hashlib
 import json
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,7 @@ from lander.evaluate.metrics import check_files
 from lander.shared import guard
 from lander.shared.digest import code_digest, record_digests, recorded_digest
 from lander.shared.errors import ERRORS, UserError
+from lander.shared.files import sweep
 from lander.shared.languages import Direction
 from lander.shared.runs import Model
 from lander.workflow.experiments import BEST_PROMPT, Experiments
@@ -50,6 +55,25 @@ class Heldout:
     def after(self, sign: str) -> str:
         """The ending after a sign, as in `translate_untrained`."""
         return f"{sign}{self.ending}" if self.ending else ""
+
+
+def stop(*_signal: object) -> None:
+    """On SIGINT, end the jobs too. Ctrl-C reaches them by itself; `kill -INT` reaches Snakemake alone, which would then
+    wait for them, for hours. Those that have had it and are ending get it only if they take over a second."""
+    threading.Timer(1.0, interrupt_jobs).start()
+    raise KeyboardInterrupt
+
+
+def interrupt_jobs() -> None:
+    """Send SIGINT to the stages that this process has started; torchrun ends when its ranks do."""
+    import psutil  # Snakemake needs it, other users of this module do not
+
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            words = process.cmdline()
+            stage = any(flag == "-m" and module.startswith("lander.") for flag, module in pairwise(words))
+            if stage and not words[1].endswith("torchrun"):
+                process.send_signal(signal.SIGINT)
 
 
 class Plan:
@@ -188,11 +212,20 @@ class Plan:
             self.guard = guard.hold_run(Path(self.results))
         except UserError as error:
             refuse(error)
+        for folder, _, _ in os.walk(self.results):
+            sweep(folder)
         self.errors.unlink(missing_ok=True)
         limit = workflow.scheduling_settings.max_jobs_per_timespan
         if limit and (limit.max_jobs, limit.timespan) == USUAL_RATE:
             workflow.scheduler.job_rate_limiter = None
+        with suppress(ValueError):  # not in the main thread
+            signal.signal(signal.SIGINT, stop)
         self._record_code(keep=True)
+
+    def keep_finished(self, workflow: Any) -> None:
+        """Note jobs that have succeeded after SIGINT: Snakemake waits for them, but would make their files again."""
+        with workflow.scheduler._lock:
+            workflow.scheduler._finish_jobs()
 
     def end(self, done: bool) -> None:
         """Below all that Snakemake prints: errors of the user's input that made jobs fail, and what was left out."""

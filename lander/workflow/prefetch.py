@@ -11,12 +11,12 @@ the encoder. COMET itself is installed below results/. Files that are in a cache
 """
 
 import argparse
+import fnmatch
 import json
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ import huggingface_hub
 from huggingface_hub import constants
 
 from lander.config import config
-from lander.config.base import WEIGHT_FILES, weights
+from lander.config.base import TEXT_FILES, WEIGHT_FILES, check_config, instead, shards
 from lander.config.evaluate import Neural
 from lander.data import testsets
 from lander.data.sources import Source
@@ -35,7 +35,6 @@ from lander.shared.errors import UserError, brief, run_main
 from lander.workflow.plan import COMET
 from lander.workflow.texts import sources_of
 
-TEXT_FILES = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken")
 SPARE = 1.1  # free space that is asked for, per byte to be fetched
 
 
@@ -102,7 +101,11 @@ def prefetch(settings: config.Config, *, dry_run: bool = False) -> list[Fetched]
     found: list[Fetched] = []
     path, revision = settings.model.path, settings.model.revision
     if settings.base.kind == "hub":
-        found.append(_repository(path, "model", revision, lambda files: model_files(path, files), dry_run))
+
+        def small(file: str) -> Path:
+            return _ask(path, lambda: fetch_files(path, "model", revision, [file])) / file
+
+        found.append(_repository(path, "model", revision, lambda files: model_files(path, files, small), dry_run))
     for source in sources_of(settings):
         if source.kind == "sacrebleu":
             for pair in source.pairs:
@@ -118,16 +121,25 @@ def prefetch(settings: config.Config, *, dry_run: bool = False) -> list[Fetched]
     return list(dict.fromkeys(found))
 
 
-def model_files(name: str, files: Iterable[str]) -> list[str]:
-    """Configuration, tokenizer and weights among a model's files; no code, no weights of other frameworks."""
-    if found := weights(file for file in files if "/" not in file):
-        return [*_texts(files), *found]
-    raise UserError(f"model.path: {name}: has no weights ({', '.join(WEIGHT_FILES)}); choose another model")
+def model_files(name: str, files: list[str], fetch: Callable[[str], Path]) -> list[str]:
+    """Configuration, tokenizer and weights among a model's files; no code, no weights of other frameworks.
+
+    `fetch` gives the path of a small file: a model that Lander cannot use is refused before its weights are fetched.
+    """
+    if "config.json" in files:
+        check_config(fetch("config.json"))
+    for weights in WEIGHT_FILES if "config.json" in files else ():
+        if weights in files:
+            return [*_texts(files), weights]
+        if f"{weights}.index.json" in files:
+            return [*_texts(files), *shards(fetch(f"{weights}.index.json"))]
+    what = instead(lambda pattern: fnmatch.filter(files, pattern)) or f"has no weights ({', '.join(WEIGHT_FILES)})"
+    raise UserError(f"model.path: {name}: {what}")
 
 
 def _texts(files: Iterable[str]) -> list[str]:
     """The same without the weights."""
-    return [file for file in files if "/" not in file and any(fnmatch(file, pattern) for pattern in TEXT_FILES)]
+    return [file for file in files if "/" not in file and any(fnmatch.fnmatch(file, pattern) for pattern in TEXT_FILES)]
 
 
 def _readings(source: Source) -> list[tuple[str, ...]]:

@@ -10,7 +10,7 @@ Models and data on the hub are identified by their commit, if `revision` gives i
 one; test sets of sacreBLEU by the files in its cache. A job that reads anything else from the network always runs.
 
 Reads:  the stage's inputs; results/.made/<digest>.json, and the files that it names
-Writes: the stage's outputs; results/.made/<digest>.json   stage, outputs (path, sha256)
+Writes: the stage's outputs; results/.made/<digest>.json   job (the digest), stage, outputs (path, sha256)
         <run>/.copied/<job>.json   from: the files that were copied; it is there only if the job did not run
 
 Example:
@@ -115,7 +115,10 @@ def _commit(kind: str, name: str, revision: str | None) -> str | None:
 def copy_made(note: Path, outputs: list[str]) -> list[str]:
     """Copy the files that a note names. Returns their paths: none if one of them is gone or has changed."""
     try:
-        made = read_json(note)["outputs"]
+        found = read_json(note)
+        made = found["outputs"]
+        if found["job"] != note.stem:
+            raise ValueError(f"{note} is about another job")
         for one, path in zip(made, outputs, strict=True):
             with whole_file(path) as temporary:
                 shutil.copyfile(one["path"], temporary)
@@ -152,7 +155,7 @@ def main() -> None:
     run(args.stage, args.flags)
     if digest:
         made = [{"path": path, "sha256": sha256(path)} for path in outputs]
-        write_json(NOTES / f"{digest}.json", {"stage": args.stage, "outputs": made})
+        write_json(NOTES / f"{digest}.json", {"job": digest, "stage": args.stage, "outputs": made})
 
 
 if __name__ == "__main__":

@@ -21,10 +21,10 @@ class Texts:
         data, scored, pretrain = settings.data, settings.awareness, settings.pretrain
         self.settings, self.paths = settings, paths
         self.cleaning = as_json(resolve(data.cleaning))
-        self.excluded_files = input_function(files_of(data.exclude))  # left out of training, in any language
-        self.scoring_files = input_function(files_of(scored.data, scored.languages))
-        self.pretraining_files = input_function(files_of([*pretrain.text, *pretrain.parallel], scored.languages))
-        self.templates = input_function(_from_here(data.templates or DEFAULT_PATH))  # of instructions
+        self.excluded_files = as_it_is(files_of(data.exclude))  # left out of training, in any language
+        self.scoring_files = as_it_is(files_of(scored.data, scored.languages))
+        self.pretraining_files = as_it_is(files_of([*pretrain.text, *pretrain.parallel], scored.languages))
+        self.templates = as_it_is(_from_here(data.templates or DEFAULT_PATH))  # of instructions
 
     def _of(self, wildcards: Any) -> list[Source]:
         """Training sources of a pair of languages, dev sources of a direction, or those of a test set in it."""
@@ -57,8 +57,11 @@ class Texts:
         return files_of(self.settings.experiments.text, [wildcards.language])
 
 
-def input_function(value: Any) -> Callable[[Any], Any]:
-    """Files that are the same for all jobs. (In a path that is a value, Snakemake would read `{` as a wildcard.)"""
+def as_it_is(value: Any) -> Callable[[Any], Any]:
+    """Files, or a parameter of a rule, that are the same for all jobs.
+
+    In a parameter that is no function, Snakemake puts the value of a wildcard in place of `{name}`.
+    """
     return lambda _wildcards: value
 
 

@@ -14,6 +14,7 @@ from snakemake.utils import update_config
 
 from lander.config import checks, config, schema
 from lander.config.config import Config
+from lander.data.reading import aligned, read
 from lander.data.sources import Source, check_sources
 from lander.shared.errors import UserError
 from lander.shared.section import keys
@@ -29,10 +30,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with two aligned files, a model folder and a broken one."""
     for name in ("a.en", "a.de", "a.cs", "a.uk"):
         (tmp_path / name).write_text("one\ntwo\n")
-    for name in ("base", "bare", "odd", "results/r/pretrain"):
+    for name in ("base", "bare", "odd", "braces", "results/r/pretrain"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "config.json").write_text(json.dumps({"model_type": "llama", "num_hidden_layers": 3}))
-    (tmp_path / "base" / "model.safetensors").write_text("weights")
+    for name in ("base", "braces"):
+        (tmp_path / name / "model.safetensors").write_text("weights")
+    (tmp_path / "braces" / "{seed}.json").touch()
     (tmp_path / "results" / "r" / "pretrain" / "model.safetensors").touch()
     (tmp_path / "odd" / "config.json").unlink()
     (tmp_path / "masks").mkdir()
@@ -114,6 +117,20 @@ REFUSED = [
         "has no weights (*.safetensors); make it again: `rm results/r/pretrain/lander.json && snakemake --cores 1 --",
     ),
     ({"model": {"path": "odd"}}, "model.path: odd: not a model folder, it has no config.json"),
+    # names that Snakemake would read otherwise
+    ({"model": {"path": "my {x}"}}, "model.path: my {x}: Snakemake would put a value in place of {x}; rename it, or"),
+    ({"model": {"path": "braces"}}, "model.path: braces/{seed}.json: Snakemake would put a value in place of {seed}"),
+    ({"data": {"templates": "<results>/t"}}, "data.templates: <results>/t: Snakemake would put a value in place of <r"),
+    ({"neurons": {"masks": "m{ x , .+}"}}, "neurons.masks: m{ x , .+}: Snakemake would put a value in place of { x ,"),
+    ({"evaluate": {"neural": [{"name": "c", "model": "{x}"}]}}, "evaluate.neural[0].model: {x}: Snakemake would put"),
+    ({"data": {"train": [{"files": {"en": "{pair}.en"}}]}}, "data.train[0].files.en: {pair}.en: Snakemake would put"),
+    ({"data": {"exclude": [{"tsv": "{pair}"}]}}, "data.exclude[0].tsv: {pair}: Snakemake would put a value in place"),
+    ({"data": {"test": [{"tmx": "{x}.tmx"}]}}, "data.test[0].tmx: {x}.tmx: Snakemake would put a value in place of"),
+    ({"data": {"dev": [{"hf": "braces", "config": "en-de"}]}}, "data.dev[0]: braces/{seed}.json: Snakemake would put"),
+    ({"run": "{x}"}, "run: '{x}' given, wanted letters and digits"),
+    ({"languages": {"en": "English", "{x}": "X"}}, "languages: '{x}' is no code; use letters, digits and - in between"),
+    ({"languages": {"en": "English", "de--x": "X"}}, "languages: 'de--x' is no code"),
+    ({"data": {"test": [{**FILES, "name": "{x}"}]}}, "data.test[0].name: '{x}' given, wanted letters and digits"),
     # sources
     ({"data": {"train": [{}]}}, "data.train[0]: a source is exactly one of builtin, files, tsv, hf, tmx, sacrebleu"),
     ({"data": {"train": [{**CLDR, **FILES}]}}, "data.train[0]: a source is exactly one of builtin, files, tsv, hf, tm"),
@@ -139,6 +156,8 @@ REFUSED = [
     ({"neurons": {"masks": "none"}}, "neurons.masks: none: no such folder"),
     ({"neurons": {"masks": "masks"}}, "neurons.masks: masks: has no <direction>.parquet for any of `directions`"),
     ({"languages": ["en", "cs"], "directions": ["en-cs"]}, "data.train: the built-in corpus cldr has no cs (it has ar"),
+    ({"languages": ["en", "zh-TW"], "directions": [["en", "zh-TW"]]}, "data.train: the built-in corpus cldr has no"),
+    ({"languages": ["en", "de", "ger"], "directions": ["en-de"]}, "awareness.languages: de and ger are the same langu"),
     ({"awareness": {"data": [FILES]}}, "awareness.data: no source has text in it; add one, or remove the language"),
 ]
 
@@ -227,6 +246,30 @@ def test_languages_as_a_mapping_and_codes_with_hyphens(folder: Path) -> None:
     assert settings_.languages["zh-Hant"] == "Chinese (Traditional)"
 
 
+def test_three_letter_codes_are_the_same_languages(folder: Path) -> None:
+    raw = demo(languages=["eng", "zho", "por-BR"], directions=["eng-zho", "zho-eng"])
+    settings_ = config.load(raw)
+    assert settings_.languages == {"eng": "English", "zho": "Chinese", "por-BR": "Portuguese (Brazil)"}
+    (source,) = settings_.data.train
+    codes = ("zho", "por-BR")
+    assert next(read(source, codes)) == next(read(source, ("zh", "pt")))
+    assert aligned(source, codes)
+
+
+@pytest.mark.parametrize(("code", "extra"), [("ja", "ja"), ("jpn", "ja"), ("ko-KR", "ko"), ("kor", "ko")])
+def test_a_tokenizer_that_is_not_installed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, code: str, extra: str
+) -> None:
+    """Only where the language is a target; it would be missed after all trainings."""
+    from sacrebleu.tokenizers import tokenizer_ja_mecab, tokenizer_ko_mecab
+
+    monkeypatch.setattr(tokenizer_ja_mecab, "MeCab", None)
+    monkeypatch.setattr(tokenizer_ko_mecab, "MeCab", None)
+    one = {"languages": ["en", code], "directions": [["en", code]]}
+    assert f'run `pip install "sacrebleu[{extra}]"`' in error(demo(**one))
+    assert config.load(demo(**one | {"directions": [[code, "en"]]}))
+
+
 def test_what_is_not_needed_may_be_missing(folder: Path) -> None:
     data = {**two_languages()["data"], "train": [], "dev": []}
     assert config.load({**two_languages(methods=["zero-shot"]), "data": {**data, "dev": data["test"]}})
@@ -259,6 +302,22 @@ def test_paths_that_begin_with_a_dash_are_no_flags(folder: Path) -> None:
     assert found == ["./-base", "./-m", "./-t.yaml", "./-x.ckpt"]
     (folder / "-t.yaml").write_text('- {name: -plain, text: "{source}\\n"}\n')
     assert "its name begins with a dash" in error(raw)
+
+
+@pytest.mark.parametrize("name", ["ä b", 'it\'s "x"', "100%s", "{", "}{", "$HOME `x`;&", "*[a]?"])
+def test_names_that_need_no_care_are_kept(folder: Path, name: str) -> None:
+    (folder / "base").rename(folder / name)
+    (folder / "a.en").rename(folder / f"{name}.en")
+    loaded = config.load(demo(model={"path": name}, data={"exclude": [{"files": {"en": f"{name}.en"}}]}))
+    assert loaded.model.path == name
+    assert loaded.data.exclude[0].paths() == [f"{name}.en"]
+
+
+def test_a_path_may_begin_in_the_home_directory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(folder))
+    loaded = config.load(demo(model={"path": "~/base"}, data={"exclude": [{"files": {"en": "~/a.en"}}]}))
+    assert loaded.base.folder == folder / "base"
+    assert loaded.data.exclude[0].paths() == [str(folder / "a.en")]
 
 
 def test_names_of_sources(folder: Path) -> None:

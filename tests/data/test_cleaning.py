@@ -21,10 +21,10 @@ from lander.data.filters import LARGER, Seen
 from lander.data.langid import Judge
 from lander.data.overlap import Excluded, normalise
 from lander.data.repair import repair
-from lander.data.settings import DEFAULTS, ORDER, resolve
+from lander.data.settings import DEFAULTS, ORDER, resolve, thresholds
 from lander.shared import tables
 from lander.shared.errors import UserError
-from lander.shared.languages import parse_direction
+from lander.shared.languages import parse_direction, script_of
 
 EN = "The quick brown fox jumps over the lazy dog, and nobody minds."
 DE = "Der schnelle braune Fuchs springt über den faulen Hund, und niemanden stört es."
@@ -76,6 +76,29 @@ def test_repair_known_results(text, expected):
     assert repair(text) == expected
 
 
+# what may follow a word in capitals, so that its last two characters are UTF-8 of another letter
+AFTER_CAPITALS = ("»", "”", "“", "’", "›", "…", "—", " — ", "–", "™", "®", "°", "º", "²", "\u00a0:", "\u00a0», ", "—E")
+
+
+@pytest.mark.parametrize(
+    "word", ["MAÇÃ", "GUARANÍ", "TIGRÉ", "KARELÎ", "BANGLADEŠ", "AZIË", "HÉRITÉ", "SKOTTILÂŠ", "HÂLÂ", "ĐÃ"]
+)
+def test_clean_capitals_stay(word):  # MemPalace/mempalace#2193 has more of them
+    texts = [f"A {before}{word}{after}." for before in ("", "«", "“", "(") for after in AFTER_CAPITALS]
+    assert [repair(text) for text in texts] == texts
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "schön", "Über", "GRÖSSE", "MÜNCHEN", "ÉTÉ", "CAFÉ.", "ESPAÑA", "CAMIÓN", "BIENTÔT", "FENÊTRE", "Привет",
+        "ПРИВЕТ", "Ελλάδα", "it’s", "20 °C", "« Bonjour »", "été", "łódź", "AMANHÃ", "à la carte", "«MAÇÃ» não", "中文",
+    ],
+)  # fmt: skip
+def test_mojibake_is_undone_in_capitals_too(text):
+    assert repair(text.encode().decode("latin-1")) == text
+
+
 def test_repair_forms():
     assert repair("ＡＢＣ ﬁ", form="NFKC") == "ABC fi"
     assert repair("e\u0301", form="none") == "e\u0301"
@@ -93,8 +116,8 @@ def test_repair_leaves_no_line_breaks_controls_or_edges(text):
 
 @given(st.text(alphabet="äöüßéèçñłžиαש中’“€ a", min_size=1, max_size=20))
 def test_the_fast_way_misses_no_mojibake(text):
-    """What ftfy would repair is repaired: nothing is let through too early."""
-    broken = text.strip().encode().decode("cp1252", errors="ignore")
+    """What ftfy would repair is repaired: nothing is let through too early. (`a`: a pair alone is no evidence.)"""
+    broken = f"a{text.strip()}a".encode().decode("cp1252", errors="ignore")
     if fix_encoding(broken) != broken:
         assert repair(broken) == repair(fix_encoding(broken))
 
@@ -132,7 +155,8 @@ def test_numbers_of_any_digits_and_separators():
 
 def test_scripts():
     codes = ("en", "zh", "zh-Hant", "ja", "sr", "sr-Latn", "tlh")
-    assert [measures.script_of(code) for code in codes] == ["Latn", "Hans", "Hant", "Jpan", "Cyrl", "Latn", None]
+    assert [script_of(code) for code in codes] == ["Latn", "Hans", "Hant", "Jpan", "Cyrl", "Latn", None]
+    assert [measures.script_share("abc", script) for script in ("Latn", "Hanb", "Abcd", "Zxxx")] == [1, 0, 1, 1]
     known = {("使用 git", "Hans"): 0.4, ("日本語ひらカタ", "Jpan"): 1, ("über", "Latn"): 1, ("123", "Latn"): 1}
     assert {key: measures.script_share(*key) for key in known} == known
 
@@ -145,7 +169,27 @@ def test_the_ascii_way_counts_the_same_letters(text):
 def test_normalise():
     assert normalise("Ｈello, World!") == normalise("hello  world") == "helloworld"
     assert normalise("STRASSE") == normalise("straße")
-    assert normalise("... — !") == ""
+    assert normalise("... — !") == normalise("❤️ ☀️") == ""
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("लड़का घर में है।", "लड़की घर में है।", False),  # the boy, the girl
+        ("ที่", "ที", False),  # at; time
+        ("סֵפֶר", "סַפָּר", False),  # book; barber
+        ("কলা", "কালি", False),
+        ("e\u0301te\u0301", "ÉTÉ", True),
+        ("ΤΑΪ\u0301ΖΩ", "ταΐζω", True),
+        ("İzmir", "izmir", True),
+        ("می\u200cخواهم", "میخواهم", True),
+        ("राम", "रामा", False),
+        ("\u0929", "\u0928\u093c", True),  # one letter, as one character and as two
+        ("I ❤️ it", "I ❤ it!", True),
+    ],
+)
+def test_marks_are_part_of_a_word_and_selectors_are_not(one, other, same):
+    assert (normalise(one) == normalise(other)) is same
 
 
 # ---------------------------------------------------------------- filters
@@ -294,6 +338,35 @@ def test_settings_that_are_resolved_stay_as_they_are():
 # ---------------------------------------------------------------- language identification
 
 
+def test_a_script_that_the_model_has_not_learnt():
+    """The languages of the script stand for the language, even where its nearest one is the other of the pair."""
+    latin = ["Odbor je odlučio da će se sastanak održati sutra.", "Nova škola biće otvorena u septembru ove godine."]
+    croatian = ["Odbor je odlučio da će se sastanak održati sutra.", "Nova škola bit će otvorena u rujnu ove godine."]
+    english = ["The committee has decided to meet tomorrow.", "The new school will be opened in September."]
+    for pair, first, second in (("en sr-Latn", english, latin), ("hr sr-Latn", croatian, latin)):
+        pairs = list(zip(first, second, strict=True))
+        assert verdicts(pairs, tuple(pair.split()), {"order": ["alphabet", "language"]}) == pairs
+    wrong = [(text, other) for text in english for other in (EN, DE, FR)]
+    assert verdicts(wrong, ("en", "sr-Latn"), {"order": ["alphabet", "language"]}) == ["language"] * 6
+    assert verdicts([(latin[0], EN)], ("sr-Cyrl", "en"), {"order": ["language"]}) == ["language"]
+
+
+@pytest.mark.parametrize("code", ["zho", "cmn", "chi", "zh-CN", "zh-Hant", "zho-Hant-TW", "ZH"])
+def test_thresholds_are_those_of_the_language(code):
+    stated = {"languages": {"zho": {"length": {"max": 7}}, "zh-Hant": {"length": {"min": 2}}}}
+    own = thresholds(resolve(stated), code, "length")
+    assert (own["unit"], own["max"], own["min"]) == ("characters", 7, 2 if "Hant" in code else 1)
+    assert thresholds(DEFAULTS, code, "length_ratio") == thresholds(DEFAULTS, "zh", "length_ratio")
+
+
+def test_scripts_without_spaces_have_thresholds_whatever_the_language():
+    for code, main in {"yue": "zh", "wuu": "zh", "tts": "th", "shn": "my", "ur": "de", "zh-Latn": "zh"}.items():
+        assert thresholds(DEFAULTS, code, "length_ratio") == thresholds(DEFAULTS, main, "length_ratio"), code
+        assert thresholds(DEFAULTS, code, "length") == thresholds(DEFAULTS, main, "length"), code
+    stated = thresholds(resolve({"languages": {"yue": {"length": {"min": 3}}}}), "yue", "length")
+    assert stated == {"unit": "characters", "min": 3, "max": 400}
+
+
 def test_languages_are_told_apart():
     for language in TEXTS:
         judge = Judge(language, TEXTS)
@@ -352,6 +425,22 @@ def test_what_is_written(tmp_path):
     assert examples[0] == {"reason": "empty", "score": 0.0, "first": "", "second": EN, "origin": "web", "line": 1}
 
 
+def test_what_is_repaired_is_counted_apart(tmp_path):
+    """Mojibake, entities and escapes count, once a pair; white space, form and clean capitals do not."""
+    good, tidy = "Die MAÇÃ» ist hier.", "  Zwei\u0308  "
+    german = ["SchÃ¶n &amp; gut.", good, tidy, "Drei", "", "Vier &gt; drei."]
+    english = ["Nice &amp; good.", "It is here.", "Two", "\x1b[1mThree", "&amp;", "Four > 3."]
+    table, counts, _ = run(tmp_path, german, english)
+    numbers = dict(zip(counts["reason"], counts["pairs"], strict=True))
+    assert list(table["first"]) == ["Schön & gut.", good, "Zweï", "Drei", "Vier > drei."]
+    assert {name: number for name, number in numbers.items() if number} == {
+        "read": 6, "repaired": 4, "empty": 1, "kept": 5
+    }  # fmt: skip
+    for off in ({"order": ["empty"]}, {"default": {"repair": {"encoding": False}}}):
+        _, counts, _ = run(tmp_path, german[:2], ["Nice.", "Here."], cleaning=off)
+        assert "repaired" not in set(counts["reason"])
+
+
 @pytest.mark.parametrize("language", ["en", "de", "fr"])
 def test_excluded_texts_go_whatever_their_language_case_or_side(tmp_path, language):
     held = tmp_path / "held.txt"
@@ -362,6 +451,17 @@ def test_excluded_texts_go_whatever_their_language_case_or_side(tmp_path, langua
     good = "Das ist ein anderer Satz, der bleiben darf."
     table, counts, _ = run(tmp_path, [DE, good, "…"], [EN, "This is another sentence, which may stay.", "—"], exclude)
     assert list(table["first"]) == [good]
+    assert counts.set_index("reason")["pairs"]["exclude"] == 1
+
+
+def test_other_vowel_signs_are_another_sentence(tmp_path):
+    held = tmp_path / "held.txt"
+    held.write_text("लड़की घर में है।\n")
+    hindi = ["लड़का घर में है।", "लड़के घर में हैं।", "लड़की घर में है"]
+    english = ["The boy is at home.", "The boys are at home.", "The girl is at home."]
+    exclude = [{"files": {"hi": str(held)}}]
+    table, counts, _ = run(tmp_path, english, hindi, exclude, {"order": ["exclude"]}, names=("en", "hi"))
+    assert list(table["second"]) == hindi[:2]
     assert counts.set_index("reason")["pairs"]["exclude"] == 1
 
 

@@ -1,11 +1,16 @@
 """Text, packed text, tables of text and translation memories: no crash, no hang, and every line is accounted for."""
 
+import bz2
+import csv
 import gzip
 import io
 import json
+import lzma
 import zipfile
 from xml.sax.saxutils import escape
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from fuzzing import damaged, fuzz, told
 from hypothesis import given
@@ -15,6 +20,7 @@ from test_tmx import HEAD, TAIL, unit
 
 from lander.data.__main__ import hold_out
 from lander.data.cleaning import clean_pair
+from lander.data.reading import read
 from lander.shared import tables
 from lander.shared.languages import Direction
 
@@ -149,3 +155,47 @@ def test_damaged_memories(clean, tmp_path_factory, data, packed):
     file.write_bytes(data.draw(damaged(file.read_bytes())))
     counts = clean({"name": "s", "tmx": str(file)})
     assert counts is None or counts["read"] <= 5
+
+
+CELLS = ["", "a", '"', '""', "'", 'say "x"', "a,b", "a\tb", "None", "007", " ", "é\u2028", "a\nb", "x" * 200, "#", "\\"]
+cells = st.lists(st.tuples(st.sampled_from(CELLS), st.sampled_from(CELLS)), min_size=1, max_size=5)
+
+
+@fuzz(40)
+@given(cells, st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]), st.sampled_from(["csv", "tsv", "jsonl", "plain"]))
+def test_tables_are_read_as_they_were_written(tmp_path_factory, texts, quoting, kind):
+    folder = tmp_path_factory.mktemp("hub")
+    stream = io.StringIO()
+    if kind == "jsonl":
+        stream.writelines(json.dumps(dict(zip(("de", "en"), row, strict=True))) + "\n" for row in texts)
+    elif kind == "plain":
+        texts = [tuple(" ".join(text.split()) for text in row) for row in texts]
+        stream.writelines("\t".join(row) + "\n" for row in [("de", "en"), *texts])
+    else:
+        writer = csv.writer(stream, delimiter="," if kind == "csv" else "\t", quoting=quoting)
+        writer.writerows([("de", "en"), *texts])
+    (folder / f"test.{'tsv' if kind == 'plain' else kind}").write_text(stream.getvalue(), newline="")
+    source = {"hf": str(folder), "split": "test", "directions": ["de-en"]}
+    assert [row for _, row in read(parse(source)[0], ("de", "en"))] == texts
+
+
+@fuzz(40)
+@given(st.data(), st.sampled_from(["csv", "tsv", "jsonl", "json", "parquet", "csv.gz", "csv.xz", "jsonl.bz2"]))
+def test_damaged_tables(clean, tmp_path_factory, data, name):
+    folder = tmp_path_factory.mktemp("hub")
+    rows = [{"de": "Guten Morgen, ihr Lieben.", "en": 'Good "morning" to all of you.'}] * 5
+    table = pa.Table.from_pylist(rows)
+    end = name.split(".")[0]
+    path = folder / f"train.{end}"
+    if end == "parquet":
+        pq.write_table(table, path)
+    elif end.startswith("json"):
+        path.write_text(json.dumps(rows) if end == "json" else "".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        table.to_pandas().to_csv(path, index=False, sep="," if end == "csv" else "\t")
+    packers = {"gz": gzip.compress, "xz": lzma.compress, "bz2": bz2.compress}
+    packed = packers.get(name.split(".")[-1], bytes)(path.read_bytes())
+    path.unlink()
+    (folder / f"train.{name}").write_bytes(data.draw(damaged(packed)))
+    counts = clean({"name": "s", "hf": str(folder), "directions": ["de-en"]})
+    assert counts is None or counts["read"] <= 6

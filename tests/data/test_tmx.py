@@ -64,6 +64,13 @@ def test_lines_count_units(memory):
         assert "the file has 4 translation units" in complaint({**memory, "lines": lines})
 
 
+def test_other_codes_of_the_languages(tmp_path):
+    source = write(tmp_path / "m.tmx", unit(**{"ENG": "good", "deu-DE": "gut", "srp-Latn": "dobro"}))
+    assert rows(source, ("en", "de")) == rows(source, ("eng", "ger")) == [(0, ("good", "gut"))]
+    assert rows(source, ("en", "sr-Latn")) == [(0, ("good", "dobro"))]
+    assert parse(source)[0].serves(parse_direction("en-ger"))
+
+
 def test_languages_of_the_file(memory):
     [source] = parse(memory)
     assert source.languages == ("en", "en-US", "de", "zh", "zh-CN")
@@ -80,6 +87,64 @@ def test_codes_of_a_format_go_and_text_stays(tmp_path):
     )
     source = write(tmp_path / "m.tmx", unit(en=text, de="a\n   b\u2028c  d "))
     assert rows(source, ("en", "de")) == [(0, ("Press OK, then wait & see x", "a b c  d"))]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        '<ph x="1" type="lb"/>', '<ph type="x-br">1</ph>', "<ph>&lt;br/></ph>", "<ph>&lt;BR /></ph>", "<br/>",
+        "<ph>&amp;nbsp;</ph>", "<ut>{\\line }</ut>", "<it pos='end' type='pb'/>", "<hi type='lb'/>", "<ph>\u00a0</ph>",
+        "<ept i='1'>&lt;/p></ept><bpt i='2'>&lt;p></bpt>", " <ph type='lb'/> ", "<ph>\\n</ph>", "<ph>&lt;w:tab/></ph>",
+        "<ph>&lt;b></ph><ph type='linebreak'/>",
+    ],
+)  # fmt: skip
+def test_a_break_or_a_space_of_the_format_leaves_one_space(tmp_path, code):
+    source = write(tmp_path / "m.tmx", unit(en=f"Stop.{code}Wait.", de=f"{code}Halt.{code}"))
+    assert rows(source) == [(0, ("Stop. Wait.", "Halt."))]
+
+
+@pytest.mark.parametrize(
+    "code", ["<bpt i='1'>&lt;b></bpt>", "<ph>{0}</ph>", "<ph type='fnote'/>", "<ph>C:\\new</ph>", "<x/>"]
+)
+def test_other_codes_of_the_format_leave_nothing(tmp_path, code):
+    assert rows(write(tmp_path / "m.tmx", unit(en=f"a{code}b", de="c"))) == [(0, ("ab", "c"))]
+
+
+BAD = [b"\x0b", b"\xff", b"&#11;", b"&#x1F;", b"&#xD800;", b"&nbsp;", b" & ", b" < ", b"\0", "\uffff".encode(), b"]]>"]
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_a_bad_character_costs_its_unit_alone(tmp_path, bad, capsys):
+    path = tmp_path / "m.tmx"
+    sound, spoilt = unit(en="one &amp; &#233; &lt;", de="eins"), unit(en="t@wo", de="zwei", fr="d@eux")
+    text = HEAD + sound + spoilt + unit(en="three", de="drei", fr="tr@ois") + "<!-- @ -->" + TAIL
+    path.write_bytes(text.encode().replace(b"@", bad))
+    source = {"tmx": str(path)}
+    assert rows(source) == [(0, ("one & é <", "eins")), (2, ("three", "drei"))]  # French is not wanted
+    assert "1 translation units with characters that XML does not allow are left out" in capsys.readouterr().err
+    out = [tmp_path / name for name in ("clean", "counts", "dropped")]
+    clean_pair(parse_direction("de-en"), parse(source), [], {}, *out)
+    counts = tables.read(out[1], "counts").set_index("reason")["pairs"]
+    assert (counts["read"], counts["unreadable"], counts["kept"]) == (3, 1, 2)
+    excluded = Excluded(parse(source), ("en", "de"))
+    assert "zwei" in excluded
+    assert "t" not in excluded
+
+
+def test_cdata_is_text_and_pieces_may_end_anywhere(tmp_path, monkeypatch):
+    text = unit(en="<![CDATA[a & b < c &nbsp;]]> &amp; &#38;", de="x &#233; é 字")
+    source = write(tmp_path / "m.tmx", text, unit(en="y &bad; z", de="y"))
+    for size in range(1, 12):
+        monkeypatch.setattr("lander.data.tmx.CHUNK", size)
+        assert rows(source) == [(0, ("a & b < c &nbsp; & &", "x é é 字"))]
+
+
+@pytest.mark.parametrize(
+    ("declared", "used"), [("UTF-16", "utf-8"), ("shift_jis", "shift_jis"), ("UTF-16", "utf-16-le")]
+)
+def test_encodings_that_are_declared_or_not(tmp_path, declared, used):
+    (tmp_path / "m.tmx").write_bytes((HEAD.replace("UTF-8", declared) + unit(en="a", de="日本") + TAIL).encode(used))
+    assert rows({"tmx": str(tmp_path / "m.tmx")}) == [(0, ("a", "日本"))]
 
 
 def test_exact_code_goes_before_a_region_and_the_first_variant_counts(tmp_path):
@@ -152,7 +217,7 @@ HOSTILE = [
     ("bomb", BOMB, "declares the entity 'a'"),
     ("spy", SPY, "declares the entity 's'"),
     ("parameter", PARAMETER, "declares the entity 's'"),
-    ("unknown", HEAD + unit(en="a&nbsp;b", de="x") + TAIL, "line 6: the entity &nbsp; is not defined"),
+    ("unknown", HEAD + unit(en="a&nbsp;b", de="x") + TAIL, "1 units have them, with characters that XML does not"),
     ("cut", HEAD + unit(en="a", de="x") + "<tu><tuv xml:l", "line 7: not well-formed XML"),
     ("mixed", HEAD + "<tu></tuv>" + TAIL, "line 6: not well-formed XML (mismatched tag)"),
     ("html", "<html><body>404</body></html>", "begins with <html>"),
@@ -162,7 +227,7 @@ HOSTILE = [
     ("language", HEAD + unit(en="a", fr="x") + TAIL, "no translation unit has all of en, de; its languages are: "),
     ("nameless", HEAD + "<tu><tuv><seg>x</seg></tuv></tu>" + TAIL, "line 6: a <tuv> without xml:lang"),
     ("deep", HEAD + "<x>" * 200, "more than 100 elements"),
-    ("encoding", HEAD.replace("UTF-8", "shift_jis") + TAIL, "m.tmx, line 1"),
+    ("encoding", HEAD.replace("UTF-8", "zip") + TAIL, "m.tmx, line 1"),
     ("nonsense", HEAD.replace("UTF-8", "klingon") + TAIL, "m.tmx, line 1"),
     ("long", HEAD + unit(en="x" * 1_000_001, de="y") + TAIL, "a segment of more than 1,000,000 characters"),
 ]

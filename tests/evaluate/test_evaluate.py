@@ -2,12 +2,15 @@
 
 import csv
 import json
+import unicodedata
 
 import pandas as pd
 import pytest
+from made import write_table
+from sacrebleu.metrics import BLEU
 
 from lander.evaluate import significance, translations
-from lander.evaluate.__main__ import main
+from lander.evaluate.__main__ import main, score_all
 from lander.evaluate.bleu import bleu_for, flores
 from lander.evaluate.collect import COLUMNS, collect, means, merge_signatures, read_scores, write_scores
 from lander.evaluate.contamination import normalise, seen_in_training
@@ -19,6 +22,7 @@ from lander.evaluate.translations import Translations
 from lander.shared import tables
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction
+from lander.shared.runs import Model
 
 GERMAN = (
     ["Der Hund läuft schnell nach Hause.", "Ich habe 3 Äpfel gekauft."],
@@ -49,7 +53,7 @@ def scores_of(one, target, seen=None, **options):
         ("de", GERMAN, 40.016016, 73.424508, "13a"),  # sacrebleu ref -i hyp -l en-de -w 6 (-m chrf --chrf-word-order 2)
         ("zh", CHINESE, 60.931201, 40.836168, "zh"),  # sacrebleu ref -i hyp -l en-zh -w 6
         ("zh-Hant", CHINESE, 60.931201, 40.836168, "zh"),
-        ("yue", CHINESE, 60.931201, 40.836168, "zh"),
+        *((code, CHINESE, 60.931201, 40.836168, "zh") for code in ("yue", "zho", "cmn-Hant", "chi", "zh-TW")),
         ("it", CHINESE, 0.0, 40.836168, "13a"),  # what the wrong tokenizer would say of the same text
     ],
 )
@@ -72,6 +76,35 @@ def test_raw_output_is_scored_apart():
     assert found["bleu_raw"].value == pytest.approx(100 * (11 / 20 * 7 / 18 * 3 / 16 * 1 / 14) ** 0.25, abs=1e-6)
     assert found["length_ratio"].value == pytest.approx((34 + 25) / (34 + 28))
     assert found["length_ratio_raw"].value == pytest.approx((34 + 1 + 34 + 25) / (34 + 28))
+
+
+NFC = ["Les élèves ont mangé près de l’école.", "Il fait très chaud là-bas, n’est-ce pas ?"]
+NFD = [unicodedata.normalize("NFD", text) for text in NFC]
+MARKED = [f"\u200f{text}\u200e" for text in NFC]
+
+
+@pytest.mark.parametrize(("outputs", "references"), [(NFC, NFD), (NFC, MARKED), (NFD, NFC), (NFC, [NFC[0], NFD[1]])])
+def test_texts_in_another_form_are_scored_in_both(outputs, references):
+    found = scores_of(items(outputs, references), "fr")
+    assert found["bleu"].value == pytest.approx(BLEU().corpus_score(outputs, [references]).score)
+    assert found["bleu"].value < 99
+    assert found["bleu_nfc"].value == found["chrf2++_nfc"].value == pytest.approx(100)
+    assert found["bleu_nfc"].signature != found["bleu"].signature
+    alike = scores_of(items(references, references), "fr")
+    assert "bleu_nfc" not in alike
+    assert "bleu_nfc" not in scores_of(items(NFC, ["Autre chose.", NFC[1]]), "fr")
+
+
+def test_references_in_another_form_are_warned_of(tmp_path, capsys):
+    for reference, said in ((NFD, "t en-fr: references of 2 of 2 items are not in NFC"), (NFC, None)):
+        write_translations(
+            tmp_path / "t/en-fr.jsonl", [("?", one, text, text) for one, text in zip(reference, NFC, strict=True)]
+        )
+        score_all(tmp_path, {"t": ["en-fr"]}, None, Model("m", "main", 0), tmp_path / "out")
+        warning = capsys.readouterr().err
+        assert said in warning if said else not warning
+        if said:
+            assert "bleu_nfc 100.0" in warning
 
 
 def test_empty_hypotheses():
@@ -189,6 +222,32 @@ def test_language_of_outputs(target, text, language):
     assert target_judge(Direction("en" if target != "en" else "de", target))(text) == language
 
 
+SCRIPTS = {  # code -> text of the language in a script that the identifier has not learnt it in
+    "sr-Latn": "Odbor je odlučio da će se sastanak održati sutra ujutru u novoj zgradi.",
+    "srp-Latn-RS": "Odbor je odlučio da će se sastanak održati sutra ujutru u novoj zgradi.",
+    "az-Cyrl": "Бүтүн инсанлар ләјагәт вә һүгугларына ҝөрә азад вә бәрабәр доғулурлар.",
+    "kk-Latn": "Barlyq adamdar týmysynan azat jáne qadir-qasıeti men quqyqtary teń bolyp dúnıege keledi.",
+    "pa-Arab": "سارے انسان آزاد تے حقوق تے عزت دے لحاظ نال برابر پیدا ہوندے نیں۔",
+    "bs-Cyrl": "Одбор је одлучио да ће се састанак одржати сутра ујутру у новој згради.",
+}
+
+
+@pytest.mark.parametrize("target", SCRIPTS)
+def test_outputs_in_another_script_than_the_usual_one(target):
+    judge = target_judge(Direction("en", target))
+    foreign = "Комитет решил, что заседание состоится завтра утром в новом здании." if "Cyrl" in target else ENGLISH
+    assert [judge(SCRIPTS[target]), judge(ENGLISH), judge(foreign) == target] == [target, "en", False]
+
+
+def test_codes_of_one_language_give_the_same_scores():
+    texts = (["The same sentence.", ENGLISH, GERMAN_TEXT], ["The very same sentence.", ENGLISH, GERMAN_TEXT])
+    wanted = scores_of(items(*texts), "de")
+    for code in ("deu", "ger", "de-DE", "deu-Latn"):
+        assert scores_of(items(*texts), code) == wanted
+    assert target_judge(Direction("de", "eng"))(ENGLISH) == "eng"
+    assert target_judge(Direction("deu", "fra"))(GERMAN_TEXT) == "deu"
+
+
 def test_off_target_outputs_are_told_apart_from_short_ones(tmp_path):
     one = items([ENGLISH, GERMAN_TEXT, "Ja.", ENGLISH], ["x"] * 4)
     found = scores_of(one, "de")
@@ -250,6 +309,9 @@ def test_segments_keep_scores_and_statistics(tmp_path):
 def test_languages_without_spaces_get_a_note(capsys):
     bleu_for("th")
     assert "chrF2++" in capsys.readouterr().err
+    for code in ("tha", "mya", "bo", "km-KH"):
+        bleu_for(code)
+        assert "chrF2++" in capsys.readouterr().err
     bleu_for("ar")
     assert capsys.readouterr().err == ""
 
@@ -286,6 +348,56 @@ def write_translations(path, rows):
     names = ("source", "reference", "raw", "hypothesis")
     lines = [json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False) + "\n" for row in rows]
     path.write_text("".join(lines), encoding="utf-8")
+
+
+OTHERS = [["the cat sat on the mat today", "a cat sat on a mat today"], ["it rains"], ["hello there", "hi there", "hi"]]
+OUTPUTS = ["a cat sat on the mat", "it rains again", "hi there"]
+
+
+def write_several(path, references, outputs):
+    """Translations of items with several references; the sources are a, b, c ..."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", encoding="utf-8") as stream:
+        for source, (first, *others), output in zip("abc", references, outputs, strict=False):
+            row = {"source": source, "reference": first, "raw": output, "hypothesis": output, "loss": 2.0}
+            stream.write(json.dumps(row | ({"other_references": others} if others else {})) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("references", "number"), [(OTHERS, "var"), (OTHERS[:1], "2"), ([one[:1] for one in OTHERS], "1")]
+)
+def test_several_references_are_scored_as_sacrebleu_scores_them(tmp_path, references, number):
+    """By its own API, with None where an item has fewer; TER is none of Lander's metrics."""
+    from sacrebleu.metrics import BLEU, CHRF
+
+    outputs = OUTPUTS[: len(references)]
+    write_several(tmp_path / "in/news/de-en.jsonl", references, outputs)
+    write_train(tmp_path / "train.parquet", [("Hi, THERE!", "x")])
+    command = (
+        f"score --translations {tmp_path}/in --out-dir {tmp_path}/out --method lora --train {tmp_path}/train.parquet"
+    )
+    main([*command.split(), "--tests", '{"news": ["de-en"]}'])
+    found = {row["metric"]: row for row in read_scores(tmp_path / "out/news/de-en.csv")}
+    streams = [[one[place] if place < len(one) else None for one in references] for place in range(3)]
+    streams = [stream for stream in streams if any(stream)]
+    segments = tables.read(tmp_path / "out/news/de-en.segments.parquet", "segments")
+    for name, metric, single in (
+        ("bleu", BLEU(force=True), BLEU(force=True, effective_order=True)),
+        ("chrf2++", CHRF(word_order=2), CHRF(word_order=2)),
+    ):
+        assert float(found[name]["score"]) == pytest.approx(metric.corpus_score(outputs, streams).score, abs=1e-5)
+        assert found[name]["signature"] == str(metric.get_signature())
+        assert f"nrefs:{number}|" in found[name]["signature"]
+        wanted = [single.sentence_score(text, one).score for text, one in zip(outputs, references, strict=True)]
+        assert segments[segments["metric"] == name]["score"].tolist() == pytest.approx(wanted)
+    assert float(found["contaminated"]["score"]) == (0.333333 if number == "var" else 0)  # its second reference
+
+
+def test_a_line_with_other_references_that_are_no_texts(tmp_path):
+    row = {"source": "a", "reference": "b", "raw": "c", "hypothesis": "c", "other_references": "d"}
+    (tmp_path / "x.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(UserError, match="line 1: other_references is not a list of texts"):
+        translations.read(tmp_path / "x.jsonl")
 
 
 def run_score(tmp_path, *extra):
@@ -387,6 +499,23 @@ def test_a_missing_direction_leaves_nothing_behind(tmp_path):
     metrics = {row["metric"] for row in read_scores(tmp_path / "out/news/en-de.csv")}
     assert "bleu" in metrics
     assert "contaminated" not in metrics  # without training texts
+
+
+def test_translations_have_the_sentences_of_their_test_set(tmp_path):
+    """Those of the user's own system, too: they have no seal."""
+    test = {"en-de": ["a", "c"], "de-en": ["b", "d"]}
+    for direction, sources in test.items():
+        write_table(tmp_path / f"test/news/{direction}.parquet", "heldout", {"source": sources, "target": "x"})
+        write_translations(tmp_path / f"in/news/{direction}.jsonl", [(source, "x", "y", "y") for source in sources])
+    heldout = ["--heldout", *(tmp_path / f"test/news/{direction}.parquet" for direction in test)]
+    run_score(tmp_path, *heldout)
+    path = tmp_path / "in/news/en-de.jsonl"
+    write_translations(path, [("a", "x", "y", "y")])
+    with pytest.raises(UserError, match=f"{path}: 1 translations, and the test set has 2 sentences"):
+        run_score(tmp_path, *heldout)
+    path.write_bytes((tmp_path / "in/news/de-en.jsonl").read_bytes())
+    with pytest.raises(UserError, match=f"{path}: line 1 has another source"):
+        run_score(tmp_path, *heldout)
 
 
 def row(direction, value, metric="bleu", signature="tok:13a|version:1", seed="0"):

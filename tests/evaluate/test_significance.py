@@ -38,7 +38,7 @@ def write_segments(folder, method, hypotheses, references, direction="en-de", se
     found = []
     for name in ("bleu", "chrf2++"):
         metric = METRICS[name].make("de")
-        counts = counter(metric, references)(hypotheses)
+        counts = counter(metric, [[one] if isinstance(one, str) else one for one in references])(hypotheses)
         found.append(Measured(name, str(metric.get_signature()), counts))
     path = folder / f"{method}-{variant}-{seed}-{test}-{direction}.parquet"
     tables.write(path, segments(place, found), "segments")
@@ -57,7 +57,7 @@ def test_scores_of_sums_are_those_of_sacrebleu():
     hypotheses = [*damaged(references[:30], 0.3, 2), "etwas", "", "Haus!"]
     for name in ("bleu", "chrf2++"):
         metric = METRICS[name].make("de")
-        measured = Measured(name, "s", counter(metric, references)(hypotheses))
+        measured = Measured(name, "s", counter(metric, [[one] for one in references])(hypotheses))
         whole = metric.corpus_score(hypotheses, [references]).score
         assert measured.score().value == pytest.approx(whole, abs=1e-10)
         part = [0, 5, 30, 31, 32]
@@ -84,16 +84,18 @@ def test_loss_is_tested_as_a_ratio_of_sums(tmp_path):
     assert row["low"] == row["high"] == pytest.approx(1)  # every sentence costs the same by character
 
 
-@pytest.mark.parametrize("other_share", [0.28, 0.35])
-def test_same_scores_ps_and_intervals_as_sacrebleu(tmp_path, monkeypatch, other_share):
+@pytest.mark.parametrize(("other_share", "several"), [(0.28, False), (0.35, False), (0.28, True)])
+def test_same_scores_ps_and_intervals_as_sacrebleu(tmp_path, monkeypatch, other_share, several):
+    """With several references each output has its own nearest one, so the statistics of the references differ."""
     monkeypatch.setitem(os.environ, "SACREBLEU_SEED", "12345")
     references = sentences(120, 0)
     systems = [("base", damaged(references, 0.35, 1)), ("new", damaged(references, other_share, 2))]
-    files = [write_segments(tmp_path, name, texts, references) for name, texts in systems]
+    streams = [references, damaged(references, 0.3, 3)] if several else [references]
+    files = [write_segments(tmp_path, name, texts, list(zip(*streams, strict=True))) for name, texts in systems]
     ours = rows_of(files, ["base"], 1100, direction="en-de").set_index(["metric", "method", "baseline"])
     for test_type, p in (("bs", "p_bootstrap"), ("ar", "p_randomisation")):
         metrics = {"bleu": BLEU(force=True), "chrf2++": CHRF(word_order=2)}
-        _, theirs = PairedTest(systems, metrics, [references], test_type, 1100)()
+        _, theirs = PairedTest(systems, metrics, streams, test_type, 1100)()
         for metric, name in (("bleu", "BLEU"), ("chrf2++", "chrF2++")):
             row = ours.loc[metric, "new", "base"]
             assert ours.loc[metric, "base", ""]["score"] == pytest.approx(theirs[name][0].score, abs=1e-9)

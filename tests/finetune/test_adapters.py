@@ -11,6 +11,7 @@ from torch import nn
 from lander.config.methods import Lora
 from lander.finetune import adapters
 from lander.finetune.cost import training_cost, weights
+from lander.finetune.halves import halve
 from lander.finetune.methods import count, prepare
 from lander.finetune.schedule import Pairs, Schedule
 from lander.models import families
@@ -114,6 +115,23 @@ def test_targets_of_lora_are_ends_of_names():
     assert {name.partition(".h.")[2].partition(".lora_")[0] for name in group.parameters} == {
         "0.self_attention.dense", "1.self_attention.dense", "2.self_attention.dense", "2.mlp.dense_h_to_4h"
     }  # fmt: skip
+
+
+@pytest.mark.filterwarnings("error:Model has")  # PEFT's about merging; see `lander.share.export.untie`
+def test_a_tied_head_behind_a_lora_is_rounded_and_the_embedding_is_not():
+    prepared = prepare("lora", toys.bloom(3), lora=Lora(rank=1, targets=("lm_head",)))
+    base = adapters.base_of(prepared.network)
+    head, embedding = base.get_output_embeddings(), base.get_input_embeddings().weight
+    assert head.base_layer.weight is embedding
+    before = embedding.clone()
+    halve(prepared.network)
+    assert base.get_input_embeddings().weight is embedding
+    assert torch.equal(embedding, before)
+    assert torch.equal(head.base_layer.weight, before.to(torch.bfloat16))
+    assert {value.dtype for value in prepared.trained().values()} == {torch.float32}
+    with torch.autocast("cpu", torch.bfloat16):
+        prepared.network(toys.ids()).logits.sum().backward()
+    assert all(value.grad is not None for value in prepared.trained().values())
 
 
 @pytest.mark.parametrize("method", ["adapter-lora", "lora-matched"])

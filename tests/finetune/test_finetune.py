@@ -21,7 +21,6 @@ from lander.finetune.schedule import Pairs, Schedule
 from lander.finetune.trainer import LOG_COLUMNS, Diverged, damage_at_start, learning_rate, loss_rows
 from lander.shared.errors import UserError
 from lander.shared.files import whole_folder, write_json
-from lander.shared.languages import parse_direction
 
 
 def pairs(lengths: list[int]) -> Pairs:
@@ -168,19 +167,6 @@ def test_the_newest_checkpoint_of_the_same_settings_counts_and_why_another_does_
         state.write_text(content)
         with pytest.raises(UserError, match=str(state)):
             checkpoint.latest(tmp_path, mine)
-
-
-def test_what_a_killed_training_has_left_is_removed_and_nothing_of_others(tmp_path):
-    out, checkpoints = tmp_path / "s0", tmp_path / "checkpoints"
-    mine = [out / name for name in (".run.json.abcdefgh", ".trained.safetensors.abcd_123")]
-    mine += [out / "masks" / ".en-de.parquet.abcdefgh", checkpoints / ".update-00000004.abcdefgh" / "state.json"]
-    kept = [out / "loss.csv", out / ".notes.abcdefgh", checkpoints / "update-00000002" / "state.json"]
-    for path in mine + kept:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    directions = [parse_direction("en-de")]
-    stage.sweep_output(argparse.Namespace(out=out, checkpoints=checkpoints, routes=[], directions=directions))
-    assert [path for path in mine + kept if path.exists()] == kept
 
 
 @pytest.mark.parametrize(

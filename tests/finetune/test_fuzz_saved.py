@@ -29,6 +29,7 @@ CONFIG = (
 def example(schema: pa.Schema) -> pa.Table:
     """Three rows of plausible values."""
     kinds = {pa.string(): ["a", "b", "c"], pa.bool_(): [True, False, True], pa.list_(pa.int32()): [[1], [2, 3], []]}
+    kinds[pa.list_(pa.string())] = [["a"], ["b", "c"], []]
     return pa.table(
         {field.name: pa.array(kinds.get(field.type, [0, 1, 2]), field.type) for field in schema}, schema=schema
     )

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import huggingface_hub
+import peft
 import pytest
 import torch
 import toys
@@ -52,6 +53,12 @@ def test_a_snapshot_has_the_digest_of_a_copy(tmp_path: Path, cache: Path) -> Non
     assert loading.place(str(folder)) == {"path": str(folder), "revision": None}
 
 
+def test_an_adapter_names_the_id_of_its_base(tmp_path: Path, cache: Path) -> None:
+    put(trained.base(tmp_path / "base"), cache)
+    network = peft.get_peft_model(loading.load_model(NAME), peft.LoraConfig(target_modules=["query_key_value"]))
+    assert network.peft_config["default"].base_model_name_or_path == NAME
+
+
 def test_a_model_trained_on_a_hub_id(tmp_path: Path, cache: Path) -> None:
     """It is loaded, exported and sent, with its base in the cache, in a folder, and where the hub has a newer one."""
     made = trained.make(tmp_path, "landermt")
@@ -75,10 +82,36 @@ def test_a_model_trained_on_a_hub_id(tmp_path: Path, cache: Path) -> None:
         saved.check_base(made.path, saved.Trained(made.path).manifest, str(newer))
 
 
+def test_a_base_is_loaded_in_a_revision_and_with_a_prompt(tmp_path: Path, cache: Path) -> None:
+    """Two commits of a base with a chat template, which list other end tokens."""
+    folder = trained.base(tmp_path / "base", tokenizer=toys.chat_tokenizer("qwen"))
+    for commit, end in ((COMMIT, 50), (NEXT, 60)):
+        write_json(folder / "generation_config.json", {"eos_token_id": [0, end], "repetition_penalty": 1.3})
+        put(folder, cache, commit)
+    assert lander.load(NAME).codec.ends == [0, 60, 2]  # of the tokenizer, the newest commit, the config
+    assert lander.load(NAME).codec.style == "plain"
+    old = lander.load(NAME, revision=COMMIT, prompt="chat").codec
+    assert (old.style, old.ends) == ("chat", [2, 0, 50])
+
+
+def test_what_a_trained_model_knows_itself_is_not_asked_for(tmp_path: Path) -> None:
+    made = trained.make(tmp_path, "lora", chat=True)
+    delta.write(made.path, tmp_path / "d.safetensors", {})
+    for path in (made.path, tmp_path / "d.safetensors"):
+        for prompt in (None, "chat", "auto"):
+            assert lander.load(path, prompt=prompt).codec.style == "chat"
+        with pytest.raises(UserError, match=r"^prompt: plain, but .* was trained with chat prompts; leave it out$"):
+            lander.load(path, prompt="plain")
+        with pytest.raises(UserError, match=r"^revision: main, but .* knows that of its base; leave it out$"):
+            lander.load(path, revision="main")
+
+
 def test_a_model_that_is_not_there(tmp_path: Path, cache: Path) -> None:
-    with pytest.raises(UserError, match=r"^model\.path: big/base: cannot be fetched from the hub \(.*\)$"):
+    with pytest.raises(
+        UserError, match=r"^model\.path: big/base: no such folder, and cannot be fetched from the hub \(.*\)$"
+    ):
         loading.digest(NAME)
     (cache / "snapshots" / COMMIT).mkdir(parents=True)
     (cache / "refs" / "main").write_text(COMMIT)
-    with pytest.raises(UserError, match="has no weights"):
+    with pytest.raises(UserError, match=r"has no config\.json"):
         loading.digest(NAME)

@@ -37,3 +37,18 @@ def test_loss_and_gradients_are_those_of_plain_cross_entropy(trained, cap, monke
     torch.testing.assert_close(rows.sum(), expected.detach())
     with torch.no_grad():
         torch.testing.assert_close(losses.summed_loss(network, batch, inputs_embeds=embedded), expected.detach())
+
+
+@pytest.mark.parametrize("family", toys.FAMILIES)
+def test_long_sequences_are_read_in_pieces(family, monkeypatch):
+    network, widths = toys.FAMILIES[family]().double(), []
+    ids = toys.ids(2, 40)
+    mask = torch.ones_like(ids)
+    mask[1, 30:] = 0
+    batch = Batch(ids, mask, ids.where((torch.arange(40) > 3) & (mask == 1), -100))
+    whole = losses.token_losses(network, batch, input_ids=ids)
+    monkeypatch.setattr(losses, "PAIRS_AT_ONCE", 1)
+    count = lambda _m, _a, given: widths.append(given["input_ids"].shape[1])  # noqa: E731
+    network.base_model.register_forward_pre_hook(count, with_kwargs=True)
+    torch.testing.assert_close(losses.token_losses(network, batch, input_ids=ids), whole)
+    assert widths == [16, 16, 8]

@@ -14,6 +14,7 @@ from lander.models.pretrain.documents import END, SPECIAL, Documents, train_toke
 from lander.models.pretrain.trainer import Trainer, rate
 from lander.shared import guard
 from lander.shared.errors import UserError
+from lander.shared.files import HERE
 
 NAMES = {"en": "English", "de": "German"}
 SINGLE = ["One.", "Two.", "Three.", "Four."]
@@ -194,7 +195,8 @@ def test_a_base_is_made_by_one_process_which_removes_what_a_killed_one_has_left(
     (tmp_path / "a.en").write_text("One line.\nAnother.\n", encoding="utf-8")
     source = {"name": "a", "files": {"en": str(tmp_path / "a.en")}}
     flags = ["--sources", [source], "--out", str(tmp_path / "base"), *SMALL]
-    left = [tmp_path / ".base.abcdefgh", tmp_path / "base.checkpoints" / ".checkpoint.safetensors.abcdefgh"]
+    killed = f"{HERE}-{2**22 + 1}-abcdefgh"  # no process has so large a number
+    left = [tmp_path / f".base.{killed}", tmp_path / "base.checkpoints" / f".checkpoint.safetensors.{killed}"]
     for path in left:
         path.mkdir(parents=True)
     with guard.output_held(tmp_path / "base"), pytest.raises(UserError, match="makes this model"):

@@ -61,6 +61,10 @@ def test_verdict_by_hand():
     assert list(side.values()) == ["full", "39.0", "33.0", "+17.0"]
     assert list(side)[-1] == "gain: full − zero-shot (best prompt)"
     assert len(summary.cautions(Inputs("demo", table_of(rows)), ["news"])) == 1  # one seed
+    forms = table_of([row for row in rows if row[3] == "en-de"]).assign(metric="bleu_nfc")
+    forms.loc[forms["method"] == "full", "score"] = 90.0
+    (_, form) = summary.cautions(Inputs("demo", pd.concat([table_of(rows), forms])), ["news"])
+    assert "BLEU of full is 90.0 instead of 50.0 (en-de)" in form
     low = summary.cautions(Inputs("demo", table_of([(*row[:4], row[4] / 10) for row in rows])), ["news"])[1]
     assert low.startswith("news: no method reaches 5 BLEU")
     assert "3.9" in low

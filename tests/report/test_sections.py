@@ -146,6 +146,13 @@ def test_data_table_says_whether_it_adds_up(tmp_path):
     assert table.notes[1] == "Read = kept + dropped."
     counts.loc[counts["reason"].eq("kept") & counts["direction"].eq("de-en"), "pairs"] = 1
     assert "de-en do not add up" in data.count_tables(Inputs("x", counts, counts=counts))[0].notes[-1]
+    make_counts(tmp_path / "c.parquet", ["en-de", "de-en"])
+    counts = tables.read(tmp_path / "c.parquet", "counts")
+    repaired = counts[counts["reason"] == "copied"].assign(reason="repaired", pairs=7)
+    (table,) = data.count_tables(Inputs("x", counts, counts=pd.concat([counts, repaired])))
+    assert [head.text for head in table.heads][:3] == ["read", "repaired", "kept"]
+    assert texts(table)["all"][:3] == ["2,000", "14", "1,600"]
+    assert "Read = kept + dropped." in table.notes
     more = counts[counts["direction"] == "en-de"].assign(origin="news")
     _, by_source = data.count_tables(Inputs("x", counts, counts=pd.concat([counts, more])))
     assert {label: cells[0] for label, cells in texts(by_source).items()} == {
@@ -181,6 +188,14 @@ def test_copied_jobs_cost_nothing(tmp_path):
     assert training.stages(inputs).data["stage"].tolist() == ["data"]
 
 
+def test_a_training_that_was_stopped_took_the_time_of_all_its_processes(tmp_path):
+    """The benchmark of Snakemake is that of the last one, 4 s; the other training was never stopped."""
+    for name, seconds, whole in (("full/main/s0", 4, 60.0), ("lora/main/s0", 5, 4.5)):
+        put(tmp_path / f"benchmarks/finetune/{name}.tsv", f"s\tmax_rss\n{seconds}\t100\n")
+        put(tmp_path / f"finetune/{name}/run.json", json.dumps({"seconds": whole}))
+    assert read_benchmarks(tmp_path / "benchmarks")["seconds"].tolist() == [60, 5]
+
+
 def test_gain_against_cost_by_hand():
     mean = {"zero-shot": 10.0, "full": 30.0, "lora": 25.0, "layers": 24.0, "adapter": 30.0}
     inputs = Inputs("x", table_of([(method, "main", "0", "mean", value) for method, value in mean.items()]))
@@ -200,8 +215,8 @@ def test_gain_against_cost_by_hand():
 def test_translations_small_helpers():
     spread, text_direction = translations.spread, translations.text_direction
     assert [spread(3, 5), spread(10, 4), spread(5, 0)] == [[0, 1, 2], [0, 2, 5, 7], []]
-    languages = [("", "ar"), ("", "ar-EG"), ("", "az-Arab"), ("", "de"), ("", "zh-Hant")]
-    assert [text_direction(*one) for one in languages] == ["rtl", "rtl", "rtl", "ltr", "ltr"]
+    languages = ["ar", "ar-EG", "az-Arab", "de", "zh-Hant", "heb", "pa-Arab", "pa"]
+    assert [text_direction("", one) for one in languages] == [*["rtl"] * 3, *["ltr"] * 2, "rtl", "rtl", "ltr"]
     mixed = [("Hello", "ar"), ("12.5", "ar"), ("مرحبا", "de"), ("BLEU هو مقياس", "ar"), ("das Wort مرحبا", "de")]
     assert [text_direction(*one) for one in mixed] == ["ltr", "rtl", "rtl", "rtl", "ltr"]
     assert translations.visible("a\x00\x7f\x85\r\n\t\udc80\ufffe\u200f\U0001f600") == "a␀␡�␍\n\t��\u200f😀"
@@ -219,7 +234,7 @@ def test_translations_are_read_scored_and_marked(tmp_path):
     assert sentence.line == 5  # from 0
     zero, lora = sentence.outputs
     assert (zero.flags, lora.flags) == ([("off-target", "en")], [])
-    assert lora.chrf == pytest.approx(sentence_chrf(lora.text, [sentence.reference], word_order=2).score)
+    assert lora.chrf == pytest.approx(sentence_chrf(lora.text, sentence.references, word_order=2).score)
     assert zero.chrf < 30 < lora.chrf
     path = flagged[Model("zero-shot", "main", 0)] / "cldr/en-de.flags.csv"
     path.write_text(path.read_text().replace("off_target,en", "off_target,"))  # too short to identify
@@ -260,6 +275,19 @@ def test_the_first_two_models_are_the_better_zero_shot_and_landermt():
 # ---------------------------------------------------------------- provenance
 
 
+def test_every_reference_of_a_sentence_is_shown_and_counts(tmp_path):
+    row = {"source": "a", "reference": "rain <b>", "raw": "it rains", "hypothesis": "it rains"}
+    row["other_references"] = ["it rains"]
+    put(tmp_path / "lora/news/de-en.jsonl", json.dumps(row) + "\n")
+    browser = read_browser({Model("lora", "main", 0): tmp_path / "lora"}, {}, 10)
+    assert browser.groups[0].sentences[0].references == ["rain <b>", "it rains"]
+    assert browser.groups[0].sentences[0].outputs[0].chrf == pytest.approx(100)
+    put(tmp_path / "full/news/de-en.jsonl", json.dumps({**row, "other_references": ["rain"]}) + "\n")
+    folders = {Model(name, "main", 0): tmp_path / name for name in ("lora", "full")}
+    with pytest.raises(UserError, match="other sentences than"):
+        read_browser(folders, {}, 10)
+
+
 def test_commands_that_reproduce_a_number(tmp_path, monkeypatch):
     """The last one prints the score that it says; `python` and `sacrebleu` are those of the tests."""
     scores = table_of([("zero-shot", "main", "0", "en-zh", 1.0), ("full", "main", "0", "en-zh", 0.0)])
@@ -269,15 +297,30 @@ def test_commands_that_reproduce_a_number(tmp_path, monkeypatch):
     assert [first, second] == [config, f"{config} -- table1 tune"]
     assert third == f"{config} -- results/demo/evaluate/full/main/s0/news/en-zh.csv"
     assert "full, seed 0, en-zh on news" in what
-    lines = [("委员会于5月开会", "委员会于5月开会"), ("“猫”", "“狗”")]
-    texts_of = [{"reference": reference, "hypothesis": hypothesis} for reference, hypothesis in lines]
+    assert score_printed(tmp_path, monkeypatch, last, [("委员会于5月开会", "委员会于5月开会"), ("“猫”", "“狗”")])
+
+
+def score_printed(tmp_path, monkeypatch, command, lines, **more) -> bool:
+    """Whether a command prints sacreBLEU's score of (reference, hypothesis) and of further references."""
+    texts_of = [{"reference": reference, "hypothesis": hypothesis, **more} for reference, hypothesis in lines]
     path = tmp_path / "results/demo/translate/full/main/s0/news/en-zh.jsonl"
     put(path, "\n".join(map(json.dumps, texts_of)) + "\n")
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
-    done = subprocess.run(last, shell=True, cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=True)
     references, hypotheses = zip(*lines, strict=True)
-    wanted = BLEU(tokenize="zh").corpus_score(hypotheses, [references])
-    assert done.stdout.strip() == f"{wanted.score:.1f}"
+    others = [[other] * len(lines) for other in more.get("other_references", [])]
+    wanted = BLEU(tokenize="zh").corpus_score(hypotheses, [references, *others])
+    return done.stdout.strip() == f"{wanted.score:.1f}"
+
+
+def test_commands_that_reproduce_a_number_of_several_references(tmp_path, monkeypatch):
+    scores = table_of([("full", "main", "0", "en-zh", 0.0)])
+    scores["signature"] = "nrefs:2|tok:zh"
+    inputs = Inputs("demo", scores, config_path="results/demo/config.yaml")
+    lines, more = [("委员会于5月开会", "委员会于6月开会"), ("“猫”", "“猫”")], {"other_references": ["委员会于6月"]}
+    assert score_printed(tmp_path, monkeypatch, provenance.commands(inputs, [])[-1][1], lines, **more)
+    scores["signature"] = "nrefs:var|tok:zh"
+    assert "sacrebleu" not in provenance.commands(inputs, [])[-1][1]
 
 
 def test_what_the_numbers_were_made_with():

@@ -49,8 +49,8 @@ from lander.finetune import checkpoint, trainer  # noqa: E402 - they import what
 save, micro_batch = checkpoint.save, trainer.Trainer.micro_batch
 
 
-def save_and_die(folder, state, update, log, fingerprint):
-    save(folder, state, update, log, fingerprint)
+def save_and_die(folder, state, update, *rest):
+    save(folder, state, update, *rest)
     if update == 4 and int(os.environ.get("RANK", 0)) == 0:
         die()
 

@@ -28,8 +28,8 @@ class Kept(Engine):
         optimizers.append(self.optimizer)
 
 
-def save_and_keep(folder, state, update, log, fingerprint):
-    save(folder, state, update, log, fingerprint)
+def save_and_keep(folder, state, update, *rest):
+    save(folder, state, update, *rest)
     if dist.get_rank() == 0:
         shutil.copytree(folder / f"update-{update:08d}", KEPT / str(update))
 

@@ -128,10 +128,11 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def files(base: Path, tmp_path: Path) -> dict[str, Path]:
-    """What the command lines name, as the workflow would have made it."""
+    """What the command lines name, as the workflow would have made it; without seals, which would show any damage."""
     results = tmp_path / "results" / "r"
     for name, content in TABLES.items():
         write_table(results / f"{name}.parquet", name, content)
+    shutil.rmtree(results / ".seals")
     made = {name: results / f"{name}.parquet" for name in TABLES}
     return made | {"base": base, "out": tmp_path / "out", "out2": tmp_path / "out2"}
 

@@ -1,6 +1,7 @@
 """How trainings end and continue, in one process: NaN, no time to write the model, signals, a damaged checkpoint."""
 
 import gc
+import json
 import os
 import signal
 import weakref
@@ -12,11 +13,14 @@ import numpy as np
 import pytest
 import torch
 import toys
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from lander.config.finetune import Training
 from lander.config.masks import Routing
 from lander.finetune import __main__ as stage
-from lander.finetune import checkpoint, engine, trainer
+from lander.finetune import checkpoint, cost, engine, trainer
+from lander.finetune.cost import Spent
 from lander.finetune.methods import prepare
 from lander.finetune.schedule import Pairs, Schedule
 from lander.finetune.trainer import Diverged
@@ -47,7 +51,7 @@ def no_job(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
 
 
-def train(folder: Path | None = None, stage: int = 0, dtype=torch.float32, keep_diverged=False, **settings):
+def train(folder: Path | None = None, stage: int = 0, dtype=torch.float32, keep_diverged=False, spent=None, **settings):
     """A tiny routed training of two directions."""
     network = toys.bloom(2, vocabulary=300).to(dtype)
     torch.manual_seed(0)
@@ -58,7 +62,7 @@ def train(folder: Path | None = None, stage: int = 0, dtype=torch.float32, keep_
     given = {"steps": UPDATES, "accumulate": 2, "learning_rate": 0.01, "zero_stage": stage, "checkpoint_minutes": 0}
     options = Training(**given | {"precision": "float32"} | settings)
     codec = Codec(toys.bloom_tokenizer())
-    return trainer.train(prepared, schedule, codec, options, folder, {"code": "same"}, keep_diverged)
+    return trainer.train(prepared, schedule, codec, options, folder, {"code": "same"}, spent or Spent(0), keep_diverged)
 
 
 @pytest.fixture
@@ -119,7 +123,7 @@ def test_a_stopped_training_goes_on_from_its_checkpoint_with_one_parameter_in_me
     def watched(*args):
         """A file of tensors that counts how many of those that it gave are still there."""
         with opened(*args) as file:
-            yield SimpleNamespace(get_tensor=lambda name: watch(file.get_tensor(name)))
+            yield SimpleNamespace(get_tensor=lambda name: watch(file.get_tensor(name)), metadata=file.metadata)
 
     def watch(tensor: torch.Tensor) -> torch.Tensor:
         most.append(sum(one() is not None for one in read))
@@ -180,12 +184,55 @@ def test_a_signal_saves_the_state_and_ends_the_training_with_its_status(number, 
     assert all(torch.equal(value, straight[name]) for name, value in masters.items())
 
 
+def test_a_resumed_training_has_the_time_and_the_memory_of_all_its_processes(tmp_path, monkeypatch):
+    """100 s and then 1000 s: what `run.json` says of the cost is not that of the last process alone."""
+    clock = [0.0]
+    monkeypatch.setattr(cost, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    ends = iter([100.0, 1100.0])
+    is_up = deadline.Timer.is_up
+
+    def later(self, last):
+        if not last:
+            clock[0] = next(ends)
+        return is_up(self, last)
+
+    monkeypatch.setattr(deadline.Timer, "is_up", later)
+    monkeypatch.setenv(deadline.VARIABLE, "1")
+    for first, seconds in ((1, 100.0), (2, 100.0 + 1000.0)):  # the second process begins at 100 s
+        with pytest.raises(UserError, match=f"after update {first} of"):
+            train(tmp_path, spent=Spent(clock[0]), checkpoint_minutes=0)
+        state = tmp_path / f"update-{first:08d}" / "state.json"
+        record = json.loads(state.read_text())
+        assert record["spent"]["seconds"] == seconds
+        state.write_text(json.dumps(record | {"spent": {"seconds": seconds, "peak_memory_bytes": 1 << 50}}))
+    monkeypatch.delenv(deadline.VARIABLE)
+    monkeypatch.setattr(deadline.Timer, "is_up", is_up)
+    spent = Spent(clock[0])
+    train(tmp_path, spent=spent)
+    clock[0] += 10
+    assert spent.record() == {"seconds": 1110.0, "peak_memory_bytes": 1 << 50}
+    assert Spent(clock[0]).record()["peak_memory_bytes"] < 1 << 50
+
+
 @pytest.mark.parametrize("name", ["weights", "exp_avg_sq"])
 def test_a_damaged_checkpoint_is_named(name, tmp_path, monkeypatch):
     stopped(tmp_path, 1, monkeypatch)
     path = tmp_path / "update-00000001" / f"{name}.safetensors"
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(UserError, match=r"update-00000001: .*`rm -r .*`"):
+        train(tmp_path)
+
+
+@pytest.mark.parametrize("mark", [{"training": '{"code": "other"}', "update": "1"}, {"update": "2"}, {}])
+def test_weights_of_another_training_are_refused(mark, tmp_path, monkeypatch):
+    """Their names and shapes are the same."""
+    stopped(tmp_path, 1, monkeypatch)
+    path = tmp_path / "update-00000001" / "exp_avg.safetensors"
+    with safe_open(path, "pt") as file:
+        own = file.metadata()
+    assert own["update"] == "1"
+    save_file(load_file(path), path, {**own, **mark} if mark else {"format": "pt"})
+    with pytest.raises(UserError, match=rf"{path}: of another training or update; `rm -r {path.parent}`"):
         train(tmp_path)
 
 

@@ -49,10 +49,10 @@ pytestmark = pytest.mark.workflow
 class Attempt:
     """A run of the workflow that can be killed together with everything that it started."""
 
-    def __init__(self, project: Project) -> None:
+    def __init__(self, project: Project, **changes: Any) -> None:
         self.project, self.mark = project, f"LANDER_ATTEMPT={uuid.uuid4()}"
         self.began = time.time()
-        command = arguments(project, env=dict([self.mark.split("=")]))
+        command = arguments(project, env=dict([self.mark.split("=")]), **changes)
         self.log = open(project.work / "attempt.log", "w", encoding="utf-8")  # noqa: SIM115 (closed by `wait`)
         self.process = subprocess.Popen(**command, stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True)
 
@@ -64,6 +64,12 @@ class Attempt:
                 return self.process.poll() is None
             time.sleep(0.02)
         return False
+
+    def wait_for_checkpoint(self) -> None:
+        """Wait until a training has saved its state; then it is in its updates."""
+        folder = self.project.work / "results" / "tiny" / "checkpoints"
+        while self.process.poll() is None and not list(folder.rglob("update-*/state.json")):
+            time.sleep(0.02)
 
     def kill(self) -> None:
         """SIGKILL for the process group and for processes that have left it."""
@@ -92,14 +98,15 @@ class Attempt:
         return (self.project.work / "attempt.log").read_text(encoding="utf-8")
 
 
-def arguments(project: Project, *flags: str, env: dict[str, str]) -> dict[str, Any]:
+def arguments(project: Project, *flags: str, env: dict[str, str], **changes: Any) -> dict[str, Any]:
     """Of `subprocess.run`: the command that is repeated after each kill."""
-    return project.command(sys.executable, "--cores", "2", *flags, "--", *TARGETS, changes=CHANGES, env=env)
+    changes = CHANGES | changes
+    return project.command(sys.executable, "--cores", "2", *flags, "--", *TARGETS, changes=changes, env=env)
 
 
-def snakemake(project: Project, *flags: str, fails: bool = False) -> str:
+def snakemake(project: Project, *flags: str, fails: bool = False, **changes: Any) -> str:
     """What it prints when it is run to its end."""
-    return said(fails, **arguments(project, *flags, env={}), timeout=3600)
+    return said(fails, **arguments(project, *flags, env={}, **changes), timeout=3600)
 
 
 def artifacts(results: Path) -> dict[str, bytes | str]:
@@ -178,3 +185,28 @@ def test_a_killed_run_ends_as_an_undisturbed_one(project: Project) -> None:
     assert sorted(made) == sorted(wanted)
     assert [name for name in wanted if made[name] != wanted[name]] == []
     assert not list((results / "checkpoints").rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+def test_a_signal_for_snakemake_alone_stops_a_training_and_loses_nothing(project: Project, deaf: bool) -> None:
+    """A training gets SIGINT too, and saves its state. One that is deaf to it ends, and its model is kept."""
+    if deaf:
+        project.edit("lander/workflow/plan.py", "process.send_signal(signal.SIGINT)", "pass")
+    steps = 40 if deaf else 4000
+    attempt = Attempt(project, finetune={**SHORT["finetune"], "steps": steps})
+    attempt.wait_for_checkpoint()
+    attempt.process.send_signal(signal.SIGINT)
+    output = attempt.wait()
+    assert attempt.process.returncode == 1, output
+    assert "Terminating processes on user request" in output
+    log = project.work / "results" / "tiny" / "logs" / "finetune" / "landermt" / "main" / "s0.log"
+    model = project.work / "results" / "tiny" / "finetune" / "landermt" / "main" / "s0" / "lander.json"
+    rest = snakemake(project, "--dry-run", finetune={**SHORT["finetune"], "steps": steps})
+    if deaf:
+        assert model.is_file()
+        assert "Nothing to be done" in rest
+    else:
+        assert "SIGINT: stopped after update" in log.read_text(encoding="utf-8")
+        assert not model.is_file()
+        assert "finetune" in rest
+        assert list((project.work / "results" / "tiny" / "checkpoints").rglob("state.json"))

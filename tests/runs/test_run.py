@@ -12,6 +12,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import artifacts
 import pytest
 import warm
 import yaml
@@ -156,6 +157,7 @@ TRAINED = {
 MASKS = {"masks": "results/tiny/masks/main/s0"}
 SHAPES = [
     ({"methods": ["zero-shot"]}, ZERO_SHOT),
+    ({"methods": ["zero-shot"], "languages": {"en": "{input}", "de": "<x> {direction}"}}, ZERO_SHOT),
     (
         {"methods": ["zero-shot"], "directions": ["en-de"], "data": {"dev": CONFIG["data"]["test"]}},
         ZERO_SHOT | {"dev": 1, "test": 1},
@@ -255,3 +257,39 @@ def test_tables_claims_and_analyses_are_made(project: Project) -> None:
     assert control["verdict"] == "not testable here"
     assert claims["LANDeRMT is better than training whole layers"]["value"]  # of table 2
     assert {row["kind"] for row in rows_of(made / "agreement.csv")} >= {"estimators_overlap", "halves_overlap"}
+
+
+@pytest.mark.parametrize("place", ["translate/lora/main/s0/news/en-de.jsonl", "evaluate/scores.csv"])
+def test_a_file_without_its_last_line_stops_the_run(project: Project, place: str) -> None:
+    path = Path("results/tiny", place)
+    content = (project.work / path).read_bytes()
+    (project.work / path).write_bytes(artifacts.without_last_row(project.work / path, []))
+    output = project.snakemake(fails=True)
+    assert f"error: {path}: cut, exchanged or changed" in output
+    assert f"`rm {path} && snakemake --cores 1 -- {path}`" in output
+    assert "Traceback" not in output
+    (project.work / path).write_bytes(content)
+    project.snakemake()
+
+
+def test_every_file_that_is_not_as_it_was_written_is_refused(project: Project) -> None:
+    """Cut at a line or anywhere, or exchanged with a file of another direction, language, method or seed."""
+    kinds: dict[str, list[Path]] = {}
+    for kind, path in artifacts.artifacts(project.work / "results/tiny"):
+        kinds.setdefault(kind, []).append(path)
+    assert len(kinds) > 20
+    exchanged, accepted = set(), []
+    for kind, paths in kinds.items():
+        read = artifacts.READERS[kind]
+        for path in paths:
+            content = path.read_bytes()
+            damaged = {make: make(path, paths) for make in artifacts.DAMAGES}
+            exchanged |= {kind} if damaged[artifacts.twin] else set()
+            for make, other in damaged.items():
+                if other is not None and other != content:
+                    path.write_bytes(other)
+                    accepted += [(path.name, make.__name__)] if artifacts.accepts(read, path) else []
+            path.write_bytes(content)
+            read(path)
+    assert not accepted
+    assert len(exchanged) >= 15

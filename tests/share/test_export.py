@@ -13,7 +13,7 @@ import torch
 import toys
 import trained
 import yaml
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoModelForCausalLM
 
@@ -73,6 +73,69 @@ def test_all_directions_equal_the_routed_model_and_share_what_is_the_same(method
     assert torch.equal(plain_logits(single), plain_logits(tmp_path / "out" / "en-fr"))
 
 
+def test_an_untrained_direction_is_exported_with_the_gates_of_its_languages(tmp_path: Path) -> None:
+    made = trained.make(tmp_path, "landermt")
+    export.export(made.path, "de-fr", tmp_path / "out")
+    translator = lander.load(str(made.path))
+    expected = translator.logits(toys.ids(), MASK, "de-fr")
+    assert (plain_logits(tmp_path / "out") - expected).abs().max() <= 2e-6 * expected.abs().max()
+    for ffn in translator.ffns.values():
+        learned = [ffn.gates[name].shift for name in ("en-de", "de-en", "en-fr")]
+        assert torch.equal(ffn.shifts()["de-fr"], sum(learned) / 3)
+
+
+@pytest.mark.parametrize("family", ["bloom", "gemma", "llama"])
+def test_lora_on_a_head_that_is_the_embedding_leaves_the_embedding_alone(family: str, tmp_path: Path) -> None:
+    """The heads of the first two are tied. Export, delta and PEFT alone all have the logits of the training."""
+    made = trained.make(tmp_path, "lora", family=family, targets=("lm_head",))
+    base = plain(made.base)
+    tied = base.get_output_embeddings().weight is base.get_input_embeddings().weight
+    assert tied == (family != "llama")
+    expected = made.logits("en-de")
+    assert (expected - base(toys.ids()).logits).abs().max() > 0.5 * expected.abs().max()
+    limit = 5e-6 * expected.abs().max()
+
+    cli.main(["export", str(made.path), "--all", "--out", str(tmp_path / "out")])
+    exported = plain(tmp_path / "out" / "en-fr")
+    assert (exported(toys.ids()).logits - expected).abs().max() <= limit
+    assert torch.equal(exported.get_input_embeddings().weight, base.get_input_embeddings().weight)
+    assert torch.equal(greedy(exported), greedy(made.network))
+    assert json.loads((tmp_path / "out" / "en-de" / "config.json").read_text())["tie_word_embeddings"] is False
+
+    cli.main(["delta", str(made.path), "--out", str(tmp_path / "head.safetensors")])
+    loaded = lander.load(str(tmp_path / "head.safetensors"))
+    assert (loaded.logits(toys.ids(), MASK, "en-de") - expected).abs().max() <= limit
+    from peft import PeftModel
+
+    alone = PeftModel.from_pretrained(plain(made.base), str(made.path)).eval()
+    assert (alone(toys.ids()).logits - expected).abs().max() <= limit
+
+
+def test_a_head_of_its_own_is_exported_as_one_whatever_the_config_says(tmp_path: Path) -> None:
+    """Merging PEFT's `modules_to_save` leaves such folders; an older library ties the two again, and loses one."""
+    folder = trained.base(tmp_path / "base")
+    weights = load_file(folder / "model.safetensors")
+    weights["lm_head.weight"] = torch.randn_like(weights["transformer.word_embeddings.weight"])
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    expected = lander.load(folder).logits(toys.ids(), MASK, None)
+    export.export(folder, "en-de", tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["tie_word_embeddings"] is False
+    assert (plain_logits(tmp_path / "out") - expected).abs().max() <= 2e-6 * expected.abs().max()
+    exported = load_file(tmp_path / "out" / "model.safetensors")
+    assert torch.equal(exported["lm_head.weight"], weights["lm_head.weight"])
+
+
+@pytest.mark.parametrize("method", ["full", "landermt", "lora"])
+def test_settings_of_a_base_that_the_library_refuses_to_save(method: str, tmp_path: Path) -> None:
+    """`do_sample` is false and a temperature is set, as in many chat models: after a training, that was the end."""
+    changed = {"do_sample": False, "temperature": 1e-6, "top_p": 0.6, "eos_token_id": [2, 9]}
+    made = trained.make(tmp_path, method, generation=changed)
+    export.export(made.path, "en-de", tmp_path / "out")
+    found = json.loads((tmp_path / "out" / "generation_config.json").read_text())
+    assert (found["eos_token_id"], found["do_sample"]) == ([2, 9], False)
+    assert not found.keys() & {"temperature", "top_p"}
+
+
 def test_without_hard_links_files_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = trained.make(tmp_path, "lora")
     monkeypatch.setattr(os, "link", mock.Mock(side_effect=PermissionError))
@@ -124,7 +187,7 @@ def test_the_cards_own_code_translates_without_lander(tmp_path: Path, monkeypatc
         export.export(made.path, "en-de", out)
         code = (out / "README.md").read_text().split("```python\n")[1].split("```")[0]
         assert ("apply_chat_template" in code) == chat
-        Path(f"{name}.py").write_text(code.replace("256", "8"))
+        Path(f"{name}.py").write_text(code.replace("512", "8"))
         expected.append(lander.load(str(made.path)).outputs([export.EXAMPLE], "en-de", max_new_tokens=8)[0].text)
         codec = lander.load(str(out)).codec
         ends = json.loads((out / "generation_config.json").read_text())["eos_token_id"]

@@ -4,13 +4,14 @@ import fcntl
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from lander.shared import guard
+from lander.shared import files, guard
 from lander.shared.errors import UserError
-from lander.shared.files import sweep, whole_file, whole_folder
+from lander.shared.files import sweep
 
 HOLD = "import sys; from pathlib import Path; from lander.shared import guard\n"
 RUN = f"{HOLD}lock = guard.hold_run(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
@@ -65,14 +66,38 @@ def test_a_lock_whose_file_was_removed_meanwhile_does_not_count(tmp_path: Path, 
         assert (tmp_path / ".m.lock").read_text().startswith(f"process {os.getpid()} ")
 
 
-def test_what_a_killed_writer_has_left_goes_and_nothing_else(tmp_path: Path) -> None:
-    with whole_file(tmp_path / "table") as file, whole_folder(tmp_path / "model") as folder:
-        pass
-    kept = ["table", "model", ".model.lock", ".model.json", ".model.SETTINGS", ".models.abcdefgh", "model.abcdefgh"]
-    for name in kept[2:]:
+WRITE = (
+    "import sys; from pathlib import Path; from lander.shared.files import *\n"
+    "with whole_file(Path(sys.argv[1], 'table')) as a, whole_folder(Path(sys.argv[1], 'model')) as b:\n"
+    "    Path(b, 'inside').touch(); print('held', flush=True); sys.stdin.read()"
+)
+
+
+def test_what_a_killed_writer_has_left_goes_and_nothing_of_those_at_work(tmp_path: Path) -> None:
+    """Every writer beside it, and the next run, clean up; what a writer on another machine has not touched for a day
+    goes too."""
+    killed, working = holder(WRITE, tmp_path), holder(WRITE, tmp_path)
+    elsewhere = [tmp_path / f".{name}.0123abcd-{working.pid}-abcd_123" for name in ("young", "old", "folder", "new")]
+    for path in elsewhere[:2]:
+        path.touch()
+    for path in elsewhere[2:]:
+        path.mkdir()
+        (path / "inside").touch()
+    yesterday = time.time() - files.A_DAY - 60
+    for path in (*elsewhere[1:], elsewhere[2] / "inside"):  # in `new` something was written just now
+        os.utime(path, (yesterday, yesterday))
+    kept = [".model.lock", ".table.json", ".models.abcdefgh", "table.0123abcd-1-abcdefgh"]
+    for name in kept:
         (tmp_path / name).write_text("kept")
-    file.touch()
-    for left in (folder, folder.with_name(f"{folder.name}.old")):
-        (left / "inside").mkdir(parents=True)
-    sweep(tmp_path / "model", tmp_path / "table", tmp_path / "no" / "such")
-    assert sorted(os.listdir(tmp_path)) == sorted(kept)
+        os.utime(tmp_path / name, (yesterday, yesterday))
+    killed.kill()
+    killed.communicate()
+    left = {name for name in os.listdir(tmp_path) if f"-{killed.pid}-" in name}
+    others = {name for name in os.listdir(tmp_path) if f"{files.HERE}-{working.pid}-" in name}
+    assert len(left) == len(others) == 2
+    files.write_text(tmp_path / "result", "x")
+    alive = {elsewhere[0].name, elsewhere[3].name, *others}
+    assert set(os.listdir(tmp_path)) == {*kept, *alive, "result"}
+    working.communicate()  # it writes both
+    assert {"table", "model"} <= set(os.listdir(tmp_path))
+    sweep(tmp_path / "no" / "such")

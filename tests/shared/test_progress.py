@@ -46,3 +46,10 @@ def test_a_terminal_has_one_line_that_is_renewed(run) -> None:
 
 def test_short_work_and_other_ranks_are_silent(run) -> None:
     assert run(patience=60) == run(shown=False) == run(shown=False, terminal=True) == ""
+
+
+def test_a_program_without_a_console_is_told_nothing(monkeypatch):
+    """There `sys.stderr` is None; whoever uses the Python API may have none."""
+    monkeypatch.setattr(sys, "stderr", None)
+    with progress("lander x", 5) as bar:
+        bar.update(5)

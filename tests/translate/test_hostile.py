@@ -164,16 +164,15 @@ def test_pickles_are_not_loaded(tmp_path):
     assert not trap.path.exists()
 
 
-def test_no_code_of_a_model_is_run_whatever_the_user_types(tmp_path, monkeypatch, capsys):
+def test_no_code_of_a_model_is_run_whatever_the_user_types(tmp_path, monkeypatch):
     base = trained.base(tmp_path / "base")
     (base / "evil.py").write_text(f"import os; os.mkdir({str(tmp_path / 'sprung')!r})\n")
     own = {"model_type": "evil", "auto_map": {"AutoConfig": "evil.X", "AutoModelForCausalLM": "evil.Y"}}
     text = json.loads((base / "config.json").read_text())
     (base / "config.json").write_text(json.dumps(text | own))
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked"))
-    assert told(lambda: loading.load_model(str(base))) is not None
+    assert "which Lander does not run" in told(lambda: loading.load_model(str(base)))
     assert told(lambda: lape.shape_of(str(base))) is not None
-    assert "which Lander does not run" in capsys.readouterr().err
     assert not (tmp_path / "sprung").exists()
 
 

@@ -10,7 +10,10 @@ import pandas as pd
 import pytest
 import toys
 
+from lander.config.masks import Routing
 from lander.data.templates import Template
+from lander.finetune.blocks import install
+from lander.finetune.switch import Router
 from lander.models.tokens import Codec
 from lander.shared import tables
 from lander.shared.errors import UserError
@@ -39,6 +42,8 @@ def test_batches_are_of_similar_length_and_hold_every_place_once():
     prompts = [[0] * n for n in (3, 9, 1, 7, 5)]
     batches = list(by_length(prompts, 2))
     assert batches == [[1, 3], [4, 0], [2]]
+    long = [[0] * n for n in (10, 2048, 1365, 20, 9000)]  # at most 4 x 1,024 tokens, if it is not a single sequence
+    assert list(by_length(long, 4)) == [[4], [1, 2], [3, 0]]
 
 
 def test_outputs_keep_their_order_whatever_the_batch_size(translator, monkeypatch):
@@ -50,6 +55,30 @@ def test_outputs_keep_their_order_whatever_the_batch_size(translator, monkeypatc
     for size in (1, 3, 8):
         assert translator.translate(sentences, "en-de", batch_size=size) == sentences
     assert translator.outputs([], "en-de") == []
+
+
+def test_other_codes_of_the_models_languages(translator):
+    assert translator.known(Direction("eng", "ger")) == Direction("en", "de")
+    assert translator.known(Direction("eng", "de-AT")) == Direction("en", "de-AT")
+    assert translator.translate(["a"], "eng-deu", max_new_tokens=4) == translator.translate(
+        ["a"], "en-de", max_new_tokens=4
+    )
+
+
+def test_an_output_is_cut_if_it_has_no_end_token_of_the_turn_or_of_the_tokenizer(monkeypatch):
+    codec = Codec(toys.chat_tokenizer("qwen"), "chat")
+    assert codec.ends == [2, 0]  # <|im_end|>, <|endoftext|>
+    network = toys.bloom(vocabulary=300)
+    network.generation_config.eos_token_id = [0, 7]  # 7: the base lists one more
+    translator = Translator(network, codec, templates=[Template("plain", "{source}\n")])
+    written = [[50, 2], [50, 0], [50, 7], [50, 51]]
+    monkeypatch.setattr(Translator, "generate", lambda *_: written)
+    outputs = translator.complete([[1]] * 4, "en-de", Decoding())
+    assert [output.cut for output in outputs] == [False, False, False, True]
+    assert [output.text for output in outputs] == [
+        *[codec.tokenizer.decode([50])] * 3,
+        codec.tokenizer.decode([50, 51]),
+    ]
 
 
 def test_an_empty_sentence_stays_empty_and_what_is_no_list_of_texts_is_refused(translator):
@@ -72,6 +101,39 @@ def test_the_prompt_names_the_languages(translator):
     prompt = translator.prompt("Hi\nthere", Direction("en", "de"), translator.templates[1])
     assert prompt == "English German Hi there\n"
     assert translator.prompt("x", Direction("cs", "uk"), translator.templates[1]) == "Czech Ukrainian x\n"
+
+
+@pytest.mark.parametrize(
+    ("direction", "shift"),
+    [
+        ("de-fr", (0.1 + 0.2 + 0.5) / 3),  # all three have German or French
+        ("it-de", (0.1 + 0.2) / 2),
+        ("fr-it", 0.5),
+        ("it-es", (0.1 + 0.2 + 0.5) / 3),  # none has one of them: all
+        ("fr-en", (0.1 + 0.2 + 0.5) / 3),  # has masks, and was not trained
+        ("en-fr", 0.5),
+    ],
+)
+def test_an_untrained_direction_has_the_mean_shift_of_its_languages(direction, shift):
+    owners = [None, "en", "de", None, "fr", "it", "es"]
+    masks = {name: toys.mask([1], 64, *name.split("-"), owners) for name in ("en-de", "de-en", "en-fr", "fr-en")}
+    network = toys.bloom(vocabulary=300)
+    routed = install(network, masks, Router(), Routing())[1]
+    for name, value in {"en-de": 0.1, "de-en": 0.2, "en-fr": 0.5}.items():
+        routed.gates[name].shift.data.fill_(value)
+    trained = [Direction("en", "de"), Direction("de", "en"), Direction("en", "fr")]
+    translator = Translator(network, Codec(toys.bloom_tokenizer()), directions=trained)
+    network.eval()
+    translator.route(direction)
+    [general, *specific] = routed.scales(routed.shifts())
+    assert float(general) == pytest.approx(0.8 + shift)
+    codes = direction.split("-")
+    expected = {code: (0.2 if code in codes else None) for code in ("en", "de", "fr", "it", "es")}
+    assert [part if part is None else float(part) for part in specific] == [
+        None if scale is None else pytest.approx(scale - shift) for scale in expected.values()
+    ]
+    routed.train()  # of what training computes nothing changes
+    assert set(routed.shifts()) == set(masks)
 
 
 def test_choosing_prompts_takes_the_best_per_direction_and_the_best_in_the_mean(translator, monkeypatch):

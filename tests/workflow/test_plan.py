@@ -252,8 +252,8 @@ def test_every_method_and_a_base_from_scratch(own) -> None:
 def test_bases_that_are_not_here_or_not_models(own) -> None:
     with pytest.raises(UserError, match=r"hf download nobody/nothing config\.json"):
         plan.make(own(model={"path": "nobody/nothing"}), CPU)
+    settings = own()
     for more in ({}, {"model_type": "klingon"}, {"model_type": "phi3"}, {"model_type": "bloom", "n_head": 7}):
-        settings = own()
         Path("base/config.json").write_text(json.dumps({"n_layer": 3, **more}))
         with pytest.raises(UserError, match=r"model\.path") as caught:
             plan.make(settings, CPU)

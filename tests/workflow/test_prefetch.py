@@ -24,7 +24,7 @@ from lander.data.sources import Source
 from lander.evaluate import neural
 from lander.models import loading
 from lander.shared.errors import UserError
-from lander.shared.files import shipped
+from lander.shared.files import shipped, write_json
 from lander.workflow import Plan, prefetch
 
 COMMIT = "0123456789abcdef"
@@ -157,7 +157,7 @@ def test_what_is_fetched_and_that_it_can_be_read_offline(tmp_path, hub, monkeypa
 
 def test_a_dry_run_fetches_no_data(tmp_path, hub, capsys):
     fetch(configured(tmp_path), "--dry-run")
-    assert set(hub) == {"big/opus/README.md"}
+    assert set(hub) == {"big/base/config.json", "big/opus/README.md"}
     assert not (tmp_path / "sacrebleu").exists()
     assert "run without --dry-run to fetch" in capsys.readouterr().out
 
@@ -288,7 +288,7 @@ def test_what_goes_wrong_is_one_line(tmp_path, hub, monkeypatch):
 def test_a_full_disk_is_said_before_the_download(tmp_path, hub, monkeypatch):
     monkeypatch.setattr(prefetch.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 9, 0))
     assert "has 0 B free; make room, or set HF_HOME" in complaint(configured(tmp_path))
-    assert not hub
+    assert hub == ["big/base/config.json"]
 
 
 def test_offline_without_prefetch(tmp_path, hub, monkeypatch):
@@ -302,14 +302,22 @@ def test_offline_without_prefetch(tmp_path, hub, monkeypatch):
         next(read(Source(hf="big/opus", config="de-en"), ("de", "en")))
 
 
-def test_weights_of_a_model():
-    shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+def test_weights_of_a_model(tmp_path):
+    """Those that transformers reads: shards by the names that their index gives."""
+    shards = ["model-00001-of-00002.safetensors", "odd.safetensors"]
+    write_json(tmp_path / "model.safetensors.index.json", {"weight_map": dict(zip("ab", shards, strict=True))})
+    write_json(tmp_path / "config.json", {"model_type": "llama"})
     others = ["consolidated.safetensors", "pytorch_model.bin", "x.py", "original/model.safetensors"]
     wanted = ["config.json", "model.safetensors.index.json", *shards]
-    assert prefetch.model_files("x", [*others, *wanted]) == wanted
-    assert prefetch.model_files("x", ["pytorch_model.bin", "flax_model.msgpack"]) == ["pytorch_model.bin"]
-    with pytest.raises(UserError, match=r"model\.path: x: has no weights"):
-        prefetch.model_files("x", ["config.json", "model.gguf"])
+    assert prefetch.model_files("x", [*others, *wanted], tmp_path.joinpath) == wanted
+    plain = ["config.json", "pytorch_model.bin"]
+    assert prefetch.model_files("x", [*plain, "flax_model.msgpack"], tmp_path.joinpath) == plain
+    for files, match in ((["config.json"], "has no weights"), (["a.gguf"], "lander convert a.gguf")):
+        with pytest.raises(UserError, match=rf"model\.path: x: .*{match}"):
+            prefetch.model_files("x", files, tmp_path.joinpath)
+    write_json(tmp_path / "config.json", {"model_type": "mixtral"})
+    with pytest.raises(UserError, match=r"config\.json: models of type 'mixtral'"):
+        prefetch.model_files("x", wanted, tmp_path.joinpath)
 
 
 def test_only_the_named_files_are_asked_for(monkeypatch):

@@ -86,6 +86,18 @@ def test_another_job_runs(stage: Stage, what: str, monkeypatch: pytest.MonkeyPat
     assert stage.runs == 2
 
 
+def test_a_note_about_another_job_is_not_believed(stage: Stage) -> None:
+    stage("a", "--k", "1")
+    stage("a", "--k", "2", text="other")
+    one, other = reuse.NOTES.iterdir()
+    one.rename(one.with_suffix(".tmp"))
+    other.rename(one)
+    one.with_suffix(".tmp").rename(other)
+    assert stage("b", "--k", "2", text="other") == "OTHER"
+    assert stage("b", "--k", "1") == "TEXT"
+    assert stage.runs == 4
+
+
 def test_all_that_a_job_makes_stays_there() -> None:
     """An output that Snakemake deletes could not be copied, and nothing of its job either."""
     files = sorted((ROOT / "workflow" / "rules").glob("*.smk"))

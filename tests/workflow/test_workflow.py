@@ -3,6 +3,9 @@
 import inspect
 import json
 import os
+import subprocess
+import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +17,7 @@ from snakemake.settings.types import MaxJobsPerTimespan, SchedulingSettings
 from lander.config import config
 from lander.shared.errors import UserError, run_main
 from lander.workflow import Plan
+from lander.workflow.plan import stop
 
 
 @pytest.fixture
@@ -22,7 +26,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for name in ("a.en", "a.de", "a.cs", "a.uk", "b.en", "b.de", "c.tsv"):
         (tmp_path / name).write_text("one\ntwo\n")
     (tmp_path / "base").mkdir()
-    (tmp_path / "base" / "config.json").write_text('{"num_hidden_layers": 3}')
+    (tmp_path / "base" / "config.json").write_text('{"model_type": "llama", "num_hidden_layers": 3}')
     (tmp_path / "base" / "model.safetensors").write_bytes(bytes(3_000_000))
     monkeypatch.chdir(tmp_path)
 
@@ -276,6 +280,24 @@ def test_errors_of_jobs_are_shown_once_more(make, capsys, monkeypatch: pytest.Mo
     plan.begin(SimpleNamespace(scheduling_settings=SchedulingSettings()))
     plan.end(done=False)
     assert capsys.readouterr().err == ""
+
+
+def test_sigint_reaches_the_stages_and_nothing_else(monkeypatch, tmp_path) -> None:
+    """Snakemake does not pass it on to them, torchrun (whose ranks are stages) would not wait for them."""
+    waits = "try: print('here', flush=True); input()\nexcept KeyboardInterrupt: raise SystemExit(130)"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    (tmp_path / "torchrun").write_text(waits)
+    others = [[str(tmp_path / "torchrun"), "-m", "lander.finetune"], ["-c", waits, "-c", "lander.finetune"]]
+    stages = [["-c", waits, "-m", "lander.finetune"], ["-c", waits, "-u", "-m", "lander.data", "clean"]]
+    started = [subprocess.Popen([sys.executable, *words], **pipes) for words in stages + others]
+    assert [process.stdout.readline() for process in started] == ["here\n"] * 4
+    monkeypatch.setattr(threading, "Timer", lambda _seconds, call: SimpleNamespace(start=call))
+    with pytest.raises(KeyboardInterrupt):
+        stop()
+    assert [process.wait(timeout=60) for process in started[:2]] == [130, 130]
+    for process in started:
+        process.communicate("")
+    assert [process.returncode for process in started[2:]] == [1, 1]  # the end of their input, no signal
 
 
 def test_the_usual_limit_on_starts_of_jobs_is_lifted(make) -> None:

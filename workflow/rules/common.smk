@@ -9,8 +9,10 @@ import sys
 
 from lander.config.config import effective, load
 from lander.shared.errors import UserError
+from lander.shared.files import read_json
 from lander.shared.yamlfile import read_yaml
-from lander.workflow import Plan, sources_json
+from lander.workflow import Plan, as_it_is, sources_json
+from lander.workflow.models import refuse
 
 try:
     for file in workflow.configfiles:  # Snakemake takes the last of two equal keys without a word
@@ -55,8 +57,10 @@ wildcard_constraints:
 
 def planned(round):
     """A round of trials. If it is not planned yet, Snakemake calls the function again when it is."""
-    with checkpoints.tune_round.get(round=round).output[0].open() as stream:
-        return json.load(stream)
+    try:
+        return read_json(checkpoints.tune_round.get(round=round).output[0])
+    except UserError as error:
+        refuse(error)
 
 
 def trials_before(wildcards):

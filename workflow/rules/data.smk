@@ -24,7 +24,7 @@ rule clean:
         copied=f"{plan.results}/.copied/data/clean/{{pair}}.json",
         pair="{pair}",
         sources=texts.sources,
-        exclude=sources_json(settings.data.exclude),
+        exclude=as_it_is(sources_json(settings.data.exclude)),
         cleaning=texts.cleaning,
         code=plan.code("data"),
     shell:
@@ -191,7 +191,7 @@ rule kept:
     params:
         language="{language}",
         languages=json.dumps(list(settings.languages)),
-        sources=sources_json(settings.experiments.text),
+        sources=as_it_is(sources_json(settings.experiments.text)),
         sentences=settings.awareness.sentences,
         code=plan.code("data"),
     shell:
@@ -227,7 +227,7 @@ rule text:
         language="{language}",
         seed="{seed}",
         languages=json.dumps(settings.awareness.languages),
-        sources=sources_json(settings.awareness.data),
+        sources=as_it_is(sources_json(settings.awareness.data)),
         sentences=settings.awareness.sentences,
         code=plan.code("data"),
     shell:

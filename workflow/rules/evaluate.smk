@@ -43,6 +43,7 @@ for heldout in plan.heldout:
                 "<results>/translate/{{method}}/{{variant}}/s{{seed}}/{item}.jsonl",
                 item=heldout.items,
             ),
+            heldout=heldout.tables,
             seen=f"<results>/evaluate/seen{heldout.after('-')}-s{{seed}}.json" if plan.trained else [],
         output:
             expand(
@@ -73,6 +74,7 @@ for heldout in plan.heldout:
             python -m lander.evaluate score \
                 --translations {params.translations:q} \
                 --tests {params.tests:q} \
+                --heldout {input.heldout:q} \
                 {params.seen:q} \
                 --extra {params.metrics:q} \
                 --method {params.method} \

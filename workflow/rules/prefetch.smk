@@ -15,6 +15,6 @@ rule prefetch:
         mem_mb=2000,
         runtime=1440,
     params:
-        effective=json.dumps(effective(settings), ensure_ascii=False),
+        effective=as_it_is(json.dumps(effective(settings), ensure_ascii=False)),
     shell:
         "env -u HF_HUB_OFFLINE python -m lander.workflow.prefetch --effective {params.effective:q} 2>&1 | tee {log:q} >&2"

@@ -21,9 +21,9 @@ rule pretrain:
     params:
         folder=subpath(output[0], parent=True),
         checkpoints=f"{plan.results}/checkpoints/pretrain",
-        sources=sources_json(settings.pretrain.text),
-        parallel=sources_json(settings.pretrain.parallel),
-        flags=models.pretrain_flags,
+        sources=as_it_is(sources_json(settings.pretrain.text)),
+        parallel=as_it_is(sources_json(settings.pretrain.parallel)),
+        flags=as_it_is(models.pretrain_flags),
         code=plan.code("models.pretrain"),
     shell:
         """

@@ -28,7 +28,7 @@ rule effective_config:
         mem_mb=500,
         runtime=5,
     params:
-        config=json.dumps(effective(settings), ensure_ascii=False),
+        config=as_it_is(json.dumps(effective(settings), ensure_ascii=False)),
     shell:
         "python -m lander.config --effective {params.config:q} --out {output:q} 2>&1 | tee {log:q} >&2"
 

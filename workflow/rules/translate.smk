@@ -74,7 +74,7 @@ for heldout in plan.heldout:
             runtime=growing(480),
             gpu=plan.gpu,
         params:
-            flags=models.best_prompt_flags,
+            flags=as_it_is(models.best_prompt_flags),
             dev=dev_flags(heldout.dev),
             test=heldout.flags,
             record=heldout.record,

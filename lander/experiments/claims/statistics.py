@@ -7,11 +7,10 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
-from lander.evaluate.bleu import base_language
 from lander.experiments.claims import judge
 from lander.experiments.claims.judge import Found, Result
 from lander.experiments.samples import MAIN
-from lander.shared.languages import parse_direction
+from lander.shared.languages import base_language, parse_direction
 
 TABLE_3 = judge.GENUS | {"en": "Romance"}  # as the paper's table 3 has it; English is Germanic
 HURTS, HURT = "de-en", "ar-en"  # the paper's example: training the first does not help the second, or hurts it
@@ -57,8 +56,8 @@ def awareness_claims(languages: list[str], phi: np.ndarray, owner: np.ndarray, g
         ("specific_rise_more", rising(own / shared, None, seed)),
         ("awareness_alike", alike(curves, seed)),
         ("middle_alike", judge.part_above_part(judge.relative_spread(curves), "outer", "middle", seed)),
-        ("english_highest", highest(languages, curves, seed)),
-        ("english_neurons_highest", highest(languages, by_owner, seed)),
+        ("english_highest", highest(codes, curves, seed)),
+        ("english_neurons_highest", highest(codes, by_owner, seed)),
         *(
             (f"related_by_{by}{like}", judge.pairs_against_others(table, [genus.get(code) for code in codes], seed))
             for by, table in likeness.items()

@@ -91,7 +91,7 @@ def pretrain(options: argparse.Namespace) -> None:
     documents = Documents(single, parallel, options.languages, recipe["bilingual"], options.seed)
     folder = options.checkpoints or options.out.with_name(options.out.name + ".checkpoints")
     checkpoint = folder / "checkpoint.safetensors"
-    sweep(options.out, checkpoint)
+    sweep(folder)  # which is removed below, if it is empty
     trainer = Trainer(recipe, documents, checkpoint, options.checkpoint_seconds)
     trainer.train()
     special = dict(zip(("unk_token", "bos_token", "eos_token", "pad_token"), SPECIAL, strict=True))

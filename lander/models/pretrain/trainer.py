@@ -18,7 +18,7 @@ from lander.models.families import fuse_activations
 from lander.models.pretrain.documents import END, SPECIAL, Documents, train_tokenizer, windows
 from lander.shared import deadline, machine
 from lander.shared.digest import code_digest
-from lander.shared.errors import UserError, brief
+from lander.shared.errors import UserError, brief, lacking
 from lander.shared.files import whole_file
 from lander.shared.progress import progress
 
@@ -157,6 +157,8 @@ class Trainer:
                 state["tensors"] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             fault = self._fault(state)
         except Exception as error:  # a damaged file costs time, not the run
+            if lacking(error):
+                raise
             fault = f"not readable ({brief(error)})"
         if fault:
             print(f"pretrain: {self.checkpoint}: {fault}; starting over", file=sys.stderr)

@@ -28,7 +28,7 @@ from lander.report.labels import Method, method_key, sort_directions
 from lander.report.significance import Outcome, Significance
 from lander.report.tables import first
 from lander.shared.errors import UserError
-from lander.shared.files import read_json
+from lander.shared.files import check, read_json
 from lander.shared.runs import Model
 
 REMEDY = "name the folder of a finished run, as in results/demo"
@@ -58,6 +58,7 @@ def read_runs(folders: Sequence[Path]) -> list[Inputs]:
         records = {model: folder / "finetune" / str(model) / "run.json" for model in run.models}
         run.runs = {model: read_object(path) for model, path in records.items() if path.is_file()}
         if (folder / "config.yaml").is_file():
+            check(folder / "config.yaml")
             run.config = (folder / "config.yaml").read_text(encoding="utf-8", errors="replace")
         if (folder / "benchmarks").is_dir():
             run.benchmarks = read_benchmarks(folder / "benchmarks")
@@ -100,7 +101,7 @@ def sentences(folder: Path, test: str, direction: str) -> str | None:
     pattern = f"translate/*/*/*/{escape(test)}/{escape(direction)}.jsonl"
     for path in sorted(folder.glob(pattern)):
         found = translations.read(path)
-        return hashlib.sha256(json.dumps([found.source, found.reference]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([found.source, found.references]).encode()).hexdigest()
     return None
 
 

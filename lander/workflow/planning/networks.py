@@ -21,7 +21,7 @@ from lander.detect.masks import Rules, direction_mask
 from lander.finetune import saved
 from lander.finetune.cost import flops
 from lander.finetune.methods import Prepared, prepare
-from lander.models import families
+from lander.models import families, loading
 from lander.shared.errors import UserError, brief
 from lander.workflow.planning.texts import Text
 
@@ -48,6 +48,8 @@ class Base:
 
 def base_of_run(settings: config.Config) -> Base:
     """The base of a config. UserError if its config.json is not on this machine or no model can be made of it."""
+    if settings.base.folder:
+        loading.check(str(settings.base.folder), prompt=settings.model.prompt)
     read = read_config(settings)
     saved = read.dtype or torch.float32  # a network made of the config changes this
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # of libraries, about each other
