@@ -48,7 +48,7 @@ CONFIG: dict[str, Any] = {
 }
 DIRECTION = "en-de"
 SENTENCE = "The committee meets again on Tuesday, because the report was not finished in time."
-SENTENCES = ["Good morning.", SENTENCE, " ".join([SENTENCE] * 34)]  # the last one is longer than Gemma's window
+SENTENCES = ["Good morning.", SENTENCE]
 NEW = 8  # tokens that are written
 DECODING = Decoding(max_new_tokens=12)
 WINDOW = 512  # tokens that the sliding layers of Gemma 3 270M see
@@ -210,8 +210,9 @@ def test_exports_equal_the_trained_model_without_lander(run: Run, method: str, p
     cli.main(["export", str(path), "--direction", DIRECTION, "--out", str(out)])
     translator = load(path)
     assert translator.codec.style == ("chat" if PROMPTS[run.name] == CHAT else "plain")
-    prompts = [translator.prompt(sentence, parse_direction(DIRECTION)) for sentence in SENTENCES]
-    outputs = translator.outputs(SENTENCES, DIRECTION, max_new_tokens=NEW)  # a batch, padded
+    sentences = SENTENCES + [" ".join([SENTENCE] * 34)] * (run.name == "gemma3")  # longer than its window
+    prompts = [translator.prompt(sentence, parse_direction(DIRECTION)) for sentence in sentences]
+    outputs = translator.outputs(sentences, DIRECTION, max_new_tokens=NEW)  # a batch, padded
     translator.network.double()
     for folder in (out, path) if method == "lora" else (out,):
         asked = [str(folder), "alone.safetensors", bool(translator.codec.chat), NEW, prompts]
@@ -223,7 +224,7 @@ def test_exports_equal_the_trained_model_without_lander(run: Run, method: str, p
             assert (alone[f"logits{number}"] - expected).abs().max() <= 2e-6 * expected.abs().max()
             written = alone[f"written{number}"][0, len(tokens) :].tolist()
             assert translator.codec.decode(written) == output.text
-    assert len(tokens) > WINDOW
+    assert (len(tokens) > WINDOW) == (run.name == "gemma3")
 
 
 def test_what_cannot_be_exported_travels_as_a_file(run: Run, place: Path, capsys: pytest.CaptureFixture) -> None:
