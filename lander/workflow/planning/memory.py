@@ -32,7 +32,7 @@ PROGRAMS = 120e6  # bytes of oneDNN's, where a CPU multiplies in bfloat16 (`land
 
 # Bytes for each trained parameter by dtype of the weights and ZeRO stage: what every rank holds, and what ranks share.
 CPU = {  # measured on one process (BLOOMs of 50M and 35M parameters)
-    ("float32", 0): (20, 0),  # gradients 4, moments 8; at the end a buffer 4 and masters 4
+    ("float32", 0): (16, 0),  # gradients 4, moments 8; at the end masters 4
     ("float32", 1): (8, 21),
     ("float32", 2): (4, 17),
     ("float32", 3): (4, 24),
@@ -71,10 +71,10 @@ def training(
 ) -> float:
     """Peak of one rank, in bytes, without its imports.
 
-    `halved` are the bytes that the weights give back (`lander.finetune.halves`). `activations` are bytes of a
-    micro-batch without gradients of weights. `copy` are the parameters of the base that is loaded again, in main
-    memory, to write the model (`full`). `file` are the bytes of the base, which are in a CPU's memory while it is
-    read.
+    `halved` are the bytes that the weights give back (`lander.finetune.halves`), below 0 if they take more.
+    `activations` are bytes of a micro-batch without gradients of weights. `copy` are the parameters of the base that is
+    loaded again, in main memory, to write the model (`full`). `file` are the bytes of the base's file that are in a
+    CPU's memory while it is read (`Base.file_bytes`).
     """
     stage = effective_stage(dtype, stage)
     whole, shared = (GPU if gpu else CPU)[dtype, stage]
@@ -194,12 +194,12 @@ def stages(
     """
     activations, awareness, translate = settings.activations, settings.awareness, settings.translate
     network = make()
-    read = batch_of(activations.batch_size, longest, 1)
+    read = batch_of(min(activations.batch_size, activations.sentences), longest, 1)
     inputs = {"input_ids": read.input_ids, "attention_mask": read.attention_mask, "use_cache": False}
     with torch.no_grad():
         found = {"activations": peak(network, lambda: network.base_model(**inputs))}
     lengths = (predicted, predicted - 1) if awareness.text == "monolingual" else (longest, predicted)
-    scored = batch_of(awareness.batch_size, *lengths)
+    scored = batch_of(min(awareness.batch_size, awareness.sentences), *lengths)
     found["awareness"] = peak(network := make(), lambda: sum_scores(network, iter([scored])))
     # The stage translate takes the losses of the references and decodes. The caches of parts of the prompts are put
     # together, so keys and values are there twice.

@@ -36,11 +36,14 @@ class Base:
     n_neurons: int
     head: int  # parameters of the output head
     inside: int  # parameters of the layers
-    saved_in_bfloat16: bool
+    saved: torch.dtype  # type of the weights in the file
 
-    @property
-    def file_bytes(self) -> int:
-        return self.parameters * (2 if self.saved_in_bfloat16 else 4)
+    def file_bytes(self, dtype: str) -> int:
+        """Bytes of the file that are in memory beside weights of a type while they are read.
+
+        None if the file has this type: then it is mapped, and the weights are the file.
+        """
+        return 0 if self.saved == getattr(torch, dtype) else self.parameters * self.saved.itemsize
 
 
 def base_of_run(settings: config.Config) -> Base:
@@ -48,7 +51,7 @@ def base_of_run(settings: config.Config) -> Base:
     if settings.base.folder:
         loading.check(str(settings.base.folder), prompt=settings.model.prompt)
     read = read_config(settings)
-    saved_in_bfloat16 = str(read.dtype).endswith("bfloat16")  # a network made of the config changes this
+    saved = read.dtype or torch.float32  # a network made of the config changes this
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # of libraries, about each other
     try:
         network = make_network(read)
@@ -63,7 +66,7 @@ def base_of_run(settings: config.Config) -> Base:
         n_neurons=n_neurons,
         head=network.get_output_embeddings().weight.numel(),
         inside=sum(parameter.numel() for parameter in layers.parameters()),
-        saved_in_bfloat16=saved_in_bfloat16,
+        saved=saved,
     )
 
 
@@ -100,9 +103,10 @@ def make_network(read: Any, dtype: str = "float32", device: str = "meta") -> nn.
     return network.eval().requires_grad_(False)
 
 
-def weight_bytes(network: nn.Module) -> int:
-    """Bytes of a network's parameters; a tied one counts once."""
-    return sum(parameter.nbytes for parameter in network.parameters())
+def weight_bytes(network: nn.Module, *types: torch.dtype) -> int:
+    """Bytes of a network's parameters, or of those of some types; what several share counts once."""
+    chosen = [one for one in network.parameters() if one.dtype in types or not types]
+    return sum({one.untyped_storage()._cdata: one.nbytes for one in chosen}.values())
 
 
 def made_ready(settings: config.Config, method: str, network: nn.Module) -> Prepared:

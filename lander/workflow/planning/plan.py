@@ -8,6 +8,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import torch
+
 from lander.config import config
 from lander.config.methods import METHODS
 from lander.finetune.halves import halve
@@ -76,13 +78,15 @@ class _Run:
         steps = networks.updates(self.settings, self.texts) if trained else 0
         work = networks.training_flops(self.settings, prepared, self.texts, steps)
         batch, half = memory.batch_of(finetune.batch_size, *self.longest), not gpu and autocasts(finetune.precision)
-        loaded = networks.weight_bytes(prepared.network)
+        loaded, file = networks.weight_bytes(prepared.network), self.base.file_bytes(self.dtype)
         if half:
-            halve(prepared.network, lossless=self.base.saved_in_bfloat16)
+            halve(prepared.network, lossless=self.base.saved == torch.bfloat16)
+        halved = loaded - networks.weight_bytes(prepared.network)
+        if halved and not file:  # a mapped file stays in memory as long as one weight is in it
+            halved = -networks.weight_bytes(prepared.network, torch.bfloat16)
         kept = memory.micro_batch(prepared, next(iter(self.texts)), batch, autocast=half, again=finetune.recompute)
         sizes = {"parameters": total, "trained": trained, "activations": memory.beyond_tensors(gpu, half, kept)}
-        sizes["halved"] = loaded - networks.weight_bytes(prepared.network)
-        sizes["file"] = self.base.file_bytes
+        sizes |= {"halved": halved, "file": file}
         sizes["copy"] = self.base.parameters if "model" in METHODS[name].parts else 0
         together = 1 if gpu else finetune.ranks  # processes that share the device
         peaks = {
@@ -111,7 +115,9 @@ class _Run:
 
         def add(stage: str, number: int, peak: float, flops: float | None, rate: str = "full") -> None:
             peak = memory.beyond_tensors(self.of.gpu, False, peak)
-            peak = max(peak, 0 if self.of.gpu else base.file_bytes) + base.parameters * memory.SIZE[self.dtype]
+            peak = (
+                max(peak, 0 if self.of.gpu else base.file_bytes(self.dtype)) + base.parameters * memory.SIZE[self.dtype]
+            )
             memory_gb = (self.of.imports + peak) / GIGA
             rows.append({"stage": stage, "jobs": number, "memory_gb": memory_gb, "hours": self.hours(flops, rate)})
 
