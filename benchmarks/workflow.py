@@ -69,7 +69,7 @@ def prepare(folder: Path, configfile: Path) -> None:
     if raw["model"]["path"].count("/") > 1:  # a folder; an id of the hub is owner/name
         model = folder / raw["model"]["path"]
         model.mkdir(parents=True)
-        (model / "config.json").write_text('{"num_hidden_layers": 32}', encoding="utf-8")
+        (model / "config.json").write_text('{"model_type": "llama", "num_hidden_layers": 32}', encoding="utf-8")
         (model / "model.safetensors").write_bytes(b"weights")
 
 

@@ -88,19 +88,22 @@ class Trainer:
         """
         found = torch.zeros(len(numbers), 2, dtype=torch.float64)
         for place in range(dist.get_rank(), len(numbers), dist.get_world_size()):
-            number = numbers[place]
-            torch.manual_seed(self.schedule.seed + 7919 * number)  # dropout depends on the micro-batch alone
-            direction = self.schedule.direction(number)
-            self.prepared.router.direction = direction if routed else None
-            pairs = self.schedule.pairs[direction]
-            sequences, skips = zip(*(pairs[index] for index in self.schedule.indices(number)), strict=True)
-            batch = self.codec.pad_right(list(sequences), list(skips))
-            found[place] = torch.tensor([run(batch.to(self.engine.device)), batch.predicted], dtype=torch.float64)
+            batch = self.micro_batch(numbers[place], routed)
+            found[place] = torch.tensor([run(batch), batch.predicted], dtype=torch.float64)
         if dist.get_world_size() > 1:
             found = found.to(self.engine.device)
             dist.all_reduce(found)
             found = found.cpu()
         return found
+
+    def micro_batch(self, number: int, routed: bool) -> Batch:
+        """A micro-batch on the device, the router and the dice set for it."""
+        torch.manual_seed(self.schedule.seed + 7919 * number)  # dropout depends on the micro-batch alone
+        direction = self.schedule.direction(number)
+        self.prepared.router.direction = direction if routed else None
+        pairs = self.schedule.pairs[direction]
+        sequences, skips = zip(*(pairs[index] for index in self.schedule.indices(number)), strict=True)
+        return self.codec.pad_right(list(sequences), list(skips)).to(self.engine.device)
 
 
 def train(

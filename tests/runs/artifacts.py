@@ -86,7 +86,8 @@ def artifacts(run: Path) -> Iterator[tuple[str, Path]]:
     """Every file of a run that has a reader, and the pattern of its place; a file that fits nowhere is an error."""
     for path in sorted(run.rglob("*")):
         place = str(path.relative_to(run))
-        if path.is_file() and not re.fullmatch(UNREAD, place):
+        alone = path.suffix == ".svg" and not path.with_suffix(".json").exists()  # the picture of a table
+        if path.is_file() and not re.fullmatch(UNREAD, place) and not alone:
             yield next(pattern for pattern in READERS if re.fullmatch(pattern, place)), path
 
 

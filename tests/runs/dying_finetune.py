@@ -55,12 +55,12 @@ def save_and_die(folder, state, update, *rest):
         die()
 
 
-def begin_and_die(self, number):
+def begin_and_die(self, number, routed):
     if number == 11 and PLACE == "window":
         die()
     if number == 5 and PLACE.startswith("SIG"):
         os.kill(os.getpid(), signal.Signals[PLACE])
-    return micro_batch(self, number)
+    return micro_batch(self, number, routed)
 
 
 if PLACE == "checkpoint":

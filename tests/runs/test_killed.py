@@ -112,7 +112,8 @@ def snakemake(project: Project, *flags: str, fails: bool = False, **changes: Any
 def artifacts(results: Path) -> dict[str, bytes | str]:
     """File -> content of all that a run has made, without what depends on machine and time."""
     files = [path for path in results.rglob("*") if path.is_file() and path.relative_to(results).parts[0] not in OWN]
-    return {str(path.relative_to(results)): content(path) for path in files if not path.name.startswith(".")}
+    hidden = {path for path in files if any(part.startswith(".") for part in path.relative_to(results).parts)}  # seals
+    return {str(path.relative_to(results)): content(path) for path in files if path not in hidden}
 
 
 def content(path: Path) -> bytes | str:

@@ -11,6 +11,8 @@ import pytest
 import yaml
 from test_run import ROOT, said
 
+from lander.shared import tables
+
 RESULTS = "results/tiny"
 MODELS = ("zero-shot/main/s0", "zero-shot/best-prompt/s0", "in-context/main/s0")
 STAND_IN = """#!{python}
@@ -30,14 +32,17 @@ pytestmark = pytest.mark.workflow
 @pytest.fixture
 def work(tmp_path: Path) -> Path:
     """A working directory with the translations of three models, a checkpoint and an executable."""
+    for code, line in (("en", "source {}\n"), ("de", "das Haus ist alt\n")):
+        (tmp_path / f"text.{code}").write_text("".join(map(line.format, range(4))) + "zwei\n", encoding="utf-8")
+    rows = {"source": [f"source {n}" for n in range(4)], "target": "das Haus ist alt", "origin": "news"}
+    test = pd.DataFrame({**rows, "line": range(4), "other_references": None})
+    tables.write(tmp_path / RESULTS / "data/test/news/en-de.parquet", test, "heldout")
     for place, model in enumerate(MODELS):
         path = tmp_path / RESULTS / "translate" / model / "news/en-de.jsonl"
         path.parent.mkdir(parents=True)
         rows = [(f"source {n}", "das Haus ist alt", "das Haus ist" + " neu" * (place + n)) for n in range(4)]
         text = (json.dumps({"source": s, "reference": r, "raw": h, "hypothesis": h, "cut": False}) for s, r, h in rows)
         path.write_text("\n".join(text) + "\n", encoding="utf-8")
-    for code in ("en", "de"):
-        (tmp_path / f"text.{code}").write_text("eins\nzwei\n", encoding="utf-8")
     (tmp_path / "model.ckpt").write_text("weights")
     script = tmp_path / "bin/metric"
     script.parent.mkdir()
@@ -53,8 +58,8 @@ def snakemake(work: Path, metric: dict[str, Any], *flags: str, fails: bool = Fal
         **{"run": "tiny", "languages": ["en", "de"], "directions": ["en-de"], "methods": ["zero-shot", "in-context"]},
         "model": {"path": "lander-tiny"},
         "data": {
-            **{"train": [{**files, "lines": [1, 2]}], "dev": [{**files, "lines": [0, 1]}], "exclude": []},
-            "test": [{"name": "news", **files, "lines": [0, 1]}],
+            **{"train": [{**files, "lines": [4, 5]}], "dev": [{**files, "lines": [0, 1]}], "exclude": []},
+            "test": [{"name": "news", **files, "lines": [0, 4]}],
         },
         "evaluate": {"neural": [metric], "baselines": ["zero-shot/main"]},
     }

@@ -49,7 +49,9 @@ class Rehearsed:
         shutil.copy(ROOT / "lander/data/templates.yaml", self.work / "my-templates.yaml")
         for name in ("base", "base2"):
             (self.work / name).mkdir()
-            (self.work / name / "config.json").write_text('{"model_type": "bloom", "num_hidden_layers": 3}', encoding="utf-8")
+            (self.work / name / "config.json").write_text(
+                '{"model_type": "bloom", "num_hidden_layers": 3}', encoding="utf-8"
+            )
             (self.work / name / "model.safetensors").write_text(name, encoding="utf-8")
         command = [sys.executable, str(Path(__file__).with_name("rehearsal.py"))]
         environment = {**os.environ, "PYTHONPATH": str(self.code), "OMP_NUM_THREADS": "1"}
