@@ -142,7 +142,7 @@ def glance_table(inputs: Inputs, tests: list[str]) -> Table:
                 "time": measured(average(inputs, run, "seconds"), duration),
                 "tokens": measured(average(inputs, run, "tokens"), quantity),
                 "memory": measured(average(inputs, run, "peak_memory_bytes"), size),
-                "damage at step 0": measured(average(inputs, run, "damage_at_start"), lambda nats: f"{nats:.2f}"),
+                "damage": measured(average(inputs, run, "damage_at_start"), lambda nats: f"{nats:.2f}"),
             }
             cells += [(("training", heading), cell) for heading, cell in costs.items()]
         columns = [column for column, _ in cells]
