@@ -21,6 +21,7 @@ from collections.abc import Iterable
 from hashlib import blake2b
 
 from lander.data.reading import every_text
+from lander.data.repair import repair
 from lander.data.sources import Source
 
 GRAM = 5  # letters: about a word
@@ -49,7 +50,9 @@ class Excluded:
         near: dict[str, None] = {}
         for source in sources:
             for language, text in every_text(source, languages):
-                if normal := normalise(text):
+                for normal in filter(
+                    None, map(normalise, dict.fromkeys((text, repair(text))))
+                ):  # training text is repaired
                     self.digests.add(digest(normal))
                     if similarity < 1 and language in languages:
                         near[normal] = None

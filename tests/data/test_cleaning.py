@@ -441,6 +441,17 @@ def test_what_is_repaired_is_counted_apart(tmp_path):
         assert "repaired" not in set(counts["reason"])
 
 
+def test_a_damaged_line_is_excluded_by_itself(tmp_path):
+    """Training text is repaired before it is compared."""
+    held = tmp_path / "held.txt"
+    held.write_text("Tom &amp; Ann went home.\nIt is schÃ¶n here.\n", encoding="utf-8")
+    german = [DE, "Es ist hier ganz anders.", "Das ist ein anderer Satz, der bleiben darf."]
+    english = ["Tom &amp; Ann went home.", "It is schÃ¶n here.", "This is another sentence, which may stay."]
+    table, counts, _ = run(tmp_path, german, english, [{"files": {"en": str(held)}}], {"order": ["repair", "exclude"]})
+    assert list(table["second"]) == english[2:]
+    assert counts.set_index("reason")["pairs"]["exclude"] == 2
+
+
 @pytest.mark.parametrize("language", ["en", "de", "fr"])
 def test_excluded_texts_go_whatever_their_language_case_or_side(tmp_path, language):
     held = tmp_path / "held.txt"
