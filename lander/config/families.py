@@ -83,4 +83,8 @@ def unsupported(config: Mapping[str, Any]) -> str | None:
         )
     if config.get("transformers_weights"):
         return "its weights have a name of their own (transformers_weights); rename them and remove this key"
+    if config.get("slow_but_exact") and config.get("pretraining_tp", 1) != 1:
+        return "slow_but_exact multiplies slices of projections, past the neurons that Lander reads; set it to false"
+    if config.get("is_encoder_decoder"):
+        return f"is_encoder_decoder is set, and models of type {kind!r} have a decoder alone; set it to false"
     return None

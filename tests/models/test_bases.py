@@ -122,6 +122,8 @@ CONFIGS = {  # keys of config.json -> what the refusal names
     "phi3": ({"model_type": "phi3"}, "gate and input projection in one matrix"),
     "unknown": ({"model_type": "gpt2"}, "docs/new-family.md"),
     "no type": ({"model_type": None}, "names no model_type"),
+    "slow bloom": ({"slow_but_exact": True, "pretraining_tp": 4}, "slow_but_exact"),
+    "encoder": ({"is_encoder_decoder": True}, "is_encoder_decoder is set"),
     "own names": ({"transformers_weights": "x.safetensors"}, "transformers_weights"),
 }
 
