@@ -1,4 +1,4 @@
-"""The geometry on which detection is measured: a BLOOM of random float32 weights and one batch of random tokens."""
+"""What detection is measured on: a geometry as detection loads it, and one batch of random tokens."""
 
 import argparse
 import json
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from benchmarks._geometry import add_batch
 from benchmarks._measuring import measure, ratio
 from lander.detect.activations import mean_activations
 from lander.detect.estimators import sum_scores
@@ -57,35 +58,27 @@ class Detection:
         for system, values in seconds.items():
             row = f"{system:<14}{flops[system] / 1e9:>9.2f}{statistics.median(values):>10.4f}"
             print(f"{row}{ratio(values, seconds['forward']):>11.2f}{flops[system] / forward:>8.2f}")
+        if "peak_gb" in figures:
+            print(f"peak {figures['peak_gb']:.2f} GB above the imports, the weights {figures['peak_bound_gb']:.2f} GB")
         medians = {system: statistics.median(values) for system, values in seconds.items()}
         machine_is = {"benchmark": name, "machine": platform.machine()}
         print(json.dumps(machine_is | figures | {"seconds": medians, "flops": flops}))
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Flags of the geometry."""
-    add = parser.add_argument
-    add("--rounds", type=int, default=7)
-    add("--threads", type=int, default=1)
-    add("--width", type=int, default=384)
-    add("--layers", type=int, default=8)
-    add("--heads", type=int, default=8)
-    add("--vocabulary", type=int, default=8000)
-    add("--batch", type=int, default=8, help="sequences")
-    add("--tokens", type=int, default=64, help="of a sequence")
+    """Flags of the geometry and the batch."""
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=1)
+    add_batch(parser, "scoring")
 
 
 def make(args: argparse.Namespace) -> Detection:
     """The network and batch of the command line, as `lander.models.loading.load` gives a network."""
-    from transformers import BloomConfig, BloomForCausalLM
-
     machine.prepare(args.threads)
-    torch.manual_seed(0)
-    config = BloomConfig(vocab_size=args.vocabulary, hidden_size=args.width, n_layer=args.layers, n_head=args.heads)
-    network = BloomForCausalLM(config)
+    network = args.shape.make("auto")
     families.fuse_activations(network)
-    ids = torch.randint(4, args.vocabulary, (args.batch, args.tokens))
+    ids = torch.randint(4, args.shape.config.vocab_size, (args.batch, args.tokens))
     batch = Batch(ids, torch.ones_like(ids), ids).to(machine.device())
-    words = f"BLOOM, width {args.width}, {args.layers} layers, vocabulary {args.vocabulary}, batch {args.batch} x "
-    words += f"{args.tokens}, float32, {args.threads} thread(s), {machine.device()}, {args.rounds} rounds"
-    return Detection(network.eval().requires_grad_(False).to(machine.device()), batch, words)
+    words = f"{args.shape.words}, batch {args.batch} x {args.tokens},\n{str(network.dtype).removeprefix('torch.')}, "
+    words += f"{args.threads} thread(s), {machine.device()}, {args.rounds} rounds"
+    return Detection(network, batch, words)

@@ -1,6 +1,7 @@
 """What the activation pass costs, compared with a plain forward pass over the same tokens.
 
     python -m benchmarks.activations
+    python -m benchmarks.activations --geometry gemma270
 
 Measured: `lander.detect.activations.mean_activations`, hooks included, in turns with the forward pass. The ratio is the
 median over rounds.
@@ -11,8 +12,10 @@ JSON: `vs_forward`, `bound`, `seconds`, `flops`.
 """
 
 import argparse
+import math
 
 from benchmarks import _detection as detection
+from benchmarks._geometry import parse
 from benchmarks._measuring import ratio
 from lander.models import families
 
@@ -20,10 +23,10 @@ from lander.models import families
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.activations", description=__doc__.splitlines()[0])
     detection.add_flags(parser)
-    args = parser.parse_args()
+    args = parse(parser)
     made = detection.make(args)
     seconds = made.measured({"activations": made.activations}, args.rounds)
-    sums = 2 * made.batch.input_ids.numel() * args.layers * families.ffn_of(made.network, 0).n_neurons
+    sums = 2 * made.batch.input_ids.numel() * math.prod(families.shape_of(made.network))
     flops = {"forward": made.flops["forward"], "activations": made.flops["forward"] - made.flops["head"] + sums}
     bound = flops["activations"] / flops["forward"]
     made.show("activations", seconds, flops, vs_forward=ratio(seconds["activations"], seconds["forward"]), bound=bound)

@@ -1,14 +1,16 @@
 """How much memory a training takes: landermt beside full finetuning and LoRA, each in its own process.
 
     python -m benchmarks.memory
+    python -m benchmarks.memory --geometry gemma270
 
 Measured: the peak of a process while it builds its model and makes some updates, above what it has once everything is
 imported. That is resident memory on a CPU, and what PyTorch has allocated on a GPU. `benchmarks/_training.py` describes
 the systems and the loops. Peers: full finetuning and PEFT's LoRA.
 
-Bound: what must be in memory, the base's weights in bfloat16, and for each trained parameter a float32 master, two
-moments and a gradient (14 bytes with a bfloat16 gradient).
-JSON: `loops`, `bytes`, and the ratios of the first loop, such as `ratio_vs_full`.
+Bound: what must be in memory, the frozen weights in bfloat16, and for each trained parameter a float32 master, two
+moments and the gradient (14 bytes more than a frozen one).
+`landermt_gb` is the larger of the peaks of landermt's two scopes.
+JSON: `landermt_gb`, `loops`, `bytes`, and the ratios of the first loop, such as `ratio_vs_full`.
 """
 
 import argparse
@@ -17,11 +19,13 @@ import platform
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from benchmarks import _training as training
+from benchmarks._geometry import parse
 from lander.shared import machine
 
 STATUS = Path("/proc/self/status")
@@ -35,24 +39,37 @@ def resident(field: str) -> int:
     return int(line.split()[1]) * 1024
 
 
+def peak_of(run: Callable[[], object]) -> int:
+    """Bytes that this process takes at most while it runs a function, above what it has before."""
+    from transformers import BloomForCausalLM, Gemma3ForCausalLM, LlamaForCausalLM  # noqa: F401
+
+    gpu = torch.cuda.is_available()
+    before = torch.cuda.memory_allocated() if gpu else resident("VmRSS")
+    run()
+    return (torch.cuda.max_memory_allocated() if gpu else resident("VmHWM")) - before
+
+
 def measure_one(args: argparse.Namespace) -> dict[str, int]:
     """In its own process: a system's peak above its imports, in bytes."""
     import peft  # noqa: F401
-    from transformers import BloomForCausalLM  # noqa: F401
 
     from lander.finetune.engine import end_processes, import_deepspeed, start_processes
 
     machine.prepare(args.threads)
     import_deepspeed()
     start_processes()
-    gpu = torch.cuda.is_available()
-    before = torch.cuda.memory_allocated() if gpu else resident("VmRSS")
-    step = training.make(args.systems[0], args.loops[0], training.size_of(args), args.chosen)
-    for _ in range(args.steps):
-        step()
-    peak = (torch.cuda.max_memory_allocated() if gpu else resident("VmHWM")) - before
+    parameters = 0
+
+    def run() -> None:
+        nonlocal parameters
+        step = training.make(args.systems[0], args.loops[0], training.size_of(args), args.chosen)
+        parameters = step.parameters
+        for _ in range(args.steps):
+            step()
+
+    peak = peak_of(run)
     end_processes()
-    return {"peak": peak, "parameters": step.parameters}
+    return {"peak": peak, "parameters": parameters}
 
 
 def measure(args: argparse.Namespace, argv: list[str]) -> dict[str, dict[str, dict[str, int]]]:
@@ -78,29 +95,26 @@ def ratios(found: dict[str, dict[str, int]]) -> dict[str, float]:
     }
 
 
-def weights(size: training.Size) -> int:
-    """Bytes of the base."""
-    with torch.device("meta"):
-        from transformers import BloomConfig, BloomForCausalLM
-
-        config = BloomConfig(vocab_size=size.vocabulary, hidden_size=size.width, n_layer=size.layers, n_head=size.heads)
-        return 2 * sum(parameter.numel() for parameter in BloomForCausalLM(config).parameters())
+def landermt_gb(found: dict[str, dict[str, int]]) -> float | None:
+    """The larger peak of the measured scopes of landermt."""
+    return max((found[scope]["peak"] / 1e9 for scope in ("ffn", "layer") if scope in found), default=None)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.memory", description=__doc__.splitlines()[0])
     training.add_flags(parser)
-    parser.add_argument("--chosen", type=training.layer_list, default=(3, 4, 10, 11), help="layers, as 3,4,10,11")
+    parser.add_argument("--chosen", type=training.layer_list, help="layers, as 3,4,10,11")
     parser.add_argument("--steps", type=int, default=3, help="updates")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    args = parse(parser)
+    args.chosen = args.chosen or args.shape.chosen
     if args.one:
         print(json.dumps(measure_one(args)))
         return
     size = training.size_of(args)
-    found, base = measure(args, sys.argv[1:]), weights(size)
+    found, base = measure(args, sys.argv[1:]), 2 * args.shape.parameters()
     print(f"{size.words}, {args.threads} thread(s), {machine.device()}")
-    print(f"weights {base / 1e6:,.0f} MB; chosen layers {', '.join(map(str, args.chosen))}")
+    print(f"weights in bfloat16 {base / 1e6:,.0f} MB; chosen layers {', '.join(map(str, args.chosen))}")
     print(f"{'loop':<8}{'system':<14}{'trained':>12}{'peak MB':>10}{'bound MB':>10}{'x full':>9}{'x lora':>9}")
     for loop, rows in found.items():
         for system, row in rows.items():
@@ -110,7 +124,8 @@ def main() -> None:
                 line += f"{row['peak'] / rows[other]['peak']:>9.2f}" if other in rows else " " * 9
             print(line)
     loops = {loop: ratios(rows) for loop, rows in found.items()}
-    record = {"benchmark": "memory", "machine": platform.machine(), "device": str(machine.device())}
+    record = {"benchmark": "memory", "geometry": args.geometry, "machine": platform.machine()}
+    record |= {"device": str(machine.device()), "landermt_gb": landermt_gb(found[args.loops[0]])}
     print(json.dumps({**record, **loops[args.loops[0]], "loops": loops, "bytes": found}))
 
 

@@ -17,12 +17,12 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import yaml
 
+from benchmarks._geometry import GEOMETRIES
 from lander.config import config
 from lander.data.reading import read
 from lander.data.sources import Source
@@ -31,28 +31,6 @@ from lander.shared import tables
 from lander.workflow import planning
 from lander.workflow.planning import networks
 
-GEOMETRIES: dict[str, dict[str, Any]] = {
-    "lander-tiny": {},
-    "smollm2-135m": {
-        "model_type": "llama",
-        "vocab_size": 49_152,
-        "hidden_size": 576,
-        "num_hidden_layers": 30,
-        "intermediate_size": 1536,
-        "num_attention_heads": 9,
-        "num_key_value_heads": 3,
-    },
-    "gemma-3-270m": {
-        "model_type": "gemma3_text",
-        "vocab_size": 262_144,
-        "hidden_size": 640,
-        "num_hidden_layers": 18,
-        "intermediate_size": 2048,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 1,
-        "head_dim": 256,
-    },
-}
 TRAININGS = ("full", "landermt", "lora", "adapter")
 STAGES = ("activations", "awareness", "translate")
 DIRECTIONS = {"en-de": ("en", "de"), "de-en": ("de", "en")}
@@ -79,13 +57,9 @@ def peak(module: str, *flags: str) -> int:
     return int(done.stdout.split()[-1]) * 1024
 
 
-def write_model(folder: Path, geometry: dict[str, Any]) -> None:
+def write_model(folder: Path, geometry: str) -> None:
     """A model of random weights."""
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    sizes = {name: value for name, value in geometry.items() if name != "model_type"}
-    read = AutoConfig.for_model(geometry["model_type"], **sizes, tie_word_embeddings=True)
-    AutoModelForCausalLM.from_config(read, dtype="bfloat16").save_pretrained(folder)
+    GEOMETRIES[geometry].make("bfloat16").save_pretrained(folder)
     loading.load_codec("lander-tiny").tokenizer.save_pretrained(folder)
 
 
@@ -163,7 +137,7 @@ def measured(folder: Path, settings: config.Config, what: str, steps: int, *more
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.plan", description=__doc__.splitlines()[0])
-    parser.add_argument("--geometries", nargs="+", choices=GEOMETRIES, default=list(GEOMETRIES))
+    parser.add_argument("--geometries", nargs="+", choices=GEOMETRIES, default=["tiny", "smollm2", "gemma270"])
     parser.add_argument("--what", nargs="+", choices=[*TRAININGS, *STAGES], default=[*TRAININGS, *STAGES])
     parser.add_argument("--steps", type=int, default=4, help="updates of a training, of two micro-batches")
     parser.add_argument("--pairs", type=int, default=320)
@@ -174,13 +148,10 @@ def main() -> None:
     for name in args.geometries:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
-            if GEOMETRIES[name]:
-                write_model(folder / name, GEOMETRIES[name])
+            write_model(folder / name, name)
             write_texts(folder, args.pairs)
             trainings = tuple(one for one in TRAININGS if one in args.what or one == "landermt")  # it has all stages
-            settings = settings_of(
-                folder, str(folder / name) if GEOMETRIES[name] else name, trainings or ("zero-shot",)
-            )
+            settings = settings_of(folder, str(folder / name), trainings or ("zero-shot",))
             plan, found[name] = planned(settings, here), {}
             for what in args.what:
                 row = {"planned": plan[what], "measured": measured(folder, settings, what, args.steps)}

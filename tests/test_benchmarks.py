@@ -23,33 +23,33 @@ import pytest
 import torch
 import toys
 
-from benchmarks import _detection, awareness, clean, finetune, gpu, memory, padding, scale, workflow
+from benchmarks import _detection, awareness, clean, finetune, gpu, memory, padding, scale, translate, workflow
 from benchmarks import _training as training
+from benchmarks._geometry import GEOMETRIES
 from lander.detect import estimators
 from lander.models.tokens import Codec
 from lander.translate.translator import Translator
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")  # runpy's, of shared imports
 ROOT = Path(__file__).parent.parent
-WIDTH, LAYERS, VOCABULARY, ROWS, TOKENS, PROMPT = 32, 4, 512, 2, 12, 6
-SIZE = training.Size(WIDTH, LAYERS, 2, VOCABULARY, ROWS, TOKENS, PROMPT, absent=0.0)
-NETWORK = "--width 32 --layers 4 --heads 2 --vocabulary 512"
-STEP = f"{NETWORK} --batch 2 --tokens 12 --prompt 6"
-DETECTION = "--width 16 --layers 2 --heads 2 --vocabulary 64 --batch 2 --tokens 6 --rounds 1"
+WIDTH, LAYERS, VOCABULARY, ROWS, TOKENS, PROMPT = 128, 6, 2560, 2, 12, 6  # of the geometry `tiny`
+SIZE = training.Size(GEOMETRIES["tiny"], ROWS, TOKENS, PROMPT)
+STEP = "--geometry tiny --batch 2 --tokens 12 --prompt 6"
+DETECTION = "--geometry tiny --batch 2 --tokens 6 --rounds 1"
 TINY = {  # flags that make a benchmark small; {text} has lines in two languages, {out} is a folder
     "ablation": "--languages en --sentences 2 --neurons 4",
     "activations": DETECTION,
     "awareness": DETECTION,
     "clean": "--text {text} --pairs 6 --sizes 8 --rounds 1 --opusfilter=",
-    "finetune": f"{STEP} --rounds 1 --chosen 1,3 0,3 --systems full lora-default ffn",
+    "finetune": f"{STEP} --rounds 1 --chosen 1,3 0,3 --systems full lora-default ffn --loops engine plain",
     "first_token": "--text {text} --sentences 1",
-    "gpu": f"{NETWORK} --batch 2 --rounds 2 --lengths {{text}}/lengths --systems ffn --peak 1",
+    "gpu": "--geometry tiny --chosen 1,3 --batch 2 --rounds 2 --lengths {text}/lengths --systems ffn --peak 1",
     "memory": f"{STEP} --chosen 1,3 --systems full ffn --loops plain --steps 1",
     "padding": "--directions en-de --pairs 8 --sentences 4 --max-new-tokens 3 --text {text}",
-    "plan": "--geometries lander-tiny --what landermt activations --pairs 80 --steps 1",
+    "plan": "--geometries tiny --what landermt activations --pairs 80 --steps 1",
     "scale": "--what directions --values 3 --width 16 --vocabulary 64 --tokens 6 --rounds 1 --out {out}/scale",
     "significance": "--methods 2 --sentences 20",
-    "translate": "--width 32 --layers 2 --heads 2 --vocabulary 2560 --batch 2 --tokens 6 --new 3 --rounds 1 --chosen 1",
+    "translate": "--geometry tiny --batch 2 --tokens 6 --new 3 --rounds 1",
     "workflow": "--rounds 1 --no-op=",
 }
 SLOW = ("clean", "finetune", "gpu", "memory", "plan", "scale", "workflow")  # they start processes
@@ -103,11 +103,23 @@ def test_the_documented_command_prints_its_documented_keys(name, tiny):
 
 def test_floating_point_operations_are_those_of_the_needed_linear_maps():
     matrix, head = WIDTH * WIDTH, 2 * ROWS * (TOKENS - PROMPT) * VOCABULARY * WIDTH
-    forward = training.forward_step(SIZE).flops
-    assert forward == 2 * ROWS * TOKENS * LAYERS * 12 * matrix + head  # qkv 3, attention 1, FFN 8
-    assert training.make("full", "plain", SIZE, ()).flops == 3 * forward
-    ffn = training.make("ffn", "plain", SIZE, (1, 3)).flops  # no gradient below layer 1; two FFNs are trained
-    assert ffn == 2 * ROWS * TOKENS * (48 + 36 + 16) * matrix + 2 * head
+    forward = 2 * ROWS * TOKENS * LAYERS * 12 * matrix + head  # qkv 3, attention 1, FFN 8
+    full, ffn = (training.make(system, "plain", SIZE, (1, 3)) for system in ("full", "ffn"))
+    assert full.flops == 3 * forward
+    assert ffn.flops == 2 * ROWS * TOKENS * (72 + 60 + 16) * matrix + 2 * head  # no gradient below layer 1; two FFNs
+    for step, layers in ((full, 3 * LAYERS), (ffn, LAYERS + 2 * (LAYERS - 1))):
+        attention = [m for m in step.maps if m.heads > 1]  # in a pass two products for each head
+        assert sum(m.flops for m in step.maps if m.heads == 1) == step.flops
+        assert sum(m.flops for m in attention) == layers * 2 * 2 * ROWS * TOKENS * TOKENS * WIDTH
+
+
+def test_products_of_a_step_are_made_in_its_shapes():
+    maps = [training.Map(3, 4, 5, True, False), training.Map(3, 4, 3, True, True, heads=2)]
+    found = []
+    with mock.patch.object(torch.Tensor, "__matmul__", lambda a, b: found.append((*a.shape, *b.shape))):
+        training.products(maps, torch.ones(training.numbers_of(maps) + 1))()
+    forward = [(3, 4, 4, 5), (2, 3, 4, 2, 4, 3)]
+    assert found == [*forward, (2, 3, 3, 2, 3, 4), (2, 3, 3, 2, 3, 4), (3, 5, 5, 4)]
 
 
 def test_absent_neurons_are_left_out():
@@ -118,11 +130,17 @@ def test_absent_neurons_are_left_out():
 
 
 def test_ratios_are_of_medians_over_rounds_and_of_peaks():
-    seconds = {"forward": [1.0, 1.0, 2.0], "plain:full": [3.0, 4.0, 8.0], "plain:ffn": [1.5, 2.0, 8.0]}
-    steps = {name: training.Step(lambda: 0.0, 0, flops) for name, flops in zip(seconds, (10, 30, 20), strict=True)}
-    assert finetune.ratios(seconds, steps, "plain") == {"speedup_vs_full": 2.0, "bound_ratio": 1.0}
+    seconds = {"products:ffn": [1.0, 1.0, 2.0], "plain:full": [3.0, 4.0, 8.0], "plain:ffn": [1.5, 2.0, 8.0]}
+    assert finetune.ratios(seconds, list(seconds), "plain") == {"speedup_vs_full": 2.0, "bound_ratio": 2.0}
     rows = {"ffn": {"peak": 3}, "full": {"peak": 6}, "lora": {"peak": 2}}
     assert memory.ratios(rows) == {"ratio_vs_full": 0.5, "ratio_vs_lora": 1.5}
+    assert memory.landermt_gb(rows | {"layer": {"peak": 4_000_000_000}}) == 4
+    made = {"base float32": [8, 8], "routed float32": [4, 8], "export float32": [8, 8]}
+    made |= {"base bfloat16": [6, 6], "routed bfloat16": [1, 2]}
+    assert translate.ratios(made, ["float32", "bfloat16"]) == {
+        **{"vs_library": 1.5, "vs_library_float32": 1.5, "vs_library_bfloat16": 4.5},
+        **{"routed_vs_base": 1.5, "export_vs_base": 1.0, "bf16_vs_fp32": 4.0},
+    }
 
 
 @pytest.mark.workflow
@@ -144,19 +162,21 @@ def test_memory_of_each_system_in_its_own_process(tiny):
 
 
 def test_operations_of_detection(tiny):
-    matrix, head = 12 * 16 * 16 * 2, 64 * 16
+    matrix, head = 12 * WIDTH * WIDTH * LAYERS, VOCABULARY * WIDTH
     found = tiny.run("activations")
     assert found["flops"]["forward"] == 2 * 12 * (matrix + head)  # 12 tokens
-    assert found["flops"]["activations"] == 2 * 12 * (matrix + 2 * 64)  # a sum of 64 neurons in each of 2 layers
+    assert found["flops"]["activations"] == 2 * 12 * (matrix + LAYERS * 4 * WIDTH)  # a sum of each neuron
     assert found["vs_forward"] > 0
     found = tiny.run("awareness")
     assert found["flops"]["awareness"] == 2 * found["flops"]["forward"]
     assert found["vs_forward"] > 0
+    assert found["peak_gb"] > 0
+    assert found["peak_bound_gb"] == pytest.approx(4 * GEOMETRIES["tiny"].parameters() / 1e9)
 
 
 def test_captum_scores_as_we_do():
     pytest.importorskip("captum")
-    args = argparse.Namespace(width=16, layers=2, heads=2, vocabulary=64, batch=2, tokens=6, rounds=1, threads=1)
+    args = argparse.Namespace(shape=GEOMETRIES["tiny"], batch=2, tokens=6, rounds=1, threads=1)
     made = _detection.make(args)
     awareness.check(made)
     ours = awareness.sum_scores(made.network, iter([made.batch])).scores()
@@ -192,7 +212,7 @@ def test_padding_of_every_text(tiny):
 
 def test_operations_of_decoding(tiny):
     found = tiny.run("translate")
-    matrix, head = 12 * 32 * 32 * 2, 2560 * 32
+    matrix, head = 12 * WIDTH * WIDTH * LAYERS, VOCABULARY * WIDTH
     assert found["flops"] == 2 * 2 * (8 * matrix + 3 * head)  # 6 tokens read, 2 of 3 written ones read again
     assert found["routed_vs_base"] > 0 < found["export_vs_base"]
 
@@ -277,7 +297,7 @@ def test_scale_scores_so_many_sentences(monkeypatch):
     assert len(read) == 3  # batches of 8
 
 
-SMALL = [*NETWORK.split(), "--rounds=2"]
+SMALL = ["--geometry=tiny", "--rounds=2"]
 
 
 def test_gpu_says_what_fits_and_how_much_is_used(monkeypatch, capsys):
@@ -310,7 +330,7 @@ def test_gpu_reads_lengths_and_chooses_layers(tmp_path, monkeypatch):
     read = [schedule.pairs["en-de"][index] for number in range(3) for index in schedule.indices(number)]
     assert len(read) == 15
     assert {(prompt, len(tokens) - prompt) for tokens, prompt in read} == {(3, 2), (9, 4)}
-    assert max(max(tokens) for tokens, _ in read) < 512
+    assert max(max(tokens) for tokens, _ in read) < VOCABULARY
     monkeypatch.setattr(sys, "argv", ["gpu"])
     assert gpu.parse().chosen == (7, 10, 25, 27)  # of 30
 
@@ -347,6 +367,6 @@ def test_gpu_trains_in_processes(tiny):
     found = tiny.run("gpu")
     assert found["recomputed_ffn_2"] is False
     assert found["chosen"] == [1, 3]  # the same operations as by hand above: 24 tokens, 12 of them predicted
-    needed = (2 * 24 * (48 + 36 + 16) * 32 * 32 + 2 * 2 * 12 * 512 * 32) / 24
+    needed = (2 * 24 * (72 + 60 + 16) * WIDTH * WIDTH + 2 * 2 * 12 * VOCABULARY * WIDTH) / 24
     assert found["utilisation_ffn_2"] == pytest.approx(found["tokens_per_s_ffn_2"] * needed)
     assert found["peak_gb_ffn_2"] > 0

@@ -75,6 +75,16 @@ def flops(prepared: Prepared, direction: str, read: float, predicted: float) -> 
 
 def weights(prepared: Prepared, direction: str) -> tuple[int, int, int]:
     """N_d, U_d and W_d of a direction."""
+    run = above = trained = 0
+    for part, gradient in running(prepared, direction):
+        run += part.weight.numel()
+        above += part.weight.numel() * gradient
+        trained += part.weight.numel() * part.weight.requires_grad
+    return run, above, trained
+
+
+def running(prepared: Prepared, direction: str) -> list[tuple[nn.Linear, bool]]:
+    """The layers' linear maps that run in a direction, and whether a gradient goes through each."""
     prepared.router.direction = direction
     layers = families.layers_of(base_of(prepared.network))
     outside = {id(p) for p in prepared.trained().values()} - {id(p) for p in layers.parameters()}
@@ -86,11 +96,9 @@ def weights(prepared: Prepared, direction: str) -> tuple[int, int, int]:
         scales = ffn.scales(ffn.shifts())
         absent += [block for block, scale in zip(ffn.blocks, scales, strict=True) if scale is None]
     left_out = {id(part) for module in absent for part in module.modules()}
-    run = above = trained = 0
-    for depth, layer in enumerate(layers):
-        for part in layer.modules():
-            if isinstance(part, nn.Linear) and id(part) not in left_out:
-                run += part.weight.numel()
-                above += part.weight.numel() * (depth >= lowest)
-                trained += part.weight.numel() * part.weight.requires_grad
-    return run, above, trained
+    return [
+        (part, depth >= lowest)
+        for depth, layer in enumerate(layers)
+        for part in layer.modules()
+        if isinstance(part, nn.Linear) and id(part) not in left_out
+    ]

@@ -4,10 +4,14 @@ Autocast rounds every matrix to bfloat16 at each step. Of a frozen matrix that i
 are rounded once: equal products to the bit, no cast in a step, and half the memory. Norms and biases stay as they are.
 An embedding is kept in float32, since what it gives is added to the residual stream unrounded, unless rounding changes
 none of its numbers; then its rows are made float32 when they are read.
+
+Attention changes its kernel where sequences are short (`plain_attention`).
 """
 
 import torch
 from torch import nn
+
+SHORT = 256  # tokens
 
 
 def halve(network: nn.Module, lossless: bool | None = None) -> None:
@@ -30,6 +34,16 @@ def halve(network: nn.Module, lossless: bool | None = None) -> None:
     for module in network.modules():
         if isinstance(module, nn.Linear) and not module.weight.requires_grad and module.weight.dtype == torch.float32:
             module.weight = _frozen(module.weight.detach().to(torch.bfloat16))
+
+
+def plain_attention(network: nn.Module, longest: int) -> None:
+    """Attention as plain products, for sequences of at most `SHORT` tokens, on a CPU.
+
+    Forward and backward, torch's fused kernel takes four times as long there. Its memory does not grow with the square
+    of the tokens, so longer sequences keep it.
+    """
+    if longest <= SHORT and network.device.type == "cpu" and network.config._attn_implementation == "sdpa":
+        network.set_attn_implementation("eager")
 
 
 def _frozen(weight: torch.Tensor) -> nn.Parameter:

@@ -48,6 +48,11 @@ class Schedule:
     def directions(self) -> list[str]:
         return list(self.pairs)
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest pair."""
+        return max(int(pairs.lengths.max()) for pairs in self.pairs.values())
+
     def batches_per_epoch(self, direction: str) -> int:
         return -(-len(self.pairs[direction]) // self.batch_size)
 

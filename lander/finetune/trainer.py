@@ -20,7 +20,7 @@ from lander.config.finetune import Training
 from lander.finetune import checkpoint, frozen
 from lander.finetune.cost import Spent
 from lander.finetune.engine import MASTERS, Engine, say
-from lander.finetune.halves import halve
+from lander.finetune.halves import halve, plain_attention
 from lander.finetune.methods import Prepared
 from lander.finetune.schedule import Schedule
 from lander.models.losses import summed_loss
@@ -128,6 +128,8 @@ def train(
         return {}, pd.DataFrame(columns=LOG_COLUMNS), 0.0
     if machine.autocasts(settings.precision) and settings.zero_stage < 3:  # stage 3 gathers parameters of one type
         halve(prepared.network)
+    if machine.autocasts(settings.precision):
+        plain_attention(prepared.network, schedule.longest)
     before = frozen.digests(prepared.network)
     if settings.recompute:
         prepared.network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

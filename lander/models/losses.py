@@ -17,7 +17,8 @@ from torch.nn.functional import cross_entropy
 
 from lander.models.tokens import IGNORED, Batch
 
-LOGITS_AT_ONCE = 2**24  # numbers; 64 positions of Gemma
+LOGITS_AT_ONCE = 2**27  # bytes; 256 positions of Gemma: with fewer, reading the head takes longer than multiplying
+NUMBERS_AT_ONCE = 2**21  # of their softmax on a CPU: what stays in its cache
 PAIRS_AT_ONCE = 2**22  # of tokens that look at each other; BLOOM holds a few numbers for each and each head
 
 
@@ -61,18 +62,15 @@ class _SummedLoss(torch.autograd.Function):
             with torch.enable_grad():
                 states = states.detach().requires_grad_(True)
                 raw = head(states)
-            z = _capped(raw.detach(), cap)
-            top = z.amax(-1, keepdim=True)
-            own = z.gather(-1, chosen[:, None])
-            slope = 1 - (z / cap).square() if cap else None  # of the cap, tanh' = 1 - tanh^2
-            exps = z.sub_(top).exp_().sum(-1, keepdim=True)  # in place: the head's gradient does not read its output
-            total += (exps.log() + top - own).sum()
-            z.div_(exps).scatter_add_(-1, chosen[:, None], torch.full_like(own, -1.0))  # dL/dz
-            z = z * slope if cap else z
-            first, *others = torch.autograd.grad(raw, [states, *trained], z.to(raw.dtype))
+            slope = raw.detach()  # in place: the head's gradient does not read its output
+            rows = max(1, NUMBERS_AT_ONCE // slope.shape[1]) if slope.is_cpu else len(slope)
+            for part, label in zip(slope.split(rows), chosen[:, None].split(rows), strict=True):
+                total += _turn_into_slope(part, label, cap)
+            first, *others = torch.autograd.grad(raw, [states, *trained], slope)
             out.copy_(first)
             for held, one in zip(gradients, others, strict=True):
                 held += one
+            del raw, slope, part, others  # before the next ones are made
         ctx.save_for_backward(gradient, *gradients)
         return total
 
@@ -80,6 +78,17 @@ class _SummedLoss(torch.autograd.Function):
     def backward(ctx: Any, *above: torch.Tensor):
         gradient, *gradients = (one * above[0].to(one.dtype) for one in ctx.saved_tensors)
         return gradient, None, None, None, *gradients
+
+
+def _turn_into_slope(logits: torch.Tensor, labels: torch.Tensor, cap: float | None) -> torch.Tensor:
+    """The summed loss of some positions; their logits (positions, vocabulary) become dL/dz. `labels`: (positions, 1)"""
+    z = _capped(logits, cap)
+    slope = z.softmax(-1)
+    normaliser = z.amax(-1, keepdim=True) - slope.amax(-1, keepdim=True).log()  # log sum_v exp z_v, of the largest
+    own = z.gather(-1, labels)
+    slope.scatter_add_(-1, labels, torch.full_like(own, -1.0))
+    logits.copy_(slope * (1 - (z / cap).square()) if cap else slope)  # of the cap, tanh' = 1 - tanh^2
+    return (normaliser - own).sum()
 
 
 def _predicting(network: nn.Module, batch: Batch, inputs: dict[str, torch.Tensor]) -> tuple[Any, ...]:
@@ -106,8 +115,9 @@ def _hidden(body: nn.Module, mask: torch.Tensor, inputs: dict[str, torch.Tensor]
 
 
 def _chunks(hidden: torch.Tensor, labels: torch.Tensor, head: nn.Module) -> tuple[Any, Any]:
-    size = max(1, LOGITS_AT_ONCE // head.weight.shape[0])
-    return hidden.split(size), labels.split(size)
+    size = len(hidden) * head.weight.shape[0] * head.weight.element_size()
+    parts = max(1, -(-size // LOGITS_AT_ONCE))  # of equal size
+    return hidden.tensor_split(parts), labels.tensor_split(parts)
 
 
 def _capped(logits: torch.Tensor, cap: float | None) -> torch.Tensor:

@@ -24,7 +24,8 @@ def test_loss_and_gradients_are_those_of_plain_cross_entropy(trained, cap, monke
     ids = torch.randint(5, network.config.vocab_size, (3, 9), generator=torch.Generator().manual_seed(0))
     batch = Batch(ids, torch.ones_like(ids), ids.where(torch.arange(9) > 3, -100))
     embedded = network.get_input_embeddings()(ids).detach().requires_grad_(True)
-    monkeypatch.setattr(losses, "LOGITS_AT_ONCE", 4 * network.config.vocab_size)  # 15 positions: 4, 4, 4 and 3
+    monkeypatch.setattr(losses, "LOGITS_AT_ONCE", 8 * 4 * network.config.vocab_size)  # 15 positions: 4, 4, 4 and 3
+    monkeypatch.setattr(losses, "NUMBERS_AT_ONCE", 3 * network.config.vocab_size)
     inputs = [embedded, *(parameter for parameter in network.parameters() if trained)]
     expected = plain(network, batch, embedded, cap)
     found = losses.summed_loss(network, batch, inputs_embeds=embedded)
