@@ -4,11 +4,12 @@ The command line is Snakemake's, but that a file in YAML is a config file wherev
 
     lander run mine.yaml table1 --forcerun masks
     snakemake --snakefile workflow/Snakefile --workflow-profile workflow/profiles/default --cores all \\
-        --forcerun masks --configfile mine.yaml -- table1
+        --quiet host reason --forcerun masks --configfile mine.yaml -- table1
 """
 
 import contextlib
 import io
+import shlex
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from lander.config import config
 from lander.shared.errors import UserError
-from lander.shared.files import shipped
+from lander.shared.files import PACKAGE, shipped
 
 FLAGS = ("--configfile", "--configfiles")  # not needed, but what people know
 OTHERS = ("--profile", "--workflow-profile", "--report-metadata")  # flags whose file may be YAML and is no config
@@ -30,7 +31,7 @@ def run(words: Sequence[str]) -> bool:
     configs, rest = divide(words)
     parser, args = arguments(configs, rest)
     done = args_to_api(args, parser)
-    if done and not (args.targets or args.dryrun):
+    if done and not (args.targets or args.until or args.dryrun):
         results = f"results/{config.merged(*configs).get('run', config.Config.model_fields['run'].default)}"
         print(f"lander run: done; open {results}/report/index.html, or see `lander scores {results}`", file=sys.stderr)
     return done
@@ -56,7 +57,7 @@ def arguments(configs: Sequence[Path], words: Sequence[str]) -> tuple[ArgumentPa
     from snakemake.cli import parse_args
     from snakemake.utils import available_cpu_count
 
-    flags = ["--snakefile", str(shipped("workflow/Snakefile"))]
+    flags = ["--quiet", "host", "reason", "--snakefile", str(shipped("workflow/Snakefile"))]
     if not any(word.startswith("--workflow-profile") for word in words):
         flags += ["--workflow-profile", str(shipped("workflow/profiles/default"))]
     said = io.StringIO()  # on an error, all flags of Snakemake and then the error
@@ -69,6 +70,8 @@ def arguments(configs: Sequence[Path], words: Sequence[str]) -> tuple[ArgumentPa
             raise UserError(f"{last.partition('error: ')[2] or last}; `snakemake --help` has all flags") from None
         raise
     args.configfile = list(configs)
+    if not PACKAGE.is_relative_to(Path.cwd()):  # Apptainer shows a container the working folder alone
+        args.apptainer_args += f" --bind {shlex.quote(str(PACKAGE))}"
     if args.cores is None and args.jobs is None and args.executor in (None, "local"):
         args.cores = available_cpu_count()
     return parser, args
