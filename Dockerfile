@@ -1,4 +1,4 @@
-# An image with the command `lander` and everything that it needs, as requirements.lock has it (docs/container.md):
+# An image with the command `lander` and everything that it needs, as requirements.lock has it (docs/install.md):
 #
 #   podman build --tag lander .        (or docker build)
 #   podman run --rm --volume "$PWD:/work" lander run mine.yaml

@@ -216,7 +216,7 @@ class Plan:
         methods = {method.name for method in workflow.deployment_settings.deployment_method}
         if "APPTAINER" in methods and not IMAGE.exists():
             refuse(
-                f"{IMAGE}: no such file; --sdm apptainer runs the jobs in it, and docs/container.md says how to make it"
+                f"{IMAGE}: no such file; --sdm apptainer runs the jobs in it, and docs/install.md says how to make it"
             )
         for folder, _, _ in os.walk(self.results):
             sweep(folder)
