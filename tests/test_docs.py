@@ -21,17 +21,16 @@ from lander.experiments.__main__ import EXPERIMENTS
 from lander.shared.validation import validate
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "config/README.md")]
+PAGES += sorted((ROOT / "docs").rglob("*.md"))
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 PROGRAMS = ("lander", "snakemake", "python", "make", "pytest")
 SNAKEMAKE = {  # the flags of Snakemake that are documented; how many values each takes, None: all that follow
     **dict.fromkeys(["-n", "-p", "--dry-run", "--keep-going", "--lint", "--list", "--list-rules", "--touch"], 0),
-    **dict.fromkeys(
-        ["--apptainer-args", "--cores", "--profile", "--report", "--retries", "--sdm", "--until", "--workflow-profile"],
-        1,
-    ),
+    **dict.fromkeys(["--cores", "--profile", "--report", "--retries", "--until", "--workflow-profile"], 1),
+    **dict.fromkeys(["--apptainer-args", "--scheduler", "--sdm"], 1),
     **dict.fromkeys(["--configfile", "--forcerun", "--quiet"], None),
-    "--unlock": 0,
+    **dict.fromkeys(["--rerun-incomplete", "--unlock"], 0),
 }
 
 

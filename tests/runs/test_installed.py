@@ -25,14 +25,8 @@ use rule * from lander
 
 
 def run(*command: object, cwd: Path) -> str:
-    done = subprocess.run(
-        [str(word) for word in command],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env={"PATH": "/usr/bin:/bin"},
-    )
+    words, env = list(map(str, command)), {"PATH": "/usr/bin:/bin"}
+    done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=600, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 

@@ -55,5 +55,5 @@ def test_a_cluster_has_its_own_cores(mine: Path) -> None:
 
 
 def test_a_wrong_flag_is_one_line(mine: Path) -> None:
-    with pytest.raises(UserError, match="^unrecognized arguments: --untill;"):
+    with pytest.raises(UserError, match=r"^unrecognized arguments: --untill;"):
         run.arguments([], ["--untill", "x"])
