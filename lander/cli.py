@@ -77,7 +77,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     if words and not words[0].startswith("-") and words[0] not in COMMANDS.choices:
         advice = nearest(words[0], COMMANDS.choices, f"there are {', '.join(COMMANDS.choices)}")
         PARSER.exit(2, f"lander: error: {words[0]}: no such command; {advice}\n")
-    args = PARSER.parse_args(words or ["--help"])
+    args, rest = PARSER.parse_known_args(words or ["--help"])
+    if len(rest) == 1 and getattr(args, "file", "") is None:  # behind flags, argparse does not expect it any more
+        args.file, rest = rest[0], []
+    if rest:
+        COMMANDS.choices[args.command].error(f"unrecognized arguments: {' '.join(rest)}")
     closed = sys.stdout is None  # told before hours of work
 
     def act() -> None:

@@ -1,8 +1,7 @@
 """Lint of the workflow: Snakemake's own lints, and the rules of this project.
 
-Every rule that runs a command has a
-docstring, a log, a benchmark file, threads, resources and the digest of its stage's code. No rule has a `message:`, a
-`run:` or a lambda.
+Every rule that runs a command has a docstring, a log, a benchmark file, threads, resources and the digest of its
+stage's code. No rule has a `message:`, a `run:` or a lambda.
 
     python -m tests.lint
 """

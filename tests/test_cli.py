@@ -43,8 +43,13 @@ def test_translate_keeps_lines_in_step(monkeypatch: pytest.MonkeyPatch, capfd: p
 def test_translate_reads_a_file(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture, tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_bytes(b"\xef\xbb\xbfa\r\n\n b\n")
     monkeypatch.setattr(lander, "load", lambda path, **asked: Upper())
-    cli.main(["translate", "model", str(tmp_path / "in.txt"), "-d", "en-de", "--beams", "2"])
-    assert capfd.readouterr().out == "A\n\nB\n"
+    file = str(tmp_path / "in.txt")
+    for words in (["model", file, "-d", "en-de"], ["model", "-d", "en-de", file], ["-d", "en-de", "model", file]):
+        cli.main(["translate", *words, "--beams", "2"])
+        assert capfd.readouterr().out == "A\n\nB\n"
+    with pytest.raises(SystemExit):
+        cli.main(["translate", "model", "-d", "en-de", "--beem", "2"])
+    assert "unrecognized arguments: --beem" in capfd.readouterr().err
     (tmp_path / "in.txt").write_text("")
     with pytest.raises(SystemExit):
         cli.main(["translate", "model", str(tmp_path / "in.txt"), "-d", "en-de"])

@@ -55,7 +55,7 @@ def test_what_is_given_is_not_taken_from_the_training_text() -> None:
     words = {part: [write(f"{part}.en", ENGLISH, lines=5), write(f"{part}.de", GERMAN, lines=5)] for part in init.MOST}
     words["train"] = [write("t.en", ENGLISH, lines=3), write("t.de", GERMAN, lines=3)]
     text, said = init.make(Path("mine.yaml"), TINY, words)
-    assert "lines:" not in text
+    assert "lines: [" not in text
     assert "3 pairs as train, 5 pairs as dev, 5 pairs as test" in said
 
 
