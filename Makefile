@@ -67,20 +67,20 @@ clean:
 	rm -rf .snakemake
 
 # Installs again if the lock or pyproject.toml has changed. An existing .venv keeps its packages, such as a CPU build of torch.
-$(VENV)/.installed: requirements.lock pyproject.toml $(TORCH:%=$(VENV)/.torch-%) | $(VENV)/.made
+$(VENV)/.installed: requirements.lock pyproject.toml $(TORCH:%=$(VENV)/.torch-%) | $(VENV)/pyvenv.cfg
 	@echo "make: installing $$(grep -c == requirements.lock) packages into $(VENV): a minute, and the time to download them"
 	@$(PIP) --requirement requirements.lock | $(SAID)
 	@$(PIP) --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # uv knows where PyTorch's builds are.
-$(VENV)/.torch-%: requirements.lock | $(VENV)/.made
+$(VENV)/.torch-%: requirements.lock | $(VENV)/pyvenv.cfg
 	@echo "make: installing PyTorch, build $*"
 	@$(PIP) --quiet $(UV)
 	@uv pip install --torch-backend $* --reinstall-package torch --constraint $< "$$(grep ^torch== $<)"
 	@rm -f $(VENV)/.torch-*; touch $@
 
-$(VENV)/.made:
+$(VENV)/pyvenv.cfg:
 	@python=$$(for name in "$(PYTHON)" python3 python3.13 python3.12 python3.11; do \
 		command -v "$$name" >/dev/null && "$$name" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' \
 			2>/dev/null && echo "$$name" && break; done); \
