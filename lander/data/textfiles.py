@@ -172,10 +172,11 @@ class TextFile:
         """The next bytes, unpacked if the file is packed, for formats other than text by lines."""
         return self._call(self.stream.read, size)
 
-    def refuse_foreign(self) -> None:
-        """UserError if the file, unpacked, begins as one of a format that is no text by lines."""
+    def refuse_foreign(self, xml: bool = False) -> None:
+        """UserError if the file, unpacked, begins as one of a format that is no text by lines; it may be `xml`."""
         data = self._call(self.stream.peek, PEEKED)[:PEEKED].removeprefix(BOM)
-        if foreign := next((name for name, magic in FOREIGN.items() if re.match(magic, data)), None):
+        foreign = next((name for name, magic in FOREIGN.items() if re.match(magic, data)), None)
+        if foreign and not (xml and data.lstrip().startswith(b"<")):
             raise UserError(f"{self.path}: is {foreign}, not text; unpack or convert it, and name the text")
 
     def begin(self) -> bytes:

@@ -124,6 +124,7 @@ def units(path: str) -> Iterator[tuple[int, int, Unit, float]]:
 
 def _texts(file: TextFile) -> Iterator[tuple[str, bool]]:
     """Parts of the file, decoded, and whether it is the last one; bytes that are no text become `BAD`."""
+    file.refuse_foreign(xml=True)
     chunk = file.read_bytes(CHUNK)
     if not chunk:
         raise UserError(f"{file.path}: there is nothing in it; is it the right file?")

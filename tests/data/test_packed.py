@@ -30,7 +30,8 @@ def zstd(data: bytes) -> bytes:
 
 
 PACKERS = {
-    ".gz": gzip.compress, ".xz": lzma.compress, ".lzma": lambda data: lzma.compress(data, lzma.FORMAT_ALONE), ".bz2": bz2.compress, ".zst": zstd,
+    ".gz": gzip.compress, ".xz": lzma.compress, ".lzma": lambda data: lzma.compress(data, lzma.FORMAT_ALONE),
+    ".bz2": bz2.compress, ".zst": zstd,
     ".zip": lambda data: zipped("a/x.txt", content=data),
 }  # fmt: skip
 
@@ -84,7 +85,7 @@ def test_a_damaged_second_stream_is_not_the_end(tmp_path, end):
     assert "file is " in complaint({"files": {"en": str(path)}}, ("en",))
     if end != ".zst":
         path.write_bytes(first + bytes(8) + second + bytes(70000))
-        assert len(rows({"files": {"en": str(path)}}, ("en",))) == (1 if end == ".gz" else 100)
+        assert len(rows({"files": {"en": str(path)}}, ("en",))) == 100
 
 
 @pytest.mark.parametrize(
