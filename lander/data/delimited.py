@@ -68,7 +68,7 @@ def rows(path: str, options: dict[str, Any]) -> Iterator[tuple[str, dict[str, st
             raise UserError(f"{path}, line {lines.line_num}: {error}{advice}") from None
         except UnicodeError as error:
             raise UserError(
-                f"{path}: no valid UTF-8 somewhere after line {lines.line_num} ({error.reason}); save the file as UTF-8, "
+                f"{path}: no valid UTF-8 behind line {lines.line_num} ({error.reason}); save the file as UTF-8, "
                 "or name its `encoding` in the card (README.md)"
             ) from None
         if across and plain:

@@ -3,6 +3,7 @@
 for line, (english, german) in read(source, ("en", "de")): ...
 """
 
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -73,11 +74,18 @@ def every_text(source: Source, languages: Sequence[str]) -> Iterator[tuple[str, 
     """Yield (language, text) of all that a source holds in any language; of a built-in corpus, only in `languages`."""
     if source.tmx:
         named = {tmx.normal(code): language for language, code in (source.columns or {}).items()}
+        damaged = 0
         for _, _, unit, _ in islice(tmx.units(source.tmx), *source.range):
             for code, text in unit.items():
-                served = (own for own in languages if f"{code}-".startswith(f"{tmx.normal(own)}-"))
-                if tmx.BAD not in text:
-                    yield named.get(code) or next(served, code), text
+                served = (own for own in languages if tmx.serving([code], tmx.normal(own)))
+                damaged += tmx.BAD in text
+                yield named.get(code) or next(served, code), text.replace(tmx.BAD, "")
+        if damaged:
+            print(
+                f"lander data: {source.tmx}: {damaged:,} texts with characters that XML does not allow, or of damaged "
+                "units, are taken without these characters",
+                file=sys.stderr,
+            )
         return
     for group in _groups(source):
         wanted = {code: language for language in languages if (code := find_language(language, group))}

@@ -188,7 +188,7 @@ def test_what_a_lone_quote_swallows_is_not_trained_on(tmp_path, offline):
         ("test.csv", 'en,de\na,b\n"We waited, she said.,c\nd,e\n"Nobody" came,f\n', "test.csv, line 5: "),
         ("test.csv", "en,de\na,b\nWell, yes,ja\n", "test.csv, line 3: 3 fields, but there are 2 columns"),
         ("test.tsv", "en\tde\na\tb\nc\n", "test.tsv, line 3: 1 fields, but there are 2 columns"),
-        ("test.csv", b"en,de\ncaf\xe9,b\n", "test.csv: no valid UTF-8 somewhere after line 0"),
+        ("test.csv", b"en,de\ncaf\xe9,b\n", "test.csv: no valid UTF-8 behind line 0"),
         ("test.csv", "en;de\na;b\n", "no column 'en' for en; there are: en;de"),
         ("test.csv", "", "has no row from 0"),
         ("test.csv", 'en,de\nHi,"x\na,b\nBye,y"\n', "test.csv, line 4: a text in quotes goes over several lines"),
