@@ -195,6 +195,11 @@ def thresholds(settings: dict[str, Any], language: str, step: str) -> dict[str, 
     return settings["default"].get(step, {}) | _own(settings, language, step)
 
 
+def repair_options(settings: dict[str, Any], language: str) -> dict[str, Any] | None:
+    """Options of `repair` for a language; None if nothing is repaired."""
+    return thresholds(settings, language, "repair") if "repair" in settings["order"] else None
+
+
 def pair_threshold(settings: dict[str, Any], languages: tuple[str, str], step: str, key: str, strict: Any) -> Any:
     """The one threshold of a step that compares both sides; `strict` is `min` or `max`, whichever is the stricter."""
     values = [own[key] for language in languages if key in (own := _own(settings, language, step))]

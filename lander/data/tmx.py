@@ -46,7 +46,8 @@ _GAP = "\x1f"  # stands for a code that was a break or a space; XML has no such 
 _GAPS = re.compile(rf"\s?(?:{_GAP}\s?)+")
 _GAP_TYPE = re.compile(  # the type of a code, or the name of a tag
     r"(?:x-)?(?:html-|\w+:)?(?:lb|pb|cb|br|cr|lf|crlf|tab|new[-_ ]?line"
-    r"|(?:line|page|column|paragraph|soft|hard)?[-_ ]?(?:break|return)|nbsp|(?:(?:non|no)[-_ ]?break(?:ing)?[-_ ]?|hard[-_ ]?)?space)",
+    r"|(?:line|page|column|paragraph|soft|hard)?[-_ ]?(?:break|return)"
+    r"|nbsp|(?:(?:non|no)[-_ ]?break(?:ing)?[-_ ]?|hard[-_ ]?)?space)",
     re.IGNORECASE,
 )
 _GAP_CODE = re.compile(  # a code itself: of HTML and Office, of RTF, an escape, one of Java or Word, white space

@@ -91,6 +91,18 @@ def test_clean_capitals_stay(word):  # MemPalace/mempalace#2193 has more of them
 @pytest.mark.parametrize(
     "text",
     [
+        "a letra Ã tem til", "A, Â e Ã", "de Ã a Z", "a letra Ã …", "a letra Ã – til", "Ã»", "Grupo 3Ã»", "2-Â»", "–Ã»",
+        "Vitamina Ã™", 'o "Ã”', "«a letra Ã »", "Klasse 3Ö–", "3É™",
+    ],
+)  # fmt: skip
+def test_one_letter_is_no_evidence(text):
+    assert repair(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "3 × 4", "2×", "Öl", "à la Öl", "5® und 6°", "voilà !", "10 €", "schön à Paris",
         "schön", "Über", "GRÖSSE", "MÜNCHEN", "ÉTÉ", "CAFÉ.", "ESPAÑA", "CAMIÓN", "BIENTÔT", "FENÊTRE", "Привет",
         "ПРИВЕТ", "Ελλάδα", "it’s", "20 °C", "« Bonjour »", "été", "łódź", "AMANHÃ", "à la carte", "«MAÇÃ» não", "中文",
     ],
