@@ -6,18 +6,20 @@ for line, (english, german) in read(source, ("en", "de")): ...
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 
 from lander.data import testsets, tmx
 from lander.data.sources import Source
 from lander.data.textfiles import read_aligned
 from lander.shared.errors import UserError
-from lander.shared.languages import find_language
+from lander.shared.languages import find_language, language_name
 from lander.shared.progress import progress as progress_bar
 
 Texts = str | list[str]  # a text, or a list of several translations
 Row = tuple[int, tuple[Texts, ...], float]  # line, texts, share of the file read (0 if not known)
 BUILTIN_CHUNK = 2_000  # lines generated at a time
+HEADINGS = {"source", "target", "src", "tgt", "trg", "ref", "reference", "text", "translation", "sentence"}
 MAX_LINE = 100_000  # characters; a longer line means that the file is not text by lines
 
 
@@ -104,6 +106,15 @@ def _groups(source: Source) -> list[tuple[str, ...]]:
     return [(pair.source, pair.target) for pair in source.pairs] if source.sacrebleu else [source.languages]
 
 
+def _names(field: str, language: str) -> bool:
+    """Whether a field of the first line names a column, and is no text."""
+    field = field.strip().lower()
+    with suppress(UserError):
+        if field == language_name(language).lower():
+            return True
+    return field in HEADINGS or find_language(field, [language]) is not None
+
+
 def _rows(source: Source, languages: Sequence[str], skipped: Counter[str]) -> Iterator[Row]:
     start, stop = source.range
     match source.kind:
@@ -127,7 +138,12 @@ def _rows(source: Source, languages: Sequence[str], skipped: Counter[str]) -> It
                         f"{source.tsv}, line {line + 1}: {len(fields)} fields, but `columns` names {len(columns)} "
                         f"({', '.join(columns)})"
                     )
-                yield line, tuple(fields[columns.index(language)] for language in languages), share
+                texts = tuple(fields[columns.index(language)] for language in languages)
+                if line == 0 and len({*texts}) == len(texts) and all(map(_names, texts, languages)):
+                    raise UserError(
+                        f"{source.tsv}, line 1: is a header ({', '.join(texts)}); leave it out: `lines: [1, null]`"
+                    )
+                yield line, texts, share
         case "hf":
             from lander.data import hub  # datasets takes a second to import
 

@@ -120,6 +120,9 @@ def test_text_in_another_form_is_kept_and_warned_of(tmp_path, capsys):
     assert "warning: news, en-fr: 2 lines are not in NFC" in capsys.readouterr().err
     hold_out(parse_direction("en-fr"), parse({**source, "lines": [1, 2]}), tmp_path / "h.parquet")
     assert not capsys.readouterr().err
+    (tmp_path / "fr").write_text("été\n \n\n", encoding="utf-8")
+    hold_out(parse_direction("fr-en"), parse(source), tmp_path / "h.parquet")
+    assert "warning: news, fr-en: 2 lines have an empty source or reference" in capsys.readouterr().err
 
 
 def test_origins_that_do_not_serve_the_direction_are_counted(tmp_path):
