@@ -26,8 +26,8 @@ WRITERS = (  # the texts that a program sets in quotes
 def rows(path: str, options: dict[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield (place, {column: text}) of a file, packed or not, whose columns are named in its first line.
 
-    Of `options`, named as by pandas and the cards of data sets, count the separator, names of columns, header, quotes
-    and encoding. UserError names the first line whose quotes or number of fields are wrong.
+    Of `options`, named as by pandas and the cards of data sets, count the separator, names of columns, header, lines to
+    skip, quotes and encoding. UserError names the first line whose quotes or number of fields are wrong.
     """
     sep = options.get("delimiter") or options.get("sep") or ","
     columns = list(options.get("column_names") or options.get("names") or ())
@@ -113,6 +113,10 @@ def _lines(file: TextFile, options: dict[str, Any], escaped: bool, raw: list[str
     csv.field_size_limit(LONGEST_LINE)
     encoding = options.get("encoding") or "utf-8"
     encoding = "utf-8-sig" if re.fullmatch("utf-?8", encoding, re.IGNORECASE) else encoding
-    for line in io.TextIOWrapper(file.stream, encoding=encoding, newline=""):
+    skipped = options.get("skiprows") or ()
+    skipped = range(skipped) if isinstance(skipped, int) else skipped
+    for number, line in enumerate(io.TextIOWrapper(file.stream, encoding=encoding, newline="")):
+        if number in skipped:
+            continue
         raw.append(line.replace(r"\"", '""') if escaped else line)
         yield raw[-1]

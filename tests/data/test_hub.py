@@ -263,6 +263,8 @@ def test_shapes_of_json(tmp_path, offline, contents, count):
         ("t.csv", "escapechar: '\\'", 'en,de\n"NA\\, a",7\n'),
         ("t.csv", "column_names: [de, en]\n  header: 0", 'x,y\n7,"NA, a"\n'),
         ("t.csv", "header: null\n  column_names: [en, de]", '"NA, a",7\n'),
+        ("t.tsv", "names: [en, de]\n  header: null\n  quoting: 3\n  skiprows: [0]", "broken\nNA, a\t7\n"),
+        ("t.csv", "skiprows: 2", 'broken\n\nen,de\n"NA, a",7\n'),
         ("t.csv", "encoding: utf-16", 'en,de\n"NA, a",7\n'.encode("utf-16")),
         ("t.csv", 'sep: ";"', "en;de\nNA, a;7\n"),
         ("t.csv", 'delimiter: "|"', "en|de\nNA, a|7\n"),
