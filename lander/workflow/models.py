@@ -174,7 +174,8 @@ class Models:
 
     def neuron_flags(self, wildcards: Any) -> list[str]:
         settings = self._of(wildcards).settings
-        found = ["--rule", RULES[settings.awareness.estimator], *flags(settings.neurons, *CLASSES)]
+        found = ["--rule", RULES[settings.awareness.estimator]]
+        found += flags(settings.neurons, *CLASSES, "trained_share", "pick")
         return [*found, *self._drawn(wildcards, "neurons", "--permute")]
 
     def mask_flags(self, wildcards: Any) -> list[str]:
