@@ -24,15 +24,15 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from lander.data import delimited
 from lander.data.reading import Texts
 from lander.data.sources import Source
 from lander.data.testsets import offline
 from lander.data.textfiles import ENDS as PACKED
-from lander.data.textfiles import PEEKED, TextFile, bare
+from lander.data.textfiles import LFS, PEEKED, TextFile, bare, open_raw
 from lander.shared.errors import UserError, brief
 from lander.shared.languages import find_language, parse_language
 from lander.shared.yamlfile import parse_yaml
@@ -74,7 +74,12 @@ def rows(
                 flat = {}
             else:
                 prefix, own = _prefix(flat, columns, place)
-        yield tuple(_texts(flat.get(prefix + column), place) for column in own.values())
+        texts = tuple(_texts(flat.get(prefix + column), place) for column in own.values())
+        if len(texts) > 1 and all(isinstance(text, list) for text in texts):
+            raise UserError(
+                f"{place}: {' and '.join(own.values())} hold lists of texts; only one may be several translations"
+            )
+        yield texts
 
 
 def _flat(row: Row, prefix: str = "") -> Row:
@@ -200,7 +205,7 @@ def _chosen(source: Source, languages: Sequence[str], folder: Path) -> tuple[str
 
 def _read(kind: str, files: Iterable[str], options: Row) -> Iterator[Placed]:
     """The rows of files of one kind, each with its place. UserError names a file that cannot be read."""
-    reader = {"csv": _csv_rows, "json": _json_rows, "parquet": _parquet_rows, "arrow": _arrow_rows}[kind]
+    reader = {"csv": _csv_rows, "json": _json_rows, "parquet": _table_rows, "arrow": _table_rows}[kind]
     for path in files:
         try:
             yield from reader(path, options)
@@ -257,27 +262,21 @@ def _records(path: str, document: Any) -> Iterator[Placed]:
         yield f"{path}, row {number}", row
 
 
-def _parquet_rows(path: str, _options: Row) -> Iterator[Placed]:
-    import pyarrow.parquet as pq
-
-    with fsspec.open(path, "rb") as stream:
-        yield from _batches(path, pq.ParquetFile(stream).iter_batches(BATCH))
-
-
-def _arrow_rows(path: str, _options: Row) -> Iterator[Placed]:
-    with fsspec.open(path, "rb") as stream:
-        begin = stream.read(6)
-        stream.seek(0)
-        if begin == b"ARROW1":
+def _table_rows(path: str, _options: Row) -> Iterator[Placed]:
+    """Rows of a Parquet file, or of an Arrow file or stream."""
+    with open_raw(path) as stream:
+        begin = stream.peek(PEEKED)
+        if begin.startswith(LFS):
+            raise UserError(f"{path}: is a pointer of Git LFS; get the file itself with `git lfs pull`")
+        if begin.startswith(b"PAR1"):
+            batches = pq.ParquetFile(stream).iter_batches(BATCH)
+        elif begin.startswith(b"ARROW1"):
             file = pa.ipc.open_file(stream)
-            yield from _batches(path, map(file.get_batch, range(file.num_record_batches)))
+            batches = map(file.get_batch, range(file.num_record_batches))
         else:
-            yield from _batches(path, pa.ipc.open_stream(stream))
-
-
-def _batches(path: str, batches: Iterable[pa.RecordBatch]) -> Iterator[Placed]:
-    rows = chain.from_iterable(batch.to_pylist() for batch in batches)
-    return ((f"{path}, row {number}", row) for number, row in enumerate(rows, 1))
+            batches = pa.ipc.open_stream(stream)
+        rows = chain.from_iterable(batch.to_pylist() for batch in batches)
+        yield from ((f"{path}, row {number}", row) for number, row in enumerate(rows, 1))
 
 
 def files_of(source: Source, languages: Sequence[str], files: list[str], card: str) -> list[str]:
@@ -296,7 +295,7 @@ def files_of(source: Source, languages: Sequence[str], files: list[str], card: s
             of, path = (one.get("split"), one.get("path")) if isinstance(one, dict) else ("train", one)
             if of == split:
                 patterns += map(str, path if isinstance(path, list) else [path])
-        found = [name for name in data if any(fnmatch(name, pattern) for pattern in patterns)]
+        found = [name for name in data if any(name == pattern or fnmatch(name, pattern) for pattern in patterns)]
     else:
         folder = str(entry.get("data_dir") or config or "")
         found = [name for name in data if folder and name.startswith(f"{folder}/")] or data

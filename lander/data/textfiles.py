@@ -23,6 +23,7 @@ from typing import Any, BinaryIO, Self
 
 from lander.shared.errors import UserError
 
+LFS = b"version https://git-lfs"
 BOM = b"\xef\xbb\xbf"
 CHUNK = 1 << 16  # bytes read at a time
 LONGEST_SENTENCE = 10_000  # characters that a model is asked to read at once
@@ -80,7 +81,7 @@ PACKED = {  # format -> how the file begins, what unpacks it
 }
 ENDS = {".gz": "gzip", ".xz": "xz", ".lzma": "lzma", ".bz2": "bzip2", ".zst": "zstd", ".zip": "zip"}
 FOREIGN = {  # what is not read -> how the file, unpacked, begins
-    "a Git LFS pointer, which stands for a file (get it with `git lfs pull`)": rb"version https://git-lfs",
+    "a Git LFS pointer, which stands for a file (get it with `git lfs pull`)": LFS,
     "a web page": rb"(?i)\s*<(!doctype html|html|head)\b",
     "XML or SGML (name a translation memory as a tmx source)": rb"(?i)\s*<(\?xml|tmx|xliff|srcset|refset|tstset)\b",
     "an RTF document": rb"\{\\rtf",
@@ -101,6 +102,15 @@ PEEKED = 512  # bytes
 DAMAGE = (gzip.BadGzipFile, zlib.error, lzma.LZMAError, zipfile.BadZipFile, ValueError)
 
 
+def open_raw(path: str | Path) -> BinaryIO:
+    """The bytes of a file, which may be an address."""
+    if "://" not in str(path):
+        return open(path, "rb")
+    import fsspec
+
+    return io.BufferedReader(fsspec.open(str(path), "rb").open())
+
+
 def bare(name: str) -> str:
     """A file's name without the end that says how it is packed."""
     return name.removesuffix(next(filter(name.endswith, ENDS), ""))
@@ -114,13 +124,8 @@ class TextFile:
         self.path = Path(path)
         self.lines = 0  # lines read so far
         try:
-            if "://" in str(path):
-                import fsspec
-
-                self.size, self.raw = 0, io.BufferedReader(fsspec.open(path, "rb").open())
-            else:
-                self.size = self.path.stat().st_size  # bytes on the disk
-                self.raw: BinaryIO = open(self.path, "rb")  # noqa: SIM115 (closed by __exit__)
+            self.size = 0 if "://" in str(path) else self.path.stat().st_size  # bytes on the disk
+            self.raw = open_raw(path)
         except (OSError, ValueError) as error:
             known = {FileNotFoundError: "no such file", IsADirectoryError: "is a folder, not a text file"}
             reason = known.get(type(error)) or f"cannot be opened ({getattr(error, 'strerror', None) or error})"

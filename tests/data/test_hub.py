@@ -47,6 +47,14 @@ def test_dataset_folder_with_and_without_configs(hub, configs, config):
     assert set(parse(source)[0].languages) == {"en", "it"}
 
 
+def test_brackets_in_a_path_are_no_pattern(tmp_path, hub):
+    for folder in ("d[ab]*", "da"):
+        write_rows(tmp_path / folder / "train[0].parquet", [{"en": folder, "de": "b"}])
+    card = "---\nconfigs:\n- config_name: x\n  data_files: [{split: train, path: 'train[0].parquet'}]\n---\n"
+    (tmp_path / "d[ab]*/README.md").write_text(card)
+    assert rows({"hf": str(tmp_path / "d[ab]*"), "directions": ["en-de"]}) == [(0, ("d[ab]*", "b"))]
+
+
 def test_dataset_flat_columns_renamed_columns_and_missing_values(tmp_path, hub):
     folder = tmp_path / "flat"
     write_rows(folder / "train.parquet", [{"en": "a", "sentence_deu": "b"}, {"en": "c", "sentence_deu": None}])
@@ -197,6 +205,8 @@ def test_what_a_lone_quote_swallows_is_not_trained_on(tmp_path, offline):
         ("test.jsonl", "<!DOCTYPE html>\n", "test.jsonl: is a web page"),
         ("test.parquet", "x", "test.parquet: "),
         ("test.arrow", "x", "test.arrow: "),
+        ("test.parquet", "version https://git-lfs.github.com/spec/v1\n", "test.parquet: is a pointer of Git LFS"),
+        ("test.json", '{"version": "1", "en": ["a", "c"], "de": ["b", "d"]}', "row 1: en and de hold lists of texts"),
         ("test.jsonl", '{"en": "a", "de": "b"}\n{"en": "c"}\n', "test.jsonl, row 2: no column 'de' for de"),
         ("test.jsonl", '{"en": "a", "de": "b"}\n[{"en": "c", "de": "d"}]\n', "row 2: not columns with their values"),
         ("test.json", '{"en": {"0": "a"}, "de": {"0": "b"}}', "row 1: a value of a language's column is not text"),
