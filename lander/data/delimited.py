@@ -15,9 +15,11 @@ from lander.data.textfiles import LONGEST_LINE, TextFile
 from lander.shared.errors import UserError
 
 DIALECT = {"quotechar": '"', "quoting": csv.QUOTE_MINIMAL, "escapechar": None, "doublequote": True}
+EXCEL = r'[\t"\r\n,]'
+ENOUGH = 20  # rows with quotes; in fewer, only direct speech may have commas
 WRITERS = (  # the texts that a program sets in quotes
     r'[\t"\r\n]',  # Python, pandas, PostgreSQL
-    r'[\t"\r\n,]',  # Excel
+    EXCEL,
     "",
     r"^(?!(?:NA|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)$)",  # R
 )
@@ -84,24 +86,26 @@ def _quoted(path: str, options: dict[str, Any], escaped: bool) -> bool:
     If texts would span lines, but each line has its columns without that, quotes are text.
     """
     raw: list[str] = []
-    columns, some, spans, plain = 0, False, False, True
+    columns, quoted, doubled, spans, plain = 0, 0, False, False, True
     ways = list(map(re.compile, WRITERS))
     with TextFile(path) as file:
         try:
             for row in csv.reader(_lines(file, options, escaped, raw), delimiter="\t", strict=True):
                 columns = columns or len(row)
                 line = "".join(raw).rstrip("\r\n")
-                forms = {line, re.sub(r'(?<![^\t])""(?![^\t])', "", line)}  # PostgreSQL: "" is no NULL
-                ways = [way for way in ways if not row or _written(row, way) in forms]
+                bare = re.sub(r'(?<![^\t])""(?![^\t])', "", line)  # PostgreSQL: "" is no NULL
+                ways = [way for way in ways if not row or _written(row, way) in (line, bare)]
                 if not ways or (row and len(row) != columns):
                     return False
-                some |= '"' in line
+                quoted += '"' in line
+                doubled |= '""' in bare
                 spans |= len(raw) > 1
                 plain &= not row or all(one.count("\t") == columns - 1 for one in raw)
                 raw.clear()
         except (csv.Error, UnicodeError):
             return False
-    return some and not (spans and plain)
+    sure = doubled or quoted >= ENOUGH or [way.pattern for way in ways] != [EXCEL]
+    return quoted > 0 and sure and not (spans and plain)
 
 
 def _written(row: list[str], way: re.Pattern[str]) -> str:

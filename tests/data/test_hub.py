@@ -173,6 +173,7 @@ def test_quotes_of_a_csv_writer_are_taken_off(tmp_path, offline, name, sep, quot
         ['"Hello."\t"Hallo."', "a\tb"],
         ['a\t"', 'b\t"'],  # a CSV reader finds a text of two lines
         ['"Hello."\t"Hallo."'],  # a sentence in quotes, as the header shows: it has none
+        ['"Hello, you."\t"Hallo, du."', "Yes.\tJa."],  # Excel would write so too
         ['5" pipe\t5-Zoll-Rohr "x"'],
         ['"He said ""hi"".\tx', 'a\t"'],
         ["it's\ta\u2028b\x85c\x0bd"],
