@@ -161,9 +161,6 @@ def _open(source: Source, languages: Sequence[str], split: str, cached: bool) ->
         name = _pick_config(source, datasets.get_dataset_config_names(source.hf, revision=source.revision), languages)
         builder = datasets.load_dataset_builder(source.hf, name, revision=source.revision)
         files = (builder.config.data_files or {}).get(split)
-        if files and builder.name in BUILDERS.values():
-            return _read(builder.name, list(files), vars(builder.config))
-        rows = builder.as_streaming_dataset(split)
     except UserError:
         raise
     except (ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
@@ -172,7 +169,10 @@ def _open(source: Source, languages: Sequence[str], split: str, cached: bool) ->
         ) from None
     except Exception as error:  # nearly anything
         raise UserError(f"{place}: {brief(error)}") from None
-    return ((f"{place}, row {number}", row) for number, row in enumerate(rows, 1))
+    if not files or builder.name not in BUILDERS.values():
+        kinds = ", ".join(sorted(set(BUILDERS.values())))
+        raise UserError(f"{place}: no files of rows ({kinds}) are in this split")
+    return _read(builder.name, files, vars(builder.config))
 
 
 def _open_cached(source: Source, languages: Sequence[str]) -> tuple[str, list[str], Row]:
@@ -224,31 +224,27 @@ def _json_rows(path: str, options: Row) -> Iterator[Placed]:
     """Rows in one line each, or one document (the `field` of it that the card names)."""
     with TextFile(path) as file:
         file.refuse_foreign()
-        numbered = ((number, line) for number, line in enumerate(iter(file.read_line, None), 1) if line.strip())
-        if options.get("field") or re.match(rb"(\xef\xbb\xbf)?\s*\[", file.stream.peek(PEEKED)):
+        begin, field = file.stream.peek(PEEKED), options.get("field")
+        if field or re.match(rb"(\xef\xbb\xbf)?\s*\[", begin):
             document = json.loads(file.read_bytes(-1))
-            yield from _records(path, document[options["field"]] if options.get("field") else document)
+            yield from _records(path, document[field] if field else document)
             return
-        number, first = next(numbered, (0, "null"))
-        try:
-            row = json.loads(first)
-        except ValueError as error:
-            try:
-                whole = json.loads("\n".join([first, *(line for _, line in numbered)]))
-            except ValueError:
-                raise UserError(f"{path}, row {number}: not JSON in one line ({error})") from None
-            yield from _records(path, whole)
+        lines = ((number, line) for number, line in enumerate(iter(file.read_line, None), 1) if line.strip())
+        head = list(islice(lines, 2))
+        if len(head) == 1 or not all(line.rstrip().endswith("}") for _, line in head[:1]):
+            text = "\n".join(line for _, line in chain(head, lines))
+            yield from _records(path, _parsed(f"{path}, row 1", text))
             return
-        second = next(numbered, None)
-        if second is None:
-            yield from _records(path, row) if number else ()
-            return
-        yield f"{path}, row {number}", row
-        for number, line in chain([second], numbered):
-            try:
-                yield f"{path}, row {number}", json.loads(line)
-            except ValueError as error:
-                raise UserError(f"{path}, row {number}: not JSON in one line ({error})") from None
+        for number, line in chain(head, lines):
+            place = f"{path}, row {number}"
+            yield place, _parsed(place, line)
+
+
+def _parsed(place: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise UserError(f"{place}: not JSON in one line, nor is the file one document ({error})") from None
 
 
 def _records(path: str, document: Any) -> Iterator[Placed]:
