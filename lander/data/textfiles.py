@@ -82,7 +82,7 @@ PACKED = {  # format -> how the file begins, what unpacks it
 ENDS = {".gz": "gzip", ".xz": "xz", ".lzma": "lzma", ".bz2": "bzip2", ".zst": "zstd", ".zip": "zip"}
 FOREIGN = {  # what is not read -> how the file, unpacked, begins
     "a Git LFS pointer, which stands for a file (get it with `git lfs pull`)": LFS,
-    "a web page": rb"(?i)\s*<(!doctype html|html|head)\b",
+    "a web page": rb"(?i)\s*<(!doctype html\b|html[^>]*>\s*<(head|meta|body)\b)",
     "XML or SGML (name a translation memory as a tmx source)": rb"(?i)\s*<(\?xml|tmx|xliff|srcset|refset|tstset)\b",
     "an RTF document": rb"\{\\rtf",
     "a PDF": rb"%PDF-",

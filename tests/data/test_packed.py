@@ -76,6 +76,11 @@ def test_damaged_packed_text_is_named(tmp_path, end, damage):
         assert f"the {NAMES[end]} file is" in message
 
 
+def test_a_sentence_about_a_tag_is_text(tmp_path):
+    path = write(tmp_path / "x", "<html> is the first tag of a page\n")
+    assert rows({"files": {"en": path}}, ("en",)) == [(0, ("<html> is the first tag of a page",))]
+
+
 @pytest.mark.parametrize("end", [".gz", ".xz", ".bz2", ".zst"])
 def test_a_damaged_second_stream_is_not_the_end(tmp_path, end):
     """bz2 and lzma of Python take it for the end, and what fills up the end (zeros) is none."""
@@ -105,6 +110,7 @@ def test_a_damaged_second_stream_is_not_the_end(tmp_path, end):
             gzip.compress(b'<?xml version="1.0"?>\n<tmx>\n'),
             "is XML or SGML (name a translation memory as a tmx source)",
         ),
+        (b"<html lang='en'>\n<head>\n", "is a web page"),
         (rb"{\rtf1\ansi", "is an RTF document"),
         (gzip.compress(b"x.en".ljust(257, b"\0") + b"ustar\x0000" + b"\0" * 300 + b"one\n"), "is a tar archive"),
     ],
