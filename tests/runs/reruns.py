@@ -140,7 +140,7 @@ def rows(changes: dict[str, dict[str, Any]], roots: list[str], above: str = "") 
 
 IDLE = {  # keys that rerun nothing; finetune.steps wins over finetune.epochs
     "awareness": {"neurons": 3},  # of the estimator ablation alone
-    "finetune": {"epochs": 2, "zero_stage": 2, "recompute": True, "ranks": 3, "checkpoint_minutes": 3},
+    "finetune": {"epochs": 2, "zero_stage": 2, "recompute": True, "ranks": 3, "checkpoint_minutes": 3, "report_to": []},
     "experiments": {
         **{
             "draws": 1,
