@@ -68,10 +68,13 @@ def rows(
     for place, row in islice(_open(source, languages, source.split or "train", cached), start, None):
         if not isinstance(row, dict):
             raise UserError(f"{place}: not columns with their values but {row!r:.80}")
-        flat = _flat(row)
+        try:
+            flat = _flat(row)
+        except (ValueError, TypeError, RecursionError) as error:  # lists of languages and texts that do not fit
+            raise UserError(f"{place}: {brief(error)}") from None
         if prefix is None or not all(prefix + column in flat for column in own.values()):
-            if prefix and flat.get(prefix[:-1], "") is None:  # nothing where the columns would be
-                flat = {}
+            if flat.get((prefix or "translation.")[:-1], "") is None:  # nothing where the columns would be
+                prefix, flat = prefix or "translation.", {}
             else:
                 prefix, own = _prefix(flat, columns, place)
         texts = tuple(_texts(flat.get(prefix + column), place) for column in own.values())
@@ -227,6 +230,8 @@ def _json_rows(path: str, options: Row) -> Iterator[Placed]:
         begin, field = file.stream.peek(PEEKED), options.get("field")
         if field or re.match(rb"(\xef\xbb\xbf)?\s*\[", begin):
             document = json.loads(file.read_bytes(-1))
+            if field and (not isinstance(document, dict) or field not in document):
+                raise UserError(f"{path}: has no field {field!r}, which the card (README.md) names")
             yield from _records(path, document[field] if field else document)
             return
         lines = ((number, line) for number, line in enumerate(iter(file.read_line, None), 1) if line.strip())
@@ -254,7 +259,7 @@ def _records(path: str, document: Any) -> Iterator[Placed]:
         sizes = {len(column) if isinstance(column, list) else 0 for column in columns}
         many = len(sizes) == 1 and sizes.pop() > 1
         document = [dict(zip(document, row, strict=True)) for row in zip(*columns, strict=True)] if many else [document]
-    for number, row in enumerate(document, 1):
+    for number, row in enumerate(document if isinstance(document, list) else [document], 1):
         yield f"{path}, row {number}", row
 
 

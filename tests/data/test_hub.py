@@ -211,6 +211,8 @@ def test_what_a_lone_quote_swallows_is_not_trained_on(tmp_path, offline):
         ("test.jsonl", '{"en": "a", "de": "b"}\n{"en": "c"}\n', "test.jsonl, row 2: no column 'de' for de"),
         ("test.jsonl", '{"en": "a", "de": "b"}\n[{"en": "c", "de": "d"}]\n', "row 2: not columns with their values"),
         ("test.json", '{"en": {"0": "a"}, "de": {"0": "b"}}', "row 1: a value of a language's column is not text"),
+        ("test.json", "7", "row 1: not columns with their values but 7"),
+        ("test.json", '{"translation": {"language": ["en", "de"], "translation": ["a"]}}', "test.json, row 1: "),
         ("test.json", '{"x": {"de": "1", "en": "a"}, "y": {"en": "b", "de": "2"}}', "x and y hold the columns; choose"),
         ("test.jsonl", '{"en": "a", "de": "b"}\n{"en": "a", \n', "row 2: not JSON in one line"),
         ("test.jsonl", '{"en": "\\ud83d", "de": "b"}\n', "row 1: half of a pair of surrogates"),
@@ -362,6 +364,7 @@ NESTED = [
     ({"translation": {"language": ["de", "en", "de"], "translation": ["b", "a", "c"]}}, {}, ["b", "c"]),
     ({"en": "a", "de": None}, {}, ""),
     ({"en": "a", "de": []}, {}, ""),
+    ({"translation": None}, {}, None),
 ]
 
 
@@ -373,9 +376,10 @@ def test_columns_inside_a_row_and_lists_of_references(tmp_path, offline, kind, r
     if kind == "jsonl":
         path.write_text(json.dumps(row) + "\n")
     source = {"hf": str(path.parent), "split": "test", "directions": ["en-de"], **more}
+    english, german = ("", "") if german is None else ("a", german)
     first = german if isinstance(german, str) else german[0]
-    assert rows(source, several=True) == [(0, ("a", german))]
-    assert rows(source) == [(0, ("a", first))]
+    assert rows(source, several=True) == [(0, (english, german))]
+    assert rows(source) == [(0, (english, first))]
 
 
 def test_a_config_whose_column_is_called_as_the_pair(tmp_path, offline):
