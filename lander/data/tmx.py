@@ -291,12 +291,13 @@ def _text_of(unit: Unit, code: str, path: str, line: int) -> str | None:
 
 
 def serving(codes: Collection[str], code: str) -> list[str]:
-    """Those of the codes that serve a language: itself, longer ones, or others of its script."""
+    """Those of the codes that serve a language: itself, longer ones, or others of its script and no other region."""
     if code in codes:
         return [code]
-    wanted = parse_language(code)[:2]
+    wanted, meant = parse_language(code), {other: parse_language(other) for other in codes}
     longer = [other for other in codes if other.startswith(f"{code}-")]
-    return longer or [other for other in codes if parse_language(other)[:2] == wanted]
+    regions = (wanted.region, None) if wanted.region else {own.region for own in meant.values()}
+    return longer or [other for other, own in meant.items() if own[:2] == wanted[:2] and own.region in regions]
 
 
 def normal(code: str) -> str:
