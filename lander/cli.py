@@ -78,8 +78,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         advice = nearest(words[0], COMMANDS.choices, f"there are {', '.join(COMMANDS.choices)}")
         PARSER.exit(2, f"lander: error: {words[0]}: no such command; {advice}\n")
     args, rest = PARSER.parse_known_args(words or ["--help"])
-    if len(rest) == 1 and getattr(args, "file", "") is None:  # behind flags, argparse does not expect it any more
-        args.file, rest = rest[0], []
+    if [word[:1] == "-" for word in rest] == [False] and getattr(args, "file", "") is None:
+        args.file, rest = rest[0], []  # behind flags, argparse does not expect it any more
     if rest:
         COMMANDS.choices[args.command].error(f"unrecognized arguments: {' '.join(rest)}")
     closed = sys.stdout is None  # told before hours of work

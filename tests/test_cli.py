@@ -47,9 +47,10 @@ def test_translate_reads_a_file(monkeypatch: pytest.MonkeyPatch, capfd: pytest.C
     for words in (["model", file, "-d", "en-de"], ["model", "-d", "en-de", file], ["-d", "en-de", "model", file]):
         cli.main(["translate", *words, "--beams", "2"])
         assert capfd.readouterr().out == "A\n\nB\n"
-    with pytest.raises(SystemExit):
-        cli.main(["translate", "model", "-d", "en-de", "--beem", "2"])
-    assert "unrecognized arguments: --beem" in capfd.readouterr().err
+    for words in (["--beem"], ["--beem", "2"], [file, "more.txt"]):
+        with pytest.raises(SystemExit):
+            cli.main(["translate", "model", "-d", "en-de", *words])
+        assert f"unrecognized arguments: {words[0]}" in capfd.readouterr().err
     (tmp_path / "in.txt").write_text("")
     with pytest.raises(SystemExit):
         cli.main(["translate", "model", str(tmp_path / "in.txt"), "-d", "en-de"])
