@@ -11,9 +11,10 @@ FROM ${BASE}
 ARG TORCH=""
 ARG UV=uv==0.13.9
 
-# Snakemake and matplotlib write below a home directory, which a user without a name does not have.
+# Snakemake asks for a user's name and home, which `--user 1000` does not have.
 ENV PATH=/opt/lander/bin:${PATH} \
     HOME=/tmp \
+    USER=lander \
     PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1
 
