@@ -107,7 +107,7 @@ def test_a_loss_that_is_not_finite_is_told_with_its_direction():
     for value in (math.nan, math.inf):
         losses[1, 0] = value
         with pytest.raises(Diverged, match=f"loss of b is {value} at update 0; .* before any update"):
-            loss_rows(losses, ["a", "b"], 0, 0.1)
+            loss_rows(losses, ["a", "b", "a"], 0, 0.1)
         with pytest.raises(Diverged, match=f"loss of b is {value} at update 7; lower finetune.learning_rate"):
             loss_rows(losses, ["a", "b", "a"], 7, 0.1)
 
