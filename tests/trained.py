@@ -50,6 +50,7 @@ def make(
     chat: bool = False,
     targets: tuple[str, ...] = (),
     generation: dict | None = None,
+    diverged: bool = False,
 ) -> Trained:
     """A trained model in folder/model, its base in folder/base.
 
@@ -58,6 +59,7 @@ def make(
         chat: trained on turns of a chat.
         targets: of LoRA.
         generation: the base's generation_config.json.
+        diverged: a trial of a learning rate that left no numbers.
     """
     where = base(folder / "base", family, toys.chat_tokenizer("qwen") if chat else None)
     if generation:
@@ -74,7 +76,7 @@ def make(
     )
     torch.manual_seed(3)
     for parameter in prepared.trained().values():
-        parameter.data.normal_()
+        parameter.data.fill_(torch.nan) if diverged else parameter.data.normal_()
     manifest = {
         "method": method,
         "seed": 0,
