@@ -125,7 +125,7 @@ def test_an_untrained_direction_has_the_mean_shift_of_its_languages(direction, s
     translator = Translator(network, Codec(toys.bloom_tokenizer()), directions=trained)
     network.eval()
     translator.route(direction)
-    [general, *specific] = routed.scales(routed.shifts())
+    [general, *specific] = routed.scales(routed.shifts(), routed.router.direction)
     assert float(general) == pytest.approx(0.8 + shift)
     codes = direction.split("-")
     expected = {code: (0.2 if code in codes else None) for code in ("en", "de", "fr", "it", "es")}
