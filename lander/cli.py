@@ -357,6 +357,22 @@ def card(args: argparse.Namespace) -> None:
     print(file)
 
 
+@command(
+    flag("model", metavar="MODEL", help="folder of a trained model, or one that `lander export` has written"),
+    flag("--to", required=True, metavar="OWNER/NAME", help="model on the Hugging Face hub; made if it is not there"),
+    flag("--private", action="store_true", help="make it private"),
+    flag("--dry-run", action="store_true", help="upload nothing: list the files and print the card"),
+    SCORES,
+    LICENSE,
+)
+def push(args: argparse.Namespace) -> None:
+    """Upload a model to the Hugging Face hub, with its card."""
+    from lander.share import push
+
+    options = {name: getattr(args, name) for name in ("private", "dry_run", "scores", "license")}
+    print(push.push(args.model, args.to, **options))
+
+
 # ---------------------------------------------------------------- bases and neurons
 
 

@@ -3,7 +3,6 @@
 import pytest
 import torch
 import toys
-import transformers
 from transformers import AutoModelForCausalLM
 
 from lander.config.masks import Routing
@@ -15,43 +14,14 @@ from lander.shared.errors import UserError
 from lander.shared.languages import Direction
 from lander.translate.translator import Decoding, Translator
 
-SMALL = {
-    "vocab_size": toys.VOCABULARY, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3,
-    "num_attention_heads": 2,
-}  # fmt: skip
-HEADS = {"num_key_value_heads": 1, "head_dim": 8}
 
-# name: (model, keys of its config). Between them: biases in the FFN and not, tied embeddings and not.
-MODELS = {
-    "bloom": ("Bloom", {"vocab_size": toys.VOCABULARY, "hidden_size": 16, "n_layer": 3, "n_head": 2}),
-    "llama": ("Llama", SMALL),
-    "llama with biases": ("Llama", SMALL | {"mlp_bias": True, "attention_bias": True}),
-    "llama tied": ("Llama", SMALL | {"tie_word_embeddings": True}),
-    "mistral": ("Mistral", SMALL | HEADS | {"sliding_window": 4}),
-    "qwen2": ("Qwen2", SMALL | {"num_key_value_heads": 1}),  # and 2.5
-    "qwen3": ("Qwen3", SMALL | HEADS | {"tie_word_embeddings": True}),
-    "gemma": ("Gemma", SMALL | HEADS),
-    "gemma2": ("Gemma2", SMALL | HEADS | {"sliding_window": 4}),
-    "gemma3_text": ("Gemma3", SMALL | HEADS | {"sliding_window": 4}),
-    "gpt_neox": ("GPTNeoX", SMALL | {"use_parallel_residual": False}),
-    "gpt_neox parallel": ("GPTNeoX", SMALL | {"use_parallel_residual": True}),
-}
-
-
-def build(name: str) -> torch.nn.Module:
-    """A random model; biases and norms are random too, and nothing is zero."""
-    kind, keys = MODELS[name]
-    config = getattr(transformers, {"Gemma3": "Gemma3TextConfig"}.get(kind, f"{kind}Config"))(**keys)
-    return toys.random_model(getattr(transformers, f"{kind}ForCausalLM"), config)
-
-
-@pytest.fixture(params=MODELS)
+@pytest.fixture(params=toys.MODELS)
 def model(request):
-    return build(request.param)
+    return toys.build(request.param)
 
 
 def test_every_family_has_a_model_here():
-    assert {build(name).config.model_type for name in MODELS} == set(families.FAMILIES)
+    assert {toys.build(name).config.model_type for name in toys.MODELS} == set(families.FAMILIES)
 
 
 def test_zeroing_a_neuron_through_the_description_equals_zeroing_its_column_by_hand(model):
@@ -98,7 +68,7 @@ def test_folded_equals_routed(model, request, where, direction):
         for ffn in ffns.values():
             for gate in ffn.gates.values():
                 gate.shift.fill_(0.05)
-    plain = build(request.node.callspec.params["model"])
+    plain = toys.build(request.node.callspec.params["model"])
     base = plain(toys.ids()).logits
     router.direction = direction
     blocks.fold(model, plain)
@@ -115,7 +85,7 @@ def test_a_folded_model_saved_and_loaded_is_the_routed_one(model, request, tmp_p
             if "norm" in name:
                 parameter.mul_(1.1)
     router.direction = "en-de"
-    plain = build(request.node.callspec.params["model"])
+    plain = toys.build(request.node.callspec.params["model"])
     blocks.fold(model, plain)
     plain.save_pretrained(tmp_path)
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path)
@@ -242,4 +212,4 @@ def test_a_mixed_batch_writes_what_its_rows_write_alone(model):
 
 
 def test_a_mixed_batch_writes_the_beams_of_its_rows():
-    check_decoding(build("llama"), beams=2)
+    check_decoding(toys.build("llama"), beams=2)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import lander
-from lander.config.base import HUB_NAME
 from lander.finetune.blocks import BlockFFN
 from lander.models import loading
+from lander.models.plain import hub_id
 from lander.report.translations import text_direction
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction, language_name, parse_language
@@ -96,7 +96,7 @@ def called(path: str) -> str:
     parts = Path(path).absolute().parts
     if len(parts) > 4 and parts[-4] == "finetune":
         return "/".join(parts[-3:])
-    return path if HUB_NAME.fullmatch(path) and not Path(path).exists() else parts[-1]
+    return hub_id(path)[0] or parts[-1]
 
 
 def routes(translator: Translator, codes: list[str]) -> dict[Direction, list[dict[str, Any]]]:
