@@ -4,6 +4,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from importlib.util import find_spec
 from itertools import combinations, product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -142,6 +143,9 @@ def _places(config: "Config") -> Iterator[str]:
     for direction in config.directions:
         if missing := missing_tokenizer(direction.target):
             yield f"directions: {direction}: {missing}"
+    for name in config.finetune.report_to:
+        if find_spec(name) is None:
+            yield f"finetune.report_to: {name}: the package is not installed (pip install {name})"
     for metric in config.evaluate.neural:
         place = f"evaluate.neural: {metric.name}"
         if metric.remote and (metric.model.endswith(".ckpt") or not HUB_NAME.fullmatch(metric.model)):

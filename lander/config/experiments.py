@@ -19,6 +19,8 @@ class Experiments(Section):
     """Values of layers.k in sweep_k; null is 0 to the model's number of layers."""
     sweep_epsilon: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field((0, 0.25, 0.5, 0.75, 0.9, 1), min_length=1)
     """Values of neurons.general_share in sweep_epsilon."""
+    sweep_trained: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field((1, 0.5, 0.2, 0.05, 0.01), min_length=1)
+    """Values of neurons.trained_share in sweep_trained."""
     transfer: Annotated[tuple[Literal[*TRAINED], ...], Distinct] = Field(
         ("landermt", "full", "lora", "random"), min_length=1
     )

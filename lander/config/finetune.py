@@ -1,13 +1,13 @@
 """Section `finetune`: training, the same for all methods (paper 4.2), and a section for each method."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, create_model
 
 from lander.config.methods import METHODS, TRAINED, MethodSettings
 from lander.shared.errors import UserError
-from lander.shared.section import Section, switch
+from lander.shared.section import Distinct, Section, switch
 
 
 class Training(Section):
@@ -45,6 +45,9 @@ class Training(Section):
     """Processes (GPUs) that train one model together; never changes the result."""
     checkpoint_minutes: float = Field(5, ge=0)
     """Minutes of training between the checkpoints that a killed training resumes from; 0 is none."""
+    report_to: Annotated[tuple[Literal["tensorboard", "trackio", "wandb", "mlflow"], ...], Distinct] = ()
+    """Where trainings show their curves while they run: tensorboard (files beside loss.csv), trackio, wandb (Weights &
+    Biases) or mlflow, whose package must be installed; changes no result."""
     scope: Literal["layer", "ffn"] = switch(repaired="layer", paper="layer")
     """What is trained in the chosen layers: all (attention and norms too), or only the FFN neurons."""
 

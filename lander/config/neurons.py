@@ -16,6 +16,12 @@ class Neurons(Section):
     """A neuron whose mean score is at most this is unactivated."""
     unactivated_role: Literal["general", "absent"] = "general"
     """Whether unactivated neurons take part like general ones, or are absent."""
+    trained_share: float = Field(1.0, gt=0, le=1)
+    """Share of the neurons of each group (general, and those of each language) that is trained; the rest runs as the
+    base has it, in every direction."""
+    pick: Literal["most", "least", "exchanged"] = "most"
+    """Which share that is: the most aware neurons, or, as controls, the least aware ones, or the most aware ones of
+    each language given to the next language."""
     masks: PathText | None = None
     """Folder of mask tables, one <direction>.parquet each, to use instead of Lander's own."""
     normalize: Literal["none", "language_mean"] = switch(repaired="language_mean", paper="none")

@@ -5,6 +5,7 @@
 | `main` | nothing |
 | `k3` | `layers.k: 3` |
 | `general0.5` | `neurons.general_share: 0.5` |
+| `most0.05`, `least0.05`, `exchanged0.05` | that share of the neurons is trained (`neurons.pick`), of the FFN alone |
 | `only-en-de` | one direction is trained; all are tested |
 | `draw2` | nothing: the second draw of the controls `random` and `random-layers` |
 | `paper`, `repaired` | all switches, as that set of `readings` has them |
@@ -13,8 +14,8 @@
 | `mix0.5` | nothing: the average of the base's weights and those of `full`, half of each; nothing is trained |
 
 `Variants` builds the table from the config. It has a row for every depth of the model, every switch and every
-direction, and those that the section `experiments` names (`sweep_k`, `sweep_epsilon`, `draws`, `mixes`). The learning
-rates of trials are known only while `tune` runs: the workflow adds their rows then (`trial`).
+direction, and those that the section `experiments` names (`sweep_k`, `sweep_epsilon`, `sweep_trained`, `draws`,
+`mixes`). The learning rates of trials are known only while `tune` runs: the workflow adds their rows then (`trial`).
 
 Models with the same settings of a stage share its tables. The first such model names the folder, the *selection*.
 """
@@ -67,6 +68,12 @@ def depth(k: int) -> Variant:
 def general(share: float) -> Variant:
     """This share of the neurons is general."""
     return Variant(f"general{share:g}", {"neurons": {"general_share": float(share)}})
+
+
+def trained_share(pick: str, share: float) -> Variant:
+    """This share of the neurons is trained, and nothing but neurons."""
+    changes = {"neurons": {"pick": pick, "trained_share": float(share)}, "finetune": {"scope": "ffn"}}
+    return Variant(f"{pick}{share:g}", changes)
 
 
 def switch(key: str, value: str) -> Variant:
@@ -126,6 +133,7 @@ class Variants:
         yield from (switch(key, value) for key in (*SWITCHES, "awareness.estimator") for value in VALUES[key])
         yield from map(depth, {*self.depths, *(own.sweep_k or ())})
         yield from map(general, own.sweep_epsilon)
+        yield from (trained_share(pick, share) for pick in VALUES["neurons.pick"] for share in own.sweep_trained)
         yield from (only(settings, direction) for direction in settings.directions)
         yield from map(draw, range(2, own.draws + 1))
         yield from map(mix, own.mixes)
@@ -138,7 +146,7 @@ class Variants:
             return self.rows[name]
         raise UserError(
             f"{name}: not a variant of this config; {nearest(name, self.rows, 'docs/tables.md lists them')} "
-            "(experiments.sweep_k, sweep_epsilon, draws and mixes add others, and `tune` the learning rates)"
+            "(experiments.sweep_k, sweep_epsilon, sweep_trained, draws and mixes add others, and `tune` learning rates)"
         )
 
     def _config(self, method: str, name: str) -> Config:

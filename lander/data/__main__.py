@@ -22,7 +22,7 @@ import pandas as pd
 
 from lander.data.cleaning import clean_pair
 from lander.data.reading import MAX_LINE, aligned, read
-from lander.data.repair import composed, repair
+from lander.data.repair import composed, decode, repair
 from lander.data.sampling import sample
 from lander.data.sources import Source, parse_json, parse_sources
 from lander.shared import files, tables
@@ -39,19 +39,27 @@ def hold_out(direction: Direction, sources: Sequence[Source], out: Path) -> None
     languages = (direction.source, direction.target)
 
     uncomposed: Counter[str] = Counter()
+    empty: Counter[str] = Counter()
 
     def rows() -> Iterator[tuple[str, str, str, int, list[str] | None]]:
         for source in sources:
             for line, texts in read(source, languages, max_line=MAX_LINE, several=True):
                 (text, *_), (reference, *others) = ([one] if isinstance(one, str) else one for one in texts)
-                uncomposed[source.name] += any(composed(one) != one for one in (text, reference, *others))
+                every = (text, reference, *others)
+                uncomposed[source.name] += any(composed(one) != one or decode(one) != one for one in every)
+                empty[source.name] += not (text.strip() and reference.strip())
                 yield text, reference, source.name, line, others or None
 
     tables.write_rows(out, rows(), "heldout")
+    for name, count in (+empty).items():
+        print(
+            f"lander data: warning: {name}, {direction}: {count:,} lines have an empty source or reference; they stay",
+            file=sys.stderr,
+        )
     for name, count in (+uncomposed).items():
         print(
-            f"lander data: warning: {name}, {direction}: {count:,} lines are not in NFC, or hold invisible characters "
-            "such as direction marks; they stay as they are, but training text is repaired by default",
+            f"lander data: warning: {name}, {direction}: {count:,} lines are not in NFC, hold invisible characters "
+            "such as direction marks, or look wrongly decoded (&quot;); they stay, but training text is repaired",
             file=sys.stderr,
         )
 

@@ -17,8 +17,8 @@ from lander.data import tmx
 from lander.data.filters import build
 from lander.data.overlap import Excluded
 from lander.data.reading import read
-from lander.data.repair import decode, repair
-from lander.data.settings import resolve, thresholds
+from lander.data.repair import INVISIBLE, decode, repair
+from lander.data.settings import repair_options, resolve
 from lander.data.sources import Source
 from lander.shared import tables
 from lander.shared.errors import UserError
@@ -29,7 +29,9 @@ EXAMPLES = 10  # kept per origin and reason
 EXAMPLE_CHARACTERS = 500
 BATCH = 64  # pairs that a filter looks at together
 BATCH_CHARACTERS = 1_000_000  # of a batch without its last pair
-REPAIRED = "repaired"  # counted, not dropped: pairs with mojibake, entities or escapes that were undone
+REPAIRED = (
+    "repaired"  # counted, not dropped: mojibake, entities or escapes were undone, or invisible characters removed
+)
 
 
 class Cleaner:
@@ -39,8 +41,7 @@ class Cleaner:
         if "repair" in settings["order"][1:]:
             raise UserError("data.cleaning.order: `repair` must come first, the filters look at repaired text")
         self.filters = build(settings, languages, excluded)
-        repairs = "repair" in settings["order"]
-        self.repairs = [thresholds(settings, language, "repair") if repairs else None for language in languages]
+        self.repairs = [repair_options(settings, language) for language in languages]
         self.counts: dict[str, Counter[str]] = {}
         self.examples: list[dict[str, Any]] = []
 
@@ -65,11 +66,13 @@ class Cleaner:
 
     def _repaired(self, counts: Counter[str], line: int, *texts: str) -> tuple[int, str, str]:
         """A row with repaired texts; counted if more than their form and white space changes."""
-        found, decoded = [], False
+        found, more = [], False
         for options, text in zip(self.repairs, texts, strict=True):
             found.append(text if options is None else repair(text, **options))
-            decoded |= found[-1] != text and options["encoding"] and decode(text) != text
-        counts[REPAIRED] += decoded
+            more |= found[-1] != text and (
+                bool(INVISIBLE.search(text)) or (options["encoding"] and decode(text) != text)
+            )
+        counts[REPAIRED] += more
         return line, *found
 
 
@@ -103,7 +106,7 @@ def clean_pair(
     languages = (pair.source, pair.target)
     steps = {"exclude", "near_excluded"} & set(settings["order"])
     similarity = settings["default"]["near_excluded"]["similarity"] if "near_excluded" in steps else 1.0
-    cleaner = Cleaner(languages, settings, Excluded(exclude if steps else [], languages, similarity))
+    cleaner = Cleaner(languages, settings, Excluded(exclude if steps else [], languages, similarity, settings))
 
     def rows() -> Iterator[tuple[str, str, str, int]]:
         for source in sources:

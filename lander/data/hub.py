@@ -1,4 +1,4 @@
-"""Datasets in the layout of the Hugging Face hub: from the hub, or from a local folder, through `datasets`.
+"""Datasets in the layout of the Hugging Face hub: from the hub, or from a local folder.
 
 With HF_HUB_OFFLINE, a dataset of the hub is read from the hub's cache, where `lander prefetch` puts it. Rows are
 streamed: no copy is cached that would be stale after a change of a local folder.
@@ -7,8 +7,8 @@ A row has a column per language, named by its code or by the source's `columns`.
 together in a mapping inside it, as in `{"translation": {"en": ..., "de": ...}}` or `{"de-en": {...}}`; `columns` may
 also give the whole path (`translation.en`). A list of texts is several translations.
 
-Texts stay as they are written. CSV, TSV and JSON are read as text: `datasets` would make numbers, dates and missing
-values (`None`, `NA`, `null`) of it. Quotes of a TSV file are text, unless a CSV writer has made the file.
+Texts stay as they are written. Files are read here: `datasets` would make numbers, dates and missing values (`None`,
+`NA`, `null`) of text in CSV and JSON, takes brackets in a path for a pattern, and names no file or row in its errors.
 
 `files_of` finds the files of a split as `datasets` does. `datasets` cannot look for itself when only these files are to
 be fetched, or when there is no network, and it refuses folders in which other files lie.
@@ -24,14 +24,15 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from lander.data import delimited
 from lander.data.reading import Texts
 from lander.data.sources import Source
 from lander.data.testsets import offline
 from lander.data.textfiles import ENDS as PACKED
-from lander.data.textfiles import bare
+from lander.data.textfiles import LFS, PEEKED, TextFile, bare, open_raw
 from lander.shared.errors import UserError, brief
 from lander.shared.languages import find_language, parse_language
 from lander.shared.yamlfile import parse_yaml
@@ -47,6 +48,8 @@ SPLITS = {
     "test": ("test", "testing", "eval", "evaluation"),
 }
 Row = dict[str, Any]
+Placed = tuple[str, Any]  # a row, behind its place in words
+BATCH = 1_000  # rows of a Parquet file in memory
 _SHARD = re.compile(r"(.*)-\d{5}-of-(\d{5})(\..*)")  # a file that counts itself: -00000-of-00002.parquet
 _OTHER = re.compile(  # files that hold no rows, and what `map` has cached beside them
     r"(^|/)\.|(^|/)(dataset_infos?|config|package|dataset_dict|state)\.json$|(^|/)cache-[^/]*\.arrow$"
@@ -61,22 +64,25 @@ def rows(
     With `cached`, a dataset of the hub is read from the hub's cache, as offline.
     """
     columns = {language: (source.columns or {}).get(language, language) for language in languages}
-    place, split = f"dataset {source.hf}", source.split or "train"
-    try:
-        prefix = None
-        for row in islice(_open(source, languages, split, cached), start, None):
-            flat = _flat(row if isinstance(row, dict) else {})
-            if prefix is None:
-                prefix, columns = _prefix(flat, columns, place)
-            yield tuple(_texts(flat.get(prefix + column), place) for column in columns.values())
-    except UserError:
-        raise
-    except (ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
-        raise UserError(
-            f"{place}: there is no folder of that name, and the hub does not have it ({brief(error)})"
-        ) from None
-    except Exception as error:  # nearly anything, from readers of many formats
-        raise UserError(f"{place}, split {split}: {brief(error)}") from None
+    prefix, own = None, columns
+    for place, row in islice(_open(source, languages, source.split or "train", cached), start, None):
+        if not isinstance(row, dict):
+            raise UserError(f"{place}: not columns with their values but {row!r:.80}")
+        try:
+            flat = _flat(row)
+        except (ValueError, TypeError, RecursionError) as error:  # lists of languages and texts that do not fit
+            raise UserError(f"{place}: {brief(error)}") from None
+        if prefix is None or not all(prefix + column in flat for column in own.values()):
+            if flat.get((prefix or "translation.")[:-1], "") is None:  # nothing where the columns would be
+                prefix, flat = prefix or "translation.", {}
+            else:
+                prefix, own = _prefix(flat, columns, place)
+        texts = tuple(_texts(flat.get(prefix + column), place) for column in own.values())
+        if len(texts) > 1 and all(isinstance(text, list) for text in texts):
+            raise UserError(
+                f"{place}: {' and '.join(own.values())} hold lists of texts; only one may be several translations"
+            )
+        yield texts
 
 
 def _flat(row: Row, prefix: str = "") -> Row:
@@ -105,15 +111,26 @@ def _prefix(flat: Row, columns: dict[str, str], place: str) -> tuple[str, dict[s
 
     The columns too: named by another code of the language (`eng` for `en`) if none has the wanted name.
     """
-    holders = ["translation.", "", *(f"{path}." for path, value in flat.items() if isinstance(value, dict))]
-    for holder in holders:
-        if all(holder + column in flat for column in columns.values()):
-            return holder, columns
-    for holder in holders:
+    others = (f"{path}." for path, value in flat.items() if isinstance(value, dict) and path != "translation")
+    holders = ["translation.", "", *others]
+
+    def exact(holder: str) -> dict[str, str] | None:
+        return columns if all(holder + column in flat for column in columns.values()) else None
+
+    def by_meaning(holder: str) -> dict[str, str] | None:
         names = [path.removeprefix(holder) for path in flat if path.startswith(holder)]
         own = {language: find_language(column, names) for language, column in columns.items()}
-        if None not in own.values():
-            return holder, own
+        return None if None in own.values() else own
+
+    for look in (exact, by_meaning):
+        found = {holder: own for holder in holders if (own := look(holder))}
+        if len(found) > 1 and not found.keys() & set(holders[:2]):
+            paths = [holder[:-1] for holder in found]
+            code, column = next(iter(columns.items()))
+            choice = f"`columns: {{{code}: {paths[0]}.{column}, ...}}`, for example"
+            raise UserError(f"{place}: {' and '.join(paths)} hold the columns; choose with {choice}")
+        if found:
+            return next(iter(found.items()))
     missing = [(code, name) for code, name in columns.items() if not any(holder + name in flat for holder in holders)]
     language, column = (missing or list(columns.items()))[0]
     there = ", ".join(path for path, value in flat.items() if not isinstance(value, dict))
@@ -126,25 +143,39 @@ def _texts(value: Any, place: str) -> Texts:
     """A text, or the texts of a list that has several."""
     if isinstance(value, list) and all(isinstance(text, str | None) for text in value):
         texts = [text for text in value if text]
-        return texts if len(texts) > 1 else "".join(texts)
-    if not isinstance(value, str | None):
+        value = texts if len(texts) > 1 else "".join(texts)
+    elif not isinstance(value, str | None):
         raise UserError(f"{place}: a value of a language's column is not text but {value!r:.80}; write it as text")
-    (value or "").encode()  # half of a pair of surrogates, which JSON may hold, is no character
+    if re.search("[\ud800-\udfff]", "".join(value or "")):
+        raise UserError(f"{place}: half of a pair of surrogates, which is no character")
     return value or ""
 
 
-def _open(source: Source, languages: Sequence[str], split: str, cached: bool) -> Iterable[Row]:
+def _open(source: Source, languages: Sequence[str], split: str, cached: bool) -> Iterator[Placed]:
     """The rows of a local folder, of the hub's cache, or of the hub."""
     if not source.remote:
         return _read(*_chosen(source, languages, Path(source.hf)))
     if cached or offline():
         return _read(*_open_cached(source, languages))
-    name = _pick_config(source, datasets.get_dataset_config_names(source.hf, revision=source.revision), languages)
-    builder = datasets.load_dataset_builder(source.hf, name, revision=source.revision)
-    files = (builder.config.data_files or {}).get(split)
-    if files and builder.name in ("csv", "json"):
-        return _read(builder.name, list(files), vars(builder.config))
-    return builder.as_streaming_dataset(split)
+    import datasets  # takes a second
+
+    place = f"dataset {source.hf}, split {split}"
+    try:
+        name = _pick_config(source, datasets.get_dataset_config_names(source.hf, revision=source.revision), languages)
+        builder = datasets.load_dataset_builder(source.hf, name, revision=source.revision)
+        files = (builder.config.data_files or {}).get(split)
+    except UserError:
+        raise
+    except (ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
+        raise UserError(
+            f"dataset {source.hf}: there is no folder of that name, and the hub does not have it ({brief(error)})"
+        ) from None
+    except Exception as error:  # nearly anything
+        raise UserError(f"{place}: {brief(error)}") from None
+    if not files or builder.name not in BUILDERS.values():
+        kinds = ", ".join(sorted(set(BUILDERS.values())))
+        raise UserError(f"{place}: no files of rows ({kinds}) are in this split")
+    return _read(builder.name, files, vars(builder.config))
 
 
 def _open_cached(source: Source, languages: Sequence[str]) -> tuple[str, list[str], Row]:
@@ -175,42 +206,78 @@ def _chosen(source: Source, languages: Sequence[str], folder: Path) -> tuple[str
     return _builder(chosen[0]), [str(folder / name) for name in chosen], options
 
 
-def _read(kind: str, files: list[str], options: Row) -> Iterable[Row]:
-    """The rows of files of one kind, by `datasets`.
-
-    Of its options those count that say what the rows are: the separator and the names of columns of CSV, and the field
-    of a JSON file that has the rows.
-    """
-
-    def load(kind: str, **options: Any) -> Iterable[Row]:
-        return datasets.load_dataset(kind, data_files=files, split="train", streaming=True, **options)
-
-    if kind == "csv":
-        sep = options.get("delimiter") or options.get("sep") or ("\t" if bare(files[0]).endswith(".tsv") else ",")
-        names = options.get("column_names") or options.get("names") or ()
-        layouts = {delimited.layout(file, sep, names) for file in files}
-        if len(layouts) > 1:
-            raise UserError(f"{files[0]} and {files[-1]}: other columns or quotes; write all files of a split alike")
-        ((quoting, columns),) = layouts
-        text = datasets.Features(dict.fromkeys(columns, datasets.Value("string")))
-        found = {"sep": sep, "quoting": quoting, "names": list(names) or None, "features": text}
-        return load("csv", **found, keep_default_na=False, na_filter=False)
-    if kind == "json":
-        lines = (line for row in load("text") if (line := row["text"].lstrip("\ufeff")).strip())
-        first = next(lines, "")
-        field = options.get("field")
-        if field or first.lstrip().startswith("["):  # one list of rows
-            documents = (json.loads(file["text"].lstrip("\ufeff")) for file in load("text", sample_by="document"))
-            return (row for document in documents for row in (document[field] if field else document))
-        return (_parsed(line, number) for number, line in enumerate(chain([first] if first else [], lines), start=1))
-    return load(kind)
+def _read(kind: str, files: Iterable[str], options: Row) -> Iterator[Placed]:
+    """The rows of files of one kind, each with its place. UserError names a file that cannot be read."""
+    reader = {"csv": _csv_rows, "json": _json_rows, "parquet": _table_rows, "arrow": _table_rows}[kind]
+    for path in files:
+        try:
+            yield from reader(path, options)
+        except UserError:
+            raise
+        except Exception as error:  # nearly anything, from readers of many formats
+            raise UserError(f"{path}: {brief(error)}") from None
 
 
-def _parsed(line: str, number: int) -> Any:
+def _csv_rows(path: str, options: Row) -> Iterator[Placed]:
+    tsv = {} if options.get("delimiter") or options.get("sep") or not bare(path).endswith(".tsv") else {"sep": "\t"}
+    return delimited.rows(path, options | tsv)
+
+
+def _json_rows(path: str, options: Row) -> Iterator[Placed]:
+    """Rows in one line each, or one document (the `field` of it that the card names)."""
+    with TextFile(path) as file:
+        file.refuse_foreign()
+        begin, field = file.stream.peek(PEEKED), options.get("field")
+        if field or re.match(rb"(\xef\xbb\xbf)?\s*\[", begin):
+            document = json.loads(file.read_bytes(-1))
+            if field and (not isinstance(document, dict) or field not in document):
+                raise UserError(f"{path}: has no field {field!r}, which the card (README.md) names")
+            yield from _records(path, document[field] if field else document)
+            return
+        lines = ((number, line) for number, line in enumerate(iter(file.read_line, None), 1) if line.strip())
+        head = list(islice(lines, 2))
+        if len(head) == 1 or not all(line.rstrip().endswith("}") for _, line in head[:1]):
+            text = "\n".join(line for _, line in chain(head, lines))
+            yield from _records(path, _parsed(f"{path}, row 1", text))
+            return
+        for number, line in chain(head, lines):
+            place = f"{path}, row {number}"
+            yield place, _parsed(place, line)
+
+
+def _parsed(place: str, text: str) -> Any:
     try:
-        return json.loads(line)
+        return json.loads(text)
     except ValueError as error:
-        raise ValueError(f"row {number}: not JSON in one line ({error})") from None
+        raise UserError(f"{place}: not JSON in one line, nor is the file one document ({error})") from None
+
+
+def _records(path: str, document: Any) -> Iterator[Placed]:
+    """The rows of a JSON document: a list of rows, a mapping of equally long columns, or one row."""
+    if isinstance(document, dict):
+        columns = list(document.values())
+        sizes = {len(column) if isinstance(column, list) else 0 for column in columns}
+        many = len(sizes) == 1 and sizes.pop() > 1
+        document = [dict(zip(document, row, strict=True)) for row in zip(*columns, strict=True)] if many else [document]
+    for number, row in enumerate(document if isinstance(document, list) else [document], 1):
+        yield f"{path}, row {number}", row
+
+
+def _table_rows(path: str, _options: Row) -> Iterator[Placed]:
+    """Rows of a Parquet file, or of an Arrow file or stream."""
+    with open_raw(path) as stream:
+        begin = stream.peek(PEEKED)
+        if begin.startswith(LFS):
+            raise UserError(f"{path}: is a pointer of Git LFS; get the file itself with `git lfs pull`")
+        if begin.startswith(b"PAR1"):
+            batches = pq.ParquetFile(stream).iter_batches(BATCH)
+        elif begin.startswith(b"ARROW1"):
+            file = pa.ipc.open_file(stream)
+            batches = map(file.get_batch, range(file.num_record_batches))
+        else:
+            batches = pa.ipc.open_stream(stream)
+        rows = chain.from_iterable(batch.to_pylist() for batch in batches)
+        yield from ((f"{path}, row {number}", row) for number, row in enumerate(rows, 1))
 
 
 def files_of(source: Source, languages: Sequence[str], files: list[str], card: str) -> list[str]:
@@ -229,7 +296,7 @@ def files_of(source: Source, languages: Sequence[str], files: list[str], card: s
             of, path = (one.get("split"), one.get("path")) if isinstance(one, dict) else ("train", one)
             if of == split:
                 patterns += map(str, path if isinstance(path, list) else [path])
-        found = [name for name in data if any(fnmatch(name, pattern) for pattern in patterns)]
+        found = [name for name in data if any(name == pattern or fnmatch(name, pattern) for pattern in patterns)]
     else:
         folder = str(entry.get("data_dir") or config or "")
         found = [name for name in data if folder and name.startswith(f"{folder}/")] or data
@@ -240,8 +307,6 @@ def files_of(source: Source, languages: Sequence[str], files: list[str], card: s
         raise UserError(f"{place}no file of the split {split!r}{f' of {config}' if config else ''}")
     if len({(_builder(name), bare(name).endswith(".tsv")) for name in found}) > 1:
         raise UserError(f"{place}the split {split!r} is in files of several kinds ({', '.join(found[:5])})")
-    if zstd := next((name for name in found if name.endswith(".zst")), None):
-        raise UserError(f"{place}{zstd}: zstd is not read in a data set's folder; unpack it: zstd -d {zstd}")
     parts = Counter(match.groups() for name in found if (match := _SHARD.fullmatch(name)))
     for (name, total, end), number in parts.items():
         if number < int(total):

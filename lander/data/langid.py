@@ -16,6 +16,11 @@ from lander.shared.languages import base_language, script_of
 
 OWN_SCRIPT = 0.1  # least share of a text's letters; names and terms in another script are normal
 CHINESE = {"Hans", "Hant", "Hani", "Jpan"}  # texts in these scripts may be confused with one another
+KIN = (  # families of languages: a relative may stand for a language in a script that the model has not learnt it in
+    {"bg", "bs", "hr", "mk", "sl", "sr"},
+    {"az", "kk", "ky", "tr", "ug"},
+    {"hi", "mr", "ne", "pa", "ur"},
+)
 DEPTH = 4  # bytes of the longest feature: the automaton's state after a byte depends on at most these last bytes
 RESET = b"\xff"  # in no text and no feature: leads from any state to the first one
 
@@ -25,7 +30,8 @@ class Judge:
 
     `knows` is False if the model does not know the language: then every text passes. If it knows the language in
     another script (`sr` in Cyrillic for `sr-Latn`), all languages of the script that are no candidates stand for it.
-    A partner is no candidate then: it may be the one that is most like it, as Croatian is.
+    A partner is no candidate then: it may be the one that is most like it, as Croatian is. Romanian in Cyrillic looks
+    Russian to the model: outside Latin, with its many languages, only the script is looked at unless `KIN` are there.
     """
 
     def __init__(self, language: str, candidates: Iterable[str], partners: Iterable[str] = ()) -> None:
@@ -41,7 +47,9 @@ class Judge:
         others = {one for one in others if not self._script or script_of(one) in {None, *alike}}
         own = {one for one in model.nb_classes if script_of(one) in alike} - others if stands else {code}
         rivals = sorted(own | others) if self.knows else []
-        self._alone = not others or not own
+        strangers = not any(base_language(language) in kin and own & kin for kin in KIN) and self._script != "Latn"
+        self._alone = not others or not own or (stands and strangers)
+        self._trust = 0.5 if stands else 1.0  # what stands for a language is less like it
         if self.knows and not self._alone:
             places = [model.nb_classes.index(other) for other in rivals]
             weights = np.asarray(model.nb_ptc[:, places], dtype=np.float64)  # (features, rivals)
@@ -72,7 +80,7 @@ class Judge:
             states, starts = _states([texts[place] for place in asked])
             scores = np.add.reduceat(self._weights.take(states, axis=1), starts, axis=1) + self._priors
             shares = np.exp(np.minimum(scores - scores[self._own].max(axis=0), 700))
-            own = shares[self._own].sum(axis=0) / shares.sum(axis=0)
+            own = (shares[self._own].sum(axis=0) / shares.sum(axis=0)) ** self._trust
             for place, probability in zip(asked, own.tolist(), strict=True):
                 found[place] = probability
         return found

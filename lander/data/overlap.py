@@ -18,10 +18,13 @@ import unicodedata
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from functools import cache, partial
 from hashlib import blake2b
+from typing import Any
 
 from lander.data.reading import every_text
 from lander.data.repair import repair
+from lander.data.settings import DEFAULTS, repair_options
 from lander.data.sources import Source
 
 GRAM = 5  # letters: about a word
@@ -42,17 +45,24 @@ class Excluded:
     """Digests of all excluded texts in any language and, if `similarity` is below 1, a search for texts near them.
 
     Texts are near if their similarity is at least `similarity`. A text in none of `languages` (the pair's) is only
-    compared for equality.
+    compared for equality. A text counts as it is and as `settings` repair it, as they do training text.
     """
 
-    def __init__(self, sources: Iterable[Source], languages: tuple[str, ...], similarity: float = 1.0) -> None:
+    def __init__(
+        self,
+        sources: Iterable[Source],
+        languages: tuple[str, ...],
+        similarity: float = 1.0,
+        settings: dict[str, Any] = DEFAULTS,
+    ) -> None:
         self.digests: set[int] = set()
         near: dict[str, None] = {}
+        options = cache(partial(repair_options, settings))
         for source in sources:
             for language, text in every_text(source, languages):
-                for normal in filter(
-                    None, map(normalise, dict.fromkeys((text, repair(text))))
-                ):  # training text is repaired
+                own = options(language)
+                as_trained = text if own is None else repair(text, **own)
+                for normal in filter(None, map(normalise, {text, as_trained})):
                     self.digests.add(digest(normal))
                     if similarity < 1 and language in languages:
                         near[normal] = None

@@ -3,20 +3,23 @@
 for line, (english, german) in read(source, ("en", "de")): ...
 """
 
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 
 from lander.data import testsets, tmx
 from lander.data.sources import Source
 from lander.data.textfiles import read_aligned
 from lander.shared.errors import UserError
-from lander.shared.languages import find_language
+from lander.shared.languages import find_language, language_name
 from lander.shared.progress import progress as progress_bar
 
 Texts = str | list[str]  # a text, or a list of several translations
 Row = tuple[int, tuple[Texts, ...], float]  # line, texts, share of the file read (0 if not known)
 BUILTIN_CHUNK = 2_000  # lines generated at a time
+HEADINGS = {"source", "target", "src", "tgt", "trg", "ref", "reference", "text", "translation", "sentence"}
 MAX_LINE = 100_000  # characters; a longer line means that the file is not text by lines
 
 
@@ -73,11 +76,18 @@ def every_text(source: Source, languages: Sequence[str]) -> Iterator[tuple[str, 
     """Yield (language, text) of all that a source holds in any language; of a built-in corpus, only in `languages`."""
     if source.tmx:
         named = {tmx.normal(code): language for language, code in (source.columns or {}).items()}
+        damaged = 0
         for _, _, unit, _ in islice(tmx.units(source.tmx), *source.range):
             for code, text in unit.items():
-                served = (own for own in languages if f"{code}-".startswith(f"{tmx.normal(own)}-"))
-                if tmx.BAD not in text:
-                    yield named.get(code) or next(served, code), text
+                served = (own for own in languages if tmx.serving([code], tmx.normal(own)))
+                damaged += tmx.BAD in text
+                yield named.get(code) or next(served, code), text.replace(tmx.BAD, "")
+        if damaged:
+            print(
+                f"lander data: {source.tmx}: {damaged:,} texts with characters that XML does not allow, or of damaged "
+                "units, are taken without these characters",
+                file=sys.stderr,
+            )
         return
     for group in _groups(source):
         wanted = {code: language for language in languages if (code := find_language(language, group))}
@@ -94,6 +104,15 @@ def _groups(source: Source) -> list[tuple[str, ...]]:
 
         return [cldr.LANGUAGES]
     return [(pair.source, pair.target) for pair in source.pairs] if source.sacrebleu else [source.languages]
+
+
+def _names(field: str, language: str) -> bool:
+    """Whether a field of the first line names a column, and is no text."""
+    field = field.strip().lower()
+    with suppress(UserError):
+        if field == language_name(language).lower():
+            return True
+    return field in HEADINGS or find_language(field, [language]) is not None
 
 
 def _rows(source: Source, languages: Sequence[str], skipped: Counter[str]) -> Iterator[Row]:
@@ -119,7 +138,12 @@ def _rows(source: Source, languages: Sequence[str], skipped: Counter[str]) -> It
                         f"{source.tsv}, line {line + 1}: {len(fields)} fields, but `columns` names {len(columns)} "
                         f"({', '.join(columns)})"
                     )
-                yield line, tuple(fields[columns.index(language)] for language in languages), share
+                texts = tuple(fields[columns.index(language)] for language in languages)
+                if line == 0 and len({*texts}) == len(texts) and all(map(_names, texts, languages)):
+                    raise UserError(
+                        f"{source.tsv}, line 1: is a header ({', '.join(texts)}); leave it out: `lines: [1, null]`"
+                    )
+                yield line, texts, share
         case "hf":
             from lander.data import hub  # datasets takes a second to import
 

@@ -20,15 +20,17 @@ _MOJIBAKE = re.compile("[\x80-\u052f\u2000-\u2bff\ufb00-\ufb06]{2}|[ÂÃ] ")
 # A capital as clean text has it at the end of a word in capitals, before what may follow a word: «MAÇÃ», CAFÉ™, É…
 # These pairs are UTF-8 read as another encoding too, so one is no evidence. (ÂŠ would be a control character.)
 _CLEAN_CAPITAL = regex.compile(
-    r"(?:(?<=[\p{Lu}\p{Lt}\p{Pi}\p{Ps}\p{Pf}'’-])(?=[^\x00-\x7f])\p{Lu}|(?<!\w)(?=[^\x00-\x7fÂÃ])\p{Lu})"
+    r"(?:(?<=[\p{Lu}\p{Lt}\p{Pi}\p{Ps}\p{Pf}'’-])(?=[^\x00-\x7f])\p{Lu}|(?<!\p{L})(?=[^\x00-\x7fÂÃ])\p{Lu})"
     r"(?=[\u00a0—]|[\p{Pi}\p{Pf}\p{Pd}\p{Ps}…™®©°ºª²³¹·´‚„](?!\w))|Â(?=\p{L})"
+    # alone (a letter that is spoken of) or after a digit; not × between numbers
+    r"|(?<!\p{L})[ÂÃ](?= |\u00a0\p{P}|[“‘\p{Pf}\p{Pd}…™](?!\w| ?\d))"
 )
 _C1 = re.compile("[\x80-\x9f]")
 # controls without white space, soft hyphen, zero-width space and joiner signs, direction marks, byte order mark
 _HIDDEN = (
     "\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
 )
-_INVISIBLE = re.compile(f"[{_HIDDEN}]+")
+INVISIBLE = re.compile(f"[{_HIDDEN}]+")
 _TIDY = re.compile(rf"[^\s&{_HIDDEN}]+(?:[ \u00a0\u202f\u3000][^\s&{_HIDDEN}]+)*")  # as _PLAIN, for any script
 # runs of white space, and lone ones other than a space, a no-break space, a narrow or an ideographic one
 _SPACE = re.compile(r"\s{2,}|[^\S \u00a0\u202f\u3000]")
@@ -46,7 +48,7 @@ def repair(text: str, form: str = "NFC", encoding: bool = True) -> str:
         return text if form == "none" else unicodedata.normalize(form, text)
     if encoding:
         text = decode(text)
-    text = _INVISIBLE.sub("", text)
+    text = INVISIBLE.sub("", text)
     if form != "none" and not text.isascii():
         text = unicodedata.normalize(form, text)
     return _SPACE.sub(" ", text).strip()
@@ -54,7 +56,7 @@ def repair(text: str, form: str = "NFC", encoding: bool = True) -> str:
 
 def composed(text: str) -> str:
     """The text in NFC without invisible characters, as training text is by default; nothing else changes."""
-    return text if text.isascii() and text.isprintable() else unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
+    return text if text.isascii() and text.isprintable() else unicodedata.normalize("NFC", INVISIBLE.sub("", text))
 
 
 def decode(text: str) -> str:

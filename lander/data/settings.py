@@ -195,6 +195,11 @@ def thresholds(settings: dict[str, Any], language: str, step: str) -> dict[str, 
     return settings["default"].get(step, {}) | _own(settings, language, step)
 
 
+def repair_options(settings: dict[str, Any], language: str) -> dict[str, Any] | None:
+    """Options of `repair` for a language; None if nothing is repaired."""
+    return thresholds(settings, language, "repair") if "repair" in settings["order"] else None
+
+
 def pair_threshold(settings: dict[str, Any], languages: tuple[str, str], step: str, key: str, strict: Any) -> Any:
     """The one threshold of a step that compares both sides; `strict` is `min` or `max`, whichever is the stricter."""
     values = [own[key] for language in languages if key in (own := _own(settings, language, step))]
@@ -204,11 +209,13 @@ def pair_threshold(settings: dict[str, Any], languages: tuple[str, str], step: s
 def _own(settings: dict[str, Any], language: str, step: str) -> dict[str, Any]:
     """What is stated for a language, under any of its codes; for `zh-Hant`, over what is stated for `zh`.
 
-    In a script without spaces, it is stated over that of the script's main language, for `yue` over that of `zh`.
+    In a script without spaces, it is stated over that of the script's main language, for `yue` over that of `zh`. What
+    Lander states is for the usual scripts of a language: not for `zh-Latn`.
     """
     own, found, stated = parse_language(language), {}, settings["languages"]
-    wider = [parse_language(own.base), own._replace(region=None, variants=()), own]
-    main = main_language(own.script)
+    base, main = parse_language(own.base), main_language(own.script)
+    usual = own.script == base.script or main == own.base or own.base not in read_yaml(LANGUAGES)
+    wider = [*([base] if usual else []), own._replace(region=None, variants=()), own]
     if stated.get(main, {}).get("length", {}).get("unit") == "characters":
         wider.insert(0, parse_language(main))
     for wanted in dict.fromkeys(wider):

@@ -1,4 +1,4 @@
-r"""Line-aligned text files, plain or packed (gzip, xz, bzip2, zstd, zip), read line by line, so they may have any size.
+r"""Line-aligned text files, plain or packed (gzip, xz, lzma, bzip2, zstd, zip), read line by line: of any size.
 
 A format is known by the first bytes of the file. Nothing is unpacked to the disk.
 
@@ -16,13 +16,16 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 from lander.shared.errors import UserError
 
+LFS = b"version https://git-lfs"
 BOM = b"\xef\xbb\xbf"
+CHUNK = 1 << 16  # bytes read at a time
 LONGEST_SENTENCE = 10_000  # characters that a model is asked to read at once
 LONGEST_LINE = 1 << 26  # bytes; a line must fit into memory, and a packed file can hold an endless one
 
@@ -33,24 +36,79 @@ def _zstd(raw: BinaryIO) -> BinaryIO:
     return io.BufferedReader(pyarrow.CompressedInputStream(raw, "zstd"))
 
 
+class _Streams(io.RawIOBase):
+    """Packed streams, one behind the other. (Python's own files take a damaged second one for the end.)"""
+
+    def __init__(self, new: Callable[[], Any], raw: BinaryIO) -> None:
+        self._new, self._raw, self._part, self._left = new, raw, None, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while True:
+            if not self._left and (self._part is None or self._part.needs_input):
+                self._left = self._raw.read(CHUNK)
+                if not self._left and self._part is not None:
+                    raise EOFError
+                if not self._left:
+                    return 0
+            if self._part is None:
+                self._left = self._left.lstrip(b"\0")  # which may fill up the end
+                if not self._left:
+                    continue
+                self._part = self._new()
+            data = self._part.decompress(self._left, len(buffer))
+            self._left = b""
+            if self._part.eof:
+                self._left, self._part = self._part.unused_data, None
+            if data:
+                buffer[: len(data)] = data
+                return len(data)
+
+
+def _streams(new: Callable[[], Any], raw: BinaryIO) -> BinaryIO:
+    return io.BufferedReader(_Streams(new, raw), CHUNK)
+
+
 PACKED = {  # format -> how the file begins, what unpacks it
     "gzip": (rb"\x1f\x8b", lambda raw: gzip.GzipFile(fileobj=raw)),
-    "xz": (rb"\xfd7zXZ\0", lzma.LZMAFile),
-    "bzip2": (rb"BZh[1-9](1AY&SY|\x17\x72\x45\x38\x50\x90)", bz2.BZ2File),
+    "xz": (rb"\xfd7zXZ\0", partial(_streams, lzma.LZMADecompressor)),
+    "lzma": (rb"\x5d\0\0", partial(_streams, lzma.LZMADecompressor)),
+    "bzip2": (rb"BZh[1-9](1AY&SY|\x17\x72\x45\x38\x50\x90)", partial(_streams, bz2.BZ2Decompressor)),
     "zstd": (rb"\x28\xb5\x2f\xfd", _zstd),
     "zip": (rb"PK(\x03\x04|\x05\x06)", None),  # the second: an empty archive
 }
-ENDS = {".gz": "gzip", ".xz": "xz", ".bz2": "bzip2", ".zst": "zstd", ".zip": "zip"}
+ENDS = {".gz": "gzip", ".xz": "xz", ".lzma": "lzma", ".bz2": "bzip2", ".zst": "zstd", ".zip": "zip"}
 FOREIGN = {  # what is not read -> how the file, unpacked, begins
+    "a Git LFS pointer, which stands for a file (get it with `git lfs pull`)": LFS,
+    "a web page": rb"(?i)\s*<(!doctype html\b|html[^>]*>\s*<(head|meta|body)\b)",
+    "XML or SGML (name a translation memory as a tmx source)": rb"(?i)\s*<(\?xml|tmx|xliff|srcset|refset|tstset)\b",
+    "an RTF document": rb"\{\\rtf",
+    "a PDF": rb"%PDF-",
+    "an Office document": rb"\xd0\xcf\x11\xe0",
+    "an SQLite database": rb"SQLite format 3\0",
+    "a Parquet file (name its folder as an hf source)": rb"PAR1",
+    "an Arrow file (name its folder as an hf source)": rb"ARROW1|\xff\xff\xff\xff.{2}\0\0",
+    "a tar archive": rb"(?s).{257}ustar",
     "a 7z archive": rb"7z\xbc\xaf\x27\x1c",
     "a rar archive": rb"Rar!\x1a\x07",
     "an lz4 file": rb"\x04\x22\x4d\x18",
-    "a tar archive": rb"(?s).{257}ustar",
-    "a Parquet file (name its folder as an hf source)": rb"PAR1",
-    "a PDF": rb"%PDF-",
+    "an lzip file": rb"LZIP[\0\1]",
+    "a file of `compress` (.Z)": rb"\x1f\x9d",
+    "a snappy file": rb"\xff\x06\0\0sNaPpY",
 }
 PEEKED = 512  # bytes
 DAMAGE = (gzip.BadGzipFile, zlib.error, lzma.LZMAError, zipfile.BadZipFile, ValueError)
+
+
+def open_raw(path: str | Path) -> BinaryIO:
+    """The bytes of a file, which may be an address."""
+    if "://" not in str(path):
+        return open(path, "rb")
+    import fsspec
+
+    return io.BufferedReader(fsspec.open(str(path), "rb").open())
 
 
 def bare(name: str) -> str:
@@ -62,12 +120,12 @@ class TextFile:
     """One text file as a stream of lines, with errors that name the file and the line."""
 
     def __init__(self, path: str | Path, end: str = "") -> None:
-        """`end`: of the names of the files in a zip archive that count; exactly one must."""
+        """`path` may be an address. `end`: of the names of files in a zip archive that count; exactly one must."""
         self.path = Path(path)
         self.lines = 0  # lines read so far
         try:
-            self.size = self.path.stat().st_size  # bytes on the disk
-            self.raw: BinaryIO = open(self.path, "rb")  # noqa: SIM115 (closed by __exit__)
+            self.size = 0 if "://" in str(path) else self.path.stat().st_size  # bytes on the disk
+            self.raw = open_raw(path)
         except (OSError, ValueError) as error:
             known = {FileNotFoundError: "no such file", IsADirectoryError: "is a folder, not a text file"}
             reason = known.get(type(error)) or f"cannot be opened ({getattr(error, 'strerror', None) or error})"
@@ -76,27 +134,27 @@ class TextFile:
         found = (name for name, (magic, _) in PACKED.items() if re.match(magic, begin))
         self.packed = next(found, ENDS.get(self.path.suffix.lower()) if begin else None)  # an empty file is empty
         if self.packed == "zip":
-            self._stream = self._call(self._open_member, end)
+            self.stream = self._call(self._open_member, end)
         else:
-            self._stream = PACKED[self.packed][1](self.raw) if self.packed else self.raw
+            self.stream = PACKED[self.packed][1](self.raw) if self.packed else self.raw
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         with suppress(OSError):  # of damaged zstd
-            self._stream.close()
+            self.stream.close()
         self.raw.close()
 
     def read_line(self) -> str | None:
         """The next line without its end, or None at the end of the file."""
+        if not self.lines:
+            self.refuse_foreign()
         data = self._read_line()
         if not data:
             return None
         if self.lines == 1:
             data = data.removeprefix(BOM)
-            if foreign := next((name for name, magic in FOREIGN.items() if re.match(magic, data)), None):
-                raise UserError(f"{self.path}: is {foreign}, not text; unpack or convert it, and name the text")
         try:
             text = data.decode()
         except UnicodeDecodeError as error:
@@ -117,7 +175,14 @@ class TextFile:
 
     def read_bytes(self, size: int) -> bytes:
         """The next bytes, unpacked if the file is packed, for formats other than text by lines."""
-        return self._call(self._stream.read, size)
+        return self._call(self.stream.read, size)
+
+    def refuse_foreign(self, xml: bool = False) -> None:
+        """UserError if the file, unpacked, begins as one of a format that is no text by lines; it may be `xml`."""
+        data = self._call(self.stream.peek, PEEKED)[:PEEKED].removeprefix(BOM)
+        foreign = next((name for name, magic in FOREIGN.items() if re.match(magic, data)), None)
+        if foreign and not (xml and data.lstrip().startswith(b"<")):
+            raise UserError(f"{self.path}: is {foreign}, not text; unpack or convert it, and name the text")
 
     def begin(self) -> bytes:
         """The first bytes of the file on the disk, before anything is read."""
@@ -143,7 +208,7 @@ class TextFile:
         return self.raw.tell() / max(self.size, 1)
 
     def _read_line(self) -> bytes:
-        data = self._call(self._stream.readline, LONGEST_LINE)
+        data = self._call(self.stream.readline, LONGEST_LINE)
         if len(data) == LONGEST_LINE and not data.endswith(b"\n"):
             raise UserError(
                 f"{self.path}, line {self.lines + 1}: more than {LONGEST_LINE:,} bytes; is it text by lines?"

@@ -2,30 +2,33 @@
 
     <tu><tuv xml:lang="en-US"><seg>Good <bpt i="1">&lt;b></bpt>morning</seg></tuv><tuv xml:lang="de">...</tuv></tu>
 
-- A wanted language is served by its own code, otherwise by a longer one: `en` by en-US, `zh` by zh-CN. If a unit has
-  two such codes (zh-CN and zh-TW), the choice is unclear: an error, and `columns` names one of them.
+- A wanted language is served by its own code, otherwise by a longer one (`en` by en-US, `zh` by zh-CN) or one of its
+  script (`zh-Hant` by zh-TW). If a unit has two such codes (zh-CN and zh-TW), the choice is unclear: an error, and
+  `columns` names one of them.
 - The text of a segment stays. Codes of a format (<bpt>, <ept>, <it>, <ph>, <ut>) are removed with their content; of
   <hi> and unknown tags only the tag is removed. What stands for a break or a space leaves a space: <ph type="lb"/>,
   <ph>&lt;br/></ph>, <br/>. Line breaks become spaces. Of two variants in one language the first counts.
 - What XML does not allow (control characters, bytes that are no text, a lone `&`, `&nbsp;`) becomes `BAD`. A unit with
-  it in a wanted language is left out and counted. Tags that do not fit together are an error.
+  it in a wanted language is left out and counted; so is one whose elements are not those of TMX. Tags that do not fit
+  together are an error.
 - Nothing outside the file is read: files that declare entities are refused, because entities allow expansion and
   file-reading attacks; an external DTD is not opened. Units are numbered by their place in the file, from 0, whichever
   languages they hold.
 """
 
 import codecs
+import html
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from typing import NoReturn
 from xml.parsers import expat
 
 from lander.data.textfiles import TextFile
 from lander.shared.errors import UserError
-from lander.shared.languages import base_language
+from lander.shared.languages import base_language, parse_language
 
 CHUNK = 1 << 16  # bytes read at a time
 LONGEST_TOKEN = 1 << 22  # bytes of one tag or comment: the parser holds all of it in memory
@@ -33,7 +36,8 @@ LONGEST_SEGMENT = 1_000_000  # characters
 DEEPEST = 100  # elements inside each other
 MOST_LANGUAGES = 1_000  # of one unit
 PEEKED_UNITS = 1_000  # from which the languages of a file are taken
-CODES = frozenset({"bpt", "ept", "it", "ph", "ut"})
+CODES = frozenset({"bpt", "ept", "it", "ph", "ut", "seg"})  # a <seg> in a <seg> is damage
+SPARE = "und-x-"  # begins the key of a text that no language has: a second variant, or one without xml:lang
 LEFT_OUT = UNTRANSLATED, UNREADABLE = "untranslated", "unreadable"  # reasons why a unit is
 BAD = "\ufdd0"  # stands for what XML does not allow; no character itself
 
@@ -41,13 +45,15 @@ _BREAK = re.compile(r"[ \t]*[\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]\s*")
 _GAP = "\x1f"  # stands for a code that was a break or a space; XML has no such character
 _GAPS = re.compile(rf"\s?(?:{_GAP}\s?)+")
 _GAP_TYPE = re.compile(  # the type of a code, or the name of a tag
-    r"(?:x-)?(?:html-)?(?:lb|pb|cb|br|cr|lf|crlf|tab|(?:line|page|column|paragraph|soft|hard)?[-_ ]?(?:break|return)"
-    r"|new[-_ ]?line|nbsp|(?:(?:non|no)[-_ ]?break(?:ing)?[-_ ]?|hard[-_ ]?)?space)",
+    r"(?:x-)?(?:html-|\w+:)?(?:lb|pb|cb|br|cr|lf|crlf|tab|new[-_ ]?line"
+    r"|(?:line|page|column|paragraph|soft|hard)?[-_ ]?(?:break|return)"
+    r"|nbsp|(?:(?:non|no)[-_ ]?break(?:ing)?[-_ ]?|hard[-_ ]?)?space)",
     re.IGNORECASE,
 )
-_GAP_CODE = re.compile(  # a code itself: of HTML and Office, of RTF, an escape, white space
-    r"<\s*/?\s*(?:\w+:)?(?:br|cr|hr|tab|p|div|li|tr|td|th|h[1-6])\b|\\(?:par|line|page|tab|n|r|t|~)(?![A-Za-z])"
-    r"|&(?:nbsp|ensp|emsp|thinsp|#160|#xa0);|[\[{](?:br|lb|tab|nbsp)/?[\]}]|^\s+$",
+_GAP_CODE = re.compile(  # a code itself: of HTML and Office, of RTF, an escape, one of Java or Word, white space
+    r"<\s*/?\s*(?:\w+:)?(?:br|cr|hr|tab|p|div|li|tr|td|th|h[1-6]|line-break|s)\b(?<!<s)(?<!</s)"
+    r"|\\(?:par|line|page|tab|n|r|t|~)(?![A-Za-z])|[\[{](?:br|lb|tab|nbsp)\s*/?[\]}]|^%n$|^\^[lmpst]$"
+    r"|^\s+$|[\u00a0\u2002\u2003\u2009]",
     re.IGNORECASE,
 )
 _DECLARED = re.compile(rb"""<\?xml[^>]*?encoding\s*=\s*["']([\w.:-]+)""")
@@ -77,7 +83,7 @@ def rows(
             continue
         texts = tuple(_text_of(unit, code, path, line) for code in wanted)
         if None in texts:
-            seen.update(unit.keys())
+            seen.update(code for code in unit if not code.startswith(SPARE))
             skipped[UNTRANSLATED] += 1
         elif BAD in "".join(texts):
             skipped[UNREADABLE] += 1
@@ -85,7 +91,7 @@ def rows(
             yield number, texts, share
     if count <= start or (stop is not None and count < stop):
         raise UserError(f"{path}: `lines` asks for [{start}, {stop}] but the file has {count:,} translation units")
-    damage = "with characters that XML does not allow"
+    damage = "with characters that XML does not allow, or damaged,"
     if skipped.total() == count - start:
         there = ", ".join(f"{code} ({units:,})" for code, units in seen.most_common(20)) or "none"
         bad = f"; {skipped[UNREADABLE]:,} units have them, {damage}" if skipped[UNREADABLE] else ""
@@ -98,6 +104,7 @@ def rows(
 def languages(path: str) -> tuple[str, ...]:
     """Codes that the first units can serve: zh-hant-tw serves zh, zh-Hant and zh-Hant-TW."""
     found = dict.fromkeys(code for _, _, unit, _ in islice(units(path), PEEKED_UNITS) for code in unit)
+    found = [code for code in found if not code.startswith(SPARE)]
     forms: dict[str, None] = {}
     for first, *rest in (code.split("-") for code in found):
         cases = {2: str.upper, 4: str.title}
@@ -124,6 +131,7 @@ def units(path: str) -> Iterator[tuple[int, int, Unit, float]]:
 
 def _texts(file: TextFile) -> Iterator[tuple[str, bool]]:
     """Parts of the file, decoded, and whether it is the last one; bytes that are no text become `BAD`."""
+    file.refuse_foreign(xml=True)
     chunk = file.read_bytes(CHUNK)
     if not chunk:
         raise UserError(f"{file.path}: there is nothing in it; is it the right file?")
@@ -162,7 +170,9 @@ class _Parser:
         self._open: list[str] = []  # elements, outermost first
         self._unit: Unit | None = None
         self._line = 0
+        self._damaged = False  # the unit
         self._language: str | None = None
+        self._segments = 0  # of the variant
         self._segment: list[str] | None = None
         self._length = 0  # characters of the segment
         self._codes = 0  # open elements of the segment that hold a format's code
@@ -222,37 +232,40 @@ class _Parser:
         if self._segment is not None:
             if not self._codes:
                 self._code = []
-                if any(map(_GAP_TYPE.fullmatch, (name, attributes.get("type", "")))):
+                if any(map(_GAP_TYPE.fullmatch, (name, attributes.get("type", ""), attributes.get("ctype", "")))):
                     self._segment.append(_GAP)
+            self._damaged |= name == "seg"
             self._codes += self._codes > 0 or name in CODES
         elif name == "tu":
-            if self._unit is not None:
-                self._refuse("a <tu> inside a <tu>; the file is damaged")
-            self._unit, self._line = {}, self._expat.CurrentLineNumber
+            self._damaged = self._unit is not None
+            self._unit, self._line = self._unit or {}, self._expat.CurrentLineNumber
         elif name == "tuv" and self._unit is not None:
-            code = attributes.get("xml:lang") or attributes.get("lang")  # `lang` in TMX 1.1
-            if not code:
-                self._refuse("a <tuv> without xml:lang; its language is not known")
+            code = attributes.get("xml:lang") or attributes.get("lang") or ""  # `lang` in TMX 1.1
             if len(self._unit) > MOST_LANGUAGES:
                 self._refuse(f"more than {MOST_LANGUAGES:,} languages in one unit; the file is damaged")
-            self._language = normal(code)
+            self._language, self._segments = normal(code), 0
         elif name == "seg" and self._language is not None:
+            self._damaged |= self._segments > 0
+            self._segments += 1
             self._segment, self._length, self._codes = [], 0, 0
 
     def _end(self, name: str) -> None:
         self._open.pop()
         if self._segment is not None and name == "seg" and not self._codes:
-            text = _GAPS.sub(" ", "".join(self._segment))
-            self._unit.setdefault(self._language, _BREAK.sub(" ", text).strip())
+            text = _BREAK.sub(" ", _GAPS.sub(" ", "".join(self._segment))).strip()
+            free = self._language and self._language not in self._unit
+            self._unit[self._language if free else f"{SPARE}{len(self._unit)}"] = text
             self._segment = None
         elif self._segment is not None:
             self._codes -= self._codes > 0
-            if not self._codes and _GAP_CODE.search("".join(self._code)):
+            if not self._codes and _GAP_CODE.search(html.unescape(html.unescape("".join(self._code)))):
                 self._segment.append(_GAP)
                 self._code = []
         elif name == "tuv":
             self._language = None
         elif name == "tu" and self._unit is not None:
+            if self._damaged:
+                self._unit = {code: text + BAD for code, text in self._unit.items()}
             self._units.append((self._line, self._unit))
             self._unit = None
 
@@ -261,18 +274,30 @@ class _Parser:
             (self._code if self._codes else self._segment).append(text)
             self._length += len(text)
             if self._length > LONGEST_SEGMENT:
-                self._refuse(f"a segment of more than {LONGEST_SEGMENT:,} characters; the file is damaged")
+                self._damaged, self._length = True, 0
+                self._segment.clear()
+                self._code.clear()
 
 
 def _text_of(unit: Unit, code: str, path: str, line: int) -> str | None:
     """A unit's text in a language, by its own code or by the one longer code that serves it; None if it has none."""
-    serving = [code] if code in unit else [other for other in unit if other.startswith(f"{code}-")]
-    if len(serving) > 1:
+    found = serving(unit, code)
+    if len(found) > 1:
         raise UserError(
-            f"{path}, line {line}: {' and '.join(serving)} both serve {code} in one unit; "
-            f"choose with `columns: {{{code}: {serving[0]}, ...}}`"
+            f"{path}, line {line}: {' and '.join(found)} both serve {code} in one unit; "
+            f"choose with `columns: {{{code}: {found[0]}, ...}}`"
         )
-    return unit[serving[0]] if serving else None
+    return unit[found[0]] if found else None
+
+
+def serving(codes: Collection[str], code: str) -> list[str]:
+    """Those of the codes that serve a language: itself, longer ones, or others of its script and no other region."""
+    if code in codes:
+        return [code]
+    wanted, meant = parse_language(code), {other: parse_language(other) for other in codes}
+    longer = [other for other in codes if other.startswith(f"{code}-")]
+    regions = (wanted.region, None) if wanted.region else {own.region for own in meant.values()}
+    return longer or [other for other, own in meant.items() if own[:2] == wanted[:2] and own.region in regions]
 
 
 def normal(code: str) -> str:

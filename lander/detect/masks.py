@@ -4,7 +4,8 @@ Paper: end of section 3.2 and equation 6. The neurons of a direction are the gen
 source or its target; those of other languages are absent, or run as the base has them (`routing.others`). The awareness
 shares of the two groups (CAR, eq. 6) scale them; they are constants of a layer and a direction.
 
-A layer that is chosen for other directions only runs untouched in this one: its rows have the role `base`.
+A layer that is chosen for other directions only runs untouched in this one: its rows have the role `base`. So have
+the neurons of the kind `untrained`, in every direction.
 
 The ablations of table 2 train one of the two groups (`--train`). The other group still runs, frozen, and the scales are
 those of the whole method; or it is absent (`--untrained`), and the scale of the group that is left is 1. (A share is
@@ -37,7 +38,7 @@ from lander.shared.errors import UserError, run_main
 from lander.shared.files import remedy
 from lander.shared.languages import Direction, parse_direction
 from lander.shared.section import add_flags, settings
-from lander.shared.tables import ABSENT, BASE, GENERAL, SOURCE, SPECIFIC, TARGET, UNACTIVATED
+from lander.shared.tables import ABSENT, BASE, GENERAL, SOURCE, SPECIFIC, TARGET, UNACTIVATED, UNTRAINED
 
 FLAGS = (
     "normalize",
@@ -141,12 +142,13 @@ def direction_mask(
         ones = rules.gate == "off" or rules.start == "identity"
         scale = np.ones(len(role)) if ones else np.where(role == GENERAL, factor, 1 - factor)
         foreign = (role == ABSENT) & (rows["kind"].to_numpy() == SPECIFIC)
+        untouched = rows["kind"].to_numpy() == UNTRAINED
         left = {"both": role == ABSENT, GENERAL: role != GENERAL, SPECIFIC: role == GENERAL}[rules.train]  # not trained
         if rules.train != "both" and rules.untrained == ABSENT:
             role, scale = np.where(left, ABSENT, role), np.ones(len(role))
         trained, scale = (role != ABSENT) & ~left, np.where(role == ABSENT, 0.0, scale)
-        if rules.others == BASE:
-            role, scale = np.where(foreign, BASE, role), np.where(foreign, 1.0, scale)
+        base = (foreign & (rules.others == BASE)) | untouched
+        role, scale = np.where(base, BASE, role), np.where(base, 1.0, scale)
         parts.append(part.assign(role=role, owner=owner, trained=trained, scale=scale))
     return pd.concat(parts, ignore_index=True) if parts else tables.empty("masks")  # k = 0: the base model
 

@@ -15,6 +15,9 @@ Paper: section 3.2, equation 5. Three rules, each within a layer:
 A neuron has a row for each owner, in the order of the languages. A neuron that every language owns stays specific, as
 in Xie's code: each direction runs it, and no language is without it.
 
+With a `trained_share` below 1 a share of each group is kept; its other neurons are of the kind `untrained` and run as
+the base has them. The controls `pick` keep the least aware neurons, or give each language those of another one.
+
 The control `permute` shuffles the classes and owners among the neurons of a layer: groups of the same sizes, of random
 neurons.
 
@@ -27,6 +30,7 @@ Example:
 """
 
 import argparse
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,7 +45,7 @@ from lander.shared import tables
 from lander.shared.errors import UserError, run_main
 from lander.shared.files import remedy
 from lander.shared.section import add_flags, settings
-from lander.shared.tables import GENERAL, SPECIFIC, UNACTIVATED
+from lander.shared.tables import GENERAL, SPECIFIC, UNACTIVATED, UNTRAINED
 
 SPLIT = (
     "rule",
@@ -70,7 +74,7 @@ class Classes:
 
     Args:
         phi: (language, n_layer, p) awareness as the rule reads it.
-        kind: (n_layer, p) of `general`, `specific` and `unactivated`.
+        kind: (n_layer, p) of `general`, `specific`, `unactivated` and `untrained`.
         owned: bool (language, n_layer, p), of the specific ones only.
     """
 
@@ -183,6 +187,24 @@ def classify(phi: np.ndarray, split: Split, unactivated: float | None = None) ->
     return Classes(phi, kind, owned & (kind == SPECIFIC))
 
 
+def picked(classes: Classes, share: float, pick: str) -> Classes:
+    """The share of each group, rounded up, that is trained; the rest becomes `untrained`. On a tie the lower index.
+
+    The groups of a layer are its general neurons, its unactivated ones and those of each owner. Their order is that of
+    the mean awareness, or of the owner's.
+    """
+    mean = classes.phi.mean(axis=0)
+    groups = [(classes.kind == kind, mean) for kind in (GENERAL, UNACTIVATED)]
+    kept = np.zeros(classes.kind.shape, dtype=bool)
+    for members, score in (*groups, *zip(classes.owned, classes.phi, strict=True)):
+        for layer, inside in enumerate(members):
+            found = np.flatnonzero(inside)
+            order = np.argsort((1 if pick == "least" else -1) * score[layer, found], kind="stable")
+            kept[layer, found[order[: math.ceil(round(share * len(found), 6))]]] = True
+    owned = np.roll(classes.owned, 1, axis=0) if pick == "exchanged" else classes.owned
+    return replace(classes, kind=np.where(kept, classes.kind, UNTRAINED), owned=owned & kept)
+
+
 def permuted(classes: Classes, seed: int) -> Classes:
     """The same classes and owners, shuffled among the neurons of each layer."""
     dice = np.random.default_rng(seed)
@@ -209,11 +231,13 @@ def main() -> None:
     parser.add_argument("--awareness", type=Path, nargs="+", required=True, help="one table per language")
     parser.add_argument("--awareness-languages", nargs="+", required=True, help="their codes, in the same order")
     parser.add_argument("--layers", type=Path, required=True, help="the layers table")
-    add_flags(parser, Split, *SPLIT, "unactivated")
+    add_flags(parser, Split, *SPLIT, "unactivated", "trained_share", "pick")
     parser.add_argument("--permute", type=int, metavar="SEED", help="random neurons: shuffle classes within layers")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    classes = classify(tables.stacked(args.awareness, "awareness", "score"), settings(Split, args), args.unactivated)
+    split = settings(Split, args)
+    classes = classify(tables.stacked(args.awareness, "awareness", "score"), split, args.unactivated)
+    classes = picked(classes, split.trained_share, split.pick)
     if args.permute is not None:
         classes = permuted(classes, args.permute)
     table = table_of(classes, args.awareness_languages)

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from sacrebleu.metrics import BLEU
 
 # of scripts that sacreBLEU does not split by 13a
-TOKENIZER = {"Hans": "zh", "Hant": "zh", "Hani": "zh", "Jpan": "ja-mecab", "Kore": "ko-mecab", "Hang": "ko-mecab"}
+TOKENIZER = {
+    **dict.fromkeys(("Hans", "Hant", "Hani", "Hanb", "Bopo"), "zh"),
+    **dict.fromkeys(("Jpan", "Hira", "Kana", "Hrkt"), "ja-mecab"),
+    **dict.fromkeys(("Kore", "Hang"), "ko-mecab"),
+}
 UNSPACED = ("Thai", "Laoo", "Khmr", "Mymr", "Tibt")
 AT_SPACES = ("13a", "intl", "none")  # tokenizers that split at spaces and punctuation only
 CHOICES = (*AT_SPACES, "char", "zh", "ja-mecab", "ko-mecab")

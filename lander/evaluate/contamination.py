@@ -7,10 +7,12 @@ in training are flagged here instead, and scores are given with and without them
 import re
 import sys
 import unicodedata
+from collections import defaultdict
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
+from lander.data.repair import repair
 from lander.shared import tables
 
 
@@ -25,6 +27,11 @@ def normalise(text: str) -> str:
     return _separators().sub(" ", text.casefold()).strip()
 
 
+def forms(text: str) -> set[str]:
+    """A text, normalised, as it is and as it would be repaired: training text is."""
+    return {normalise(text), normalise(repair(text))}
+
+
 @cache
 def _separators() -> re.Pattern[str]:
     """Runs of spaces, punctuation, control and format characters."""
@@ -36,13 +43,17 @@ def _separators() -> re.Pattern[str]:
 def seen_in_training(texts: Iterable[str], train: Iterable[str | Path]) -> set[str]:
     """Those of the texts, normalised, that are the source or the target of a training pair, in any direction.
 
-    Texts without a letter or digit are never seen. Each training table is read once, a chunk at a time, so memory holds
-    the test sets alone.
+    A text counts as it is and as it would be repaired. Texts without a letter or digit are never seen. Each training
+    table is read once, a chunk at a time, so memory holds the test sets alone.
     """
-    wanted = {text for text in map(normalise, texts) if any(map(str.isalnum, text))}
-    seen: set[str] = set()
+    wanted: defaultdict[str, set[str]] = defaultdict(set)
+    for text in texts:
+        for form in forms(text):
+            if any(map(str.isalnum, form)):
+                wanted[form].add(normalise(text))
+    found: set[str] = set()
     for path in train:
         for pairs in tables.read_chunks(path, "train", ("source", "target")):
             for side in pairs.columns:
-                seen.update(wanted.intersection(map(normalise, set(side.to_pylist()))))
-    return seen
+                found.update(wanted.keys() & set(map(normalise, set(side.to_pylist()))))
+    return set().union(*map(wanted.get, found))

@@ -24,4 +24,5 @@ Example:
         --runs lora/main/s0=results/demo/finetune/lora/main/s0/run.json --out results/demo/experiments
 """
 
-MEASURED = ("forgetting", "readings", "sweep_k", "sweep_epsilon", "estimators")  # they need losses and costs too
+# They need losses and costs too.
+MEASURED = ("forgetting", "readings", "sweep_k", "sweep_epsilon", "sweep_trained", "estimators")

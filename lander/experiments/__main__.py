@@ -18,6 +18,7 @@ EXPERIMENTS: dict[str, Callable[[Inputs], Document]] = {
     "forgetting": forgetting.forgetting,
     "readings": varied.readings,
     **{name: partial(varied.sweep, name) for name in varied.SWEEPS},
+    "sweep_trained": varied.sweep_trained,
     "estimators": varied.estimators,
     "second_model": methods.second_model,
     "tune": varied.tune,

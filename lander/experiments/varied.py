@@ -25,7 +25,7 @@ SWEEPS = {  # experiment -> key of the config, axis of the figure, what it is
     "sweep_k": ("layers.k", "k (finetuned layers)", "the number of finetuned layers (figure 10)"),
     "sweep_epsilon": ("neurons.general_share", "epsilon (share of general neurons)", "epsilon (figure 11)"),
 }
-CONTROL = "random"  # of the estimators
+CONTROL = "random"  # random neurons in the same layers
 Column = tuple[str, str, str, int | None]  # test, metric, heading, digits; None: a number of parameters
 
 
@@ -199,6 +199,48 @@ def sweep(name: str, inputs: Inputs) -> Document:
     found = numbers(data[["value", "variant", "test", "metric", *SUMMARY, "chosen"]])
     drawn = charts.lines(name, f"Dev loss and BLEU over {axis}", panels)
     return Document(name, title, [inputs.title, text, table], found, drawn)
+
+
+# ---------------------------------------------------------------- which neurons are trained
+
+PICKS = {
+    "most": "most aware",
+    "least": "least aware",
+    "exchanged": "owners exchanged",
+    CONTROL: "random",
+}  # beginning of a variant's name, or the control -> what its trained neurons are
+
+
+def sweep_trained(inputs: Inputs) -> Document:
+    """Fewer and fewer trained neurons, chosen in several ways: a table for each share, one figure of the dev loss.
+
+    `values` has the share of each variant; the rest of a variant's name says how its neurons are chosen. The line of
+    the figure is the base, if its losses are given.
+    """
+    shares = {variant: float(share) for variant, share in inputs.values.items()}
+    kept = inputs.scores[inputs.scores["variant"].isin(shares)]
+    data = summarise(dev_samples(replace(inputs, scores=kept)))
+    data["value"] = data["variant"].map(shares)
+    ways = [variant.removesuffix(f"{shares[variant]:g}") for variant in data["variant"]]
+    ways = [CONTROL if method == CONTROL else way for method, way in zip(data["method"], ways, strict=True)]
+    data["series"] = [PICKS[way] for way in ways]
+    dev = data[data["metric"] == LOSS]
+    data["lowest"] = data["mean"] == data["value"].map(dev.groupby("value")["mean"].min())
+    names = [name for name in PICKS.values() if name in set(data["series"])]
+    notes = ["Dev loss: nats per token. Bold: the lowest. ±: standard deviation over seeds."]
+    tables = []
+    for share, rows in sorted(data.groupby("value"), reverse=True):
+        there = [name for name in names if name in set(rows["series"])]
+        caption = f"{share:.3g} of the neurons of the chosen layers trained"
+        tables.append(dev_table(caption, rows, "series", there, dev_columns(rows), "lowest", notes))
+    base = inputs.losses[(inputs.losses["method"] == "zero-shot") & (inputs.losses["variant"] == MAIN)]
+    line = None if base.empty else samples.loss_samples(base, "dev")["value"].mean()
+    axis, unit = "share of trained neurons", f"dev loss (nats per token){'; line: the base' if line else ''}"
+    dev = dev.sort_values("series", key=lambda column: column.map(names.index), kind="stable")
+    drawn = charts.lines("sweep_trained", "Dev loss over the share", [charts.Panel(dev, axis, unit, line=line)], "log")
+    title = "Fewer trained neurons, chosen in several ways: dev loss, BLEU, chrF2++, parameters trained"
+    found = numbers(data[["series", "value", "variant", "test", "metric", *SUMMARY]])
+    return Document("sweep_trained", title, [inputs.title, *tables], found, drawn)
 
 
 # ---------------------------------------------------------------- estimators

@@ -39,6 +39,7 @@ from lander.config.methods import MASKED, METHODS, TRAINED, Adapter, Lora
 from lander.data.templates import Template, load_templates
 from lander.finetune import checkpoint, saved
 from lander.finetune.cost import Spent, training_cost
+from lander.finetune.curves import Curves
 from lander.finetune.engine import end_processes, start_processes
 from lander.finetune.methods import count, prepare
 from lander.finetune.schedule import Pairs, Schedule
@@ -54,6 +55,9 @@ from lander.shared.languages import parse_direction
 from lander.shared.section import add_flags, names_of, settings
 
 PIECE = 1_000  # pairs that are tokenized together: as lists, tokens take many times what they take in `Pairs`
+
+# Flags that may change between a training and the one that goes on from its checkpoint
+FREE = ("out", "checkpoints", "checkpoint_minutes", "threads", "zero_stage", "recompute", "report_to")
 
 
 def tokenize(
@@ -102,8 +106,7 @@ def fingerprint(
     args: argparse.Namespace, base: str, pairs: dict[str, Pairs], masks: dict[str, pd.DataFrame]
 ) -> dict[str, str]:
     """What a checkpoint must share with a training that goes on from it, as part -> digest or version."""
-    free = ("out", "checkpoints", "checkpoint_minutes", "threads", "zero_stage", "recompute")  # may change on the way
-    flags = {key: str(value) for key, value in vars(args).items() if key not in free}
+    flags = {key: str(value) for key, value in vars(args).items() if key not in FREE}
     text, chosen = hashlib.sha256(), hashlib.sha256()
     for name, value in pairs.items():
         text.update(name.encode() + value.tokens.tobytes() + value.ends.tobytes() + value.prompt_lengths.tobytes())
@@ -210,7 +213,10 @@ def finetune(args: argparse.Namespace, spent: Spent) -> None:
         "sizes": prepared.sizes,
     }
     same = fingerprint(args, digest, pairs, masks)
-    masters, log, damage = train(prepared, schedule, codec, training, args.checkpoints, same, spent, args.keep_diverged)
+    curves = Curves(args.report_to if dist.get_rank() == 0 else (), args.out)
+    masters, log, damage = train(
+        prepared, schedule, codec, training, args.checkpoints, same, spent, args.keep_diverged, curves
+    )
     if dist.get_rank() == 0:
         write_record(args, pairs, log, facts | {"damage_at_start": damage} | spent.record())
         saved.save(args.out, prepared, masters, codec, masks, manifest)

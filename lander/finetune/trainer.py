@@ -19,6 +19,7 @@ from torch import nn
 from lander.config.finetune import Training
 from lander.finetune import checkpoint, frozen
 from lander.finetune.cost import Spent
+from lander.finetune.curves import Curves
 from lander.finetune.engine import MASTERS, Engine, say
 from lander.finetune.halves import halve, plain_attention
 from lander.finetune.methods import Prepared
@@ -115,6 +116,7 @@ def train(
     fingerprint: dict[str, str],
     spent: Spent,
     keep_diverged: bool = False,
+    curves: Curves | None = None,
 ) -> tuple[dict[str, torch.Tensor], pd.DataFrame, float]:
     """Run all updates, from the last checkpoint with the same fingerprint if there is one.
 
@@ -141,7 +143,7 @@ def train(
         clock = checkpoint.Clock(trainer.engine, prepared.network, settings.checkpoint_minutes)
     diverged, tokens, began = False, 0, time.monotonic()
     bar = progress("finetune", updates, first, shown=dist.get_rank() == 0)
-    with bar, clock or contextlib.nullcontext():
+    with bar, clock or contextlib.nullcontext(), (curves or Curves()).start(first + 1) as curves:
         for update in range(first, updates):
             try:
                 rows = trainer.update(update)
@@ -157,6 +159,7 @@ def train(
             speed = f"{tokens / (time.monotonic() - began):,.0f} target tokens/s"
             bar.set_postfix_str(f"update {update + 1}/{updates}, loss {loss:.3f}, {speed}", refresh=False)
             bar.update()
+            curves.log(update + 1, loss, rows)
             if clock and clock.is_due(last=update + 1 == updates):
                 checkpoint.save(checkpoints, trainer.engine, update + 1, log, fingerprint, spent)
                 clock.restart(update + 1, updates)

@@ -24,8 +24,8 @@ from lander.shared.files import check, write_text
 
 PICTURE_FIRST = "forgetting"  # gain, forgetting and cost: the first figure of the page
 ORDER = (
-    "forgetting", "table1", "table2", "transfer", "readings", "sweep_k", "sweep_epsilon", "estimators", "agreement",
-    "clusters", "second_model", "claims", "tune",
+    "forgetting", "table1", "table2", "transfer", "readings", "sweep_k", "sweep_epsilon", "sweep_trained", "estimators",
+    "agreement", "clusters", "second_model", "claims", "tune",
 )  # fmt: skip
 DRAWING = "{http://www.w3.org/2000/svg}"
 LINK = "{http://www.w3.org/1999/xlink}href"

@@ -25,6 +25,9 @@ STYLES = {  # of a script, which has the same characters
 }  # fmt: skip
 
 
+KANA = {"Hrkt": "ja"}  # Hiragana and Katakana, of which CLDR knows each
+
+
 class Language(NamedTuple):
     """What a code means, in BCP 47's shortest codes."""
 
@@ -39,7 +42,7 @@ def parse_language(code: str) -> Language:
     """The meaning of a code of ISO 639-1 or -3 or BCP 47, with hyphens or underscores, in any case."""
     base, *rest = code.replace("_", "-").split("-")
     base = base.lower()
-    if rest and len(base) <= 3 and re.fullmatch("[A-Za-z]{3}", rest[0]):  # zh-yue is yue
+    while rest and len(base) <= 3 and re.fullmatch("[A-Za-z]{3}", rest[0]):  # zh-yue is yue, zh-min-nan is nan
         base, *rest = rest
     alias = get_global("language_aliases").get(base, PARTS.get(base, base))  # `sh` is `sr_Latn`
     base, *implied = alias.split("_")
@@ -65,7 +68,7 @@ def usual_script(base: str, region: str | None = None) -> str | None:
 
 def main_language(script: str | None) -> str | None:
     """The language that a script most likely stands for, from CLDR: `Hant` -> `zh`, `Thai` -> `th`."""
-    return get_global("likely_subtags").get(f"und_{script}", "").split("_")[0] or None
+    return KANA.get(script) or get_global("likely_subtags").get(f"und_{script}", "").split("_")[0] or None
 
 
 def base_language(code: str) -> str:
@@ -136,7 +139,8 @@ def language_name(code: str) -> str:
         raise UserError(f"languages: no name is known for the code {code!r}; {mapping}")
     details, script = [], language.script
     other = script != usual_script(language.base)
-    if other or (re.search("[-_]", code) and localedata.exists(f"{language.base}_{script}")):
+    stated = re.search(r"[-_]([A-Za-z]{4}|[A-Za-z]{2}|\d{3})(?![A-Za-z\d])", code)  # script or region
+    if other or (stated and localedata.exists(f"{language.base}_{script}")):
         details.append(english.scripts.get(script, script))
     if language.region:
         details.append(english.territories.get(language.region, language.region))

@@ -23,7 +23,7 @@ NEVER_EMPTY = ("train", "activations", "layers", "awareness", "neurons")  # with
 COUNTED = ("layer", "neuron", "line", "tokens", "sentences", "pairs", "part", "template")  # columns never below 0
 CHUNK = 20_000  # rows of a table that is written or read in chunks
 
-GENERAL, SPECIFIC, UNACTIVATED = "general", "specific", "unactivated"  # kinds of neurons
+GENERAL, SPECIFIC, UNACTIVATED, UNTRAINED = "general", "specific", "unactivated", "untrained"  # kinds of neurons
 SOURCE, TARGET, ABSENT, BASE = "source", "target", "absent", "base"  # with GENERAL: roles of neurons in a direction
 
 _TABLES = {  # table -> its columns; `?` after those that may be null
@@ -71,10 +71,10 @@ _COLUMNS = {  # column, or table.column -> type and meaning; a meaning is writte
     "awareness_parts.tokens": (WHOLE, "tokens of the part that predict one"),
     "awareness_parts.sentences": (WHOLE, "sentences of the part, of all directions"),
     "neurons.variance": (NUMBER, "sigma, variance of Phi over the languages (eq. 5)"),
-    "neurons.kind": (TEXT, "`general`, `specific` or `unactivated`"),
+    "neurons.kind": (TEXT, "`general`, `specific`, `unactivated`, or `untrained` (neurons.trained_share)"),
     "neurons.language": (TEXT, "owner of a specific neuron (a row for each)"),
     "neurons.selected": (YES, "whether its layer is chosen for any direction"),
-    "masks.role": (TEXT, "`general`, `source`, `target` or `absent`, in this direction"),
+    "masks.role": (TEXT, "`general`, `source`, `target`, `absent` or `base`, in this direction"),
     "masks.owner": (TEXT, "language that owns the neuron"),
     "masks.trained": (YES, "whether this direction's batches train it"),
     "masks.scale": (NUMBER, "factor of the neuron's group (eq. 6-8), constant per layer and role"),

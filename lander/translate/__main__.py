@@ -37,7 +37,7 @@ import pandas as pd
 
 from lander.config.translate import Translate
 from lander.data.templates import Template, load_templates
-from lander.evaluate.contamination import normalise
+from lander.evaluate.contamination import forms, normalise
 from lander.evaluate.translations import OTHERS, streams
 from lander.models import loading
 from lander.models.flags import add_model_flags, add_prompt_flags
@@ -90,10 +90,10 @@ class Examples:
     def draw(self, source: str, *references: str) -> list[tuple[str, str]]:
         """Random pairs for a test item, none of them with its source or a reference; fewer where there are fewer."""
         key = [self.seed, zlib.crc32(str(self.direction).encode()), zlib.crc32(source.encode())]
-        item, wanted, drawn = normalise(source), set(map(normalise, references)), []
+        item, wanted, drawn = forms(source), set().union(*map(forms, references)), []
         for place in np.random.default_rng(key).permutation(len(self.sources)):
             pair = self.sources[place], self.targets[place]
-            if normalise(pair[0]) != item and normalise(pair[1]) not in wanted:
+            if normalise(pair[0]) not in item and normalise(pair[1]) not in wanted:
                 drawn.append(pair)
             if len(drawn) == self.shots:
                 break

@@ -20,7 +20,9 @@ from lander.shared.runs import Model
 from lander.workflow.models import as_flags, refuse
 from lander.workflow.paths import Paths
 
-DETECTING = ("readings", "sweep_k", "sweep_epsilon", "estimators")  # with given masks they would train the same again
+# With given masks they would train the same again.
+DETECTING = ("readings", "sweep_k", "sweep_epsilon", "sweep_trained", "estimators")
+PICKS = variants.VALUES["neurons.pick"]
 CONTROLS = ("random", "random-layers")
 ABOUT = {  # as `snakemake --list-rules` says it
     "table1": "All methods and controls, beside the paper's table 1.",
@@ -30,6 +32,7 @@ ABOUT = {  # as `snakemake --list-rules` says it
     "readings": "Every point on which the paper can be read in two ways, one switch at a time.",
     "sweep_k": "How many layers are trained (figure 10).",
     "sweep_epsilon": "How many neurons are general (figure 11).",
+    "sweep_trained": "How few neurons are enough, and whether it matters which.",
     "estimators": "What other ways to score neurons are worth in training.",
     "second_model": "The method against its strongest rival on another base (figure 9).",
 }
@@ -77,6 +80,10 @@ class Experiments:
         elif name == "sweep_epsilon":
             now, shares = settings.neurons.general_share, own.sweep_epsilon
             found = runs("landermt", *(MAIN if share == now else variants.general(share) for share in shares))
+        elif name == "sweep_trained":
+            picks = {pick: [variants.trained_share(pick, share) for share in own.sweep_trained] for pick in PICKS}
+            controls = [row for pick in PICKS[1:] for row in picks[pick]]
+            found = runs("zero-shot")[:1] + runs("landermt", *picks["most"], *controls) + runs("random", *picks["most"])
         else:  # estimators
             rows = [self._estimator(name) for name in own.estimators if name not in self._sampled]
             found = runs("landermt", MAIN, *rows) + draws("random")
@@ -221,6 +228,7 @@ class Experiments:
             "forgetting": row.mix,
             "sweep_k": config.layers.k,
             "sweep_epsilon": config.neurons.general_share,
+            "sweep_trained": config.neurons.trained_share if row.name != MAIN.name else None,
             "estimators": config.awareness.estimator if row.draw == 1 else None,
         }
         return varied.get(name)

@@ -32,7 +32,7 @@ CLASSES = (
     "threshold",
     "unactivated",
 )  # keys of `neurons` that decide their classes
-MACHINE = ("zero_stage", "recompute", "checkpoint_minutes")  # keys of `finetune` that change no result
+MACHINE = ("zero_stage", "recompute", "checkpoint_minutes", "report_to")  # keys of `finetune` that change no result
 TRAINING = names_of(Training, *MACHINE, "ranks", "steps", "epochs", "learning_rate", "scope")
 DECODING = names_of(Translate, "dev_sentences", "shots")
 PARTS = 16  # of the scoring text, to see after how many sentences the chosen neurons stop changing
@@ -174,7 +174,8 @@ class Models:
 
     def neuron_flags(self, wildcards: Any) -> list[str]:
         settings = self._of(wildcards).settings
-        found = ["--rule", RULES[settings.awareness.estimator], *flags(settings.neurons, *CLASSES)]
+        found = ["--rule", RULES[settings.awareness.estimator]]
+        found += flags(settings.neurons, *CLASSES, "trained_share", "pick")
         return [*found, *self._drawn(wildcards, "neurons", "--permute")]
 
     def mask_flags(self, wildcards: Any) -> list[str]:

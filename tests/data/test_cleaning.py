@@ -91,6 +91,18 @@ def test_clean_capitals_stay(word):  # MemPalace/mempalace#2193 has more of them
 @pytest.mark.parametrize(
     "text",
     [
+        "a letra Ã tem til", "A, Â e Ã", "de Ã a Z", "a letra Ã …", "a letra Ã – til", "Ã»", "Grupo 3Ã»", "2-Â»", "–Ã»",
+        "Vitamina Ã™", 'o "Ã”', "«a letra Ã »", "Klasse 3Ö–", "3É™",
+    ],
+)  # fmt: skip
+def test_one_letter_is_no_evidence(text):
+    assert repair(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "3 × 4", "2×", "Öl", "à la Öl", "5® und 6°", "voilà !", "10 €", "schön à Paris",
         "schön", "Über", "GRÖSSE", "MÜNCHEN", "ÉTÉ", "CAFÉ.", "ESPAÑA", "CAMIÓN", "BIENTÔT", "FENÊTRE", "Привет",
         "ПРИВЕТ", "Ελλάδα", "it’s", "20 °C", "« Bonjour »", "été", "łódź", "AMANHÃ", "à la carte", "«MAÇÃ» não", "中文",
     ],
@@ -351,6 +363,24 @@ def test_a_script_that_the_model_has_not_learnt():
     assert verdicts([(latin[0], EN)], ("sr-Cyrl", "en"), {"order": ["language"]}) == ["language"]
 
 
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("ro-Cyrl", "Еле сынт ынзестрате ку рациуне ши конштиинцэ ши требуе сэ се компорте фрэцеште."),
+        ("pl-Cyrl", "Вшысци людзе родзон се вольни и рувни под взглендем своей годносци и свых прав."),
+        ("lt-Cyrl", "Шяндиен лабай гражус орас, ир мес эйнаме пасивайкщёти по парка."),
+        ("ko-Hani", "本法大韓民國國民敎育基本方針規定目的人間尊嚴性平等自由權利"),
+        ("th-Latn", "wan ni akat di mak rao cha pai doen len thi suan satharana lae sue khanompang"),
+        ("zh-Latn", "renren sheng er ziyou zai zunyan he quanli shang yilü pingdeng"),
+        ("kk-Latn", "Bügin aua raiy öte jaqsy, biz saiabaqqa seruendeuge baramyz."),
+    ],
+)
+def test_languages_that_nothing_in_the_script_is_like(code, text):
+    wrong = "Сегодня прекрасная погода" if code.endswith("Latn") else EN
+    found = verdicts([(EN, text), (EN, wrong)], ("en", code), {"order": ["alphabet", "language"]})
+    assert found == [(EN, text), "alphabet"]
+
+
 @pytest.mark.parametrize("code", ["zho", "cmn", "chi", "zh-CN", "zh-Hant", "zho-Hant-TW", "ZH"])
 def test_thresholds_are_those_of_the_language(code):
     stated = {"languages": {"zho": {"length": {"max": 7}}, "zh-Hant": {"length": {"min": 2}}}}
@@ -359,8 +389,16 @@ def test_thresholds_are_those_of_the_language(code):
     assert thresholds(DEFAULTS, code, "length_ratio") == thresholds(DEFAULTS, "zh", "length_ratio")
 
 
+@pytest.mark.parametrize("code", ["zh-Latn", "ja-Latn", "ko-Latn", "ar-Latn", "fa-Cyrl"])
+def test_thresholds_are_for_the_scripts_of_the_language(code):
+    for step in ("length", "language", "length_ratio", "alphabet"):
+        assert thresholds(DEFAULTS, code, step) == thresholds(DEFAULTS, "en", step)
+    stated = resolve({"languages": {code: {"length": {"max": 7}}, "sr": {"length": {"max": 8}}}})
+    assert [thresholds(stated, one, "length")["max"] for one in (code, "sr-Latn")] == [7, 8]
+
+
 def test_scripts_without_spaces_have_thresholds_whatever_the_language():
-    for code, main in {"yue": "zh", "wuu": "zh", "tts": "th", "shn": "my", "ur": "de", "zh-Latn": "zh"}.items():
+    for code, main in {"yue": "zh", "wuu": "zh", "tts": "th", "shn": "my", "ur": "de"}.items():
         assert thresholds(DEFAULTS, code, "length_ratio") == thresholds(DEFAULTS, main, "length_ratio"), code
         assert thresholds(DEFAULTS, code, "length") == thresholds(DEFAULTS, main, "length"), code
     stated = thresholds(resolve({"languages": {"yue": {"length": {"min": 3}}}}), "yue", "length")
@@ -426,15 +464,15 @@ def test_what_is_written(tmp_path):
 
 
 def test_what_is_repaired_is_counted_apart(tmp_path):
-    """Mojibake, entities and escapes count, once a pair; white space, form and clean capitals do not."""
+    """Mojibake, entities, escapes and what is invisible count, once a pair; space, form and clean capitals do not."""
     good, tidy = "Die MAÇÃ» ist hier.", "  Zwei\u0308  "
-    german = ["SchÃ¶n &amp; gut.", good, tidy, "Drei", "", "Vier &gt; drei."]
-    english = ["Nice &amp; good.", "It is here.", "Two", "\x1b[1mThree", "&amp;", "Four > 3."]
+    german = ["SchÃ¶n &amp; gut.", good, tidy, "Drei", "", "Vier &gt; drei.", "Fün\xadf"]
+    english = ["Nice &amp; good.", "It is here.", "Two", "\x1b[1mThree", "&amp;", "Four > 3.", "Five"]
     table, counts, _ = run(tmp_path, german, english)
     numbers = dict(zip(counts["reason"], counts["pairs"], strict=True))
-    assert list(table["first"]) == ["Schön & gut.", good, "Zweï", "Drei", "Vier > drei."]
+    assert list(table["first"]) == ["Schön & gut.", good, "Zweï", "Drei", "Vier > drei.", "Fünf"]
     assert {name: number for name, number in numbers.items() if number} == {
-        "read": 6, "repaired": 4, "empty": 1, "kept": 5
+        "read": 7, "repaired": 5, "empty": 1, "kept": 6
     }  # fmt: skip
     for off in ({"order": ["empty"]}, {"default": {"repair": {"encoding": False}}}):
         _, counts, _ = run(tmp_path, german[:2], ["Nice.", "Here."], cleaning=off)
@@ -450,6 +488,10 @@ def test_a_damaged_line_is_excluded_by_itself(tmp_path):
     table, counts, _ = run(tmp_path, german, english, [{"files": {"en": str(held)}}], {"order": ["repair", "exclude"]})
     assert list(table["second"]) == english[2:]
     assert counts.set_index("reason")["pairs"]["exclude"] == 2
+    english[1] = "It is schön here."  # the excluded text, if it is repaired
+    for off in ({"order": ["exclude"]}, {"default": {"repair": {"encoding": False}}}):
+        table, _, _ = run(tmp_path, german, english, [{"files": {"en": str(held)}}], {"order": ["exclude"]} | off)
+        assert list(table["second"]) == english[1:]
 
 
 @pytest.mark.parametrize("language", ["en", "de", "fr"])

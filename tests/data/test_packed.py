@@ -30,7 +30,8 @@ def zstd(data: bytes) -> bytes:
 
 
 PACKERS = {
-    ".gz": gzip.compress, ".xz": lzma.compress, ".bz2": bz2.compress, ".zst": zstd,
+    ".gz": gzip.compress, ".xz": lzma.compress, ".lzma": lambda data: lzma.compress(data, lzma.FORMAT_ALONE),
+    ".bz2": bz2.compress, ".zst": zstd,
     ".zip": lambda data: zipped("a/x.txt", content=data),
 }  # fmt: skip
 
@@ -56,7 +57,7 @@ def test_packed_text_is_known_by_its_first_bytes(tmp_path, end, name):
 LONG = b"".join(b"%d line %d\n" % (n * n, n) for n in range(20000))
 
 
-NAMES = {".gz": "gzip", ".xz": "xz", ".bz2": "bzip2", ".zst": "zstd", ".zip": "zip"}
+NAMES = {".gz": "gzip", ".xz": "xz", ".lzma": "lzma", ".bz2": "bzip2", ".zst": "zstd", ".zip": "zip"}
 
 
 @pytest.mark.parametrize("end", PACKERS)
@@ -75,6 +76,23 @@ def test_damaged_packed_text_is_named(tmp_path, end, damage):
         assert f"the {NAMES[end]} file is" in message
 
 
+def test_a_sentence_about_a_tag_is_text(tmp_path):
+    path = write(tmp_path / "x", "<html> is the first tag of a page\n")
+    assert rows({"files": {"en": path}}, ("en",)) == [(0, ("<html> is the first tag of a page",))]
+
+
+@pytest.mark.parametrize("end", [".gz", ".xz", ".bz2", ".zst"])
+def test_a_damaged_second_stream_is_not_the_end(tmp_path, end):
+    """bz2 and lzma of Python take it for the end, and what fills up the end (zeros) is none."""
+    path = tmp_path / "x"
+    first, second = PACKERS[end](b"one\n"), PACKERS[end](b"two\n" * 99)
+    path.write_bytes(first + second[:4] + b"\1" * 20)
+    assert "file is " in complaint({"files": {"en": str(path)}}, ("en",))
+    if end != ".zst":
+        path.write_bytes(first + bytes(8) + second + bytes(70000))
+        assert len(rows({"files": {"en": str(path)}}, ("en",))) == 100
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
@@ -83,6 +101,17 @@ def test_damaged_packed_text_is_named(tmp_path, end, damage):
         (b"7z\xbc\xaf\x27\x1c\0", "is a 7z archive, not text"),
         (b"Rar!\x1a\x07\x01\0", "is a rar archive, not text"),
         (b"PAR1\x15", "is a Parquet file"),
+        (b"LZIP\1\x0c", "is an lzip file"),
+        (b"\x1f\x9d\x90", "is a file of `compress` (.Z)"),
+        (b"\xff\x06\0\0sNaPpY", "is a snappy file"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a Git LFS pointer"),
+        (b"\xef\xbb\xbf\r\n <!DOCTYPE html>\n", "is a web page"),
+        (
+            gzip.compress(b'<?xml version="1.0"?>\n<tmx>\n'),
+            "is XML or SGML (name a translation memory as a tmx source)",
+        ),
+        (b"<html lang='en'>\n<head>\n", "is a web page"),
+        (rb"{\rtf1\ansi", "is an RTF document"),
         (gzip.compress(b"x.en".ljust(257, b"\0") + b"ustar\x0000" + b"\0" * 300 + b"one\n"), "is a tar archive"),
     ],
 )

@@ -111,15 +111,18 @@ def test_seeds_directions_and_templates_differ(tmp_path):
 
 
 def test_text_in_another_form_is_kept_and_warned_of(tmp_path, capsys):
-    lines = {"fr": ["e\u0301te\u0301", "été", "\u200fa"], "en": ["a", "b", "c"]}
+    lines = {"fr": ["e\u0301te\u0301", "été", "\u200fa", "d"], "en": ["a", "b", "c", "d &quot;"]}
     for code, texts in lines.items():
         (tmp_path / code).write_text("\n".join(texts) + "\n", encoding="utf-8")
     source = {"name": "news", "files": {code: str(tmp_path / code) for code in lines}}
     hold_out(parse_direction("en-fr"), parse(source), tmp_path / "h.parquet")
     assert list(tables.read(tmp_path / "h.parquet", "heldout")["target"]) == lines["fr"]
-    assert "warning: news, en-fr: 2 lines are not in NFC" in capsys.readouterr().err
+    assert "warning: news, en-fr: 3 lines are not in NFC" in capsys.readouterr().err
     hold_out(parse_direction("en-fr"), parse({**source, "lines": [1, 2]}), tmp_path / "h.parquet")
     assert not capsys.readouterr().err
+    (tmp_path / "fr").write_text("été\n \n\nx\n", encoding="utf-8")
+    hold_out(parse_direction("fr-en"), parse(source), tmp_path / "h.parquet")
+    assert "warning: news, fr-en: 2 lines have an empty source or reference" in capsys.readouterr().err
 
 
 def test_origins_that_do_not_serve_the_direction_are_counted(tmp_path):

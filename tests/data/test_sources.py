@@ -118,6 +118,16 @@ def test_a_line_of_a_million_characters_is_refused_or_read(tmp_path, files):
     assert len(rows(files)[1][1][1]) == 1_000_000
 
 
+@pytest.mark.parametrize("header", ["en\tde", "ENG\tde-DE", "English\tGerman", "source\ttarget", "en\tGerman"])
+def test_a_header_of_tsv_is_no_pair(tmp_path, header):
+    source = {"tsv": write(tmp_path / "f.tsv", f"{header}\none\teins\n"), "columns": ["en", "de"]}
+    assert "f.tsv, line 1: is a header" in complaint(source)
+    assert rows({**source, "lines": [1, None]}) == [(1, ("one", "eins"))]
+    for first in ("Text\tText", "English\tDeutsch", "source\tQuelle", "de\ten"):
+        write(tmp_path / "f.tsv", f"{first}\n")
+        assert rows(source) == [(0, tuple(first.split("\t")))]
+
+
 def test_tsv_takes_quotes_as_text(tmp_path):
     source = {"tsv": write(tmp_path / "f.tsv", 'one\t"eins\t1\ntwo"\tzwei\t2\n'), "columns": ["en", "de", "id"]}
     assert rows(source, ("de", "en")) == [(0, ('"eins', "one")), (1, ("zwei", 'two"'))]

@@ -95,7 +95,9 @@ def test_codes_of_a_format_go_and_text_stays(tmp_path):
         '<ph x="1" type="lb"/>', '<ph type="x-br">1</ph>', "<ph>&lt;br/></ph>", "<ph>&lt;BR /></ph>", "<br/>",
         "<ph>&amp;nbsp;</ph>", "<ut>{\\line }</ut>", "<it pos='end' type='pb'/>", "<hi type='lb'/>", "<ph>\u00a0</ph>",
         "<ept i='1'>&lt;/p></ept><bpt i='2'>&lt;p></bpt>", " <ph type='lb'/> ", "<ph>\\n</ph>", "<ph>&lt;w:tab/></ph>",
-        "<ph>&lt;b></ph><ph type='linebreak'/>",
+        "<ph>&lt;b></ph><ph type='linebreak'/>", "<ph>&amp;lt;br/&amp;gt;</ph>", "<ph>&amp;amp;nbsp;</ph>",
+        "<ph>&lt;text:line-break/></ph>", "<ph>&lt;text:s/></ph>", "<x ctype='lb'/>", "<ph>[br /]</ph>", "<ph>%n</ph>",
+        "<ph>^p</ph>", "<t:line-break xmlns:t='urn:t'/>", "<ph>&amp;#10;</ph>",
     ],
 )  # fmt: skip
 def test_a_break_or_a_space_of_the_format_leaves_one_space(tmp_path, code):
@@ -104,7 +106,16 @@ def test_a_break_or_a_space_of_the_format_leaves_one_space(tmp_path, code):
 
 
 @pytest.mark.parametrize(
-    "code", ["<bpt i='1'>&lt;b></bpt>", "<ph>{0}</ph>", "<ph type='fnote'/>", "<ph>C:\\new</ph>", "<x/>"]
+    "code",
+    [
+        "<bpt i='1'>&lt;b></bpt>",
+        "<ph>{0}</ph>",
+        "<ph type='fnote'/>",
+        "<ph>C:\\new</ph>",
+        "<x/>",
+        "<ph>&lt;s></ph>",
+        "<ph>50%n</ph>",
+    ],
 )
 def test_other_codes_of_the_format_leave_nothing(tmp_path, code):
     assert rows(write(tmp_path / "m.tmx", unit(en=f"a{code}b", de="c"))) == [(0, ("ab", "c"))]
@@ -121,14 +132,18 @@ def test_a_bad_character_costs_its_unit_alone(tmp_path, bad, capsys):
     path.write_bytes(text.encode().replace(b"@", bad))
     source = {"tmx": str(path)}
     assert rows(source) == [(0, ("one & é <", "eins")), (2, ("three", "drei"))]  # French is not wanted
-    assert "1 translation units with characters that XML does not allow are left out" in capsys.readouterr().err
+    assert (
+        "1 translation units with characters that XML does not allow, or damaged, are left out"
+        in capsys.readouterr().err
+    )
     out = [tmp_path / name for name in ("clean", "counts", "dropped")]
     clean_pair(parse_direction("de-en"), parse(source), [], {}, *out)
     counts = tables.read(out[1], "counts").set_index("reason")["pairs"]
     assert (counts["read"], counts["unreadable"], counts["kept"]) == (3, 1, 2)
     excluded = Excluded(parse(source), ("en", "de"))
     assert "zwei" in excluded
-    assert "t" not in excluded
+    assert "two" in excluded  # what can be read of it
+    assert "texts with characters that XML does not allow" in capsys.readouterr().err
 
 
 def test_cdata_is_text_and_pieces_may_end_anywhere(tmp_path, monkeypatch):
@@ -164,6 +179,38 @@ def test_two_regions_of_one_unit_are_ambiguous_until_one_is_chosen(tmp_path):
     assert [texts for _, texts in rows(chosen, ("zh", "en"))] == [("简", "x"), ("简", "y")]
     assert parse(chosen)[0].languages == ("zh", "en")
     assert "has no de, only zh, en" in complaint(chosen)
+
+
+def test_a_script_is_served_by_its_region(tmp_path):
+    source = write(tmp_path / "m.tmx", unit(zh_TW="繁", en="x"))
+    assert rows(source, ("zh-Hant", "en")) == rows(source, ("zh-Hant-TW", "en-US")) == [(0, ("繁", "x"))]
+    assert Excluded(parse(source), ("zh-Hant", "en"), 0.5).similarity("繁") == 1
+    for other in ("zh-Hans", "zh-HK"):
+        assert "no translation unit has all" in complaint(source, (other, "en"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "count"),
+    [
+        ("<seg>zwei</seg>", "<seg>zwei</seg><seg>three</seg>", 1),
+        ("<seg>zwei</seg>", "<seg>zw<seg>ei</seg></seg>", 1),
+        ("<tuv xml:lang='de'>", "<tu><tuv xml:lang='de'>", 1),
+        (" xml:lang='de'>", ">", 1),
+        ("zwei", "zwei" * 300_000, 1),
+        ("</tuv></tu>", "</tuv><tuv><seg>three</seg></tuv></tu>", 2),  # in no language
+        ("</tuv></tu>", "</tuv><tuv xml:lang='en'><seg>three</seg></tuv></tu>", 2),  # another variant
+    ],
+)
+def test_a_damaged_unit_is_left_out_alone(tmp_path, old, new, count):
+    text = "<tu><tuv xml:lang='en'><seg>two</seg></tuv><tuv xml:lang='de'><seg>zwei</seg></tuv></tu>"
+    assert old in text
+    text = text.replace(old, new)
+    text += "</tu>" * (text.count("<tu>") - text.count("</tu>"))
+    source = write(tmp_path / "m.tmx", text, unit(en="one", de="eins"))
+    assert [texts for _, texts in rows(source)] == [("two", "zwei"), ("one", "eins")][-count:]
+    excluded = Excluded(parse(source), ("en", "de"))
+    assert "two" in excluded
+    assert ("three" in excluded) == ("three" in new)
 
 
 def test_old_attribute_underscores_and_missing_segments(tmp_path):
@@ -225,11 +272,11 @@ HOSTILE = [
     ("text", "one\ntwo\n", "line 1: not well-formed XML"),
     ("units", HEAD + TAIL, "holds no translation unit"),
     ("language", HEAD + unit(en="a", fr="x") + TAIL, "no translation unit has all of en, de; its languages are: "),
-    ("nameless", HEAD + "<tu><tuv><seg>x</seg></tuv></tu>" + TAIL, "line 6: a <tuv> without xml:lang"),
+    ("nameless", HEAD + "<tu><tuv><seg>x</seg></tuv></tu>" + TAIL, "its languages are: none"),
     ("deep", HEAD + "<x>" * 200, "more than 100 elements"),
     ("encoding", HEAD.replace("UTF-8", "zip") + TAIL, "m.tmx, line 1"),
     ("nonsense", HEAD.replace("UTF-8", "klingon") + TAIL, "m.tmx, line 1"),
-    ("long", HEAD + unit(en="x" * 1_000_001, de="y") + TAIL, "a segment of more than 1,000,000 characters"),
+    ("long", HEAD + unit(en="x" * 1_000_001, de="y") + TAIL, "1 units have them, with"),
 ]
 
 

@@ -59,6 +59,14 @@ def test_a_training_can_start_at_the_base():
     assert mask["owner"].tolist()[3] == "fr"
 
 
+def test_untrained_neurons_run_as_the_base_has_them():
+    neurons = NEURONS.assign(kind=["general", "untrained", "specific", "specific", "untrained"])
+    mask = direction_mask(neurons, PHI, [1], EN_DE, Rules())  # others: absent
+    assert mask["role"].tolist() == ["general", "base", "target", "absent", "base"]
+    assert mask["scale"].tolist() == pytest.approx([6 / 9, 1, 3 / 9, 0, 1])  # they have no part in the shares
+    assert mask["trained"].tolist() == [True, False, True, False, False]
+
+
 @pytest.mark.parametrize(
     ("train", "trained"),
     [("general", [True, False, False, False, True]), ("specific", [False, True, True, False, False])],

@@ -155,6 +155,27 @@ def test_permuting_keeps_each_layers_groups_and_moves_their_members():
     assert (permuted(classes, 2).owned != moved.owned).any()
 
 
+def kept(classes, share: float, pick: str) -> list[str]:
+    """g, u, or the owners of each trained neuron of layer 0; - of the others."""
+    found = neurons.picked(classes, share, pick)
+    owners = ["".join(np.array(["e", "d", "f"])[owned]) for owned in found.owned[:, 0].T]
+    letters = {"general": "g", "unactivated": "u", "untrained": "-"}
+    return [letters.get(kind, owner) for kind, owner in zip(found.kind[0], owners, strict=True)]
+
+
+def test_a_share_of_each_group_is_trained():
+    #                   general       en      de      fr   unactivated
+    phi = np.array([[1, 2, 3, 3.0, 9, 8, 1, 1, 1, 1, 0, 0]] * 3) + 0
+    phi[:, 4:] = [[9, 8, 1, 1, 1, 1, 0, 0], [1, 1, 5, 6, 1, 1, 0, 0], [1, 1, 1, 1, 7, 7, 0, 0]]
+    classes = neurons.classify(phi[:, None], Split(general_share=0.4, normalize="none"), 0.0)
+    assert kept(classes, 1, "most") == [*"ggggeeddffuu"]
+    assert kept(classes, 0.5, "most") == [*"--gge--df-u-"]  # on a tie the lower index
+    assert kept(classes, 0.5, "least") == [*"gg---ed-f-u-"]
+    assert kept(classes, 0.5, "exchanged") == [*"--ggd--fe-u-"]
+    assert kept(classes, 0.01, "most") == [*"--g-e--df-u-"]  # rounded up
+    assert kept(classes, 1, "exchanged") == [*"ggggddffeeuu"]
+
+
 def run_stage(command, folder, *flags: str) -> pd.DataFrame:
     """The stage on two languages and two layers of three neurons, layer 1 chosen."""
     for language, scores in {"en": [[1, 2, 3], [0.5, 0, 0.9]], "de": [[3, 2, 1], [0.5, 0.8, 0]]}.items():

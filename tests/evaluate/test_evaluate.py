@@ -53,7 +53,10 @@ def scores_of(one, target, seen=None, **options):
         ("de", GERMAN, 40.016016, 73.424508, "13a"),  # sacrebleu ref -i hyp -l en-de -w 6 (-m chrf --chrf-word-order 2)
         ("zh", CHINESE, 60.931201, 40.836168, "zh"),  # sacrebleu ref -i hyp -l en-zh -w 6
         ("zh-Hant", CHINESE, 60.931201, 40.836168, "zh"),
-        *((code, CHINESE, 60.931201, 40.836168, "zh") for code in ("yue", "zho", "cmn-Hant", "chi", "zh-TW")),
+        *(
+            (code, CHINESE, 60.931201, 40.836168, "zh")
+            for code in ("yue", "zho", "cmn-Hant", "chi", "zh-TW", "zh-Hanb", "zh-Bopo")
+        ),
         ("it", CHINESE, 0.0, 40.836168, "13a"),  # what the wrong tokenizer would say of the same text
     ],
 )
@@ -436,6 +439,19 @@ def test_the_command_line(tmp_path):
     assert all(row["signature"] for row in table)
     assert {row["direction"] for row in table} == {"en-de", "de-en", "mean", "mean-into-en", "mean-out-of-en"}
     assert {row["direction"] for row in table if row["metric"] == "bleu_unseen"} == {"en-de", "mean-out-of-en"}
+
+
+def test_what_training_was_repaired_to_is_seen(tmp_path):
+    write_train(tmp_path / "train.parquet", [("schön hier", "Tom & Ann"), ("soft", "schÃ¶n dort")])
+    texts = ["SchÃ¶n hier.", "Tom &amp; Ann", "so\xadft", "schÃ¶n dort", "schÃ¶n"]
+    seen = seen_in_training(texts, [tmp_path / "train.parquet"])
+    assert seen == set(map(normalise, texts[:-1]))
+
+
+@pytest.mark.parametrize("target", ["ja", "ja-Hira", "ja-Kana", "ja-Hrkt", "jpn_Jpan"])
+def test_scripts_of_a_language_share_its_tokenizer(target):
+    with pytest.raises(UserError, match="refused for"):
+        bleu_for(target, "13a")
 
 
 def test_what_training_has_seen_is_looked_up_once(tmp_path):

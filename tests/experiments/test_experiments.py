@@ -518,6 +518,28 @@ def test_sweeps(tmp_path, name, prefix, key):
             make(tmp_path, name, **(given | {"values": wrong}))
 
 
+def test_fewer_trained_neurons_chosen_in_several_ways(tmp_path):
+    level = {"landermt/most1": 1.0, "landermt/most0.05": 1.4, "landermt/least0.05": 1.6, "random/most0.05": 1.3}
+    models = {f"{model}/s{seed}": (50 - 10 * loss, None, loss) for model, loss in level.items() for seed in (0, 1)}
+    models["zero-shot/main/s0"] = (10, None, 2.0)
+    values = ["most1=1", "most0.05=0.05", "least0.05=0.05"]
+    text, data = make(tmp_path, "sweep_trained", **measured(tmp_path, models), values=values)
+    captions = [line for line in text.splitlines() if line.startswith("## ")]
+    assert captions == [f"## {share} of the neurons of the chosen layers trained" for share in ("1", "0.05")]
+    part = text[text.index(captions[1]) :]
+    assert [line.split("|")[1].strip() for line in part.splitlines() if line.startswith("| ")][2:] == [
+        "most aware",
+        "least aware",
+        "random",
+    ]
+    assert row(part, "random")[0] == "**2.0500** ±0.0000"
+    assert row(part, "most aware")[0] == "2.1500 ±0.0000"
+    assert row(part, "random")[1:] == [*["37.0 ±0.0"] * 3, *["74.0 ±0.0"] * 3, "1.5k"]
+    assert set(data["series"]) == {"most aware", "least aware", "random"}  # the base is a line of the figure
+    figure = (tmp_path / "out" / "sweep_trained.svg").read_text(encoding="utf-8")
+    assert "line: the base" in figure
+
+
 def test_estimators(tmp_path):
     level = {"landermt/main": 2.0, "landermt/awareness.estimator-activation": 2.6}
     level["landermt/awareness.estimator-summed"] = 1.0  # groups of other sizes

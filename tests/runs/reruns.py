@@ -101,6 +101,8 @@ KEYS: dict[str, tuple[Any, list[str]]] = {
     "neurons.normalize": ("none", ["neurons", "masks"]),
     "neurons.threshold": ("literal", GROUPED),
     "neurons.statistic": ("relative", ["neurons"]),
+    "neurons.trained_share": (0.2, ["neurons"]),
+    "neurons.pick": ("least", ["neurons"]),
     "routing.share": ("literal", ["masks"]),
     "routing.others": ("base", ["masks"]),
     "routing.start": ("identity", ["masks"]),
@@ -138,9 +140,16 @@ def rows(changes: dict[str, dict[str, Any]], roots: list[str], above: str = "") 
 
 IDLE = {  # keys that rerun nothing; finetune.steps wins over finetune.epochs
     "awareness": {"neurons": 3},  # of the estimator ablation alone
-    "finetune": {"epochs": 2, "zero_stage": 2, "recompute": True, "ranks": 3, "checkpoint_minutes": 3},
+    "finetune": {"epochs": 2, "zero_stage": 2, "recompute": True, "ranks": 3, "checkpoint_minutes": 3, "report_to": []},
     "experiments": {
-        **{"draws": 1, "sweep_epsilon": [0.5], "transfer": ["full"], "mixes": [0.5], "estimators": ["taylor"]},
+        **{
+            "draws": 1,
+            "sweep_epsilon": [0.5],
+            "sweep_trained": [0.5],
+            "transfer": ["full"],
+            "mixes": [0.5],
+            "estimators": ["taylor"],
+        },
         **{"tune_share": 0.5, "tune_factor": 3},
     },
     "workflow": {"code_triggers": False},

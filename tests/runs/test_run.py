@@ -178,7 +178,17 @@ def test_runs_of_other_shapes_do_what_they_need(
     assert project.jobs(run="other", **changes) == jobs
 
 
-EXPERIMENTS = ["table1", "table2", "transfer", "forgetting", "readings", "sweep_k", "sweep_epsilon", "estimators"]
+EXPERIMENTS = [
+    "table1",
+    "table2",
+    "transfer",
+    "forgetting",
+    "readings",
+    "sweep_k",
+    "sweep_epsilon",
+    "sweep_trained",
+    "estimators",
+]
 ANALYSES = ["second_model", "clusters", "claims", "agreement", "figures_layers", "figures_awareness", "tune"]
 
 
@@ -239,7 +249,13 @@ def test_an_untrained_direction_has_the_prompt_that_is_best_for_the_base(project
     assert len((folder / "news/de-en.jsonl").read_text(encoding="utf-8").splitlines()) == 5
 
 
-FEW = {"transfer": ["landermt"], "sweep_k": [0, 1], "sweep_epsilon": [0.5, 0.9], "estimators": ["taylor", "summed"]}
+FEW = {
+    "transfer": ["landermt"],
+    "sweep_k": [0, 1],
+    "sweep_epsilon": [0.5, 0.9],
+    "sweep_trained": [0.1],
+    "estimators": ["taylor", "summed"],
+}
 
 
 def test_tables_claims_and_analyses_are_made(project: Project) -> None:

@@ -13,6 +13,7 @@ FORMS = [  # forms of a code, language, script, name
     (["zh-TW", "zh_tw", "zh-Hant-TW", "zho-Hant-TW"], "zh", "Hant", "Chinese (Traditional, Taiwan)"),
     (["zh-Hans", "zho_Hans"], "zh", "Hans", "Chinese (Simplified)"),
     (["yue", "yue-Hant", "zh-yue"], "yue", "Hant", None),
+    (["nan", "zh-nan", "zh-min-nan"], "nan", "Hans", None),
     (["ar", "ara", "arb", "arb_Arab", "arb-Arab"], "ar", "Arab", "Arabic"),
     (["fa", "fas", "per", "pes", "pes_Arab"], "fa", "Arab", "Persian"),
     (["he", "heb", "iw"], "he", "Hebr", "Hebrew"),
@@ -58,6 +59,10 @@ def test_a_direction_between_two_codes_of_one_language_is_refused():
             parse_direction(value)
     for value in (["zh-Hant", "zh"], ["sr-Latn", "sr"], ["en-US", "en-GB"], "nb-nn"):
         parse_direction(value)
+
+
+def test_a_name_does_not_hang_on_the_form_of_a_code():
+    assert [language_name(code) for code in ("yue", "zh-yue", "zh-cmn")] == ["Cantonese", "Cantonese", "Chinese"]
 
 
 def test_no_name_is_made_up():

@@ -259,7 +259,7 @@ def test_what_changes_no_result_is_no_parameter(make, capsys) -> None:
     across = models.launcher(None, resources={"nodes": 3})
     assert across.startswith("srun --nodes=3 --ntasks=3 --ntasks-per-node=1")
     assert "torchrun --nnodes 3 --nproc_per_node 1 " in across
-    machine = ["--zero-stage", "0", "--no-recompute", "--checkpoint-minutes", "5"]
+    machine = ["--zero-stage", "0", "--no-recompute", "--checkpoint-minutes", "5", "--report-to"]
     assert models.machine_flags(None, resources=None) == machine
 
 
