@@ -218,6 +218,8 @@ def test_a_refused_body_is_not_taken_for_the_next_request(running: Server) -> No
 
 
 def test_connections_are_bounded(running: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    while running.slots._value < server.CONNECTIONS:  # those of other tests are ending
+        time.sleep(0.05)
     monkeypatch.setattr(running, "slots", threading.BoundedSemaphore(2))
     held = [socket.create_connection(("127.0.0.1", running.server_port)) for _ in range(2)]
     time.sleep(0.2)
