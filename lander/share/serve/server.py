@@ -330,8 +330,8 @@ def serve(paths: list[str], host: str, port: int, decoding: Decoding, **loading:
     server.server_activate()
     if not server.is_local:
         print("warning: whoever reaches this machine can use the server; it asks for no password", file=sys.stderr)
-    print(f"lander serve: {', '.join(server.offer.models)} at {server.url} (Ctrl-C stops it)", file=sys.stderr)
     try:
+        print(f"lander serve: {', '.join(server.offer.models)} at {server.url} (Ctrl-C stops it)", file=sys.stderr)
         server.serve_forever()
     except KeyboardInterrupt:
         print("lander serve: stopped", file=sys.stderr)
