@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from pydantic import Field, FiniteFloat
 
@@ -37,7 +37,16 @@ After it:   lander scores results/demo
 
 `lander COMMAND --help` explains a command. Put a name that begins with a dash after `--`.
 """
-PARSER = argparse.ArgumentParser(
+
+
+class Parser(argparse.ArgumentParser):
+    """A wrong flag is one line, as every other error is."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}; see `{self.prog} --help`\n")
+
+
+PARSER = Parser(
     prog="lander",
     description="Finetune only the neurons of an LLM that matter to each translation direction.",
     epilog=EPILOG,

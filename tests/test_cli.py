@@ -212,3 +212,16 @@ def test_folders_that_are_no_models(
         assert error.startswith(f"lander {command}: error: m"), error
         assert error.count("\n") == 1
         assert sorted(path.name for path in tmp_path.iterdir()) == ["m"]
+
+
+@pytest.mark.parametrize(
+    "words", [["translate", "m", "--direction", "en-de", "--beams", "3000"], ["check", "--nope"], []]
+)
+def test_a_wrong_flag_is_one_line(words: list[str], capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(words)
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert said.startswith("lander")
+    assert said.endswith("--help`\n")
+    assert said.count("\n") == 1

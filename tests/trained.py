@@ -51,6 +51,7 @@ def make(
     targets: tuple[str, ...] = (),
     generation: dict | None = None,
     where: Path | None = None,
+    diverged: bool = False,
 ) -> Trained:
     """A trained model in folder/model, its base in folder/base or `where`.
 
@@ -59,6 +60,7 @@ def make(
         chat: trained on turns of a chat.
         targets: of LoRA.
         generation: the base's generation_config.json.
+        diverged: a trial of a learning rate that left no numbers.
     """
     where = where or base(folder / "base", family, toys.chat_tokenizer("qwen") if chat else None)
     if generation:
@@ -75,7 +77,7 @@ def make(
     )
     torch.manual_seed(3)
     for parameter in prepared.trained().values():
-        parameter.data.normal_()
+        parameter.data.fill_(torch.nan) if diverged else parameter.data.normal_()
     manifest = {
         "method": method,
         "seed": 0,

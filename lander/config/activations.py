@@ -14,5 +14,5 @@ class Activations(Section):
     """What the model reads: the prompt alone, or the prompt and the reference translation."""
     sentences: int = Field(256, ge=1)
     """Training pairs that are read per direction."""
-    batch_size: int = Field(16, ge=1)
+    batch_size: int = Field(16, ge=1, le=10_000)
     """Sequences per forward pass."""

@@ -24,7 +24,7 @@ class Awareness(Section):
     its own lines, with a warning); null is data.train."""
     sentences: int = Field(256, ge=1)
     """Sentences per language."""
-    batch_size: int = Field(16, ge=1)
+    batch_size: int = Field(16, ge=1, le=10_000)
     """Sentences per forward and backward pass."""
     estimator: Estimator = "taylor"
     """How a neuron with output h and gradient g is scored: taylor is the paper's, mean of |g h| (eq. 4). For comparison

@@ -5,21 +5,28 @@ these are read: torch is not imported.
 """
 
 import json
+import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lander.config.families import unsupported
 from lander.shared.errors import UserError, brief, nearest
-from lander.shared.files import read_json, remedy
+from lander.shared.files import remedy
 
 BUILT_IN = Path(__file__).parents[1] / "models"  # holds code, and built-in models: folders with a config.json
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")  # each may be in shards, which <name>.index.json names
 TEXT_FILES = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken")  # config and tokenizer; no code
 TOKENIZERS = ("tokenizer.json", "tokenizer.model")
+LIMITS = {  # numbers of config.json -> the smallest and the largest of which torch can make a model
+    r"n_head|num_.*_heads|head_dim|(hidden|intermediate|vocab)_size|max_position_embeddings": (1, 1e12),
+    r"sliding_window|rope_theta|factor|\w+_softcapping": (math.ulp(0), 1e12),
+    r".*_eps(ilon)?": (0, 1),
+    r".*dropout.*": (0, 1),
+}
 DEPTH_KEYS = ("n_layer", "num_hidden_layers", "num_layers")  # BLOOM; LLaMA and most others; GPT-Neo
 MOST_LAYERS = 1_000  # a config with more is nonsense, and its network would take forever to build
 PRETRAIN = "pretrain"
@@ -31,6 +38,7 @@ INSTEAD = {  # what a folder may have instead of a model or its weights -> what 
     "checkpoint-*/config.json": "the folder of a training; name one of its checkpoints, as {found}",
     "snapshots/*/config.json": "a folder of the hub's cache; name a snapshot in it, as {found}",
     "zero_to_fp32.py": "a checkpoint of DeepSpeed; make a model of it: `python zero_to_fp32.py . OUT` in the folder",
+    "*/*.distcp": "a checkpoint of FSDP in pieces ({found}); join them: `accelerate merge-weights` with their folder",
     "params.json": "a model in its makers' own format; take the one in the format of transformers",
     "tf_model.h5": "a model of TensorFlow; take the one of PyTorch",
     "flax_model.msgpack": "a model of Flax; take the one of PyTorch",
@@ -63,7 +71,8 @@ class Base:
 
 def find_folder(path: str) -> Path | None:
     """The folder of a built-in or local model, checked; None for an id of the hub (owner/name)."""
-    built_in = Path(path).name == path and is_model(BUILT_IN / path)
+    name = path.rstrip("/")
+    built_in = Path(name).name == name and is_model(BUILT_IN / name)
     folder = BUILT_IN / path if built_in else Path(path)
     if os.path.isdir(folder):
         check_folder(folder)
@@ -81,6 +90,8 @@ def find_folder(path: str) -> Path | None:
     if HUB_NAME.fullmatch(path):
         more = "" if folder.parts[0] == "results" else f"; for a model of the hub: `hf download {path}` first"
         raise UserError(f"model.path: {path}: no such folder; {advice}{more}")
+    if "://" in path or path.startswith("~"):
+        advice = "write the whole path of a folder here, or the owner/name of a model on the hub"
     raise UserError(f"model.path: {path}: no such folder, and not a model on the hub (owner/name); {advice}")
 
 
@@ -113,6 +124,9 @@ def check_folder(folder: Path) -> None:
             f"model.path: {folder}: a whole model and a PEFT adapter in one folder; move adapter_config.json away to "
             "use the model alone, or merge the adapter into it (PEFT: merge_and_unload)"
         )
+    if links := [file for file in folder.iterdir() if file.is_symlink() and not file.exists()]:
+        what = f"a link to a file that is not there ({links[0].readlink()})"
+        raise UserError(f"model.path: {links[0]}: {what}; {again(folder)}, with the files behind its links (`cp -L`)")
     files = weights(folder)
     if missing := [file for file in files if not (folder / file).is_file()]:
         raise UserError(f"model.path: {folder}: {missing[0]} is missing, which the index names; {again(folder)}")
@@ -166,8 +180,7 @@ def weights(folder: Path) -> list[str]:
 
 def shards(index: Path) -> list[str]:
     """The files that an index names, sorted."""
-    found = read_json(index)
-    names = found.get("weight_map") if isinstance(found, dict) else None
+    names = read_keys(index).get("weight_map")
     if not isinstance(names, dict) or not all(isinstance(name, str) and name for name in names.values()):
         raise UserError(f"model.path: {index}: names no weights (weight_map); {again(index.parent)}")
     return sorted(set(names.values()))
@@ -175,7 +188,7 @@ def shards(index: Path) -> list[str]:
 
 def depth(file: Path) -> int | None:
     """Number of layers in a config.json; None if it does not say."""
-    config = _read(file)
+    config = read_keys(file)
     found = next((config[key] for key in DEPTH_KEYS if isinstance(config.get(key), int)), None)
     if found is not None and not 1 <= found <= MOST_LAYERS:
         raise UserError(f"model.path: {file}: {found} is no number of layers; {again(file.parent)}")
@@ -184,22 +197,35 @@ def depth(file: Path) -> int | None:
 
 def check_config(file: Path) -> None:
     """UserError if a config.json is not that of a model that Lander can use."""
-    config = _read(file)
+    config = read_keys(file)
     if reason := unsupported(config):
         raise UserError(f"model.path: {file}: {reason}")
     depth(file)
+    for key, value in _numbers(config):
+        limits = (limits for name, limits in LIMITS.items() if re.fullmatch(name, key))
+        low, high = next(limits, (-math.inf, math.inf))
+        if not low <= value <= high:  # NaN too; torch would fail in a pass, or compute no numbers
+            raise UserError(
+                f"model.path: {file}: {key} is {value}, of which no model can be made; {again(file.parent)}"
+            )
+
+
+def _numbers(config: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    """The numbers of a config.json, those of its positions too."""
     for key, value in config.items():
-        if "dropout" in key and isinstance(value, int | float) and not 0 <= value <= 1:  # torch would fail in a pass
-            raise UserError(f"model.path: {file}: {key} is {value}, no probability; {again(file.parent)}")
+        if isinstance(value, int | float):
+            yield key, value
+        elif isinstance(value, dict) and ("rope" in key or key.endswith("_attention")):
+            yield from _numbers(value)
 
 
-def _read(file: Path) -> dict[str, Any]:
-    """A config.json."""
+def read_keys(file: Path) -> dict[str, Any]:
+    """A JSON file of a model that has keys, as its config.json."""
     try:
         config: Any = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError) as error:
         what = f"cannot be read as JSON ({brief(error)})"
         raise UserError(f"model.path: {file}: {what}; {again(file.parent)}") from None
     if not isinstance(config, dict):
-        raise UserError(f"model.path: {file}: not the config of a model, it has no keys; {again(file.parent)}")
+        raise UserError(f"model.path: {file}: not the file of a model, it has no keys; {again(file.parent)}")
     return config

@@ -171,6 +171,8 @@ def _without_mask(config: "Config") -> list[str]:
 def warnings(config: "Config") -> Iterator[str]:
     """One line for each thing that is allowed and looks like a mistake."""
     scored, masks, methods = config.awareness.languages, config.neurons.masks, config.methods
+    if config.model.revision and config.base.kind != "hub":
+        yield f"model.revision: {config.model.revision} is not used: {config.model.path} is not a model of the hub"
     everywhere = all(set(scored) <= {direction.source, direction.target} for direction in config.directions)
     if everywhere and not masks and any(method in MASKED for method in methods):
         example = ", ".join([*scored, *(code for code in ("fr", "zh") if code not in scored)])

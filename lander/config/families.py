@@ -75,7 +75,9 @@ def unsupported(config: Mapping[str, Any]) -> str | None:
         traits = (why for keys, why in TRAITS.items() if any(config.get(key) for key in keys))
         reason = REASONS.get(kind) or next(traits, "to add them, see docs/new-family.md")
         return f"models of type {kind!r} are not supported (supported: {', '.join(FAMILIES)}): {reason}"
-    for key in filter(config.get, QUANTISED):
+    for key in (key for key in QUANTISED if config.get(key) is not None):
+        if not config[key]:
+            return f"{key} is empty, and transformers takes any as that of quantised weights; remove this key"
         how = config[key].get("quant_method") or config[key].get("bits") if isinstance(config[key], dict) else None
         return (
             f"its weights are quantised ({key}{f': {how}' if how else ''}), and Lander needs them as they were before; "

@@ -17,7 +17,7 @@ class Training(Section):
     """Optimizer updates; if both are given, steps win over epochs."""
     epochs: float = Field(1, gt=0)
     """Passes over the training pairs."""
-    batch_size: int = Field(8, ge=1)
+    batch_size: int = Field(8, ge=1, le=10_000)
     """Pairs per micro-batch, all of one direction."""
     accumulate: int | None = Field(None, ge=1)
     """Micro-batches per update, summed over ranks; null is the number of directions, so that each update sees all of

@@ -94,7 +94,8 @@ class Named:
         if start:
             return network
         tensors = self.read(trained.path)
-        loading.check_numbers(tensors, str(trained.path / self.file))
+        if not trained.manifest.get("diverged"):
+            loading.check_numbers(tensors, str(trained.path / self.file))
         parameters = {name_in_file(name): value for name, value in network.named_parameters()}
         own = [name for name in parameters if self.mark and self.mark in name]
         for name in dict.fromkeys([*own, *tensors]):
@@ -201,7 +202,8 @@ def save(
         PARTS[part].save(folder, tensors[part], manifest["base"])
     for direction, mask in masks.items():
         tables.write(folder / "masks" / f"{direction}.parquet", mask, "masks")
-    write_manifest(folder, manifest)
+    diverged = not all(value.isfinite().all() for value in masters.values())
+    write_manifest(folder, manifest | ({"diverged": True} if diverged else {}))
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
@@ -255,7 +257,8 @@ def load_network(trained: Trained, dtype: str, base: str | None = None, *, start
     With `start` it is as the training began, with its blocks or adapters and the base's weights.
     """
     where = (str(trained.path), None) if "model" in trained.parts else check_base(trained.path, trained.manifest, base)
-    network = loading.load_model(*where, dtype)
+    diverged = "model" in trained.parts and trained.manifest.get("diverged")
+    network = loading.load_model(*where, dtype, numbers=not diverged)
     for part in (name for name in PARTS if name in trained.parts):
         network = PARTS[part].load(trained, network, start)
     return network.eval().requires_grad_(False)
@@ -337,6 +340,7 @@ class Manifest(BaseModel):
     masked: list[Name]
     routing: Route | None
     sizes: dict[str, Size]
+    diverged: bool = False  # weights that are no numbers, of a trial of a learning rate
 
 
 class Inputs(BaseModel):

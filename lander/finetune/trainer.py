@@ -206,7 +206,8 @@ def loss_rows(losses: torch.Tensor, directions: list[str], update: int, rate: fl
         loss, tokens = losses[[name == direction for name in directions]].T
         mean = float((loss * tokens).sum() / tokens.sum())
         if not math.isfinite(mean):
-            raise Diverged(f"finetune: the loss of {direction} is {mean} at update {update}; {REMEDY}")
+            advice = REMEDY if update else "the base, as routed, computes no numbers for this text, before any update"
+            raise Diverged(f"finetune: the loss of {direction} is {mean} at update {update}; {advice}")
         values = update, direction, mean, int(tokens.sum()), rate
         rows.append(dict(zip(LOG_COLUMNS, values, strict=True)))
     return rows

@@ -1,29 +1,34 @@
 """Load a base model: a built-in name, a local folder, or an id on the Hugging Face hub."""
 
+import contextlib
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import nn
 
 from lander.config.base import (
     BUILT_IN,
+    HUB_NAME,
     TEXT_FILES,
+    TOKENIZERS,
     WEIGHT_FILES,
     again,
     check_config,
     check_folder,
     find_folder,
     is_model,
+    read_keys,
     shards,
     weights,
 )
 from lander.models.families import fuse_activations
 from lander.models.tokens import Codec
 from lander.shared import machine
-from lander.shared.errors import UserError, one_line
+from lander.shared.errors import UserError, brief
 from lander.shared.files import check as check_seal
 from lander.shared.files import read_json, sha256
 
@@ -34,6 +39,9 @@ for _name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
     os.environ.setdefault(_name, "64")
 
 ALIBI = 2048  # tokens that BLOOM was trained on at a time: more are no error, but nothing that it has seen
+FLOATS = ("F64", "F32", "F16", "BF16")  # types of weights, as safetensors names them
+SAMPLE = "Hello, two  words:\n\té 中文 'it's' 3.14"  # on which tokenizers are compared
+CONFIG = "take the config.json that belongs to these weights, or correct it"
 REASONS = {  # words in a library's message -> what they mean
     "Weights only load failed": "a pickle that holds more than tensors; it is not loaded, since it could run code",
     "trust_remote_code": "it needs code of its own, which Lander does not run",
@@ -45,30 +53,38 @@ def load(
     path: str, revision: str | None = None, dtype: str = "auto", prompt: str | None = None
 ) -> tuple[nn.Module, Codec]:
     """A base model and its tokenizer; see `load_model` and `load_codec`. UserError if they do not fit together."""
-    codec = _fitting_codec(path, revision, prompt)
-    return load_model(path, revision, dtype), codec
+    where = resolve(path, revision)
+    codec = _fitting_codec(where, prompt)
+    return _load(where, path, dtype), codec
 
 
 def check(path: str, revision: str | None = None, prompt: str | None = None) -> None:
     """UserError for all that `load` refuses, except for what the numbers show; no weights are loaded."""
-    _fitting_codec(path, revision, prompt)
-    _network(resolve(path, revision), device_map="meta")
+    where = resolve(path, revision)
+    _fitting_codec(where, prompt)
+    end_tokens(where)
+    _network(where, device_map="meta", dtype=torch.float32)
 
 
-def load_model(path: str, revision: str | None = None, dtype: str = "auto") -> nn.Module:
+def load_model(path: str, revision: str | None = None, dtype: str = "auto", *, numbers: bool = True) -> nn.Module:
     """A causal language model in evaluation mode on this process's device, all parameters frozen.
 
     Args:
         revision: of a hub id.
         dtype: of the weights: float32, bfloat16 or auto.
+        numbers: whether its weights must be numbers, and what it computes.
     """
-    where = resolve(path, revision)
+    return _load(resolve(path, revision), path, dtype, numbers)
+
+
+def _load(where: Path, path: str, dtype: str, numbers: bool = True) -> nn.Module:
     _check_seals(where, ".json", ".safetensors")
-    if "auto_map" in read_json(where / "config.json"):
+    if "auto_map" in read_keys(where / "config.json"):
         what = "names its own code (auto_map), which Lander does not run"
         print(f"warning: {where}/config.json: {what}; transformers' own model of this type is used", file=sys.stderr)
+    ends = end_tokens(where)
     model = _network(where, dtype=machine.weight_type(dtype))
-    if find_folder(path) is None:
+    if HUB_NAME.fullmatch(path) and not os.path.isdir(path):
         model.name_or_path = path  # PEFT writes it beside an adapter: the id, not the place in this machine's cache
     # Decoding gives the head a slice of its positions. Torch multiplies such a strided matrix row by row; in
     # bfloat16 on a CPU it copies the whole head for each row.
@@ -77,10 +93,33 @@ def load_model(path: str, revision: str | None = None, dtype: str = "auto") -> n
     if head is not model.get_input_embeddings().weight:  # the file has both, whatever config.json says
         model.config.tie_word_embeddings = False
     rows = head.shape[0]
-    model.generation_config.eos_token_id = [token for token in end_tokens(where) if token < rows] or None
+    model.generation_config.eos_token_id = [token for token in ends if token < rows] or None
     model = model.eval().requires_grad_(False).to(machine.device())
-    check_numbers(dict(model.named_parameters()), f"model.path: {where}")
+    if numbers:
+        check_numbers(dict(model.named_parameters()), f"model.path: {where}")
+        _try(model, where)
     return model
+
+
+def _try(model: nn.Module, where: Path) -> None:
+    """UserError if a model does not run, or computes no numbers: on some tokens and, as in decoding, on one more."""
+    tokens = torch.arange(8, device=model.device)[None] % model.config.vocab_size
+    try:
+        with torch.inference_mode():
+            read = model(input_ids=tokens, use_cache=True)
+            logits = model(input_ids=tokens[:, :1], past_key_values=read.past_key_values).logits
+    except Exception as error:  # what a config can say wrong has no end
+        raise UserError(f"model.path: {where}: the model does not run ({brief(error, 200)}); {CONFIG}") from None
+    if not read.logits.isfinite().all() or not logits.isfinite().all():
+        raise no_numbers(f"model.path: {where}")
+
+
+def no_numbers(where: str) -> UserError:
+    """What is said of a model whose weights are numbers and whose results are none."""
+    return UserError(
+        f"{where}: the model computes infinite numbers or none (inf, nan) from weights that are numbers: they are too "
+        f"large, or a number in its config.json is wrong (of norms, positions or caps); {CONFIG}, or take another model"
+    )
 
 
 def end_tokens(where: Path) -> list[int]:
@@ -92,8 +131,7 @@ def end_tokens(where: Path) -> list[int]:
     found: list[Any] = []
     for name in ("generation_config.json", "config.json"):
         if (where / name).is_file():
-            content = read_json(where / name)
-            listed = content.get("eos_token_id") if isinstance(content, dict) else None
+            listed = read_keys(where / name).get("eos_token_id")
             found += listed if isinstance(listed, list) else [listed]
     return [token for token in dict.fromkeys(found) if type(token) is int and token >= 0]
 
@@ -106,21 +144,45 @@ def load_codec(path: str, revision: str | None = None, prompt: str | None = None
     """
     from transformers import AutoTokenizer
 
-    where = path if (Path(path) / "tokenizer_config.json").is_file() else resolve(path, revision)
+    folder = Path(path) if (Path(path) / "tokenizer_config.json").is_file() else resolve(path, revision)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # the tokenizers' library raises plain ones
-        reason = f"no tokenizer can be loaded: {_first_line(error)}"
-        raise UserError(f"model.path: {where}: {reason}; {again(Path(where))}") from None
-    return Codec(tokenizer, prompt)
+        for file in sorted(folder.glob("*.json")):
+            read_keys(file)  # names the one that is damaged
+        there = any((folder / name).is_file() for name in TOKENIZERS)
+        reason = brief(error) if there else "there is no tokenizer.json"
+        raise UserError(f"model.path: {folder}: no tokenizer can be loaded: {reason}; {again(folder)}") from None
+    return Codec(_as_its_file_says(tokenizer, folder), prompt)
 
 
-def _fitting_codec(path: str, revision: str | None, prompt: str | None) -> Codec:
+def _as_its_file_says(tokenizer: Any, folder: Path) -> Any:
+    """A tokenizer that splits text as its tokenizer.json does.
+
+    transformers 5 makes a tokenizer by the class of tokenizer_config.json, or by the type of the model, with what that
+    family has before and after its vocabulary. Where it is another family's, spaces are lost, for example.
+    """
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    file = folder / "tokenizer.json"
+    if type(tokenizer) is PreTrainedTokenizerFast or not file.is_file():
+        return tokenizer
+    own = Tokenizer.from_file(str(file)).encode(SAMPLE, add_special_tokens=False).ids
+    with contextlib.suppress(Exception):  # one made of the wrong parts may also fail
+        if tokenizer(SAMPLE, add_special_tokens=False)["input_ids"] == own:
+            return tokenizer
+    what = f"transformers would make a {type(tokenizer).__name__} of it, which splits text in another way"
+    print(f"warning: {file}: {what}; the file is followed", file=sys.stderr)
+    return PreTrainedTokenizerFast.from_pretrained(folder, trust_remote_code=False)
+
+
+def _fitting_codec(where: Path, prompt: str | None) -> Codec:
     """The tokenizer of a base, each of whose tokens that a text can have has a row in the embeddings."""
-    where = resolve(path, revision)
     _check_seals(where, ".json")
+    _config(where)  # the tokenizers' library reads it too, and would be blamed for it
     codec = load_codec(str(where), prompt=prompt)
-    rows = read_json(where / "config.json").get("vocab_size")
+    rows = read_keys(where / "config.json").get("vocab_size")
     if missing := codec.without_row(rows) if isinstance(rows, int) else []:
         raise UserError(
             f"model.path: {where}: the model has rows for {rows:,} tokens, and {len(missing):,} of its tokenizer have "
@@ -128,6 +190,29 @@ def _fitting_codec(path: str, revision: str | None, prompt: str | None) -> Codec
             "tokenizer of the model"
         )
     return codec
+
+
+def _config(where: Path) -> Any:
+    """The config of a base, as transformers reads it. Its key for another kind of attention is left out."""
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CLASSES
+
+    try:
+        # a trainer may have left these off in config.json
+        config = AutoConfig.from_pretrained(where, trust_remote_code=False, use_cache=True, return_dict=True)
+        config._attn_implementation = None  # flash_attention_2, say, of the machine that trained it
+    except Exception as error:  # as wrong values need
+        raise _wrong_config(where, error) from None
+    for name in config.architectures or ():
+        if name in CLASSES.values() and name != CLASSES[config.model_type]:
+            what = f"model_type is {config.model_type}, and architectures says {name}"
+            raise UserError(f"model.path: {where}/config.json: {what}; {CONFIG}")
+    return config
+
+
+def _wrong_config(where: Path, error: Exception) -> UserError:
+    reason = f"{type(error).__name__}: {brief(error, 200)}"
+    return UserError(f"model.path: {where}/config.json: no model can be made of it ({reason}); {CONFIG}")
 
 
 def _network(where: Path, **options: Any) -> nn.Module:
@@ -141,22 +226,42 @@ def _network(where: Path, **options: Any) -> nn.Module:
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # libraries, about each other
     options |= {"output_loading_info": True, "ignore_mismatched_sizes": True, "trust_remote_code": False}
     options["generation_config"] = GenerationConfig()  # instead of the base's own: see `end_tokens`
-    options |= {"use_cache": True, "return_dict": True}  # a trainer may have left them off in config.json
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # no table of missing weights: the error below names them
+    config = _config(where)
     try:
-        model, report = AutoModelForCausalLM.from_pretrained(where, **options)
+        _check_types(where)
+        model, report = AutoModelForCausalLM.from_pretrained(where, config=config, **options)
         fuse_activations(model)
+    except UserError:
+        raise
     except Exception as error:  # readers of many formats, each with its own errors
-        damaged = type(error).__name__ == "SafetensorError"
-        what = "its weights are damaged" if damaged else "the model cannot be loaded"
-        reason = next((meaning for words, meaning in REASONS.items() if words in str(error)), _first_line(error))
-        raise UserError(f"model.path: {where}: {what}: {reason}; {again(Path(where))}") from None
+        try:
+            with torch.device("meta"):
+                AutoModelForCausalLM.from_config(_config(where))
+        except Exception as wrong:
+            raise _wrong_config(where, wrong) from None
+        reason = next((meaning for words, meaning in REASONS.items() if words in str(error)), brief(error))
+        raise UserError(f"model.path: {where}: its weights cannot be read: {reason}; {again(where)}") from None
     finally:
         logging.set_verbosity(verbosity)
     if fault := _fault(report):
         raise UserError(f"model.path: {where}: {fault}")
     return model
+
+
+def _check_types(where: Path) -> None:
+    """UserError for quantised weights of which config.json does not speak: transformers would cast them in silence."""
+    for name in weights(where):
+        if not name.endswith(".safetensors"):
+            continue
+        with safe_open(where / name, "pt") as file:
+            for key in file.keys():  # noqa: SIM118
+                if key.endswith("weight") and (kind := file.get_slice(key).get_dtype()) not in FLOATS:
+                    raise UserError(
+                        f"model.path: {where / name}: {key} is of type {kind}, so the weights are quantised, and "
+                        "config.json does not say how; take the model that it was made from"
+                    )
 
 
 def _fault(report: dict[str, Any]) -> str | None:
@@ -167,16 +272,21 @@ def _fault(report: dict[str, Any]) -> str | None:
     missing, more = sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
     if mismatched := sorted(report["mismatched_keys"]):
         name, found, wanted = mismatched[0]
+        if 0 in found:
+            return (
+                f"{name} is empty, as DeepSpeed ZeRO 3 saves a model by parts; make it whole with its zero_to_fp32.py"
+            )
         return (
             f"{len(mismatched):,} of its weights have other shapes than config.json says, as {name}: {tuple(found)} "
             f"and not {tuple(wanted)}; take the config.json that belongs to these weights"
         )
     if missing:  # transformers gives them random values
         instead = f", where the files have {more[0]}" if more else ""
-        return (
-            f"{len(missing):,} of the weights that config.json names are missing, as {missing[0]}{instead}; take the "
-            "config.json that belongs to these weights, or copy the model again"
-        )
+        advice = "take the config.json that belongs to these weights, or copy the model again"
+        if wrapped := next((name for name in missing if more and more[0].endswith(f".{name}")), None):
+            prefix = more[0].removesuffix(wrapped)
+            advice = f"a wrapper's {prefix!r} is before the names: save the model inside the wrapper, or cut it off"
+        return f"{len(missing):,} of the weights that config.json names are missing, as {missing[0]}{instead}; {advice}"
     if more:  # transformers drops them
         names = ", ".join(more[:3]) + (", ..." if more[3:] else "")
         return (
@@ -263,11 +373,7 @@ def resolve(path: str, revision: str | None = None) -> Path:
     except UserError:
         raise
     except Exception as error:  # of the hub, the libraries below it, the disk
-        what = f"no such folder, and cannot be fetched from the hub ({_first_line(error)})"
+        what = f"no such folder, and cannot be fetched from the hub ({brief(error)})"
         raise UserError(f"model.path: {path}: {what}") from None
     check_folder(folder)
     return folder
-
-
-def _first_line(error: Exception) -> str:
-    return one_line(str(error).strip().split("\n")[0])[:300] or type(error).__name__

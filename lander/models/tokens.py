@@ -58,7 +58,10 @@ class Codec:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, prompt: str | None = None):
         if tokenizer.eos_token_id is None:
-            raise UserError(f"{tokenizer.name_or_path}: the tokenizer has no end token; a translation could not end")
+            raise UserError(
+                f"{tokenizer.name_or_path}: the tokenizer has no end token (eos_token in tokenizer_config.json), so a "
+                "translation could not end; copy this file of the model too, or add the token"
+            )
         self.tokenizer = tokenizer
         prompt = prompt or tokenizer.init_kwargs.get(MEMORY, "plain")
         if prompt not in PROMPTS:

@@ -4,15 +4,18 @@ A table without its last rows, or the table of another direction, seed or run, i
 that, and its columns are a contract with other programs. So the run keeps the size and the digest of every file, by the
 file's place, in a hidden folder. `lander.shared.files` seals what it writes and checks what it reads.
 
-A file without a seal (of an older version, or put there by hand) is read as it is. So is everything outside of runs.
+A file without a seal (of an older version, or put there by hand) is read as it is. So is everything outside of runs. Of
+a run that has lost all its seals, as a copy without hidden files has, a warning says so.
 
     results/demo/evaluate/scores.csv   has the seal   results/demo/.seals/evaluate/scores.csv
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
+import sys
 from pathlib import Path
 
 RESULTS, SEALS = "results", ".seals"
@@ -50,6 +53,8 @@ def seal(path: str | Path) -> None:
 def broken(path: str | Path) -> str:
     """How a file differs from what was written; empty if it does not, is not there, or has no seal."""
     place = seal_of(path)
+    if place and not os.path.isdir(seals := os.path.join(*place.parts[: place.parts.index(SEALS) + 1])):
+        _warn(seals)
     try:
         written = json.loads(place.read_text(encoding="utf-8")) if place else None
         found = _facts(path) if written else None
@@ -60,6 +65,12 @@ def broken(path: str | Path) -> str:
     if found["bytes"] != written["bytes"]:
         return f"it has {found['bytes']:,} bytes and was written with {written['bytes']:,}"
     return "it has another content than was written"
+
+
+@functools.cache
+def _warn(seals: str) -> None:
+    what = "no such folder, so a file of this run that was cut or exchanged is not noticed"
+    print(f"warning: {seals}: {what}; copy the run with its hidden files", file=sys.stderr)
 
 
 def _facts(path: str | Path) -> dict[str, int | str]:

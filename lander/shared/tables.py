@@ -116,7 +116,7 @@ def write(path: str | Path, table: pd.DataFrame | pa.Table, schema: str) -> None
         table = table.assign(**{one.name: None for one in SCHEMAS[schema] if one.nullable and one.name not in table})
         table = pa.Table.from_pandas(table, schema=SCHEMAS[schema], preserve_index=False)
     table = table.select(SCHEMAS[schema].names).cast(SCHEMAS[schema])
-    _check(path, table, schema)
+    _check(path, table, schema, "what was computed is no number (inf, nan): the text or the model is out of range")
     with whole_file(path) as temporary:
         pq.write_table(table, temporary, **_OPTIONS)
 
@@ -253,8 +253,12 @@ def by_neuron(values: dict[str, np.ndarray]) -> pd.DataFrame:
     return pd.DataFrame({"layer": layer, "neuron": neuron} | flat)
 
 
-def _check(path: str | Path, table: pa.Table, schema: str) -> None:
-    """Refuse missing values and non-finite numbers (unless the column is nullable), and counts below 0."""
+def _check(path: str | Path, table: pa.Table, schema: str, advice: str | None = None) -> None:
+    """Refuse missing values and non-finite numbers (unless the column is nullable), and counts below 0.
+
+    `advice` is what to do; by default to make the table again.
+    """
+    advice = advice or remedy(path)
     for name in table.column_names:
         field = SCHEMAS[schema].field(name)
         column = table.column(name)
@@ -264,6 +268,6 @@ def _check(path: str | Path, table: pa.Table, schema: str) -> None:
         if pa.types.is_floating(field.type):
             bad = len(column) - int(pa.compute.sum(pa.compute.is_finite(column)).as_py() or 0)
         if bad:
-            raise UserError(f"{path}: {bad} of {len(column)} values of column {name} are missing; {remedy(path)}")
+            raise UserError(f"{path}: {bad} of {len(column)} values of column {name} are missing; {advice}")
         if name in COUNTED and len(column) and pa.compute.min(column).as_py() < 0:
-            raise UserError(f"{path}: column {name} holds {pa.compute.min(column)}, which is below 0; {remedy(path)}")
+            raise UserError(f"{path}: column {name} holds {pa.compute.min(column)}, which is below 0; {advice}")

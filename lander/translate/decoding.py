@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.functional import pad
 
 from lander.finetune.switch import Router
+from lander.models.loading import no_numbers
 
 SPARE = 0.05  # largest share of padding in a part of the prompts
 
@@ -46,6 +47,7 @@ def greedy(
             every = logits.new_zeros(len(tokens), logits.shape[1]).index_copy(0, rows, logits)
             logits = logits_processor(tokens, every)[rows]
         step = logits.argmax(-1, keepdim=True)
+        check_chosen(None, logits.gather(-1, step))
         tokens = torch.cat([tokens, torch.full_like(tokens[:, :1], filler).index_copy(0, rows, step)], 1)
         lengths[rows] += 1
         state = {name: NEXT[name](value) for name, value in state.items()}
@@ -61,6 +63,13 @@ def greedy(
             logits = network(input_ids=step, past_key_values=cache, **state, **constant).logits[:, -1].float()
     written = tokens[:, width:].tolist()
     return [row[:length] for row, length in zip(written, lengths.tolist(), strict=True)]
+
+
+def check_chosen(_tokens: torch.Tensor | None, logits: torch.Tensor) -> torch.Tensor:
+    """The logits (rows, tokens). UserError if a row's largest is no number, as it is if any is NaN."""
+    if not logits.amax(-1).isfinite().all():
+        raise no_numbers("translate")
+    return logits
 
 
 def read(

@@ -6,6 +6,7 @@ model.translate(["Good morning."], "en-de")
 `lander.share.export` writes one as a plain model folder, `lander.finetune.delta` as one file.
 """
 
+import math
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import nn
 
+from lander.config.base import find_folder
 from lander.data.templates import Template, load_templates
 from lander.finetune import blocks, delta, saved
 from lander.finetune.adapters import base_of
@@ -27,7 +29,7 @@ from lander.models.tokens import IGNORED, Codec
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction, language_name, parse_direction, parse_language
 from lander.shared.progress import progress
-from lander.translate.decoding import greedy
+from lander.translate.decoding import check_chosen, greedy
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig
@@ -174,7 +176,7 @@ class Translator:
         inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "generation_config": config}
         if how.beams == 1:
             return self.network.generate(**inputs, custom_generate=partial(greedy, router=self.router))
-        return self.network.generate(**inputs)[:, batch.input_ids.shape[1] :].tolist()
+        return self.network.generate(**inputs, logits_processor=[check_chosen])[:, batch.input_ids.shape[1] :].tolist()
 
     def generation_config(self, how: Decoding) -> "GenerationConfig":
         """The library's settings for decoding. What they leave open is open in a loaded base too, so the library's
@@ -212,6 +214,8 @@ class Translator:
             sums = torch.zeros(len(places), dtype=losses.dtype, device=losses.device).index_add_(0, rows, losses)
             for place, nats in zip(places, sums.tolist(), strict=True):
                 found[place] = nats
+        if not self.directions and not math.isfinite(sum(found)):  # a training may have diverged, but not a base
+            raise loading.no_numbers("loss")
         return found
 
     @torch.inference_mode()
@@ -246,6 +250,10 @@ def load(
     path = str(path)
     trained = open_trained(path)
     if trained is None:
+        if base:
+            raise UserError(f"base: {base}, but {path} is no trained model, and a base itself; leave it out")
+        if revision and find_folder(path):
+            raise UserError(f"revision: {revision}, but {path} is no model of the hub; leave it out")
         network, codec = loading.load(path, revision, dtype, prompt)
         return Translator(network, codec, templates=own_templates(path))
     if revision:

@@ -78,6 +78,9 @@ REFUSED = [
     ({"layers": {"k": "1:30"}}, "layers.k: '1:30' given, wanted a whole number"),
     ({"seeds": []}, "seeds: [] given, wanted at least 1 value"),
     ({"finetune": {"batch_size": 0}}, "finetune.batch_size: 0 given, wanted at least 1"),
+    ({"translate": {"beams": 3000}}, "translate.beams: 3000 given, wanted at most 100"),
+    ({"translate": {"max_new_tokens": 10**9}}, "translate.max_new_tokens: 1000000000 given, wanted at most 100000"),
+    ({"awareness": {"batch_size": 10**9}}, "awareness.batch_size: 1000000000 given, wanted at most 10000"),
     ({"finetune": None}, "finetune: nothing given, wanted a mapping of keys to values; remove the empty section"),
     ({"neurons": {"general_share": 1.5}}, "neurons.general_share: 1.5 given, wanted at most 1"),
     ({"neurons": {"general_share": -0.1}}, "neurons.general_share: -0.1 given, wanted at least 0"),
@@ -197,6 +200,8 @@ def test_what_looks_wrong_is_warned_of(folder: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(checks, "TOY_BYTES", 1)
     raw = two_languages(finetune={"learning_rate": 0.005, "lora": {"learning_rate": 1e-4}})
     rates, excluded = list(checks.warnings(config.load(raw)))[-2:]
+    pinned = config.load(config.merge(raw, {"model": {"revision": "v1"}}))
+    assert any(line.startswith("model.revision: v1 is not used") for line in checks.warnings(pinned))
     assert "full 0.005" in rates
     assert "lora" not in rates
     assert excluded.startswith("data.exclude: the test set t ")

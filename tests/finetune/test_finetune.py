@@ -106,6 +106,8 @@ def test_a_loss_that_is_not_finite_is_told_with_its_direction():
     assert [row["loss"] for row in loss_rows(losses, ["a", "b", "a"], 0, 0.1)] == [4.25, 1.0]  # (2 * 1 + 5 * 3) / 4
     for value in (math.nan, math.inf):
         losses[1, 0] = value
+        with pytest.raises(Diverged, match=f"loss of b is {value} at update 0; .* before any update"):
+            loss_rows(losses, ["a", "b", "a"], 0, 0.1)
         with pytest.raises(Diverged, match=f"loss of b is {value} at update 7; lower finetune.learning_rate"):
             loss_rows(losses, ["a", "b", "a"], 7, 0.1)
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -163,6 +164,17 @@ def test_only_the_ends_of_a_large_file_are_read(run: Path, monkeypatch: pytest.M
 def test_the_seal_is_beside_the_run(run: Path) -> None:
     write_json(run / "a.json", [1])
     assert json.loads((run / ".seals/a.json").read_text())["bytes"] == (run / "a.json").stat().st_size
+
+
+def test_a_copy_without_seals_is_warned_of_once(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for name in ("a.json", "b.json"):
+        write_json(run / name, [1])
+    other = tmp_path / "other" / "results" / "r"
+    shutil.copytree(run, other, ignore=shutil.ignore_patterns(".*"))
+    assert [read_json(place / name) for place in (run, other) for name in ("a.json", "b.json")] == [[1]] * 4
+    said = capsys.readouterr().err
+    assert said.startswith(f"warning: {other}/.seals: no such folder")
+    assert said.count("\n") == 1
 
 
 def test_no_other_module_reads_tables_by_itself() -> None:

@@ -14,8 +14,9 @@ import lander
 from lander.data.templates import Template
 from lander.experiments.samples import LOSS_COLUMNS, loss_samples, read_losses
 from lander.shared import tables
+from lander.shared.errors import UserError
 from lander.translate import loss
-from lander.translate.translator import Translator, load
+from lander.translate.translator import load
 
 TEMPLATE = Template("plain", "{source_language}: {source}\n")
 NAMES = ("English", "German")
@@ -63,9 +64,9 @@ def test_the_start_is_routed_and_untrained(tmp_path) -> None:
     assert not torch.allclose(start.logits(ids, mask, "en-de"), end.logits(ids, mask, "en-de"), atol=1e-3)
 
 
-def measure(monkeypatch, folder, method, *flags) -> None:
+def measure(monkeypatch, folder, method, *flags, diverged=False) -> None:
     """Run the stage on a trained model and the held-out set `PAIRS`; it writes loss.csv."""
-    made = trained.make(folder, method)
+    made = trained.make(folder, method, diverged=diverged)
     tables.write(folder / "heldout.parquet", PAIRS.assign(origin="toy", line=range(3)), "heldout")
     command = ["loss", "--model", str(made.path), "--dtype", "float32", "--template", "sentence", "--method", method]
     names = '{"en": "English", "de": "German", "fr": "French"}'
@@ -91,8 +92,10 @@ def test_the_table(tmp_path, monkeypatch) -> None:
     assert (rows["loss"] * rows["tokens"] / rows["characters"] - rows["loss_per_character"]).abs().max() < 1e-4
 
 
-def test_a_model_that_has_diverged_has_a_loss_that_is_no_number(tmp_path, monkeypatch) -> None:
-    """The search for a learning rate counts it as the worst."""
-    monkeypatch.setattr(Translator, "losses", lambda _self, prompts, *_: [math.nan] * len(prompts))
-    measure(monkeypatch, tmp_path, "lora")
+@pytest.mark.parametrize("method", ["full", "lora", "landermt", "adapter"])
+def test_a_model_that_has_diverged_has_a_loss_that_is_no_number(tmp_path, monkeypatch, method) -> None:
+    """The search for a learning rate counts it as the worst; it translates nothing."""
+    measure(monkeypatch, tmp_path, method, diverged=True)
+    with pytest.raises(UserError, match="translate: the model computes infinite numbers or none"):
+        load(str(tmp_path / "model")).translate(["a"], "en-de")
     assert loss_samples(read_losses([tmp_path / "loss.csv"]), "dev")["value"].tolist() == [math.inf]
