@@ -1,13 +1,11 @@
 """The command `lander`: each function here is a command, with its flags above it.
 
-lander check --configfile mine.yaml
+lander check mine.yaml
 lander scores results/demo
-lander translate results/demo/finetune/landermt/main/s0 --direction en-de < in.txt > out.txt
+lander translate results/demo/finetune/landermt/main/s0 in.txt -d en-de > out.txt
 """
 
 import argparse
-import codecs
-import io
 import json
 import os
 import sys
@@ -22,18 +20,18 @@ from lander.config.awareness import RULES, Awareness
 from lander.config.model import Model
 from lander.config.neurons import Neurons
 from lander.config.translate import Translate
-from lander.data.textfiles import LONGEST_SENTENCE
-from lander.shared.errors import UserError, run_main
+from lander.shared.errors import UserError, nearest, run_main
 from lander.shared.languages import CODE
 from lander.shared.section import Section, add_flags
 
 EPILOG = """\
-A run:      snakemake --cores 2 --configfile mine.yaml      (the README has more)
-Before it:  lander check --configfile mine.yaml; lander plan --configfile mine.yaml
-After it:   lander scores results/demo
-            lander compare results/demo results/deeper
-            lander translate results/demo/finetune/landermt/main/s0 --direction en-de < in.txt > out.txt
-            lander export results/demo/finetune/landermt/main/s0 --all --out my-models
+Before a run: lander init --model models/mine --text text.en text.de
+              lander check mine.yaml; lander plan mine.yaml
+A run:        lander run mine.yaml                 (without a config: the demo)
+After it:     lander scores results/mine
+              lander compare results/mine results/deeper
+              lander translate results/mine/finetune/landermt/main/s0 in.txt -d en-de > out.txt
+              lander export results/mine/finetune/landermt/main/s0 --all --out my-models
 
 `lander COMMAND --help` explains a command. Put a name that begins with a dash after `--`.
 """
@@ -58,12 +56,12 @@ Action = Callable[[argparse.Namespace], None]
 Flags = Callable[[Any], object]  # adds flags to a parser
 
 
-def command(*flags: Flags) -> Callable[[Action], Action]:
+def command(*flags: Flags, **options: Any) -> Callable[[Action], Action]:
     """Make a function a command of its name; its docstring is what `--help` says of it."""
 
     def register(action: Action) -> Action:
         name, about = action.__name__.replace("_", "-"), action.__doc__ or ""
-        parser = COMMANDS.add_parser(name, help=about.removesuffix("."), description=about)
+        parser = COMMANDS.add_parser(name, help=about.removesuffix("."), description=about, **options)
         parser.set_defaults(action=action)
         for add in flags:
             add(parser)
@@ -72,9 +70,9 @@ def command(*flags: Flags) -> Callable[[Action], Action]:
     return register
 
 
-def flag(name: str, **options: Any) -> Flags:
+def flag(*names: str, **options: Any) -> Flags:
     """An argument, as `add_argument` takes it."""
-    return lambda parser: parser.add_argument(name, **options)
+    return lambda parser: parser.add_argument(*names, **options)
 
 
 def flags_of(section: type[Section], *names: str) -> Flags:
@@ -83,8 +81,16 @@ def flags_of(section: type[Section], *names: str) -> Flags:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run a command; a fault in the input is one line on standard error, with exit status 1."""
-    args = PARSER.parse_args(argv)
+    """Run a command; a fault in the input is one line on standard error, with exit status 1. Without one, help."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words and not words[0].startswith("-") and words[0] not in COMMANDS.choices:
+        advice = nearest(words[0], COMMANDS.choices, f"there are {', '.join(COMMANDS.choices)}")
+        PARSER.exit(2, f"lander: error: {words[0]}: no such command; {advice}\n")
+    args, rest = PARSER.parse_known_args(words or ["--help"])
+    if [word[:1] == "-" for word in rest] == [False] and getattr(args, "file", "") is None:
+        args.file, rest = rest[0], []  # behind flags, argparse does not expect it any more
+    if rest:
+        COMMANDS.choices[args.command].error(f"unrecognized arguments: {' '.join(rest)}")
     closed = sys.stdout is None  # told before hours of work
 
     def act() -> None:
@@ -118,9 +124,16 @@ def named_file(text: str) -> tuple[str, Path]:
     return code, Path(path)
 
 
+SEVERAL = {"nargs": "+", "metavar": "FILE"}
+CODES = {"nargs": "+", "default": [], "metavar": "CODE"}
 FILES = {"type": Path, "nargs": "+", "action": "extend", "default": [], "metavar": "FILE"}
-CONFIGFILE = flag("--configfile", **FILES, help="config in YAML, later files over earlier ones (default: config.yaml)")
+CONFIGFILE = (
+    flag("configfile", **FILES | {"nargs": "*"}, help="YAML, later ones over earlier ones (default: the demo's)"),
+    flag("--configfile", **FILES, help="the same, as Snakemake's flag"),
+)
+WORDS = "config files (*.yaml), and targets and flags of Snakemake: table1, -n, --cores 2 (default: all cores)"
 PROFILE = {"type": Path, "default": os.environ.get("SNAKEMAKE_PROFILE") or None}
+DIRECTION = ("-d", "--direction")
 ANY = "folder of a trained model, results/<run>/finetune/..., or a delta file (*.safetensors)"
 TRAINED = flag("model", metavar="MODEL", help="folder of a trained model, results/<run>/finetune/...")
 BASE = flag("--base", help="folder or name of the model's base (default: the one it was trained from)")
@@ -132,51 +145,39 @@ FOLDER = flag("--out", type=Path, required=True, help="folder to write")
 # ---------------------------------------------------------------- before a run
 
 
-@command(CONFIGFILE)
+@command(
+    flag("--model", required=True, help="a local folder, a hub id, or the name of a built-in one (lander-tiny)"),
+    flag("--text", **SEVERAL, required=True, help="parallel text: a file for each language, a TSV or a TMX file"),
+    flag("--dev", **SEVERAL, help="text to choose prompts on (default: 200 pairs from the end of --text)"),
+    flag("--test", **SEVERAL, help="text to score on (default: 1,000 pairs from the end of --text)"),
+    flag("--languages", **CODES, help="of the files or columns, in order (default: by their names, or as they look)"),
+    flag("--directions", **CODES, help="as in en-de de-en (default: from and to English, or the first language)"),
+    flag("--out", type=Path, default=Path("mine.yaml"), help="config to write; names the run (default: mine.yaml)"),
+)
+def init(args: argparse.Namespace) -> None:
+    """Write a config for a model and parallel text, after a look at them."""
+    from lander.shared.files import write_text
+    from lander.workflow import init
+
+    if args.out.exists():
+        raise UserError(f"{args.out}: is there already; remove it, or choose another name with --out")
+    words = {"train": args.text, "dev": args.dev, "test": args.test}
+    given = {part: own for part, own in words.items() if own}
+    text, said = init.make(args.out, args.model, given, args.languages, args.directions)
+    write_text(args.out, text)
+    print(said)
+
+
+@command(*CONFIGFILE)
 def check(args: argparse.Namespace) -> None:
     """Check a config and print what a run with it would do."""
-    from lander.config import config
+    from lander.workflow import check
 
-    raw = config.merged(*args.configfile)
-    settings = config.load(raw)
-    base = settings.base
-    if base.folder:
-        from lander.models import loading
-
-        loading.check(str(base.folder), prompt=settings.model.prompt)
-    if settings.finetune.lora.targets and "lora" in settings.methods and base.kind != "hub":
-        from lander.workflow.planning import networks
-
-        networks.made_ready(settings, "lora", networks.make_network(networks.read_config(settings)))  # are they there?
-    layers = "" if base.n_layer is None else f", {base.n_layer} layers"
-    rates = (f"{method} {settings.finetune.method(method).learning_rate:g}" for method in config.trained(settings))
-    length = f"{settings.finetune.steps} updates" if settings.finetune.steps else f"{settings.finetune.epochs:g} epochs"
-    contrast = (code for code in settings.awareness.languages if code not in settings.languages)
-    tests = (f"{name} ({len(served)} directions)" for name, served in settings.tested(settings.directions).items())
-    rows = {
-        "run": f"{settings.run}, to results/{settings.run}/",
-        "model": f"{settings.model.path} ({'local folder' if base.kind == 'local' else base.kind}{layers})",
-        "languages": ", ".join(f"{code} {name}" for code, name in settings.languages.items()),
-        "contrast": ", ".join(contrast) or "none",
-        "directions": " ".join(map(str, settings.directions)),
-        "methods": " ".join(settings.methods),
-        "seeds": " ".join(map(str, settings.seeds)),
-        "training": f"{', '.join(source.name for source in settings.data.train)}; {length} of "
-        f"{settings.finetune.batch_size} x {settings.finetune.accumulate} pairs an update",
-        "learning rate": ", ".join(rates) or "none",
-        "tests": ", ".join(tests),
-        "readings": ", ".join([settings.readings, *config.other_readings(settings)]),
-    }
-    print("\n".join(f"{key:14} {value}" for key, value in rows.items()))
-    if differ := config.differences(raw):
-        print("\nother than the defaults (config/defaults.yaml):")
-    for key, pair in differ.items():
-        value, default = (json.dumps(one, ensure_ascii=False, default=str) for one in pair)
-        print(f"  {key}: {value} (default: {default})")
+    print(check.summary(args.configfile))
 
 
 @command(
-    CONFIGFILE,
+    *CONFIGFILE,
     flags_of(Numbers, "flops", "memory"),
     flag("--devices", choices=["auto", "cpu", "gpu"], default="auto", help="what it will run on (default: as here)"),
     flag("--profile", **PROFILE, help="folder of a Snakemake profile, whose limits are checked (SNAKEMAKE_PROFILE)"),
@@ -196,7 +197,7 @@ def plan(args: argparse.Namespace) -> None:
         print(f"warning: {warning}", file=sys.stderr)
 
 
-@command(CONFIGFILE, flag("--dry-run", action="store_true", help="fetch nothing, say how much it would be"))
+@command(*CONFIGFILE, flag("--dry-run", action="store_true", help="fetch nothing, say how much it would be"))
 def prefetch(args: argparse.Namespace) -> None:
     """Fetch what a config needs from the network."""
     from lander.config import config
@@ -206,12 +207,31 @@ def prefetch(args: argparse.Namespace) -> None:
     print(prefetch.summary(found, args.configfile, dry_run=args.dry_run))
 
 
+# ---------------------------------------------------------------- a run
+
+
+@command(
+    flag("words", nargs=argparse.REMAINDER, metavar="WORD", help=WORDS),
+    usage="lander run [CONFIG.yaml ...] [TARGET ...] [FLAG ...]",
+    prefix_chars="\0",  # flags are words too
+    add_help=False,
+)
+def run(args: argparse.Namespace) -> None:
+    """Run the workflow with a config, by default the demo: Snakemake with the cores and profile of this machine."""
+    from lander.workflow import run
+
+    if args.words in (["-h"], ["--help"]):
+        COMMANDS.choices["run"].print_help()
+    elif not run.run(args.words):
+        sys.exit(1)
+
+
 # ---------------------------------------------------------------- after a run
 
 
 @command(
     flag("run", metavar="RUN", type=Path, help="folder of a run, as in results/demo"),
-    flag("--metric", default="bleu", help="as in scores.csv (default: bleu)"),
+    flag("--metric", type=str.lower, default="bleu", help="as in scores.csv (default: bleu)"),
 )
 def scores(args: argparse.Namespace) -> None:
     """Print a run's scores of one metric: a Markdown table per test set, with intervals, signatures and tests."""
@@ -234,18 +254,19 @@ def compare(args: argparse.Namespace) -> None:
 
 @command(
     flag("model", metavar="MODEL", help=f"{ANY}; a base works too"),
+    flag("file", metavar="FILE", nargs="?", help="text, one sentence a line (default: standard input)"),
     BASE,
-    flag("--direction", required=True, help="as in en-de, or zh-Hant--en"),
+    flag(*DIRECTION, required=True, help="as in en-de, or zh-Hant--en"),
     flags_of(Model, "dtype", "revision", "prompt"),
     lambda parser: parser.set_defaults(prompt=None),  # a trained model knows its own
     flags_of(Translate, "beams", "max_new_tokens", "batch_size"),
     flags_of(Numbers, "threads"),
 )
 def translate(args: argparse.Namespace) -> None:
-    """Translate standard input, one sentence a line, to standard output; an empty line stays empty."""
-    sentences = read_sentences(sys.stdin.buffer)
-    if not sentences:
-        raise UserError("standard input: no text; give one sentence a line, as in `lander translate ... < in.txt`")
+    """Translate a file or standard input, one sentence a line, to standard output; an empty line stays empty."""
+    from lander.translate import lines
+
+    sentences = lines.read(args.file)
     from lander.shared import machine
 
     machine.prepare(args.threads)
@@ -257,29 +278,10 @@ def translate(args: argparse.Namespace) -> None:
         out.writelines(f"{output}\n" for output in outputs)
 
 
-def read_sentences(stream: io.BufferedIOBase) -> list[str]:
-    """Lines of UTF-8 text, trimmed. UserError if one is not UTF-8, or too long to be a sentence."""
-    sentences = []
-    text = stream.read().removeprefix(codecs.BOM_UTF8)
-    if b"\n" not in text and text.count(b"\r") > 1:
-        raise UserError("standard input: its lines end in a carriage return alone; convert it: tr '\\r' '\\n'")
-    for number, line in enumerate(text.split(b"\n"), start=1):
-        try:
-            sentences.append(line.decode("utf-8").strip())
-        except UnicodeDecodeError:
-            raise UserError(f"standard input, line {number}: not valid UTF-8; convert the text") from None
-        if len(sentences[-1]) > LONGEST_SENTENCE:
-            raise UserError(
-                f"standard input, line {number}: {len(sentences[-1]):,} characters; more than {LONGEST_SENTENCE:,} "
-                "are no sentence (is every sentence on a line of its own?)"
-            )
-    return sentences if sentences[-1] else sentences[:-1]
-
-
 def which_directions(parser: argparse.ArgumentParser) -> None:
     """The flags of which `export` needs one."""
     group = parser.add_mutually_exclusive_group(required=True)
-    group.add_argument("--direction", help="as in en-de, or zh-Hant--en")
+    group.add_argument(*DIRECTION, help="as in en-de, or zh-Hant--en")
     all_ = "every trained direction, into OUT/<direction>; equal files are hard links"
     group.add_argument("--all", action="store_true", help=all_)
 
@@ -453,6 +455,19 @@ def masks_from_lape(args: argparse.Namespace) -> None:
 
     directions = [parse_direction(direction) for direction in args.directions]
     lape.masks_from_lape(args.file, args.languages.split(","), args.model, directions, args.out, args.layers)
+
+
+# ---------------------------------------------------------------- the shell
+
+
+@command(
+    flag("shell", choices=["bash", "zsh", "tcsh"], help='for bash: `eval "$(lander completion bash)"` in ~/.bashrc')
+)
+def completion(args: argparse.Namespace) -> None:
+    """Print what makes a shell complete commands, flags and files of `lander` when Tab is pressed."""
+    import shtab
+
+    print(shtab.complete(PARSER, args.shell))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""Lint of the workflow: Snakemake's own lints, except an environment per rule, and the rules of this project.
+"""Lint of the workflow: Snakemake's own lints, and the rules of this project.
 
-Lander has one environment for everything (environment.yml, requirements.lock). Every rule that runs a command has a
-docstring, a log, a benchmark file, threads, resources and the digest of its stage's code. No rule has a `message:`, a
-`run:` or a lambda.
+Every rule that runs a command has a docstring, a log, a benchmark file, threads, resources and the digest of its
+stage's code. No rule has a `message:`, a `run:` or a lambda.
 
     python -m tests.lint
 """
@@ -13,7 +12,6 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-ALLOWED = "Specify a conda environment or container for each rule."
 WANTED = {"docstring": r'^ +"""', "code digest": r"^ +code=plan\.code\("}
 WANTED |= {name: rf"^ +{name}:" for name in ("log", "benchmark", "threads", "resources")}
 EXCEPT = {
@@ -35,7 +33,7 @@ def snakemake_lints() -> list[str]:
     for line in output.splitlines():
         if line.startswith("Lints for "):
             place = line.removeprefix("Lints for ").rstrip(":")
-        elif line.startswith("    * ") and ALLOWED not in line:
+        elif line.startswith("    * "):
             lints.append(f"{place}: {line.removeprefix('    * ').rstrip(':')}")
     return lints
 

@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import io
 import json
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -39,6 +40,57 @@ def test_translate_keeps_lines_in_step(monkeypatch: pytest.MonkeyPatch, capfd: p
     assert run(monkeypatch, capfd, b"\xef\xbb\xbfa\n\nb\n") == "A\n\nB\n"
 
 
+def test_translate_reads_a_file(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture, tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_bytes(b"\xef\xbb\xbfa\r\n\n b\n")
+    monkeypatch.setattr(lander, "load", lambda path, **asked: Upper())
+    file = str(tmp_path / "in.txt")
+    for words in (["model", file, "-d", "en-de"], ["model", "-d", "en-de", file], ["-d", "en-de", "model", file]):
+        cli.main(["translate", *words, "--beams", "2"])
+        assert capfd.readouterr().out == "A\n\nB\n"
+    for words in (["--beem"], ["--beem", "2"], [file, "more.txt"]):
+        with pytest.raises(SystemExit):
+            cli.main(["translate", "model", "-d", "en-de", *words])
+        assert f"unrecognized arguments: {words[0]}" in capfd.readouterr().err
+    (tmp_path / "in.txt").write_text("")
+    with pytest.raises(SystemExit):
+        cli.main(["translate", "model", str(tmp_path / "in.txt"), "-d", "en-de"])
+    assert f"{tmp_path / 'in.txt'}: no text" in capfd.readouterr().err
+
+
+def test_bare_lander_is_help(capsys: pytest.CaptureFixture) -> None:
+    for words in ([], ["--help"]):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(words)
+        assert stopped.value.code == 0
+        assert "lander init --model" in capsys.readouterr().out
+    cli.main(["run", "--help"])
+    assert "usage: lander run [CONFIG.yaml ...]" in capsys.readouterr().out
+
+
+def test_a_wrong_command_gets_the_nearest(capsys: pytest.CaptureFixture) -> None:
+    for word, advice in (("chekc", "did you mean check?"), ("score", "did you mean scores?"), ("xyz", "init, check")):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main([word, "mine.yaml"])
+        assert stopped.value.code == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"lander: error: {word}: no such command; ")
+        assert advice in error
+        assert error.count("\n") == 1
+
+
+def test_a_shell_completes_commands_and_flags(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    cli.main(["completion", "bash"])
+    (tmp_path / "lander.bash").write_text(capsys.readouterr().out)
+    words = {}
+    for line in ("lander tr", "lander translate m --dir"):
+        script = f"source lander.bash; COMP_WORDS=({line}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); "
+        script += '_shtab_lander; echo "${COMPREPLY[@]}"'
+        words[line] = subprocess.run(
+            ["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True
+        ).stdout.split()
+    assert words == {"lander tr": ["translate"], "lander translate m --dir": ["--direction"]}
+
+
 def test_translate_refuses_what_is_no_text(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> None:
     for text, message in (
         (b"a\n\xff\n", "standard input, line 2: not valid UTF-8"),
@@ -56,7 +108,11 @@ def test_translate_refuses_what_is_no_text(monkeypatch: pytest.MonkeyPatch, capf
 def test_check_says_what_a_run_would_do(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     mine = tmp_path / "my.yaml"
     mine.write_text("routing: {gate: off, pool: sum}")
-    cli.main(["check", "--configfile", "config.yaml", str(mine)])
+    for words in (["--configfile", "config.yaml", str(mine)], ["config.yaml", str(mine)], ["config.yaml"]):
+        cli.main(["check", *words])
+        out = capsys.readouterr().out
+        assert ("routing" in out) == (str(mine) in words)
+    cli.main(["check", "config.yaml", "--configfile", str(mine)])
     out = capsys.readouterr().out
     assert "run            demo, to results/demo/" in out
     assert "en-de de-en" in out
@@ -99,7 +155,7 @@ def test_scores_of_other_metrics_and_of_tests_in_other_directions(
         ("empty", "% of items, on", ["1.6", "–"], ["1.6", "5.0"], ["2.5"]),
         ("metricx", "metricx (less is better), on", ["1.610", "–"], ["1.630", "5.000"], ["2.500"]),
     ):
-        cli.main(["scores", str(tmp_path), "--metric", metric])
+        cli.main(["scores", str(tmp_path), "--metric", metric.upper()])
         lines = capsys.readouterr().out.splitlines()
         cells = [[cell.strip(" *") for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| ")]
         table = [row for row in cells if not row[0].startswith("-")]

@@ -21,14 +21,16 @@ from lander.experiments.__main__ import EXPERIMENTS
 from lander.shared.validation import validate
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "config/README.md")]
+PAGES += sorted((ROOT / "docs").rglob("*.md"))
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 PROGRAMS = ("lander", "snakemake", "python", "make", "pytest")
 SNAKEMAKE = {  # the flags of Snakemake that are documented; how many values each takes, None: all that follow
     **dict.fromkeys(["-n", "-p", "--dry-run", "--keep-going", "--lint", "--list", "--list-rules", "--touch"], 0),
     **dict.fromkeys(["--cores", "--profile", "--report", "--retries", "--until", "--workflow-profile"], 1),
+    **dict.fromkeys(["--apptainer-args", "--scheduler", "--sdm"], 1),
     **dict.fromkeys(["--configfile", "--forcerun", "--quiet"], None),
-    "--unlock": 0,
+    **dict.fromkeys(["--rerun-incomplete", "--unlock"], 0),
 }
 
 
@@ -181,7 +183,9 @@ def check(words: list[str], *, whole: bool) -> None:
     program, *rest = words
     if program == "lander":
         assert rest[0].startswith("-") or rest[0] in {*cli.COMMANDS.choices, "COMMAND"}, rest
-        if rest[0] in cli.COMMANDS.choices:
+        if rest[0] == "run":
+            check_snakemake([word for word in rest[1:] if not word.endswith(".yaml")])
+        elif rest[0] in cli.COMMANDS.choices:
             parse(cli.PARSER, rest, whole=whole)
     elif program == "python" and rest[:1] == ["-m"]:
         module, *rest = rest[1:]

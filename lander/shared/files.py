@@ -175,9 +175,9 @@ def sha256(*paths: str | Path) -> str:
 
 
 def shipped(name: str) -> Path:
-    """A file of the repository; an installed package has a copy of it in lander/config."""
-    packaged = PACKAGE / "config" / Path(name).name
-    return packaged if packaged.is_file() else PACKAGE.parent / name
+    """A file of the repository; an installed package has a copy of it in lander/files."""
+    packaged = PACKAGE / "files"
+    return (packaged if packaged.is_dir() else PACKAGE.parent) / name
 
 
 def _files(path: Path) -> list[Path]:

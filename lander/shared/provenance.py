@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE = Path(__file__).parents[1]
+DISTRIBUTION = "landermt"  # what pip calls the package `lander`
 LIBRARIES = (
-    "lander", "torch", "transformers", "tokenizers", "deepspeed", "peft", "datasets", "sacrebleu", "numpy", "pandas",
-    "pyarrow", "matplotlib", "snakemake",
+    DISTRIBUTION, "torch", "transformers", "tokenizers", "deepspeed", "peft", "datasets", "sacrebleu", "numpy",
+    "pandas", "pyarrow", "matplotlib", "snakemake",
 )  # fmt: skip
 
 

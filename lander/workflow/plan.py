@@ -27,6 +27,7 @@ from lander.workflow.models import Models, as_flags, refuse
 from lander.workflow.paths import Paths
 from lander.workflow.texts import Texts, sources_of
 
+IMAGE = Path("lander.sif")  # as the Snakefile names it
 COMET = "results/.environments/comet/bin/comet-score"  # installed once for all runs, by the rule `comet_environment`
 USUAL_RATE = (100, 1)  # Snakemake's own limit: jobs started, per so many seconds
 
@@ -212,6 +213,11 @@ class Plan:
             self.guard = guard.hold_run(Path(self.results))
         except UserError as error:
             refuse(error)
+        methods = {method.name for method in workflow.deployment_settings.deployment_method}
+        if "APPTAINER" in methods and not IMAGE.exists():
+            refuse(
+                f"{IMAGE}: no such file; --sdm apptainer runs the jobs in it, and docs/install.md says how to make it"
+            )
         for folder, _, _ in os.walk(self.results):
             sweep(folder)
         self.errors.unlink(missing_ok=True)

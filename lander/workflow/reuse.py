@@ -39,6 +39,7 @@ from lander.data.sources import Source
 from lander.shared.digest import code_digest
 from lander.shared.errors import UserError, run_main
 from lander.shared.files import read_json, sha256, whole_file, write_json
+from lander.shared.provenance import DISTRIBUTION
 from lander.shared.validation import validate
 
 NOTES = Path("results", ".made")
@@ -71,7 +72,7 @@ def packages() -> dict[str, str]:
     """Versions of the packages that Lander needs; empty if Lander is not installed, because then they are unknown."""
     found = {}
     with suppress(PackageNotFoundError):
-        for name in [re.match(r"[\w.-]+", line)[0] for line in requires("lander") or [] if "extra ==" not in line]:
+        for name in [re.match(r"[\w.-]+", line)[0] for line in requires(DISTRIBUTION) or [] if "extra ==" not in line]:
             found[name] = ""
             with suppress(PackageNotFoundError):  # needed on other machines only
                 found[name] = version(name)

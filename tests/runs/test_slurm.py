@@ -58,7 +58,7 @@ def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if found := importlib.util.find_spec(PLUGIN):
         return Path(str(found.origin)).parent.parent
     if not install:
-        pytest.skip(f"{PLUGIN} is not installed (pip install 'lander[slurm]', or LANDER_SLURM=install)")
+        pytest.skip(f"{PLUGIN} is not installed (pip install '.[slurm]', or LANDER_SLURM=install)")
     return folder
 
 

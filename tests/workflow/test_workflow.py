@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from snakemake.scheduling.job_scheduler import JobScheduler
-from snakemake.settings.types import MaxJobsPerTimespan, SchedulingSettings
+from snakemake.settings.types import DeploymentMethod, DeploymentSettings, MaxJobsPerTimespan, SchedulingSettings
 
 from lander.config import config
 from lander.shared.errors import UserError, run_main
@@ -277,7 +277,7 @@ def test_errors_of_jobs_are_shown_once_more(make, capsys, monkeypatch: pytest.Mo
     capsys.readouterr()
     plan.end(done=False)
     assert capsys.readouterr().err == "lander data: error: a is empty\n"
-    plan.begin(SimpleNamespace(scheduling_settings=SchedulingSettings()))
+    plan.begin(SimpleNamespace(scheduling_settings=SchedulingSettings(), deployment_settings=DeploymentSettings()))
     plan.end(done=False)
     assert capsys.readouterr().err == ""
 
@@ -304,6 +304,15 @@ def test_the_usual_limit_on_starts_of_jobs_is_lifted(make) -> None:
     for limit, lifted in ((MaxJobsPerTimespan(100, "1s"), True), (MaxJobsPerTimespan(5, "1m"), False)):
         scheduler = SimpleNamespace(job_rate_limiter=limit)
         settings = SchedulingSettings(max_jobs_per_timespan=limit)
-        make().begin(SimpleNamespace(scheduling_settings=settings, scheduler=scheduler))
+        workflow = {"scheduling_settings": settings, "deployment_settings": DeploymentSettings()}
+        make().begin(SimpleNamespace(**workflow, scheduler=scheduler))
         assert (scheduler.job_rate_limiter is None) == lifted
     assert "self.job_rate_limiter is None" in inspect.getsource(JobScheduler)  # what makes it possible
+
+
+def test_an_image_that_is_asked_for_must_be_there(make, capsys) -> None:
+    deployed = DeploymentSettings(deployment_method={DeploymentMethod.APPTAINER})
+    workflow = SimpleNamespace(scheduling_settings=SchedulingSettings(), deployment_settings=deployed)
+    with pytest.raises(SystemExit):
+        make().begin(workflow)
+    assert "error: lander.sif: no such file" in capsys.readouterr().err

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from lander.shared.errors import UserError
+from lander.shared.files import shipped
 from lander.shared.yamlfile import read_yaml
 
-SNAKEFILE = Path(__file__).parents[3] / "workflow" / "Snakefile"
 NAMES = ("runtime", "mem", "mem_mb", "gpu")
 
 Jobs = dict[str, dict[str, int]]
@@ -26,7 +26,7 @@ Jobs = dict[str, dict[str, int]]
 def dry_run(configfiles: Sequence[Path], profile: Path | None = None) -> Jobs | None:
     """The jobs that are left to do, by rule; None if the dry run fails. Of a profile only the resources are taken."""
     listener = f"from {__name__} import listen; listen()"
-    command = [sys.executable, "-c", listener, "--snakefile", str(SNAKEFILE), "--dry-run"]
+    command = [sys.executable, "-c", listener, "--snakefile", str(shipped("workflow/Snakefile")), "--dry-run"]
     if configfiles:
         command += ["--configfile", *map(os.path.abspath, configfiles)]  # a name may begin with a dash
     command += profile_flags(profile) if profile else []
