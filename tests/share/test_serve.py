@@ -18,10 +18,9 @@ import lander
 from lander import cli
 from lander.models.loading import BUILT_IN
 from lander.share.serve import desk, server
-from lander.share.serve.desk import Desk, Full, Request
+from lander.share.serve.desk import Desk, Full, Request, TooLong
 from lander.share.serve.models import load
 from lander.share.serve.server import Server
-from lander.shared.errors import UserError
 from lander.shared.languages import Direction
 from lander.translate.translator import Decoding, Translator
 
@@ -309,7 +308,7 @@ def test_what_fails_fails_alone(running: Server, held: Held, monkeypatch, capsys
         held.submit(one)
     held.translate(held.next_batch())
     assert (good.done.is_set(), good.error) == (True, None)
-    assert isinstance(long.error, UserError)
+    assert isinstance(long.error, TooLong)
     assert str(bad.error) == "secret"
     assert "RuntimeError: secret" in capsys.readouterr().err
     monkeypatch.setattr(Server, "desk", Desk(HOW), raising=False)

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from lander.share.serve.models import Served
-from lander.shared.errors import UserError
 from lander.shared.languages import Direction
 from lander.translate.translator import Decoding, by_length, first_line
 
@@ -17,6 +16,10 @@ ROOM = 1000  # sentences that wait at a time
 
 class Full(Exception):
     """There is no room for a request now."""
+
+
+class TooLong(Exception):
+    """A sentence of a request is too long for the model."""
 
 
 @dataclass(eq=False)
@@ -36,7 +39,7 @@ class Request:
         self.left = len(self.waiting)  # sentences without an output
 
     def end(self, error: Exception | None = None) -> None:
-        """Answer it: with its outputs, or with an error (UserError: of the request itself)."""
+        """Answer it: with its outputs, or with an error."""
         self.error = error
         self.waiting.clear()
         self.done.set()
@@ -117,7 +120,7 @@ class Desk:
                     self.translate([one])
                 return
             [(request, _)] = batch
-            if not isinstance(error, UserError):
+            if not isinstance(error, TooLong):
                 traceback.print_exc(file=sys.stderr)
             request.end(error)
             return
@@ -128,14 +131,14 @@ class Desk:
                 request.end()
 
     def written(self, batch: list[Sentence]) -> list[str]:
-        """The translations of a batch. UserError for a sentence that is too long for the model."""
+        """The translations of a batch."""
         model = batch[0][0].model
         directions = [request.direction for request, _ in batch]
         prompts = model.translator.prompts([request.sentences[place] for request, place in batch], directions)
         for (_, place), prompt in zip(batch, prompts, strict=True):
             if len(prompt) >= model.longest:
                 size = f"{len(prompt):,} tokens with the prompt, and the model is made for {model.longest:,}"
-                raise UserError(f"line {place + 1}: {size}; split the text")
+                raise TooLong(f"line {place + 1}: {size}; split the text")
         texts = [""] * len(batch)
         for places in by_length(prompts, self.decoding.batch_size):
             rows = [prompts[place] for place in places], [directions[place] for place in places]

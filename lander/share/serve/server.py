@@ -27,7 +27,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from lander.data.textfiles import LONGEST_SENTENCE
-from lander.share.serve.desk import ROOM, Desk, Full, Request
+from lander.share.serve.desk import ROOM, Desk, Full, Request, TooLong
 from lander.share.serve.models import Offer, Served, load
 from lander.shared.errors import UserError, lacking
 from lander.shared.languages import CODE, Direction
@@ -226,7 +226,7 @@ class Handler(BaseHTTPRequestHandler):
             if self.client_has_gone():
                 self.server.desk.drop(request)
                 raise ConnectionAbortedError
-        if isinstance(request.error, UserError):
+        if isinstance(request.error, TooLong):
             raise Refused(HTTPStatus.BAD_REQUEST, f"q: {request.error}")
         if request.error:
             reason = lacking(request.error) or "the model failed; its server has printed why"
