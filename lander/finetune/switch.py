@@ -5,6 +5,8 @@ hooks and gradient checkpointing work unchanged.
 """
 
 import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -13,9 +15,35 @@ from torch import nn
 
 @dataclass
 class Router:
-    """Which direction the model runs; None is the base's graph: all neurons, scale 1."""
+    """Which direction the model runs; None is the base's graph: all neurons, scale 1.
+
+    `rows`: the direction of each row of a batch that mixes several; None where all rows have the same.
+    """
 
     direction: str | None = None
+    rows: Sequence[str | None] | None = None
+
+    @contextmanager
+    def mixed(self, rows: Sequence[str | None]) -> Iterator[None]:
+        """In the block, each row of a batch runs its own direction."""
+        before = self.direction, self.rows
+        if len(set(rows)) > 1:
+            self.rows = rows
+        elif rows:
+            self.direction, self.rows = rows[0], None
+        try:
+            yield
+        finally:
+            self.direction, self.rows = before
+
+    @contextmanager
+    def only(self, rows: torch.Tensor | list[int]) -> Iterator[None]:
+        """In the block, a batch has only some of the rows, in this order."""
+        if self.rows is None:
+            yield
+            return
+        with self.mixed([self.rows[row] for row in torch.as_tensor(rows).tolist()]):
+            yield
 
 
 def no_rows(x: torch.Tensor) -> torch.Tensor:
@@ -51,12 +79,28 @@ class Switch(nn.Module):
         return self.router.direction in self.untouched_in
 
     def forward(self, *rows: torch.Tensor) -> torch.Tensor:
+        if self.router.rows is not None:
+            return self.split(*rows)
         if not self.training:
             return (self.untouched if self.is_off else self.trained)(*rows)
         none = [no_rows(value) for value in rows]
         trained = self.trained(*(none if self.is_off else rows))
         untouched = self.untouched(*(rows if self.is_off else none))
         return untouched + trained.sum() if self.is_off else trained + untouched.sum()
+
+    def split(self, *rows: torch.Tensor) -> torch.Tensor:
+        """The same for a batch of several directions, of which each row goes through its own part."""
+        places: dict[bool, list[int]] = {False: [], True: []}
+        for place, direction in enumerate(self.router.rows):
+            places[direction in self.untouched_in].append(place)
+        ran = []
+        for part, own in ((self.trained, places[False]), (self.untouched, places[True])):
+            if own or self.training:
+                index = torch.tensor(own, dtype=torch.long, device=rows[0].device)
+                with self.router.only(own):
+                    ran.append(part(*(value[index] for value in rows)))
+        order = torch.tensor(places[False] + places[True], device=rows[0].device)
+        return torch.cat(ran)[order.argsort()]
 
 
 def switch_layer(

@@ -18,8 +18,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from lander.config.families import unsupported
+from lander.models import plain
 from lander.models.loading import check_numbers
-from lander.models.tokens import save_tokenizer
 from lander.shared.errors import UserError, brief
 from lander.shared.files import whole_folder
 
@@ -60,8 +60,7 @@ def convert(file: Path, out: Path) -> None:
             del config.quantization_config
         network = type(read)(config)  # a fresh one: the one that was read remembers its quantisation
         network.load_state_dict(read.state_dict())
-        network.save_pretrained(temporary)
-        save_tokenizer(tokenizer, temporary)
+        plain.save(network, tokenizer, temporary)
 
 
 def _check_facts(file: Path, facts: dict[str, Any]) -> None:

@@ -6,25 +6,29 @@ text of the cards is card.md.
 
 from collections.abc import Sequence
 from contextlib import suppress
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import yaml
-from huggingface_hub import ModelCard, ModelCardData
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 import lander
 from lander.config.base import HUB_NAME
-from lander.evaluate.metrics import look, sort_metrics
+from lander.config.methods import METHODS
+from lander.evaluate.metrics import OPTIONAL, look, sort_metrics
 from lander.finetune import saved
 from lander.finetune.delta import Delta
 from lander.models import loading
+from lander.models import plain as plain_folders
 from lander.report.inputs import read_scores_table
 from lander.shared import tables
 from lander.shared.errors import UserError
 from lander.shared.files import read_json, write_text
 from lander.shared.languages import language_name, parse_direction
 from lander.shared.provenance import git_state
+from lander.shared.yamlfile import read_yaml
 from lander.translate.translator import Model
 
 NAME = "README.md"
@@ -34,6 +38,9 @@ SETTINGS = (  # of a training, in the order of the card
     "precision", "zero_stage", "scope", "scale", "gate", "lora_rank", "lora_alpha",
 )  # fmt: skip
 RECORDED = ("updates", "parameters_trained", "parameters_total", "pairs", "tokens", "device", "versions")
+LICENSES = Path(__file__).with_name("licenses.txt").read_text(encoding="utf-8").split()  # that the hub knows
+LISTED = ("bleu", "chrf2++", *OPTIONAL)  # metrics in the metadata; the text has all
+LICENSE_KEYS = ("license", "license_name", "license_link")
 MARKUP = "\\`*_{}[]<>#|!~$"
 
 
@@ -47,7 +54,7 @@ class Card:
         Args:
             trained: None for a base.
             scores: the run's evaluate/scores.csv. UserError if it has no score of the model in the directions.
-            license: as on the hub, "apache-2.0"; by default the base's.
+            license: as on the hub, "apache-2.0", or the name of another; by default the base's.
         """
         if trained is None:
             itself = {"path": path, "digest": loading.digest(path)}
@@ -57,26 +64,31 @@ class Card:
             self.manifest = trained.manifest
             self.made = trained.provenance if isinstance(trained, Delta) else provenance(trained.path, self.manifest)
         base = self.manifest["base"]["path"]
-        self.base = base if HUB_NAME.fullmatch(base) else Path(base).name  # as others know it: no folders
-        self.license = license or base_license(base)
+        self.base_id, _ = plain_folders.hub_id(base)
+        self.base = self.base_id or Path(base).name  # as others know it: no folders
+        known = {"license": license} if license else base_license(base)
+        if known.get("license", "other") not in (*LICENSES, "other"):
+            known = {"license": "other", "license_name": known["license"]}
+        self.license = known
         self.scores = self._scores(scores, directions) if scores else []
 
-    def _scores(self, file: Path, directions: Sequence[str]) -> list[list[str]]:
-        """The model's rows of a table of scores: test, direction, metric, score, signature."""
+    def _scores(self, file: Path, directions: Sequence[str]) -> list[dict[str, Any]]:
+        """The model's rows of a table of scores, with what the card shows of each as `cells`."""
         table, variant = read_scores_table(file), self.made.get("variant", "main")
         own = (table["method"] == self.manifest["method"]) & (table["variant"] == variant)
         own &= (table["seed"] == str(self.manifest.get("seed"))) & table["direction"].isin(directions)
         if not own.any():
             what = f"{self.manifest['method']}/{variant}/s{self.manifest.get('seed')}"
             raise UserError(f"--scores: {file}: no score of {what} in {', '.join(directions)}")
-        order, cells = sort_metrics(table["metric"]), []
+        order = sort_metrics(table["metric"])
         rows = table[own].to_dict("records")
-        for row in sorted(rows, key=lambda row: (row["test"], row["direction"], order.index(row["metric"]))):
+        rows.sort(key=lambda row: (row["test"], row["direction"], order.index(row["metric"])))
+        for row in rows:
             shown = look(row["metric"], [row["signature"]])
             metric = row["metric"] + (" (less is better)" if shown.best == "min" else "")
             score = shown.text(row["score"]) + ("%" if shown.factor == 100 else "")
-            cells.append([row["test"], row["direction"], metric, score, row["signature"]])
-        return cells
+            row["cells"] = [row["test"], row["direction"], metric, score, row["signature"]]
+        return rows
 
     def write(
         self, path: Path, kind: str, name: str, directions: Sequence[str], *, prompt: str = "", chat: bool = False
@@ -84,28 +96,37 @@ class Card:
         """Write a card.
 
         Args:
-            kind: `plain` (a Hugging Face folder of one direction), `delta` (a file) or `folder` (a trained model's).
+            kind: `plain` (a Hugging Face folder of one direction), `delta` (a file), `folder` (a trained model's) or
+                `hub` (the same, as others fetch it).
             name: of the folder or file, as the card's examples call it.
             prompt: what the plain model is asked, for an example sentence.
             chat: as a user's turn in the tokenizer's chat template.
         """
         codes = [list(vars(parse_direction(direction)).values()) for direction in directions]
         names = self.manifest["languages"]
+        scores = [row for row in self.scores if row["direction"] in directions]
+        method = METHODS.get(self.manifest["method"])
+        library = "transformers" if kind == "plain" else "lander"
+        if kind in ("folder", "hub") and method and method.parts == ("lora",):
+            library = "peft"
         metadata = ModelCardData(
             language=list(dict.fromkeys(code for pair in codes for code in pair)),
-            base_model=self.base,
-            library_name="transformers" if kind == "plain" else "lander",
+            base_model=self.base_id,
+            datasets=self.made.get("datasets"),
+            library_name=library,
             pipeline_tag="translation",
-            license=self.license or "other",
             tags=["translation", "lander", self.manifest["method"]],
+            model_name=name if scores else None,
+            eval_results=[result(row) for row in scores if row["metric"] in LISTED and isfinite(row["score"])] or None,
+            **({"license": "unknown"} | self.license),
         )
         made = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined)
         made.filters |= {"plain": plain, "repr": repr}
         text = made.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-            kind=kind, name=name, base=self.base, license=self.license, prompt=prompt, chat=chat,
+            kind=kind, name=name, base=self.base, license=self.license, prompt=prompt, chat=chat, library=library,
             manifest={"routing": None} | self.manifest, metadata=metadata.to_yaml(), made=self._made(),
             pairs=[" to ".join(plain(names.get(code) or language_name(code)) for code in pair) for pair in codes],
-            directions=list(directions), scores=[row for row in self.scores if row[1] in directions],
+            directions=list(directions), scores=[row["cells"] for row in scores],
         )  # fmt: skip
         write_text(path, text)
 
@@ -158,19 +179,39 @@ def provenance(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
         with suppress(UserError):  # the table is gone or damaged
             sources.update(tables.read(path, "train", ["origin"])["origin"])
     found["sources"] = sorted(sources)
+    if "run" in found:  # it has its config beside its results
+        with suppress(UserError, LookupError, TypeError, AttributeError):
+            named = [source.get("hf") for source in read_yaml(Path(*place[:-4], "config.yaml"))["data"]["train"]]
+            found["datasets"] = sorted({name for name in named if name and HUB_NAME.fullmatch(name)})
     return {key: value for key, value in found.items() if value not in (None, "", {}, [])}
 
 
-def base_license(base: str) -> str | None:
-    """The licence that a local base's own card names; None if it names none."""
+def base_license(base: str) -> dict[str, str]:
+    """The licence that a local base's own card names, with its name and link if it is none of the hub's list."""
     for folder in (loading.BUILT_IN / base, Path(base)):
         try:
-            found = ModelCard((folder / NAME).read_text(encoding="utf-8"), ignore_metadata_errors=True).data.license
+            card = ModelCard((folder / NAME).read_text(encoding="utf-8"), ignore_metadata_errors=True).data
         except (OSError, ValueError, TypeError, AttributeError, RecursionError, yaml.YAMLError):
             continue  # no card, or one that somebody else has damaged
-        if isinstance(found, str):
+        found = {key: card.get(key) for key in LICENSE_KEYS if isinstance(card.get(key), str)}
+        if "license" in found:
             return found
-    return None
+    return {}
+
+
+def result(row: dict[str, Any]) -> EvalResult:
+    """A score as the hub lists results."""
+    return EvalResult(
+        task_type="translation",
+        task_name=f"Translation {row['direction']}",
+        dataset_type=row["test"],
+        dataset_name=row["test"],
+        dataset_config=row["direction"],
+        metric_type=row["metric"],
+        metric_name=row["cells"][2],
+        metric_value=row["score"],
+        metric_args={"signature": row["signature"]},
+    )
 
 
 def plain(value: str) -> str:

@@ -24,7 +24,7 @@ from torch import nn
 
 from lander.finetune import blocks, delta
 from lander.finetune.adapters import base_of
-from lander.models import families, loading
+from lander.models import families, loading, plain
 from lander.share.card import NAME, Card
 from lander.shared import machine
 from lander.shared.errors import UserError
@@ -124,8 +124,7 @@ def _write(
         network = loading.load_model(where, revision, "float32")
         blocks.fold(translator.network, network)
     network.generation_config = translator.generation_config(Decoding())
-    network.to(getattr(torch, dtype)).save_pretrained(folder)
-    translator.codec.tokenizer.save_pretrained(folder)
+    plain.save(network.to(getattr(torch, dtype)), translator.codec.tokenizer, folder)
 
 
 def untie(network: nn.Module) -> None:

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn.functional import pad
 
+from lander.finetune.switch import Router
 from lander.models.loading import no_numbers
 
 SPARE = 0.05  # largest share of padding in a part of the prompts
@@ -24,20 +25,21 @@ def greedy(
     input_ids: torch.Tensor,
     logits_processor: Any,
     stopping_criteria: Callable[[torch.Tensor, None], torch.Tensor],
+    router: Router | None = None,
     **inputs: Any,
 ) -> list[list[int]]:
     """New tokens of each row, up to and with its end token, behind prompts (batch, tokens) that are padded on the left.
 
-    `inputs` is what `generate` has prepared (it wants to see no more names here than its own loop has). Used are
-    `past_key_values`, an empty cache whose rows can be selected; `attention_mask` (batch, tokens), absent or None where
-    there is no padding; `position_ids` (batch, tokens) and `logits_to_keep`, where the model knows them.
+    `router` knows the direction of each row where the batch mixes several. `inputs` is what `generate` prepared. Used
+    are `past_key_values`, an empty cache whose rows can be selected; `attention_mask` (batch, tokens), absent or None
+    where there is no padding; `position_ids` (batch, tokens) and `logits_to_keep`, where the model knows them.
     """
-    cache = inputs["past_key_values"]
+    cache, router = inputs["past_key_values"], router or Router()
     state = {name: inputs[name] for name in NEXT if inputs.get(name) is not None}
     constant = {name: inputs[name] for name in ("logits_to_keep",) if name in inputs} | {"use_cache": True}
     filler, width = inputs["generation_config"].pad_token_id, input_ids.shape[1]
     size = inputs["generation_config"].prefill_chunk_size or width  # of the pieces in which long prompts are read
-    rows, logits = read(network, input_ids, cache, state, constant, size)  # rows: those that have not ended
+    rows, logits = read(network, input_ids, cache, state, constant, size, router)  # rows: not ended
     state = {name: value[rows] for name, value in state.items()}
     tokens, lengths = input_ids, torch.zeros_like(rows)  # of all rows, as processors and criteria know them
     while True:
@@ -57,7 +59,8 @@ def greedy(
             cache.batch_select_indices(left)
             rows, step = rows[left], step[left]
             state = {name: value[left] for name, value in state.items()}
-        logits = network(input_ids=step, past_key_values=cache, **state, **constant).logits[:, -1].float()
+        with router.only(rows):
+            logits = network(input_ids=step, past_key_values=cache, **state, **constant).logits[:, -1].float()
     written = tokens[:, width:].tolist()
     return [row[:length] for row, length in zip(written, lengths.tolist(), strict=True)]
 
@@ -76,6 +79,7 @@ def read(
     state: dict[str, torch.Tensor],
     constant: dict[str, Any],
     size: int,
+    router: Router,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Fill the cache with the prompts, `size` tokens at a time.
 
@@ -96,7 +100,8 @@ def read(
             if mask is not None:
                 here["attention_mask"] = own["attention_mask"][:, : start + size]
             tokens = input_ids[part, -width:][:, start : start + size]
-            output = network(input_ids=tokens, past_key_values=caches[-1], **here, **constant)
+            with router.only(part):
+                output = network(input_ids=tokens, past_key_values=caches[-1], **here, **constant)
         logits.append(output.logits[:, -1].float())
     for layer in range(len(caches[0].layers) if len(parts) > 1 else 0):  # padded on the left; the mask hides it
         states = []

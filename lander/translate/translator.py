@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from transformers import GenerationConfig
 
 Model = saved.Trained | delta.Delta  # a trained model, as a folder or as a file
+Directions = str | Direction | None | Sequence[str | Direction | None]  # one for all sentences, or one for each
 LONG = 1024  # tokens: of sequences that are longer, a batch has fewer
 
 
@@ -94,18 +96,21 @@ class Translator:
         names = [self.languages.get(code) or language_name(code) for code in (direction.source, direction.target)]
         return (template or self.templates[0]).fill(sentence, *names)
 
-    def prompts(self, sentences: list[str], direction: Direction, template: Template | None = None) -> list[list[int]]:
+    def prompts(self, sentences: list[str], direction: Directions, template: Template | None = None) -> list[list[int]]:
         """Tokens of the prompt of each sentence."""
-        return self.codec.prompts([self.prompt(sentence, direction, template) for sentence in sentences])
+        rows = zip(sentences, each(direction, len(sentences)), strict=True)
+        return self.codec.prompts([self.prompt(sentence, one, template) for sentence, one in rows])
 
-    def translate(self, sentences: list[str], direction: str | Direction, **decoding: Any) -> list[str]:
+    def translate(self, sentences: list[str], direction: Directions, **decoding: Any) -> list[str]:
         """Translations of sentences, in their order: the first line of each of `outputs` (same arguments)."""
         return [first_line(output.text) for output in self.outputs(sentences, direction, **decoding)]
 
     def outputs(
-        self, sentences: list[str], direction: str | Direction, *, template: Template | None = None, **decoding: int
+        self, sentences: list[str], direction: Directions, *, template: Template | None = None, **decoding: int
     ) -> list[Output]:
         """Everything that the model writes for each sentence. An empty sentence stays empty.
+
+        `direction` is one for all, or a list with one for each sentence: a batch may mix them.
 
         The template is by default the first of the model's training; `decoding` has fields of `Decoding`.
         """
@@ -117,12 +122,13 @@ class Translator:
         for number, one in enumerate(sentences):
             if not isinstance(one, str):
                 raise UserError(f"translate: sentence {number} of the list is {one!r:.40}, not text; leave it out")
-        direction = self.known(parse_direction(str(direction)))
+        directions = [self.known(parse_direction(str(one))) for one in each(direction, len(sentences))]
         full = [place for place, sentence in enumerate(sentences) if sentence.strip()]
-        prompts = self.prompts([sentences[place] for place in full], direction, template)
+        directions = [directions[place] for place in full]
+        prompts = self.prompts([sentences[place] for place in full], directions, template)
         self.warn_of_long(dict(zip(full, prompts, strict=True)), "sentence")
         outputs = [Output("", False)] * len(sentences)
-        for place, output in zip(full, self.complete(prompts, direction, Decoding(**decoding)), strict=True):
+        for place, output in zip(full, self.complete(prompts, directions, Decoding(**decoding)), strict=True):
             outputs[place] = output
         return outputs
 
@@ -135,17 +141,30 @@ class Translator:
             advice = "do not trust the translation, and split the text"
             print(f"warning: {what} {long[0] + 1:,}{others}: {length}; {advice}", file=sys.stderr)
 
-    def complete(self, prompts: list[list[int]], direction: str | Direction, decoding: Decoding) -> list[Output]:
+    def complete(self, prompts: list[list[int]], direction: Directions, decoding: Decoding) -> list[Output]:
         """Everything that the model writes behind each prompt (tokens), up to its end token or `max_new_tokens`."""
-        self.route(direction)
+        directions = each(direction, len(prompts))
         outputs = [Output("", False)] * len(prompts)
-        with progress(f"lander translate: {direction}", len(prompts)) as bar:
+        kinds = list(dict.fromkeys(map(str, directions)))
+        name = kinds[0] if len(kinds) == 1 else f"{len(kinds)} directions"
+        with progress(f"lander translate: {name}", len(prompts)) as bar:
             for places in by_length(prompts, decoding.batch_size):
-                generated = self.generate([prompts[place] for place in places], decoding)
-                for place, tokens in zip(places, generated, strict=True):
-                    outputs[place] = Output(self.codec.decode(tokens), not set(self.codec.ends) & set(tokens))
+                rows = [prompts[place] for place in places], [directions[place] for place in places]
+                for place, output in zip(places, self.write(*rows, decoding), strict=True):
+                    outputs[place] = output
                 bar.update(len(places))
         return outputs
+
+    def write(
+        self, prompts: list[list[int]], directions: Sequence[str | Direction | None], how: Decoding
+    ) -> list[Output]:
+        """The same for one batch. Each row runs its own direction, as it would alone."""
+        for direction in dict.fromkeys(directions):
+            self.route(direction)
+        names = [direction and str(direction) for direction in directions for _ in range(how.beams)]
+        with self.router.mixed(names):
+            generated = self.generate(prompts, how)
+        return [Output(self.codec.decode(tokens), not set(self.codec.ends) & set(tokens)) for tokens in generated]
 
     @torch.inference_mode()
     def generate(self, prompts: list[list[int]], how: Decoding) -> list[list[int]]:
@@ -156,7 +175,7 @@ class Translator:
         config.prefill_chunk_size = piece(len(prompts) * how.beams, batch.input_ids.shape[1])
         inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "generation_config": config}
         if how.beams == 1:
-            return self.network.generate(**inputs, custom_generate=greedy)
+            return self.network.generate(**inputs, custom_generate=partial(greedy, router=self.router))
         return self.network.generate(**inputs, logits_processor=[check_chosen])[:, batch.input_ids.shape[1] :].tolist()
 
     def generation_config(self, how: Decoding) -> "GenerationConfig":
@@ -275,6 +294,15 @@ def template_of(templates: Sequence[Template], name: str) -> Template:
             return template
     there = ", ".join(template.name for template in templates)
     raise UserError(f"translate.template: no template is named {name!r}; there are {there}")
+
+
+def each(direction: Directions, number: int) -> list[str | Direction | None]:
+    """The direction of each of a number of sentences."""
+    if direction is None or isinstance(direction, str | Direction):
+        return [direction] * number
+    if len(direction) != number:
+        raise UserError(f"translate: {len(direction)} directions for {number} sentences; give one, or one for each")
+    return list(direction)
 
 
 def first_line(output: str) -> str:

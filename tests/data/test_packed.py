@@ -107,12 +107,15 @@ def test_a_damaged_second_stream_is_not_the_end(tmp_path, end):
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a Git LFS pointer"),
         (b"\xef\xbb\xbf\r\n <!DOCTYPE html>\n", "is a web page"),
         (
-            gzip.compress(b'<?xml version="1.0"?>\n<tmx>\n'),
+            gzip.compress(b'<?xml version="1.0"?>\n<tmx>\n', mtime=0),
             "is XML or SGML (name a translation memory as a tmx source)",
         ),
         (b"<html lang='en'>\n<head>\n", "is a web page"),
         (rb"{\rtf1\ansi", "is an RTF document"),
-        (gzip.compress(b"x.en".ljust(257, b"\0") + b"ustar\x0000" + b"\0" * 300 + b"one\n"), "is a tar archive"),
+        (
+            gzip.compress(b"x.en".ljust(257, b"\0") + b"ustar\x0000" + b"\0" * 300 + b"one\n", mtime=0),
+            "is a tar archive",
+        ),
     ],
 )
 def test_formats_that_are_not_read_are_named(tmp_path, content, expected):

@@ -67,9 +67,9 @@ def test_gate_moves_weight_from_the_specific_group_to_the_general_one():
     router = Router("en-de")
     routed = install(toys.bloom(), toys.masks([1], P), router, Routing())[1]
     routed.gates["en-de"].shift.data.fill_(0.1)
-    assert routed.scales(routed.shifts()) == pytest.approx([0.9, 0.1, 0.1, None, None])
+    assert routed.scales(routed.shifts(), routed.router.direction) == pytest.approx([0.9, 0.1, 0.1, None, None])
     router.direction = "de-en"  # its own gate has not moved
-    assert routed.scales(routed.shifts()) == pytest.approx([0.8, 0.2, 0.2, None, None])
+    assert routed.scales(routed.shifts(), routed.router.direction) == pytest.approx([0.8, 0.2, 0.2, None, None])
 
 
 def others_as_the_base():
@@ -116,15 +116,23 @@ def test_neurons_of_others_run_as_the_base_has_them_no_matter_who_trains_them(ga
     assert not torch.allclose(network(toys.ids()).logits, expected, atol=1e-3)
     routed.add_direction(Direction("fr", "de"))
     router.direction = "fr-de"
-    assert [scale is not None for scale in routed.scales({})] == [True, False, True, False, True, False, True]
+    assert [scale is not None for scale in routed.scales({}, routed.router.direction)] == [
+        True,
+        False,
+        True,
+        False,
+        True,
+        False,
+        True,
+    ]
 
 
 def test_an_untrained_direction_runs_the_neurons_of_its_languages():
     router = Router("de-fr")
     routed = install(toys.bloom(), toys.masks([1], P), router, Routing())[1]
-    assert routed.scales({}) == [1.0] * 5  # unknown yet: the base's graph
+    assert routed.scales({}, routed.router.direction) == [1.0] * 5  # unknown yet: the base's graph
     routed.add_direction(Direction("de", "fr"))
-    assert routed.scales({}) == pytest.approx([0.8, None, 0.2, 0.2, None])
+    assert routed.scales({}, routed.router.direction) == pytest.approx([0.8, None, 0.2, 0.2, None])
     with pytest.raises(UserError, match="de-zh: the model knows de, en, fr, it, not zh"):
         routed.add_direction(Direction("de", "zh"))
 
@@ -351,7 +359,7 @@ def test_an_untrained_direction_runs_a_layer_that_a_direction_of_its_languages_c
     ffn.add_direction(Direction("de", "fr"))
     assert ffn.untouched_in == {"fr-it"}
     # general, en, de, fr, it: French is in no direction that chose the layer, and has the specific blocks' scale
-    assert ffn.scales({}) == pytest.approx([0.8, None, 0.2, 0.2, None])
+    assert ffn.scales({}, ffn.router.direction) == pytest.approx([0.8, None, 0.2, 0.2, None])
     ffn.add_direction(Direction("it", "fr"))
     assert ffn.untouched_in == {"fr-it", "it-fr"}
 
@@ -389,10 +397,10 @@ def test_ablations_move_their_group_alone():
 def test_owned_blocks_that_the_masks_leave_out_stay_out_of_untrained_directions():
     ffn = install(toys.bloom(), general_only(toys.masks([1], P), "absent"), Router("de-it"), Routing())[1]
     ffn.add_direction(Direction("de", "it"))
-    assert ffn.scales({}) == [1.0, None, None, None, None]
+    assert ffn.scales({}, ffn.router.direction) == [1.0, None, None, None, None]
     ffn = install(toys.bloom(), general_only(toys.masks([1], P), "frozen"), Router("de-it"), Routing())[1]
     ffn.add_direction(Direction("de", "it"))
-    assert ffn.scales({}) == pytest.approx([0.8, None, 0.2, None, 0.2])
+    assert ffn.scales({}, ffn.router.direction) == pytest.approx([0.8, None, 0.2, None, 0.2])
 
 
 def test_neurons_of_several_owners_are_a_block():
@@ -420,5 +428,5 @@ def test_masks_of_untrained_directions_route_and_train_nothing():
     assert [name for name, gate in ffn.gates.items() if gate.shift.requires_grad] == ["en-de"]
     assert {group.directions for group in prepared.groups if group.directions} == {frozenset(["en-de"])}
     prepared.router.direction = "en-fr"
-    scales = dict(zip([group.owner for group in ffn.groups], ffn.scales({}), strict=True))
+    scales = dict(zip([group.owner for group in ffn.groups], ffn.scales({}, ffn.router.direction), strict=True))
     assert (scales["en"], scales["fr"], scales["de"]) == (0.2, 0.2, None)

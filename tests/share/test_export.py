@@ -13,6 +13,7 @@ import torch
 import toys
 import trained
 import yaml
+from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoModelForCausalLM
@@ -219,16 +220,25 @@ def in_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+NEWS = {
+    "task": {"type": "translation", "name": "Translation en-de"},
+    "dataset": {"name": "news", "type": "news", "config": "en-de"},
+    "metrics": [
+        {"type": "bleu", "value": 21.34, "name": "bleu", "args": {"signature": "nrefs:1|case:mixed"}},
+    ],
+}
+
+
 def test_what_a_card_says(in_a_run: Path) -> None:
     cli.main(["export", str(in_a_run), "--direction", "en-de", "--out", "x", "--scores", "scores.csv"])
     text = Path("x/README.md").read_text()
     assert head(text) == {
         "language": ["en", "de"],
-        "base_model": "base",
         "library_name": "transformers",
+        "license": "unknown",
         "pipeline_tag": "translation",
-        "license": "other",
         "tags": ["translation", "lander", "landermt"],
+        "model-index": [{"name": "x", "results": [NEWS]}],
     }
     for part in (
         "It translates English to German.",
@@ -263,13 +273,28 @@ def test_cards_of_the_delta_and_of_the_folder(in_a_run: Path, capsys: pytest.Cap
 
 
 def test_the_licence_is_the_bases_where_its_card_says_so(tmp_path: Path) -> None:
-    assert card.base_license(str(tmp_path)) is None
-    assert card.base_license("lander-tiny") == "apache-2.0"  # the project's own
-    (tmp_path / "README.md").write_text("---\nlicense: apache-2.0\n---\n# x")
-    assert card.base_license(str(tmp_path)) == "apache-2.0"
+    assert card.base_license(str(tmp_path)) == {}
+    assert card.base_license("lander-tiny") == {"license": "apache-2.0"}  # the project's own
+    own = "---\nlicense: other\nlicense_name: mine\nlicense_link: LICENSE\nlanguage: en\n---\n# x"
+    (tmp_path / "README.md").write_text(own)
+    assert card.base_license(str(tmp_path)) == {"license": "other", "license_name": "mine", "license_link": "LICENSE"}
     for text in ("---\n[broken", "---\nlicense: [1]\n---\n", "no head", "---"):
         (tmp_path / "README.md").write_text(text)
-        assert card.base_license(str(tmp_path)) is None
+        assert card.base_license(str(tmp_path)) == {}
+
+
+def test_a_card_is_one_for_the_hub(in_a_run: Path) -> None:
+    """Its own reader takes all of it: results, data sets of the hub, a licence that is not in its list."""
+    sources = "[{hf: Helsinki-NLP/opus-100, config: de-en}, {hf: data/local/x}, {files: {en: a}}]"
+    Path("results/demo/config.yaml").write_text(f"data: {{train: {sources}}}\n")
+    manifest = json.loads((in_a_run / "lander.json").read_text())
+    manifest["base"]["path"] = "/cache/models--owner--base-7b/snapshots/0123abc"
+    (in_a_run / "lander.json").write_text(json.dumps(manifest))
+    cli.main(["card", str(in_a_run), "--scores", "scores.csv", "--license", "Our Own"])
+    data = ModelCard.load(in_a_run / "README.md").data
+    assert (data.base_model, data.datasets) == ("owner/base-7b", ["Helsinki-NLP/opus-100"])
+    assert (data.license, data.license_name) == ("other", "Our Own")
+    assert [(one.dataset_config, one.metric_value) for one in data.eval_results] == [("en-de", 21.34), ("en-fr", 7.0)]
 
 
 def test_scores_that_are_not_there(in_a_run: Path, capsys: pytest.CaptureFixture) -> None:

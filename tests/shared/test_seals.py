@@ -181,4 +181,4 @@ def test_no_other_module_reads_tables_by_itself() -> None:
     """What pandas, pyarrow or json read from a file directly would not be compared with its seal."""
     direct = re.compile(r"\bpd\.read_\w+\((?!io\.StringIO)|\bpq\.(read_|ParquetFile)|\bjson\.load\(")
     readers = {path.name for path in PACKAGE.rglob("*.py") if direct.search(path.read_text(encoding="utf-8"))}
-    assert readers == {"csvfile.py", "tables.py"}
+    assert readers == {"csvfile.py", "tables.py", "hub.py"}  # hub.py reads data sets of users, which have no seal

@@ -14,12 +14,13 @@ from lander.config.masks import Routing
 from lander.data.templates import Template
 from lander.finetune.blocks import install
 from lander.finetune.switch import Router
+from lander.models import loading
 from lander.models.tokens import Codec
 from lander.shared import tables
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction, language_name, parse_direction
 from lander.translate.__main__ import Examples, choose_prompts, few_shot, main, parse_test, write_translations
-from lander.translate.translator import Decoding, Output, Translator, by_length, first_line
+from lander.translate.translator import Decoding, Output, Translator, by_length, first_line, own_templates
 
 
 @pytest.fixture
@@ -125,7 +126,7 @@ def test_an_untrained_direction_has_the_mean_shift_of_its_languages(direction, s
     translator = Translator(network, Codec(toys.bloom_tokenizer()), directions=trained)
     network.eval()
     translator.route(direction)
-    [general, *specific] = routed.scales(routed.shifts())
+    [general, *specific] = routed.scales(routed.shifts(), routed.router.direction)
     assert float(general) == pytest.approx(0.8 + shift)
     codes = direction.split("-")
     expected = {code: (0.2 if code in codes else None) for code in ("en", "de", "fr", "it", "es")}
@@ -269,3 +270,20 @@ def test_in_context_on_the_command_line(translator, tmp_path, monkeypatch):
     assert (part["shots_dropped"], part["sentences_with_fewer_shots"]) == (1, 1)  # "a" may not be its own example
     with pytest.raises(UserError, match="--examples: no training pairs for en-de"):
         run("none", "--examples", f"de-en:{tmp_path}/train.parquet")
+
+
+def test_sentences_of_several_directions_share_batches():
+    """On the built-in base, with blocks of random owners: texts to the last letter."""
+    network, codec = loading.load("lander-tiny", dtype="float32")
+    install(network, toys.masks([1, 4], 512), Router(), Routing(gate="static"))
+    languages = {"en": "English", "de": "German", "fr": "French"}
+    translator = Translator(network, codec, [], languages, own_templates("lander-tiny"))
+    sentences = ["Germany", "in 3 months", "Sri Lanka", "tiger and honey pot", "", "yesterday", "Monday, 3 May"] * 2
+    directions = ["en-de", "en-fr", "de-en", "fr-en", "en-de"] * 3
+    how = {"max_new_tokens": 12, "batch_size": 9}
+    mixed = translator.outputs(sentences, directions[:14], **how)
+    alone = [translator.outputs([text], one, **how)[0] for text, one in zip(sentences, directions, strict=False)]
+    assert mixed == alone
+    assert len({output.text for output in mixed}) > 6
+    with pytest.raises(UserError, match="15 directions for 14 sentences"):
+        translator.outputs(sentences, directions)

@@ -26,6 +26,7 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from lander.config.base import depth
+from lander.models import plain
 from lander.models.baichuan import spm
 from lander.models.tokens import save_tokenizer
 from lander.shared.errors import UserError, brief, one_line
@@ -62,6 +63,7 @@ def convert(folder: Path, out: Path, shard_bytes: int = SHARD_BYTES) -> None:
             write_json(temporary / "model.safetensors.index.json", index)
         config.architectures, config.dtype = ["LlamaForCausalLM"], next(iter(state.values())).dtype
         config.save_pretrained(temporary)
+        plain.add_old_keys(temporary)
 
 
 def llama_config(source: dict[str, Any], folder: Path) -> LlamaConfig:
