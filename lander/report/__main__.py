@@ -24,7 +24,7 @@ FILES = {  # flag, and name in `Inputs` -> what reads its file, what it is
     "prompts": (inputs.read_prompts, "prompts.csv of zero-shot with the best prompt"),
     "config": (inputs.read_config, "the config of the run; the page shows it"),
     "benchmarks": (inputs.read_benchmarks, "folder of Snakemake's benchmarks: time and memory by stage"),
-    "code": (inputs.read_object, "JSON: stage -> digest of its code, for the provenance"),
+    "code": (inputs.read_digests, "JSON: stage -> digest of its code, for the provenance, if it is there"),
 }
 OF_MODELS = {  # flag -> what it takes
     "loss": ("FILE", "loss.csv of trainings"),

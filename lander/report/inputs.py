@@ -115,11 +115,16 @@ def read_prompts(path: Path) -> pd.DataFrame:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """A JSON object: run.json of `lander.finetune` (settings, versions and costs, each optional), digests of code."""
+    """A JSON object: run.json of `lander.finetune` (settings, versions and costs, each optional)."""
     content = read_json(path)
     if not isinstance(content, dict):
         raise UserError(f"{path}: not a JSON object; remove it and run snakemake again")
     return content
+
+
+def read_digests(path: Path) -> dict[str, Any]:
+    """Digests of code. The hook that writes them does not run in a module of another workflow, or with --no-hooks."""
+    return read_object(path) if path.is_file() else {}
 
 
 def read_config(path: Path) -> str:

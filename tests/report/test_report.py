@@ -297,3 +297,10 @@ def test_bad_inputs_are_named(tmp_path, monkeypatch, flags, message):
     with pytest.raises(UserError, match=message):
         main(["--run", "x", "--scores", "scores.csv", "--out", "report", *flags])
     assert not (tmp_path / "report").exists()
+
+
+def test_a_run_whose_hooks_have_not_run_has_a_page(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_scores(tmp_path / "scores.csv", ["en-de"])
+    main(["--run", "x", "--scores", "scores.csv", "--out", "report", "--code", "missing.json"])
+    assert (tmp_path / "report" / "index.html").is_file()
