@@ -5,6 +5,7 @@ takes its own defaults instead, without a word: another model. So the folder has
 tokenizers: `save_tokenizer`.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import nn
 
 from lander.config.base import HUB_NAME
 from lander.models.tokens import save_tokenizer
-from lander.shared.files import read_json, write_json
+from lander.shared.files import write_json
 
 
 def hub_id(base: str) -> tuple[str | None, str | None]:
@@ -34,7 +35,7 @@ def save(network: nn.Module, tokenizer: Any, folder: Path) -> None:
 
 def add_old_keys(folder: Path) -> None:
     """Add the keys of transformers 4 to a config.json that 5 has written."""
-    config = read_json(folder / "config.json")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))  # a seal would be of a file before this one
     write_json(folder / "config.json", config | old_keys(config))
 
 

@@ -11,6 +11,7 @@
 - Padding is known by its place, never by its token, which may be the end token.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from transformers import PreTrainedTokenizerBase
 
 from lander.models.chat import Chat
 from lander.shared.errors import UserError
-from lander.shared.files import read_json, write_json
+from lander.shared.files import write_json
 
 PROMPTS = ("plain", "chat", "auto")
 MEMORY = "lander_prompt"  # key of tokenizer_config.json
@@ -147,6 +148,8 @@ class Codec:
 def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write a tokenizer under a class name that transformers 4 and 5 read; TokenizersBackend is its name in 5 alone."""
     tokenizer.save_pretrained(folder)
-    settings = read_json(folder / "tokenizer_config.json")
+    file = folder / "tokenizer_config.json"
+    settings = json.loads(file.read_text(encoding="utf-8"))  # not `read_json`: a seal would be of a file before this one
     if settings.get("tokenizer_class") == "TokenizersBackend":
-        write_json(folder / "tokenizer_config.json", settings | {"tokenizer_class": "PreTrainedTokenizerFast"})
+        settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+    write_json(file, settings)

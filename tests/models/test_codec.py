@@ -4,8 +4,9 @@ import pytest
 import torch
 import toys
 
-from lander.models.tokens import IGNORED, Codec
+from lander.models.tokens import IGNORED, Codec, save_tokenizer
 from lander.shared.errors import UserError
+from lander.shared.files import read_json, write_json
 
 NASTY = [
     "a</s>b<s>", "<|endoftext|> x", "<pad><unk>", "{source}", "قال «نعم»", "你好，世界", "a\x00b", " lead and trail ",
@@ -70,3 +71,11 @@ def test_a_tokenizer_without_an_end_token_is_refused():
     tokenizer = toys.PreTrainedTokenizerFast(tokenizer_object=toys.bloom_tokenizer().backend_tokenizer)
     with pytest.raises(UserError, match="no end token"):
         Codec(tokenizer)
+
+
+def test_a_tokenizer_is_written_over_that_of_an_earlier_training(tmp_path):
+    """transformers writes into the folder of a run, whose files have seals."""
+    file = tmp_path / "results" / "r" / "finetune" / "full" / "tokenizer_config.json"
+    write_json(file, {"of": "an earlier training"})
+    save_tokenizer(toys.llama_tokenizer(), file.parent)
+    assert "of" not in read_json(file)

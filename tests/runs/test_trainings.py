@@ -146,7 +146,9 @@ def test_a_checkpoint_goes_on_with_another_number_of_ranks(folder, straight, sta
     done = finetune(folder, f"{name}-out", *flags, ranks=after)
     assert "resuming at update 5 of 6" in done.stderr
     found = trained(folder, f"{name}-out")
-    assert all((value - straight[key]).abs().max() < 1e-6 for key, value in found.items())
+    limits = {key: 1e-5 if key.endswith("query_key_value.bias") else 1e-6 for key in found}
+    # the gradient of the keys' bias is zero but for rounding, as the softmax does not see it; Adam makes noise of that
+    assert all((value - straight[key]).abs().max() < limits[key] for key, value in found.items())
 
 
 def write_masks_with_base(folder: Path) -> None:
