@@ -140,7 +140,6 @@ def glance_table(inputs: Inputs, tests: list[str]) -> Table:
                 "trained": measured(trained, quantity),
                 "share": f"{100 * trained / total:.3g}%" if trained is not None and total else MISSING,
                 "time": measured(average(inputs, run, "seconds"), duration),
-                "tokens": measured(average(inputs, run, "tokens"), quantity),
                 "memory": measured(average(inputs, run, "peak_memory_bytes"), size),
                 "damage": measured(average(inputs, run, "damage_at_start"), lambda nats: f"{nats:.2f}"),
             }

@@ -162,6 +162,7 @@ class Handler(BaseHTTPRequestHandler):
     # ------------------------------------------------------------ what is asked for
 
     def translate(self) -> Answer:
+        """Translations of `q`: a text, or a list of texts. Empty lines stay empty."""
         asked = self.read_body()
         model, direction = self.chosen(asked)
         if asked.get("format", "text") not in ("text", ""):
@@ -279,6 +280,7 @@ class Handler(BaseHTTPRequestHandler):
         return found
 
     def reply(self, status: HTTPStatus, content: bytes, kind: str, **headers: str) -> None:
+        """Send an answer of a media type; after HEAD its headers alone."""
         self.send_response(status)
         for name, value in (HEADERS | headers).items():
             self.send_header(name, value)
