@@ -29,9 +29,8 @@ EXAMPLES = 10  # kept per origin and reason
 EXAMPLE_CHARACTERS = 500
 BATCH = 64  # pairs that a filter looks at together
 BATCH_CHARACTERS = 1_000_000  # of a batch without its last pair
-REPAIRED = (
-    "repaired"  # counted, not dropped: mojibake, entities or escapes were undone, or invisible characters removed
-)
+# Counted, not dropped: mojibake, entities or escapes were undone, or invisible characters removed
+REPAIRED = "repaired"
 
 
 class Cleaner:
