@@ -146,6 +146,7 @@ def load_codec(path: str, revision: str | None = None, prompt: str | None = None
 
     folder = Path(path) if (Path(path) / "tokenizer_config.json").is_file() else resolve(path, revision)
     try:
+        own = _as_its_file_splits(folder)  # before the other one, which then takes the memory that this one leaves
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # the tokenizers' library raises plain ones
         for file in sorted(folder.glob("*.json")):
@@ -153,27 +154,32 @@ def load_codec(path: str, revision: str | None = None, prompt: str | None = None
         there = any((folder / name).is_file() for name in TOKENIZERS)
         reason = brief(error) if there else "there is no tokenizer.json"
         raise UserError(f"model.path: {folder}: no tokenizer can be loaded: {reason}; {again(folder)}") from None
-    return Codec(_as_its_file_says(tokenizer, folder), prompt)
+    return Codec(_as_its_file_says(tokenizer, own, folder), prompt)
 
 
-def _as_its_file_says(tokenizer: Any, folder: Path) -> Any:
-    """A tokenizer that splits text as its tokenizer.json does.
+def _as_its_file_splits(folder: Path) -> list[int] | None:
+    """The sample's tokens by tokenizer.json alone; None without one."""
+    from tokenizers import Tokenizer
+
+    file = folder / "tokenizer.json"
+    return Tokenizer.from_file(str(file)).encode(SAMPLE, add_special_tokens=False).ids if file.is_file() else None
+
+
+def _as_its_file_says(tokenizer: Any, own: list[int] | None, folder: Path) -> Any:
+    """A tokenizer that splits text as its tokenizer.json does (`own`: the sample's tokens).
 
     transformers 5 makes a tokenizer by the class of tokenizer_config.json, or by the type of the model, with what that
     family has before and after its vocabulary. Where it is another family's, spaces are lost, for example.
     """
-    from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
-    file = folder / "tokenizer.json"
-    if type(tokenizer) is PreTrainedTokenizerFast or not file.is_file():
+    if own is None or type(tokenizer) is PreTrainedTokenizerFast:
         return tokenizer
-    own = Tokenizer.from_file(str(file)).encode(SAMPLE, add_special_tokens=False).ids
     with contextlib.suppress(Exception):  # one made of the wrong parts may also fail
         if tokenizer(SAMPLE, add_special_tokens=False)["input_ids"] == own:
             return tokenizer
     what = f"transformers would make a {type(tokenizer).__name__} of it, which splits text in another way"
-    print(f"warning: {file}: {what}; the file is followed", file=sys.stderr)
+    print(f"warning: {folder / 'tokenizer.json'}: {what}; the file is followed", file=sys.stderr)
     return PreTrainedTokenizerFast.from_pretrained(folder, trust_remote_code=False)
 
 
