@@ -9,10 +9,11 @@ The command line is Snakemake's, but that a file in YAML is a config file wherev
 
 import contextlib
 import io
+import os
 import shlex
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -30,11 +31,37 @@ def run(words: Sequence[str]) -> bool:
 
     configs, rest = divide(words)
     parser, args = arguments(configs, rest)
-    done = args_to_api(args, parser)
+    with own_screen(args):
+        done = args_to_api(args, parser)
     if done and not (args.targets or args.until or args.dryrun):
         results = f"results/{config.merged(*configs).get('run', config.Config.model_fields['run'].default)}"
         print(f"lander run: done; open {results}/report/index.html, or see `lander scores {results}`", file=sys.stderr)
     return done
+
+
+@contextlib.contextmanager
+def own_screen(args: Namespace) -> Iterator[None]:
+    """Lander's screen (`lander.workflow.screen`), unless a flag asks for Snakemake's own. Jobs print to their logs."""
+    plain = args.verbose or args.printshellcmds or args.debug_dag or args.show_failed_logs or args.logger
+    if plain or {kind.name for kind in args.quiet} != {"HOST", "REASON"}:
+        yield
+        return
+    from snakemake.logging import LoggerPluginRegistry
+
+    from lander.workflow import screen
+
+    if not LoggerPluginRegistry().is_installed("lander"):
+        LoggerPluginRegistry().register_plugin("snakemake_logger_plugin_lander", screen)
+    args.logger = ["lander"]
+    sys.stderr.flush()
+    kept, stream = os.dup(2), sys.stderr
+    with open(kept, "w", encoding="utf-8", buffering=1) as sys.stderr, open(os.devnull, "w") as nothing:
+        os.dup2(nothing.fileno(), 2)  # the jobs inherit it
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            sys.stderr = stream
 
 
 def divide(words: Sequence[str]) -> tuple[list[Path], list[str]]:
