@@ -150,7 +150,7 @@ def main() -> None:
     add("--routes", type=parse_direction, nargs="*", default=[], help="directions with masks (default: --directions)")
     add("--seed", type=int, default=0)
     add_flags(parser, Training, *names_of(Training, "ranks"))
-    add_flags(parser, Routing, "scale", "gate")
+    add_flags(parser, Routing, "scale", "gate", "noise")
     add_flags(parser, Lora, "rank", "alpha", "targets", prefix="lora-")
     add_flags(parser, Adapter, "bottleneck")
     add("--budget-layers", type=int, help="for adapters and lora-matched: as many parameters as so many layers")

@@ -195,7 +195,7 @@ def routed(network: nn.Module, options: Options) -> Prepared:
             if users := group.trained_in & trained_in:
                 blocks[users].update((names[id(p)], p) for p in block.parameters())
         for direction in sorted(trained_in & set(ffn.gates)):
-            gates[direction][names[id(ffn.gates[direction].shift)]] = ffn.gates[direction].shift
+            gates[direction].update((names[id(p)], p) for p in ffn.gates[direction].parameters())
         used = ffn.chosen_by & trained_in if ffn.untouched_in else None
         parts = [ffn.bias] if ffn.bias is not None and options.scope != "blocks" else []
         if options.scope == "layer":

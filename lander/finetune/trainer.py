@@ -72,6 +72,7 @@ class Trainer:
         numbers = range(update * s.accumulate, (update + 1) * s.accumulate)  # of the micro-batches, over all ranks
         directions = [self.schedule.direction(number) for number in numbers]
         self.engine.begin(set(directions), rate)
+        self.prepared.router.progress = update / s.steps
         rows = loss_rows(self.losses(numbers, self.engine.backward), directions, update, rate)
         if self.engine.overflow:
             raise Diverged(f"finetune: the gradient is not finite at update {update}; {REMEDY}")

@@ -65,7 +65,7 @@ def test_routed_output_equals_equations_7_to_9_by_hand(where):
 
 def test_gate_moves_weight_from_the_specific_group_to_the_general_one():
     router = Router("en-de")
-    routed = install(toys.bloom(), toys.masks([1], P), router, Routing())[1]
+    routed = install(toys.bloom(), toys.masks([1], P), router, Routing())[1].eval()
     routed.gates["en-de"].shift.data.fill_(0.1)
     assert routed.scales(routed.shifts(), routed.router.direction) == pytest.approx([0.9, 0.1, 0.1, None, None])
     router.direction = "de-en"  # its own gate has not moved
@@ -125,6 +125,40 @@ def test_neurons_of_others_run_as_the_base_has_them_no_matter_who_trains_them(ga
         False,
         True,
     ]
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_token_gate_starts_at_the_base(training):
+    model = toys.bloom().double()
+    expected = model(toys.ids()).logits
+    routing = Routing(gate="token", start="identity", others="base")
+    prepared = prepare("landermt", model, masks=others_as_the_base(), routing=routing)
+    prepared.network.train(training)
+    for rows in (["en-de"] * 3, ["en-fr", "en-de", "de-en"]):
+        with prepared.router.mixed(rows):
+            torch.testing.assert_close(prepared.network(toys.ids()).logits, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("where", ["input", "output"])
+def test_a_token_gate_weighs_the_groups_token_by_token(where):
+    router = Router("en-de")
+    routed = install(toys.bloom(), toys.masks([1], P), router, Routing(gate="token", scale=where))[1].eval()
+    x, gate = 3 * torch.randn(2, 3, 16), routed.gates["en-de"]
+    gate.weight.data.normal_()
+    g = linear(x, gate.weight, gate.bias).sigmoid()
+    assert g.max() - g.min() > 0.9
+    general, source, target = (routed.blocks[number] for number in range(3))
+    with_bias = routed.bias.expand_as(x)
+    factors = [(general, 0.8 * (2 - 2 * g)), (source, 0.2 * 2 * g), (target, 0.2 * 2 * g)]
+    parts = [block(x * factor) if where == "input" else block(x) * factor for block, factor in factors]
+    torch.testing.assert_close(routed(x), with_bias + sum(parts), rtol=1e-5, atol=1e-5)
+    gate.weight.data.mul_(1e6)
+    shift = routed.shifts(x)["en-de"]  # 1 - 2 g
+    assert (shift.min(), shift.max(), shift.shape) == (-1, 1, (2, 3, 1))
+    gate.weight.data.zero_()
+    for training, progress, noisy in ((True, 0.0, False), (True, 0.5, True), (False, 0.5, False)):
+        router.progress = progress
+        assert bool(routed.train(training).shifts(x)["en-de"].any()) == noisy
 
 
 def test_an_untrained_direction_runs_the_neurons_of_its_languages():

@@ -108,6 +108,7 @@ KEYS: dict[str, tuple[Any, list[str]]] = {
     "routing.start": ("identity", ["masks"]),
     "routing.pool": ("mean", ["masks"]),
     "routing.scale": ("input", MASKED_TRAININGS),
+    "routing.noise": (0.5, MASKED_TRAININGS),
     "routing.gate": ("static", [*GROUPED_MASKS, *GATED_TRAININGS]),
     "finetune.scope": ("ffn", [*MASKED_TRAININGS, "finetune method=lora-matched"]),
     "finetune.lora.rank": (4, ["finetune method=lora "]),
