@@ -209,7 +209,8 @@ def _resolve(config: Config) -> Config:
             },
             "pretrain": {"text": sources("pretrain.text", data["train"]), "parallel": sources("pretrain.parallel")},
             "finetune": {
-                "accumulate": config.finetune.accumulate or len(config.directions),
+                "accumulate": config.finetune.accumulate
+                or len(config.directions) // config.finetune.together(len(config.directions)),
                 **{
                     name: {"learning_rate": own.learning_rate or config.finetune.learning_rate or METHODS[name].rate}
                     for name, own in config.finetune.methods.items()

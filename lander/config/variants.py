@@ -85,7 +85,8 @@ def switch(key: str, value: str) -> Variant:
 def only(settings: Config, direction: Direction) -> Variant:
     """One direction is trained. `finetune.accumulate` is one then, if the config has one per direction."""
     finetune = settings.finetune
-    each = finetune.ranks if finetune.accumulate == len(settings.directions) else finetune.accumulate
+    one_each = finetune.accumulate == len(settings.directions) and not finetune.mix_directions
+    each = finetune.ranks if one_each else finetune.accumulate
     return Variant(f"only-{direction}", {"directions": (direction,), "finetune": {"accumulate": each}})
 
 

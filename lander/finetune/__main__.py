@@ -177,8 +177,9 @@ def finetune(args: argparse.Namespace, spent: Spent) -> None:
     masks = saved.read_masks(args.masks, list(map(str, args.routes or args.directions))) if masked else {}
     pairs = read_pairs(args, codec, masks)
     schedule = Schedule(pairs, args.batch_size, args.seed)
-    accumulate = args.accumulate or len(pairs)
-    steps = args.steps if args.steps is not None else schedule.updates(args.epochs, accumulate)
+    together = len(pairs) if args.mix_directions else 1
+    accumulate = args.accumulate or len(pairs) // together
+    steps = args.steps if args.steps is not None else schedule.updates(args.epochs, accumulate * together)
     training = settings(Training, args).changed({"steps": steps, "accumulate": accumulate})
     total = sum(parameter.numel() for parameter in network.parameters())
     prepared = prepare(
@@ -197,7 +198,7 @@ def finetune(args: argparse.Namespace, spent: Spent) -> None:
         "parameters_trained": count(prepared.groups),
         "parameters_total": total,
         "sizes": prepared.sizes,
-        **training_cost(prepared, schedule, steps * accumulate),
+        **training_cost(prepared, schedule, steps * accumulate * together),
     }
     digest = loading.digest(args.model, args.revision)
     manifest = {

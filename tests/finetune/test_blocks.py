@@ -12,7 +12,9 @@ from lander.finetune.blocks import BlockFFN, fold, install, partition
 from lander.finetune.engine import BlockAdamW
 from lander.finetune.methods import prepare
 from lander.finetune.switch import Router, switches
+from lander.finetune.trainer import TranslationLoss
 from lander.models import families
+from lander.models.tokens import Codec
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction
 
@@ -159,6 +161,30 @@ def test_a_token_gate_weighs_the_groups_token_by_token(where):
     for training, progress, noisy in ((True, 0.0, False), (True, 0.5, True), (False, 0.5, False)):
         router.progress = progress
         assert bool(routed.train(training).shifts(x)["en-de"].any()) == noisy
+
+
+@pytest.mark.parametrize("routing", [Routing(), Routing(gate="token"), Routing(gate="off", scale="input")])
+def test_the_loss_of_mixed_directions_has_the_gradient_of_one_micro_batch_for_each(routing):
+    """Of different numbers of rows and of predicted tokens: the mean of the means, not the mean over all tokens."""
+    prepared = prepare("landermt", toys.bloom().double(), masks=toys.masks([1], P), routing=routing)
+    rows, loss = ["en-de", "en-fr", "en-fr", "de-en", "de-en", "de-en"], TranslationLoss(prepared.network).train()
+    codec, texts = Codec(toys.bloom_tokenizer()), [list(range(5, 9 + row)) for row in range(6)]
+
+    def gradients(places: list[range]) -> tuple[list[float], dict[str, torch.Tensor]]:
+        prepared.network.zero_grad()
+        sequences = [texts[place] for part in places for place in part]
+        with prepared.router.mixed([rows[place] for part in places for place in part]):
+            found = loss(codec.pad_right(sequences, [2] * len(sequences)), [len(part) for part in places])
+        found.mean().backward()
+        return found.reshape(-1).tolist(), {name: p.grad.clone() for name, p in prepared.trained().items()}
+
+    parts = [range(1), range(1, 3), range(3, 6)]
+    losses, mixed = gradients(parts)
+    alone = [gradients([part]) for part in parts]
+    assert losses == pytest.approx([one for found, _ in alone for one in found], rel=1e-6)
+    for name, gradient in mixed.items():
+        expected = sum(one[name] for _, one in alone) / len(parts)
+        torch.testing.assert_close(gradient, expected, rtol=0, atol=1e-6 * expected.abs().max().item(), msg=name)
 
 
 def test_an_untrained_direction_runs_the_neurons_of_its_languages():

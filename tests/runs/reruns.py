@@ -156,7 +156,15 @@ IDLE = {  # keys that rerun nothing; finetune.steps wins over finetune.epochs
     "workflow": {"code_triggers": False},
 }
 TRAINING = {
-    **{"steps": 5, "batch_size": 4, "accumulate": 4, "learning_rate": 0.1, "schedule": "cosine", "warmup": 1},
+    **{
+        "steps": 5,
+        "batch_size": 4,
+        "mix_directions": True,
+        "accumulate": 4,
+        "learning_rate": 0.1,
+        "schedule": "cosine",
+        "warmup": 1,
+    },
     **{"weight_decay": 0.1, "clip": 0.5, "max_length": 64, "precision": "float32"},
 }
 PRETRAIN = {  # these rerun nothing of a run with a base of the user's

@@ -202,6 +202,33 @@ def test_token_gates_on_two_ranks(folder):
     assert all((both[key] - value).abs().max() < limits[key] for key, value in single.items())
 
 
+@pytest.mark.parametrize(
+    ("method", "flags", "ranks"),
+    [
+        ("landermt", ("--masks", "with-base"), 1),
+        ("landermt", ("--masks", "with-base", "--zero-stage", "3", "--recompute"), 2),
+        ("lora", ("--lora-rank", "2"), 1),
+    ],
+)
+def test_directions_in_one_micro_batch_train_as_in_several(folder, method, flags, ranks):
+    write_masks_with_base(folder)
+    six = f"apart-{method}"  # micro-batches, two of each direction
+    if not (folder / six).exists():
+        finetune(folder, six, "--steps", "3", "--accumulate", "6", *flags, method=method)
+    name = f"mixed-{method}-{ranks}"
+    mixed = ["--steps", "3", "--accumulate", "2", "--mix-directions", *flags]
+    finetune(folder, name, *mixed, method=method, ranks=ranks)
+    file = "adapter_model.safetensors" if method == "lora" else "trained.safetensors"
+    found, expected = (load_file(folder / out / file) for out in (name, six))
+    assert found.keys() == expected.keys()
+    real = [key for key in found if not ("query_key_value" in key and key.endswith("bias"))]  # the keys' is rounding
+    assert max((found[key] - expected[key]).abs().max() for key in real) < 2e-6
+    logs = [pd.read_csv(folder / out / "loss.csv") for out in (name, six)]
+    pd.testing.assert_frame_equal(*logs, rtol=1e-5)
+    costs = [json.loads((folder / out / "run.json").read_text()) for out in (name, six)]
+    assert all(costs[0][key] == costs[1][key] for key in ("tokens", "tokens_read", "flops", "updates"))
+
+
 def test_a_direction_without_a_mask_is_not_trained_and_runs_the_base(folder, monkeypatch):
     shutil.copytree(folder / "masks", folder / "foreign")
     (folder / "foreign" / "en-fr.parquet").unlink()

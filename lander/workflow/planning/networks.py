@@ -164,7 +164,7 @@ def training_flops(
     if steps is None or not prepared.groups:
         return None if prepared.groups else 0.0
     total, size = 0.0, settings.finetune.batch_size
-    batches = steps * settings.finetune.accumulate / len(texts)
+    batches = steps * settings.finetune.accumulate * settings.finetune.together(len(texts)) / len(texts)
     for direction, text in texts.items():
         rows = text.pairs / math.ceil(text.pairs / size) if text.pairs else size  # an epoch's last batch is smaller
         total += flops(prepared, direction, batches * rows * text.length, batches * rows * text.target)
@@ -177,4 +177,4 @@ def updates(settings: config.Config, texts: dict[str, Text]) -> int | None:
     if finetune.steps is not None or None in pairs:
         return finetune.steps
     turns = max(math.ceil(number / finetune.batch_size) for number in pairs) * finetune.epochs
-    return max(1, round(turns * len(texts) / finetune.accumulate))
+    return max(1, round(turns * len(texts) / (finetune.accumulate * finetune.together(len(texts)))))

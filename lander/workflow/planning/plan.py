@@ -78,7 +78,8 @@ class _Run:
         trained, total = count(prepared.groups), sum(one.numel() for one in prepared.network.parameters())
         steps = networks.updates(self.settings, self.texts) if trained else 0
         work = networks.training_flops(self.settings, prepared, self.texts, steps)
-        batch, half = memory.batch_of(finetune.batch_size, *self.longest), not gpu and autocasts(finetune.precision)
+        rows, half = finetune.batch_size * finetune.together(len(self.texts)), not gpu and autocasts(finetune.precision)
+        batch = memory.batch_of(rows, *self.longest)
         loaded, file = networks.weight_bytes(prepared.network), self.base.file_bytes(self.dtype)
         if half:
             halve(prepared.network, lossless=self.base.saved == torch.bfloat16)
