@@ -130,6 +130,7 @@ def made_ready(settings: config.Config, method: str, network: nn.Module) -> Prep
             lora=Lora(**lora),
             bottleneck=flags.get("bottleneck"),
             budget_layers=flags.get("budget-layers"),
+            budget_share=flags.get("budget-share", 1.0),
         )
 
 
