@@ -21,9 +21,9 @@ class Routing(Section):
     exported), or off, which is 1."""
     noise: float = Field(1.0, ge=0)
     """Of the gate `token`: noise on its logits while training, from 0 to this standard deviation."""
-    others: Literal["absent", "base"] = switch(repaired="absent", paper="absent")
+    others: Literal["absent", "base"] = switch(repaired="base", paper="absent")
     """Neurons of other languages: absent from a direction, or run from an untrained copy of the base's. Ours."""
-    start: Literal["car", "identity"] = switch(repaired="car", paper="car")
+    start: Literal["car", "identity"] = switch(repaired="identity", paper="car")
     """Where the scales start: at the shares of awareness (eq. 6), or at 1. With `others: base`, 1 starts a training at
     the base itself. Ours."""
 

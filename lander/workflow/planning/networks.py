@@ -23,6 +23,7 @@ from lander.finetune.cost import flops
 from lander.finetune.methods import Prepared, prepare
 from lander.models import families, loading
 from lander.shared.errors import UserError, brief
+from lander.shared.tables import UNTRAINED
 from lander.workflow.planning.texts import Text
 
 TOKENIZER = 16  # bytes in memory for each byte of tokenizer.json (measured: Gemma 3's, of 33 MB)
@@ -130,6 +131,7 @@ def made_ready(settings: config.Config, method: str, network: nn.Module) -> Prep
             lora=Lora(**lora),
             bottleneck=flags.get("bottleneck"),
             budget_layers=flags.get("budget-layers"),
+            budget_share=flags.get("budget-share", 1.0),
         )
 
 
@@ -152,7 +154,10 @@ def masks_of(own: config.Config, method: str, network: nn.Module) -> dict[str, p
         "language": np.where(place < general, None, owners),
     }
     neurons = pd.concat([pd.DataFrame({"layer": layer, **rows}) for layer in layers])
-    rules = Rules(train=MASKED[method].train, untrained=own.ablation.untrained, gate=own.routing.gate)
+    group = neurons.groupby(["layer", "kind", "language"], dropna=False)["neuron"]
+    left = group.cumcount() >= own.neurons.trained_share * group.transform("size")
+    neurons.loc[left, ["kind", "language"]] = UNTRAINED, None
+    rules = Rules(train=MASKED[method].train, untrained=own.ablation.untrained, **own.routing.model_dump())
     phi = np.ones((n_layer, n_neurons))
     return {str(d): direction_mask(neurons, phi, layers, d, rules) for d in own.directions}
 
