@@ -302,7 +302,7 @@ class BlockFFN(nn.Module):
                 if self.training and group.routes:
                     out = out + self.scaled(block, no_rows(x), idle).sum()
             elif rows is None:
-                out = out + self.scaled(block, x, scale)
+                out = out + self.scaled(block, x, scale).to(out.dtype)
             else:
                 out = out.index_add(0, rows, self.scaled(block, x[rows], scale).to(out.dtype))
         if self.training:

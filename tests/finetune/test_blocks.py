@@ -141,6 +141,13 @@ def test_a_token_gate_starts_at_the_base(training):
             torch.testing.assert_close(prepared.network(toys.ids()).logits, expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("gate", ["learned", "token"])
+def test_a_mixed_batch_of_bfloat16_stays_bfloat16(gate):
+    prepared = prepare("landermt", toys.bloom().bfloat16(), masks=toys.masks([0], P), routing=Routing(gate=gate))
+    with prepared.router.mixed(["en-fr", "en-de", "de-en"]):
+        assert prepared.network(toys.ids()).logits.dtype == torch.bfloat16
+
+
 @pytest.mark.parametrize("where", ["input", "output"])
 def test_a_token_gate_weighs_the_groups_token_by_token(where):
     router = Router("en-de")
