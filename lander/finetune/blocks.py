@@ -209,7 +209,7 @@ class BlockFFN(nn.Module):
     def shifts(self, x: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
         """The shift of each direction of the batch, (1,) or one per token; while training of all: see `forward`."""
         now = dict.fromkeys(self.router.rows or [self.router.direction])
-        if self.training:
+        if self.training and x is not None:
             return {name: gate(x if name in now else no_rows(x)) for name, gate in self.gates.items()}
         found = {}
         for direction in now:
