@@ -232,12 +232,13 @@ def run(args: argparse.Namespace) -> None:
 @command(
     flag("run", metavar="RUN", type=Path, help="folder of a run, as in results/demo"),
     flag("--metric", type=str.lower, default="bleu", help="as in scores.csv (default: bleu)"),
+    flag("--format", choices=["table", "markdown", "csv", "json"], default="table", help="default: table"),
 )
 def scores(args: argparse.Namespace) -> None:
-    """Print a run's scores of one metric: a Markdown table per test set, with intervals, signatures and tests."""
-    from lander.report.scores import terminal
+    """Print a run's scores of one metric: a table per test set, with intervals, signatures and tests."""
+    from lander.report import terminal
 
-    print(terminal(args.run, args.metric))
+    print(terminal.show(args.run, args.metric, args.format))
 
 
 @command(

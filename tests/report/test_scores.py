@@ -1,5 +1,7 @@
 """Tests of the scores, their significance and the summary of `lander.report`, by hand."""
 
+import io
+import json
 import os
 import subprocess
 import sys
@@ -14,9 +16,10 @@ from lander.evaluate.metrics import look
 from lander.report import summary, training
 from lander.report.inputs import Inputs, read_prompts
 from lander.report.paper import beside
-from lander.report.scores import baseline_tables, prompt_table, score_table, terminal
+from lander.report.scores import baseline_tables, prompt_table, score_table
 from lander.report.significance import Outcome, Significance, read_significance
-from lander.report.tables import Cell
+from lander.report.tables import Cell, Table
+from lander.report.terminal import aligned, show
 from lander.shared.runs import Model
 
 FULL, LORA, LANDERMT, ZERO = (("full", "main"), ("lora", "main"), ("landermt", "main"), ("zero-shot", "main"))
@@ -281,7 +284,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_scores_in_a_terminal_say_how_sure_they_are(run):
-    lines = [line.split("|")[1:-1] for line in terminal(run, "bleu").splitlines() if line.startswith("|")]
+    lines = [line.split("|")[1:-1] for line in show(run, "bleu", "markdown").splitlines() if line.startswith("|")]
     cells = [[cell.strip() for cell in line] for line in lines]
     assert cells[0] == ["method", "all", "en-de"]
     assert cells[2:6] == [
@@ -296,7 +299,34 @@ def test_scores_in_a_terminal_say_how_sure_they_are(run):
         ["lora", "**+8.0** p = 0.001"],
     ]
     (run / "evaluate/significance.csv").unlink()
-    assert "| 1.0 |" in terminal(run, "bleu").replace("  ", "")
+    assert "| 1.0 |" in show(run, "bleu", "markdown").replace("  ", "")
+
+
+def test_scores_in_columns_and_as_rows(run):
+    lines = show(run, "bleu").splitlines()
+    assert lines[2:7] == [
+        "method                                          all       en-de",
+        "zero-shot (fixed instruction)           1.0 0.0–2.0         1.0",
+        "zero-shot (best prompt)              12.0 11.0–13.0        12.0",
+        "full                                 12.5 11.5–13.5        12.5",
+        "lora                           *21.0 ±1.4 19.0–21.0  *21.0 ±1.4",
+    ]
+    rows = json.loads(show(run, "bleu", "json"))
+    table = pd.read_csv(io.StringIO(show(run, "bleu", "csv")))
+    assert [row["low"] for row in rows] == table["low"].tolist()
+    (tested,) = [row for row in rows if row["method"] == "lora" and row["baseline"]]
+    assert tested["difference"] == 8
+    (run / "evaluate/significance.csv").unlink()  # as for metrics that are not tested
+    row = next(row for row in json.loads(show(run, "bleu", "json")) if row["method"] == "lora")
+    assert (row["score"], row["seeds"], row["low"], row["direction"]) == (21, 2, None, "en-de")
+
+
+def test_a_table_wider_than_the_terminal_is_cut_between_columns():
+    table = Table.of("BLEU", "method", ["en-de", "de-en", "en-fr"], [("lora", ["1.0", Cell("2.0", best=True), "3.0"])])
+    whole, parts = aligned(table, 40).splitlines(), aligned(table, 21).splitlines()
+    assert whole[2:] == ["method  en-de  de-en  en-fr", "lora      1.0   *2.0    3.0"]
+    assert parts[2:] == ["method  en-de  de-en", "lora      1.0   *2.0", "", "method  en-fr", "lora      3.0"]
+    assert all(name in aligned(table, 5) for name in ("en-de", "de-en", "en-fr"))
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this machine")
