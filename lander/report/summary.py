@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from lander.config.methods import TRAINING_FREE
+from lander.config.methods import TRAINED
 from lander.evaluate.collect import MEANS
 from lander.report.detection import NEURON, chosen_layers, foreign_masks
 from lander.report.document import listed
@@ -70,7 +70,7 @@ def verdict(inputs: Inputs, test: str) -> list[dict[str, str]]:
             continue
         best = listed(map(run_label, leaders(means)))
         zero = means[[run for run in means.index if run[0] == "zero-shot"]]
-        trained = means[[run for run in means.index if run[0] not in TRAINING_FREE]]
+        trained = means[[run for run in means.index if run[0] in TRAINED]]
         best = f"tied: {best}" if len(leaders(means)) > 1 else best
         own = f"{means[OWN]:.1f}" if OWN in means.index else MISSING
         found.append({f"best on {test}, {of}": best, "mean BLEU": f"{means.iloc[0]:.1f}", "mean BLEU of landermt": own})
