@@ -268,15 +268,18 @@ def score(args: argparse.Namespace) -> None:
 
 
 @command(
-    flag("runs", metavar="RUN", type=Path, nargs="+", help="folders of runs, two or more; the first is the base"),
+    flag("runs", metavar="RUN", type=Path, nargs="*", help="folders of runs; without two, an overview of all"),
     flag("--out", type=Path, default=Path("compare.html"), help="page to write (default: compare.html)"),
     flags_of(Numbers, "resamples"),
 )
 def compare(args: argparse.Namespace) -> None:
     """Put several runs side by side: what differs in their configs, scores, how sure the differences are, and cost."""
-    from lander.report.compare import page
+    from lander.report.compare import overview, page
 
-    page.compare(args.runs, args.out, args.resamples)
+    if len(args.runs) > 1:
+        page.compare(args.runs, args.out, args.resamples)
+    else:
+        print(overview.overview(args.runs))
 
 
 @command(
