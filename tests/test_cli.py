@@ -68,7 +68,7 @@ def test_bare_lander_is_help(capsys: pytest.CaptureFixture) -> None:
 
 
 def test_a_wrong_command_gets_the_nearest(capsys: pytest.CaptureFixture) -> None:
-    for word, advice in (("chekc", "did you mean check?"), ("score", "did you mean scores?"), ("xyz", "init, check")):
+    for word, advice in (("chekc", "did you mean check?"), ("scors", "did you mean scores?"), ("xyz", "init, check")):
         with pytest.raises(SystemExit) as stopped:
             cli.main([word, "mine.yaml"])
         assert stopped.value.code == 2
