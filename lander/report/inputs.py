@@ -31,6 +31,7 @@ class Inputs:
 
     name: str
     scores: pd.DataFrame  # method, variant, seed, test, direction, metric, score (float), signature
+    date: str = ""  # when the scores were made
     folder: Path | None = None  # of the run, if all is read from there
     layers: pd.DataFrame | None = None
     neurons: pd.DataFrame | None = None

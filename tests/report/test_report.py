@@ -120,7 +120,7 @@ def test_a_page_with_everything(whole):
     assert not re.search(rb"[\x00-\x08\x0b-\x1f]", text)
     assert "49 " not in page.text  # a text is no template
     assert page.text.count("␀␛\ufffd") >= 15
-    wanted = ["summary", "gain-section", "scores-section", "beside", "experiments", "detection", "training"]
+    wanted = ["summary", "scores-section", "beside", "experiments", "detection", "training"]
     wanted += ["translations", "data", "cost", "provenance"]
     assert [one for one in page.ids if one in wanted] == wanted
     assert "gain" not in page.ids  # forgetting was measured
