@@ -208,6 +208,7 @@ function makeBrowser(form) {
 
   for (const group of groups) group.element.addEventListener("toggle", () => mark(group));
   for (const field of [fields.a, fields.b]) field.addEventListener("change", () => groups.forEach(mark));
+  groups.forEach(mark);
 
   let timer = 0;
   form.addEventListener("input", () => {
