@@ -48,8 +48,9 @@ class Training(Section):
     report_to: Annotated[tuple[Literal["tensorboard", "trackio", "wandb", "mlflow"], ...], Distinct] = ()
     """Where trainings show their curves while they run: tensorboard (files beside loss.csv), trackio, wandb (Weights &
     Biases) or mlflow, whose package must be installed; changes no result."""
-    scope: Literal["layer", "ffn"] = switch(repaired="layer", paper="layer")
-    """What is trained in the chosen layers: all (attention and norms too), or only the FFN neurons."""
+    scope: Literal["layer", "ffn", "neurons"] = switch(repaired="layer", paper="layer")
+    """What is trained in the chosen layers: all (attention and norms too), the whole FFN, or the neurons of the masks
+    alone, of which neurons.trained_share may choose few."""
 
     def method(self, name: str) -> MethodSettings:
         """Settings of one method, for example its learning rate; UserError if it trains nothing."""

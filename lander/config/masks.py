@@ -16,9 +16,9 @@ class Routing(Section):
     """Whether the scale multiplies the input of the FFN or the output of the group."""
     gate: Literal["static", "learned", "off"] = switch(repaired="learned", paper="static")
     """The scale as a constant, as a trained gate that starts there, or off, which is 1."""
-    others: Literal["absent", "base"] = switch(repaired="absent", paper="absent")
+    others: Literal["absent", "base"] = switch(repaired="base", paper="absent")
     """Neurons of other languages: absent from a direction, or run from an untrained copy of the base's. Ours."""
-    start: Literal["car", "identity"] = switch(repaired="car", paper="car")
+    start: Literal["car", "identity"] = switch(repaired="identity", paper="car")
     """Where the scales start: at the shares of awareness (eq. 6), or at 1. With `others: base`, 1 starts a training at
     the base itself. Ours."""
 

@@ -72,7 +72,7 @@ def general(share: float) -> Variant:
 
 def trained_share(pick: str, share: float) -> Variant:
     """This share of the neurons is trained, and nothing but neurons."""
-    changes = {"neurons": {"pick": pick, "trained_share": float(share)}, "finetune": {"scope": "ffn"}}
+    changes = {"neurons": {"pick": pick, "trained_share": float(share)}, "finetune": {"scope": "neurons"}}
     return Variant(f"{pick}{share:g}", changes)
 
 

@@ -154,6 +154,7 @@ def main() -> None:
     add_flags(parser, Lora, "rank", "alpha", "targets", prefix="lora-")
     add_flags(parser, Adapter, "bottleneck")
     add("--budget-layers", type=int, help="for adapters and lora-matched: as many parameters as so many layers")
+    add("--budget-share", type=float, default=1.0, help="of their neurons, with the scope neurons (default: 1)")
     add("--keep-diverged", action="store_true", help="write the model of a training that diverges (trials of a rate)")
     add("--checkpoints", type=Path, help="folder of checkpoints; removed when the model is written (default: none)")
     add("--out", type=Path, required=True, help="folder of the model")
@@ -191,6 +192,7 @@ def finetune(args: argparse.Namespace, spent: Spent) -> None:
         lora=settings(Lora, args, "lora-"),
         bottleneck=args.bottleneck,
         budget_layers=args.budget_layers,
+        budget_share=args.budget_share,
     )
     facts = {
         "updates": steps,

@@ -83,7 +83,8 @@ class Experiments:
         elif name == "sweep_trained":
             picks = {pick: [variants.trained_share(pick, share) for share in own.sweep_trained] for pick in PICKS}
             controls = [row for pick in PICKS[1:] for row in picks[pick]]
-            found = runs("zero-shot")[:1] + runs("landermt", *picks["most"], *controls) + runs("random", *picks["most"])
+            found = runs("zero-shot")[:1] + runs("landermt", *picks["most"], *controls)
+            found += [model for method in ("random", "lora-matched") for model in runs(method, *picks["most"])]
         else:  # estimators
             rows = [self._estimator(name) for name in own.estimators if name not in self._sampled]
             found = runs("landermt", MAIN, *rows) + draws("random")

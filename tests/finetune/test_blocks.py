@@ -367,9 +367,9 @@ def test_an_untrained_direction_runs_a_layer_that_a_direction_of_its_languages_c
 # ------------------------------------------------------------ ablations, several owners
 
 
-def moved_parts(method: str, masks: dict[str, pd.DataFrame]) -> set[str]:
+def moved_parts(method: str, masks: dict[str, pd.DataFrame], **options: str) -> set[str]:
     """Names within layer 1 of the parameters that training moved; all others are as they were, to the bit."""
-    prepared = prepare(method, toys.bloom(), masks=masks)
+    prepared = prepare(method, toys.bloom(), masks=masks, **options)
     start = {name: value.clone() for name, value in prepared.network.named_parameters()}
     train(prepared, [["en-de", "de-en", "en-fr"]] * 2)
     moved = {name for name, value in prepared.network.named_parameters() if not torch.equal(value, start[name])}
@@ -388,6 +388,7 @@ def test_ablations_move_their_group_alone():
         return {f"mlp.blocks.{i}.{part}" for i in indices for part in ("up.weight", "up.bias", "down.weight")}
 
     assert moved_parts("landermt", masks) == shared | gates | blocks(0, 1, 2, 3)
+    assert moved_parts("landermt", masks, scope="neurons") == gates | blocks(0, 1, 2, 3)
     assert moved_parts("landermt-lg", general_only(masks, "frozen")) == shared | gates | blocks(0)
     assert moved_parts("landermt-lg", general_only(masks, "absent")) == shared | gates | blocks(0)
     specific = {name: mask.assign(trained=mask["role"].isin(["source", "target"])) for name, mask in masks.items()}
