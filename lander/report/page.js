@@ -69,9 +69,9 @@ function makeSortable(table) {
 for (const table of document.querySelectorAll("table.sortable")) makeSortable(table);
 
 // What is wider than its place says that it scrolls.
-const sizes = new ResizeObserver((all) => {
+const sizes = new ResizeObserver((all) => requestAnimationFrame(() => {
   for (const { target } of all) target.classList.toggle("scrolls", target.scrollWidth > target.clientWidth + 1);
-});
+}));
 for (const place of document.querySelectorAll(".scroll, .plot")) sizes.observe(place);
 
 // ---------------------------------------------------------------- translations

@@ -139,7 +139,7 @@ def at_widths(page, script):
     collect = "const all = []; onmessage = (one) => { all.push(one.data); document.title = JSON.stringify(all); };"
     (page.parent / "frames.html").write_text(f"<title></title><script>{collect}</script>{frames}")
     dom, wrong = browse(page.parent / "frames.html", "--window-size=1400,2000")
-    assert wrong == []
+    assert wrong == [], wrong
     found = json.loads(html.unescape(re.search(r"<title>(.*?)</title>", dom)[1]))
     pages = sorted(found, key=lambda one: one["wide"][0])
     assert [one["wide"] for one in pages] == [[width, 0] for width in WIDTHS]
