@@ -31,7 +31,6 @@ class Inputs:
 
     name: str
     scores: pd.DataFrame  # method, variant, seed, test, direction, metric, score (float), signature
-    date: str = ""  # when the scores were made
     folder: Path | None = None  # of the run, if all is read from there
     layers: pd.DataFrame | None = None
     neurons: pd.DataFrame | None = None
@@ -49,6 +48,7 @@ class Inputs:
     lengths: pd.DataFrame = field(default_factory=pd.DataFrame)  # language, characters, sentences
     code: dict[str, Any] = field(default_factory=dict)  # stage -> digest of its code
     made: dict[str, Any] = field(default_factory=dict)  # git, machine and versions that make the page
+    date: str = ""  # when the scores were made
 
     @property
     def models(self) -> list[Model]:
