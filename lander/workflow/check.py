@@ -32,7 +32,7 @@ def summary(files: Sequence[Path]) -> str:
         "languages": ", ".join(f"{code} {name}" for code, name in settings.languages.items()),
         "contrast": ", ".join(contrast) or "none",
         "directions": " ".join(map(str, settings.directions)),
-        "methods": " ".join(settings.methods),
+        "methods": " ".join((*settings.methods, *settings.external)),
         "seeds": " ".join(map(str, settings.seeds)),
         "training": f"{', '.join(source.name for source in settings.data.train)}; {length} of "
         f"{settings.finetune.batch_size * each} x {settings.finetune.accumulate} pairs an update",

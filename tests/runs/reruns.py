@@ -63,6 +63,7 @@ KEYS: dict[str, tuple[Any, list[str]]] = {
         ["layers", "masks", "finetune", *DECODERS, "loss", "score", *EXPERIMENT],
     ),
     "methods": (["zero-shot", "full", "landermt"], ["scores", "significance", "report"]),
+    "external": ({"nllb": "outside"}, ["external", "score method=nllb", "scores", "significance", "report"]),
     "seeds": ([0, 1], ["scores", "significance", "report", "* seed=1*"]),
     "threads": (2, BASE_READERS),
     "readings": ("paper", ["activations", "layers", "neurons", "masks", *MASKED_TRAININGS, "score"]),
