@@ -20,6 +20,7 @@ from lander.config.awareness import RULES, Awareness
 from lander.config.model import Model
 from lander.config.neurons import Neurons
 from lander.config.translate import Translate
+from lander.evaluate.metrics import OPTIONAL
 from lander.shared.errors import UserError, nearest, run_main
 from lander.shared.languages import CODE
 from lander.shared.section import Section, add_flags
@@ -126,6 +127,7 @@ def named_file(text: str) -> tuple[str, Path]:
 
 SEVERAL = {"nargs": "+", "metavar": "FILE"}
 CODES = {"nargs": "+", "default": [], "metavar": "CODE"}
+ONE_OR_MORE = {"nargs": "+", "action": "extend", "required": True}
 FILES = {"type": Path, "nargs": "+", "action": "extend", "default": [], "metavar": "FILE"}
 CONFIGFILE = (
     flag("configfile", **FILES | {"nargs": "*"}, help="YAML, later ones over earlier ones (default: the demo's)"),
@@ -232,24 +234,52 @@ def run(args: argparse.Namespace) -> None:
 @command(
     flag("run", metavar="RUN", type=Path, help="folder of a run, as in results/demo"),
     flag("--metric", type=str.lower, default="bleu", help="as in scores.csv (default: bleu)"),
+    flag("--format", choices=["table", "markdown", "csv", "json"], default="table", help="default: table"),
 )
 def scores(args: argparse.Namespace) -> None:
-    """Print a run's scores of one metric: a Markdown table per test set, with intervals, signatures and tests."""
-    from lander.report.scores import terminal
+    """Print a run's scores of one metric: a table per test set, with intervals, signatures and tests."""
+    from lander.report import terminal
 
-    print(terminal(args.run, args.metric))
+    print(terminal.show(args.run, args.metric, args.format))
 
 
 @command(
-    flag("runs", metavar="RUN", type=Path, nargs="+", help="folders of runs, two or more; the first is the base"),
+    flag("-s", "--source", metavar="FILE", required=True, help="text, one sentence a line, plain or packed"),
+    flag("-r", "--reference", metavar="FILE", **ONE_OR_MORE, help="its translation by people, or several"),
+    flag(
+        "--hypothesis",
+        metavar="[NAME=]FILE",
+        **ONE_OR_MORE,
+        help="outputs; all are tested against the first",
+    ),
+    flag(*DIRECTION, help="as in en-de (default: by the names of the files, or as they look)"),
+    flag("--metrics", nargs="+", default=[], choices=OPTIONAL, help="further metrics"),
+    flags_of(Numbers, "resamples"),
+    flag("--out", type=Path, help="folder to write: scores, tests, and the page report/index.html (default: none)"),
+)
+def score(args: argparse.Namespace) -> None:
+    """Score translations of any systems: the scores, intervals, tests and page of a run."""
+    from lander.workflow.score import score
+
+    options = (args.direction, args.out, args.metrics, args.resamples)
+    print(score(args.source, args.reference, args.hypothesis, *options))
+    if args.out:
+        print(f"\n{args.out / 'report' / 'index.html'}")
+
+
+@command(
+    flag("runs", metavar="RUN", type=Path, nargs="*", help="folders of runs; without two, an overview of all"),
     flag("--out", type=Path, default=Path("compare.html"), help="page to write (default: compare.html)"),
     flags_of(Numbers, "resamples"),
 )
 def compare(args: argparse.Namespace) -> None:
     """Put several runs side by side: what differs in their configs, scores, how sure the differences are, and cost."""
-    from lander.report.compare import page
+    from lander.report.compare import overview, page
 
-    page.compare(args.runs, args.out, args.resamples)
+    if len(args.runs) > 1:
+        page.compare(args.runs, args.out, args.resamples)
+    else:
+        print(overview.overview(args.runs))
 
 
 @command(

@@ -45,6 +45,7 @@ TINY = {  # flags that make a benchmark small; {text} has lines in two languages
     "first_token": "--text {text} --sentences 1",
     "gpu": "--geometry tiny --chosen 1,3 --batch 2 --rounds 2 --lengths {text}/lengths --systems ffn --peak 1",
     "memory": f"{STEP} --chosen 1,3 --systems full ffn --loops plain --steps 1",
+    "mixed": "--geometry tiny --rows 1 --tokens 6 --prompt 3 --rounds 1",
     "padding": "--directions en-de --pairs 8 --sentences 4 --max-new-tokens 3 --text {text}",
     "plan": "--geometries tiny --what landermt activations --pairs 80 --steps 1",
     "scale": "--what directions --values 3 --width 16 --vocabulary 64 --tokens 6 --rounds 1 --out {out}/scale",

@@ -68,7 +68,7 @@ def test_bare_lander_is_help(capsys: pytest.CaptureFixture) -> None:
 
 
 def test_a_wrong_command_gets_the_nearest(capsys: pytest.CaptureFixture) -> None:
-    for word, advice in (("chekc", "did you mean check?"), ("score", "did you mean scores?"), ("xyz", "init, check")):
+    for word, advice in (("chekc", "did you mean check?"), ("scors", "did you mean scores?"), ("xyz", "init, check")):
         with pytest.raises(SystemExit) as stopped:
             cli.main([word, "mine.yaml"])
         assert stopped.value.code == 2
@@ -155,7 +155,7 @@ def test_scores_of_other_metrics_and_of_tests_in_other_directions(
         ("empty", "% of items, on", ["1.6", "–"], ["1.6", "5.0"], ["2.5"]),
         ("metricx", "metricx (less is better), on", ["1.610", "–"], ["1.630", "5.000"], ["2.500"]),
     ):
-        cli.main(["scores", str(tmp_path), "--metric", metric.upper()])
+        cli.main(["scores", str(tmp_path), "--metric", metric.upper(), "--format", "markdown"])
         lines = capsys.readouterr().out.splitlines()
         cells = [[cell.strip(" *") for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| ")]
         table = [row for row in cells if not row[0].startswith("-")]

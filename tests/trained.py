@@ -47,6 +47,7 @@ def make(
     *,
     family: str = "bloom",
     partly: bool = False,
+    gate: str = "learned",
     chat: bool = False,
     targets: tuple[str, ...] = (),
     generation: dict | None = None,
@@ -57,6 +58,7 @@ def make(
 
     Args:
         partly: en-fr has not chosen layer 2.
+        gate: of the routing.
         chat: trained on turns of a chat.
         targets: of LoRA.
         generation: the base's generation_config.json.
@@ -73,7 +75,7 @@ def make(
         untouched = {"role": "base", "owner": None, "trained": False, "scale": 1.0}
         masks["en-fr"] = changed.mask(changed["layer"] == 2, changed.assign(**untouched))
     prepared = prepare(
-        method, network, masks=masks, routing=Routing(), lora=Lora(rank=2, targets=targets), budget_layers=2
+        method, network, masks=masks, routing=Routing(gate=gate), lora=Lora(rank=2, targets=targets), budget_layers=2
     )
     torch.manual_seed(3)
     for parameter in prepared.trained().values():
@@ -86,7 +88,7 @@ def make(
         "languages": {"en": "English", "de": "German"},
         "templates": ["Translate {source_language} to {target_language}: {source}\n"],
         "masked": list(masks),
-        "routing": {"scale": "output", "gate": "learned"} if masks else None,
+        "routing": {"scale": "output", "gate": gate} if masks else None,
         "sizes": prepared.sizes,
     }
     masters = {name: parameter.detach().clone() for name, parameter in prepared.trained().items()}

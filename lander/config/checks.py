@@ -50,8 +50,11 @@ def _keys(config: "Config") -> Iterator[str]:
         if not any(source.serves(direction) for source in config.data.test):
             yield f"experiments.untrained: no source of data.test has text for {direction}; remove it"
     for name in config.evaluate.baselines:
-        if name.split("/")[0] not in config.methods:
+        if name.split("/")[0] not in (*config.methods, *config.external):
             yield f"evaluate.baselines: {name} is not in `methods`; add it there, or remove it here"
+    for name in config.external:
+        if name in METHODS:
+            yield f"external: {name} is a method of Lander; give the system another name"
     metrics = Counter(metric.name for metric in config.evaluate.neural)
     for name, count in metrics.items():
         if count > 1:
@@ -152,6 +155,10 @@ def _places(config: "Config") -> Iterator[str]:
             yield f"{place}: {metric.model}: no such checkpoint, and not a model on the hub (owner/name)"
         if metric.command and shutil.which(metric.command[0]) is None:
             yield f"{place}: {metric.command[0]}: no such executable; leave command out to install COMET"
+    for test, directions in config.tested(config.directions).items():
+        for name, path in product(config.external, [f"{test}/{direction}.txt" for direction in directions]):
+            if not Path(config.external[name], path).is_file():
+                yield f"external: {name}: {Path(config.external[name], path)}: no such file; all directions are scored"
     n_layer = config.base.n_layer
     chosen = [config.layers.k] if any(method in MASKED for method in config.methods) else []
     for key, depths in (("layers.k", chosen), ("experiments.sweep_k", config.experiments.sweep_k or ())):

@@ -36,7 +36,8 @@ from lander.data.sources import DirectionValue, Source, check_sources
 from lander.shared.errors import UserError
 from lander.shared.files import shipped
 from lander.shared.languages import CODE, Direction, language_name
-from lander.shared.section import Distinct, Section, Text, items, keys
+from lander.shared.runs import METHOD
+from lander.shared.section import Distinct, PathText, Section, Text, items, keys
 from lander.shared.validation import check_values, not_text, read_words, validate
 from lander.shared.yamlfile import read_yaml
 
@@ -84,6 +85,9 @@ class Config(Section):
     )
     """What is trained and compared; zero-shot is the base itself, once with a fixed prompt and once with the one that
     does best on the dev set."""
+    external: dict[Annotated[str, Field(pattern=f"^{METHOD}$", max_length=60)], PathText] = Field({})
+    """Other systems, whose outputs are scored beside the methods: name to folder, with <test>/<direction>.txt in it.
+    Line n is the translation of sentence n."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Distinct] = Field((0,), min_length=1)
     """Seeds of sampling and training; methods that train nothing use the first."""
     threads: int = Field(1, ge=1, le=1024)
@@ -209,7 +213,8 @@ def _resolve(config: Config) -> Config:
             },
             "pretrain": {"text": sources("pretrain.text", data["train"]), "parallel": sources("pretrain.parallel")},
             "finetune": {
-                "accumulate": config.finetune.accumulate or len(config.directions),
+                "accumulate": config.finetune.accumulate
+                or len(config.directions) // config.finetune.together(len(config.directions)),
                 **{
                     name: {"learning_rate": own.learning_rate or config.finetune.learning_rate or METHODS[name].rate}
                     for name, own in config.finetune.methods.items()

@@ -18,10 +18,13 @@ class Training(Section):
     epochs: float = Field(1, gt=0)
     """Passes over the training pairs."""
     batch_size: int = Field(8, ge=1, le=10_000)
-    """Pairs per micro-batch, all of one direction."""
+    """Pairs per micro-batch, all of one direction; with `mix_directions`, of each direction."""
+    mix_directions: bool = False
+    """Whether a micro-batch has pairs of every direction, each of which runs its own neurons. The gradient is that of
+    a micro-batch for each direction (but for dropout); faster where `batch_size` is small."""
     accumulate: int | None = Field(None, ge=1)
     """Micro-batches per update, summed over ranks; null is the number of directions, so that each update sees all of
-    them."""
+    them, or 1 with `mix_directions`."""
     learning_rate: float | None = Field(None, gt=0)
     """Highest learning rate of AdamW; a method's own wins over it. null is 5e-5 for methods that train the model's own
     weights and 2e-4 for LoRA and adapters."""
@@ -48,8 +51,13 @@ class Training(Section):
     report_to: Annotated[tuple[Literal["tensorboard", "trackio", "wandb", "mlflow"], ...], Distinct] = ()
     """Where trainings show their curves while they run: tensorboard (files beside loss.csv), trackio, wandb (Weights &
     Biases) or mlflow, whose package must be installed; changes no result."""
-    scope: Literal["layer", "ffn"] = switch(repaired="layer", paper="layer")
-    """What is trained in the chosen layers: all (attention and norms too), or only the FFN neurons."""
+    scope: Literal["layer", "ffn", "neurons"] = switch(repaired="layer", paper="layer")
+    """What is trained in the chosen layers: all (attention and norms too), the whole FFN, or the neurons of the masks
+    alone, of which neurons.trained_share may choose few."""
+
+    def together(self, directions: int) -> int:
+        """How many of the directions a micro-batch has."""
+        return directions if self.mix_directions else 1
 
     def method(self, name: str) -> MethodSettings:
         """Settings of one method, for example its learning rate; UserError if it trains nothing."""

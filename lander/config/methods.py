@@ -84,7 +84,9 @@ def _lora_flags(own: MethodSettings, _config: Any) -> Settings:
 
 
 def _matched_flags(own: MethodSettings, config: Any) -> Settings:
-    return _lora_flags(own, config) | {"scope": config.finetune.scope, "budget-layers": config.layers.k}
+    found = _lora_flags(own, config) | {"scope": config.finetune.scope, "budget-layers": config.layers.k}
+    share = config.neurons.trained_share
+    return found | ({"budget-share": share} if config.finetune.scope == "neurons" and share < 1 else {})
 
 
 def _adapter_flags(own: MethodSettings, config: Any) -> Settings:

@@ -26,7 +26,7 @@ class Neurons(Section):
     """Folder of mask tables, one <direction>.parquet each, to use instead of Lander's own."""
     normalize: Literal["none", "language_mean"] = switch(repaired="language_mean", paper="none")
     """Raw scores, or scores divided by their language's mean."""
-    statistic: Literal["variance", "relative"] = switch(repaired="variance", paper="variance")
+    statistic: Literal["variance", "relative"] = switch(repaired="relative", paper="variance")
     """What is low of general neurons: the variance of their scores over the languages (eq. 5), or that variance divided
     by the squared mean, which does not grow with the score. Ours."""
     threshold: Literal["literal", "general_share"] = switch(repaired="general_share", paper="literal")

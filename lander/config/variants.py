@@ -72,7 +72,7 @@ def general(share: float) -> Variant:
 
 def trained_share(pick: str, share: float) -> Variant:
     """This share of the neurons is trained, and nothing but neurons."""
-    changes = {"neurons": {"pick": pick, "trained_share": float(share)}, "finetune": {"scope": "ffn"}}
+    changes = {"neurons": {"pick": pick, "trained_share": float(share)}, "finetune": {"scope": "neurons"}}
     return Variant(f"{pick}{share:g}", changes)
 
 
@@ -85,7 +85,8 @@ def switch(key: str, value: str) -> Variant:
 def only(settings: Config, direction: Direction) -> Variant:
     """One direction is trained. `finetune.accumulate` is one then, if the config has one per direction."""
     finetune = settings.finetune
-    each = finetune.ranks if finetune.accumulate == len(settings.directions) else finetune.accumulate
+    one_each = finetune.accumulate == len(settings.directions) and not finetune.mix_directions
+    each = finetune.ranks if one_each else finetune.accumulate
     return Variant(f"only-{direction}", {"directions": (direction,), "finetune": {"accumulate": each}})
 
 

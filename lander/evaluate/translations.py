@@ -6,9 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lander.shared.errors import UserError
-from lander.shared.files import check
+from lander.shared.files import check, whole_file
+from lander.shared.tables import references_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FIELDS = ("source", "reference", "raw", "hypothesis")
 OTHERS = "other_references"  # of a line whose test item has several
@@ -31,8 +36,15 @@ class Translations:
     raw: list[str]
     hypothesis: list[str]
     cut: list[bool] | None = None
-    loss: list[float] | None = None
+    loss: Sequence[float | None] | None = None
     others: list[list[str]] | None = None
+
+    @classmethod
+    def of(cls, heldout: "pd.DataFrame", raw: list[str], hypothesis: list[str]) -> "Translations":
+        """Of the items of a table `heldout`."""
+        references = references_of(heldout)
+        first, others = [one[0] for one in references], [one[1:] for one in references]
+        return cls(heldout["source"].tolist(), first, raw, hypothesis, others=others)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -41,6 +53,18 @@ class Translations:
     def references(self) -> list[list[str]]:
         """All references of each item, the first one first."""
         return [[first, *more] for first, more in zip(self.reference, self.others or [()] * len(self), strict=True)]
+
+
+def write(path: str | Path, items: Translations) -> None:
+    """Write a file of translations, one JSON object a line."""
+    count = len(items)
+    optional = {OTHERS: items.others, "cut": items.cut, "loss": items.loss}
+    columns = [getattr(items, name) for name in FIELDS] + [column or [None] * count for column in optional.values()]
+    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as stream:
+        for row in zip(*columns, strict=True):
+            found = dict(zip((*FIELDS, *optional), row, strict=True))
+            kept = {name: value for name, value in found.items() if name != OTHERS or value}
+            stream.write(json.dumps(kept, ensure_ascii=False) + "\n")
 
 
 def streams(references: Iterable[Sequence[str]]) -> list[list[str | None]]:

@@ -208,7 +208,8 @@ PICKS = {
     "least": "least aware",
     "exchanged": "owners exchanged",
     CONTROL: "random",
-}  # beginning of a variant's name, or the control -> what its trained neurons are
+    "lora-matched": "LoRA of this size",
+}  # beginning of a variant's name, or another method -> what is trained
 
 
 def sweep_trained(inputs: Inputs) -> Document:
@@ -222,7 +223,7 @@ def sweep_trained(inputs: Inputs) -> Document:
     data = summarise(dev_samples(replace(inputs, scores=kept)))
     data["value"] = data["variant"].map(shares)
     ways = [variant.removesuffix(f"{shares[variant]:g}") for variant in data["variant"]]
-    ways = [CONTROL if method == CONTROL else way for method, way in zip(data["method"], ways, strict=True)]
+    ways = [method if method in PICKS else way for method, way in zip(data["method"], ways, strict=True)]
     data["series"] = [PICKS[way] for way in ways]
     dev = data[data["metric"] == LOSS]
     data["lowest"] = data["mean"] == data["value"].map(dev.groupby("value")["mean"].min())

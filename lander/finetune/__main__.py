@@ -150,10 +150,11 @@ def main() -> None:
     add("--routes", type=parse_direction, nargs="*", default=[], help="directions with masks (default: --directions)")
     add("--seed", type=int, default=0)
     add_flags(parser, Training, *names_of(Training, "ranks"))
-    add_flags(parser, Routing, "scale", "gate")
+    add_flags(parser, Routing, "scale", "gate", "noise")
     add_flags(parser, Lora, "rank", "alpha", "targets", prefix="lora-")
     add_flags(parser, Adapter, "bottleneck")
     add("--budget-layers", type=int, help="for adapters and lora-matched: as many parameters as so many layers")
+    add("--budget-share", type=float, default=1.0, help="of their neurons, with the scope neurons (default: 1)")
     add("--keep-diverged", action="store_true", help="write the model of a training that diverges (trials of a rate)")
     add("--checkpoints", type=Path, help="folder of checkpoints; removed when the model is written (default: none)")
     add("--out", type=Path, required=True, help="folder of the model")
@@ -177,8 +178,9 @@ def finetune(args: argparse.Namespace, spent: Spent) -> None:
     masks = saved.read_masks(args.masks, list(map(str, args.routes or args.directions))) if masked else {}
     pairs = read_pairs(args, codec, masks)
     schedule = Schedule(pairs, args.batch_size, args.seed)
-    accumulate = args.accumulate or len(pairs)
-    steps = args.steps if args.steps is not None else schedule.updates(args.epochs, accumulate)
+    together = len(pairs) if args.mix_directions else 1
+    accumulate = args.accumulate or len(pairs) // together
+    steps = args.steps if args.steps is not None else schedule.updates(args.epochs, accumulate * together)
     training = settings(Training, args).changed({"steps": steps, "accumulate": accumulate})
     total = sum(parameter.numel() for parameter in network.parameters())
     prepared = prepare(
@@ -191,13 +193,14 @@ def finetune(args: argparse.Namespace, spent: Spent) -> None:
         lora=settings(Lora, args, "lora-"),
         bottleneck=args.bottleneck,
         budget_layers=args.budget_layers,
+        budget_share=args.budget_share,
     )
     facts = {
         "updates": steps,
         "parameters_trained": count(prepared.groups),
         "parameters_total": total,
         "sizes": prepared.sizes,
-        **training_cost(prepared, schedule, steps * accumulate),
+        **training_cost(prepared, schedule, steps * accumulate * together),
     }
     digest = loading.digest(args.model, args.revision)
     manifest = {

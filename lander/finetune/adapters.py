@@ -71,11 +71,18 @@ def largest(network: nn.Module, budget: int) -> int:
     return max(0, (budget - least) // (first - least))
 
 
-def layers_budget(network: nn.Module, layers: int | None, scope: str = "layer") -> int:
-    """Parameters of so many whole layers, or (`scope: ffn`) of their FFNs. The layers of a model are alike."""
+def layers_budget(network: nn.Module, layers: int | None, scope: str = "layer", share: float = 1.0) -> int:
+    """Parameters of so many whole layers, of their FFNs (scope `ffn`), or of a share of the neurons (`neurons`).
+
+    The layers of a model are alike.
+    """
     n_layer = len(families.layers_of(network))
     if layers is None or not 1 <= layers <= n_layer:
         found = "missing" if layers is None else layers
         raise UserError(f"--budget-layers: {found}; the size is that of so many layers of the model, 1 to {n_layer}")
     one = families.layers_of(network)[0] if scope == "layer" else families.ffn_of(network, 0).module
-    return layers * sum(parameter.numel() for parameter in one.parameters())
+    whole = sum(parameter.numel() for parameter in one.parameters())
+    if scope != "neurons":
+        return layers * whole
+    shared = families.ffn_of(network, 0).down.bias
+    return round(layers * share * (whole - (0 if shared is None else shared.numel())))

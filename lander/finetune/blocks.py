@@ -17,6 +17,7 @@ Paper: equations 7-9, FFN_G(c_G x) + FFN_S(c_S x), or c_G FFN_G(x) + c_S FFN_S(x
 
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -139,8 +140,29 @@ class Gate(nn.Module):
         super().__init__()
         self.shift = nn.Parameter(torch.zeros(1, dtype=like.dtype, device=like.device), requires_grad=False)
 
-    def forward(self) -> torch.Tensor:
+    def forward(self, _x: torch.Tensor | None) -> torch.Tensor:
         return self.shift * 1  # (1,); a new tensor: the parameter may be gathered for this call only (ZeRO-3)
+
+
+class TokenGate(nn.Linear):
+    """The same for each token: the specific group runs at 2 g of its scale, the general one at 2 - 2 g.
+
+    g = sigmoid(w x + b) is between 0 and 1, and 1/2 at the start. While training, noise on w x + b grows with the
+    updates from nothing to `noise`, so a gate that matters leaves the middle (Zhang et al. 2021).
+    """
+
+    def __init__(self, like: torch.Tensor, router: Router, noise: float):
+        super().__init__(like.shape[0], 1, device="meta")
+        self.router, self.noise = router, noise
+        for name, shape in (("weight", (1, like.shape[0])), ("bias", (1,))):
+            setattr(self, name, nn.Parameter(torch.zeros(shape, dtype=like.dtype, device=like.device), False))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(..., d_model) -> (..., 1): 1 - 2 g."""
+        logit = super().forward(x)
+        if self.training and (noise := self.noise * self.router.progress):
+            logit = logit + noise * torch.randn_like(logit)
+        return 1 - 2 * logit.sigmoid()
 
 
 class BlockFFN(nn.Module):
@@ -148,7 +170,8 @@ class BlockFFN(nn.Module):
 
     forward: (batch, tokens, d_model) [, residual of the same shape] -> the same shape.
 
-    Of `routing` it uses `scale`, which part is scaled, and `gate`: if learned, each direction has a `Gate`.
+    Of `routing` it uses `scale`, which part is scaled, and `gate`, by which each direction has a `Gate`, a `TokenGate`
+    with its `noise`, or none.
     """
 
     def __init__(self, ffn: families.FFN, layer: int, masks: dict[str, pd.DataFrame], router: Router, routing: Routing):
@@ -162,8 +185,9 @@ class BlockFFN(nn.Module):
         self.blocks = nn.ModuleList(Block(ffn, group.neurons) for group in self.groups)
         bias = ffn.down.bias
         self.bias = nn.Parameter(bias.detach().clone(), requires_grad=False) if bias is not None else None
-        gated = [name for name in masks if name in self.chosen_by] if routing.gate == "learned" else []
-        self.gates = nn.ModuleDict({name: Gate(ffn.down.weight) for name in gated})
+        gate = {"learned": Gate, "token": partial(TokenGate, router=router, noise=routing.noise)}.get(routing.gate)
+        gated = [name for name in masks if name in self.chosen_by] if gate else []
+        self.gates = nn.ModuleDict({name: gate(ffn.down.weight) for name in gated})
         self.gates_of = {name: [name] for name in gated}  # direction -> gates, of which it runs the mean
 
     def scales(self, shifts: dict[str, torch.Tensor], direction: str | None) -> list[Factor]:
@@ -176,23 +200,26 @@ class BlockFFN(nn.Module):
         shift = shifts.get(direction, 0.0)
         factors = []
         for group in self.groups:
-            role, scale = group.routes.get(direction, (ABSENT, None))
+            role, scale = group.routes.get(direction, (ABSENT, 0.0))
             moved = {GENERAL: shift, BASE: 0.0}.get(role, -shift)
+            moved = moved * scale if self.routing.gate == "token" else moved
             factors.append(None if role == ABSENT else scale + moved)
         return factors
 
-    def shifts(self) -> dict[str, torch.Tensor]:
-        """The shift (1,) of each direction of the batch; while training those of all: see `forward`."""
-        if self.training:
-            return {name: gate() for name, gate in self.gates.items()}
+    def shifts(self, x: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+        """The shift of each direction of the batch, (1,) or one per token; while training of all: see `forward`."""
+        now = dict.fromkeys(self.router.rows or [self.router.direction])
+        if self.training and x is not None:
+            return {name: gate(x if name in now else no_rows(x)) for name, gate in self.gates.items()}
         found = {}
-        for direction in dict.fromkeys(self.router.rows or [self.router.direction]):
-            if used := [self.gates[name]() for name in self.gates_of.get(direction, ())]:
+        for direction in now:
+            if used := [self.gates[name](x) for name in self.gates_of.get(direction, ())]:
                 found[direction] = sum(used) / len(used)
         return found
 
     def routes(self, shifts: dict[str, torch.Tensor], x: torch.Tensor) -> Iterator[tuple[torch.Tensor | None, Factor]]:
-        """Of each block, the rows of x that run it (None: all) and its factor: one, or (rows, 1, 1) where rows differ.
+        """Of each block, the rows of x that run it (None: all) and its factor: one, or (rows, 1, 1) where rows differ,
+        or (rows, tokens, 1) where tokens do.
 
         No row runs a block whose factor is None.
         """
@@ -207,12 +234,15 @@ class BlockFFN(nn.Module):
             if used and any(scale is None for scale in scales):
                 runs = torch.tensor([scale is not None for scale in scales], device=x.device)
                 rows = runs[kind_of].nonzero()[:, 0]
-            if len(used) < 2:
+            by_token = any(isinstance(scale, torch.Tensor) and scale.dim() > 1 for scale in used)
+            if len(used) < 2 and not by_token:
                 yield rows, next(iter(used), None)
                 continue
             wide = {"dtype": torch.promote_types(x.dtype, torch.float32), "device": x.device}
-            each = torch.stack([torch.as_tensor(0.0 if one is None else one, **wide).reshape(1, 1) for one in scales])
-            yield rows, each[kind_of if rows is None else kind_of[rows]]
+            shape = (*x.shape[:-1], 1) if by_token else (1, 1)
+            each = torch.stack([torch.as_tensor(0.0 if one is None else one, **wide).expand(shape) for one in scales])
+            own = each[kind_of, torch.arange(len(x), device=x.device)] if by_token else each[kind_of]
+            yield rows, own if rows is None else own[rows]
 
     def add_direction(self, direction: Direction) -> None:
         """Route a direction that was not trained: the general blocks and those that its two languages own.
@@ -265,18 +295,18 @@ class BlockFFN(nn.Module):
         An idle block is scaled like one that runs, for the recomputation of activations (see `no_rows`).
         """
         out = torch.zeros_like(x) if self.bias is None else self.bias.expand_as(x)
-        shifts = self.shifts()
-        idle = next(iter(shifts.values()), 1.0)
+        shifts = self.shifts(x)
+        idle = no_rows(next(iter(shifts.values()))) if shifts else 1.0
         for block, group, (rows, scale) in zip(self.blocks, self.groups, self.routes(shifts, x), strict=True):
             if scale is None:
                 if self.training and group.routes:
                     out = out + self.scaled(block, no_rows(x), idle).sum()
             elif rows is None:
-                out = out + self.scaled(block, x, scale)
+                out = out + self.scaled(block, x, scale).to(out.dtype)
             else:
                 out = out.index_add(0, rows, self.scaled(block, x[rows], scale).to(out.dtype))
         if self.training:
-            out = out + sum(shift * 0 for shift in shifts.values())
+            out = out + sum(shift.sum() * 0 for shift in shifts.values())
         return out if residual is None else residual + out
 
     def scaled(self, block: Block, x: torch.Tensor, scale: Factor) -> torch.Tensor:

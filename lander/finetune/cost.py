@@ -93,8 +93,8 @@ def running(prepared: Prepared, direction: str) -> list[tuple[nn.Linear, bool]]:
     # What does not run in this direction
     absent = [part.trained if part.is_off else part.untouched for part in switches(layers).values()]
     for ffn in (part for part in layers.modules() if isinstance(part, BlockFFN)):
-        scales = ffn.scales(ffn.shifts(), direction)
-        absent += [block for block, scale in zip(ffn.blocks, scales, strict=True) if scale is None]
+        absent += [block for block, scale in zip(ffn.blocks, ffn.scales({}, direction), strict=True) if scale is None]
+        absent += [gate for name, gate in ffn.gates.items() if name != direction]
     left_out = {id(part) for module in absent for part in module.modules()}
     return [
         (part, depth >= lowest)

@@ -122,7 +122,10 @@ class Engine:
     """
 
     def __init__(self, loss: nn.Module, groups: Sequence[ParameterGroup], settings: Training):
-        """`loss`: batch -> scalar. `settings.accumulate` counts the micro-batches of an update over all ranks."""
+        """`loss`: batch -> the losses of its parts, or a scalar.
+
+        `settings.accumulate` counts the micro-batches of an update over all ranks.
+        """
         ranks = dist.get_world_size()
         if settings.accumulate % ranks:
             raise UserError(
@@ -177,7 +180,7 @@ class Engine:
         for options in self.optimizer.param_groups:
             options.update(lr=0.0, weight_decay=0.0, idle=False)
         for _ in range(self.micro_batches):
-            self.backward(batch, 0)
+            self.backward(batch, factor=0)
         if self.overflow:
             what = "before any update the loss or its gradient is not finite"
             raise UserError(f"finetune: {what}; use another base, or model.dtype: float32")
@@ -195,18 +198,18 @@ class Engine:
             options.update(lr=rate, idle=idle, updates=self.updates[number])
             self.updates[number] += not idle
 
-    def backward(self, batch: Any, factor: float = 1.0) -> float:
-        """Forward and backward pass of one micro-batch; the last one of an update steps. Returns the loss."""
+    def backward(self, *batch: Any, factor: float = 1.0) -> list[float]:
+        """Forward and backward pass of one micro-batch; the last one of an update steps. Returns its parts' losses."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            loss = self.deepspeed(batch)
-        self.deepspeed.backward(loss * factor)
+            loss = self.deepspeed(*batch)
+        self.deepspeed.backward(loss.mean() * factor)
         self.deepspeed.step()
-        return loss.item()
+        return loss.reshape(-1).tolist()
 
-    def loss(self, batch: Any) -> float:
-        """The loss of a micro-batch, without a gradient."""
+    def loss(self, *batch: Any) -> list[float]:
+        """The losses of the parts of a micro-batch, without a gradient."""
         with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            return self.deepspeed(batch).item()
+            return self.deepspeed(*batch).reshape(-1).tolist()
 
     @property
     def overflow(self) -> bool:

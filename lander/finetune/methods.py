@@ -47,10 +47,11 @@ class Options:
     masks: dict[str, pd.DataFrame] = field(default_factory=dict)
     trained_in: frozenset[str] | None = None  # directions of the training; None: all that have masks
     routing: Routing = field(default_factory=Routing)
-    scope: str = "layer"  # or `ffn`: without attention and norms
+    scope: str = "layer"  # or `ffn`: without attention and norms; or `neurons`: without the FFN's output bias too
     lora: Lora = field(default_factory=Lora)
     bottleneck: int | None = None  # width N of the adapter; None: the largest within `budget_layers` whole layers
     budget_layers: int | None = None
+    budget_share: float = 1.0  # of their neurons, with the scope `neurons`
 
 
 @dataclass
@@ -101,7 +102,7 @@ def lora(network: nn.Module, options: Options) -> Prepared:
 
 def lora_matched(network: nn.Module, options: Options) -> Prepared:
     """LoRA on every linear map, of the rank whose parameters come nearest to those of `budget_layers` layers."""
-    budget = adapters.layers_budget(network, options.budget_layers, options.scope)
+    budget = adapters.layers_budget(network, options.budget_layers, options.scope, options.budget_share)
     per_rank = sum(part.in_features + part.out_features for part in linear_maps(network).values())
     rank = max(1, round(budget / per_rank))
     return lora(network, replace(options, lora=Lora(rank=rank, alpha=options.lora.alpha)))
@@ -175,14 +176,14 @@ def with_lora(network: nn.Module, lora: Lora) -> nn.Module:
 
 def routed_unshared(network: nn.Module, options: Options) -> Prepared:
     """Blocks as the masks say, without what the directions share."""
-    return routed(network, replace(options, scope="blocks"))
+    return routed(network, replace(options, scope="neurons"))
 
 
 def routed(network: nn.Module, options: Options) -> Prepared:
     """Blocks as the masks say, in groups by those of the directions in training that use them.
 
     What the directions share in a layer is trained by all of them, or by those that have chosen the layer: the output
-    bias (scope `ffn`), attention and norms too (`layer`), or nothing (`blocks`).
+    bias (scope `ffn`), attention and norms too (`layer`), or nothing (`neurons`).
     """
     router, trained_in = Router(), options.trained_in or frozenset(options.masks)
     installed = install(network, options.masks, router, options.routing, options.scope)
@@ -195,9 +196,9 @@ def routed(network: nn.Module, options: Options) -> Prepared:
             if users := group.trained_in & trained_in:
                 blocks[users].update((names[id(p)], p) for p in block.parameters())
         for direction in sorted(trained_in & set(ffn.gates)):
-            gates[direction][names[id(ffn.gates[direction].shift)]] = ffn.gates[direction].shift
+            gates[direction].update((names[id(p)], p) for p in ffn.gates[direction].parameters())
         used = ffn.chosen_by & trained_in if ffn.untouched_in else None
-        parts = [ffn.bias] if ffn.bias is not None and options.scope != "blocks" else []
+        parts = [ffn.bias] if ffn.bias is not None and options.scope != "neurons" else []
         if options.scope == "layer":
             part = families.layers_of(network)[layer]
             inside = {id(p) for p in ffn.parameters()}

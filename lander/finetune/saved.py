@@ -326,7 +326,7 @@ class Base(BaseModel):
 
 class Route(BaseModel):
     scale: Literal["input", "output"]
-    gate: Literal["static", "learned", "off"]
+    gate: Literal["static", "learned", "token", "off"]
 
 
 class Manifest(BaseModel):

@@ -22,6 +22,7 @@ class Router:
 
     direction: str | None = None
     rows: Sequence[str | None] | None = None
+    progress: float = 0.0  # of a training: the share of its updates that are done
 
     @contextmanager
     def mixed(self, rows: Sequence[str | None]) -> Iterator[None]:

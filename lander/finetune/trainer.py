@@ -1,6 +1,8 @@
 """The training loop. Directions take turns; an update is a window of micro-batches.
 
 The gradient of an update is that of the mean of its micro-batches' losses, each the mean over its predicted tokens.
+With `mix_directions`, one pass has a micro-batch of each direction as its parts. Its loss is the mean of theirs, so the
+gradient is the same.
 With several ranks, rank r takes micro-batches r, r + ranks, ... of the window. The number of ranks changes nothing
 but the order of summation. What DeepSpeed needs to do this exactly is in `lander.finetune.engine`.
 """
@@ -8,7 +10,7 @@ but the order of summation. What DeepSpeed needs to do this exactly is in `lande
 import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -24,8 +26,8 @@ from lander.finetune.engine import MASTERS, Engine, say
 from lander.finetune.halves import halve, plain_attention
 from lander.finetune.methods import Prepared
 from lander.finetune.schedule import Schedule
-from lander.models.losses import summed_loss
-from lander.models.tokens import Batch, Codec
+from lander.models.losses import summed_loss, summed_losses
+from lander.models.tokens import IGNORED, Batch, Codec
 from lander.shared import machine
 from lander.shared.errors import UserError
 from lander.shared.progress import progress
@@ -40,15 +42,22 @@ class Diverged(UserError):
 
 
 class TranslationLoss(nn.Module):
-    """Mean loss of the predicted tokens."""
+    """Mean loss of the predicted tokens, of a batch or of each of its parts."""
 
     def __init__(self, network: nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, batch: Batch) -> torch.Tensor:
-        """Loss of a batch in nats per token, a scalar."""
-        return summed_loss(self.network, batch, input_ids=batch.input_ids) / batch.predicted
+    def forward(self, batch: Batch, sizes: Sequence[int] = ()) -> torch.Tensor:
+        """Loss of a batch in nats per token, a scalar; of several parts, with so many rows each, (parts)."""
+        if len(sizes) < 2:
+            return summed_loss(self.network, batch, input_ids=batch.input_ids) / batch.predicted
+        return summed_losses(self.network, batch, sizes, input_ids=batch.input_ids) / predicted(batch, sizes)
+
+
+def predicted(batch: Batch, sizes: Sequence[int]) -> torch.Tensor:
+    """Number of tokens with a loss in each part of a batch: (parts)."""
+    return torch.stack([part.sum() for part in (batch.labels[:, 1:] != IGNORED).split(list(sizes))])
 
 
 class Trainer:
@@ -56,6 +65,7 @@ class Trainer:
 
     def __init__(self, prepared: Prepared, schedule: Schedule, codec: Codec, settings: Training):
         self.prepared, self.schedule, self.codec, self.settings = prepared, schedule, codec, settings
+        self.together = settings.together(len(schedule.directions))  # micro-batches of the schedule in one pass
         self.engine = Engine(TranslationLoss(prepared.network), prepared.groups, settings)
         first = schedule.directions[0]
         prepared.router.direction = first
@@ -69,9 +79,11 @@ class Trainer:
         """
         s = self.settings
         rate = learning_rate(update, s.steps, s.learning_rate, s.warmup, s.schedule)
-        numbers = range(update * s.accumulate, (update + 1) * s.accumulate)  # of the micro-batches, over all ranks
+        window = s.accumulate * self.together
+        numbers = range(update * window, (update + 1) * window)  # of the micro-batches, over all ranks
         directions = [self.schedule.direction(number) for number in numbers]
         self.engine.begin(set(directions), rate)
+        self.prepared.router.progress = update / s.steps
         rows = loss_rows(self.losses(numbers, self.engine.backward), directions, update, rate)
         if self.engine.overflow:
             raise Diverged(f"finetune: the gradient is not finite at update {update}; {REMEDY}")
@@ -79,32 +91,43 @@ class Trainer:
 
     def base_loss(self) -> float:
         """The base's loss on the pairs of the first update, in nats per token. To call before any update."""
-        losses = self.losses(range(self.settings.accumulate), self.engine.loss, routed=False)
+        losses = self.losses(range(self.settings.accumulate * self.together), self.engine.loss, routed=False)
         return float((losses[:, 0] * losses[:, 1]).sum() / losses[:, 1].sum())
 
-    def losses(self, numbers: range, run: Callable[[Batch], float], routed: bool = True) -> torch.Tensor:
+    def losses(self, numbers: range, run: Callable[..., list[float]], routed: bool = True) -> torch.Tensor:
         """Loss and predicted tokens of each micro-batch, over all ranks: float64 (micro-batches, 2).
 
         `routed`: whether a micro-batch runs its direction's blocks; else it runs all, as text without a direction does.
         """
         found = torch.zeros(len(numbers), 2, dtype=torch.float64)
-        for place in range(dist.get_rank(), len(numbers), dist.get_world_size()):
-            batch = self.micro_batch(numbers[place], routed)
-            found[place] = torch.tensor([run(batch), batch.predicted], dtype=torch.float64)
+        passes = range(0, len(numbers), self.together)
+        for place in passes[dist.get_rank() :: dist.get_world_size()]:
+            batch, sizes = self.micro_batch(numbers[place], routed)
+            rows = found[place : place + self.together]
+            rows[:, 1] = predicted(batch, sizes)
+            rows[:, 0] = torch.tensor(run(batch, sizes), dtype=torch.float64)
         if dist.get_world_size() > 1:
             found = found.to(self.engine.device)
             dist.all_reduce(found)
             found = found.cpu()
         return found
 
-    def micro_batch(self, number: int, routed: bool) -> Batch:
-        """A micro-batch on the device, the router and the dice set for it."""
+    def micro_batch(self, number: int, routed: bool) -> tuple[Batch, list[int]]:
+        """The micro-batches of a pass, of which this is the first, on the device as one, and the rows of each.
+
+        The router and the dice are set for it.
+        """
         torch.manual_seed(self.schedule.seed + 7919 * number)  # dropout depends on the micro-batch alone
-        direction = self.schedule.direction(number)
-        self.prepared.router.direction = direction if routed else None
-        pairs = self.schedule.pairs[direction]
-        sequences, skips = zip(*(pairs[index] for index in self.schedule.indices(number)), strict=True)
-        return self.codec.pad_right(list(sequences), list(skips)).to(self.engine.device)
+        parts = {
+            self.schedule.direction(one): self.schedule.indices(one) for one in range(number, number + self.together)
+        }
+        rows = [(direction, index) for direction, indices in parts.items() for index in indices]
+        router = self.prepared.router
+        router.direction = next(iter(parts)) if routed else None
+        router.rows = [direction for direction, _ in rows] if routed and len(parts) > 1 else None
+        sequences, skips = zip(*(self.schedule.pairs[direction][index] for direction, index in rows), strict=True)
+        batch = self.codec.pad_right(list(sequences), list(skips)).to(self.engine.device)
+        return batch, [len(indices) for indices in parts.values()]
 
 
 def train(

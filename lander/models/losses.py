@@ -9,6 +9,7 @@ exist (as in Liger-Kernel's fused linear cross-entropy, Hsu et al. 2024):
     dL/dz_v = softmax(z)_v - [v is the label]
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -30,11 +31,24 @@ def summed_loss(network: nn.Module, batch: Batch, **inputs: torch.Tensor) -> tor
     """
     if not torch.is_grad_enabled():
         return token_losses(network, batch, **inputs).sum()
-    hidden, labels, head, cap = _predicting(network, batch, inputs)
+    return _sum(*_predicting(network, batch, inputs))
+
+
+def _sum(hidden: torch.Tensor, labels: torch.Tensor, head: nn.Module, cap: float | None) -> torch.Tensor:
     trained = [parameter for parameter in head.parameters() if parameter.requires_grad]
     if any(hasattr(parameter, "ds_id") for parameter in trained):  # ZeRO 3 scatters them again before the gradient
         return cross_entropy(_capped(head(hidden), cap), labels, reduction="sum")
     return _SummedLoss.apply(hidden, labels, head, cap, *trained)
+
+
+def summed_losses(network: nn.Module, batch: Batch, sizes: Sequence[int], **inputs: torch.Tensor) -> torch.Tensor:
+    """The same of each part of a batch: (parts). `sizes`: the rows of each, in order."""
+    counts = [int(part.sum()) for part in (batch.labels[:, 1:] != IGNORED).split(list(sizes))]
+    if not torch.is_grad_enabled():
+        return torch.stack([part.sum() for part in token_losses(network, batch, **inputs).split(counts)])
+    hidden, labels, head, cap = _predicting(network, batch, inputs)
+    parts = zip(hidden.split(counts), labels.split(counts), strict=True)
+    return torch.stack([_sum(states, chosen, head, cap) for states, chosen in parts])
 
 
 def token_losses(network: nn.Module, batch: Batch, **inputs: torch.Tensor) -> torch.Tensor:

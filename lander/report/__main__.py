@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -71,6 +72,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     shown = inputs.Inputs(
         name=args.run,
         **given,
+        date=datetime.fromtimestamp(args.scores.stat().st_mtime, UTC).strftime("scored %d %B %Y"),
         config_path=str(args.config) if args.config else None,
         losses={model: inputs.read_loss(path) for model, path in models["loss"].items()},
         runs={model: inputs.read_object(path) for model, path in models["runs"].items()},

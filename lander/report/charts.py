@@ -72,6 +72,8 @@ def lines(
             style = svg.line_style(index) | (styles or {}).get(one, {})
             marks = {"markevery": (index % step, step), "capsize": 2.5}  # markers of two long lines seldom coincide
             axis.errorbar(rows["value"], _finite(rows["mean"]), _spread(rows), label=one, **style, **marks)
+            labels = [f"{one}, {value:g}: {mean:.4g}" for value, mean in zip(rows["value"], rows["mean"], strict=True)]
+            hover(axis, rows["value"], rows["mean"], labels)
             ring = rows[rows["value"].isin(panel.chosen.get(one, ()))]
             circle = HOLLOW | {"marker": "o", "markersize": 10, "markeredgecolor": style["color"]}
             axis.plot(ring["value"], _finite(ring["mean"]), **circle)
@@ -133,6 +135,7 @@ def scatter(name: str, title: str, panels: Sequence[Panel], log: bool = False) -
             x, y = (getattr(row, name, math.nan) for name in ("spread_x", "spread_y"))
             spread = {name: size for name, size in (("xerr", x), ("yerr", y)) if math.isfinite(size)}
             axis.errorbar(row.x, row.y, label=row.label, **spread, **style)
+            hover(axis, [row.x], [row.y], [f"{row.label}: {row.x:.4g}, {row.y:.4g}"])
         front = panel.data[panel.data["best"]].sort_values("x")
         axis.plot(front["x"], front["y"], color=svg.MUTED, linestyle=svg.DASHES[2], linewidth=1, zorder=0)
         _describe(axis, panel, axis.axhline)
@@ -272,6 +275,23 @@ def finish(figure: Figure, name: str, title: str) -> str:
         columns = math.ceil(len(shown) / rows)
         figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=columns)
     return svg.to_svg(figure, name, title)
+
+
+def hover(axis: Axes, x: Sequence[float], y: Sequence[float], texts: Sequence[str]) -> None:
+    """Texts that the page shows where the pointer is over a point; the points themselves cannot be seen."""
+    kept = [(one, other, text) for one, other, text in zip(x, y, texts, strict=True) if math.isfinite(other)]
+    if kept:
+        places, heights, said = zip(*kept, strict=True)
+        look = {
+            "linestyle": "",
+            "marker": "o",
+            "markersize": 9,
+            "markeredgewidth": 0,
+            "alpha": 0,
+            "color": svg.INK,
+            "zorder": 9,
+        }
+        axis.plot(places, heights, **look, gid=svg.HOVER)[0].said = said
 
 
 def whole_numbers(axis: Axes) -> None:

@@ -48,6 +48,7 @@ class Inputs:
     lengths: pd.DataFrame = field(default_factory=pd.DataFrame)  # language, characters, sentences
     code: dict[str, Any] = field(default_factory=dict)  # stage -> digest of its code
     made: dict[str, Any] = field(default_factory=dict)  # git, machine and versions that make the page
+    date: str = ""  # when the scores were made
 
     @property
     def models(self) -> list[Model]:

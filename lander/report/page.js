@@ -68,7 +68,45 @@ function makeSortable(table) {
 
 for (const table of document.querySelectorAll("table.sortable")) makeSortable(table);
 
+// What is wider than its place says that it scrolls.
+const sizes = new ResizeObserver((all) => requestAnimationFrame(() => {
+  for (const { target } of all) target.classList.toggle("scrolls", target.scrollWidth > target.clientWidth + 1);
+}));
+for (const place of document.querySelectorAll(".scroll, .plot")) sizes.observe(place);
+
 // ---------------------------------------------------------------- translations
+
+// Words as the language writes them (Chinese has no spaces), with what is between them.
+function parts(text, language) {
+  if (!window.Intl?.Segmenter) return text.split(/([\p{L}\p{M}\p{N}]+)/u);
+  return [...new Intl.Segmenter(language, { granularity: "word" }).segment(text)].map((one) => one.segment);
+}
+
+const folded = (word) => word.normalize("NFC").toLowerCase();
+
+// Marks of the words of a text: `kind` gives the class of a word, empty for none. The text itself stays.
+function markWords(element, kind) {
+  const text = element.textContent;
+  const pieces = parts(text, element.lang).map((word) => {
+    const name = /[\p{L}\p{N}]/u.test(word) ? kind(folded(word)) : "";
+    return name ? Object.assign(document.createElement("mark"), { className: name, textContent: word }) : word;
+  });
+  element.replaceChildren(...pieces);
+}
+
+// Words of A and B that the reference lacks, or that only one of them has in common with it.
+function markItem(item, a, b) {
+  const texts = new Map(item.terms.map((term) => [term.dataset.m, term.nextElementSibling]));
+  const references = [...item.article.querySelectorAll("dt:not([data-m]) + dd")].slice(1);
+  const words = (...all) => new Set(all.filter(Boolean).flatMap((one) => parts(one.textContent, one.lang)).map(folded));
+  const [wanted, one, other] = [words(...references), words(texts.get(a)), words(texts.get(b))];
+  for (const [name, text] of texts) {
+    const rest = name === a ? other : one;
+    if (name !== a && name !== b) text.replaceChildren(text.textContent);
+    else markWords(text, (word) => (!wanted.has(word) ? "off" : a !== b && !rest.has(word) ? "only" : ""));
+  }
+  for (const text of references) markWords(text, (word) => (one.has(word) || other.has(word) ? "" : "only"));
+}
 
 const FEW = 100; // sentences: up to so many search results are shown at once, in all lists
 
@@ -163,6 +201,14 @@ function makeBrowser(form) {
     document.getElementById("found").textContent =
       `${shown} sentence${shown === 1 ? "" : "s"} in ${places} list${places === 1 ? "" : "s"}.`;
   }
+
+  function mark(group) {
+    if (group.element.open) for (const item of group.items) markItem(item, fields.a.value, fields.b.value);
+  }
+
+  for (const group of groups) group.element.addEventListener("toggle", () => mark(group));
+  for (const field of [fields.a, fields.b]) field.addEventListener("change", () => groups.forEach(mark));
+  groups.forEach(mark);
 
   let timer = 0;
   form.addEventListener("input", () => {

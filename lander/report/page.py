@@ -10,6 +10,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from lander.report import charts, data, detection, provenance, scores, summary, training
+from lander.report.analysis import analysis
 from lander.report.document import PICTURE_FIRST, Document
 from lander.report.inputs import Inputs
 from lander.report.paper import beside
@@ -49,7 +50,6 @@ def write(
     others = [one for one in documents if one not in pareto]
     sections = {  # id -> heading, whether there is something in it
         "summary": ("Summary", True),
-        "gain-section": ("Gain, forgetting, cost", pareto or figures["gain"]),
         "scores-section": ("Scores", True),
         "beside": ("Beside the paper", compared),
         "experiments": ("Experiments", others),
@@ -60,6 +60,9 @@ def write(
         "cost": ("Time and memory", figures["cost"]),
         "provenance": ("Provenance", True),
     }
+    sizes: dict[str, dict[str, int]] = {}  # test set -> direction -> sentences
+    for group in browser.groups if browser else []:
+        sizes.setdefault(group.test, {})[str(group.direction)] = group.total
     text = (
         environment()
         .get_template("page.html")
@@ -74,6 +77,8 @@ def write(
             **{"pareto": pareto, "beside": compared, "experiments": others, "browser": Markup(BROWSER)},
             **{"summary": summary, "scores": scores, "detection": detection, "training": training, "data": data},
             provenance=provenance,
+            sizes=sizes,
+            analysis=analysis(browser) if browser else None,
         )
     )
     if browser:

@@ -1,23 +1,20 @@
 """Section "Scores": the tables of scores, differences to baselines and prompts, and the figure of all scores.
 
-`lander compare`, `lander scores` and the section "Beside the paper" use the same tables.
+`lander compare`, `lander scores` (`lander.report.terminal`) and the section "Beside the paper" use the same tables.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 
 from lander.evaluate.collect import MEANS
 from lander.evaluate.metrics import Look, look, sort_metrics
 from lander.report import charts, labels
-from lander.report.inputs import Inputs, read_scores_table
+from lander.report.inputs import Inputs
 from lander.report.labels import MEAN_LABELS, Method, method_key, run_label, sort_directions
-from lander.report.significance import SIGNIFICANT, Outcome, Significance, read_significance
+from lander.report.significance import SIGNIFICANT, Outcome, Significance
 from lander.report.svg import Drawn
-from lander.report.tables import MISSING, Cell, Table, markdown, signed
-from lander.shared.errors import UserError
+from lander.report.tables import MISSING, Cell, Table, signed
 
 OPEN = ("bleu", "chrf2++")  # shown openly; the other measurements are in a closed part
 UNKNOWN = "It is not known which of these scores are better (evaluate.neural: less_is_better), so none is marked."
@@ -167,28 +164,6 @@ def prompt_table(prompts: pd.DataFrame) -> Table:
     rows = [(prompt, [found.get((prompt, name), MISSING) for name in columns]) for prompt in names]
     notes = ["Bold: the prompt that zero-shot (best prompt) uses in this direction."]
     return Table.of("BLEU of the untrained base on the dev set", "prompt", columns, rows, notes=notes)
-
-
-def terminal(run: Path, metric: str) -> str:
-    """A run's scores of one metric as Markdown: a table of each test set, and the means minus the baselines'."""
-    path, tests = run / "evaluate" / "scores.csv", run / "evaluate" / "significance.csv"
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; name the folder of a finished run, as in results/demo")
-    scores = read_scores_table(path)
-    if metric not in set(scores["metric"]):
-        raise UserError(f"--metric: {metric}: not in {path}; there are: {', '.join(scores['metric'].unique())}")
-    tested = read_significance(tests) if tests.is_file() else Significance()
-    means, intervals = tested.only(means=True), replace(tested, tests={})
-    parts = []
-    for test in sorted(scores["test"].unique()):
-        if table := score_table(scores, test, metric, intervals):
-            rows = []
-            for label, (mean, *others) in table.rows:  # of the intervals only those of the means, which come first
-                rows.append((label, [replace(mean, spread=f"{mean.spread} {mean.interval}".strip()), *others]))
-            parts.append(replace(table, rows=rows))
-            parts += [replace(one, notes=[]) for one in baseline_tables(means, test, metric)]
-    notes = [f"Differences: p is Holm-corrected, of {tested.test}. Bold: {SIGNIFICANT}."] if means.tests else []
-    return "\n\n".join([*map(markdown, parts), *notes])
 
 
 def score_figure(inputs: Inputs, tests: Sequence[str]) -> Drawn | None:

@@ -1,22 +1,26 @@
 """Section "Summary": which method is best and by how much, what training cost, and what to be careful about."""
 
-import pandas as pd
+from collections.abc import Mapping
 
-from lander.config.methods import TRAINING_FREE
+import pandas as pd
+from markupsafe import Markup
+
+from lander.config.methods import TRAINED
 from lander.evaluate.collect import MEANS
 from lander.report.detection import NEURON, chosen_layers, foreign_masks
 from lander.report.document import listed
 from lander.report.inputs import Inputs
 from lander.report.labels import MEAN_LABELS, SIDES, Method, in_order, method_key, method_of, run_label, sort_directions
-from lander.report.scores import score_columns
 from lander.report.significance import SIGNIFICANT
 from lander.report.tables import MISSING, Cell, Table, counted, duration, first, measured, quantity, signed, size
+from lander.report.translations import visible
 
 GLANCE = {"bleu": "BLEU", "chrf2++": "chrF2++"}
 OWN = ("landermt", "main")
 FLOOR = 5.0  # mean BLEU below which the order of methods says little
 OFF = 0.01  # share of outputs in a wrong language above which a method is named
 ONE_SEED = "One seed: the tests say whether a difference would hold for other sentences, not for another seed."
+SMALL = 100  # sentences of a test set below which differences are uncertain
 FEW = 0.1  # share of outputs long enough to identify their language below which a direction is not judged
 
 
@@ -37,7 +41,11 @@ def facts(inputs: Inputs, tests: list[str]) -> list[str]:
         "seed": scores["seed"].nunique(),
     }
     base = inputs.setting("model", "path")
-    return [*([f"base {base}"] if isinstance(base, str) else []), *counted(counts)]
+    return [
+        *([f"base {base}"] if isinstance(base, str) else []),
+        *counted(counts),
+        *([inputs.date] if inputs.date else []),
+    ]
 
 
 def means_by_run(scores: pd.DataFrame, test: str, metric: str, direction: str = "mean") -> pd.Series:
@@ -61,55 +69,27 @@ def sides(scores: pd.DataFrame, test: str) -> dict[str, str]:
     return SIDES if there.issuperset(SIDES) else {"mean": "all directions"}
 
 
-def verdict(inputs: Inputs, test: str) -> list[dict[str, str]]:
-    """The best methods of a test set (heading -> text), out of English and into English if the run has both."""
+def answers(inputs: Inputs, test: str) -> list[Markup]:
+    """Three comparisons on a test set: the best trained method and zero-shot, then landermt and others."""
+    means = {of: means_by_run(inputs.scores, test, "bleu", name) for name, of in sides(inputs.scores, test).items()}
+    total = sum(means.values()).dropna().sort_values(ascending=False, kind="stable")
+    trained = [run for run in total.index if run[0] in TRAINED]
+    zero = [run for run in total.index if run[0] == "zero-shot"]
+    own = OWN if OWN in trained else trained[0] if trained else None
+    pairs = [(trained[0], zero[0])] if trained and zero else []
+    pairs += [
+        (own, run) for run in sorted(trained, key=lambda run: (run != trained[0], run[0] != "lora")) if run != own
+    ]
     found = []
-    for name, of in sides(inputs.scores, test).items():
-        means = means_by_run(inputs.scores, test, "bleu", name)
-        if means.empty:
-            continue
-        best = listed(map(run_label, leaders(means)))
-        zero = means[[run for run in means.index if run[0] == "zero-shot"]]
-        trained = means[[run for run in means.index if run[0] not in TRAINING_FREE]]
-        best = f"tied: {best}" if len(leaders(means)) > 1 else best
-        own = f"{means[OWN]:.1f}" if OWN in means.index else MISSING
-        found.append({f"best on {test}, {of}": best, "mean BLEU": f"{means.iloc[0]:.1f}", "mean BLEU of landermt": own})
-        if len(zero) and len(trained):  # the best trained method against the better prompt
-            pair = f"{listed(map(run_label, leaders(trained)))} − {run_label(leaders(zero)[0])}"
-            found[-1][f"gain: {pair}"] = signed(trained.iloc[0] - zero.iloc[0])
+    for one, other in pairs[:3]:
+        parts = []
+        for name, of in sides(inputs.scores, test).items():
+            outcome = inputs.significance.compare(one, other, (test, name, "bleu"))
+            sure = "" if outcome is None or outcome.significant else " (not significant)"
+            parts.append(f"{signed(means[of][one] - means[of][other])} {of}{sure}")
+        text = Markup("<code>{}</code> against <code>{}</code>: BLEU {}.")
+        found.append(text.format(*(visible(run_label(run)) for run in (one, other)), listed(parts)))
     return found
-
-
-def winners_table(inputs: Inputs, test: str) -> Table | None:
-    """Which method is best in each direction, by how much, and whether that is more than chance."""
-    rows = inputs.scores.query("test == @test and metric == 'bleu'")
-    if rows.empty:
-        return None
-    means = rows.groupby(["method", "variant", "direction"])["score"].mean().unstack()
-    tested = inputs.significance
-    table = []
-    for name in score_columns(means.columns):
-        order = means[name].dropna().sort_values(ascending=False, kind="stable")
-        best, place = leaders(order), (test, name, "bleu")
-        span = tested.intervals.get((best[0], place)) if len(best) == 1 else None
-        score = Cell(f"{order.iloc[0]:.1f}", interval=f"{span[0]:.1f}–{span[1]:.1f}" if span else "")
-        second = [MISSING, "tied" if len(best) > 1 else MISSING, MISSING]
-        if len(best) == 1 < len(order):
-            outcome = tested.compare(best[0], order.index[1], place)
-            sure = ("yes, " if outcome.significant else "no, ") + outcome.text if outcome else "not tested"
-            second = [run_label(order.index[1]), signed(order.iloc[0] - order.iloc[1]), sure]
-        beaten = [base for base in tested.baselines if all(base in tested.beaten(run, place) for run in best)]
-        ahead = [Cell(", ".join(map(run_label, beaten)) or "none", value=len(beaten))] if tested.tests else []
-        table.append((MEAN_LABELS.get(name, name), [", ".join(map(run_label, best)), score, *second, *ahead]))
-    columns = ["best", "BLEU", "second", "ahead by", "significant"]
-    notes = ["No paired tests were made: a small lead may be chance."]
-    if tested.tests:
-        columns.append("significantly ahead of")
-        notes = [
-            f"Significant: Holm-corrected {SIGNIFICANT}. “not tested”: neither of the two is one of the baselines "
-            f"({', '.join(map(run_label, tested.baselines))}). Last column: of these baselines."
-        ]
-    return Table.of(f"Best method by direction, BLEU on {test}", "direction", columns, table, notes=notes)
 
 
 def average(inputs: Inputs, run: Method, key: str) -> float | None:
@@ -212,8 +192,8 @@ def findings(inputs: Inputs) -> list[tuple[str, str, str]]:
     return found
 
 
-def cautions(inputs: Inputs, tests: list[str]) -> list[str]:
-    """What to be careful about when reading the scores."""
+def cautions(inputs: Inputs, tests: list[str], sizes: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """What to be careful about when reading the scores. `sizes`: test set -> direction -> number of sentences."""
     scores, tested = inputs.scores, inputs.significance
     seeds, found = scores["seed"].nunique(), []
     if seeds == 1:
@@ -222,15 +202,20 @@ def cautions(inputs: Inputs, tests: list[str]) -> list[str]:
         found.append(
             f"{seeds} seeds: significant means over sentences and over seeds. A few seeds show little of their spread."
         )
-    return found + [f"{test}: {text}" for test in tests for text in _test_cautions(scores, test)]
+    return found + [f"{test}: {text}" for test in tests for text in _test_cautions(scores, test, sizes.get(test, {}))]
 
 
-def _test_cautions(scores: pd.DataFrame, test: str) -> list[str]:
+def _test_cautions(scores: pd.DataFrame, test: str, sizes: Mapping[str, int]) -> list[str]:
     found, wanted = [], sides(scores, test)
     top = max(means_by_run(scores, test, "bleu", name).max() for name in wanted)
     if top < FLOOR:
         found.append(f"no method reaches {FLOOR:g} BLEU; the best has {top:.1f}. The order of such scores says little.")
     rows = scores[(scores["test"] == test) & ~scores["direction"].isin(MEANS)]
+    if few := {name: number for name, number in sizes.items() if number < SMALL}:
+        least = min(few.values())
+        found.append(
+            f"only {least} sentences in {first(sort_directions(few))}. Differences below a few points say little."
+        )
     values = dict(list(rows.groupby("metric")))
     if "contaminated" in values and (worst := values["contaminated"].nlargest(1, "score").iloc[0])["score"] > 0:
         found.append(

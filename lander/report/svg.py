@@ -8,6 +8,7 @@ In the page each colour is a CSS variable (see page.css), so that figures follow
 import io
 import re
 import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -25,6 +26,7 @@ NAMES = ("blue", "vermillion", "green", "purple", "orange", "sky", "ink")
 VARIABLES = dict(zip(PALETTE, NAMES, strict=True)) | {MUTED: "muted", GRID: "grid", BAND: "band", PAGE: "page"}
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h")
 DASHES = ("-", (0, (5, 2)), (0, (1.2, 1.6)), (0, (6, 2, 1.2, 2)))
+HOVER = "hover"  # id of groups of points that only say their values
 HATCHES = ("", "////", "----", "\\\\\\\\", "xxxx", "||||", "++++", "//", "--", "xx")  # dots would be 250 kB each
 
 RC = {
@@ -102,16 +104,29 @@ def to_svg(figure: Figure, name: str, title: str) -> str:
     map is of the class `shaded`: its cells and numbers keep their colours on a dark page.
     """
     drawn = [one for axes in figure.axes for one in (*axes.lines, *axes.patches, *axes.collections, *axes.images)]
+    said: dict[str, Sequence[str]] = {}
     for number, one in enumerate(drawn):
-        if one.get_zorder():
+        if one.get_gid() == HOVER:
+            one.set_gid(f"{HOVER}-{number}")
+            said[f"{HOVER}-{number}"] = one.said
+        elif one.get_zorder():
             one.set_gid(f"data-{type(one).__name__}-{number}")
     stream = io.StringIO()
     with matplotlib.rc_context(RC | {"svg.hashsalt": name}), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a letter that matplotlib's font lacks is still text in the SVG
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", stream.getvalue(), flags=re.DOTALL)
+    for group, texts in said.items():
+        start = text.index(f'<g id="{group}">')
+        end, found = text.index("</g>", start), iter(texts)
+        inner = re.sub(r"(<use[^>]*)/>", _titled(found), text[start:end])
+        text = text[:start] + inner + text[end:]
     shaded = ' class="shaded"' if any(isinstance(one, QuadMesh) for one in drawn) else ""
     return re.sub(r"<svg([^>]*>)", lambda m: f"<svg{shaded}{m[1]}\n <title>{escape(title)}</title>", text, count=1)
+
+
+def _titled(texts: Iterator[str]) -> Callable[[re.Match], str]:
+    return lambda mark: f"{mark[1]}><title>{escape(next(texts))}</title></use>"
 
 
 def inline(svg: str, name: str, description: str) -> str:

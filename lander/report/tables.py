@@ -71,13 +71,18 @@ class Table:
         return cls(caption, corner, [Head(heading) for _, heading in pairs], cells, shown, **more)
 
 
-def markdown(table: Table) -> str:
-    """A table as Markdown, its caption above and its notes below; a best cell is `**18.9** ±0.3`."""
+def headings(table: Table) -> list[str]:
+    """The headings of a table in one row; the groups tell columns of one heading apart."""
     heads = [head.text for head in table.heads]
-    if table.groups and len(set(heads)) < len(heads):  # the groups tell columns of one heading apart
+    if table.groups and len(set(heads)) < len(heads):
         groups = [group.text for group in table.groups for _ in range(group.span)]
         heads = [f"{group} {head}".strip() for group, head in zip(groups, heads, strict=True)]
-    rows = [[table.corner, *heads]]
+    return heads
+
+
+def markdown(table: Table) -> str:
+    """A table as Markdown, its caption above and its notes below; a best cell is `**18.9** ±0.3`."""
+    rows = [[table.corner, *headings(table)]]
     for label, cells in table.rows:
         texts = [f"**{cell.text}**" if cell.best else cell.text for cell in cells]
         rows.append([label, *(f"{text} {cell.spread}".strip() for text, cell in zip(texts, cells, strict=True))])

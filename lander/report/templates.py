@@ -17,6 +17,7 @@ from lander.report import svg
 from lander.report.translations import shortened, text_direction, visible
 
 HERE = Path(__file__).parent
+LARGE = 200_000  # characters of a file that is not in the page
 
 
 def style() -> dict[str, Any]:
@@ -31,6 +32,14 @@ def captions() -> dict[str, str]:
     return environment().get_template("texts.html").module.captions
 
 
+def saved(text: str, name: str) -> str:
+    """The address of a file: its content, or its name if it is too large to be in the page."""
+    if len(text) > LARGE:
+        return name
+    kind = "image/svg+xml" if name.endswith(".svg") else "text/csv"
+    return f"data:{kind};base64,{base64.b64encode(text.encode()).decode()}"
+
+
 def environment(*folders: Path) -> jinja2.Environment:
     """Templates of this folder and others. They escape text and show control characters, which HTML cannot hold."""
     made = jinja2.Environment(
@@ -41,6 +50,7 @@ def environment(*folders: Path) -> jinja2.Environment:
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
     made.filters |= {"shortened": shortened, "identifier": lambda text: re.sub(r"[^A-Za-z0-9_-]", "-", text)}
+    made.filters["saved"] = saved
     made.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False, indent=2)
     made.globals |= {"dir": text_direction, "inline": lambda *figure: Markup(svg.inline(*figure))}
     return made

@@ -1,4 +1,4 @@
-"""Sections "Gain, forgetting and cost", "Training" and "Time and memory": loss curves, and what the results cost."""
+"""The picture of gain against cost, sections "Training" and "Time and memory": loss curves, costs of the results."""
 
 import numpy as np
 import pandas as pd

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from sacrebleu.metrics import CHRF
 
-from lander.config.methods import TRAINING_FREE
+from lander.config.methods import TRAINED
 from lander.evaluate import translations
 from lander.report.labels import in_order, method_key, method_of, run_label, sort_directions
 from lander.shared.csvfile import read_csv
@@ -140,7 +140,7 @@ def first_pair(models: Sequence[Model], groups: Iterable[Group]) -> tuple[int, i
         scores.setdefault(output.model, []).append(output.chrf)
     mean = {index: sum(found) / len(found) for index, found in scores.items()}
     zero = [index for index in mean if models[index].method == "zero-shot"]
-    trained = [index for index in mean if models[index].method not in TRAINING_FREE]
+    trained = [index for index in mean if models[index].method in TRAINED]
     own = [index for index in sorted(trained) if method_of(models[index]) == ("landermt", "main")]
     one, other = max(zero, key=mean.get, default=0), max(own[:1] or trained, key=mean.get, default=len(models) - 1)
     return (one, other) if one != other else (0, len(models) - 1)

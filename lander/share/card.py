@@ -35,7 +35,7 @@ NAME = "README.md"
 TEMPLATE = Path(__file__).with_name("card.md")
 SETTINGS = (  # of a training, in the order of the card
     "learning_rate", "schedule", "warmup", "weight_decay", "clip", "batch_size", "accumulate", "max_length", "dtype",
-    "precision", "zero_stage", "scope", "scale", "gate", "lora_rank", "lora_alpha",
+    "mix_directions", "precision", "zero_stage", "scope", "scale", "gate", "lora_rank", "lora_alpha",
 )  # fmt: skip
 RECORDED = ("updates", "parameters_trained", "parameters_total", "pairs", "tokens", "device", "versions")
 LICENSES = Path(__file__).with_name("licenses.txt").read_text(encoding="utf-8").split()  # that the hub knows

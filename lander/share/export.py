@@ -49,7 +49,7 @@ def export(
 ) -> None:
     """Write a direction of a trained model as a plain model folder of the base's architecture, exactly.
 
-    UserError if no plain model equals this one (`adapter`).
+    UserError if no plain model equals this one (`adapter`, and gates that read tokens).
 
     Args:
         path: a trained model's folder, a delta file, or a base.
@@ -64,6 +64,11 @@ def export(
         raise UserError(
             f"{path}: a bottleneck adapter cannot be exported: it is not linear (a gelu is between its two maps), "
             "so no weights of the base's architecture equal it; use lander.load, `lander translate` or `lander delta`"
+        )
+    if trained and (trained.manifest["routing"] or {}).get("gate") == "token":
+        raise UserError(
+            f"{path}: a model with routing.gate: token cannot be exported: its gates read each token, so no weights of "
+            "the base's architecture equal it; use lander.load, `lander translate` or `lander delta`"
         )
     if trained is None and direction is None:
         raise UserError(f"{path}: --all: not a trained model, it has no directions; use --direction")

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from lander.shared.errors import UserError
 
-NAME = re.compile(r"([a-z-]+)/([A-Za-z0-9._+-]+)/s(\d+)")
+METHOD = "[A-Za-z0-9][A-Za-z0-9._-]*"  # name of a method of Lander, or of another system
+NAME = re.compile(rf"({METHOD})/([A-Za-z0-9._+-]+)/s(\d+)")
 
 
 @dataclass(frozen=True, order=True)

@@ -23,12 +23,11 @@ Example:
 """
 
 import argparse
-import json
 import math
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,8 +36,9 @@ import pandas as pd
 
 from lander.config.translate import Translate
 from lander.data.templates import Template, load_templates
+from lander.evaluate import translations
 from lander.evaluate.contamination import forms, normalise
-from lander.evaluate.translations import OTHERS, streams
+from lander.evaluate.translations import Translations, streams
 from lander.models import loading
 from lander.models.flags import add_model_flags, add_prompt_flags
 from lander.shared import machine, tables
@@ -125,13 +125,10 @@ def few_shot(
 
 def write_translations(path: Path, items: pd.DataFrame, outputs: Sequence[Output], losses: Sequence[float]) -> None:
     """One JSON object a line, as in the module's header; the loss of a model that has diverged is null."""
-    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as stream:
-        rows = zip(items["source"], tables.references_of(items), outputs, losses, strict=True)
-        for source, (reference, *others), output, loss in rows:
-            row = {"source": source, "reference": reference, "raw": output.text, "hypothesis": first_line(output.text)}
-            row |= {OTHERS: others} if others else {}
-            row |= {"cut": output.cut, "loss": round(loss, 4) if math.isfinite(loss) else None}
-            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+    raw = [output.text for output in outputs]
+    found = Translations.of(items, raw, list(map(first_line, raw)))
+    nats = [round(loss, 4) if math.isfinite(loss) else None for loss in losses]
+    translations.write(path, replace(found, cut=[output.cut for output in outputs], loss=nats))
 
 
 def choose_prompts(

@@ -25,16 +25,17 @@ def summary(files: Sequence[Path]) -> str:
     length = f"{settings.finetune.steps} updates" if settings.finetune.steps else f"{settings.finetune.epochs:g} epochs"
     contrast = (code for code in settings.awareness.languages if code not in settings.languages)
     tests = (f"{name} ({len(served)} directions)" for name, served in settings.tested(settings.directions).items())
+    each = settings.finetune.together(len(settings.directions))
     rows = {
         "run": f"{settings.run}, to results/{settings.run}/",
         "model": f"{settings.model.path} ({'local folder' if base.kind == 'local' else base.kind}{layers})",
         "languages": ", ".join(f"{code} {name}" for code, name in settings.languages.items()),
         "contrast": ", ".join(contrast) or "none",
         "directions": " ".join(map(str, settings.directions)),
-        "methods": " ".join(settings.methods),
+        "methods": " ".join((*settings.methods, *settings.external)),
         "seeds": " ".join(map(str, settings.seeds)),
         "training": f"{', '.join(source.name for source in settings.data.train)}; {length} of "
-        f"{settings.finetune.batch_size} x {settings.finetune.accumulate} pairs an update",
+        f"{settings.finetune.batch_size * each} x {settings.finetune.accumulate} pairs an update",
         "learning rate": ", ".join(rates) or "none",
         "tests": ", ".join(tests),
         "readings": ", ".join([settings.readings, *config.other_readings(settings)]),

@@ -11,7 +11,7 @@ from typing import Any
 from lander.config import variants
 from lander.config.awareness import RULES
 from lander.config.config import READINGS, Config, trained
-from lander.config.methods import SECOND_MODEL, TABLE1, TABLE2, TRAINING_FREE
+from lander.config.methods import SECOND_MODEL, TABLE1, TABLE2, TRAINED, TRAINING_FREE
 from lander.config.variants import MAIN, Variant, Variants
 from lander.evaluate.bleu import missing_tokenizer
 from lander.experiments import MEASURED
@@ -83,7 +83,8 @@ class Experiments:
         elif name == "sweep_trained":
             picks = {pick: [variants.trained_share(pick, share) for share in own.sweep_trained] for pick in PICKS}
             controls = [row for pick in PICKS[1:] for row in picks[pick]]
-            found = runs("zero-shot")[:1] + runs("landermt", *picks["most"], *controls) + runs("random", *picks["most"])
+            found = runs("zero-shot")[:1] + runs("landermt", *picks["most"], *controls)
+            found += [model for method in ("random", "lora-matched") for model in runs(method, *picks["most"])]
         else:  # estimators
             rows = [self._estimator(name) for name in own.estimators if name not in self._sampled]
             found = runs("landermt", MAIN, *rows) + draws("random")
@@ -91,7 +92,7 @@ class Experiments:
 
     def of_method(self, method: str, *rows: Variant) -> list[Model]:
         """Variants of a method at every seed. What trains nothing has the first seed only, zero-shot two prompts."""
-        seeds = self.settings.seeds[:1] if method in TRAINING_FREE else self.settings.seeds
+        seeds = self.settings.seeds if method in TRAINED else self.settings.seeds[:1]
         names = (MAIN.name, BEST_PROMPT) if method == "zero-shot" else [row.name for row in rows or (MAIN,)]
         return [Model(method, name, seed) for name in names for seed in seeds]
 

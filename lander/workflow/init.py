@@ -107,7 +107,7 @@ def _files(named: Sequence[tuple[str | None, str]], languages: Sequence[str]) ->
     about = []
     for place, (code, path) in enumerate(named):
         lines = _head(path)
-        code = languages[place] if languages else code or _in_name(path, lines) or _in_text(path, lines)
+        code = languages[place] if languages else code or language_of(path, lines)
         if code in files:
             raise UserError(f"{files[code]}, {path}: both look like {code}; say what they are: --languages en de")
         files[code] = path
@@ -157,6 +157,12 @@ def _known(code: str) -> bool:
         return bool(language_name(code))
     except UserError:
         return False
+
+
+def language_of(path: str, lines: Sequence[str] | None = None) -> str:
+    """The language of a file of text, by its name or by how it looks."""
+    lines = _head(path) if lines is None else lines
+    return _in_name(path, lines) or _in_text(path, lines)
 
 
 def _in_name(path: str, lines: Sequence[str]) -> str | None:

@@ -233,7 +233,7 @@ class Models:
         found += ["--keep-diverged"] if variant.trial else []
         if method not in MASKED:
             return [*found, *as_flags(METHODS[method].flags(own, settings))]
-        found += [*flags(finetune, "scope"), *flags(settings.routing, "scale", "gate")]
+        found += [*flags(finetune, "scope"), *flags(settings.routing, "scale", "gate", "noise")]
         return [*found, "--masks", self._mask_folder(wildcards), "--routes", *self.directions]
 
     def mix_share(self, wildcards: Any) -> float:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -21,7 +22,7 @@ from lander.shared.digest import code_digest, record_digests, recorded_digest
 from lander.shared.errors import ERRORS, UserError
 from lander.shared.files import sweep
 from lander.shared.languages import Direction
-from lander.shared.runs import Model
+from lander.shared.runs import METHOD, Model
 from lander.workflow.experiments import BEST_PROMPT, Experiments
 from lander.workflow.models import Models, as_flags, refuse
 from lander.workflow.paths import Paths
@@ -108,7 +109,9 @@ class Plan:
         items, untrained = self.tested.items, self.untrained.items
         self.experiments = Experiments(settings, self.models.variants, self.paths, items, untrained)
         self.trained = config.trained(settings)
-        self.compared = [model for method in settings.methods for model in self.experiments.of_method(method)]
+        self.compared = [
+            model for method in (*settings.methods, *settings.external) for model in self.experiments.of_method(method)
+        ]
         self.trained_models = [model for model in self.compared if model.method in self.trained]
         self.shown = [model for model in self.compared if model.seed == settings.seeds[0]]
         self.detects = any(method in MASKED and not self.models.given(method) for method in self.trained)
@@ -185,6 +188,18 @@ class Plan:
             flags[name] = [f"{model}={self.paths.of(stage, model)}" for model in self.shown]
         flags |= {"experiments": self._experiments(), "benchmarks": f"{self.results}/benchmarks", "code": self.ledger}
         return as_flags(flags | {"awareness-languages": self.settings.awareness.languages if self.detects else []})
+
+    # ------------------------------------------------------------ other systems
+
+    @property
+    def own_method(self) -> str:
+        """Pattern of the names of methods that are decoded here."""
+        others = "|".join(re.escape(name) for name in self.settings.external)
+        return (f"(?!({others})/)" if others else "") + METHOD
+
+    def external_files(self, wildcards: Any) -> list[str]:
+        """The outputs of another system, of each item of the test sets."""
+        return [f"{self.settings.external[wildcards.method]}/{item}.txt" for item in self.tested.items]
 
     # ------------------------------------------------------------ neural metrics
 

@@ -103,6 +103,8 @@ REFUSED = [
     ({"awareness": {"estimator": "ablation", "neurons": 8}}, "awareness.neurons: 8 of each layer are scored"),
     ({"awareness": {"languages": ["en", "de"]}}, "awareness.languages: it, fr, ar, zh of `languages` missing"),
     ({"evaluate": {"baselines": ["full", "lara/main"]}}, "evaluate.baselines: lara/main is not in `methods`"),
+    ({"external": {"lora": "outputs"}}, "external: lora is a method of Lander; give the system another name"),
+    ({"external": {"nllb": "outputs"}}, "external: nllb: outputs/cldr/en-de.txt: no such file"),
     ({"experiments": {"untrained": ["en-de"]}}, "experiments.untrained: en-de is in `directions`, so it is trained"),
     # how keys go together
     ({"layers": {"k": 4}}, "layers.k: 4 is more than the 3 layers of base; use 0 to 3"),

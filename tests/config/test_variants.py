@@ -90,7 +90,7 @@ def test_unknown_names_are_refused(demo: config.Config, table: Variants) -> None
 
 def test_every_switch_is_flipped_once(demo: config.Config) -> None:
     names = [row.name for row in switches(demo)]
-    assert len(names) == len(set(names)) == 19
+    assert len(names) == len(set(names)) == 21
     assert {"routing.gate-static", "routing.gate-off", "activations.text-prompt", "finetune.scope-ffn"} <= set(names)
 
 

@@ -44,7 +44,7 @@ def test_masks_of_published_neurons(base, neurons, tmp_path, capsys):
     assert set(mask["scale"]) == {1.0}
     assert mask["trained"].all()
     mask = tables.read(tmp_path / "m" / "fr-zh.parquet", "masks").set_index(["layer", "neuron"])
-    assert mask.loc[[(0, 1), (0, 3), (1, 5)], "role"].tolist() == ["absent", "target", "absent"]
+    assert mask.loc[[(0, 1), (0, 3), (1, 5)], "role"].tolist() == ["base", "target", "base"]
     assert not mask.loc[(0, 1), "trained"]
 
 

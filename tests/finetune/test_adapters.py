@@ -87,6 +87,8 @@ def test_the_rank_of_lora_matched_by_hand():
         assert prepared.sizes == {"lora_rank": rank}
         assert count(prepared.groups) == 768 * rank
         assert prepared.network.peft_config["default"].lora_alpha == 8
+    few = {"budget_layers": 3, "scope": "neurons", "budget_share": 0.4}  # of 3 (2,128 - 16 of the output bias)
+    assert prepare("lora-matched", toys.bloom(3), **few).sizes == {"lora_rank": 3}  # 2,534 / 768 = 3.3
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,9 @@ from lander.finetune.blocks import BlockFFN, fold, install, partition
 from lander.finetune.engine import BlockAdamW
 from lander.finetune.methods import prepare
 from lander.finetune.switch import Router, switches
+from lander.finetune.trainer import TranslationLoss
 from lander.models import families
+from lander.models.tokens import Codec
 from lander.shared.errors import UserError
 from lander.shared.languages import Direction
 
@@ -65,7 +67,7 @@ def test_routed_output_equals_equations_7_to_9_by_hand(where):
 
 def test_gate_moves_weight_from_the_specific_group_to_the_general_one():
     router = Router("en-de")
-    routed = install(toys.bloom(), toys.masks([1], P), router, Routing())[1]
+    routed = install(toys.bloom(), toys.masks([1], P), router, Routing())[1].eval()
     routed.gates["en-de"].shift.data.fill_(0.1)
     assert routed.scales(routed.shifts(), routed.router.direction) == pytest.approx([0.9, 0.1, 0.1, None, None])
     router.direction = "de-en"  # its own gate has not moved
@@ -125,6 +127,71 @@ def test_neurons_of_others_run_as_the_base_has_them_no_matter_who_trains_them(ga
         False,
         True,
     ]
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_token_gate_starts_at_the_base(training):
+    model = toys.bloom().double()
+    expected = model(toys.ids()).logits
+    routing = Routing(gate="token", start="identity", others="base")
+    prepared = prepare("landermt", model, masks=others_as_the_base(), routing=routing)
+    prepared.network.train(training)
+    for rows in (["en-de"] * 3, ["en-fr", "en-de", "de-en"]):
+        with prepared.router.mixed(rows):
+            torch.testing.assert_close(prepared.network(toys.ids()).logits, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("gate", ["learned", "token"])
+def test_a_mixed_batch_of_bfloat16_stays_bfloat16(gate):
+    prepared = prepare("landermt", toys.bloom().bfloat16(), masks=toys.masks([0], P), routing=Routing(gate=gate))
+    with prepared.router.mixed(["en-fr", "en-de", "de-en"]):
+        assert prepared.network(toys.ids()).logits.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("where", ["input", "output"])
+def test_a_token_gate_weighs_the_groups_token_by_token(where):
+    router = Router("en-de")
+    routed = install(toys.bloom(), toys.masks([1], P), router, Routing(gate="token", scale=where))[1].eval()
+    x, gate = 3 * torch.randn(2, 3, 16), routed.gates["en-de"]
+    gate.weight.data.normal_()
+    g = linear(x, gate.weight, gate.bias).sigmoid()
+    assert g.max() - g.min() > 0.9
+    general, source, target = (routed.blocks[number] for number in range(3))
+    with_bias = routed.bias.expand_as(x)
+    factors = [(general, 0.8 * (2 - 2 * g)), (source, 0.2 * 2 * g), (target, 0.2 * 2 * g)]
+    parts = [block(x * factor) if where == "input" else block(x) * factor for block, factor in factors]
+    torch.testing.assert_close(routed(x), with_bias + sum(parts), rtol=1e-5, atol=1e-5)
+    gate.weight.data.mul_(1e6)
+    shift = routed.shifts(x)["en-de"]  # 1 - 2 g
+    assert (shift.min(), shift.max(), shift.shape) == (-1, 1, (2, 3, 1))
+    gate.weight.data.zero_()
+    for training, progress, noisy in ((True, 0.0, False), (True, 0.5, True), (False, 0.5, False)):
+        router.progress = progress
+        assert bool(routed.train(training).shifts(x)["en-de"].any()) == noisy
+
+
+@pytest.mark.parametrize("routing", [Routing(), Routing(gate="token"), Routing(gate="off", scale="input")])
+def test_the_loss_of_mixed_directions_has_the_gradient_of_one_micro_batch_for_each(routing):
+    """Of different numbers of rows and of predicted tokens: the mean of the means, not the mean over all tokens."""
+    prepared = prepare("landermt", toys.bloom().double(), masks=toys.masks([1], P), routing=routing)
+    rows, loss = ["en-de", "en-fr", "en-fr", "de-en", "de-en", "de-en"], TranslationLoss(prepared.network).train()
+    codec, texts = Codec(toys.bloom_tokenizer()), [list(range(5, 9 + row)) for row in range(6)]
+
+    def gradients(places: list[range]) -> tuple[list[float], dict[str, torch.Tensor]]:
+        prepared.network.zero_grad()
+        sequences = [texts[place] for part in places for place in part]
+        with prepared.router.mixed([rows[place] for part in places for place in part]):
+            found = loss(codec.pad_right(sequences, [2] * len(sequences)), [len(part) for part in places])
+        found.mean().backward()
+        return found.reshape(-1).tolist(), {name: p.grad.clone() for name, p in prepared.trained().items()}
+
+    parts = [range(1), range(1, 3), range(3, 6)]
+    losses, mixed = gradients(parts)
+    alone = [gradients([part]) for part in parts]
+    assert losses == pytest.approx([one for found, _ in alone for one in found], rel=1e-6)
+    for name, gradient in mixed.items():
+        expected = sum(one[name] for _, one in alone) / len(parts)
+        torch.testing.assert_close(gradient, expected, rtol=0, atol=1e-6 * expected.abs().max().item(), msg=name)
 
 
 def test_an_untrained_direction_runs_the_neurons_of_its_languages():
@@ -367,9 +434,9 @@ def test_an_untrained_direction_runs_a_layer_that_a_direction_of_its_languages_c
 # ------------------------------------------------------------ ablations, several owners
 
 
-def moved_parts(method: str, masks: dict[str, pd.DataFrame]) -> set[str]:
+def moved_parts(method: str, masks: dict[str, pd.DataFrame], **options: str) -> set[str]:
     """Names within layer 1 of the parameters that training moved; all others are as they were, to the bit."""
-    prepared = prepare(method, toys.bloom(), masks=masks)
+    prepared = prepare(method, toys.bloom(), masks=masks, **options)
     start = {name: value.clone() for name, value in prepared.network.named_parameters()}
     train(prepared, [["en-de", "de-en", "en-fr"]] * 2)
     moved = {name for name, value in prepared.network.named_parameters() if not torch.equal(value, start[name])}
@@ -388,6 +455,7 @@ def test_ablations_move_their_group_alone():
         return {f"mlp.blocks.{i}.{part}" for i in indices for part in ("up.weight", "up.bias", "down.weight")}
 
     assert moved_parts("landermt", masks) == shared | gates | blocks(0, 1, 2, 3)
+    assert moved_parts("landermt", masks, scope="neurons") == gates | blocks(0, 1, 2, 3)
     assert moved_parts("landermt-lg", general_only(masks, "frozen")) == shared | gates | blocks(0)
     assert moved_parts("landermt-lg", general_only(masks, "absent")) == shared | gates | blocks(0)
     specific = {name: mask.assign(trained=mask["role"].isin(["source", "target"])) for name, mask in masks.items()}

@@ -138,7 +138,9 @@ def logits(prepared: Prepared, rows: list[str | None], places: list[int]) -> tor
         return prepared.network(toys.ids(rows=len(ROWS))[places]).logits
 
 
-@pytest.mark.parametrize("routing", [{}, {"gate": "static", "scale": "input"}], ids=["gates", "static, input"])
+@pytest.mark.parametrize(
+    "routing", [{}, {"gate": "static", "scale": "input"}, {"gate": "token"}], ids=["gates", "static, input", "tokens"]
+)
 def test_each_row_of_a_mixed_batch_runs_its_own_direction(model, routing):
     prepared = trained(model, **routing)
     with torch.no_grad():
@@ -153,9 +155,9 @@ def test_each_row_of_a_mixed_batch_runs_its_own_direction(model, routing):
     assert (prepared.router.direction, prepared.router.rows) == (None, None)
 
 
-@pytest.mark.parametrize("checkpointing", [False, True])
-def test_a_mixed_batch_has_the_gradients_of_its_rows(model, checkpointing):
-    prepared, places = trained(model), list(range(len(ROWS)))
+@pytest.mark.parametrize(("checkpointing", "gate"), [(False, "learned"), (True, "learned"), (True, "token")])
+def test_a_mixed_batch_has_the_gradients_of_its_rows(model, checkpointing, gate):
+    prepared, places = trained(model, gate=gate), list(range(len(ROWS)))
     prepared.network.train()
     if checkpointing:
         prepared.network.gradient_checkpointing_enable()

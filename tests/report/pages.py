@@ -76,7 +76,16 @@ def check_page(folder):
     targets = [link[1:] for link in page.links if link.startswith("#")] + re.findall(r"url\(#([^)]+)\)", text)
     assert set(targets) <= set(page.ids)
     for link in page.links:  # its own places, its own files, the paper; nothing is fetched to show the page
-        known = link.startswith(("#", "data:,", "data:image/png", "https://aclanthology.org/"))
+        known = link.startswith(
+            (
+                "#",
+                "data:,",
+                "data:image/png",
+                "data:text/csv;",
+                "data:image/svg",
+                "https://aclanthology.org/",
+            )
+        )
         known = known or (folder / link).is_file()
         assert known, link
     assert "@import" not in text
@@ -130,7 +139,7 @@ def at_widths(page, script):
     collect = "const all = []; onmessage = (one) => { all.push(one.data); document.title = JSON.stringify(all); };"
     (page.parent / "frames.html").write_text(f"<title></title><script>{collect}</script>{frames}")
     dom, wrong = browse(page.parent / "frames.html", "--window-size=1400,2000")
-    assert wrong == []
+    assert wrong == [], wrong
     found = json.loads(html.unescape(re.search(r"<title>(.*?)</title>", dom)[1]))
     pages = sorted(found, key=lambda one: one["wide"][0])
     assert [one["wide"] for one in pages] == [[width, 0] for width in WIDTHS]

@@ -1,7 +1,9 @@
 """Tests of `lander compare`, on small runs whose translations are scored for real."""
 
 import json
+import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -225,10 +227,27 @@ def test_segments_that_do_not_go_together(two, tmp_path):
     assert re.fullmatch(r"Not tested: d: 11 .* 12 \(cldr .*, cldr .*, cldr .* and 1 more\)\.", note)
 
 
+def test_an_overview_of_all_runs(two, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("results/unfinished").mkdir(parents=True)
+    for age, path in enumerate(two):
+        shutil.copytree(path, Path("results", path.name))
+        os.utime(Path("results", path.name, "evaluate/scores.csv"), (1e9 - age, 1e9 - age))
+    cli.main(["compare"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[2:5]] == ["run", "a", "b"]
+    scores = pd.read_csv(two[0] / "evaluate/scores.csv").query("metric == 'bleu' and direction == 'mean'")
+    best = scores.groupby(["method", "variant"])["score"].mean().max()
+    assert f"{best:.1f}" in lines[3].split()
+    cli.main(["compare", "results/b"])
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[3:4]] == ["b"]
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["a"], "a: only one run"),
+        ([], "results: no finished run"),
+        (["nowhere"], "nowhere: no such folder"),
         (["a", "a"], "a: .*twice"),
         (["a", "nowhere"], "nowhere: no such folder"),
         (["a", "empty"], r"empty: .*evaluate/scores\.csv"),

@@ -120,7 +120,7 @@ def test_a_page_with_everything(whole):
     assert not re.search(rb"[\x00-\x08\x0b-\x1f]", text)
     assert "49 " not in page.text  # a text is no template
     assert page.text.count("␀␛\ufffd") >= 15
-    wanted = ["summary", "gain-section", "scores-section", "beside", "experiments", "detection", "training"]
+    wanted = ["summary", "scores-section", "beside", "experiments", "detection", "training"]
     wanted += ["translations", "data", "cost", "provenance"]
     assert [one for one in page.ids if one in wanted] == wanted
     assert "gain" not in page.ids  # forgetting was measured
@@ -166,7 +166,7 @@ def test_the_page_keeps_below_its_limit(whole, tmp_path, monkeypatch):
 PROBE = """
 const cell = (table, row, column) => table.tBodies[0].rows[row].cells[column].textContent;
 const found = {};
-const table = document.querySelector("#summary table.sortable");
+const table = [...document.querySelectorAll("table")].find((one) => one.caption.textContent === "Methods at a glance");
 const button = table.tHead.rows[1].cells[0].querySelector("button");
 const column = () => [...table.tBodies[0].rows].map((row) => row.cells[1].textContent);
 found.made = column();
@@ -218,6 +218,10 @@ const set = (values) => {
   found.terms = [...articles()[0].querySelectorAll("dt")].filter((one) => one.checkVisibility()).length;
   const [left, right] = [a, b].map((m) => articles()[0].querySelector(`dt[data-m="${m}"]`).getBoundingClientRect());
   found.beside = [left.top === right.top, left.left < right.left];
+  lists.forEach((one) => { one.open = one.dataset.direction === "en-de"; });
+  await new Promise((done) => setTimeout(done, 100));
+  found.marked = new Set([...lists[0].parentNode.querySelectorAll("mark")].map((one) => one.className)).size;
+  found.scrolls = document.querySelectorAll(".plot.scrolls").length > 0;
   found.arabic = getComputedStyle(document.querySelector('dd[lang="ar"][dir="rtl"]')).direction;
   tell(found);
 })();
@@ -248,6 +252,8 @@ def test_in_a_browser(whole, tmp_path):
     assert found["order"] == sorted(found["order"], reverse=True)
     assert found["terms"] == 4  # source, reference and the two
     assert found["arabic"] == "rtl"
+    assert found["marked"] == 2  # words that the reference lacks, and those that only one has
+    assert [one["scrolls"] for one in pages] == [True, False]
 
 
 @pytest.mark.workflow

@@ -1,5 +1,7 @@
 """Tests of the scores, their significance and the summary of `lander.report`, by hand."""
 
+import io
+import json
 import os
 import subprocess
 import sys
@@ -14,9 +16,10 @@ from lander.evaluate.metrics import look
 from lander.report import summary, training
 from lander.report.inputs import Inputs, read_prompts
 from lander.report.paper import beside
-from lander.report.scores import baseline_tables, prompt_table, score_table, terminal
+from lander.report.scores import baseline_tables, prompt_table, score_table
 from lander.report.significance import Outcome, Significance, read_significance
-from lander.report.tables import Cell
+from lander.report.tables import Cell, Table
+from lander.report.terminal import aligned, show
 from lander.shared.runs import Model
 
 FULL, LORA, LANDERMT, ZERO = (("full", "main"), ("lora", "main"), ("landermt", "main"), ("zero-shot", "main"))
@@ -51,21 +54,24 @@ def test_prompts_of_the_dev_set(tmp_path):
     assert table.rows == [("own", [Cell("31.2", best=True)]), ("none", [Cell("5.0")])]
 
 
-def test_verdict_by_hand():
+def test_answers_by_hand():
     numbers = {ZERO: (1, 30), ("zero-shot", "best-prompt"): (20, 24), LANDERMT: (40, 26), FULL: (50, 28)}
     rows = []
     for run, values in numbers.items():
         rows += [(*run, "0", d, value) for d, value in zip(("en-de", "de-en"), values, strict=True)]
         rows.append((*run, "0", "mean", sum(values) / 2))
-    (side,) = summary.verdict(Inputs("demo", table_of(rows)), "news")
-    assert list(side.values()) == ["full", "39.0", "33.0", "+17.0"]
-    assert list(side)[-1] == "gain: full − zero-shot (best prompt)"
-    assert len(summary.cautions(Inputs("demo", table_of(rows)), ["news"])) == 1  # one seed
+    assert summary.answers(Inputs("demo", table_of(rows)), "news") == [
+        "<code>full</code> against <code>zero-shot (best prompt)</code>: BLEU +17.0 all directions.",
+        "<code>landermt</code> against <code>full</code>: BLEU −6.0 all directions.",
+    ]
+    assert len(summary.cautions(Inputs("demo", table_of(rows)), ["news"], {})) == 1  # one seed
+    (_, few) = summary.cautions(Inputs("demo", table_of(rows)), ["news"], {"news": {"en-de": 99, "de-en": 100}})
+    assert few.startswith("news: only 99 sentences in en-de.")
     forms = table_of([row for row in rows if row[3] == "en-de"]).assign(metric="bleu_nfc")
     forms.loc[forms["method"] == "full", "score"] = 90.0
-    (_, form) = summary.cautions(Inputs("demo", pd.concat([table_of(rows), forms])), ["news"])
+    (_, form) = summary.cautions(Inputs("demo", pd.concat([table_of(rows), forms])), ["news"], {})
     assert "BLEU of full is 90.0 instead of 50.0 (en-de)" in form
-    low = summary.cautions(Inputs("demo", table_of([(*row[:4], row[4] / 10) for row in rows])), ["news"])[1]
+    low = summary.cautions(Inputs("demo", table_of([(*row[:4], row[4] / 10) for row in rows])), ["news"], {})[1]
     assert low.startswith("news: no method reaches 5 BLEU")
     assert "3.9" in low
 
@@ -76,20 +82,13 @@ def test_a_tie_is_no_win():
     tests = {(run, ZERO, PLACE): Outcome(value, 0.001) for run, value in level.items() if value}
     tests[FULL, LORA, PLACE] = Outcome(0.04, 0.001)
     inputs = Inputs("x", table_of(rows), significance=Significance(tests=tests))
-    (side,) = summary.verdict(inputs, "news")
-    assert list(side.values()) == ["tied: full and lora", "8.0", "–", "+8.0"]
-    assert list(side)[-1] == "gain: full and lora − zero-shot (fixed instruction)"
+    assert summary.answers(inputs, "news")[1] == "<code>full</code> against <code>lora</code>: BLEU 0.0 all directions."
     assert texts(summary.tests_table(inputs, ["news"])) == {
         "zero-shot (fixed instruction)": ["–", "+0 −1 of 1"], "full": ["+1 −0 of 1"] * 2,
         "lora": ["+1 −0 of 1", "–"], "adapter": ["+1 −0 of 1", "–"],
     }  # fmt: skip
     bold = [label for label, cells in summary.glance_table(inputs, ["news"]).rows if cells[0].best]
-    cells = texts(summary.winners_table(inputs, "news"))["en-de"]
-    assert cells == ["full, lora", "8.0", "–", "tied", "–", "zero-shot (fixed instruction)"]
-    assert ", ".join(bold) == cells[0]
-    nothing = [(*run, "0", name, 0.0) for run in level for name in ("en-de", "mean")]
-    (side,) = summary.verdict(Inputs("x", table_of(nothing)), "news")
-    assert list(side.values()) == ["tied: zero-shot (fixed instruction), full, lora and adapter", "0.0", "–", "0.0"]
+    assert bold == ["full", "lora"]
 
 
 def test_two_sides_are_apart():
@@ -102,11 +101,9 @@ def test_two_sides_are_apart():
         for name, value in zip(names, (out, into, out, into, (out + into) / 2), strict=True)
     ]
     inputs = Inputs("demo", table_of(rows))
-    zero = "zero-shot (fixed instruction)"
-    out, into = summary.verdict(inputs, "news")
-    assert list(out.values()) == ["full", "30.0", "–", "+20.0"]
-    assert list(into)[::3] == ["best on news, into English", f"gain: lora − {zero}"]
-    assert list(into.values()) == ["in-context", "40.0", "–", "+20.0"]
+    best, other = (str(text.striptags()) for text in summary.answers(inputs, "news"))
+    assert best == "full against zero-shot (fixed instruction): BLEU +20.0 out of English and +15.0 into English."
+    assert other == "full against lora: BLEU +10.0 out of English and −5.0 into English."
     table = summary.glance_table(inputs, ["news"])
     assert [head.text for head in table.heads] == [
         "BLEU out of en", "gain", "BLEU into en", "gain", "chrF2++ out of en", "chrF2++ into en",
@@ -176,9 +173,6 @@ def test_significance_by_hand(tmp_path):
         ("full", [("+8.0", True, "p < 0.001"), ("+9.0", False, "p = 0.060")]),
         ("landermt (k8)", [("+1.0", False, "p = 0.20"), ("–", False, "")]),
     ]
-    winners = summary.winners_table(Inputs("x", scores, significance=found), "news")
-    assert texts(winners)["en-de"] == ["full", "20.0", "lora", "+8.0", "yes, p < 0.001", "lora"]
-    assert texts(summary.winners_table(Inputs("x", scores), "news"))["en-de"][-1] == "not tested"
 
 
 def test_with_several_seeds_a_difference_must_hold_over_seeds_too(tmp_path):
@@ -196,7 +190,7 @@ def test_with_several_seeds_a_difference_must_hold_over_seeds_too(tmp_path):
         assert [name for name in differences if found.beaten((name, "main"), PLACE)] == ahead
         assert found.compare(FULL, LORA, PLACE).p == (0.02 if seeds == 3 else 0.001)
         scores = table_of([("full", "main", str(seed), "en-de", 20.0) for seed in range(seeds)])
-        cautions = summary.cautions(Inputs("x", scores, significance=found), ["news"])
+        cautions = summary.cautions(Inputs("x", scores, significance=found), ["news"], {})
         assert cautions[0].startswith("3 seeds" if seeds == 3 else "One seed")
 
 
@@ -281,7 +275,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_scores_in_a_terminal_say_how_sure_they_are(run):
-    lines = [line.split("|")[1:-1] for line in terminal(run, "bleu").splitlines() if line.startswith("|")]
+    lines = [line.split("|")[1:-1] for line in show(run, "bleu", "markdown").splitlines() if line.startswith("|")]
     cells = [[cell.strip() for cell in line] for line in lines]
     assert cells[0] == ["method", "all", "en-de"]
     assert cells[2:6] == [
@@ -296,7 +290,34 @@ def test_scores_in_a_terminal_say_how_sure_they_are(run):
         ["lora", "**+8.0** p = 0.001"],
     ]
     (run / "evaluate/significance.csv").unlink()
-    assert "| 1.0 |" in terminal(run, "bleu").replace("  ", "")
+    assert "| 1.0 |" in show(run, "bleu", "markdown").replace("  ", "")
+
+
+def test_scores_in_columns_and_as_rows(run):
+    lines = show(run, "bleu").splitlines()
+    assert lines[2:7] == [
+        "method                                          all       en-de",
+        "zero-shot (fixed instruction)           1.0 0.0–2.0         1.0",
+        "zero-shot (best prompt)              12.0 11.0–13.0        12.0",
+        "full                                 12.5 11.5–13.5        12.5",
+        "lora                           *21.0 ±1.4 19.0–21.0  *21.0 ±1.4",
+    ]
+    rows = json.loads(show(run, "bleu", "json"))
+    table = pd.read_csv(io.StringIO(show(run, "bleu", "csv")))
+    assert [row["low"] for row in rows] == table["low"].tolist()
+    (tested,) = [row for row in rows if row["method"] == "lora" and row["baseline"]]
+    assert tested["difference"] == 8
+    (run / "evaluate/significance.csv").unlink()  # as for metrics that are not tested
+    row = next(row for row in json.loads(show(run, "bleu", "json")) if row["method"] == "lora")
+    assert (row["score"], row["seeds"], row["low"], row["direction"]) == (21, 2, None, "en-de")
+
+
+def test_a_table_wider_than_the_terminal_is_cut_between_columns():
+    table = Table.of("BLEU", "method", ["en-de", "de-en", "en-fr"], [("lora", ["1.0", Cell("2.0", best=True), "3.0"])])
+    whole, parts = aligned(table, 40).splitlines(), aligned(table, 21).splitlines()
+    assert whole[2:] == ["method  en-de  de-en  en-fr", "lora      1.0   *2.0    3.0"]
+    assert parts[2:] == ["method  en-de  de-en", "lora      1.0   *2.0", "", "method  en-fr", "lora      3.0"]
+    assert all(name in aligned(table, 5) for name in ("en-de", "de-en", "en-fr"))
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this machine")

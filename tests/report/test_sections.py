@@ -1,6 +1,7 @@
 """Tests of the numbers in the sections of `lander.report`, by hand, but for scores."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +14,11 @@ from sacrebleu import sentence_chrf
 from sacrebleu.metrics import BLEU
 
 from lander.report import charts, data, detection, provenance, summary, svg, training, translations
+from lander.report.analysis import analysis, words
 from lander.report.document import Document
 from lander.report.inputs import Inputs, parse_assignments, read_benchmarks, read_lengths
 from lander.report.tables import duration, quantity, signed
-from lander.report.translations import Group, Output, Sentence, first_pair, read_browser
+from lander.report.translations import Browser, Group, Output, Sentence, first_pair, read_browser
 from lander.shared import tables
 from lander.shared.errors import UserError
 from lander.shared.languages import parse_direction
@@ -339,3 +341,26 @@ def test_what_the_numbers_were_made_with():
 def test_tokenizers_as_sacrebleus_command_line_calls_them():
     signed = ["13a", "zh", "ja-mecab-0.996-IPA", "ko-mecab-0.996/ko-0.9.2-KO", "flores200"]
     assert list(map(provenance.tokenizer_choice, signed)) == ["13a", "zh", "ja-mecab", "ko-mecab", "flores200"]
+
+
+def test_points_of_curves_say_their_values():
+    rows = pd.DataFrame({"value": [1, 2, 3], "series": "a<b", "mean": [0.5, np.nan, 7.25]})
+    drawn = svg.inline(charts.lines("x", "Title", [charts.Panel(rows)]), "x", "Title")
+    assert re.findall(r"<title>(.*?)</title>", drawn) == ["a&lt;b, 1: 0.5", "a&lt;b, 3: 7.25"]
+
+
+def test_translations_by_length_and_by_frequency():
+    """Four sentences, shortest to longest: one model copies the references, the other writes one wrong word each."""
+    texts = ["a", "a b", "a b c", "a b c d"]
+    sentences = [
+        Sentence(line, "x", [text], [Output(0, text, 100.0, []), Output(1, "z", 10.0 * line, [])], [])
+        for line, text in enumerate(texts)
+    ]
+    browser = Browser(["good", "bad"], [Group("news", parse_direction("en-de"), 4, sentences)], (0, 1))
+    table = analysis(browser)
+    assert [head.text for head in table.heads] == ["shortest", "short", "long", "longest", "1", "2–4"]
+    assert [[cell.text for cell in cells] for _, cells in table.rows] == [
+        ["100.0"] * 6, ["0.0", "10.0", "20.0", "30.0", "0.0", "0.0"],
+    ]  # fmt: skip
+    assert words("Ein Haus, 房子!") == {"ein": 1, "haus": 1, "房": 1, "子": 1}
+    assert analysis(browser.shortened(0, "")) is None

@@ -63,6 +63,7 @@ KEYS: dict[str, tuple[Any, list[str]]] = {
         ["layers", "masks", "finetune", *DECODERS, "loss", "score", *EXPERIMENT],
     ),
     "methods": (["zero-shot", "full", "landermt"], ["scores", "significance", "report"]),
+    "external": ({"nllb": "outside"}, ["external", "score method=nllb", "scores", "significance", "report"]),
     "seeds": ([0, 1], ["scores", "significance", "report", "* seed=1*"]),
     "threads": (2, BASE_READERS),
     "readings": ("paper", ["activations", "layers", "neurons", "masks", *MASKED_TRAININGS, "score"]),
@@ -100,14 +101,15 @@ KEYS: dict[str, tuple[Any, list[str]]] = {
     "neurons.masks": ("mine", ["finetune method=landermt ", "permuted_masks"]),
     "neurons.normalize": ("none", ["neurons", "masks"]),
     "neurons.threshold": ("literal", GROUPED),
-    "neurons.statistic": ("relative", ["neurons"]),
+    "neurons.statistic": ("variance", ["neurons"]),
     "neurons.trained_share": (0.2, ["neurons"]),
     "neurons.pick": ("least", ["neurons"]),
     "routing.share": ("literal", ["masks"]),
-    "routing.others": ("base", ["masks"]),
-    "routing.start": ("identity", ["masks"]),
+    "routing.others": ("absent", ["masks"]),
+    "routing.start": ("car", ["masks"]),
     "routing.pool": ("mean", ["masks"]),
     "routing.scale": ("input", MASKED_TRAININGS),
+    "routing.noise": (0.5, MASKED_TRAININGS),
     "routing.gate": ("static", [*GROUPED_MASKS, *GATED_TRAININGS]),
     "finetune.scope": ("ffn", [*MASKED_TRAININGS, "finetune method=lora-matched"]),
     "finetune.lora.rank": (4, ["finetune method=lora "]),
@@ -155,7 +157,15 @@ IDLE = {  # keys that rerun nothing; finetune.steps wins over finetune.epochs
     "workflow": {"code_triggers": False},
 }
 TRAINING = {
-    **{"steps": 5, "batch_size": 4, "accumulate": 4, "learning_rate": 0.1, "schedule": "cosine", "warmup": 1},
+    **{
+        "steps": 5,
+        "batch_size": 4,
+        "mix_directions": True,
+        "accumulate": 4,
+        "learning_rate": 0.1,
+        "schedule": "cosine",
+        "warmup": 1,
+    },
     **{"weight_decay": 0.1, "clip": 0.5, "max_length": 64, "precision": "float32"},
 }
 PRETRAIN = {  # these rerun nothing of a run with a base of the user's

@@ -46,6 +46,8 @@ class Rehearsed:
                 (self.work / f"{name}.{code}").write_text("one\ntwo\nthree\n", encoding="utf-8")
         for direction in BASE["directions"]:
             (self.work / "mine" / f"{direction}.parquet").touch()
+            (self.work / "outside/news").mkdir(parents=True, exist_ok=True)
+            (self.work / f"outside/news/{direction}.txt").write_text("one\ntwo\nthree\n", encoding="utf-8")
         shutil.copy(ROOT / "lander/data/templates.yaml", self.work / "my-templates.yaml")
         for name in ("base", "base2"):
             (self.work / name).mkdir()

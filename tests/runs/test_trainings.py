@@ -22,6 +22,7 @@ pytestmark = pytest.mark.workflow
 SOAK = bool(os.environ.get("LANDER_SOAK"))  # `make soak`: all ZeRO stages with all numbers of ranks, all places to die
 SIX = ["--steps", "6", "--accumulate", "2"]  # six updates of two micro-batches: every window leaves a direction out
 BF16 = ("--dtype", "bfloat16")
+TOKENS = ("--gate", "token")
 ALWAYS = ("--checkpoint-minutes", "1e-9")  # a checkpoint after every update
 PLACES = ["checkpoint", "writing", "removing", "window"]  # to die: see dying_finetune.py
 DEATHS = product(PLACES, [(), BF16, ("--zero-stage", "2"), ("--zero-stage", "3")], [1, 2])
@@ -62,7 +63,9 @@ def test_what_is_not_trained_is_the_base_and_what_is_trained_has_moved(folder, s
     assert {name.split(".")[2] for name in straight} == {"1"}  # the chosen layer alone
 
 
-@pytest.mark.parametrize(("place", "flags", "ranks"), [*DEATHS] if SOAK else [("writing", (), 1), ("window", BF16, 1)])
+@pytest.mark.parametrize(
+    ("place", "flags", "ranks"), [*DEATHS] if SOAK else [("writing", TOKENS, 1), ("window", BF16, 1)]
+)
 def test_resumed_equals_uninterrupted(folder, place, flags, ranks):
     """A run that is killed at any place continues from its last whole checkpoint, bit for bit."""
     straight = uninterrupted(folder, flags, ranks)
@@ -185,6 +188,45 @@ def test_layers_of_some_directions_on_two_ranks_and_exported(folder, monkeypatch
             before = dict(base.transformer.h[layer].named_parameters())
             same = [torch.equal(value, before[name]) for name, value in module.named_parameters()]
             assert not any(same) if layer == chosen else all(same)
+
+
+def test_token_gates_on_two_ranks(folder):
+    """Noise comes from the dice of the micro-batch, whichever rank has it."""
+    write_masks_with_base(folder)
+    flags = ["--masks", "with-base", "--steps", "5", "--accumulate", "2", *TOKENS]
+    finetune(folder, "tokens", *flags)
+    finetune(folder, "tokens-3", *flags, "--zero-stage", "3", "--recompute", ranks=2)
+    single, both = trained(folder, "tokens"), trained(folder, "tokens-3")
+    assert single["transformer.h.1.mlp.trained.gates.en-de.weight"].any()
+    limits = {key: 1e-5 if key.endswith("query_key_value.bias") else 1e-6 for key in single}
+    assert all((both[key] - value).abs().max() < limits[key] for key, value in single.items())
+
+
+@pytest.mark.parametrize(
+    ("method", "flags", "ranks"),
+    [
+        ("landermt", ("--masks", "with-base"), 1),
+        ("landermt", ("--masks", "with-base", "--zero-stage", "3", "--recompute"), 2),
+        ("lora", ("--lora-rank", "2"), 1),
+    ],
+)
+def test_directions_in_one_micro_batch_train_as_in_several(folder, method, flags, ranks):
+    write_masks_with_base(folder)
+    six = f"apart-{method}"  # micro-batches, two of each direction
+    if not (folder / six).exists():
+        finetune(folder, six, "--steps", "3", "--accumulate", "6", *flags, method=method)
+    name = f"mixed-{method}-{ranks}"
+    mixed = ["--steps", "3", "--accumulate", "2", "--mix-directions", *flags]
+    finetune(folder, name, *mixed, method=method, ranks=ranks)
+    file = "adapter_model.safetensors" if method == "lora" else "trained.safetensors"
+    found, expected = (load_file(folder / out / file) for out in (name, six))
+    assert found.keys() == expected.keys()
+    real = [key for key in found if not ("query_key_value" in key and key.endswith("bias"))]  # the keys' is rounding
+    assert max((found[key] - expected[key]).abs().max() for key in real) < 2e-6
+    logs = [pd.read_csv(folder / out / "loss.csv") for out in (name, six)]
+    pd.testing.assert_frame_equal(*logs, rtol=1e-5)
+    costs = [json.loads((folder / out / "run.json").read_text()) for out in (name, six)]
+    assert all(costs[0][key] == costs[1][key] for key in ("tokens", "tokens_read", "flops", "updates"))
 
 
 def test_a_direction_without_a_mask_is_not_trained_and_runs_the_base(folder, monkeypatch):

@@ -74,6 +74,26 @@ def test_all_directions_equal_the_routed_model_and_share_what_is_the_same(method
     assert torch.equal(plain_logits(single), plain_logits(tmp_path / "out" / "en-fr"))
 
 
+def test_gates_that_read_tokens_are_refused_before_weights_are_read_and_go_into_a_delta(tmp_path: Path, capsys) -> None:
+    made = trained.make(tmp_path, "landermt", partly=True, gate="token")
+    capsys.readouterr()
+    with mock.patch.object(export, "load", side_effect=AssertionError), pytest.raises(SystemExit):
+        cli.main(["export", str(made.path), "--all", "--out", str(tmp_path / "out")])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "routing.gate: token cannot be exported: its gates read each token" in line
+    cli.main(["delta", str(made.path), "--out", str(tmp_path / "gates.safetensors")])
+    loaded = lander.load(str(tmp_path / "gates.safetensors"))
+    for direction in trained.DIRECTIONS:
+        assert torch.equal(loaded.logits(toys.ids(), MASK, direction), made.logits(direction))
+    x, untrained = torch.randn(1, 2, 16), loaded.logits(toys.ids(), MASK, "de-fr")
+    for ffn in loaded.ffns.values():
+        gates = [ffn.gates[name](x) for name in ffn.gates_of["de-fr"]]
+        assert torch.equal(ffn.shifts(x)["de-fr"], sum(gates) / len(gates))
+        for gate in ffn.gates.values():
+            gate.bias.data.zero_(), gate.weight.data.zero_()
+    assert not torch.allclose(loaded.logits(toys.ids(), MASK, "de-fr"), untrained)
+
+
 def test_an_untrained_direction_is_exported_with_the_gates_of_its_languages(tmp_path: Path) -> None:
     made = trained.make(tmp_path, "landermt")
     export.export(made.path, "de-fr", tmp_path / "out")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 import toys
 
 from lander.config.masks import Routing
@@ -134,7 +135,7 @@ def test_an_untrained_direction_has_the_mean_shift_of_its_languages(direction, s
         None if scale is None else pytest.approx(scale - shift) for scale in expected.values()
     ]
     routed.train()  # of what training computes nothing changes
-    assert set(routed.shifts()) == set(masks)
+    assert set(routed.shifts(torch.zeros(1, 2, 16))) == set(masks)
 
 
 def test_choosing_prompts_takes_the_best_per_direction_and_the_best_in_the_mean(translator, monkeypatch):

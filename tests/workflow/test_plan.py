@@ -98,10 +98,13 @@ def test_updates_and_flops_are_those_of_the_training(own) -> None:
     schedule = Schedule(pairs, 4, seed=0)
     steps = networks.updates(settings, found)
     assert steps == schedule.updates(2, 3) == 20
+    mixed = settings.changed({"finetune": {"mix_directions": True, "accumulate": 1}})
+    assert networks.updates(mixed, found) == 20
     for method, options in (("full", {}), ("lora", {"lora": Lora(rank=16)})):
         expected = training_cost(prepare(method, toys.bloom(3, vocabulary=300), **options), schedule, steps * 3)
         prepared = networks.made_ready(settings, method, networks.make_network(read))
-        assert networks.training_flops(settings, prepared, found, steps) == pytest.approx(expected["flops"], rel=1e-9)
+        for one in (settings, mixed):
+            assert networks.training_flops(one, prepared, found, steps) == pytest.approx(expected["flops"], rel=1e-9)
     found["en-de"] = replace(found["en-de"], pairs=None)
     assert networks.updates(settings, found) is None
     assert networks.training_flops(settings, prepared, found, None) is None

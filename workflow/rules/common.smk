@@ -10,6 +10,7 @@ import sys
 from lander.config.config import effective, load
 from lander.shared.errors import UserError
 from lander.shared.files import read_json
+from lander.shared.runs import METHOD
 from lander.shared.yamlfile import read_yaml
 from lander.workflow import Plan, as_it_is, sources_json
 from lander.workflow.models import refuse
@@ -46,7 +47,7 @@ wildcard_constraints:
     pair=r"[A-Za-z0-9-]+",
     direction=r"[A-Za-z0-9-]+",
     language=r"[A-Za-z0-9-]+",
-    method=r"[a-z-]+",
+    method=METHOD,
     variant=r"[A-Za-z0-9._+-]+",
     reading=r"([a-z_-]+/)?",
     test=r"[A-Za-z0-9._-]+",

@@ -2,6 +2,8 @@
 # directions of the run, and one for those that no model is trained on.
 
 
+import re
+
 for heldout in plan.heldout:
 
     rule:
@@ -25,6 +27,7 @@ for heldout in plan.heldout:
         benchmark:
             f"<benchmarks>/translate/{{method}}/{{variant}}/s{{seed}}{heldout.after('.')}.tsv"
         wildcard_constraints:
+            method=plan.own_method,
             variant=r"(?!best-prompt)[A-Za-z0-9._-]+",
         threads: settings.threads
         resources:
@@ -93,3 +96,37 @@ for heldout in plan.heldout:
                 --out-dir {params.folder:q} \
                 2>&1 | tee {log:q} >&2
             """
+
+
+rule external:
+    """Read what another system has written for the test sets (the config's `external`)."""
+    input:
+        outputs=plan.external_files,
+        test=plan.tested.tables,
+    output:
+        expand(
+            "<results>/translate/{{method}}/main/s{{seed}}/{item}.jsonl",
+            item=plan.tested.items,
+        ),
+    log:
+        "<logs>/translate/{method}/main/s{seed}.external.log",
+    benchmark:
+        "<benchmarks>/translate/{method}/main/s{seed}.external.tsv"
+    wildcard_constraints:
+        method="|".join(map(re.escape, settings.external)) or "none",
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        test=plan.tested.flags,
+        folder=subpath(output[0], ancestor=2),
+        code=plan.code("translate.external"),
+    shell:
+        """
+        python -m lander.translate.external \
+            --test {params.test:q} \
+            --outputs {input.outputs:q} \
+            --out-dir {params.folder:q} \
+            2>&1 | tee {log:q} >&2
+        """

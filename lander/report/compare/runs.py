@@ -32,14 +32,13 @@ from lander.shared.files import check, read_json
 from lander.shared.runs import Model
 
 REMEDY = "name the folder of a finished run, as in results/demo"
+SCORES = "evaluate/scores.csv"  # of a finished run
 MAIN = "main"  # the variant of all labels
 Item = tuple[str, str]  # test set, direction
 
 
 def read_runs(folders: Sequence[Path]) -> list[Inputs]:
     """Read all runs, in the order given. A name is that of the folder, with its parents if two runs have the same."""
-    if len(folders) < 2:
-        raise UserError(f"{folders[0]}: only one run; name two or more, as in `lander compare results/a results/b`")
     paths = [folder.resolve() for folder in folders]
     for place, (folder, path) in enumerate(zip(folders, paths, strict=True)):
         if path in paths[:place]:
@@ -48,24 +47,26 @@ def read_runs(folders: Sequence[Path]) -> list[Inputs]:
         names = ["/".join(path.parts[-length:]) for path in paths]
         if len(set(names)) == len(paths):
             break
-    found = []
-    for folder, name in zip(folders, names, strict=True):
-        if not folder.is_dir():
-            raise UserError(f"{folder}: no such folder; {REMEDY}")
-        if not (folder / "evaluate/scores.csv").is_file():
-            raise UserError(f"{folder}: not a finished run, there is no evaluate/scores.csv in it; {REMEDY}")
-        run = Inputs(name, read_scores_table(folder / "evaluate/scores.csv"), folder)
-        records = {model: folder / "finetune" / str(model) / "run.json" for model in run.models}
-        run.runs = {model: read_object(path) for model, path in records.items() if path.is_file()}
-        if (folder / "config.yaml").is_file():
-            check(folder / "config.yaml")
-            run.config = (folder / "config.yaml").read_text(encoding="utf-8", errors="replace")
-        if (folder / "benchmarks").is_dir():
-            run.benchmarks = read_benchmarks(folder / "benchmarks")
-        if (folder / ".code.json").is_file():
-            run.code = read_json(folder / ".code.json")
-        found.append(run)
-    return found
+    return [read_run(folder, name) for folder, name in zip(folders, names, strict=True)]
+
+
+def read_run(folder: Path, name: str) -> Inputs:
+    """What a comparison shows of a run."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; {REMEDY}")
+    if not (folder / SCORES).is_file():
+        raise UserError(f"{folder}: not a finished run, there is no {SCORES} in it; {REMEDY}")
+    run = Inputs(name, read_scores_table(folder / SCORES), folder)
+    records = {model: folder / "finetune" / str(model) / "run.json" for model in run.models}
+    run.runs = {model: read_object(path) for model, path in records.items() if path.is_file()}
+    if (folder / "config.yaml").is_file():
+        check(folder / "config.yaml")
+        run.config = (folder / "config.yaml").read_text(encoding="utf-8", errors="replace")
+    if (folder / "benchmarks").is_dir():
+        run.benchmarks = read_benchmarks(folder / "benchmarks")
+    if (folder / ".code.json").is_file():
+        run.code = read_json(folder / ".code.json")
+    return run
 
 
 def items_of(run: Inputs) -> set[Item]:

@@ -23,7 +23,10 @@ from lander.finetune.cost import flops
 from lander.finetune.methods import Prepared, prepare
 from lander.models import families, loading
 from lander.shared.errors import UserError, brief
+from lander.shared.tables import UNTRAINED
 from lander.workflow.planning.texts import Text
+
+TOKENIZER = 16  # bytes in memory for each byte of tokenizer.json (measured: Gemma 3's, of 33 MB)
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Base:
     head: int  # parameters of the output head
     inside: int  # parameters of the layers
     saved: torch.dtype  # type of the weights in the file
+    tokenizer: float  # bytes that it takes in main memory, with its check
 
     def file_bytes(self, dtype: str) -> int:
         """Bytes of the file that are in memory beside weights of a type while they are read.
@@ -50,6 +54,7 @@ def base_of_run(settings: config.Config) -> Base:
     """The base of a config. UserError if its config.json is not on this machine or no model can be made of it."""
     if settings.base.folder:
         loading.check(str(settings.base.folder), prompt=settings.model.prompt)
+    tokenizer = Path(settings.base.folder or "", "tokenizer.json")
     read = read_config(settings)
     saved = read.dtype or torch.float32  # a network made of the config changes this
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # of libraries, about each other
@@ -67,6 +72,7 @@ def base_of_run(settings: config.Config) -> Base:
         head=network.get_output_embeddings().weight.numel(),
         inside=sum(parameter.numel() for parameter in layers.parameters()),
         saved=saved,
+        tokenizer=TOKENIZER * tokenizer.stat().st_size if tokenizer.is_file() else 0.0,
     )
 
 
@@ -125,6 +131,7 @@ def made_ready(settings: config.Config, method: str, network: nn.Module) -> Prep
             lora=Lora(**lora),
             bottleneck=flags.get("bottleneck"),
             budget_layers=flags.get("budget-layers"),
+            budget_share=flags.get("budget-share", 1.0),
         )
 
 
@@ -147,7 +154,10 @@ def masks_of(own: config.Config, method: str, network: nn.Module) -> dict[str, p
         "language": np.where(place < general, None, owners),
     }
     neurons = pd.concat([pd.DataFrame({"layer": layer, **rows}) for layer in layers])
-    rules = Rules(train=MASKED[method].train, untrained=own.ablation.untrained, gate=own.routing.gate)
+    group = neurons.groupby(["layer", "kind", "language"], dropna=False)["neuron"]
+    left = group.cumcount() >= own.neurons.trained_share * group.transform("size")
+    neurons.loc[left, ["kind", "language"]] = UNTRAINED, None
+    rules = Rules(train=MASKED[method].train, untrained=own.ablation.untrained, **own.routing.model_dump())
     phi = np.ones((n_layer, n_neurons))
     return {str(d): direction_mask(neurons, phi, layers, d, rules) for d in own.directions}
 
@@ -159,7 +169,7 @@ def training_flops(
     if steps is None or not prepared.groups:
         return None if prepared.groups else 0.0
     total, size = 0.0, settings.finetune.batch_size
-    batches = steps * settings.finetune.accumulate / len(texts)
+    batches = steps * settings.finetune.accumulate * settings.finetune.together(len(texts)) / len(texts)
     for direction, text in texts.items():
         rows = text.pairs / math.ceil(text.pairs / size) if text.pairs else size  # an epoch's last batch is smaller
         total += flops(prepared, direction, batches * rows * text.length, batches * rows * text.target)
@@ -172,4 +182,4 @@ def updates(settings: config.Config, texts: dict[str, Text]) -> int | None:
     if finetune.steps is not None or None in pairs:
         return finetune.steps
     turns = max(math.ceil(number / finetune.batch_size) for number in pairs) * finetune.epochs
-    return max(1, round(turns * len(texts) / finetune.accumulate))
+    return max(1, round(turns * len(texts) / (finetune.accumulate * finetune.together(len(texts)))))

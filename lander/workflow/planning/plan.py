@@ -61,6 +61,7 @@ class _Run:
     def __init__(self, settings: config.Config, of: machine.Machine) -> None:
         self.settings, self.of, self.plan = settings, of, Plan(settings)
         self.base, self.texts = networks.base_of_run(settings), texts.texts(settings)
+        self.before = of.imports + (0 if of.gpu else self.base.tokenizer)  # bytes of a process before it holds a model
         self.dtype = of.weight_type(settings.model.dtype)
         self.rates = machine.rates(settings, of, self.base, self.texts)
         found = self.texts.values()
@@ -77,7 +78,8 @@ class _Run:
         trained, total = count(prepared.groups), sum(one.numel() for one in prepared.network.parameters())
         steps = networks.updates(self.settings, self.texts) if trained else 0
         work = networks.training_flops(self.settings, prepared, self.texts, steps)
-        batch, half = memory.batch_of(finetune.batch_size, *self.longest), not gpu and autocasts(finetune.precision)
+        rows, half = finetune.batch_size * finetune.together(len(self.texts)), not gpu and autocasts(finetune.precision)
+        batch = memory.batch_of(rows, *self.longest)
         loaded, file = networks.weight_bytes(prepared.network), self.base.file_bytes(self.dtype)
         if half:
             halve(prepared.network, lossless=self.base.saved == torch.bfloat16)
@@ -101,7 +103,7 @@ class _Run:
             "updates": steps,
             "flops": work,
             "hours": self.hours(work, name, finetune.ranks if gpu else 1),
-            "memory_gb": {stage: together * (self.of.imports + peak) / GIGA for stage, peak in peaks.items()},
+            "memory_gb": {stage: together * (self.before + peak) / GIGA for stage, peak in peaks.items()},
             "saved_gb": trained * memory.SIZE[self.dtype] / GIGA,
             "checkpoint_gb": trained * 12 / GIGA if finetune.checkpoint_minutes else 0.0,
             "trainings": sum(model.method == name for model in self.plan.compared),
@@ -118,7 +120,7 @@ class _Run:
             peak = (
                 max(peak, 0 if self.of.gpu else base.file_bytes(self.dtype)) + base.parameters * memory.SIZE[self.dtype]
             )
-            memory_gb = (self.of.imports + peak) / GIGA
+            memory_gb = (self.before + peak) / GIGA
             rows.append({"stage": stage, "jobs": number, "memory_gb": memory_gb, "hours": self.hours(flops, rate)})
 
         if settings.model.path == "pretrain":
