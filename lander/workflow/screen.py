@@ -72,7 +72,7 @@ class LogHandler(LogHandlerBase):
     writes_to_stream, writes_to_file, has_filter, has_formatter, needs_rulegraph = True, False, True, True, False
 
     def __post_init__(self) -> None:
-        self.console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+        self.console = Console(file=sys.stdout if self.common_settings.stdout else sys.stderr, highlight=False, soft_wrap=True)
         self.dry = self.common_settings.dryrun
         self.started: dict[int, tuple[Any, float]] = {}  # jobs that are running, and since when
         self.waiting: Counter[str] = Counter()  # jobs of each rule that have not ended
@@ -196,7 +196,7 @@ class LogHandler(LogHandlerBase):
         """A dry run: stages that have a reason of their own, then those that follow."""
         reasons: dict[str, Counter[str]] = defaultdict(Counter)
         for job in self.planned:
-            said = re.split(r"[:;,]", job.reason)[0]
+            said = re.split(r"[:;,]", job.reason)[0].replace("Params have", "Settings or code have")
             reasons[job.rule_name][said if said.startswith(OWN) and "by another job" not in job.reason else ""] += 1
         own = {rule: found for rule, found in reasons.items() if set(found) != {""}}
         self.say(f"lander run -n: {sum(self.waiting.values())} jobs would run")

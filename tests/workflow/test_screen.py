@@ -22,7 +22,7 @@ def job(number: int, rule: str, reason: str = "", log: str = ""):
 
 
 def handler(*, dry: bool = False) -> LogHandler:
-    return LogHandler(SimpleNamespace(dryrun=dry), None)
+    return LogHandler(SimpleNamespace(dryrun=dry, stdout=dry), None)
 
 
 def test_a_line_a_job_and_one_at_the_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,13 +58,13 @@ def test_ctrl_c_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_dry_run_tells_causes_from_consequences(capsys: pytest.CaptureFixture[str]) -> None:
     screen = handler(dry=True)
     screen.emit(record(LogEvent.RUN_INFO, stats={"masks": 1, "finetune": 2, "total": 3}))
-    screen.emit(job(1, "masks", "Forced execution"))
+    screen.emit(job(1, "masks", "Params have changed since last execution: before"))
     screen.emit(job(2, "finetune", "Input files updated by another job: a.parquet"))
     screen.emit(job(3, "finetune", "Input files updated by another job: b.parquet"))
     screen.close()
-    assert capsys.readouterr().err.splitlines() == [
+    assert capsys.readouterr().out.splitlines() == [
         "lander run -n: 3 jobs would run",
-        "  masks: 1, forced execution",
+        "  masks: 1, settings or code have changed since last execution",
         "  and what follows from these: finetune 2",
     ]
 
