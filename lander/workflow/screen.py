@@ -29,15 +29,7 @@ SHOWN = 7  # stages of a dry run
 QUIET = 60.0  # seconds after which a log hears of the jobs that are running
 STOPPED = "Terminating processes on user request"
 DROPPED = ("Exiting because a job", "Shutting down", "Removing output files", "At least one job did not", STOPPED)
-OWN = (
-    "Forced",
-    "Missing output",
-    "Code has changed",
-    "Params have changed",
-    "Set of input",
-    "Updated input",
-    "Software",
-)
+OWN = ("Forced", "Missing output", "Code has", "Settings or code", "Set of input", "Updated input", "Software")
 
 
 def last_line(files: Iterable[str]) -> str:
@@ -72,7 +64,8 @@ class LogHandler(LogHandlerBase):
     writes_to_stream, writes_to_file, has_filter, has_formatter, needs_rulegraph = True, False, True, True, False
 
     def __post_init__(self) -> None:
-        self.console = Console(file=sys.stdout if self.common_settings.stdout else sys.stderr, highlight=False, soft_wrap=True)
+        stream = sys.stdout if self.common_settings.stdout else sys.stderr
+        self.console = Console(file=stream, highlight=False, soft_wrap=True)
         self.dry = self.common_settings.dryrun
         self.started: dict[int, tuple[Any, float]] = {}  # jobs that are running, and since when
         self.waiting: Counter[str] = Counter()  # jobs of each rule that have not ended
