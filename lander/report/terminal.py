@@ -13,6 +13,7 @@ from lander.report.inputs import read_scores_table
 from lander.report.scores import baseline_tables, score_table
 from lander.report.significance import SIGNIFICANT, Significance, read_significance
 from lander.report.tables import Table, headings, markdown
+from lander.shared.csvfile import read_csv, to_numbers
 from lander.shared.errors import UserError
 
 GAP = 2  # spaces between columns
@@ -48,9 +49,10 @@ def show(run: Path, metric: str, format: str = "table") -> str:
 def _rows(scores: pd.DataFrame, tests: Path, metric: str) -> pd.DataFrame:
     """Rows as in significance.csv, those of the tests too; without intervals for what was not resampled."""
     if tests.is_file():
-        found = pd.read_csv(tests)
+        found = read_csv(tests, COLUMNS)
         if len(rows := found[found["metric"] == metric]):
-            return rows
+            numbers = {name: to_numbers(tests, rows[name].replace("", "nan")) for name in COLUMNS[6:-1]}
+            return rows.assign(**numbers).convert_dtypes()  # whole numbers as such
     by = scores[scores["metric"] == metric].groupby(["method", "variant", "test", "direction", "metric"], sort=False)
     found = by.agg(
         score=("score", "mean"), spread=("score", "std"), seeds=("seed", "size"), signature=("signature", "first")
