@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lander.translate.translator import Translator
 
-__version__ = "0.2.0"
-
 
 def load(
     path: str,
@@ -25,3 +23,12 @@ def load(
     from lander.translate.translator import load  # torch and transformers take seconds: only when needed
 
     return load(path, dtype, revision, base, prompt=prompt)
+
+
+def __getattr__(name: str) -> str:
+    """The version, from the package's metadata: in this file a new one would be new code for every stage."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import version
+
+    return version("landermt")
