@@ -278,3 +278,12 @@ def test_configs_are_accepted(page, example, tmp_path, monkeypatch):
 def test_python_in_pages_is_python():
     for page, block in blocks("python"):
         compile(block if not block.startswith("    ") else f"{{\n{block}}}", page, "exec")
+
+
+def test_the_examples_of_the_python_api_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    for page, block in blocks("python"):
+        if str(page).endswith("python.md"):
+            exec(compile(block, page, "exec"), names)
+    assert (tmp_path / "exported" / "config.json").is_file()

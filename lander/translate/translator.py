@@ -10,7 +10,7 @@ import math
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -91,9 +91,10 @@ class Translator:
         own = {parse_language(code): code for code in self.languages}
         return Direction(*(own.get(parse_language(code), code) for code in (direction.source, direction.target)))
 
-    def prompt(self, sentence: str, direction: Direction, template: Template | None = None) -> str:
+    def prompt(self, sentence: str, direction: str | Direction, template: Template | None = None) -> str:
         """The instruction to translate a sentence, by default from the first template of the model's training."""
-        names = [self.languages.get(code) or language_name(code) for code in (direction.source, direction.target)]
+        pair = astuple(self.known(parse_direction(str(direction))))
+        names = [self.languages.get(code) or language_name(code) for code in pair]
         return (template or self.templates[0]).fill(sentence, *names)
 
     def prompts(self, sentences: list[str], direction: Directions, template: Template | None = None) -> list[list[int]]:
