@@ -86,6 +86,7 @@ class LogHandler(LogHandlerBase):
     # ------------------------------------------------------------ what happens
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Follow an event of Snakemake (`LogEvent`), or show what it says without one."""
         event, job = getattr(record, "event", None), record
         if event == LogEvent.RUN_INFO:
             counts = {rule: count for rule, count in job.stats.items() if rule != "total"}
@@ -202,6 +203,7 @@ class LogHandler(LogHandlerBase):
             self.say(f"  and what follows from these: {', '.join(follow)}")
 
     def close(self) -> None:
+        """The end of the run: why jobs would run (dry run), or what is done and what goes on."""
         if self.closed.is_set():
             return
         self.closed.set()
